@@ -1,0 +1,182 @@
+"""Public, typed errors.
+
+Every error of this provider is a :class:`CIError`, so one ``except`` (or one retry rule by dotted path)
+catches all of them. They are plain exceptions, not ``AirflowException``: this module is imported by the
+protocol layer, which must not load Airflow, and for Airflow's task runner both count alike (the task fails
+and its retries apply). Where Airflow gives a base class a meaning of its own (a sensor's
+``AirflowFailException``), the raising module adds that base.
+
+All are picklable, and none carries a secret, a signature or a signed URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
+
+
+class CIError(Exception):
+    """Base of all errors of this provider.
+
+    :param message: what happened, in one sentence.
+    :param status: HTTP status of the answer, where there was one.
+    :param code: the service's error code, verbatim (``Code``).
+    :param service_message: the service's explanation, verbatim (``Message``), shortened to 1,000 characters.
+    :param request_id: ``x-ci-request-id`` of the answer; Tencent's support asks for it.
+    :param job_id: the job concerned, where known.
+    :param hint: what the user should do next.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        service_message: str | None = None,
+        request_id: str | None = None,
+        job_id: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.service_message = service_message[:_MAX_TEXT] if service_message else service_message
+        self.request_id = request_id
+        self.job_id = job_id
+        self.hint = hint
+
+    def __str__(self) -> str:
+        said = ": ".join(part for part in (self.code, self.service_message) if part)
+        facts = ", ".join(
+            f"{name} {value}"
+            for name, value in (
+                ("HTTP", self.status),
+                ("job", self.job_id if self.job_id and self.job_id not in self.message else None),
+                ("request id", self.request_id),
+            )
+            if value
+        )
+        text = self.message
+        if said:
+            text += f": {said}"
+        if facts:
+            text += f" ({facts})"
+        if self.hint:
+            text += f". {self.hint}"
+        return text
+
+
+class RequestValidationError(CIError, ValueError):
+    """The request breaks a documented rule; nothing was sent.
+
+    :param problems: readable sentences, each naming the field, what was given and what is allowed.
+    """
+
+    def __init__(self, problems: Sequence[str] | str, **details: Any) -> None:
+        # A str is what pickle hands back: it rebuilds an exception from its formatted message.
+        message = problems if isinstance(problems, str) else "Nothing was sent: " + "; ".join(problems)
+        super().__init__(message, **details)
+
+
+class ConfigurationError(CIError, ValueError):
+    """The Airflow connection or an argument cannot be used as it stands; nothing was sent."""
+
+
+class TransportError(CIError):
+    """No answer arrived (connection lost, timeout, name not resolved).
+
+    :param sent: ``False`` when the request provably never reached the service; ``True`` when it may have.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.sent = sent
+
+
+class InvalidResponseError(CIError):
+    """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large)."""
+
+
+class ServiceError(CIError):
+    """The service answered with an error."""
+
+
+class AuthenticationError(ServiceError):
+    """SecretId, SecretKey, token or signature refused."""
+
+
+class PermissionDeniedError(ServiceError):
+    """The account may not do this: policy, service role, or the service is not opened for the bucket."""
+
+
+class NotFoundError(ServiceError):
+    """The bucket, object, template, queue or address does not exist."""
+
+
+class InvalidRequestError(ServiceError):
+    """The service refused the content of the request."""
+
+
+class WrongEndpointError(ServiceError):
+    """The service redirects elsewhere: the region or the endpoint is wrong. Redirects are never followed."""
+
+
+class ThrottledError(ServiceError):
+    """Too many requests. ``retry_after`` holds the service's advice in seconds, or ``None``."""
+
+    retry_after: float | None = None
+
+
+class QueueFullError(ServiceError):
+    """The queue holds as many waiting jobs as it may (``QueueSaturated``)."""
+
+
+class QueuePausedError(ServiceError):
+    """The queue is paused (``QueuePaused``)."""
+
+
+class ServerError(ServiceError):
+    """The service failed (5xx). ``retry_after`` holds the service's advice in seconds, or ``None``."""
+
+    retry_after: float | None = None
+
+
+class AmbiguousSubmissionError(CIError):
+    """It is unknown whether the service accepted the job: it may run, and be billed.
+
+    Its ``__cause__`` is the error that hid the answer.
+    """
+
+
+class JobError(CIError):
+    """Base of what can go wrong with a job that was accepted. ``state`` is the job's last known state."""
+
+    def __init__(self, message: str, *, state: str | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.state = state
+
+
+class JobFailedError(JobError):
+    """The job ended ``Failed``."""
+
+
+class JobCancelledError(JobError):
+    """The job ended ``Cancel``."""
+
+
+class JobNotFoundError(JobError):
+    """The service does not know the job id: wrong bucket or region, or older than its records (about a
+    month).
+    """
+
+
+class JobTimeoutError(JobError):
+    """The job did not end before the deadline."""
+
+
+class TaskKilledError(JobError):
+    """The task was told to stop (SIGTERM) and must not end as a success."""

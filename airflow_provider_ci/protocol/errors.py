@@ -1,0 +1,246 @@
+"""What the service's errors mean: which exception, whether repeating helps, and what the user should do.
+
+Sources: 460/42867 (CI codes), 1045/33700 (numeric codes), 436/7730 (COS codes). The same code comes with
+different HTTP statuses, so a rule is looked up by status and code, then by code, then by status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    CIError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+    QueuePausedError,
+    ServerError,
+    ServiceError,
+    ThrottledError,
+    TransportError,
+    WrongEndpointError,
+)
+from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.protocol.xml import XMLError, parse_document, read
+
+_BODY_MAX = 64 * 1024
+_RETRY_AFTER_MAX = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBody:
+    """The part of an error answer (``Error``) that is kept. COS's ``StringToSign`` and the like never are."""
+
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What an error is raised as, and what the user should do about it."""
+
+    exception: type[ServiceError]
+    hint: str
+
+
+_BAD_FIELD = Rule(InvalidRequestError, "Correct the field that the message names")
+_BUG = Rule(InvalidRequestError, "This is a fault of the client: please report it with the request id")
+_CREDENTIALS = Rule(
+    AuthenticationError,
+    "Check the connection's SecretId (login) and SecretKey (password), and the token if temporary",
+)
+_CLOCK = Rule(AuthenticationError, "Synchronise this machine's clock: the signature is outside its validity")
+_REFUSED = Rule(
+    PermissionDeniedError,
+    "Check the account's CAM policy (ci: actions, cam:PassRole), that the bucket is bound to CI with the"
+    " smart audio service opened, and then the SecretKey: a wrong signature may be answered alike",
+)
+_ROLE = Rule(
+    PermissionDeniedError, "Authorise CI once in its console, which creates the service role CI_QCSRole"
+)
+_RESOURCE_ACCESS = Rule(PermissionDeniedError, "Give the role CI_QCSRole access to the bucket and object")
+_MISSING_OBJECT = Rule(NotFoundError, "Check bucket, region and object key, and that the upload has finished")
+_MISSING = Rule(NotFoundError, "Check bucket, region and id: they belong together")
+_MEDIA = Rule(InvalidRequestError, "Check that the media file is complete and of a supported format")
+_ENDPOINT = Rule(WrongEndpointError, "Check bucket, region and endpoint_url of the connection")
+_SLOW_DOWN = Rule(ThrottledError, "Send fewer requests: poll less often, or run fewer tasks at once")
+_QUEUE_FULL = Rule(
+    QueueFullError, "Wait, run fewer tasks at once, use another queue or ask Tencent for a larger one"
+)
+_QUEUE_PAUSED = Rule(QueuePausedError, "Resume the queue in the console, or use another queue")
+_SERVER = Rule(ServerError, "Try again later; if it stays, give the request id to Tencent's support")
+_BLOCKED = Rule(PermissionDeniedError, "The account is blocked or in arrears: contact Tencent's support")
+_CONFLICT = Rule(
+    InvalidRequestError, "Something of this name or state exists already: check it in the console"
+)
+_LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not needed or ask Tencent for more")
+_UNBOUND = Rule(
+    PermissionDeniedError, "Bind the bucket to CI and open the smart audio service for it in the console"
+)
+_ARCHIVED = Rule(InvalidRequestError, "The object is archived: restore it first")
+
+_BY_STATUS_AND_CODE: dict[tuple[int, str], Rule] = {
+    (413, "InvalidContent"): Rule(InvalidRequestError, "The request is too large: shorten it"),
+    (400, "RequestTimeout"): _SERVER,
+}
+_BY_CODE: dict[str, Rule] = {
+    "PermanentRedirect": _ENDPOINT,
+    "TemporaryRedirect": _ENDPOINT,
+    "InvalidHost": _ENDPOINT,
+    "InvalidUrl": _ENDPOINT,
+    "InvalidArgument": _BAD_FIELD,
+    "InvalidRequest": _BAD_FIELD,
+    "InvalidContent": _BUG,
+    "InvalidContentType": _BUG,
+    "MissingContent": _BUG,
+    "MissingContentLength": _BUG,
+    "MalformedXML": _BUG,
+    "BadDigest": _BUG,
+    "MissingAuthorization": _BUG,
+    "ResourceNotFound": _MISSING_OBJECT,
+    "ResourceAccessDenied": _RESOURCE_ACCESS,
+    "ResourceDownloadFailed": _MISSING_OBJECT,
+    "ResourceNotSupported": _MEDIA,
+    "CIRoleNotExist": _ROLE,
+    "NoProcessAuthority": _UNBOUND,
+    "InvalidAuthorization": _CREDENTIALS,
+    "SecretidNotExist": _CREDENTIALS,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "ExpiredToken": _CREDENTIALS,
+    "SignatureExpired": _CLOCK,
+    "RequestTimeTooSkewed": _CLOCK,
+    "AccessDenied": _REFUSED,
+    "MediaBucketAlreadyBinded": _CONFLICT,
+    "BucketAlreadyBinded": _CONFLICT,
+    "TemplateNameDuplicate": _CONFLICT,
+    "ActiveWorkflowForbiddenUpdate": _CONFLICT,
+    "QueueSaturated": _QUEUE_FULL,
+    "QueuePaused": _QUEUE_PAUSED,
+    "AuditingJobNotFound": _MISSING,
+    "QueueNotFound": _MISSING,
+    "TemplateNotFound": _MISSING,
+    "NoSuchBucket": _MISSING,
+    "NoSuchKey": _MISSING_OBJECT,
+    "MediaBucketUnBinded": _UNBOUND,
+    "WriteTargetBucketDenied": _RESOURCE_ACCESS,
+    "BindedBucketNumLimit": _LIMIT,
+    "CreatedTemplateNumLimit": _LIMIT,
+    "WorkFlowNumLimit": _LIMIT,
+    "QueueNumLimit": _LIMIT,
+    "InvalidObjectState": _ARCHIVED,
+    "PaymentRequired": _BLOCKED,
+    "UnavailableForLegalReasons": _BLOCKED,
+    "DomainAuditFailed": _BLOCKED,
+    "SlowDown": _SLOW_DOWN,
+    "KmsFreqControl": _SLOW_DOWN,
+    "InternalError": _SERVER,
+    "ServiceUnavailable": _SERVER,
+}
+_BY_STATUS: dict[int, Rule] = {
+    401: _REFUSED,
+    402: _BLOCKED,
+    403: _REFUSED,
+    404: _MISSING,
+    407: Rule(ServiceError, "The network's proxy wants a login: check the proxy settings"),
+    429: _SLOW_DOWN,
+    451: _BLOCKED,
+}
+_NUMERIC_CODES = {
+    "1007": "InternalError",
+    "1010": "InvalidUrl",
+    "1011": "InvalidContent",
+    "1012": "MissingAuthorization",
+    "1013": "InvalidAuthorization",
+    "1014": "SignatureExpired",
+    "1015": "InvalidArgument",
+    "1016": "MissingContent",
+    "1017": "InvalidHost",
+    "1018": "AccessDenied",
+    "1019": "SecretidNotExist",
+    "1020": "SlowDown",
+    "1021": "InvalidContentType",
+    "1100": "BucketAlreadyBinded",
+    "1103": "ResourceNotFound",
+    "1106": "QueueNotFound",
+    "1107": "TemplateNotFound",
+    "1109": "BindedBucketNumLimit",
+    "1110": "CreatedTemplateNumLimit",
+    "1111": "MediaBucketUnBinded",
+    "1112": "TemplateNameDuplicate",
+    "1114": "ActiveWorkflowForbiddenUpdate",
+    "1120": "WorkFlowNumLimit",
+    "1124": "WriteTargetBucketDenied",
+    "1145": "QueueNumLimit",
+}
+
+
+def service_error(response: Response, action: str) -> ServiceError:
+    """Return the exception for an error answer, whatever its body is (a gateway's HTML, nothing at all).
+
+    :param action: what was attempted, for the message: ``describe jobs``.
+    """
+    body = _error_body(response)
+    rule = _rule(response.status, body.code)
+    error = rule.exception(
+        f"Cannot {action}",
+        status=response.status,
+        code=body.code,
+        service_message=body.message,
+        request_id=response.request_id or body.request_id,
+        hint=rule.hint,
+    )
+    if isinstance(error, ThrottledError | ServerError):
+        error.retry_after = _retry_after(response)
+    return error
+
+
+def is_retryable(error: CIError) -> bool:
+    """Tell whether an idempotent call that ended so may be repeated: no or no readable answer, throttling,
+    5xx.
+    """
+    if isinstance(error, ServerError):
+        return error.status != 501
+    return isinstance(error, TransportError | ThrottledError | InvalidResponseError)
+
+
+def is_not_accepted(error: CIError) -> bool:
+    """Tell whether a submission that ended so was certainly not accepted: it never arrived, or was refused.
+
+    A 5xx, a lost connection after sending or an unreadable answer leaves it open.
+    """
+    if isinstance(error, TransportError):
+        return not error.sent
+    return isinstance(error, ServiceError) and error.status is not None and 300 <= error.status < 500
+
+
+def _rule(status: int, code: str | None) -> Rule:
+    name = _NUMERIC_CODES.get(code or "", code or "")
+    rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name) or _BY_STATUS.get(status)
+    if rule is not None:
+        return rule
+    if 300 <= status < 400:
+        return _ENDPOINT
+    if status >= 500:
+        return _SERVER
+    return Rule(InvalidRequestError, "See the message; Tencent's page 460/42867 lists the codes")
+
+
+def _error_body(response: Response) -> ErrorBody:
+    try:
+        return read(ErrorBody, parse_document(response.body, max_bytes=_BODY_MAX))
+    except XMLError:
+        return ErrorBody()
+
+
+def _retry_after(response: Response) -> float | None:
+    """Return the seconds of ``Retry-After``; its date form needs a clock and is not used by this service."""
+    try:
+        seconds = float(response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return min(seconds, _RETRY_AFTER_MAX) if seconds >= 0 else None

@@ -1,0 +1,211 @@
+"""The documented rules of a voice-separation request, checked before anything is sent.
+
+Sources: 460/84794 (outputs, placeholders), 436/84510 and 436/120977 (parameters), 1045/43605 (object keys),
+460/78927 (callback queues). ``UserData``'s limit is documented for sibling jobs only and assumed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from airflow_provider_ci.protocol.models import (
+    VOICE_SEPARATE,
+    AudioConfig,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+
+BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
+REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
+JOB_LEVELS = (0, 1, 2)
+USER_DATA_MAX = 1024
+
+_MUSIC_MODE_CODECS = ("mp3", "wav", "aac")
+_SAMPLE_RATES = (11025, 22050, 32000, 44100, 48000, 96000)
+# No rule is documented for wav: any documented value passes
+_SAMPLE_RATES_OF = {
+    "aac": _SAMPLE_RATES,
+    "flac": _SAMPLE_RATES,
+    "mp3": _SAMPLE_RATES[:-1],
+    "amr": (8000,),
+    "wav": (8000, *_SAMPLE_RATES),
+}
+_CHANNELS = (1, 2, 4, 5, 6, 8)
+_CHANNELS_OF = {"aac": _CHANNELS, "flac": _CHANNELS, "mp3": (1, 2), "amr": (1,), "wav": _CHANNELS}
+CODECS = tuple(_SAMPLE_RATES_OF)
+_BITRATES = (8, 1000)
+_DEFAULT_CODEC = "aac"
+
+_CALL_BACK_FORMATS = ("XML", "JSON")
+_CALL_BACK_TYPES = ("Url", "TDMQ", "Kafka")
+_MQ_REGIONS = ("sh", "bj", "gz", "cd", "hk")
+_MQ_MODES = ("Queue", "Topic")
+
+_OUTPUTS = {
+    "object": "Object (background)",
+    "au_object": "AuObject (voice)",
+    "bass_object": "BassObject",
+    "drum_object": "DrumObject",
+}
+_NEEDED_OUTPUTS = {
+    "IsAudio": ("au_object",),
+    "IsBackground": ("object",),
+    "AudioAndBackground": ("object", "au_object"),
+    "MusicMode": ("object", "au_object"),
+}
+# What XML 1.0 cannot carry, not even escaped
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule: the field by its path in the request, what was given, and what is allowed."""
+
+    field: str
+    given: object
+    allowed: str
+
+    def __str__(self) -> str:
+        given = repr(self.given)
+        if len(given) > 120:
+            given = f"{given[:100]}… ({len(given)} characters)"
+        return f"{self.field} is {given}, allowed: {self.allowed}"
+
+
+def problems(request: VoiceSeparateRequest) -> list[Problem]:
+    """Return every documented rule that the request breaks; an empty list if none."""
+    return list(_request(request))
+
+
+def _request(request: VoiceSeparateRequest) -> Iterator[Problem]:
+    if request.tag != VOICE_SEPARATE:
+        yield Problem("Tag", request.tag, VOICE_SEPARATE)
+    yield from _key("Input.Object", request.input.object if request.input else None, required=True)
+    yield from _operation(request.operation or Operation())
+    yield from _id("QueueId", request.queue_id)
+    yield from _call_back(request)
+
+
+def _operation(operation: Operation) -> Iterator[Problem]:
+    if operation.template_id is None and operation.voice_separate is None:
+        yield Problem("Operation", "neither TemplateId nor VoiceSeparate", "one of the two")
+    yield from _id("Operation.TemplateId", operation.template_id)
+    # The service takes the template when both are given, so the parameters count only without it
+    separate = operation.voice_separate if operation.template_id is None else None
+    mode = separate.audio_mode if separate else None
+    if separate is not None:
+        yield from _voice_separate(separate)
+    yield from _output(operation.output or Output(), mode)
+    yield from _choice("Operation.JobLevel", operation.job_level, JOB_LEVELS)
+    data = operation.user_data
+    if data is not None and (len(data) > USER_DATA_MAX or not (data.isascii() and data.isprintable())):
+        yield Problem("Operation.UserData", data, f"printable ASCII, at most {USER_DATA_MAX} characters")
+
+
+def _voice_separate(separate: VoiceSeparate) -> Iterator[Problem]:
+    yield from _choice("Operation.VoiceSeparate.AudioMode", separate.audio_mode, AUDIO_MODES)
+    config = separate.audio_config or AudioConfig()
+    at = "Operation.VoiceSeparate.AudioConfig"
+    music = separate.audio_mode == "MusicMode"
+    codec = (config.codec or _DEFAULT_CODEC).lower()
+    if codec not in (_MUSIC_MODE_CODECS if music else CODECS):
+        allowed = f"{_listed(_MUSIC_MODE_CODECS)} with MusicMode" if music else _listed(CODECS)
+        yield Problem(f"{at}.Codec", config.codec, allowed)
+        return
+    if config.bitrate is not None and not _BITRATES[0] <= config.bitrate <= _BITRATES[1]:
+        yield Problem(f"{at}.Bitrate", config.bitrate, f"{_BITRATES[0]} to {_BITRATES[1]} (kbit/s)")
+    if music:  # the service ignores the rest
+        return
+    for name, value, table in (
+        ("Samplerate", config.samplerate, _SAMPLE_RATES_OF),
+        ("Channels", config.channels, _CHANNELS_OF),
+    ):
+        if value is not None and value not in table[codec]:
+            yield Problem(f"{at}.{name}", value, f"{_listed(table[codec])} with codec {codec}")
+
+
+def _output(output: Output, mode: str | None) -> Iterator[Problem]:
+    at = "Operation.Output"
+    if not BUCKET.fullmatch(output.bucket or ""):
+        yield Problem(f"{at}.Bucket", output.bucket, "<name>-<appid>, for instance media-1250000001")
+    if not REGION.fullmatch(output.region or ""):
+        yield Problem(f"{at}.Region", output.region, "a region, for instance ap-guangzhou")
+    keys = {name: getattr(output, name) for name in _OUTPUTS}
+    for name, key in keys.items():
+        yield from _key(f"{at}.{_OUTPUTS[name]}", key, required=False)
+    needed = _NEEDED_OUTPUTS.get(mode or "", ())
+    for name in needed:
+        if not keys[name]:
+            yield Problem(f"{at}.{_OUTPUTS[name]}", keys[name], f"an object key, because AudioMode is {mode}")
+    if not needed and not keys["object"] and not keys["au_object"]:
+        yield Problem(f"{at}.Object and AuObject", None, "at least one of the two")
+    given = [key for key in keys.values() if key]
+    if len(set(given)) < len(given):
+        yield Problem(f"{at}'s object keys", given, "different keys, or one result would overwrite another")
+
+
+def _call_back(request: VoiceSeparateRequest) -> Iterator[Problem]:
+    url = request.call_back
+    if url is not None and url != "no" and not _is_web_address(url):
+        # its query may hold the receiver's secret
+        yield Problem("CallBack", url.partition("?")[0], "an absolute http or https URL, or no")
+    yield from _choice("CallBackFormat", request.call_back_format, _CALL_BACK_FORMATS)
+    yield from _choice("CallBackType", request.call_back_type, _CALL_BACK_TYPES)
+    mq, kafka = request.call_back_mq_config, request.call_back_kafka_config
+    for name, config, kind in (("CallBackMqConfig", mq, "TDMQ"), ("CallBackKafkaConfig", kafka, "Kafka")):
+        if (config is not None) != (request.call_back_type == kind):
+            yield Problem(name, config, f"given exactly when CallBackType is {kind}")
+    if mq is not None:
+        yield from _choice("CallBackMqConfig.MqRegion", mq.mq_region or "", _MQ_REGIONS)
+        yield from _choice("CallBackMqConfig.MqMode", mq.mq_mode or "", _MQ_MODES)
+        yield from _text("CallBackMqConfig.MqName", mq.mq_name)
+    if kafka is not None:
+        if not REGION.fullmatch(kafka.region or ""):
+            yield Problem("CallBackKafkaConfig.Region", kafka.region, "a region, for instance ap-guangzhou")
+        yield from _text("CallBackKafkaConfig.InstanceId", kafka.instance_id)
+        yield from _text("CallBackKafkaConfig.Topic", kafka.topic)
+
+
+def _key(field: str, key: str | None, *, required: bool) -> Iterator[Problem]:
+    if key is None and not required:
+        return
+    if not key or key.startswith("/") or key.endswith("/") or _NOT_XML.search(key):
+        allowed = "an object key that neither begins nor ends with / and has no control characters"
+        yield Problem(field, key, allowed)
+
+
+def _id(field: str, value: str | None) -> Iterator[Problem]:
+    if value is not None and not ID.fullmatch(value):
+        yield Problem(field, value, "letters, digits, _ and -, at most 128")
+
+
+def _text(field: str, value: str | None) -> Iterator[Problem]:
+    if not value or _NOT_XML.search(value):
+        yield Problem(field, value, "a text that is not empty and has no control characters")
+
+
+def _choice(field: str, value: object, allowed: Collection[object]) -> Iterator[Problem]:
+    if value is not None and value not in allowed:
+        yield Problem(field, value, _listed(allowed))
+
+
+def _listed(values: Collection[object]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable() and " " not in text
+    )

@@ -1,0 +1,209 @@
+"""From an operation's request to the signed bytes on the wire, alike for every transport.
+
+Sources: 460/42865 and 460/42866 (common headers), 436/7778 (signature), 1045/43609 (token header on CI
+hosts).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
+from airflow_provider_ci.protocol.signing import sign
+from airflow_provider_ci.protocol.validation import BUCKET, REGION
+
+#: Seconds that a signature is valid before and after the moment of signing: room for clocks that differ.
+VALID_BEFORE = 60
+VALID_AFTER = 900
+
+_DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}$")
+
+
+class Service(Enum):
+    """The host that serves a call. The value is the middle of its name."""
+
+    CI = "ci"
+    COS = "cos"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key pair, with the session token that belongs to it if it is temporary."""
+
+    secret_id: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a bucket's calls go: its virtual hosts, or ``base_url`` (an emulator, a gateway) under the same
+    names.
+
+    :param bucket: ``<name>-<appid>``.
+    :param region: for instance ``ap-guangzhou``.
+    :param base_url: ``scheme://host[:port]`` to connect to instead; the ``Host`` header and the signature
+        keep the virtual host name, so that the other side sees bucket and region.
+    :param allow_http: accept plain ``http`` for a ``base_url`` that is not a loopback address.
+    :raises ConfigurationError: a part has not the documented form, or plain http is not allowed.
+    """
+
+    bucket: str
+    region: str
+    base_url: str | None = None
+    allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        if not BUCKET.fullmatch(self.bucket or ""):
+            raise ConfigurationError(
+                f"bucket is {self.bucket!r}, allowed: <name>-<appid>, for instance media-1250000001"
+            )
+        if not REGION.fullmatch(self.region or ""):
+            raise ConfigurationError(
+                f"region is {self.region!r}, allowed: a region, for instance ap-guangzhou"
+            )
+        if self.base_url is not None:
+            self._check_base_url(self.base_url)
+
+    def host(self, service: Service) -> str:
+        """Return the virtual host name of ``service``."""
+        return f"{self.bucket}.{service.value}.{self.region}.myqcloud.com"
+
+    def origin(self, service: Service) -> str:
+        """Return ``scheme://host[:port]`` to connect to."""
+        return self.base_url.rstrip("/") if self.base_url else f"https://{self.host(service)}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether calls stay on this machine."""
+        return self.base_url is not None and _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def _check_base_url(self, url: str) -> None:
+        allowed = "scheme://host[:port] with https (http only for a loopback address or with allow_http)"
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if (
+            not host
+            or parts.scheme not in ("https", "http")
+            or parts.username is not None
+            or parts.path.strip("/")
+            or parts.query
+            or parts.fragment
+            or not url.isprintable()
+            or " " in url
+        ):
+            # the value is not repeated: it may hold a password
+            raise ConfigurationError(f"endpoint_url has not the allowed form: {allowed}")
+        if parts.scheme == "http" and not self.allow_http and not _is_loopback(host):
+            raise ConfigurationError(f"endpoint_url is plain http to {host}, allowed: {allowed}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an operation asks for, unsigned. ``path`` is decoded; a parameter with value ``""`` has no
+    value.
+    """
+
+    method: str
+    service: Service
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. ``headers`` must be case-insensitive or have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str | None:
+        """The id to give to Tencent's support."""
+        return self.headers.get("x-ci-request-id") or self.headers.get("x-cos-request-id")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request ready to be sent as it is: ``url`` is percent-encoded, ``headers`` include
+    ``Authorization``.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = b""
+
+
+def signed(request: Request, endpoint: Endpoint, credentials: Credentials, *, now: float) -> SignedRequest:
+    """Sign ``request`` at ``now`` (Unix seconds).
+
+    ``Host``, the token, ``Content-MD5`` (which binds the body) and every parameter are signed, as are all
+    ``x-cos-`` headers; ``Content-Type`` and ``Content-Length`` are not, because HTTP libraries may rewrite
+    them.
+    """
+    headers = {"Host": endpoint.host(request.service), **dict(request.headers)}
+    if credentials.token:
+        headers[f"x-{request.service.value}-security-token"] = credentials.token
+    unsigned = {}
+    if request.body:
+        unsigned["Content-Type"] = "application/xml"
+        headers["Content-MD5"] = content_md5(request.body)
+    headers["Authorization"] = sign(
+        request.method,
+        request.path,
+        request.params,
+        headers.items(),
+        secret_id=credentials.secret_id,
+        secret_key=credentials.secret_key,
+        key_time=(int(now) - VALID_BEFORE, int(now) + VALID_AFTER),
+    )
+    url = endpoint.origin(request.service) + _escaped_path(request.path) + _query(request.params)
+    return SignedRequest(request.method, url, headers | unsigned, request.body)
+
+
+def content_md5(body: bytes) -> str:
+    """Return the value of ``Content-MD5``: base64 of the 16 bytes."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def _escaped_path(path: str) -> str:
+    if _DOT_SEGMENT_AT_END.search(path):
+        raise RequestValidationError(
+            [f"object key is {path[1:]!r}, allowed: a key that does not end in /. or /.."]
+        )
+    # HTTP libraries collapse dot segments, which would name another object than the one signed
+    return quote(path, safe="/-_.~").replace("./", ".%2F")
+
+
+def _query(params: tuple[tuple[str, str], ...]) -> str:
+    if not params:
+        return ""
+    pairs = (f"{_escaped(name)}={_escaped(value)}" if value else _escaped(name) for name, value in params)
+    return "?" + "&".join(pairs)
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,244 @@
+"""XML in and out: a hardened parser and the one generic mapping between dataclasses and elements.
+
+A dataclass field ``au_object`` is the element ``AuObject``; :func:`element` overrides the name and adds
+spellings that are accepted too. Supported field types: ``str``, ``int``, ``float``, ``datetime``, a nested
+dataclass, each ``| None``, and ``tuple[T, ...]`` for repeated elements.
+
+Reading is tolerant, as the service's documents contradict each other (order, missing, empty or repeated
+elements, unknown elements, ``-`` for a time that is not known yet); writing is exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+from lxml import etree
+
+T = TypeVar("T")
+Element = etree._Element
+
+#: A page of 100 jobs is about 260 kB; anything larger than this is not an answer of this service.
+MAX_BYTES = 8 * 1024 * 1024
+
+#: The service's clock: every time it prints carries this offset.
+SERVICE_ZONE = timezone(timedelta(hours=8))
+
+
+class XMLError(ValueError):
+    """Text that is not the XML expected here."""
+
+
+def element(name: str, *also: str) -> dict[str, Any]:
+    """Return field metadata for an element ``name`` that CamelCase does not give, read under ``also`` as
+    well.
+    """
+    return {"element": (name, *also)}
+
+
+def parse_document(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
+    """Parse a document from an untrusted source and return its root element.
+
+    Only UTF-8 is read, whatever the declaration says, so that a document type cannot hide in another
+    encoding; a document type is refused, hence no entity is ever defined, expanded or fetched.
+
+    :raises XMLError: too large, not UTF-8, with a document type, or not well-formed.
+    """
+    if len(data) > max_bytes:
+        raise XMLError(f"the document has {len(data)} bytes, more than {max_bytes}")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise XMLError(f"the document is not UTF-8: {error.reason} at byte {error.start}") from None
+    if b"<!DOCTYPE" in data:
+        raise XMLError("the document has a document type (DTD), which is refused")
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        remove_blank_text=True,
+    )
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise XMLError(f"the document is not well-formed XML: {error}") from None
+
+
+def read(cls: type[T], source: Element, *, strict: bool = False) -> T:
+    """Build a ``cls`` from the children of ``source``.
+
+    Elements that ``cls`` does not know are skipped, empty ones count as absent. Where one value is expected
+    and several come, the first that is not empty is taken. A number or time that cannot be read becomes
+    ``None``.
+
+    :param strict: raise instead of dropping such a number or time.
+    :raises XMLError: with ``strict``, naming the element and its text.
+    """
+    slots = _reading_plan(cls)
+    values: dict[str, Any] = {}
+    for child in source:
+        slot = slots.get(child.tag) or slots.get(_local_name(child.tag))
+        if slot is None:
+            continue
+        value = slot.value(child, strict)
+        if value is None:
+            continue
+        if slot.repeated:
+            values.setdefault(slot.field, []).append(value)
+        else:
+            values.setdefault(slot.field, value)
+    for slot in slots.values():
+        if slot.repeated and slot.field in values:
+            values[slot.field] = tuple(values[slot.field])
+    return cls(**values)
+
+
+def to_element(obj: Any, tag: str) -> Element:
+    """Return ``obj`` as an element: ``None`` is left out, ``""`` is an empty element, a tuple repeats.
+
+    :raises XMLError: a text has characters that XML cannot carry, naming the element.
+    """
+    root = etree.Element(tag)
+    _fill(root, obj)
+    return root
+
+
+def to_bytes(root: Element) -> bytes:
+    """Return the document as sent: UTF-8 with declaration."""
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+def to_dict(obj: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON-native data under its field names; absent fields are left out."""
+    return {
+        field.name: _plain(value)
+        for field in dataclasses.fields(obj)
+        if (value := getattr(obj, field.name)) is not None and value != ()
+    }
+
+
+def format_time(moment: datetime) -> str:
+    """Return an aware time as the service writes it, ``2025-01-02T03:04:05+0800``.
+
+    :raises ValueError: the time has no zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone")
+    return moment.astimezone(SERVICE_ZONE).strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _fill(root: Element, obj: Any) -> None:
+    for field in dataclasses.fields(obj):
+        value = getattr(obj, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is not None:
+                _append(root, _names(field)[0], item)
+
+
+def _append(root: Element, tag: str, value: Any) -> None:
+    child = etree.SubElement(root, tag)
+    if dataclasses.is_dataclass(value):
+        _fill(child, value)
+        return
+    text = format_time(value) if isinstance(value, datetime) else str(value)
+    try:
+        child.text = text
+    except ValueError:
+        raise XMLError(f"{tag}: {text!r} has characters that XML cannot carry") from None
+
+
+def _local_name(tag: Any) -> str:
+    return str(tag).rpartition("}")[2]
+
+
+def _names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
+    camel = "".join(part[:1].upper() + part[1:] for part in field.name.split("_"))
+    names: tuple[str, ...] = field.metadata.get("element", (camel,))
+    return names
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Slot:
+    field: str
+    repeated: bool
+    convert: Callable[[str], Any]
+    nested: type | None
+
+    def value(self, child: Element, strict: bool) -> Any:
+        if self.nested is not None:
+            # <Video/> means that there is no video stream, not an empty one
+            return read(self.nested, child, strict=strict) if len(child) else None
+        text = child.text or ""
+        if not text.strip():
+            return None
+        try:
+            return self.convert(text)
+        except ValueError:
+            if strict:
+                raise XMLError(
+                    f"{_local_name(child.tag)} has the value {text!r}, which cannot be read"
+                ) from None
+            return None
+
+
+def _to_int(text: str) -> int:
+    number = float(text)
+    if not number.is_integer():  # also inf and nan
+        raise ValueError(text)
+    return int(number)
+
+
+def _to_time(text: str) -> datetime | None:
+    if text.strip() == "-":  # not known yet
+        return None
+    moment = datetime.fromisoformat(text.strip())
+    return moment if moment.tzinfo else moment.replace(tzinfo=SERVICE_ZONE)
+
+
+_CONVERTERS: Mapping[type, Callable[[str], Any]] = {str: str, int: _to_int, float: float, datetime: _to_time}
+
+
+_reading_plans: dict[type, dict[Any, _Slot]] = {}
+
+
+def _reading_plan(cls: Any) -> dict[Any, _Slot]:
+    plan = _reading_plans.get(cls)
+    if plan is None:
+        plan = _reading_plans[cls] = _make_reading_plan(cls)
+    return plan
+
+
+def _make_reading_plan(cls: Any) -> dict[Any, _Slot]:
+    hints = typing.get_type_hints(cls)
+    plan: dict[Any, _Slot] = {}
+    for field in dataclasses.fields(cls):
+        kind, repeated = _kind(hints[field.name])
+        nested = kind if dataclasses.is_dataclass(kind) else None
+        slot = _Slot(field.name, repeated, _CONVERTERS.get(kind, str), nested)
+        plan.update(dict.fromkeys(_names(field), slot))
+    return plan
+
+
+def _kind(hint: Any) -> tuple[type, bool]:
+    """Return the leaf type of ``T | None`` or ``tuple[T, ...]``, and whether it repeats."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return hint, False
