@@ -50,7 +50,7 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "max_attempts": {
         "label": "Attempts for reads",
-        "description": "How often a read is tried, default 4; a submission is never repeated blindly",
+        "description": "How often a read is tried, default 6; a submission is never repeated blindly",
         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 10},
     },
 }

@@ -1,0 +1,1 @@
+"""The hook and what it sends with."""

@@ -1,0 +1,150 @@
+"""Sends signed requests with ``requests``: bounded in time and size, no redirects, no cookies, no
+``.netrc``.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
+from typing import IO, Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from airflow_provider_ci import __version__
+from airflow_provider_ci.exceptions import InvalidResponseError, TransportError
+from airflow_provider_ci.protocol.wire import Response, SignedRequest
+from airflow_provider_ci.protocol.xml import MAX_BYTES
+from airflow_provider_ci.version_compat import AIRFLOW_VERSION
+
+_PIECE = 64 * 1024
+
+
+def new_session(*, loopback: bool) -> requests.Session:
+    """Return a pooled session.
+
+    :param loopback: calls stay on this machine, so the environment's proxies are not for them.
+    """
+    session = requests.Session()
+    session.trust_env = not loopback
+    # requests would replace our Authorization with a login from ~/.netrc unless it is given an auth of its
+    # own
+    session.auth = lambda request: request
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers = requests.structures.CaseInsensitiveDict(
+        {
+            "User-Agent": f"airflow-provider-ci/{__version__} (Airflow {AIRFLOW_VERSION})",
+            # a compressed answer could unpack to any size
+            "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
+        }
+    )
+    adapter = HTTPAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def exchange(
+    session: requests.Session,
+    request: SignedRequest,
+    timeout: tuple[float, float],
+    *,
+    data: IO[bytes] | None = None,
+) -> Response:
+    """Send ``request`` and return the whole answer.
+
+    :param timeout: seconds to wait for the connection, and for each piece of the answer. Reading the whole
+        body may take the latter once more, so that a server that drips bytes cannot hold a worker.
+    :param data: body to stream instead of the request's own.
+    :raises TransportError: no complete answer; ``sent`` tells whether the request may have arrived.
+    :raises InvalidResponseError: the answer is larger than any of this service.
+    """
+    with open_answer(session, request, timeout, data=data) as answer:
+        body = _read_bounded(answer, time.monotonic() + timeout[1])
+        return Response(answer.status_code, answer.headers, body)
+
+
+@contextmanager
+def open_answer(
+    session: requests.Session,
+    request: SignedRequest,
+    timeout: tuple[float, float],
+    *,
+    data: IO[bytes] | None = None,
+) -> Iterator[requests.Response]:
+    """Send ``request`` and yield the answer with its body unread; errors as of :func:`exchange`, also while
+    reading.
+    """
+    try:
+        with session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=data if data is not None else request.body,
+            timeout=timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            yield answer
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise _transport_error(error, request) from error
+
+
+def pieces(answer: requests.Response) -> Iterator[bytes]:
+    """Yield the body as it arrives, in the bytes of the wire."""
+    while piece := answer.raw.read1(_PIECE):
+        yield piece
+
+
+def _read_bounded(answer: requests.Response, deadline: float) -> bytes:
+    body = bytearray()
+    for piece in pieces(answer):
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise InvalidResponseError(
+                f"The answer is larger than {MAX_BYTES} bytes",
+                status=answer.status_code,
+                request_id=answer.headers.get("x-ci-request-id"),
+            )
+        if time.monotonic() > deadline:
+            raise requests.ReadTimeout("the answer did not end in time")
+    return bytes(body)
+
+
+def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
+    host = request.headers["Host"]
+    return TransportError(
+        f"No answer from {host} to {request.method}: {_reason(error)}",
+        sent=not _never_sent(error),
+        hint="Check the network, the proxy settings, and bucket, region and endpoint_url of the connection",
+    )
+
+
+def _reason(error: Exception) -> str:
+    cause: Any = error
+    while nested := _nested(cause):
+        cause = nested
+    return f"{type(cause).__name__}: {cause}"[:300]
+
+
+def _nested(error: Any) -> Exception | None:
+    """Return the error inside an error of requests or urllib3, which they hold in different places."""
+    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    return inner if isinstance(inner, Exception) else None
+
+
+def _never_sent(error: Exception) -> bool:
+    """Tell whether the connection was not even established: only then can the request not have arrived."""
+    cause: Any = error
+    while cause is not None:
+        if isinstance(cause, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError):
+            return True
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = _nested(cause)
+    return False

@@ -1,0 +1,8 @@
+"""The only place that asks which Airflow is running."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+#: For the user agent: the distribution's own word, without importing the heavy ``airflow`` package.
+AIRFLOW_VERSION = version("apache-airflow")

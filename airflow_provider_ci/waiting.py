@@ -1,0 +1,146 @@
+"""How jobs are waited for: the rules that the operator's wait and the sensor share. No Airflow, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from airflow_provider_ci.exceptions import JobCancelledError, JobError, JobFailedError, JobNotFoundError
+from airflow_provider_ci.protocol.models import CANCEL, Job, JobsAnswer
+
+#: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
+UNKNOWN_JOB_GRACE = 120.0
+#: The first pause between two polls, seconds.
+FIRST_DELAY = 1.0
+#: Each pause is this share of the time waited so far, so that a wait ends at most so much late.
+_SHARE = 0.25
+_NAMED_AT_MOST = 20
+
+
+def poll_delay(elapsed: float, poll_interval: float) -> float:
+    """Return the seconds to the next poll after waiting ``elapsed`` seconds.
+
+    A quarter of the time waited, at least 1 second and at most ``poll_interval``: a job of 5 seconds is
+    noticed within 1.25 seconds of its end, and one of 30 minutes costs about 75 requests at an interval of 30
+    seconds.
+    """
+    return min(max(FIRST_DELAY, elapsed * _SHARE), poll_interval)
+
+
+class Log(Protocol):
+    """A logger, of the standard library's or Airflow's making."""
+
+    def info(self, message: str, /, *args: object) -> object: ...  # noqa: D102
+
+    def warning(self, message: str, /, *args: object) -> object: ...  # noqa: D102
+
+    def error(self, message: str, /, *args: object) -> object: ...  # noqa: D102
+
+
+class JobWatch:
+    """Follows jobs from poll to poll and logs each change of state once.
+
+    :param job_ids: the jobs; repeated ids count once.
+    :param log: receives one line for each change.
+    """
+
+    def __init__(self, job_ids: Sequence[str], log: Log) -> None:
+        self.job_ids = list(dict.fromkeys(job_ids))
+        self.jobs: dict[str, Job] = {}
+        self.request_id: str | None = None
+        self._log = log
+        self._unknown: set[str] = set()
+
+    @property
+    def pending(self) -> list[str]:
+        """The ids of the jobs that have not been seen to end."""
+        return [i for i in self.job_ids if not (i in self.jobs and self.jobs[i].job_state.is_terminal)]
+
+    @property
+    def unsuccessful(self) -> list[Job]:
+        """The jobs that ended ``Failed`` or ``Cancel``."""
+        seen = self.jobs.values()
+        return [job for job in seen if job.job_state.is_terminal and not job.job_state.is_successful]
+
+    def observe(self, answer: JobsAnswer, elapsed: float) -> None:
+        """Take in the answer to a poll.
+
+        :param elapsed: seconds since the wait began.
+        :raises JobNotFoundError: an id is still unknown after the grace period.
+        """
+        self.request_id = answer.request_id
+        asked = set(self.job_ids)
+        for job in answer.jobs_detail:
+            if job.job_id in asked:
+                self._see(job.job_id, job)
+        missing = [i for i in self.pending if i not in {job.job_id for job in answer.jobs_detail}]
+        self._miss(missing, elapsed)
+
+    def error(self) -> JobError | None:
+        """Return the error that names every job that ended without success, or ``None``."""
+        bad = self.unsuccessful
+        if not bad:
+            return None
+        cancelled_only = all(job.job_state == CANCEL for job in bad)
+        one = bad[0] if len(self.job_ids) == 1 else None
+        return (JobCancelledError if cancelled_only else JobFailedError)(
+            _sentence(bad[0]) if one else _sentences(bad, len(self.job_ids)),
+            state=str(bad[0].job_state),
+            code=_code(one) if one else None,
+            service_message=one.message if one else None,
+            request_id=self.request_id,
+            job_id=bad[0].job_id,
+            hint=(
+                "Somebody cancelled it: submit it again if that was a mistake"
+                if cancelled_only
+                else "Check the input media and the outputs; a new submission is a new paid job"
+            ),
+        )
+
+    def _see(self, job_id: str, job: Job) -> None:
+        before, state = self.jobs.get(job_id), job.job_state
+        self.jobs[job_id] = job
+        if before is not None and before.state == job.state:
+            return
+        if state.is_terminal and not state.is_successful:
+            self._log.error("Job %s: %s, %s: %s", job_id, state, job.code, job.message)
+        elif not state.is_known:
+            self._log.warning("Job %s: unknown state %r, waiting on", job_id, str(state))
+        elif not self._is_crowd or state.is_terminal:
+            self._log.info("Job %s: %s", job_id, state)
+
+    @property
+    def _is_crowd(self) -> bool:
+        return len(self.job_ids) > _NAMED_AT_MOST
+
+    def _miss(self, missing: list[str], elapsed: float) -> None:
+        if new := [i for i in missing if i not in self._unknown]:
+            self._unknown.update(new)
+            self._log.warning("The service does not know (yet): %s", _shortened(new))
+        if missing and elapsed > UNKNOWN_JOB_GRACE:
+            raise JobNotFoundError(
+                f"The service does not know {_shortened(missing)} after {elapsed:.0f} s",
+                job_id=missing[0],
+                request_id=self.request_id,
+                hint="Check that bucket and region are those of the submission; records are kept about a month",
+            )
+
+
+def _sentence(job: Job) -> str:
+    return f"Job {job.job_id} ended {job.job_state}"
+
+
+def _sentences(jobs: Sequence[Job], total: int) -> str:
+    named = [f"{_sentence(job)} ({_code(job)}: {job.message})" for job in jobs[:_NAMED_AT_MOST]]
+    rest = f"; and {len(jobs) - _NAMED_AT_MOST} more" if len(jobs) > _NAMED_AT_MOST else ""
+    return f"{len(jobs)} of {total} jobs did not succeed: {'; '.join(named)}{rest}"
+
+
+def _code(job: Job) -> str | None:
+    # a cancelled job carries the meaningless code Success
+    return job.code if job.code != "Success" else None
+
+
+def _shortened(job_ids: Sequence[str]) -> str:
+    rest = f" and {len(job_ids) - _NAMED_AT_MOST} more" if len(job_ids) > _NAMED_AT_MOST else ""
+    return ", ".join(job_ids[:_NAMED_AT_MOST]) + rest
