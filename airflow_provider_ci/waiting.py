@@ -49,7 +49,7 @@ class JobWatch:
         self.jobs: dict[str, Job] = {}
         self.request_id: str | None = None
         self._log = log
-        self._unknown: set[str] = set()
+        self._missing_since: dict[str, float] = {}
 
     @property
     def pending(self) -> list[str]:
@@ -100,6 +100,7 @@ class JobWatch:
     def _see(self, job_id: str, job: Job) -> None:
         before, state = self.jobs.get(job_id), job.job_state
         self.jobs[job_id] = job
+        self._missing_since.pop(job_id, None)
         if before is not None and before.state == job.state:
             return
         if state.is_terminal and not state.is_successful:
@@ -114,15 +115,17 @@ class JobWatch:
         return len(self.job_ids) > _NAMED_AT_MOST
 
     def _miss(self, missing: list[str], elapsed: float) -> None:
-        if new := [i for i in missing if i not in self._unknown]:
-            self._unknown.update(new)
+        if new := [i for i in missing if i not in self._missing_since]:
+            # an id never seen is missing since the wait began, also if that was in an earlier process
+            self._missing_since.update({i: elapsed if i in self.jobs else 0.0 for i in new})
             self._log.warning("The service does not know (yet): %s", _shortened(new))
-        if missing and elapsed > UNKNOWN_JOB_GRACE:
+        overdue = [i for i in missing if elapsed - self._missing_since[i] > UNKNOWN_JOB_GRACE]
+        if overdue:
             raise JobNotFoundError(
-                f"The service does not know {_shortened(missing)} after {elapsed:.0f} s",
-                job_id=missing[0],
+                f"The service does not know {_shortened(overdue)}, {elapsed:.0f} s after the wait began",
+                job_id=overdue[0],
                 request_id=self.request_id,
-                hint="Check that bucket and region are those of the submission; records are kept about a month",
+                hint="Check that bucket and region are those of the submission (records last about a month)",
             )
 
 
