@@ -140,7 +140,9 @@ class QueuePausedError(ServiceError):
 
 
 class ServerError(ServiceError):
-    """The service failed (5xx). ``retry_after`` holds the service's advice in seconds, or ``None``."""
+    """The service failed for the moment (5xx, and what it counts as temporary). ``retry_after`` holds the
+    service's advice in seconds, or ``None``.
+    """
 
     retry_after: float | None = None
 

@@ -21,7 +21,7 @@ CONN_FIELDS: dict[str, Any] = {
     "bucket": {
         "label": "Bucket",
         "description": "Default bucket with its APPID, for instance media-1250000001",
-        "schema": {"type": ["string", "null"], "pattern": "^[a-z0-9][a-z0-9-]*-[0-9]+$"},
+        "schema": {"type": ["string", "null"], "pattern": "^[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}$"},
     },
     "security_token": {
         "label": "Security token",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -23,6 +23,7 @@ from airflow_provider_ci.exceptions import (
     ConfigurationError,
     InvalidResponseError,
     PermissionDeniedError,
+    RequestValidationError,
     TransportError,
 )
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
@@ -40,15 +41,12 @@ from airflow_provider_ci.protocol.operations import (
     SubmitJob,
     check_job_ids,
 )
-from airflow_provider_ci.protocol.wire import Endpoint, Response, SignedRequest, signed
+from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest, signed
 
 if TYPE_CHECKING:
     import requests
 
 T = TypeVar("T")
-
-_ERROR_BODY_MAX = 64 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
@@ -97,9 +95,7 @@ class CIHook(BaseHook):
 
     @cached_property
     def _session(self) -> requests.Session:
-        endpoint_url = self.settings.endpoint_url
-        loopback = endpoint_url is not None and self.settings.endpoint("a-00000", "a-a").is_loopback
-        return transport.new_session(loopback=loopback)
+        return transport.new_session(loopback=self.settings.is_loopback)
 
     def get_conn(self) -> requests.Session:
         """Return the pooled HTTP session of this hook."""
@@ -146,8 +142,7 @@ class CIHook(BaseHook):
 
         :raises RequestValidationError: a value is not a job id; nothing was sent.
         """
-        ids = list(dict.fromkeys(job_ids))
-        check_job_ids(ids)
+        ids = _distinct(job_ids)
         whole = JobsAnswer()
         for start in range(0, len(ids), IDS_PER_REQUEST):
             part = self._call(DescribeJobs(tuple(ids[start : start + IDS_PER_REQUEST])), bucket, region)
@@ -208,8 +203,7 @@ class CIHook(BaseHook):
 
         :raises RequestValidationError: a value is not a job id; nothing was sent.
         """
-        ids = list(dict.fromkeys(job_ids))
-        check_job_ids(ids)
+        ids = _distinct(job_ids)
         for start in range(0, len(ids), IDS_PER_REQUEST):
             self._call(CancelJobs(tuple(ids[start : start + IDS_PER_REQUEST])), bucket, region)
 
@@ -221,7 +215,7 @@ class CIHook(BaseHook):
         :param seconds: how long it may take; a connection and an answer get half of it each.
         """
         endpoint = self.settings.endpoint(bucket, region)
-        with transport.new_session(loopback=endpoint.is_loopback) as session:
+        with transport.new_session(loopback=self.settings.is_loopback) as session:
             self._once(CancelJobs((job_id,)), endpoint, session, (seconds / 2, seconds / 2))
 
     def download_file(
@@ -245,10 +239,12 @@ class CIHook(BaseHook):
 
         def attempt() -> StoredFile:
             send = self._signed(call, endpoint)
-            with transport.open_answer(self._session, send, self._timeout) as answer:
+            with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
                 if answer.status_code != 200:
-                    body = answer.raw.read1(_ERROR_BODY_MAX)
-                    call.parse(Response(answer.status_code, answer.headers, body))
+                    call.parse(transport.whole(answer, self.settings.read_timeout))
+                    raise InvalidResponseError(
+                        f"HTTP {answer.status_code} is not the whole object", status=answer.status_code
+                    )
                 return _write_whole(transport.pieces(answer), target, md5)
 
         return self._repeat(call, attempt)
@@ -273,7 +269,7 @@ class CIHook(BaseHook):
                 # requests would send an empty file in chunks, without the length that the service asks for
                 data = file if size else None
                 send = self._signed(call, endpoint)
-                call.parse(transport.exchange(self._session, send, self._timeout, data=data))
+                call.parse(transport.exchange(self._session, send, self.settings.timeouts, data=data))
             return StoredFile(str(source), size, digest.hexdigest())
 
         return self._repeat(call, attempt)
@@ -282,7 +278,7 @@ class CIHook(BaseHook):
         """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
-            self._once(ListJobs(size=1), endpoint, self._session, self._timeout)
+            self._once(ListJobs(size=1), endpoint, self._session, self.settings.timeouts)
         except CIError as error:
             return False, f"{_diagnosis(error)}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
@@ -315,13 +311,9 @@ class CIHook(BaseHook):
                 )
         return widgets
 
-    @property
-    def _timeout(self) -> tuple[float, float]:
-        return self.settings.connect_timeout, self.settings.read_timeout
-
     def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
         endpoint = self.settings.endpoint(bucket, region)
-        return self._repeat(call, lambda: self._once(call, endpoint, self._session, self._timeout))
+        return self._repeat(call, lambda: self._once(call, endpoint, self._session, self.settings.timeouts))
 
     def _once(
         self, call: RemoteCall[T], endpoint: Endpoint, session: requests.Session, timeout: tuple[float, float]
@@ -346,22 +338,28 @@ class CIHook(BaseHook):
         return signed(call.request(), endpoint, self.settings.credentials, now=time.time())
 
 
+def _distinct(job_ids: Sequence[str]) -> list[str]:
+    if isinstance(job_ids, str):  # its characters would pass as ids
+        raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of JobIds"])
+    ids = list(dict.fromkeys(job_ids))
+    check_job_ids(ids)
+    return ids
+
+
 def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> StoredFile:
     digest, size = hashlib.md5(usedforsecurity=False), 0
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as part:
-        try:
+    part = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        with part.open("xb") as file:
             for piece in pieces:
-                size += part.write(piece)
+                size += file.write(piece)
                 digest.update(piece)
-            part.close()
-            if md5 is not None and digest.hexdigest() != md5.lower():
-                raise InvalidResponseError(
-                    f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}"
-                )
-            os.replace(part.name, target)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+        if md5 is not None and digest.hexdigest() != md5.lower():
+            raise InvalidResponseError(f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}")
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     return StoredFile(str(target), size, digest.hexdigest())
 
 
@@ -374,6 +372,8 @@ def _diagnosis(error: CIError) -> str:
         return "The credentials are not permitted to list the bucket's jobs, or the SecretKey is wrong"
     if isinstance(error, TransportError):
         return "The service cannot be reached: the region or the endpoint may be wrong"
+    if isinstance(error, InvalidResponseError):
+        return "Something else than the service answers: the endpoint or a proxy may be wrong"
     if error.status in (301, 307, 308, 400, 404):
         return "Bucket or region is wrong"
     return "The service does not work at the moment"

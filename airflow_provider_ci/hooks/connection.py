@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import Credentials, Endpoint
+from airflow_provider_ci.protocol.wire import Credentials, Endpoint, is_loopback_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -42,13 +42,17 @@ class ConnectionSettings:
     retry: RetryPolicy
 
     @classmethod
-    def from_connection(cls, connection: Connection) -> ConnectionSettings:
+    def from_connection(cls, connection: Connection, extra: Any = None) -> ConnectionSettings:
         """Read an Airflow connection.
 
+        :param extra: its extra, if the caller had to read it in a way of its own (on an event loop).
         :raises ConfigurationError: a field is missing or has a value that is not allowed.
         """
         conn_id = str(connection.conn_id)
-        extra = connection.extra_dejson
+        if extra is None:
+            extra = connection.extra_dejson
+        if not isinstance(extra, dict):
+            raise ConfigurationError(f"Connection {conn_id!r}: extra is not a JSON object")
         if unknown := sorted(set(extra) - set(CONN_FIELDS)):
             known = ", ".join(CONN_FIELDS)
             log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
@@ -58,7 +62,7 @@ class ConnectionSettings:
             credentials=Credentials(
                 _credential(conn_id, "login (SecretId)", connection.login),
                 _credential(conn_id, "password (SecretKey)", connection.password),
-                read.text("security_token"),
+                read.token("security_token"),
             ),
             bucket=read.text("bucket"),
             region=read.text("region"),
@@ -69,19 +73,32 @@ class ConnectionSettings:
             retry=RetryPolicy(max_attempts=read.count("max_attempts", RetryPolicy().max_attempts, 1, 10)),
         )
 
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        """Seconds to wait for a connection, and for each piece of an answer."""
+        return self.connect_timeout, self.read_timeout
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether all calls stay on this machine."""
+        return is_loopback_url(self.endpoint_url)
+
     def endpoint(self, bucket: str | None = None, region: str | None = None) -> Endpoint:
         """Return where calls for a bucket go; the connection's bucket and region are the defaults.
 
         :raises ConfigurationError: neither names one, or it has not the documented form.
         """
-        for name, value in (("bucket", bucket or self.bucket), ("region", region or self.region)):
+        chosen = {"bucket": bucket or self.bucket, "region": region or self.region}
+        for name, value in chosen.items():
             if not value:
                 raise ConfigurationError(
                     f"No {name}: give it as an argument, or in the extra of connection {self.conn_id!r}"
                 )
+            if not isinstance(value, str):  # natively rendered templates
+                raise ConfigurationError(f"{name} is {value!r}, allowed: a text")
         return Endpoint(
-            bucket=bucket or self.bucket or "",
-            region=region or self.region or "",
+            bucket=chosen["bucket"] or "",
+            region=chosen["region"] or "",
             base_url=self.endpoint_url,
             allow_http=self.allow_http,
         )
@@ -111,6 +128,12 @@ class _Extra:
             raise self._refused(name, value, "a text without blanks around it")
         return value
 
+    def token(self, name: str) -> str | None:
+        value = self.text(name)
+        if value is not None and not value.isascii():  # no header can carry it
+            raise self._refused(name, value, "a text of ASCII characters")
+        return value
+
     def flag(self, name: str) -> bool:
         value = self.values.get(name)
         if value is None or isinstance(value, bool):
@@ -126,7 +149,7 @@ class _Extra:
             return default
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
             raise self._refused(name, value, allowed)

@@ -14,6 +14,7 @@ from typing import IO, Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 
 from airflow_provider_ci import __version__
 from airflow_provider_ci.exceptions import InvalidResponseError, TransportError
@@ -21,7 +22,20 @@ from airflow_provider_ci.protocol.wire import Response, SignedRequest
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 
+#: What every request carries besides its own headers.
+HEADERS = {
+    "User-Agent": f"airflow-provider-ci/{__version__} (Airflow {AIRFLOW_VERSION})",
+    # a compressed answer could unpack to any size
+    "Accept-Encoding": "identity",
+}
 _PIECE = 64 * 1024
+# ProxyError: urllib3 raises it only until the connection through the proxy stands
+_BEFORE_SENDING = (
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ProxyError,
+    ssl.SSLCertVerificationError,
+)
 
 
 def new_session(*, loopback: bool) -> requests.Session:
@@ -35,18 +49,16 @@ def new_session(*, loopback: bool) -> requests.Session:
     # own
     session.auth = lambda request: request
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers = requests.structures.CaseInsensitiveDict(
-        {
-            "User-Agent": f"airflow-provider-ci/{__version__} (Airflow {AIRFLOW_VERSION})",
-            # a compressed answer could unpack to any size
-            "Accept-Encoding": "identity",
-            "Connection": "keep-alive",
-        }
-    )
+    session.headers = requests.structures.CaseInsensitiveDict(HEADERS)
     adapter = HTTPAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for ``url``, as requests itself would choose it."""
+    return select_proxy(url, get_environ_proxies(url))
 
 
 def exchange(
@@ -65,8 +77,7 @@ def exchange(
     :raises InvalidResponseError: the answer is larger than any of this service.
     """
     with open_answer(session, request, timeout, data=data) as answer:
-        body = _read_bounded(answer, time.monotonic() + timeout[1])
-        return Response(answer.status_code, answer.headers, body)
+        return whole(answer, timeout[1])
 
 
 @contextmanager
@@ -99,6 +110,12 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
     """Yield the body as it arrives, in the bytes of the wire."""
     while piece := answer.raw.read1(_PIECE):
         yield piece
+
+
+def whole(answer: requests.Response, seconds: float) -> Response:
+    """Return the answer with its body, which must be read within ``seconds``."""
+    body = _read_bounded(answer, time.monotonic() + seconds)
+    return Response(answer.status_code, answer.headers, body)
 
 
 def _read_bounded(answer: requests.Response, deadline: float) -> bytes:
@@ -134,17 +151,21 @@ def _reason(error: Exception) -> str:
 
 def _nested(error: Any) -> Exception | None:
     """Return the error inside an error of requests or urllib3, which they hold in different places."""
-    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    inner = (
+        getattr(error, "original_error", None)
+        or getattr(error, "reason", None)
+        or (error.args[0] if error.args else None)
+    )
     return inner if isinstance(inner, Exception) else None
 
 
 def _never_sent(error: Exception) -> bool:
     """Tell whether the connection was not even established: only then can the request not have arrived."""
+    if isinstance(error, ValueError):  # of the URL, a header, the proxy's address: before connecting
+        return True
     cause: Any = error
     while cause is not None:
-        if isinstance(cause, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError):
-            return True
-        if isinstance(cause, ssl.SSLCertVerificationError):
+        if isinstance(cause, _BEFORE_SENDING):
             return True
         cause = _nested(cause)
     return False

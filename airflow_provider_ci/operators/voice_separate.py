@@ -144,6 +144,7 @@ class VoiceSeparateOperator(CIJobOperator):
                     channels=numbers["channels"],
                 ),
             )
+        self._refuse_overwriting(texts, endpoint)
         return models.VoiceSeparateRequest(
             input=models.Input(object=texts["input_object"]),
             operation=models.Operation(
@@ -183,6 +184,16 @@ class VoiceSeparateOperator(CIJobOperator):
         if broken:
             raise RequestValidationError(broken)
         return texts, numbers
+
+    def _refuse_overwriting(self, texts: dict[str, str | None], endpoint: Endpoint) -> None:
+        if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
+            return
+        names = ("object", "au_object", "bass_object", "drum_object")
+        same = [name for name in names if texts[name] and texts[name] == texts["input_object"]]
+        if same:
+            raise RequestValidationError(
+                [f"{name} is {texts[name]!r}, allowed: another key than input_object's" for name in same]
+            )
 
     def _config(self, name: str, model: type[Any]) -> Any:
         value = getattr(self, name)

@@ -53,11 +53,13 @@ _CREDENTIALS = Rule(
     AuthenticationError,
     "Check the connection's SecretId (login) and SecretKey (password), and the token if temporary",
 )
+_NO_HEADER = Rule(AuthenticationError, "A proxy on the way may remove the Authorization header: check it")
 _CLOCK = Rule(AuthenticationError, "Synchronise this machine's clock: the signature is outside its validity")
 _REFUSED = Rule(
     PermissionDeniedError,
     "Check the account's CAM policy (ci: actions, cam:PassRole), that the bucket is bound to CI with the"
-    " smart audio service opened, and then the SecretKey: a wrong signature may be answered alike",
+    " smart audio service opened, and then the SecretKey and this machine's clock: a wrong or expired"
+    " signature may be answered alike",
 )
 _ROLE = Rule(
     PermissionDeniedError, "Authorise CI once in its console, which creates the service role CI_QCSRole"
@@ -86,6 +88,7 @@ _ARCHIVED = Rule(InvalidRequestError, "The object is archived: restore it first"
 _BY_STATUS_AND_CODE: dict[tuple[int, str], Rule] = {
     (413, "InvalidContent"): Rule(InvalidRequestError, "The request is too large: shorten it"),
     (400, "RequestTimeout"): _SERVER,
+    (400, "UserNetworkTooSlow"): _SERVER,
 }
 _BY_CODE: dict[str, Rule] = {
     "PermanentRedirect": _ENDPOINT,
@@ -100,7 +103,7 @@ _BY_CODE: dict[str, Rule] = {
     "MissingContentLength": _BUG,
     "MalformedXML": _BUG,
     "BadDigest": _BUG,
-    "MissingAuthorization": _BUG,
+    "MissingAuthorization": _NO_HEADER,
     "ResourceNotFound": _MISSING_OBJECT,
     "ResourceAccessDenied": _RESOURCE_ACCESS,
     "ResourceDownloadFailed": _MISSING_OBJECT,
@@ -138,6 +141,8 @@ _BY_CODE: dict[str, Rule] = {
     "DomainAuditFailed": _BLOCKED,
     "SlowDown": _SLOW_DOWN,
     "KmsFreqControl": _SLOW_DOWN,
+    "PathConflict": _SERVER,
+    "UploadConflict": _SERVER,
     "InternalError": _SERVER,
     "ServiceUnavailable": _SERVER,
 }
@@ -147,8 +152,10 @@ _BY_STATUS: dict[int, Rule] = {
     403: _REFUSED,
     404: _MISSING,
     407: Rule(ServiceError, "The network's proxy wants a login: check the proxy settings"),
+    408: _SERVER,
     429: _SLOW_DOWN,
     451: _BLOCKED,
+    501: Rule(ServerError, "The service does not offer this call: check region and endpoint_url"),
 }
 _NUMERIC_CODES = {
     "1007": "InternalError",
@@ -211,11 +218,13 @@ def is_retryable(error: CIError) -> bool:
 def is_not_accepted(error: CIError) -> bool:
     """Tell whether a submission that ended so was certainly not accepted: it never arrived, or was refused.
 
-    A 5xx, a lost connection after sending or an unreadable answer leaves it open.
+    A 5xx, a gateway's 408, a lost connection after sending or an unreadable answer leaves it open.
     """
     if isinstance(error, TransportError):
         return not error.sent
-    return isinstance(error, ServiceError) and error.status is not None and 300 <= error.status < 500
+    if not isinstance(error, ServiceError) or error.status is None:
+        return False
+    return 300 <= error.status < 500 and error.status != 408
 
 
 def _rule(status: int, code: str | None) -> Rule:

@@ -262,7 +262,7 @@ class VoiceSeparateRequest:
     input: Input | None = None
     operation: Operation | None = None
     queue_id: str | None = None
-    call_back: str | None = None
+    call_back: str | None = field(default=None, repr=False)  # its query may hold the receiver's secret
     call_back_format: str | None = None
     call_back_type: str | None = None
     call_back_mq_config: CallBackMqConfig | None = None

@@ -12,6 +12,7 @@ from typing import ClassVar
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.operations import RemoteCall
+from airflow_provider_ci.protocol.validation import is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
 
@@ -22,11 +23,13 @@ class _ObjectOperation(RemoteCall[None]):
     def request(self) -> Request:
         """Return the request.
 
-        :raises RequestValidationError: the key is empty or begins with ``/``.
+        :raises RequestValidationError: the key is empty, begins with ``/`` or has control characters.
         """
-        if not self.key or self.key.startswith("/"):
+        if not is_object_key(self.key):
             raise RequestValidationError(
-                [f"object key is {self.key!r}, allowed: a key that does not begin with /"]
+                [
+                    f"object key is {self.key!r}, allowed: a key without / at its begin and without control characters"
+                ]
             )
         return Request(method=self.method, service=Service.COS, path="/" + self.key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypedDict
 
-from airflow_provider_ci.protocol.models import Job, Output, OutputFile
+from airflow_provider_ci.protocol.models import FAILED, Job, Output, OutputFile
 
 #: What each output field of the request receives (460/84794).
 STEMS = {"voice": "au_object", "background": "object", "bass": "bass_object", "drums": "drum_object"}
@@ -51,7 +51,7 @@ def job_result(job: Job) -> JobResult:
     outputs, other = _by_stem(
         job.job_id or "", output or Output(), (media.output_file if media else None) or OutputFile()
     )
-    failed = job.job_state.is_terminal and not job.job_state.is_successful
+    failed = job.job_state == FAILED  # otherwise they are "Success" and the like, whatever happened
     return {
         "job_id": job.job_id,
         "state": str(job.job_state),
@@ -104,7 +104,9 @@ def _stem(key: str, job_id: str, output: Output, taken: dict[str, ResultObject])
     # a literal key first: out/a.mp3 must not be claimed by out/${jobid}.${ext}
     if key in free.values():
         return next(stem for stem, pattern in free.items() if pattern == key)
-    matches = (stem for stem, pattern in free.items() if pattern and _pattern(pattern, job_id).fullmatch(key))
+    # then a pattern without ${ext}, which stands for any extension
+    patterns = sorted((item for item in free.items() if item[1]), key=lambda item: item[1].count("${ext}"))
+    matches = (stem for stem, pattern in patterns if _pattern(pattern, job_id).fullmatch(key))
     return next(matches, None)
 
 

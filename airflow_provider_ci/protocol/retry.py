@@ -18,16 +18,17 @@ class RetryPolicy:
     :param cap: … but never from more than this many seconds.
     """
 
-    max_attempts: int = 4
-    base: float = 0.5
-    cap: float = 20.0
+    max_attempts: int = 6
+    base: float = 1.0
+    cap: float = 30.0
 
     def pause(self, attempt: int, error: CIError, *, idempotent: bool) -> float | None:
         """Return the seconds to wait after ``attempt`` (from 1) failed with ``error``; ``None``: do not
         repeat.
 
         A call that is not idempotent is repeated only when it certainly was not accepted and repeating may
-        help. ``Retry-After`` is the least pause, where the service gave one.
+        help. ``Retry-After``, where the service gave one, is waited for before the jitter, so that clients do
+        not all come back at once.
         """
         if attempt >= self.max_attempts or not is_retryable(error):
             return None
@@ -35,4 +36,4 @@ class RetryPolicy:
             return None
         jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - not for security
         advice = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
-        return max(jitter, advice or 0.0)
+        return (advice or 0.0) + jitter

@@ -18,7 +18,7 @@ Pairs = Iterable[tuple[str, str]]
 
 _ALGORITHM = "sha1"
 _SAFE = "-_.~"
-_TIME = re.compile(r"(\d{1,15});(\d{1,15})")
+_TIME = re.compile(r"[0-9]{1,15};[0-9]{1,15}")
 _FIELDS = (
     "q-sign-algorithm",
     "q-ak",

@@ -19,6 +19,7 @@ from airflow_provider_ci.protocol.models import (
     VoiceSeparate,
     VoiceSeparateRequest,
 )
+from airflow_provider_ci.protocol.xml import mistyped
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
 REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
@@ -61,8 +62,11 @@ _NEEDED_OUTPUTS = {
     "AudioAndBackground": ("object", "au_object"),
     "MusicMode": ("object", "au_object"),
 }
+_TYPES: dict[type, str] = {str: "a text", int: "a whole number"}
 # What XML 1.0 cannot carry, not even escaped
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# A line feed at the end, as a template may leave it, is a mistake rather than a part of the key
+_NOT_IN_KEY = re.compile(f"{_NOT_XML.pattern}|[\t\n\r\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,19 @@ class Problem:
         return f"{self.field} is {given}, allowed: {self.allowed}"
 
 
+def is_object_key(key: str | None) -> bool:
+    """Tell whether COS can hold an object of this key, and XML and a URL can carry it."""
+    return bool(key) and not str(key).startswith("/") and not _NOT_IN_KEY.search(str(key))
+
+
 def problems(request: VoiceSeparateRequest) -> list[Problem]:
-    """Return every documented rule that the request breaks; an empty list if none."""
-    return list(_request(request))
+    """Return every documented rule that the request breaks; an empty list if none.
+
+    Values of a wrong type, as rendered templates may have them, are reported alone: no rule can be applied.
+    """
+    return [
+        Problem(field, value, _TYPES.get(kind, kind.__name__)) for field, value, kind in mistyped(request)
+    ] or list(_request(request))
 
 
 def _request(request: VoiceSeparateRequest) -> Iterator[Problem]:
@@ -155,8 +169,9 @@ def _output(output: Output, mode: str | None) -> Iterator[Problem]:
 def _call_back(request: VoiceSeparateRequest) -> Iterator[Problem]:
     url = request.call_back
     if url is not None and url != "no" and not _is_web_address(url):
-        # its query may hold the receiver's secret
-        yield Problem("CallBack", url.partition("?")[0], "an absolute http or https URL, or no")
+        # user, query and fragment may hold the receiver's secret
+        shown = re.split("[?#]", url, maxsplit=1)[0].rpartition("@")[2]
+        yield Problem("CallBack", shown, "an absolute http or https URL, or no")
     yield from _choice("CallBackFormat", request.call_back_format, _CALL_BACK_FORMATS)
     yield from _choice("CallBackType", request.call_back_type, _CALL_BACK_TYPES)
     mq, kafka = request.call_back_mq_config, request.call_back_kafka_config
@@ -177,7 +192,7 @@ def _call_back(request: VoiceSeparateRequest) -> Iterator[Problem]:
 def _key(field: str, key: str | None, *, required: bool) -> Iterator[Problem]:
     if key is None and not required:
         return
-    if not key or key.startswith("/") or key.endswith("/") or _NOT_XML.search(key):
+    if not is_object_key(key) or (key or "").endswith("/"):
         allowed = "an object key that neither begins nor ends with / and has no control characters"
         yield Problem(field, key, allowed)
 
@@ -204,6 +219,7 @@ def _listed(values: Collection[object]) -> str:
 def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
+        _ = parts.port  # raises unless it is one
     except ValueError:
         return False
     return (

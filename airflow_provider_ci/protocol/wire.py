@@ -23,7 +23,9 @@ from airflow_provider_ci.protocol.validation import BUCKET, REGION
 VALID_BEFORE = 60
 VALID_AFTER = 900
 
-_DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}$")
+_DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}\Z")
+# A user, a query (even an empty one), a fragment, an escape, or what URL parsers disagree about
+_NOT_IN_ORIGIN = re.compile(r"[^!-~]|[@?#%\\]")
 
 
 class Service(Enum):
@@ -83,7 +85,7 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether calls stay on this machine."""
-        return self.base_url is not None and _is_loopback(urlsplit(self.base_url).hostname or "")
+        return is_loopback_url(self.base_url)
 
     def _check_base_url(self, url: str) -> None:
         allowed = "scheme://host[:port] with https (http only for a loopback address or with allow_http)"
@@ -95,12 +97,8 @@ class Endpoint:
         if (
             not host
             or parts.scheme not in ("https", "http")
-            or parts.username is not None
             or parts.path.strip("/")
-            or parts.query
-            or parts.fragment
-            or not url.isprintable()
-            or " " in url
+            or _NOT_IN_ORIGIN.search(url)
         ):
             # the value is not repeated: it may hold a password
             raise ConfigurationError(f"endpoint_url has not the allowed form: {allowed}")
@@ -119,7 +117,7 @@ class Request:
     path: str
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +137,13 @@ class Response:
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
     """A request ready to be sent as it is: ``url`` is percent-encoded, ``headers`` include
-    ``Authorization``.
+    ``Authorization``. Neither they nor the body, which may hold a callback's secret, are in its ``repr``.
     """
 
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
 
 
 def signed(request: Request, endpoint: Endpoint, credentials: Credentials, *, now: float) -> SignedRequest:
@@ -173,6 +171,11 @@ def signed(request: Request, endpoint: Endpoint, credentials: Credentials, *, no
     )
     url = endpoint.origin(request.service) + _escaped_path(request.path) + _query(request.params)
     return SignedRequest(request.method, url, headers | unsigned, request.body)
+
+
+def is_loopback_url(url: str | None) -> bool:
+    """Tell whether ``url`` stays on this machine; ``None``, which stands for the service, does not."""
+    return url is not None and _is_loopback(urlsplit(url).hostname or "")
 
 
 def content_md5(body: bytes) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -123,6 +123,24 @@ def to_dict(obj: Any) -> dict[str, Any]:
         for field in dataclasses.fields(obj)
         if (value := getattr(obj, field.name)) is not None and value != ()
     }
+
+
+def mistyped(obj: Any, at: str = "") -> Iterator[tuple[str, Any, type]]:
+    """Yield path, value and expected type of every value that is not what its field is annotated as.
+
+    A ``bool`` is no ``int`` here: equal to 0 or 1, it would be written as ``True``.
+    """
+    hints = typing.get_type_hints(type(obj))
+    for field in dataclasses.fields(obj):
+        (kind, repeated), value = _kind(hints[field.name]), getattr(obj, field.name)
+        path = f"{at}{_names(field)[0]}"
+        for item in value if repeated else (value,):
+            if item is None:
+                continue
+            if not isinstance(item, kind) or isinstance(item, bool):
+                yield path, item, kind
+            elif dataclasses.is_dataclass(item):
+                yield from mistyped(item, f"{path}.")
 
 
 def format_time(moment: datetime) -> str:

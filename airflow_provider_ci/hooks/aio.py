@@ -1,0 +1,147 @@
+"""The same calls on an event loop, with ``aiohttp``: for triggers. Requests are the same bytes as the
+hook's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from airflow_provider_ci.exceptions import CIError, InvalidResponseError, TransportError
+from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy
+from airflow_provider_ci.protocol.wire import Endpoint, Response, SignedRequest, signed
+from airflow_provider_ci.protocol.xml import MAX_BYTES
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from airflow_provider_ci.protocol.operations import RemoteCall
+
+T = TypeVar("T")
+
+_PIECE = 64 * 1024
+# Parsing more than this takes milliseconds, in which no other trigger would run
+_PARSE_IN_LOOP = 128 * 1024
+_OWN_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+async def load_settings(conn_id: str) -> ConnectionSettings:
+    """Return the settings of a connection without blocking the loop.
+
+    :raises ConfigurationError: a field is missing or has a value that is not allowed.
+    """
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+    connection = await get_async_connection(conn_id)
+    return ConnectionSettings.from_connection(connection, await get_async_extra_dejson(connection))
+
+
+class AsyncClient:
+    """One pooled session for one connection, on one event loop. Use it in ``async with``, or close it.
+
+    :param settings: what the connection says.
+    :param connections: sockets at most.
+    """
+
+    def __init__(self, settings: ConnectionSettings, *, connections: int = 10) -> None:
+        self.settings = settings
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=HEADERS,
+            skip_auto_headers=_OWN_HEADERS,
+            auto_decompress=False,
+        )
+        self._proxies: dict[str, str | None] = {}
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session and its sockets."""
+        await self._session.close()
+
+    async def call(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
+        """Send ``call`` and return what its answer says; repeated by the same rules as the hook's calls.
+
+        :raises CIError: as the call's ``parse``, or :class:`TransportError`.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self.once(call, endpoint)
+            except CIError as error:
+                pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def once(
+        self, call: RemoteCall[T], endpoint: Endpoint, timeout: tuple[float, float] | None = None
+    ) -> T:
+        """Send ``call`` once.
+
+        :param timeout: seconds for connecting and for each piece of the answer; default: the connection's.
+        """
+        send = signed(call.request(), endpoint, self.settings.credentials, now=time.time())
+        response = await self._exchange(send, timeout or self.settings.timeouts)
+        if len(response.body) > _PARSE_IN_LOOP:
+            return await asyncio.to_thread(call.parse, response)
+        return call.parse(response)
+
+    def _proxy(self, url: str) -> str | None:
+        """Return the environment's proxy for ``url``. aiohttp's ``trust_env`` would also take logins from
+        ``.netrc``, and read that file for each request.
+        """
+        origin = "/".join(url.split("/", 3)[:3])
+        if origin not in self._proxies:
+            self._proxies[origin] = environment_proxy(origin)
+        return self._proxies[origin]
+
+    async def _exchange(self, request: SignedRequest, timeout: tuple[float, float]) -> Response:
+        connect, read = timeout
+        limits = aiohttp.ClientTimeout(total=connect + 2 * read, sock_connect=connect, sock_read=read)
+        try:
+            async with self._session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body or None,
+                timeout=limits,
+                allow_redirects=False,
+                proxy=self._proxy(request.url),
+            ) as answer:
+                body = bytearray()
+                async for piece in answer.content.iter_chunked(_PIECE):
+                    body += piece
+                    if len(body) > MAX_BYTES:
+                        raise InvalidResponseError(
+                            f"The answer is larger than {MAX_BYTES} bytes",
+                            status=answer.status,
+                            request_id=answer.headers.get("x-ci-request-id"),
+                        )
+                return Response(answer.status, answer.headers, bytes(body))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _transport_error(error, request) from error
+
+
+def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
+    never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    return TransportError(
+        f"No answer from {request.headers['Host']} to {request.method}: {type(error).__name__}: {error}"[
+            :400
+        ],
+        sent=not never_sent,
+        hint="Check the network, the proxy settings, and bucket, region and endpoint_url of the connection",
+    )

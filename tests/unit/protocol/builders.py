@@ -1,0 +1,60 @@
+"""The smallest valid request and answer, with single parts replaced by the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_ci.protocol.models import (
+    AudioConfig,
+    Input,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.wire import Endpoint, Response
+
+BUCKET = "media-1250000001"
+REGION = "ap-guangzhou"
+ENDPOINT = Endpoint(bucket=BUCKET, region=REGION)
+JOB_ID = "j8d121820f5e411ec926ef19d53ba9c6f"
+OTHER_ID = "jaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+
+def output(**changes: Any) -> Output:
+    values: dict[str, Any] = {
+        "region": REGION,
+        "bucket": BUCKET,
+        "object": "out/${jobid}/background.${ext}",
+        "au_object": "out/${jobid}/voice.${ext}",
+    }
+    return Output(**values | changes)
+
+
+def operation(**changes: Any) -> Operation:
+    values: dict[str, Any] = {
+        "voice_separate": VoiceSeparate(audio_mode="AudioAndBackground"),
+        "output": output(),
+    }
+    return Operation(**values | changes)
+
+
+def request(**changes: Any) -> VoiceSeparateRequest:
+    values: dict[str, Any] = {"input": Input(object="in/song.mp3"), "operation": operation()}
+    return VoiceSeparateRequest(**values | changes)
+
+
+def encoding(mode: str = "AudioAndBackground", **config: Any) -> VoiceSeparateRequest:
+    """Return a request with this encoding of its results."""
+    separate = VoiceSeparate(audio_mode=mode, audio_config=AudioConfig(**config))
+    return request(operation=operation(voice_separate=separate))
+
+
+def response(status: int = 200, body: bytes | str = b"", **headers: str) -> Response:
+    """Return an answer; ``x_ci_request_id="…"`` is the header ``x-ci-request-id``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, named, body.encode() if isinstance(body, str) else body)
+
+
+def error_body(code: str, message: str = "Said by the service.", extra: str = "") -> str:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>"

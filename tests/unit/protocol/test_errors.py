@@ -1,0 +1,304 @@
+"""Every documented code (460/42867, 436/7730, 1045/33700), and answers that follow no document."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    AmbiguousSubmissionError,
+    AuthenticationError,
+    CIError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+    QueuePausedError,
+    RequestValidationError,
+    ServerError,
+    ServiceError,
+    ThrottledError,
+    TransportError,
+    WrongEndpointError,
+)
+from airflow_provider_ci.protocol import errors
+from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, service_error
+
+from .builders import error_body, response
+
+NO, YES = False, True
+
+# status, code, exception, whether an idempotent call is repeated, a word of the hint
+CI_CODES = [
+    (301, "PermanentRedirect", WrongEndpointError, NO, "region"),
+    (307, "TemporaryRedirect", WrongEndpointError, NO, "endpoint_url"),
+    (400, "InvalidArgument", InvalidRequestError, NO, "field"),
+    (400, "MissingContent", InvalidRequestError, NO, "report"),
+    (400, "InvalidContent", InvalidRequestError, NO, "report"),
+    (400, "InvalidHost", WrongEndpointError, NO, "bucket"),
+    (400, "ResourceNotFound", NotFoundError, NO, "upload"),
+    (400, "ResourceAccessDenied", PermissionDeniedError, NO, "CI_QCSRole"),
+    (400, "ResourceDownloadFailed", NotFoundError, NO, "object"),
+    (400, "CIRoleNotExist", PermissionDeniedError, NO, "console"),
+    (400, "ResourceNotSupported", InvalidRequestError, NO, "media file"),
+    (401, "MissingAuthorization", AuthenticationError, NO, "proxy"),
+    (401, "InvalidAuthorization", AuthenticationError, NO, "SecretKey"),
+    (401, "AccessDenied", PermissionDeniedError, NO, "cam:PassRole"),
+    (401, "SecretidNotExist", AuthenticationError, NO, "SecretId"),
+    (401, "SignatureExpired", AuthenticationError, NO, "clock"),
+    (403, "AccessDenied", PermissionDeniedError, NO, "policy"),
+    (403, "MediaBucketAlreadyBinded", InvalidRequestError, NO, "exists already"),
+    (403, "QueueSaturated", QueueFullError, NO, "another queue"),
+    (403, "QueuePaused", QueuePausedError, NO, "Resume"),
+    (404, "InvalidUrl", WrongEndpointError, NO, "endpoint_url"),
+    (404, "AuditingJobNotFound", NotFoundError, NO, "id"),
+    (411, "MissingContentLength", InvalidRequestError, NO, "report"),
+    (413, "InvalidContent", InvalidRequestError, NO, "too large"),
+    (429, "SlowDown", ThrottledError, YES, "fewer requests"),
+    (451, "UnavailableForLegalReasons", PermissionDeniedError, NO, "arrears"),
+    (500, "InternalError", ServerError, YES, "later"),
+    (501, "NotImplemented", ServerError, NO, "does not offer"),
+    (503, "ServiceUnavailable", ServerError, YES, "later"),
+]
+COS_CODES = [
+    (400, "ExpiredToken", AuthenticationError, NO, "token"),
+    (400, "RequestTimeout", ServerError, YES, "later"),
+    (400, "UserNetworkTooSlow", ServerError, YES, "later"),
+    (400, "InvalidRequest", InvalidRequestError, NO, "field"),
+    (400, "InvalidArgument", InvalidRequestError, NO, "field"),
+    (400, "MalformedXML", InvalidRequestError, NO, "report"),
+    (400, "InvalidURI", InvalidRequestError, NO, "message"),
+    (400, "InvalidBucketName", InvalidRequestError, NO, "message"),
+    (400, "InvalidRegionName", InvalidRequestError, NO, "message"),
+    (400, "BadDigest", InvalidRequestError, NO, "report"),
+    (400, "EntitySizeNotMatch", InvalidRequestError, NO, "message"),
+    (400, "IncompleteBody", InvalidRequestError, NO, "message"),
+    (400, "XMLSizeLimit", InvalidRequestError, NO, "message"),
+    (402, "PaymentRequired", PermissionDeniedError, NO, "arrears"),
+    (403, "AccessDenied", PermissionDeniedError, NO, "clock"),
+    (403, "InvalidAccessKeyId", AuthenticationError, NO, "SecretId"),
+    (403, "SignatureDoesNotMatch", AuthenticationError, NO, "SecretKey"),
+    (403, "RequestTimeTooSkewed", AuthenticationError, NO, "clock"),
+    (403, "InvalidObjectState", InvalidRequestError, NO, "restore"),
+    (409, "InvalidObjectState", InvalidRequestError, NO, "restore"),
+    (403, "NoProcessAuthority", PermissionDeniedError, NO, "console"),
+    (404, "NoSuchBucket", NotFoundError, NO, "bucket"),
+    (404, "NoSuchKey", NotFoundError, NO, "key"),
+    (405, "MethodNotAllowed", InvalidRequestError, NO, "message"),
+    (409, "PathConflict", ServerError, YES, "later"),
+    (409, "UploadConflict", ServerError, YES, "later"),
+    (411, "MissingContentLength", InvalidRequestError, NO, "report"),
+    (412, "PreconditionFailed", InvalidRequestError, NO, "message"),
+    (416, "InvalidRange", InvalidRequestError, NO, "message"),
+    (451, "DomainAuditFailed", PermissionDeniedError, NO, "support"),
+    (500, "InternalError", ServerError, YES, "later"),
+    (503, "ServiceUnavailable", ServerError, YES, "later"),
+    (503, "SlowDown", ThrottledError, YES, "fewer requests"),
+    (503, "KmsFreqControl", ThrottledError, YES, "fewer requests"),
+]
+# the names that the numbers stand for are tested above, or have no documented status
+OTHER_CODES = [
+    (403, "BucketAlreadyBinded", InvalidRequestError, NO, "exists already"),
+    (404, "QueueNotFound", NotFoundError, NO, "id"),
+    (404, "TemplateNotFound", NotFoundError, NO, "id"),
+    (400, "BindedBucketNumLimit", InvalidRequestError, NO, "quota"),
+    (400, "CreatedTemplateNumLimit", InvalidRequestError, NO, "quota"),
+    (400, "WorkFlowNumLimit", InvalidRequestError, NO, "quota"),
+    (400, "QueueNumLimit", InvalidRequestError, NO, "quota"),
+    (403, "MediaBucketUnBinded", PermissionDeniedError, NO, "Bind the bucket"),
+    (400, "TemplateNameDuplicate", InvalidRequestError, NO, "exists already"),
+    (400, "ActiveWorkflowForbiddenUpdate", InvalidRequestError, NO, "state"),
+    (403, "WriteTargetBucketDenied", PermissionDeniedError, NO, "CI_QCSRole"),
+    (400, "InvalidContentType", InvalidRequestError, NO, "report"),
+]
+ALL_CODES = CI_CODES + COS_CODES + OTHER_CODES
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exception", "retryable", "hint"),
+    ALL_CODES,
+    ids=[f"{status}-{code}" for status, code, *_ in ALL_CODES],
+)
+def test_documented_codes(status, code, exception, retryable, hint):
+    error = service_error(response(status, error_body(code, "Why."), x_ci_request_id="NjQ"), "list jobs")
+    assert type(error) is exception
+    assert (error.status, error.code, error.service_message) == (status, code, "Why.")
+    assert error.request_id == "NjQ"
+    assert hint in error.hint
+    assert is_retryable(error) is retryable
+    assert is_not_accepted(error) is (status < 500)
+    assert str(error).startswith(f"Cannot list jobs: {code}: Why. (HTTP {status}, request id NjQ). ")
+
+
+NUMBERS = {
+    "1007": "InternalError",
+    "1010": "InvalidUrl",
+    "1011": "InvalidContent",
+    "1012": "MissingAuthorization",
+    "1013": "InvalidAuthorization",
+    "1014": "SignatureExpired",
+    "1015": "InvalidArgument",
+    "1016": "MissingContent",
+    "1017": "InvalidHost",
+    "1018": "AccessDenied",
+    "1019": "SecretidNotExist",
+    "1020": "SlowDown",
+    "1021": "InvalidContentType",
+    "1100": "BucketAlreadyBinded",
+    "1103": "ResourceNotFound",
+    "1106": "QueueNotFound",
+    "1107": "TemplateNotFound",
+    "1109": "BindedBucketNumLimit",
+    "1110": "CreatedTemplateNumLimit",
+    "1111": "MediaBucketUnBinded",
+    "1112": "TemplateNameDuplicate",
+    "1114": "ActiveWorkflowForbiddenUpdate",
+    "1120": "WorkFlowNumLimit",
+    "1124": "WriteTargetBucketDenied",
+    "1145": "QueueNumLimit",
+}
+
+
+@pytest.mark.parametrize(("number", "name"), NUMBERS.items())
+def test_numeric_codes_mean_their_names(number, name):
+    by_number = service_error(response(400, error_body(number)), "x")
+    by_name = service_error(response(400, error_body(name)), "x")
+    assert type(by_number) is type(by_name)
+    assert by_number.hint == by_name.hint
+    assert by_number.code == number, "kept as the service sent it"
+
+
+def test_every_number_has_a_rule():
+    assert errors._NUMERIC_CODES == NUMBERS
+    assert set(NUMBERS.values()) <= set(errors._BY_CODE)
+
+
+UNKNOWN = [
+    (302, WrongEndpointError),
+    (308, WrongEndpointError),
+    (400, InvalidRequestError),
+    (401, PermissionDeniedError),
+    (402, PermissionDeniedError),
+    (403, PermissionDeniedError),
+    (404, NotFoundError),
+    (407, ServiceError),
+    (408, ServerError),
+    (418, InvalidRequestError),
+    (429, ThrottledError),
+    (451, PermissionDeniedError),
+    (500, ServerError),
+    (502, ServerError),
+    (504, ServerError),
+    (599, ServerError),
+]
+BODIES = {
+    "unknown code": error_body("NeverSeen"),
+    "empty code": error_body(""),
+    "unknown number": error_body("9999"),
+    "empty body": "",
+    "html": "<!DOCTYPE html><html><head><title>Bad gateway</title></head><br></html>",
+    "xhtml": "<html><body>Bad gateway</body></html>",
+    "json": '{"Code": "SlowDown"}',
+    "binary": b"\xff\x00",
+    "cut off": "<Error><Code>SlowDown</Code>",
+    "too large": error_body("SlowDown", "x" * 70_000),
+    "entity bomb": '<!DOCTYPE Error [<!ENTITY a "b">]>' + error_body("SlowDown", "&a;"),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize(("status", "exception"), UNKNOWN, ids=[str(status) for status, _ in UNKNOWN])
+def test_unknown_answers_go_by_their_status(status, exception, body):
+    error = service_error(response(status, body, x_cos_request_id="cos"), "list jobs")
+    assert type(error) is exception
+    assert error.request_id == "cos"
+    assert error.hint
+    assert f"HTTP {status}" in str(error)
+    assert len(str(error)) < 500, "no page of HTML in the log"
+
+
+def test_the_bodys_request_id_serves_without_header():
+    body = error_body("SlowDown", extra="<RequestId>body</RequestId><TraceId>t</TraceId>")
+    assert service_error(response(429, body), "x").request_id == "body"
+    assert service_error(response(429, body, x_ci_request_id="header"), "x").request_id == "header"
+
+
+def test_children_come_in_any_order_and_namespace():
+    body = "<Error xmlns='urn:x'><RequestId>r</RequestId><Message>m</Message><Code>SlowDown</Code></Error>"
+    error = service_error(response(429, body), "x")
+    assert (error.code, error.service_message, error.request_id) == ("SlowDown", "m", "r")
+
+
+def test_what_the_service_computed_of_the_signature_is_not_repeated():
+    body = error_body(
+        "SignatureDoesNotMatch",
+        extra="<StringToSign>sha1\n1;2\nhunter2\n</StringToSign><FormatString>get\nhunter2</FormatString>"
+        "<Resource>hunter2</Resource><ServerTime>2025-01-02T03:04:05Z</ServerTime>",
+    )
+    error = service_error(response(403, body), "x")
+    assert "hunter2" not in f"{error} {error!r} {error.__dict__}"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "0"}, 0.0),
+        ({"retry_after": " 1.5 "}, 1.5),
+        ({"retry_after": "86400"}, 300.0),
+        ({"retry_after": "inf"}, 300.0),
+        ({"retry_after": "-1"}, None),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after": "Wed, 21 Oct 2025 07:28:00 GMT"}, None),
+        ({"retry_after": ""}, None),
+        ({}, None),
+    ],
+    ids=lambda value: value.get("retry_after", "absent") if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after(status, header, seconds):
+    assert service_error(response(status, **header), "x").retry_after == seconds
+
+
+def test_retry_after_means_nothing_elsewhere():
+    assert not hasattr(service_error(response(403, retry_after="7"), "x"), "retry_after")
+
+
+OUTCOMES = {
+    # name: (error, may an idempotent call be repeated, was a submission certainly not accepted)
+    "never sent": (TransportError("x", sent=False), YES, YES),
+    "lost after sending": (TransportError("x"), YES, NO),
+    "unreadable": (InvalidResponseError("x", status=200), YES, NO),
+    "throttled by CI": (ThrottledError("x", status=429), YES, YES),
+    "throttled by 503": (ThrottledError("x", status=503), YES, NO),
+    "internal": (ServerError("x", status=500), YES, NO),
+    "gateway": (ServerError("x", status=504), YES, NO),
+    "not implemented": (ServerError("x", status=501), NO, NO),
+    "slow upload": (ServerError("x", status=400), YES, YES),
+    "refused": (InvalidRequestError("x", status=400), NO, YES),
+    "queue full": (QueueFullError("x", status=403), NO, YES),
+    "redirect": (WrongEndpointError("x", status=307), NO, YES),
+    "error in a 200 answer": (InvalidRequestError("x", status=200), NO, NO),
+    "internal in a 200 answer": (ServerError("x", status=200), YES, NO),
+    "status unknown": (ServiceError("x"), NO, NO),
+    "ambiguous": (AmbiguousSubmissionError("x"), NO, NO),
+    "not sent at all": (RequestValidationError(["x"]), NO, NO),
+    "any other": (CIError("x", status=400), NO, NO),
+}
+
+
+@pytest.mark.parametrize(("error", "retryable", "not_accepted"), OUTCOMES.values(), ids=OUTCOMES)
+def test_what_may_be_repeated(error, retryable, not_accepted):
+    assert is_retryable(error) is retryable
+    assert is_not_accepted(error) is not_accepted
+
+
+def test_every_rule_says_what_to_do():
+    rules = [*errors._BY_CODE.values(), *errors._BY_STATUS.values(), *errors._BY_STATUS_AND_CODE.values()]
+    assert all(rule.hint[0].isupper() and not rule.hint.endswith(".") for rule in rules)
+
+
+def test_a_gateways_timeout_leaves_a_submission_open():
+    # unlike every other 4xx: the gateway gave up, the service may not have
+    assert not is_not_accepted(service_error(response(408, b""), "submit the job"))
+    assert is_not_accepted(service_error(response(409, error_body("PathConflict")), "submit the job"))

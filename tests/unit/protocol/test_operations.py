@@ -1,0 +1,347 @@
+"""The remote calls: what is sent, and what each answer becomes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    RequestValidationError,
+    ServerError,
+    ServiceError,
+)
+from airflow_provider_ci.protocol.models import (
+    SUBMITTED,
+    AudioConfig,
+    Input,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.objects import GetObject, PutObject
+from airflow_provider_ci.protocol.operations import (
+    CancelJobs,
+    DescribeJobs,
+    ListJobs,
+    SubmitJob,
+    check_job_ids,
+)
+from airflow_provider_ci.protocol.wire import Request, Service
+
+from .builders import JOB_ID, OTHER_ID, error_body, operation, request, response
+
+JOB = f"<JobsDetail><JobId>{JOB_ID}</JobId><State>Submitted</State></JobsDetail>"
+SUBMIT = SubmitJob(request())
+DESCRIBE = DescribeJobs([JOB_ID])
+CANCEL = CancelJobs([JOB_ID])
+LIST = ListJobs()
+jobs_calls = pytest.mark.parametrize("call", [SUBMIT, DESCRIBE, LIST], ids=["submit", "describe", "list"])
+all_calls = pytest.mark.parametrize(
+    "call",
+    [SUBMIT, DESCRIBE, CANCEL, LIST, GetObject("a"), PutObject("a", "md5")],
+    ids=["submit", "describe", "cancel", "list", "get", "put"],
+)
+
+
+# --- requests -----------------------------------------------------------------------------------------------
+
+
+def test_submit_sends_exactly_the_documented_document():
+    job = request(
+        queue_id="p1",
+        call_back="https://example.org/ci?a=1&b=2",
+        call_back_format="JSON",
+        call_back_type="Url",
+        operation=operation(
+            voice_separate=VoiceSeparate(
+                audio_mode="AudioAndBackground",
+                audio_config=AudioConfig(codec="mp3", samplerate=44100, bitrate=128, channels=2),
+            ),
+            user_data="dag=demo;run=1",
+            job_level=0,
+        ),
+    )
+    expected = (
+        "<?xml version='1.0' encoding='UTF-8'?>\n"
+        "<Request><Tag>VoiceSeparate</Tag><Input><Object>in/song.mp3</Object></Input><Operation>"
+        "<VoiceSeparate><AudioMode>AudioAndBackground</AudioMode><AudioConfig><Codec>mp3</Codec>"
+        "<Samplerate>44100</Samplerate><Bitrate>128</Bitrate><Channels>2</Channels></AudioConfig>"
+        "</VoiceSeparate><Output><Region>ap-guangzhou</Region><Bucket>media-1250000001</Bucket>"
+        "<Object>out/${jobid}/background.${ext}</Object><AuObject>out/${jobid}/voice.${ext}</AuObject>"
+        "</Output><UserData>dag=demo;run=1</UserData><JobLevel>0</JobLevel></Operation>"
+        "<QueueId>p1</QueueId><CallBack>https://example.org/ci?a=1&amp;b=2</CallBack>"
+        "<CallBackFormat>JSON</CallBackFormat><CallBackType>Url</CallBackType></Request>"
+    )
+    assert SubmitJob(job).request() == Request(
+        method="POST", service=Service.CI, path="/jobs", body=expected.encode()
+    )
+
+
+def test_submit_escapes_what_xml_and_utf8_need():
+    body = SubmitJob(request(input=Input(object="人声 <1>&]]>.mp3"))).request().body
+    assert "<Object>人声 &lt;1&gt;&amp;]]&gt;.mp3</Object>".encode() in body
+
+
+def test_submit_sends_nothing_that_breaks_a_rule():
+    with pytest.raises(RequestValidationError, match=r"^Nothing was sent: .*Input\.Object.*; .*Bucket"):
+        SubmitJob(VoiceSeparateRequest()).request()
+
+
+def test_only_a_submission_must_not_be_repeated():
+    assert not SUBMIT.idempotent
+    assert all(call.idempotent for call in (DESCRIBE, CANCEL, LIST, GetObject("a"), PutObject("a", "m")))
+
+
+def test_describe():
+    sent = DescribeJobs([JOB_ID, OTHER_ID]).request()
+    assert sent == Request(method="GET", service=Service.CI, path=f"/jobs/{JOB_ID},{OTHER_ID}")
+
+
+def test_cancel():
+    sent = CancelJobs([JOB_ID, OTHER_ID]).request()
+    assert sent == Request(
+        method="PUT", service=Service.CI, path=f"/jobs/{JOB_ID},{OTHER_ID}", params=(("cancel", ""),)
+    )
+
+
+@pytest.mark.parametrize("operation_class", [DescribeJobs, CancelJobs])
+@pytest.mark.parametrize(
+    ("job_ids", "says"),
+    [
+        pytest.param([], "job_ids has 0 ids, allowed: 1 to 10", id="none"),
+        pytest.param(["j1"] * 11, "job_ids has 11 ids, allowed: 1 to 10", id="eleven"),
+        pytest.param(["../queue"], "'../queue'", id="traversal"),
+        pytest.param([".."], "'..'", id="dots"),
+        pytest.param(["j1,j2"], "'j1,j2'", id="comma"),
+        pytest.param(["j1/j2"], "'j1/j2'", id="slash"),
+        pytest.param(["j1?cancel"], "'j1?cancel'", id="query"),
+        pytest.param(["%2e%2e"], "'%2e%2e'", id="escape"),
+        pytest.param([""], "job_id is ''", id="empty"),
+        pytest.param(["j1\n"], r"'j1\n'", id="line-feed"),
+        pytest.param(["j" * 129], "at most 128", id="long"),
+        pytest.param([None], "job_id is None", id="not-a-text"),
+        pytest.param(
+            ["j1", "a b", "j2", "c d"], "'a b', allowed: letters, digits, _ and -", id="one-of-four"
+        ),
+    ],
+)
+def test_bad_ids_never_reach_a_path(operation_class, job_ids, says):
+    with pytest.raises(RequestValidationError) as caught:
+        operation_class(job_ids).request()
+    assert says in str(caught.value)
+
+
+def test_ten_ids_are_allowed_and_all_bad_ones_are_named():
+    assert DescribeJobs([f"j{n}" for n in range(10)]).request().path.count(",") == 9
+    with pytest.raises(RequestValidationError, match=r"'a b'.*; .*'c d'"):
+        check_job_ids(["j1", "a b", "c d"])
+
+
+def test_list_with_everything():
+    start, end = datetime(2025, 1, 1, 19, 4, 5, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC)
+    sent = ListJobs(
+        tag="VoiceSeparate",
+        queue_id="p1",
+        workflow_id="w1",
+        inventory_trigger_job_id="b1",
+        input_object="in/人.mp3",
+        states=["Submitted", SUBMITTED],
+        order_by_time="Asc",
+        start_creation_time=start,
+        end_creation_time=end,
+        size=10,
+        next_token="n/=",
+    ).request()
+    assert (sent.method, sent.service, sent.path, sent.body) == ("GET", Service.CI, "/jobs", b"")
+    assert sent.params == (
+        ("tag", "VoiceSeparate"),
+        ("queueId", "p1"),
+        ("workflowId", "w1"),
+        ("inventoryTriggerJobId", "b1"),
+        ("inputObject", "in/人.mp3"),
+        ("states", "Submitted,Submitted"),
+        ("orderByTime", "Asc"),
+        ("startCreationTime", "2025-01-02T03:04:05+0800"),
+        ("endCreationTime", "2025-01-02T08:00:00+0800"),
+        ("size", "10"),
+        ("nextToken", "n/="),
+    )
+
+
+def test_list_with_defaults():
+    assert LIST.request().params == (("tag", "VoiceSeparate"), ("orderByTime", "Desc"), ("size", "100"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"states": ["Paused"]}, "states has 'Paused', allowed: Submitted, Running, Success, Failed, Pause"),
+        ({"states": "Failed"}, "states has 'F'"),
+        ({"order_by_time": "desc"}, "order_by_time is 'desc', allowed: Desc, Asc"),
+        ({"size": 0}, "size is 0, allowed: 1 to 100"),
+        ({"size": 101}, "size is 101"),
+        ({"start_creation_time": datetime(2025, 1, 1)}, "start_creation_time is datetime"),
+        ({"end_creation_time": datetime(2025, 1, 1)}, "allowed: a time with its zone"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_list_refuses(arguments, says):
+    with pytest.raises(RequestValidationError) as caught:
+        ListJobs(**arguments).request()
+    assert says in str(caught.value)
+
+
+def test_objects():
+    assert GetObject("a b/人").request() == Request(method="GET", service=Service.COS, path="/a b/人")
+    assert PutObject("a", "md5==").request() == Request(
+        method="PUT", service=Service.COS, path="/a", headers=(("Content-MD5", "md5=="),)
+    )
+
+
+@pytest.mark.parametrize("call", [GetObject(""), GetObject("/a"), PutObject("/a", "m")], ids=str)
+def test_object_keys_are_checked(call):
+    with pytest.raises(RequestValidationError, match="a key without / at its begin"):
+        call.request()
+
+
+# --- answers ------------------------------------------------------------------------------------------------
+
+
+@jobs_calls
+def test_the_jobs_and_the_request_id_are_read(call):
+    answer = call.parse(response(200, f"<Response>{JOB}{JOB}</Response>", x_ci_request_id="NjQ"))
+    assert [job.job_id for job in answer.jobs_detail] == [JOB_ID, JOB_ID]
+    assert answer.jobs_detail[0].job_state == SUBMITTED
+    assert answer.request_id == "NjQ"
+
+
+def test_the_bodys_request_id_serves_without_header():
+    answer = LIST.parse(response(200, "<Response><RequestId>body</RequestId></Response>"))
+    assert answer.request_id == "body"
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        pytest.param("", (), id="none"),
+        pytest.param("<NonExistJobIds/>", (), id="empty"),
+        pytest.param("<NonExistJobIds>a</NonExistJobIds>", ("a",), id="one"),
+        pytest.param("<NonExistJobIds>a, b,,</NonExistJobIds>", ("a", "b"), id="commas"),
+        pytest.param(
+            "<NonExistJobIds>a</NonExistJobIds><NonExistJobIds>b</NonExistJobIds>", ("a", "b"), id="repeated"
+        ),
+        pytest.param(
+            "<NonExistJobIds>a,b</NonExistJobIds><NonExistJobIds>c</NonExistJobIds>",
+            ("a", "b", "c"),
+            id="both",
+        ),
+    ],
+)
+def test_unknown_ids_in_all_their_forms(body, missing):
+    answer = DESCRIBE.parse(response(200, f"<Response>{body}</Response>"))
+    assert answer.non_exist_job_ids == missing
+    assert answer.jobs_detail == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "token"),
+    [("<NextToken>n/=</NextToken>", "n/="), ("<NextToken/>", None), ("", None)],
+    ids=["token", "empty", "absent"],
+)
+def test_next_token(body, token):
+    assert LIST.parse(response(200, f"<Response>{JOB}{body}</Response>")).next_token == token
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<Response/>",
+        "<Response><JobsDetail/></Response>",
+        "<Response><JobsDetail><JobId/><State>Submitted</State></JobsDetail></Response>",
+    ],
+    ids=["no-job", "empty-job", "empty-id"],
+)
+def test_an_accepted_job_must_have_an_id(body):
+    with pytest.raises(
+        InvalidResponseError, match="Cannot submit the job: the answer has no JobId"
+    ) as caught:
+        SUBMIT.parse(response(200, body, x_ci_request_id="NjQ"))
+    assert caught.value.request_id == "NjQ"
+
+
+@jobs_calls
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        pytest.param("", "not well-formed", id="empty"),
+        pytest.param("<html><body>Login</body></html>", "the answer is <html>, not <Response>", id="xhtml"),
+        pytest.param("<!DOCTYPE html><html><br></html>", "document type", id="html"),
+        pytest.param("<Request/>", "the answer is <Request>, not <Response>", id="wrong-root"),
+        pytest.param(f"<Response>{JOB}", "not well-formed", id="truncated"),
+        pytest.param(b"\xff\xfe", "not UTF-8", id="binary"),
+    ],
+)
+def test_an_answer_that_is_not_documented(call, body, says):
+    with pytest.raises(InvalidResponseError) as caught:
+        call.parse(response(200, body, x_ci_request_id="NjQ"))
+    assert says in str(caught.value)
+    assert str(caught.value).startswith(f"Cannot {call.action}: ")
+    assert (caught.value.status, caught.value.request_id) == (200, "NjQ")
+
+
+@pytest.mark.parametrize(
+    "call", [SUBMIT, DESCRIBE, LIST, CANCEL], ids=["submit", "describe", "list", "cancel"]
+)
+@pytest.mark.parametrize("root", ["<Error>", "<Error xmlns='urn:x'>"], ids=["plain", "namespace"])
+def test_an_error_in_a_success_answer_is_an_error(call, root):
+    body = error_body("InvalidArgument").replace("<Error>", root)
+    with pytest.raises(InvalidRequestError, match="InvalidArgument") as caught:
+        call.parse(response(200, body))
+    assert caught.value.status == 200
+
+
+@all_calls
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 500, 503])
+def test_error_statuses_are_errors_whatever_the_body(call, status):
+    for body in ("", "<html>", f"<Response>{JOB}</Response>"):
+        with pytest.raises(ServiceError, match=f"^Cannot {call.action}") as caught:
+            call.parse(response(status, body))
+        assert caught.value.status == status
+
+
+@all_calls
+def test_errors_keep_their_type(call):
+    with pytest.raises(NotFoundError):
+        call.parse(response(404, error_body("NoSuchKey")))
+    with pytest.raises(ServerError):
+        call.parse(response(500, error_body("InternalError")))
+
+
+@pytest.mark.parametrize("body", ["", "\r\n", "<Response/>"], ids=["empty", "blank", "response"])
+def test_a_cancellation_is_answered_by_nothing(body):
+    assert CANCEL.parse(response(200, body)) is None
+
+
+def test_a_proxys_page_is_no_cancellation():
+    with pytest.raises(InvalidResponseError, match="Cannot cancel jobs"):
+        CANCEL.parse(response(200, "<html><br></html>"))
+
+
+@pytest.mark.parametrize("call", [GetObject("a"), PutObject("a", "m")], ids=["get", "put"])
+@pytest.mark.parametrize("status", [200, 204, 206])
+def test_objects_answers_hold_no_document(call, status):
+    assert call.parse(response(status, b"\x00\xff")) is None
+
+
+def test_one_id_as_text_is_refused_instead_of_read_as_letters():
+    with pytest.raises(RequestValidationError, match="job_ids is the text 'jabc'"):
+        DescribeJobs("jabc").request()
+
+
+@pytest.mark.parametrize("key", ["in/a.mp3\n", "in/\ta", "in/\x7f", "in/\ud800", "/in/a", ""])
+def test_keys_that_cannot_be_sent_are_refused_by_the_listing(key):
+    with pytest.raises(RequestValidationError, match="input_object"):
+        ListJobs(input_object=key).request()

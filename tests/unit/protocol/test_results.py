@@ -1,0 +1,223 @@
+"""What is pushed to XCom."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from airflow_provider_ci.protocol.models import (
+    Input,
+    Job,
+    Md5Info,
+    MediaResult,
+    Operation,
+    Output,
+    OutputFile,
+)
+from airflow_provider_ci.protocol.results import job_result
+from airflow_provider_ci.protocol.xml import SERVICE_ZONE
+
+from .builders import BUCKET, JOB_ID, REGION
+
+VOICE, BACKGROUND = f"out/{JOB_ID}/voice.mp3", f"out/{JOB_ID}/background.mp3"
+PATTERNS = {"object": "out/${jobid}/background.${ext}", "au_object": "out/${jobid}/voice.${ext}"}
+
+
+def job(names=(), *, patterns=PATTERNS, md5=(), prefix=None, bucket=BUCKET, region=REGION, **changes) -> Job:
+    written = OutputFile(
+        bucket=bucket,
+        region=region,
+        object_prefix=prefix,
+        object_name=tuple(names),
+        md5_info=tuple(Md5Info(object_name=name, md5=value) for name, value in md5),
+    )
+    operation = Operation(
+        output=Output(bucket=BUCKET, region=REGION, **patterns), media_result=MediaResult(output_file=written)
+    )
+    return Job(**{"job_id": JOB_ID, "state": "Success", "operation": operation} | changes)
+
+
+def keys(result) -> dict[str, str]:
+    return {stem: found["object"] for stem, found in result["outputs"].items()}
+
+
+@pytest.mark.parametrize("names", [(VOICE, BACKGROUND), (BACKGROUND, VOICE)], ids=["as-sampled", "reversed"])
+def test_results_are_told_apart_by_their_keys(names):
+    result = job_result(job(names, md5=[(BACKGROUND, "bb"), (VOICE, "aa")]))
+    assert result["outputs"] == {
+        "voice": {"bucket": BUCKET, "region": REGION, "object": VOICE, "md5": "aa"},
+        "background": {"bucket": BUCKET, "region": REGION, "object": BACKGROUND, "md5": "bb"},
+    }
+    assert result["other_objects"] == []
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names", "expected"),
+    [
+        pytest.param(
+            {"object": "${ext}/b.x", "au_object": "v-${jobid}"},
+            (f"v-{JOB_ID}", "mp3/b.x"),
+            {"voice": f"v-{JOB_ID}", "background": "mp3/b.x"},
+            id="placeholders-anywhere",
+        ),
+        pytest.param(
+            {"object": "out/a.mp3", "au_object": "out/${jobid}.${ext}"},
+            ("out/a.mp3", f"out/{JOB_ID}.mp3"),
+            {"voice": f"out/{JOB_ID}.mp3", "background": "out/a.mp3"},
+            id="literal-and-placeholder",
+        ),
+        pytest.param(
+            {"object": "out/a.mp3", "au_object": "out/a.${ext}"},
+            ("out/a.mp3",),
+            {"background": "out/a.mp3"},
+            id="literal-first",
+        ),
+        pytest.param(
+            {"object": "a+(b).mp3", "au_object": "a.b.mp3"},
+            ("a+(b).mp3", "a.b.mp3"),
+            {"voice": "a.b.mp3", "background": "a+(b).mp3"},
+            id="pattern-characters-are-literal",
+        ),
+        pytest.param(
+            {
+                "object": "o/bg.${ext}",
+                "au_object": "o/v.${ext}",
+                "bass_object": "o/b.${ext}",
+                "drum_object": "o/d.${ext}",
+            },
+            ("o/d.wav", "o/b.wav", "o/bg.wav", "o/v.wav"),
+            {"voice": "o/v.wav", "background": "o/bg.wav", "bass": "o/b.wav", "drums": "o/d.wav"},
+            id="four-stems",
+        ),
+    ],
+)
+def test_keys_and_patterns(patterns, names, expected):
+    result = job_result(job(names, patterns=patterns))
+    assert keys(result) == expected
+    assert result["other_objects"] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "out/other/voice.mp3",
+        f"out/{JOB_ID}/voice.m/p3",
+        f"out/{JOB_ID}/voice.",
+        f"out/{JOB_ID}/voice.mp3.bak",
+        f"x/out/{JOB_ID}/voice.mp3",
+        f"out/{JOB_ID}/voiceXmp3",
+        "out/${jobid}/voice.mp3",
+    ],
+)
+def test_what_fits_no_output_is_kept_apart(name):
+    result = job_result(job([name]))
+    assert result["outputs"] == {}
+    assert [found["object"] for found in result["other_objects"]] == [name]
+
+
+def test_a_second_object_for_one_output_is_kept_apart():
+    result = job_result(job([VOICE, VOICE.replace("mp3", "wav")]))
+    assert keys(result) == {"voice": VOICE}
+    assert len(result["other_objects"]) == 1
+
+
+def test_a_missing_md5_is_none():
+    outputs = job_result(job([VOICE, BACKGROUND], md5=[(VOICE, "aa")]))["outputs"]
+    assert (outputs["voice"]["md5"], outputs["background"]["md5"]) == ("aa", None)
+
+
+@pytest.mark.parametrize("named_in_md5", ["voice.mp3", VOICE], ids=["short", "full"])
+def test_the_prefix_is_part_of_the_key(named_in_md5):
+    result = job_result(job(["voice.mp3"], prefix=f"out/{JOB_ID}/", md5=[(named_in_md5, "aa")]))
+    assert result["outputs"]["voice"]["object"] == VOICE
+    assert result["outputs"]["voice"]["md5"] == "aa"
+
+
+def test_bucket_and_region_of_the_request_serve_if_the_result_has_none():
+    voice = job_result(job([VOICE], bucket=None, region=None))["outputs"]["voice"]
+    assert (voice["bucket"], voice["region"]) == (BUCKET, REGION)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("Failed", True),
+        ("Success", False),
+        ("Cancel", False),
+        ("Running", False),
+        ("Odd", False),
+        ("", False),
+    ],
+)
+def test_code_and_message_mean_something_only_of_a_failed_job(state, told):
+    result = job_result(job(state=state, code="InternalError", message="Oh."))
+    assert (result["code"], result["message"]) == (("InternalError", "Oh.") if told else (None, None))
+    assert result["state"] == state
+
+
+def test_everything_else():
+    full = replace(
+        job([VOICE]),
+        creation_time=datetime(2025, 1, 2, 3, 4, 5, tzinfo=SERVICE_ZONE),
+        start_time=datetime(2025, 1, 2, 3, 4, 6, tzinfo=SERVICE_ZONE),
+        end_time=datetime(2025, 1, 2, 3, 4, 7, tzinfo=SERVICE_ZONE),
+        queue_id="p1",
+        tag="VoiceSeparate",
+        input=Input(bucket_id=BUCKET, object="in/a.mp3", region=REGION),
+    )
+    full = replace(full, operation=replace(full.operation, user_data="marker"))
+    result = job_result(full)
+    del result["outputs"]
+    assert result == {
+        "job_id": JOB_ID,
+        "state": "Success",
+        "code": None,
+        "message": None,
+        "creation_time": "2025-01-02T03:04:05+08:00",
+        "start_time": "2025-01-02T03:04:06+08:00",
+        "end_time": "2025-01-02T03:04:07+08:00",
+        "queue_id": "p1",
+        "tag": "VoiceSeparate",
+        "user_data": "marker",
+        "input": {"bucket": BUCKET, "region": REGION, "object": "in/a.mp3"},
+        "other_objects": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "sparse",
+    [
+        Job(),
+        Job(job_id="j1", operation=Operation()),
+        Job(operation=Operation(media_result=MediaResult())),
+        Job(operation=Operation(media_result=MediaResult(output_file=OutputFile(object_name=("a",))))),
+    ],
+    ids=["empty", "no-result", "no-file", "no-output"],
+)
+def test_a_sparse_job_is_no_fault(sparse):
+    result = job_result(sparse)
+    assert result["outputs"] == {}
+    assert set(result) == set(job_result(job([VOICE])))
+
+
+def test_the_result_is_json_and_stays_the_same():
+    result = job_result(job([VOICE, "x"], state="Failed", code="c", message="m", input=Input(object="a")))
+    assert json.loads(json.dumps(result)) == result
+    assert type(result["state"]) is str
+
+
+def test_the_more_specific_of_two_patterns_wins():
+    output = Output(object="out/${jobid}.${ext}", au_object="out/${jobid}.mp3")
+    written = OutputFile(object_name=("out/j1.aac", "out/j1.mp3"))
+    job = Job(
+        job_id="j1",
+        state="Success",
+        operation=Operation(output=output, media_result=MediaResult(output_file=written)),
+    )
+    assert {stem: found["object"] for stem, found in job_result(job)["outputs"].items()} == {
+        "background": "out/j1.aac",
+        "voice": "out/j1.mp3",
+    }

@@ -1,0 +1,164 @@
+"""Which part of the package may import which, so that the protocol stays free of Airflow and of I/O."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_ci
+
+NAME = "airflow_provider_ci"
+PACKAGE = Path(airflow_provider_ci.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# The standard library's ways out of a computation: network, clock, processes, files
+IO_MODULES = {
+    "asyncio",
+    "ftplib",
+    "http",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "selectors",
+    "shutil",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full names of all that a module imports, also in functions and for type checking."""
+    yield from imports_of(ast.parse(path.read_text("utf-8")), path.relative_to(PACKAGE).parent)
+
+
+def imports_of(tree: ast.AST, folder: Path) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            if node.level:
+                parts = [NAME, *folder.parts]
+                base = parts[: len(parts) - node.level + 1] + base
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+        else:
+            yield from imports_of(node, folder)
+
+
+def modules(*parts: str) -> list[Path]:
+    return [path for path in MODULES if path.relative_to(PACKAGE).parts[0] in parts]
+
+
+def is_within(name: str, *packages: str) -> bool:
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def within_package(path: Path) -> set[str]:
+    return {name for name in imports(path) if is_within(name, NAME)}
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", modules("protocol", "exceptions.py"), ids=label)
+def test_protocol_needs_nothing_but_itself_and_lxml(path):
+    allowed = {*sys.stdlib_module_names, "lxml", NAME}
+    found = set(imports(path))
+    assert {name for name in found if name.partition(".")[0] not in allowed} == set()
+    assert {name for name in found if is_within(name, *IO_MODULES)} == set()
+    others = {
+        name for name in within_package(path) if not is_within(name, f"{NAME}.protocol", f"{NAME}.exceptions")
+    }
+    assert others == set()
+
+
+@pytest.mark.parametrize("path", modules("protocol"), ids=label)
+def test_protocol_has_no_clock(path):
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    }
+    clocks = ("now", "utcnow", "today")
+    assert {call for call in calls if call.startswith("date") and call.endswith(clocks)} == set()
+
+
+@pytest.mark.parametrize("path", modules("exceptions.py"), ids=label)
+def test_exceptions_need_nothing_of_the_package(path):
+    assert within_package(path) == set()
+
+
+@pytest.mark.parametrize("path", modules("emulator"), ids=label)
+def test_emulator_uses_the_protocol_and_nothing_else(path):
+    own = (f"{NAME}.emulator", f"{NAME}.protocol", f"{NAME}.exceptions", f"{NAME}.__version__")
+    assert {name for name in within_package(path) if not is_within(name, *own)} == set()
+    assert {name for name in imports(path) if is_within(name, "airflow")} == set()
+
+
+@pytest.mark.parametrize("path", modules("hooks"), ids=label)
+def test_hooks_know_nothing_of_those_who_use_them(path):
+    above = tuple(f"{NAME}.{part}" for part in ("operators", "sensors", "triggers", "links", "emulator"))
+    assert {name for name in within_package(path) if is_within(name, *above)} == set()
+
+
+@pytest.mark.parametrize("path", modules("triggers"), ids=label)
+def test_triggers_know_nothing_of_operators_and_sensors(path):
+    above = (f"{NAME}.operators", f"{NAME}.sensors", f"{NAME}.emulator")
+    assert {name for name in within_package(path) if is_within(name, *above)} == set()
+
+
+@pytest.mark.parametrize("path", modules("operators", "sensors", "links"), ids=label)
+def test_users_code_does_not_need_the_emulator(path):
+    assert {name for name in within_package(path) if is_within(name, f"{NAME}.emulator")} == set()
+
+
+def test_every_module_of_the_protocol_is_checked():
+    assert {path.stem for path in modules("protocol")} >= {"signing", "xml", "models", "operations", "errors"}
+
+
+def loaded_by(module: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after importing ``module``."""
+    program = (
+        "import sys, json; before = set(sys.modules)\n"
+        f"import {module}\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_the_providers_description_loads_nothing_heavy():
+    loaded = loaded_by(f"{NAME}.get_provider_info")
+    assert {name for name in loaded if is_within(name, NAME)} == {NAME, f"{NAME}.get_provider_info"}
+    assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {NAME}
+
+
+def test_the_protocol_loads_no_airflow_and_no_http_library():
+    parts = (f"{NAME}.protocol.{path.stem}" for path in modules("protocol") if path.stem != "__init__")
+    loaded = loaded_by(", ".join(parts))
+    assert {name for name in loaded if is_within(name, "airflow", "requests", "aiohttp", "urllib3")} == set()
+
+
+def test_relative_imports_are_seen():
+    tree = ast.parse(
+        "from ..operators import base\nfrom . import ci\nfrom ... import x\ndef f():\n import time"
+    )
+    assert set(imports_of(tree, Path("hooks"))) >= {
+        f"{NAME}.operators.base",
+        f"{NAME}.hooks.ci",
+        "time",
+    }
