@@ -26,11 +26,8 @@ class _ObjectOperation(RemoteCall[None]):
         :raises RequestValidationError: the key is empty, begins with ``/`` or has control characters.
         """
         if not is_object_key(self.key):
-            raise RequestValidationError(
-                [
-                    f"object key is {self.key!r}, allowed: a key without / at its begin and without control characters"
-                ]
-            )
+            allowed = "a key without / at its begin and without control characters"
+            raise RequestValidationError([f"object key is {self.key!r}, allowed: {allowed}"])
         return Request(method=self.method, service=Service.COS, path="/" + self.key)
 
     def parse(self, response: Response) -> None:

@@ -211,7 +211,7 @@ def test_the_result_is_json_and_stays_the_same():
 
 def test_the_more_specific_of_two_patterns_wins():
     output = Output(object="out/${jobid}.${ext}", au_object="out/${jobid}.mp3")
-    written = OutputFile(object_name=("out/j1.aac", "out/j1.mp3"))
+    written = OutputFile(object_name=("out/j1.mp3", "out/j1.aac"))
     job = Job(
         job_id="j1",
         state="Success",
