@@ -1,0 +1,98 @@
+"""How results are encoded: from a job's ``AudioConfig`` and the source to what FFmpeg is told.
+
+The allowed values and defaults are those of Tencent documents 436/84510 and 436/120977.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_CODEC = "aac"
+DEFAULT_SAMPLE_RATE = 44_100
+_DEFAULT_LOSSY_BITRATE = 128  # kbit/s, for a source whose bitrate is unknown
+_HIGHEST_USEFUL_BITRATE = 320  # kbit/s; a lossless source's own bitrate would be absurd for aac or mp3
+
+# AMR narrow band knows only these, in bit/s
+_AMR_BITRATES = (4_750, 5_150, 5_900, 6_700, 7_400, 7_950, 10_200, 12_200)
+
+_LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    encoder: str
+    container: str
+    sample_format: str
+    extension: str
+    lossy: bool
+    channels: tuple[int, ...]
+
+
+_CODECS = {
+    "aac": _Codec("aac", "adts", "fltp", "aac", True, (1, 2, 4, 5, 6, 8)),
+    "mp3": _Codec("libmp3lame", "mp3", "fltp", "mp3", True, (1, 2)),
+    "flac": _Codec("flac", "flac", "s16", "flac", False, (1, 2, 4, 5, 6, 8)),
+    "wav": _Codec("pcm_s16le", "wav", "s16", "wav", False, (1, 2, 4, 5, 6, 8)),
+    "amr": _Codec("libopencore_amrnb", "amr", "s16", "amr", True, (1,)),
+}
+
+#: What ``${ext}`` stands for, by codec name.
+EXTENSIONS = {name: codec.extension for name, codec in _CODECS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How one result is written. ``sample_rate`` in Hz, ``bitrate`` in bit/s (``None``: lossless)."""
+
+    encoder: str
+    container: str
+    sample_format: str
+    layout: str
+    sample_rate: int
+    bitrate: int | None
+
+    @classmethod
+    def choose(
+        cls,
+        codec: str | None = None,
+        sample_rate: int | None = None,
+        bitrate: int | None = None,
+        channels: int | None = None,
+        *,
+        source_channels: int,
+        source_bitrate: int | None,
+    ) -> Encoding:
+        """Fill the gaps of a request as the documents say: aac, 44,100 Hz, the source's bitrate and layout.
+
+        ``amr`` has one sample rate (8,000 Hz) and one layout (mono), which then are the defaults. A source
+        layout that the codec cannot carry becomes the next smaller one. Bitrates, in kbit/s, are brought to a
+        value that the codec has.
+
+        :raises ValueError: an unknown codec or channel count.
+        """
+        name = (codec or DEFAULT_CODEC).lower()
+        if name not in _CODECS:
+            raise ValueError(f"unknown codec {codec!r}")
+        chosen = _CODECS[name]
+        if channels is None:
+            channels = max((count for count in chosen.channels if count <= source_channels), default=1)
+        if channels not in chosen.channels:
+            raise ValueError(f"{name} cannot have {channels} channels")
+        return cls(
+            encoder=chosen.encoder,
+            container=chosen.container,
+            sample_format=chosen.sample_format,
+            layout=_LAYOUTS[channels],
+            sample_rate=8_000 if name == "amr" else sample_rate or DEFAULT_SAMPLE_RATE,
+            bitrate=_bitrate(name, bitrate, source_bitrate) if chosen.lossy else None,
+        )
+
+
+def _bitrate(codec: str, wanted: int | None, source: int | None) -> int:
+    """Return bit/s from kbit/s."""
+    if wanted is None:
+        wanted = min(source or _DEFAULT_LOSSY_BITRATE, _HIGHEST_USEFUL_BITRATE)
+    bits = max(wanted, 8) * 1000
+    if codec == "amr":
+        return min(_AMR_BITRATES, key=lambda known: (abs(known - bits), known))
+    return min(bits, _HIGHEST_USEFUL_BITRATE * 1000) if codec == "mp3" else bits

@@ -1,0 +1,207 @@
+"""Decode, separate, encode: frame by frame, so that memory does not grow with the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.filter.context import FilterContext
+
+from airflow_provider_ci.emulator.audio.encodings import Encoding
+from airflow_provider_ci.emulator.audio.filters import Separation, Stem, build
+from airflow_provider_ci.emulator.audio.source import UnsupportedMediaError, audio_frames, open_media
+
+__all__ = ["Stem", "UnsupportedMediaError", "separate"]
+
+#: Told how much is done, 0.0 to 1.0. It stops the work by raising.
+Progress = Callable[[float], None]
+
+
+def separate(
+    source: Path,
+    targets: Mapping[Stem, Path],
+    codec: str | None = None,
+    sample_rate: int | None = None,
+    bitrate: int | None = None,
+    channels: int | None = None,
+    *,
+    on_progress: Progress = lambda _: None,
+) -> None:
+    """Separate ``source`` into the wanted stems and write each to its path.
+
+    The parameters are a job's: ``sample_rate`` in Hz, ``bitrate`` in kbit/s, ``None`` for the documented
+    default. Every result lasts as long as the input's audio (encoders add up to 25 ms of padding).
+
+    :raises UnsupportedMediaError: the source cannot be read or has no audio; the text says why.
+    """
+    with open_media(source) as container:
+        stream = container.streams.audio[0]
+        encoding = Encoding.choose(
+            codec,
+            sample_rate,
+            bitrate,
+            channels,
+            source_channels=stream.codec_context.channels or 1,
+            source_bitrate=_source_kbits(container, stream),
+        )
+        mono = stream.codec_context.channels == 1
+        # Other rates would change the filters' windows, and with them their delay
+        rate = 48_000 if encoding.sample_rate >= 48_000 else 44_100
+        graph = build(
+            frozenset(targets),
+            mono=mono,
+            rate=rate,
+            out_layout=encoding.layout,
+            out_rate=encoding.sample_rate,
+            out_format=encoding.sample_format,
+        )
+        with ExitStack() as files:
+            writers = {stem: files.enter_context(_Writer(path, encoding)) for stem, path in targets.items()}
+            _run(container, stream, graph, writers, rate, mono, on_progress)
+
+
+def _run(
+    container: InputContainer,
+    stream: AudioStream,
+    separation: Separation,
+    writers: Mapping[Stem, _Writer],
+    rate: int,
+    mono: bool,
+    on_progress: Progress,
+) -> None:
+    expected = _expected_samples(container, stream, rate)
+    layout = "mono" if mono else "stereo"
+    pushed = 0
+    for frame in _uniform(audio_frames(container, stream), rate, layout):
+        pushed = _push(separation, frame, pushed, rate)
+        _pull(separation, writers)
+        on_progress(min(1.0, pushed / expected) if expected else 0.0)
+    if not pushed:
+        raise UnsupportedMediaError("its audio stream holds no sound that can be decoded")
+    for writer in writers.values():
+        writer.limit = round(pushed * writer.sample_rate / rate)
+    # What the filters still hold comes out only when something follows it
+    _push(separation, _silence(separation.latency, rate, layout), pushed, rate)
+    separation.source.push(None)
+    _pull(separation, writers)
+
+
+def _push(separation: Separation, frame: AudioFrame, position: int, rate: int) -> int:
+    frame.pts = position
+    frame.time_base = Fraction(1, rate)
+    separation.source.push(frame)
+    return position + frame.samples
+
+
+def _pull(separation: Separation, writers: Mapping[Stem, _Writer]) -> None:
+    for stem, sink in separation.sinks.items():
+        for frame in _ready(sink):
+            writers[stem].write(frame)
+
+
+def _ready(sink: FilterContext) -> Iterator[AudioFrame]:
+    while True:
+        try:
+            frame = sink.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+        if isinstance(frame, AudioFrame):  # an abuffersink gives nothing else
+            yield frame
+
+
+def _uniform(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:
+    """Convert to one sample format, rate and layout, even where the source changes its own midway."""
+    resampler: AudioResampler | None = None
+    current: tuple[str, int, str] | None = None
+    for frame in frames:
+        kind = (frame.format.name, frame.sample_rate, frame.layout.name)
+        if resampler is not None and kind != current:
+            yield from resampler.resample(None)
+            resampler = None
+        if resampler is None:
+            resampler, current = AudioResampler(format="fltp", layout=layout, rate=rate), kind
+        frame.pts = None  # gaps and overlaps in the source's clock are not sound
+        yield from resampler.resample(frame)
+    if resampler is not None:
+        yield from resampler.resample(None)
+
+
+def _silence(samples: int, rate: int, layout: str) -> AudioFrame:
+    frame = AudioFrame(format="fltp", layout=layout, samples=samples)
+    frame.sample_rate = rate
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    return frame
+
+
+def _source_kbits(container: InputContainer, stream: AudioStream) -> int | None:
+    bits = stream.bit_rate or (container.bit_rate if len(container.streams) == 1 else None)
+    return round(bits / 1000) if bits else None
+
+
+def _expected_samples(container: InputContainer, stream: AudioStream, rate: int) -> float:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base) * rate
+    return (container.duration or 0) / 1_000_000 * rate
+
+
+class _Writer:
+    """Encodes frames into a file, at most ``limit`` samples of them: filters' tails outlast the input."""
+
+    def __init__(self, path: Path, encoding: Encoding) -> None:
+        self.sample_rate = encoding.sample_rate
+        self.limit: int | None = None
+        self._written = 0
+        self._container: OutputContainer = av.open(str(path), "w", format=encoding.container)
+        stream = self._container.add_stream(encoding.encoder, encoding.sample_rate)
+        if not isinstance(stream, AudioStream):
+            raise TypeError(f"{encoding.encoder} does not encode sound")
+        stream.codec_context.layout = encoding.layout
+        stream.codec_context.format = encoding.sample_format
+        if encoding.bitrate:
+            stream.codec_context.bit_rate = encoding.bitrate
+        self._stream = stream
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+    def write(self, frame: AudioFrame) -> None:
+        if self.limit is not None:
+            room = self.limit - self._written
+            if room <= 0:
+                return
+            if frame.samples > room:
+                frame = _cut(frame, room)
+        frame.pts = self._written
+        frame.time_base = Fraction(1, self.sample_rate)
+        self._written += frame.samples
+        self._container.mux(self._stream.encode(frame))
+
+
+def _cut(frame: AudioFrame, samples: int) -> AudioFrame:
+    """Return the first ``samples`` samples of a frame."""
+    shorter = AudioFrame(format=frame.format.name, layout=frame.layout.name, samples=samples)
+    shorter.sample_rate = frame.sample_rate
+    channels = frame.layout.nb_channels
+    planes, interleaved = (channels, 1) if frame.format.is_planar else (1, channels)
+    size = samples * frame.format.bytes * interleaved
+    # Counted, because PyAV looks for a null pointer to end the planes and runs on when there are eight
+    for target, source in zip(shorter.planes[:planes], frame.planes[:planes], strict=True):
+        # Not the whole plane: a filter may have moved its start but not its size, so that its end lies
+        # outside
+        target.update(bytes(memoryview(source)[:size]).ljust(target.buffer_size, b"\0"))
+    return shorter

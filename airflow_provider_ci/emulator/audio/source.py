@@ -1,0 +1,71 @@
+"""Opening media that a stranger uploaded, and reading its audio frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+# Only containers that hold their own sound. Playlists (hls, concat, dash, sdp) name further files and
+# addresses, which FFmpeg would open: an uploaded text could so read files of this machine or call its
+# network.
+_CONTAINERS = (
+    "3dostr,aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,gsm,gxf,matroska,webm,mov,mp4,m4a,3gp,"
+    "3g2,mp3,mpeg,mpegts,mxf,nut,ogg,oma,rm,swf,tta,voc,w64,wav,wv"
+)
+_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+
+
+class UnsupportedMediaError(ValueError):
+    """The input is not media with sound that FFmpeg can read. The text completes "the input object cannot be
+    processed:" and names no local path.
+    """
+
+
+def open_media(path: Path) -> InputContainer:
+    """Open a local media file that has at least one audio stream.
+
+    :raises UnsupportedMediaError: unknown format, damaged beyond reading, or without sound.
+    """
+    try:
+        container = av.open(str(path), options=_OPTIONS, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise UnsupportedMediaError(f"not a media format that can be read ({error.strerror})") from None
+    if not container.streams.audio:
+        container.close()
+        raise UnsupportedMediaError("it has no audio stream")
+    return container
+
+
+def audio_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Decode to the end, or to where the file breaks off; damaged packets in between are skipped.
+
+    :raises UnsupportedMediaError: most packets are damaged, so that the format was guessed wrong.
+    """
+    good = bad = 0
+    reason = ""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+            frames = packet.decode()
+        except StopIteration:
+            break
+        except av.InvalidDataError as error:
+            bad, reason = bad + 1, error.strerror or reason
+            if bad > good + 50:
+                break
+            continue
+        except av.FFmpegError as error:
+            reason = error.strerror or reason
+            break
+        for frame in frames:
+            if isinstance(frame, AudioFrame):
+                good += 1
+                yield frame
+    if bad > good or not good:
+        raise UnsupportedMediaError(f"its audio cannot be decoded ({reason or 'no data'})")

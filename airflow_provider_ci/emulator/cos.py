@@ -1,0 +1,226 @@
+"""COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743); HEAD of a bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+from pathlib import Path
+
+from aiohttp import web
+
+from airflow_provider_ci.emulator.clock import Clock
+from airflow_provider_ci.emulator.config import EmulatorConfig
+from airflow_provider_ci.emulator.errors import ServiceFault
+from airflow_provider_ci.emulator.incoming import Incoming
+from airflow_provider_ci.emulator.objects import MAX_KEY_BYTES, ObjectStore, StoredObject
+
+_BLOCK = 256 * 1024
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+# Kept with the object and sent back with it; besides x-cos-meta-*
+_KEPT_HEADERS = frozenset(
+    (
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+    )
+)
+# Parameters that turn an object call into another one, which is not served: answering as if they were absent
+# would store or send the wrong thing
+_OTHER_CALLS = frozenset(
+    (
+        *("acl", "append", "ci-process", "delete", "partnumber", "restore", "select"),
+        *("tagging", "torrent", "uploadid", "uploads", "versionid"),
+    )
+)
+
+
+class COSService:
+    """Answers object calls; keys are the path without its first slash."""
+
+    def __init__(self, config: EmulatorConfig, objects: ObjectStore, clock: Clock) -> None:
+        self._config = config
+        self._objects = objects
+        self._clock = clock
+
+    async def handle(
+        self, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """Answer an authenticated request; ``headers`` go into the answer.
+
+        :raises ServiceFault: it cannot be served.
+        """
+        bucket = self._bucket(request)
+        key = request.path.removeprefix("/")
+        if not key:
+            return self._whole_bucket(request, headers)
+        if len(key.encode(errors="surrogateescape")) > MAX_KEY_BYTES:
+            raise ServiceFault(400, "KeyTooLong", f"the object key is longer than {MAX_KEY_BYTES} bytes")
+        calls: dict[str, Callable[..., Awaitable[web.StreamResponse]]] = {
+            "PUT": self._put,
+            "GET": self._get,
+            "HEAD": self._get,
+            "DELETE": self._delete,
+        }
+        if request.method not in calls:
+            raise ServiceFault(405, "MethodNotAllowed", f"{request.method} is not served for objects")
+        if any(name.lower() in _OTHER_CALLS for name, _ in request.params) or request.header(
+            "x-cos-copy-source"
+        ):
+            raise ServiceFault(
+                501, "NotImplemented", "of the object calls, plain PUT, GET, HEAD and DELETE are served"
+            )
+        return await calls[request.method](bucket, key, request, raw, headers)
+
+    def _bucket(self, request: Incoming) -> str:
+        if request.service_only:
+            raise ServiceFault(501, "NotImplemented", "calls without a bucket are not served")
+        bucket = request.bucket or self._config.default_bucket
+        if bucket not in self._config.buckets or request.region not in (None, self._config.region):
+            raise ServiceFault(404, "NoSuchBucket", f"bucket {bucket} does not exist in this region")
+        return bucket
+
+    def _whole_bucket(self, request: Incoming, headers: Mapping[str, str]) -> web.StreamResponse:
+        if request.method != "HEAD":
+            raise ServiceFault(501, "NotImplemented", "of the bucket calls, only HEAD is served")
+        return web.Response(headers={**headers, "x-cos-bucket-region": self._config.region})
+
+    async def _put(
+        self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        if raw.content_length is None and "chunked" not in raw.headers.get("Transfer-Encoding", "").lower():
+            raise ServiceFault(411, "MissingContentLength", "Content-Length is missing")
+        if (raw.content_length or 0) > self._config.max_object_bytes:
+            raise self._too_large()
+        path = self._objects.incoming()
+        try:
+            md5 = await self._receive(raw, path)
+            given = request.header("content-md5")
+            if given is not None and given.strip() != base64.b64encode(md5).decode():
+                raise ServiceFault(400, "BadDigest", "Content-MD5 does not match the content")
+            kept = {_as_sent_back(name): value for name, value in request.headers if _is_kept(name.lower())}
+            stored = self._objects.put(
+                bucket, key, path, md5=md5.hex(), modified=self._clock.now(), headers=kept
+            )
+        finally:
+            path.unlink(missing_ok=True)
+        return web.Response(headers={**headers, "ETag": stored.etag})
+
+    async def _receive(self, raw: web.BaseRequest, path: Path) -> bytes:
+        """Write the body to a file, block by block; return its MD5."""
+        digest = hashlib.md5(usedforsecurity=False)
+        size = 0
+        with path.open("wb") as file:
+            async for block in raw.content.iter_chunked(_BLOCK):
+                size += len(block)
+                if size > self._config.max_object_bytes:
+                    raise self._too_large()
+                digest.update(block)
+                file.write(block)
+        return digest.digest()
+
+    def _too_large(self) -> ServiceFault:
+        return ServiceFault(
+            413, "EntityTooLarge", f"at most {self._config.max_object_bytes} bytes are accepted"
+        )
+
+    async def _get(
+        self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        stored = self._objects.get(bucket, key)
+        if stored is None:
+            raise ServiceFault(404, "NoSuchKey", "the object does not exist")
+        status = _condition(request, stored)
+        if status is not None:
+            return web.Response(status=status, headers={**headers, "ETag": stored.etag})
+        first, last = _range(request.header("range"), stored.size)
+        partial = request.header("range") is not None
+        response = web.StreamResponse(status=206 if partial else 200, headers={**headers, **_facts(stored)})
+        if partial:
+            response.headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
+        response.content_length = last - first + 1
+        if request.method == "HEAD":
+            await response.prepare(raw)
+            return response
+        with stored.path.open(
+            "rb"
+        ) as file:  # opened before the first byte goes out, so a new PUT cannot mix in
+            await response.prepare(raw)
+            file.seek(first)
+            with suppress(ConnectionError):  # the client has had enough
+                async for block in _blocks(file.read, last - first + 1):
+                    await response.write(block)
+                await response.write_eof()
+        return response
+
+    async def _delete(
+        self, bucket: str, key: str, _request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        self._objects.delete(bucket, key)
+        return web.Response(status=204, headers=headers)
+
+
+async def _blocks(read: Callable[[int], bytes], size: int) -> AsyncIterator[bytes]:
+    while size > 0:
+        block = await asyncio.to_thread(read, min(size, _BLOCK)) if size > _BLOCK else read(size)
+        if not block:
+            return
+        size -= len(block)
+        yield block
+
+
+def _is_kept(name: str) -> bool:
+    return name in _KEPT_HEADERS or name.startswith("x-cos-meta-")
+
+
+def _as_sent_back(name: str) -> str:
+    return name.lower() if name.lower().startswith("x-") else name.title()
+
+
+def _facts(stored: StoredObject) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        **stored.headers,
+        "ETag": stored.etag,
+        "Last-Modified": formatdate(stored.modified, usegmt=True),
+        "Accept-Ranges": "bytes",
+    }
+
+
+def _condition(request: Incoming, stored: StoredObject) -> int | None:
+    """Return the status of an unmet condition on the ETag, or ``None``."""
+    wanted, unwanted = request.header("if-match"), request.header("if-none-match")
+    if wanted is not None and wanted not in ("*", stored.etag, stored.md5):
+        return HTTPStatus.PRECONDITION_FAILED
+    if unwanted is not None and unwanted in ("*", stored.etag, stored.md5):
+        return HTTPStatus.NOT_MODIFIED
+    return None
+
+
+def _range(text: str | None, size: int) -> tuple[int, int]:
+    """Return the first and last byte wanted; the last is one before the first for an empty object.
+
+    :raises ServiceFault: 416, the range is malformed or outside the object.
+    """
+    if text is None:
+        return 0, size - 1
+    match = _RANGE.fullmatch(text.strip())
+    first, last = (match[1], match[2]) if match else ("", "")
+    if first:
+        start, end = int(first), min(int(last) if last else size - 1, size - 1)
+    elif last:
+        start, end = max(0, size - int(last)), size - 1
+    else:
+        start, end = 0, -1
+    if start > end:
+        raise ServiceFault(416, "InvalidRange", f"the range cannot be taken from {size} bytes")
+    return start, end

@@ -1,0 +1,55 @@
+"""The SQLite file in the data folder, shared by the object and the job store."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Database:
+    """One connection, used by one thread at a time; each :meth:`transaction` is all or nothing.
+
+    :raises sqlite3.Error: the file cannot be opened or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        # With WAL a killed process loses nothing that was committed; only a power cut might cost the last
+        # jobs
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what is done inside, or nothing of it if that raises. If nested, the outermost commits."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """Return all rows of a reading query."""
+        with self._lock:
+            return self._connection.execute(query, parameters).fetchall()
+
+    def row(self, query: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Row | None:
+        """Return the first row of a reading query, or ``None``."""
+        return next(iter(self.rows(query, parameters)), None)
+
+    def close(self) -> None:
+        """Close the file; its write-ahead log is merged and removed."""
+        with self._lock:
+            self._connection.close()

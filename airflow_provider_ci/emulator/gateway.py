@@ -1,0 +1,112 @@
+"""From a connection to the services and back: ids, common headers, authentication, error answers."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from airflow_provider_ci.emulator.auth import authenticate
+from airflow_provider_ci.emulator.ci import CIService
+from airflow_provider_ci.emulator.config import EmulatorConfig
+from airflow_provider_ci.emulator.cos import COSService
+from airflow_provider_ci.emulator.errors import ServiceFault, error_document
+from airflow_provider_ci.emulator.incoming import Incoming, Service
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """The handler of all requests."""
+
+    def __init__(
+        self, config: EmulatorConfig, ci: CIService, cos: COSService, now: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._ci = ci
+        self._cos = cos
+        self._now = now
+
+    async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. Never raises for what a client sent."""
+        request = Incoming.read(raw.method, raw.raw_path, raw.headers.items())
+        request_id = secrets.token_hex(12)
+        headers = _common_headers(request.service, request_id)
+        try:
+            response = await self._answer(request, raw, headers)
+        except ServiceFault as fault:
+            response = _fault_response(fault, request, headers, request_id)
+        except (ConnectionError, HttpProcessingError):
+            incomplete = ServiceFault(400, "IncompleteBody", "the request body broke off or is malformed")
+            response = _fault_response(incomplete, request, headers, request_id)
+        except Exception:
+            _log.exception("request %s failed in the emulator itself", request_id)
+            failure = ServiceFault(500, "InternalError", "the emulator failed; its log says why")
+            response = _fault_response(failure, request, headers, request_id)
+        # Neither query nor headers are logged: they may hold a signature or a token
+        shown = request.path.encode(errors="replace").decode()
+        _log.info(
+            "%s %s %r: %s, %s", request.service.value, request.method, shown, response.status, request_id
+        )
+        return response
+
+    async def _answer(
+        self, request: Incoming, raw: web.BaseRequest, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        authenticate(request, self._config, self._now())
+        await _invite_body(raw)
+        if request.service is Service.COS:
+            return await self._cos.handle(request, raw, headers)
+        answer = self._ci.handle(request, await self._body(raw))
+        if answer.body:
+            headers = {**headers, "Content-Type": "application/xml"}
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _body(self, raw: web.BaseRequest) -> bytes:
+        if raw.method not in ("POST", "PUT"):
+            return b""
+        if raw.content_length is None and "Transfer-Encoding" not in raw.headers:
+            raise ServiceFault(411, "MissingContentLength", "Content-Length is missing")
+        body = bytearray()
+        limit = self._config.max_request_bytes
+        if (raw.content_length or 0) <= limit:
+            async for block in raw.content.iter_any():
+                body += block
+                if len(body) > limit:
+                    break
+            else:
+                return bytes(body)
+        raise ServiceFault(413, "InvalidContent", f"the body is larger than {limit} bytes")
+
+
+async def _invite_body(raw: web.BaseRequest) -> None:
+    """A client may wait for this before it sends a long body; refused requests never get it."""
+    if raw.headers.get("Expect", "").lower() == "100-continue" and raw.transport is not None:
+        raw.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _common_headers(service: Service, request_id: str) -> dict[str, str]:
+    """460/42866 for CI, 436/7729 for COS."""
+    return {"Server": f"tencent-{service.value}", f"x-{service.value}-request-id": request_id}
+
+
+def _fault_response(
+    fault: ServiceFault, request: Incoming, headers: dict[str, str], request_id: str
+) -> web.Response:
+    trace_id = secrets.token_hex(16)
+    resource = None
+    if request.service is Service.COS:
+        resource = (request.header("host") or "") + request.path
+    body = error_document(fault, request_id, trace_id, resource)
+    return web.Response(
+        status=fault.status,
+        body=None if request.method == "HEAD" else body,
+        headers={
+            **headers,
+            f"x-{request.service.value}-trace-id": trace_id,
+            "Content-Type": "application/xml",
+        },
+    )

@@ -1,0 +1,110 @@
+"""A request as the services see it: which service, which bucket, decoded path, raw pairs to verify."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+_VIRTUAL_HOST = re.compile(
+    r"(?:(?P<bucket>[a-z0-9-]+)\.)?(?P<service>ci|cos)\.(?P<region>[a-z0-9-]+)"
+    r"\.(?:myqcloud\.com|tencentci\.cn|tencentcos\.cn)"
+)
+_JOB_IDS = re.compile(r"/jobs/[A-Za-z0-9_,-]+")
+
+
+class Service(Enum):
+    """Which of the two services a request is for."""
+
+    CI = "ci"
+    COS = "cos"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One request.
+
+    :param path: decoded; undecodable bytes as surrogates.
+    :param params: decoded query parameters in order, ``""`` where there is no value.
+    :param headers: names and values as received.
+    :param bucket: from the Host, ``None`` where it names none.
+    :param region: from the Host, ``None`` where it names none.
+    """
+
+    method: str
+    path: str
+    params: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
+    service: Service
+    bucket: str | None
+    region: str | None
+
+    @property
+    def service_only(self) -> bool:
+        """Whether the Host names a service and region but no bucket."""
+        return self.region is not None and self.bucket is None
+
+    @classmethod
+    def read(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Incoming:
+        """Read a request line and headers. ``target`` may be absolute, as a proxy receives it."""
+        pairs = tuple(headers)
+        path, query = _path_and_query(target)
+        host = next((value for name, value in pairs if name.lower() == "host"), "")
+        match = _VIRTUAL_HOST.fullmatch(host.rpartition(":")[0].lower() if ":" in host else host.lower())
+        params = tuple(_pairs(query))
+        return cls(
+            method=method,
+            path=path,
+            params=params,
+            headers=pairs,
+            service=_service(match, method, path, {name.lower() for name, _ in params}),
+            bucket=match["bucket"] if match else None,
+            region=match["region"] if match else None,
+        )
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value; ``name`` in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    @property
+    def given_params(self) -> dict[str, str]:
+        """The parameters that have a value, names in lower case: the Python SDK sends absent ones empty."""
+        return {name.lower(): value for name, value in self.params if value}
+
+    def has_flag(self, name: str) -> bool:
+        """Tell whether a parameter such as ``?cancel`` is there, with or without value."""
+        return any(key.lower() == name for key, _ in self.params)
+
+
+def _path_and_query(target: str) -> tuple[str, str]:
+    if not target.startswith("/"):
+        parts = urlsplit(target)
+        path, query = parts.path or "/", parts.query
+    else:
+        path, _, query = target.partition("?")
+    return unquote(path, errors="surrogateescape"), query
+
+
+def _pairs(query: str) -> Iterable[tuple[str, str]]:
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            yield _decoded(name), _decoded(value)
+
+
+def _decoded(text: str) -> str:
+    return unquote_plus(text, errors="surrogateescape")
+
+
+def _service(host: re.Match[str] | None, method: str, path: str, params: set[str]) -> Service:
+    """Decide by path and Host: with ``IP=`` the Python SDK sends CI calls under the bucket's COS host."""
+    if host is not None and host["service"] == "ci":
+        return Service.CI
+    if path == "/jobs" and method in ("GET", "POST"):
+        return Service.CI
+    if host is None:
+        return Service.CI if path.startswith("/jobs/") else Service.COS
+    is_call = method == "GET" or (method == "PUT" and "cancel" in params)
+    return Service.CI if is_call and _JOB_IDS.fullmatch(path) else Service.COS

@@ -1,0 +1,305 @@
+"""Jobs in the database: what was asked, how far it is, what came of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_ci.emulator.database import Database
+from airflow_provider_ci.protocol.models import (
+    CANCEL,
+    FAILED,
+    RUNNING,
+    SUBMITTED,
+    SUCCESS,
+    Input,
+    Job,
+    MediaInfo,
+    MediaResult,
+    Operation,
+    OutputFile,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.xml import SERVICE_ZONE, parse_document, read, to_bytes, to_element
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, bucket TEXT NOT NULL, region TEXT NOT
+    NULL, tag TEXT NOT NULL, queue_id TEXT NOT NULL, level INTEGER NOT NULL, input_object TEXT NOT NULL, state
+    TEXT NOT NULL, code TEXT NOT NULL DEFAULT 'Success', message TEXT NOT NULL DEFAULT '', progress INTEGER
+    NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, request BLOB NOT NULL, result BLOB );
+    CREATE INDEX IF NOT EXISTS jobs_by_bucket ON jobs (bucket, tag, number)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """One row: times in Unix seconds, ``number`` the order of creation."""
+
+    number: int
+    id: str
+    bucket: str
+    region: str
+    queue_id: str
+    level: int
+    state: str
+    code: str
+    message: str
+    progress: int
+    created: float
+    started: float | None
+    ended: float | None
+    request: VoiceSeparateRequest
+    result: Operation | None
+
+    def as_job(self) -> Job:
+        """Return the job as the service describes it (460/84765)."""
+        asked = self.request.operation or Operation()
+        result = self.result or Operation()
+        return Job(
+            code=self.code,
+            message=self.message,
+            job_id=self.id,
+            state=self.state,
+            progress=self.progress,
+            creation_time=_moment(self.created),
+            start_time=_moment(self.started),
+            end_time=_moment(self.ended),
+            queue_id=self.queue_id,
+            tag=self.request.tag,
+            input=Input(
+                bucket_id=self.bucket,
+                object=self.request.input.object if self.request.input else None,
+                region=self.region,
+            ),
+            operation=Operation(
+                template_id=asked.template_id,
+                voice_separate=asked.voice_separate,
+                output=asked.output,
+                media_info=result.media_info,
+                media_result=result.media_result,
+                user_data=asked.user_data,
+                job_level=asked.job_level or 0,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """What ``GET /jobs`` may ask for (460/84766). Times in Unix seconds, ends included; ``None``: any."""
+
+    tag: str
+    queue_id: str | None = None
+    input_object: str | None = None
+    states: tuple[str, ...] = ()
+    created_from: float | None = None
+    created_to: float | None = None
+    ascending: bool = False
+    size: int = 10
+    token: str | None = None
+
+
+class BadTokenError(ValueError):
+    """A ``NextToken`` that this emulator has not made."""
+
+
+class JobStore:
+    """Jobs by id. Safe to use from several threads; every change is committed when the method returns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.transaction() as connection:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+
+    def add(
+        self, bucket: str, region: str, queue_id: str, request: VoiceSeparateRequest, created: float
+    ) -> StoredJob:
+        """Store a new job in state ``Submitted`` and return it."""
+        job_id = "j" + uuid.uuid4().hex
+        level = (request.operation.job_level if request.operation else None) or 0
+        asked = request.input.object if request.input else None
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs"
+                " (id, bucket, region, tag, queue_id, level, input_object, state, created, request)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    bucket,
+                    region,
+                    request.tag,
+                    queue_id,
+                    level,
+                    asked or "",
+                    SUBMITTED,
+                    created,
+                    to_bytes(to_element(request, "Request")),
+                ),
+            )
+        return self.get(job_id)
+
+    def get(self, job_id: str) -> StoredJob:
+        """Return one job.
+
+        :raises KeyError: no such job.
+        """
+        row = self._database.row("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        if row is None:
+            raise KeyError(job_id)
+        return _job(row)
+
+    def find(self, bucket: str, job_ids: Sequence[str]) -> dict[str, StoredJob]:
+        """Return those of the jobs that the bucket has, in the order asked for."""
+        marks = ", ".join("?" * len(job_ids))
+        query = f"SELECT * FROM jobs WHERE bucket = ? AND id IN ({marks})"  # noqa: S608 - only question marks
+        found = {row["id"]: _job(row) for row in self._database.rows(query, (bucket, *job_ids))}
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+    def page(self, bucket: str, wanted: JobFilter) -> tuple[list[StoredJob], str | None]:
+        """Return a page of jobs and the token of the next page, ``None`` on the last.
+
+        A token names the last job given, so pages neither repeat nor skip jobs while new ones arrive.
+
+        :raises BadTokenError: the token is not one of these.
+        """
+        conditions, values = _conditions(bucket, wanted)
+        order = "ASC" if wanted.ascending else "DESC"
+        query = f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY number {order} LIMIT ?"  # noqa: S608
+        rows = self._database.rows(query, (*values, wanted.size + 1))
+        jobs = [_job(row) for row in rows[: wanted.size]]
+        return jobs, _token(jobs[-1].number) if len(rows) > wanted.size else None
+
+    def unfinished(self) -> list[StoredJob]:
+        """Return the jobs that a restart has to take up again, oldest first."""
+        query = "SELECT * FROM jobs WHERE state IN (?, ?) ORDER BY number"
+        return [_job(row) for row in self._database.rows(query, (SUBMITTED, RUNNING))]
+
+    def start(self, job_id: str, started: float) -> bool:
+        """Go to ``Running``; tell whether that was possible (it is not once the job was cancelled).
+
+        A job that was running when the emulator was stopped keeps its first start time.
+        """
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET state = ?, started = COALESCE(started, ?), progress = 0"
+                " WHERE id = ? AND state IN (?, ?)",
+                (RUNNING, started, job_id, SUBMITTED, RUNNING),
+            )
+            return changed.rowcount == 1
+
+    def progress(self, job_id: str, percent: int) -> None:
+        """Note how far a running job is, 0 to 99."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET progress = ? WHERE id = ? AND state = ?", (min(percent, 99), job_id, RUNNING)
+            )
+
+    def succeed(self, job_id: str, ended: float, info: MediaInfo, result: MediaResult) -> None:
+        """Go from ``Running`` to ``Success`` with what was measured and written."""
+        document = to_bytes(to_element(Operation(media_info=info, media_result=result), "Operation"))
+        self._end(job_id, SUCCESS, ended, progress=100, result=document)
+
+    def fail(self, job_id: str, ended: float, code: str, message: str) -> None:
+        """Go from ``Running`` to ``Failed``."""
+        self._end(job_id, FAILED, ended, code=code, message=message)
+
+    def cancel(self, bucket: str, job_ids: Collection[str], ended: float) -> list[str]:
+        """Cancel the jobs that have not begun and return those, of this bucket, that have (or are unknown).
+
+        If there is any such, none is cancelled.
+        """
+        with self._database.transaction() as connection:
+            found = self.find(bucket, list(job_ids))
+            refused = [one for one in job_ids if one not in found or found[one].state != SUBMITTED]
+            if not refused:
+                connection.executemany(
+                    "UPDATE jobs SET state = ?, ended = ? WHERE id = ?",
+                    [(CANCEL, ended, job_id) for job_id in job_ids],
+                )
+            return refused
+
+    def _end(self, job_id: str, state: str, ended: float, **columns: Any) -> None:
+        columns = {"state": state, "ended": ended, **columns}
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        with self._database.transaction() as connection:
+            connection.execute(
+                f"UPDATE jobs SET {assignments} WHERE id = ? AND state = ?",  # noqa: S608 - names are literals above
+                (*columns.values(), job_id, RUNNING),
+            )
+
+
+def _conditions(bucket: str, wanted: JobFilter) -> tuple[list[str], list[Any]]:
+    # Times are printed in whole seconds, so a job is as old as the second it shows
+    comparisons: list[tuple[str, Any]] = [
+        ("bucket = ?", bucket),
+        ("tag = ?", wanted.tag),
+        ("queue_id = ?", wanted.queue_id),
+        ("input_object = ?", wanted.input_object),
+        ("CAST(created AS INTEGER) >= ?", wanted.created_from),
+        ("CAST(created AS INTEGER) <= ?", wanted.created_to),
+        ("number > ?" if wanted.ascending else "number < ?", _number(wanted.token)),
+    ]
+    given = [(text, value) for text, value in comparisons if value is not None]
+    conditions, values = [text for text, _ in given], [value for _, value in given]
+    if wanted.states:
+        conditions.append(f"state IN ({', '.join('?' * len(wanted.states))})")
+        values.extend(wanted.states)
+    return conditions, values
+
+
+def _token(number: int) -> str:
+    return base64.urlsafe_b64encode(b"after:%d" % number).decode().rstrip("=")
+
+
+def _number(token: str | None) -> int | None:
+    if token is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        kind, _, number = text.partition(":")
+        if kind == "after" and number.isascii() and number.isdigit() and len(number) < 19:
+            return int(number)
+    except (ValueError, binascii.Error):
+        pass
+    raise BadTokenError(token)
+
+
+def _job(row: sqlite3.Row) -> StoredJob:
+    return StoredJob(
+        number=row["number"],
+        id=row["id"],
+        bucket=row["bucket"],
+        region=row["region"],
+        queue_id=row["queue_id"],
+        level=row["level"],
+        state=row["state"],
+        code=row["code"],
+        message=row["message"],
+        progress=row["progress"],
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+        request=read(VoiceSeparateRequest, parse_document(row["request"])),
+        result=_result(row["result"]),
+    )
+
+
+def _result(document: bytes | None) -> Operation | None:
+    if document is None:
+        return None
+    operation = read(Operation, parse_document(document))
+    written = operation.media_result.output_file if operation.media_result else None
+    # Reading takes empty elements for absent ones, but this one is always sent, and always empty
+    full = replace(written or OutputFile(), object_prefix="")
+    return replace(operation, media_result=MediaResult(output_file=full))
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), SERVICE_ZONE)

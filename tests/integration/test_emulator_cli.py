@@ -1,0 +1,107 @@
+"""The command as users start it: a process with a first line, signals and an exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "airflow_provider_ci.emulator"]
+
+
+@contextmanager
+def running(*arguments, env=None):
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ready_line_signal_and_exit_status(tmp_path, number):
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with running("--secret-key", "hush-hush", env=env) as process:
+        match = re.fullmatch(r"ready (http://127\.0\.0\.1:\d+)\n", process.stdout.readline())
+        assert match
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{match[1]}/jobs", timeout=10)
+        assert refused.value.code == 401
+        refused.value.close()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert "hush-hush" not in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_dir_and_settings(tmp_path):
+    with running(
+        *("--data-dir", tmp_path / "data", "--bucket", "a-1250000001", "--bucket", "b-1250000001"),
+        *("--region", "ap-beijing", "--queue-seconds", "1", "--run-seconds", "2.5", "--log-level", "warning"),
+    ) as process:
+        assert process.stdout.readline().startswith("ready ")
+        process.terminate()
+        assert process.wait(20) == 0
+    assert (tmp_path / "data" / "emulator.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "--allow-remote"),
+        (["--bucket", "nodigits"], "nodigits"),
+        (["--port", "99999"], "port"),
+        (["--data-dir", "/dev/null/x"], "/dev/null"),
+    ],
+)
+def test_bad_settings_end_with_a_sentence(arguments, message):
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_every_option():
+    text = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+    for option in (
+        *(
+            "--data-dir",
+            "--host",
+            "--port",
+            "--bucket",
+            "--region",
+            "--secret-id",
+            "--secret-key",
+            "--security-token",
+        ),
+        *(
+            "--queue-seconds",
+            "--run-seconds",
+            "--workers",
+            "--lenient-cancel",
+            "--allow-remote",
+            "--log-level",
+        ),
+    ):
+        assert option in text
+
+
+def test_the_emulator_loads_neither_airflow_nor_requests():
+    code = "import sys, airflow_provider_ci.emulator.cli; print({'airflow', 'requests'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )

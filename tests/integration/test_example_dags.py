@@ -1,0 +1,109 @@
+"""The shipped DAGs in real Airflow (``dag.test()``), on the emulator, with the shipped recording."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MEDIA = ROOT / "example_dags" / "media" / "speech_over_music.mp3"
+KEY = "in/speech_over_music.mp3"
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture
+def hook(emulator, monkeypatch):
+    """A hook on the emulator, whose bucket holds the recording."""
+    from airflow_provider_ci.hooks.ci import CIHook
+
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = CIHook()
+    hook.upload_file(MEDIA, KEY)
+    yield hook
+    hook.close()
+
+
+@pytest.fixture(scope="session")
+def dags() -> dict[str, Any]:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "example_dags"))
+    assert not bag.import_errors
+    return bag.dags
+
+
+def run(dag, conf: dict[str, Any]) -> Any:
+    """Run ``dag`` and return its run."""
+    return dag.test(run_conf=conf)
+
+
+def xcom(dag_run, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+    from airflow.models.xcom import XComModel
+
+    query = XComModel.get_many(
+        run_id=dag_run.run_id, key=key, dag_ids=dag_run.dag_id, task_ids=task_id, map_indexes=map_index
+    )
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        row = session.execute(query).scalars().first() if not hasattr(query, "first") else query.first()
+        assert row is not None, f"no XCom {key} of {task_id}"
+        return XComModel.deserialize_value(row)
+
+
+def seconds(path: Path) -> float:
+    import av
+
+    with av.open(str(path)) as container:
+        return float(sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0)))
+
+
+def test_submit_wait_download(dags, hook, tmp_path):
+    dag_run = run(dags["example_voice_separate"], {"input_object": KEY, "download_dir": str(tmp_path)})
+
+    assert dag_run.state == "success"
+    job_id, result = xcom(dag_run, "submit"), xcom(dag_run, "wait")
+    assert [job.job_id for job in hook.list_jobs(input_object=KEY)] == [job_id], "one accepted job"
+    assert (result["job_id"], result["state"]) == (job_id, "Success")
+    assert xcom(dag_run, "submit", "job")["state"] == "Submitted"
+    assert set(result["outputs"]) == {"voice", "background"}
+    assert result["outputs"]["voice"]["object"] == f"out/{job_id}/voice.mp3"
+    assert result["other_objects"] == []
+    paths = xcom(dag_run, "download")
+    for stem, output in result["outputs"].items():
+        path = Path(paths[stem])
+        assert hashlib.md5(path.read_bytes()).hexdigest() == output["md5"]
+        assert seconds(path) == pytest.approx(seconds(MEDIA), abs=0.2)
+    assert paths["voice"] != paths["background"]
+
+
+def test_mapped_tasks_that_wait(dags, hook, tmp_path):
+    other = "in/again.mp3"
+    hook.upload_file(MEDIA, other)
+
+    dag_run = run(dags["example_voice_separate_one_task"], {"input_objects": [KEY, other]})
+
+    assert dag_run.state == "success"
+    ids = [xcom(dag_run, "separate", map_index=index) for index in (0, 1)]
+    jobs = {job.job_id: job for job in hook.list_jobs()}
+    assert sorted(jobs) == sorted(ids), "each task instance submitted one job"
+    assert [jobs[job_id].input.object for job_id in ids] == [KEY, other]
+    assert [xcom(dag_run, "separate", "job", index)["state"] for index in (0, 1)] == ["Success", "Success"]
+
+
+def test_failed_job_fails_the_run_without_retry(dags, hook, tmp_path):
+    dag_run = run(
+        dags["example_voice_separate"], {"input_object": "in/absent.mp3", "download_dir": str(tmp_path)}
+    )
+
+    assert dag_run.state == "failed"
+    states = {ti.task_id: (ti.state, ti.try_number) for ti in dag_run.get_task_instances()}
+    assert states["submit"][0] == "success"
+    assert states["wait"] == ("failed", 1)
+    assert states["download"][0] == "upstream_failed"
+    assert list(tmp_path.iterdir()) == []

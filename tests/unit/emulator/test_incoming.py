@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_ci.emulator.incoming import Incoming, Service
+
+CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "host", "service"),
+    [
+        ("POST", "/jobs", "127.0.0.1:80", Service.CI),
+        ("GET", "/jobs?tag=x", COS, Service.CI),
+        ("GET", "/jobs/j1", "localhost", Service.CI),
+        ("GET", "/jobs/j1%2Cj2", COS, Service.CI),
+        ("PUT", "/jobs/j1?cancel", COS, Service.CI),
+        ("PUT", "/jobs/j1", COS, Service.COS),
+        ("PUT", "/jobs/a.mp3", COS, Service.COS),
+        ("GET", "/jobs/a.mp3", COS, Service.COS),
+        ("GET", "/in/a.mp3", CI, Service.CI),
+        ("GET", "/in/a.mp3", "127.0.0.1", Service.COS),
+        ("GET", "http://127.0.0.1:1/jobs/j1", CI, Service.CI),
+    ],
+)
+def test_service_by_path_and_host(method, target, host, service):
+    assert Incoming.read(method, target, [("Host", host)]).service is service
+
+
+@pytest.mark.parametrize(
+    ("host", "bucket", "region"),
+    [
+        (CI, "demo-1250000000", "ap-guangzhou"),
+        (f"{COS}:8080", "demo-1250000000", "ap-guangzhou"),
+        (CI.upper(), "demo-1250000000", "ap-guangzhou"),
+        ("ci.ap-guangzhou.myqcloud.com", None, "ap-guangzhou"),
+        ("demo-1250000000.ci.ap-guangzhou.tencentci.cn", "demo-1250000000", "ap-guangzhou"),
+        ("127.0.0.1:1", None, None),
+        ("demo-1250000000.ci.ap-guangzhou.myqcloud.com.evil.example", None, None),
+    ],
+)
+def test_bucket_and_region_by_host(host, bucket, region):
+    request = Incoming.read("GET", "/", [("host", host)])
+    assert (request.bucket, request.region) == (bucket, region)
+
+
+def test_path_and_query_are_decoded_once():
+    request = Incoming.read("GET", "/a%2Fb+c%252F%E5%A3%B0%FF?x=a+b%2Bc&empty=&flag&x=2", [])
+    assert request.path == "/a/b+c%2F声\udcff"
+    assert request.params == (("x", "a b+c"), ("empty", ""), ("flag", ""), ("x", "2"))
+    assert request.has_flag("flag")
+    assert "empty" not in request.given_params
+
+
+def test_absolute_request_line():
+    request = Incoming.read(
+        "GET", "http://demo-1250000000.ci.ap-guangzhou.myqcloud.com/jobs/a,b?x=1", [("Host", CI)]
+    )
+    assert (request.path, request.params, request.bucket) == ("/jobs/a,b", (("x", "1"),), "demo-1250000000")
+    assert Incoming.read("GET", "http://host", []).path == "/"

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_ci.emulator.database import Database
+from airflow_provider_ci.emulator.jobs import BadTokenError, JobFilter, JobStore
+from airflow_provider_ci.protocol.models import (
+    Input,
+    MediaInfo,
+    MediaResult,
+    Operation,
+    Output,
+    OutputFile,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+
+BUCKET = "demo-1250000000"
+REGION = "ap-guangzhou"
+
+
+def request(key: str = "in/a.mp3", level: int | None = None) -> VoiceSeparateRequest:
+    return VoiceSeparateRequest(
+        input=Input(object=key),
+        operation=Operation(
+            voice_separate=VoiceSeparate(audio_mode="IsAudio"),
+            output=Output(region=REGION, bucket=BUCKET, au_object="out/${jobid}.${ext}"),
+            user_data="mine",
+            job_level=level,
+        ),
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    database = Database(tmp_path / "db")
+    yield JobStore(database)
+    database.close()
+
+
+def add(store: JobStore, created: float = 1000.0, bucket: str = BUCKET, queue: str = "p1", **kwargs):
+    return store.add(bucket, REGION, queue, request(**kwargs), created)
+
+
+def test_a_job_is_described_as_it_was_asked_for(store):
+    job = add(store).as_job()
+    assert job.state == "Submitted"
+    assert job.progress == 0
+    assert job.creation_time.isoformat() == "1970-01-01T08:16:40+08:00"
+    assert (job.start_time, job.end_time) == (None, None)
+    assert (job.input.bucket_id, job.input.object, job.input.region) == (BUCKET, "in/a.mp3", REGION)
+    assert job.operation.output.au_object == "out/${jobid}.${ext}"  # echoed unexpanded
+    assert (job.operation.user_data, job.operation.job_level) == ("mine", 0)
+
+
+def test_states_from_submitted_to_success(store):
+    job = add(store)
+    assert store.start(job.id, 1001)
+    store.progress(job.id, 250)
+    assert (store.get(job.id).state, store.get(job.id).progress) == ("Running", 99)
+    store.succeed(job.id, 1002, MediaInfo(), MediaResult(output_file=OutputFile(object_name=("a", "b"))))
+    done = store.get(job.id)
+    assert (done.state, done.progress, done.ended) == ("Success", 100, 1002)
+    written = done.as_job().operation.media_result.output_file
+    assert (written.object_name, written.object_prefix) == (("a", "b"), "")
+    store.fail(job.id, 1003, "X", "too late")
+    store.progress(job.id, 5)
+    assert store.get(job.id) == done
+    assert not store.start(job.id, 1004)
+
+
+def test_cancel_is_for_all_of_the_jobs_or_for_none(store):
+    waiting, other, running = add(store), add(store), add(store)
+    store.start(running.id, 1001)
+    assert store.cancel(BUCKET, [waiting.id, running.id, "jnone"], 1002) == [running.id, "jnone"]
+    assert store.get(waiting.id).state == "Submitted"
+    assert store.cancel(BUCKET, [waiting.id, other.id], 1002) == []
+    assert {store.get(one.id).state for one in (waiting, other)} == {"Cancel"}
+    assert not store.start(waiting.id, 1003)
+    assert store.cancel("other-1250000000", [running.id], 1) == [running.id]
+
+
+def test_find_keeps_to_the_bucket_and_the_order(store):
+    first, second, foreign = add(store), add(store), add(store, bucket="other-1250000000")
+    assert list(store.find(BUCKET, [second.id, "jnone", foreign.id, first.id])) == [second.id, first.id]
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 7), ascending=st.booleans(), late=st.integers(0, 3))
+def test_pages_neither_skip_nor_repeat_while_jobs_arrive(tmp_path_factory, size, ascending, late):
+    database = Database(tmp_path_factory.mktemp("jobs") / "db")
+    try:
+        store = JobStore(database)
+        ids = [add(store, created=1000 + n).id for n in range(10)]
+        seen: list[str] = []
+        token = None
+        while True:
+            wanted = JobFilter(tag="VoiceSeparate", size=size, ascending=ascending, token=token)
+            jobs, token = store.page(BUCKET, wanted)
+            assert len(seen) < 20, "the pages do not end"
+            seen += [job.id for job in jobs]
+            if token is None:
+                break
+            for _ in range(late):
+                add(store)
+            late = 0
+        old = [job_id for job_id in seen if job_id in ids]
+        assert old == (ids if ascending else ids[::-1])
+        assert len(seen) == len(set(seen))
+    finally:
+        database.close()
+
+
+def test_filters(store):
+    early, late = add(store, created=1000.9), add(store, created=1010.2, key="b", queue="p2")
+    store.start(late.id, 1011)
+
+    def ids(**kwargs):
+        kwargs = {"tag": "VoiceSeparate", **kwargs}
+        return [job.id for job in store.page(BUCKET, JobFilter(**kwargs))[0]]
+
+    assert ids() == [late.id, early.id]
+    assert ids(tag="Transcode") == []
+    assert ids(queue_id="p2") == [late.id]
+    assert ids(input_object="in/a.mp3") == [early.id]
+    assert ids(input_object="in/") == []
+    assert ids(states=("Running", "Failed")) == [late.id]
+    # times are shown in whole seconds, and so compared
+    assert ids(created_from=1000, created_to=1000) == [early.id]
+    assert ids(created_from=1001) == [late.id]
+
+
+@pytest.mark.parametrize("token", ["x", "YWZ0ZXI6LTE", "é", "YWZ0ZXI6MTIzNDU2Nzg5MDEyMzQ1Njc4OTA"])
+def test_invented_tokens_are_refused(store, token):
+    with pytest.raises(BadTokenError):
+        store.page(BUCKET, JobFilter(tag="VoiceSeparate", token=token))
