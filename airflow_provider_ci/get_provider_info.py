@@ -82,6 +82,9 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.sensors.job"]}
         ],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.triggers.job"]}
+        ],
         "connection-types": [
             {
                 "connection-type": "tencent_ci",

@@ -40,6 +40,9 @@ class Log(Protocol):
 class JobWatch:
     """Follows jobs from poll to poll and logs each change of state once.
 
+    Of more than 20 jobs only those that end without success are logged one by one, and the rest as a count
+    whenever another tenth of them has ended.
+
     :param job_ids: the jobs; repeated ids count once.
     :param log: receives one line for each change.
     """
@@ -47,34 +50,34 @@ class JobWatch:
     def __init__(self, job_ids: Sequence[str], log: Log) -> None:
         self.job_ids = list(dict.fromkeys(job_ids))
         self.jobs: dict[str, Job] = {}
+        self.unsuccessful: list[Job] = []  # those that ended Failed or Cancel
         self.request_id: str | None = None
+        self._pending = dict.fromkeys(self.job_ids)
         self._log = log
         self._missing_since: dict[str, float] = {}
+        self._tenths_logged = 0
 
     @property
     def pending(self) -> list[str]:
         """The ids of the jobs that have not been seen to end."""
-        return [i for i in self.job_ids if not (i in self.jobs and self.jobs[i].job_state.is_terminal)]
+        return list(self._pending)
 
-    @property
-    def unsuccessful(self) -> list[Job]:
-        """The jobs that ended ``Failed`` or ``Cancel``."""
-        seen = self.jobs.values()
-        return [job for job in seen if job.job_state.is_terminal and not job.job_state.is_successful]
-
-    def observe(self, answer: JobsAnswer, elapsed: float) -> None:
+    def observe(self, answer: JobsAnswer, elapsed: float, asked: Sequence[str] | None = None) -> None:
         """Take in the answer to a poll.
 
         :param elapsed: seconds since the wait began.
+        :param asked: the jobs that were asked for; default: all that are pending.
         :raises JobNotFoundError: an id is still unknown after the grace period.
         """
         self.request_id = answer.request_id
-        asked = set(self.job_ids)
+        missing = dict.fromkeys(self._pending if asked is None else (i for i in asked if i in self._pending))
         for job in answer.jobs_detail:
-            if job.job_id in asked:
+            if job.job_id in self._pending:
+                missing.pop(job.job_id, None)
                 self._see(job.job_id, job)
-        missing = [i for i in self.pending if i not in {job.job_id for job in answer.jobs_detail}]
-        self._miss(missing, elapsed)
+        if self._is_crowd:
+            self._log_progress()
+        self._miss(list(missing), elapsed)
 
     def error(self) -> JobError | None:
         """Return the error that names every job that ended without success, or ``None``."""
@@ -101,14 +104,26 @@ class JobWatch:
         before, state = self.jobs.get(job_id), job.job_state
         self.jobs[job_id] = job
         self._missing_since.pop(job_id, None)
+        if state.is_terminal:
+            del self._pending[job_id]
+            if not state.is_successful:
+                self.unsuccessful.append(job)
         if before is not None and before.state == job.state:
             return
         if state.is_terminal and not state.is_successful:
-            self._log.error("Job %s: %s, %s: %s", job_id, state, job.code, job.message)
+            self._log.error("%s", _sentence(job) + _why(job))
         elif not state.is_known:
             self._log.warning("Job %s: unknown state %r, waiting on", job_id, str(state))
-        elif not self._is_crowd or state.is_terminal:
+        elif not self._is_crowd:
             self._log.info("Job %s: %s", job_id, state)
+
+    def _log_progress(self) -> None:
+        total, ended = len(self.job_ids), len(self.job_ids) - len(self._pending)
+        if ended * 10 // total > self._tenths_logged:
+            self._tenths_logged = ended * 10 // total
+            self._log.info(
+                "%d of %d jobs have ended, %d without success", ended, total, len(self.unsuccessful)
+            )
 
     @property
     def _is_crowd(self) -> bool:
@@ -134,9 +149,14 @@ def _sentence(job: Job) -> str:
 
 
 def _sentences(jobs: Sequence[Job], total: int) -> str:
-    named = [f"{_sentence(job)} ({_code(job)}: {job.message})" for job in jobs[:_NAMED_AT_MOST]]
+    named = [_sentence(job) + _why(job) for job in jobs[:_NAMED_AT_MOST]]
     rest = f"; and {len(jobs) - _NAMED_AT_MOST} more" if len(jobs) > _NAMED_AT_MOST else ""
     return f"{len(jobs)} of {total} jobs did not succeed: {'; '.join(named)}{rest}"
+
+
+def _why(job: Job) -> str:
+    said = ": ".join(part for part in (_code(job), job.message) if part)
+    return f" ({said})" if said else ""
 
 
 def _code(job: Job) -> str | None:

@@ -94,7 +94,13 @@ class AsyncClient:
 
         :param timeout: seconds for connecting and for each piece of the answer; default: the connection's.
         """
-        send = signed(call.request(), endpoint, self.settings.credentials, now=time.time())
+        send = signed(
+            call.request(),
+            endpoint,
+            self.settings.credentials,
+            now=time.time(),
+            valid_until=call.valid_until,
+        )
         response = await self._exchange(send, timeout or self.settings.timeouts)
         if len(response.body) > _PARSE_IN_LOOP:
             return await asyncio.to_thread(call.parse, response)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file that went from or to COS: its ``size`` in bytes and hex ``md5``."""
@@ -108,16 +109,22 @@ class CIHook(BaseHook):
             session.close()
 
     def submit_job(
-        self, job: VoiceSeparateRequest, *, bucket: str | None = None, region: str | None = None
+        self,
+        job: VoiceSeparateRequest,
+        *,
+        expires: float | None = None,
+        bucket: str | None = None,
+        region: str | None = None,
     ) -> tuple[Job, str | None]:
         """Submit ``job`` once and return it as accepted, with the request id.
 
+        :param expires: Unix time after which the service shall refuse the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
         :raises AmbiguousSubmissionError: it is unknown whether the job was accepted.
         :raises ServiceError: the service refused it.
         """
-        call = SubmitJob(job)
+        call = SubmitJob(job, expires)
         try:
             answer = self._call(call, bucket, region)
         except CIError as error:
@@ -335,7 +342,13 @@ class CIHook(BaseHook):
 
     def _signed(self, call: RemoteCall[Any], endpoint: Endpoint) -> SignedRequest:
         # for each attempt anew: a signature expires
-        return signed(call.request(), endpoint, self.settings.credentials, now=time.time())
+        return signed(
+            call.request(),
+            endpoint,
+            self.settings.credentials,
+            now=time.time(),
+            valid_until=call.valid_until,
+        )
 
 
 def _distinct(job_ids: Sequence[str]) -> list[str]:

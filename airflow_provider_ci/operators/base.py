@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, BaseOperator
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -36,7 +37,7 @@ _NAP = 1.0
 class CIJobOperator(BaseOperator):
     """Submits one job and, if asked to, waits for it on the worker.
 
-    :param ci_conn_id: the Airflow connection.
+    :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
     :param region: that bucket's region; default: the connection's. (templated)
     :param wait_for_completion: wait for the job's end; otherwise the task ends once the job is accepted.
@@ -72,6 +73,7 @@ class CIJobOperator(BaseOperator):
         self.job_id: str | None = None
         self._killed = False
         self._cancel_asked = False
+        self._cancel_accepted = False
 
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
         """Return the request made of the rendered arguments; ``endpoint`` names the input's bucket and
@@ -92,7 +94,9 @@ class CIJobOperator(BaseOperator):
         """Submit the job and return its id."""
         self._check_arguments()
         endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
-        job = self._submit(self.build_request(endpoint), context)
+        request = self.build_request(endpoint)
+        self._raise_if_killed()
+        job = self._submit(request, context)
         self._raise_if_killed()
         if self.wait_for_completion:
             self._push(context, self._wait(job))
@@ -105,10 +109,13 @@ class CIJobOperator(BaseOperator):
         self._cancel()
 
     def _check_arguments(self) -> None:
+        given = {"poll_interval": self.poll_interval}
+        if self.timeout is not None:
+            given["timeout"] = self.timeout
         broken = [
             f"{name} is {value!r}, allowed: a number of seconds above 0"
-            for name, value in (("poll_interval", self.poll_interval), ("timeout", self.timeout))
-            if value is not None and not (isinstance(value, int | float) and value > 0)
+            for name, value in given.items()
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0
         ]
         if broken:
             raise RequestValidationError(broken)
@@ -121,6 +128,11 @@ class CIJobOperator(BaseOperator):
         except AmbiguousSubmissionError as error:
             # a retry would submit again, and both jobs would be paid for
             raise AirflowFailException(str(error)) from error
+        except AirflowTaskTimeout as error:  # execution_timeout, while the answer was waited for
+            raise AirflowFailException(
+                "execution_timeout ended the submission: the service may have accepted the job, which may run"
+                " and be billed. Look for it in the job list before submitting again"
+            ) from error
         self.job_id = job.job_id
         self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         if self.do_xcom_push:
@@ -144,8 +156,10 @@ class CIJobOperator(BaseOperator):
         start = time.monotonic()
         while watch.pending:
             elapsed = time.monotonic() - start
-            self._sleep(poll_delay(elapsed, self.poll_interval))
-            self._raise_if_overdue(time.monotonic() - start, watch.jobs[job_id].state)
+            # after the timeout, thus after a last look
+            self._raise_if_overdue(elapsed, watch.jobs[job_id].state)
+            left = math.inf if self.timeout is None else self.timeout - elapsed
+            self._sleep(min(poll_delay(elapsed, self.poll_interval), left))
             answer = self.hook.describe_jobs([job_id], bucket=self.bucket or None, region=self.region or None)
             watch.observe(answer, time.monotonic() - start)
         if error := watch.error():
@@ -164,10 +178,12 @@ class CIJobOperator(BaseOperator):
         if not self._killed:
             return
         self._cancel()
+        if self.job_id is None:
+            raise TaskKilledError("The task was told to stop before a job was submitted")
         raise TaskKilledError(
             f"The task was told to stop while job {self.job_id} was under way",
             job_id=self.job_id,
-            hint="Its cancellation was asked for" if self.cancel_on_kill else "The job goes on",
+            hint=self._fate,
         )
 
     def _raise_if_overdue(self, elapsed: float, state: str | None) -> None:
@@ -175,11 +191,17 @@ class CIJobOperator(BaseOperator):
             return
         self._cancel()
         raise JobTimeoutError(
-            f"Job {self.job_id} is {state} after {elapsed:.0f} s, more than its timeout of {self.timeout:g} s",
+            f"Job {self.job_id} is {state} after {elapsed:.0f} s, over its timeout of {self.timeout:g} s",
             job_id=self.job_id,
             state=state,
-            hint="Its cancellation was asked for" if self.cancel_on_kill else "The job goes on",
+            hint=self._fate,
         )
+
+    @property
+    def _fate(self) -> str:
+        if self._cancel_accepted:
+            return "Its cancellation was asked for, which the service grants only before the job begins"
+        return "It was not cancelled and goes on"
 
     def _cancel(self) -> None:
         if not self.cancel_on_kill or self.job_id is None or self._cancel_asked:
@@ -192,6 +214,7 @@ class CIJobOperator(BaseOperator):
         except Exception as error:  # best effort: whatever goes wrong must not hide why the task ends
             self.log.warning("Job %s could not be cancelled: %s", self.job_id, error)
         else:
+            self._cancel_accepted = True
             self.log.info(
                 "Asked to cancel job %s; the service cancels only jobs that have not begun", self.job_id
             )

@@ -135,14 +135,16 @@ class VoiceSeparateOperator(CIJobOperator):
         texts, numbers = self._given()
         parameters = None
         if not texts["template_id"]:
+            config = models.AudioConfig(
+                codec=texts["codec"].lower() if texts["codec"] else None,
+                samplerate=numbers["samplerate"],
+                bitrate=numbers["bitrate"],
+                channels=numbers["channels"],
+            )
             parameters = models.VoiceSeparate(
                 audio_mode=texts["audio_mode"],
-                audio_config=models.AudioConfig(
-                    codec=texts["codec"].lower() if texts["codec"] else None,
-                    samplerate=numbers["samplerate"],
-                    bitrate=numbers["bitrate"],
-                    channels=numbers["channels"],
-                ),
+                # the element is optional; what an empty one means is not documented
+                audio_config=config if config != models.AudioConfig() else None,
             )
         self._refuse_overwriting(texts, endpoint)
         return models.VoiceSeparateRequest(

@@ -33,6 +33,11 @@ class RemoteCall(Generic[T]):
     action: ClassVar[str]
     idempotent: ClassVar[bool] = True
 
+    @property
+    def valid_until(self) -> float | None:
+        """Until when the call may be made, where that matters; the service refuses it later."""
+        return None
+
     def request(self) -> Request:
         """Return what to send."""
         raise NotImplementedError
@@ -64,8 +69,14 @@ class SubmitJob(_JobsOperation):
     """
 
     job: VoiceSeparateRequest
+    expires: float | None = None
     action: ClassVar[str] = "submit the job"
     idempotent: ClassVar[bool] = False
+
+    @property
+    def valid_until(self) -> float | None:
+        """``expires``, Unix seconds: bounds how late a process that was held up can still submit."""
+        return self.expires
 
     def request(self) -> Request:
         """Return the request.

@@ -146,8 +146,15 @@ class SignedRequest:
     body: bytes = field(default=b"", repr=False)
 
 
-def signed(request: Request, endpoint: Endpoint, credentials: Credentials, *, now: float) -> SignedRequest:
-    """Sign ``request`` at ``now`` (Unix seconds).
+def signed(
+    request: Request,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    *,
+    now: float,
+    valid_until: float | None = None,
+) -> SignedRequest:
+    """Sign ``request`` at ``now`` (Unix seconds), valid until ``valid_until`` or for ``VALID_AFTER`` seconds.
 
     ``Host``, the token, ``Content-MD5`` (which binds the body) and every parameter are signed, as are all
     ``x-cos-`` headers; ``Content-Type`` and ``Content-Length`` are not, because HTTP libraries may rewrite
@@ -167,7 +174,7 @@ def signed(request: Request, endpoint: Endpoint, credentials: Credentials, *, no
         headers.items(),
         secret_id=credentials.secret_id,
         secret_key=credentials.secret_key,
-        key_time=(int(now) - VALID_BEFORE, int(now) + VALID_AFTER),
+        key_time=(int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until)),
     )
     url = endpoint.origin(request.service) + _escaped_path(request.path) + _query(request.params)
     return SignedRequest(request.method, url, headers | unsigned, request.body)

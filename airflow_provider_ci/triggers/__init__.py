@@ -1,0 +1,1 @@
+"""Triggers, and the poller that they share."""

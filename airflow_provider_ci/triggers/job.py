@@ -1,0 +1,140 @@
+"""Waits for jobs in the triggerer, so that no worker has to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_ci.exceptions import CIError
+from airflow_provider_ci.waiting import JobWatch
+
+#: What an event's ``status`` may be: the jobs have ended (well or not), the deadline has passed, or waiting
+#: failed.
+ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
+
+#: Failed polls in a row that are taken for noise. The poller pauses longer after each.
+FAILURES_TOLERATED = 10
+_NAMED_AT_MOST = 20
+_CANCEL_TIMEOUT = (3.0, 7.0)
+
+
+class CIJobTrigger(BaseTrigger):
+    """Waits until all jobs have ended, or one has failed, or the deadline has passed; then fires one event.
+
+    The event is small and holds no result: the worker asks the service itself what became of the jobs. All
+    triggers of a triggerer that use the same connection, bucket and region are served by one poller.
+
+    :param job_ids: the jobs.
+    :param ci_conn_id: the Airflow connection.
+    :param bucket: the bucket of the jobs' input; default: the connection's.
+    :param region: its region; default: the connection's.
+    :param poll_interval: longest pause between two polls, seconds.
+    :param deadline: Unix time at which waiting ends; ``None``: never.
+    :param cancel_on_kill: cancel the jobs when a user clears or fails the waiting task (Airflow 3.3 or
+        newer).
+    """
+
+    def __init__(
+        self,
+        job_ids: Sequence[str],
+        ci_conn_id: str = "tencent_ci_default",
+        bucket: str | None = None,
+        region: str | None = None,
+        poll_interval: float = 30.0,
+        deadline: float | None = None,
+        cancel_on_kill: bool = True,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.job_ids = list(job_ids)
+        self.ci_conn_id = ci_conn_id
+        self.bucket = bucket
+        self.region = region
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.cancel_on_kill = cancel_on_kill
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and exactly the constructor's arguments, JSON-native."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "job_ids": self.job_ids,
+                "ci_conn_id": self.ci_conn_id,
+                "bucket": self.bucket,
+                "region": self.region,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "cancel_on_kill": self.cancel_on_kill,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire the event."""
+        left = None if self.deadline is None else max(self.deadline - time.time(), 0.0)
+        try:
+            async with asyncio.timeout(left):
+                event = await self._wait()
+        except TimeoutError:
+            event = self._event(TIMEOUT)
+        except CIError as error:
+            event = self._event(ERROR) | {
+                "error": type(error).__name__,
+                "message": error.message,
+                "status_code": error.status,
+                "code": error.code,
+                "service_message": error.service_message,
+                "request_id": error.request_id,
+                "hint": error.hint,
+            }
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Cancel the jobs: a user has cleared or failed the task. Airflow calls this from 3.3 on."""
+        if not self.cancel_on_kill:
+            return
+        from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+        from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs
+
+        try:
+            settings = await load_settings(self.ci_conn_id)
+            endpoint = settings.endpoint(self.bucket, self.region)
+            async with AsyncClient(settings) as client:
+                for start in range(0, len(self.job_ids), IDS_PER_REQUEST):
+                    ids = tuple(self.job_ids[start : start + IDS_PER_REQUEST])
+                    await client.once(CancelJobs(ids), endpoint, _CANCEL_TIMEOUT)
+        except Exception as error:  # best effort: the task has been ended by the user already
+            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, error)
+        else:
+            self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
+
+    async def _wait(self) -> dict[str, Any]:
+        from airflow_provider_ci.triggers.poller import Group, subscribe
+
+        watch, failures = JobWatch(self.job_ids, self.log), 0
+        start = time.monotonic()
+        group = Group(self.ci_conn_id, self.bucket, self.region)
+        async with subscribe(group, self.job_ids, self.poll_interval) as updates:
+            while watch.pending and not watch.unsuccessful:
+                update = await updates.get()
+                if update.answer is not None:
+                    failures = 0
+                    watch.observe(update.answer, time.monotonic() - start, asked=update.job_ids)
+                elif update.error is not None:
+                    failures += 1
+                    if failures == 1:
+                        self.log.warning("A poll failed, trying on: %s", update.error)
+                    if failures > FAILURES_TOLERATED:
+                        raise update.error
+        return self._event(ENDED)
+
+    def _event(self, status: str) -> dict[str, Any]:
+        return {"status": status, "job_ids": self.job_ids[:_NAMED_AT_MOST], "job_count": len(self.job_ids)}
+
+    @property
+    def _shown_ids(self) -> str:
+        more = len(self.job_ids) - _NAMED_AT_MOST
+        return ", ".join(self.job_ids[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

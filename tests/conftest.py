@@ -1,0 +1,153 @@
+"""What all tests share. Airflow gets a home of its own, made before its first import, removed at the end."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_HOME = tempfile.mkdtemp(prefix="airflow-provider-ci-tests-")
+# not by a fixture: a run that fails while it imports leaves nothing either
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+os.environ.update(
+    AIRFLOW_HOME=_HOME,
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__DAGS_FOLDER=str(Path(__file__).parents[1] / "example_dags"),
+)
+# Whatever the developer's shell has must not decide how tests end
+for _name in [*os.environ]:
+    if _name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc") or _name.startswith(
+        "AIRFLOW_CONN_"
+    ):
+        del os.environ[_name]
+
+from airflow_provider_ci.protocol.wire import Credentials  # noqa: E402
+from tests.scripted_server import ScriptedServer  # noqa: E402
+
+pytest_plugins = ["tests.emulator_fixture"]
+
+CREDENTIALS = Credentials(
+    "AKIDexampleexample00", "the-secret-key-of-the-tests", "the-session-token-of-the-tests"
+)
+BUCKET = "media-1250000001"
+REGION = "ap-guangzhou"
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """A migrated database in the tests' own Airflow home."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A server that plays the answers that the test scripts, all of which must be asked for."""
+    with ScriptedServer() as server:
+        yield server
+    assert not server.unplayed, f"{server.unplayed} answers of the script were never asked for"
+
+
+class Logs:
+    """What was logged, by the standard library's loggers and by structlog's, as readable lines."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, entries: list[Any]) -> None:
+        self._caplog = caplog
+        self._entries = entries
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{level}: {text}" for level, text in self._said()]
+
+    def at(self, level: str) -> list[str]:
+        return [text for said, text in self._said() if said == level]
+
+    def _said(self) -> Iterator[tuple[str, str]]:
+        for record in self._caplog.records:
+            yield record.levelname.lower(), record.getMessage()
+        for entry in self._entries:
+            args = entry.get("positional_args", ())
+            yield entry["log_level"], entry["event"] % args if args else entry["event"]
+
+    def everything(self) -> str:
+        return self._caplog.text + "\n".join(self.lines) + repr(self._entries)
+
+
+@pytest.fixture
+def logs(caplog: pytest.LogCaptureFixture) -> Iterator[Logs]:
+    """The log down to DEBUG, of which no line may hold a secret or a signature."""
+    from airflow.sdk._shared.secrets_masker import reset_secrets_masker
+    from structlog.testing import capture_logs
+
+    # Airflow masks each connection's whole extra, and compiles all that it masks anew each time
+    reset_secrets_masker()
+
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as entries:
+        logs = Logs(caplog, entries)
+        yield logs
+    said = logs.everything()
+    for secret in (CREDENTIALS.secret_key, CREDENTIALS.token or "", "q-signature"):
+        assert secret not in said
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Callable[..., str]:
+    """Return a function that defines a connection by its extra (``None`` drops a field) and gives its id."""
+
+    def define(
+        url: str | None = None,
+        *,
+        conn_id: str = "tencent_ci_default",
+        login: str | None = CREDENTIALS.secret_id,
+        password: str | None = CREDENTIALS.secret_key,
+        **extra: Any,
+    ) -> str:
+        defaults = {"bucket": BUCKET, "region": REGION, "endpoint_url": url}
+        given = {name: value for name, value in (defaults | extra).items() if value is not None}
+        monkeypatch.setenv(
+            f"AIRFLOW_CONN_{conn_id.upper()}",
+            json.dumps({"conn_type": "tencent_ci", "login": login, "password": password, "extra": given}),
+        )
+        return conn_id
+
+    return define
+
+
+class TaskInstance:
+    """The part of a task instance that operators and sensors use."""
+
+    def __init__(self, start_date: datetime, first_reschedule_date: datetime | None) -> None:
+        self.start_date = start_date
+        self.xcoms: list[tuple[str, Any]] = []
+        self.stats_tags: dict[str, str] = {}
+        self._first_reschedule_date = first_reschedule_date
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms.append((key, json.loads(json.dumps(value))))
+
+    def get_first_reschedule_date(self, context: dict[str, Any]) -> datetime | None:
+        assert context["ti"] is self
+        return self._first_reschedule_date
+
+
+@pytest.fixture
+def make_context() -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order."""
+
+    def make(
+        *, start_date: datetime | None = None, first_reschedule_date: datetime | None = None
+    ) -> dict[str, Any]:
+        return {"ti": TaskInstance(start_date or datetime.now(UTC), first_reschedule_date)}
+
+    return make

@@ -1,0 +1,791 @@
+"""The hook's calls about jobs, against a server that plays scripted answers."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    AmbiguousSubmissionError,
+    AuthenticationError,
+    CIError,
+    ConfigurationError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+    QueuePausedError,
+    RequestValidationError,
+    ServerError,
+    ThrottledError,
+    TransportError,
+    WrongEndpointError,
+)
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
+from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.scripted_server import (
+    REQUEST_ID,
+    Answer,
+    Exchange,
+    ScriptedServer,
+    after,
+    drip,
+    error,
+    hang,
+    hang_up,
+    head,
+    http,
+    job,
+    job_xml,
+    jobs,
+    raw,
+    reset_after_reading,
+    reset_before_reading,
+)
+
+MakeHook = Callable[..., CIHook]
+CI_HOST = f"{BUCKET}.ci.{REGION}.myqcloud.com"
+REQUEST = VoiceSeparateRequest(
+    input=Input(object="in/song.mp3"),
+    operation=Operation(
+        voice_separate=VoiceSeparate(audio_mode="IsAudio"),
+        output=Output(region=REGION, bucket=BUCKET, au_object="out/voice.aac"),
+    ),
+)
+READS = {
+    "describe": lambda hook: hook.describe_jobs(["j1"]),
+    "list": lambda hook: list(hook.list_jobs()),
+    "cancel": lambda hook: hook.cancel_jobs(["j1"]),
+}
+GARBAGE = [
+    pytest.param(http("<html>A proxy's page</html>"), id="html"),
+    pytest.param(http("no XML at all"), id="text"),
+    pytest.param(http(""), id="empty"),
+    pytest.param(http("<Response><JobsDetail>"), id="cut-off"),
+    pytest.param(http("<Response>", length=5000, keep_alive=False), id="truncated"),
+    pytest.param(http("<!DOCTYPE a [<!ENTITY b 'c'>]><Response/>"), id="dtd"),
+    pytest.param(http("\x1f\x8b compressed", content_encoding="gzip"), id="gzip"),
+    pytest.param(
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<Resp\r\n"), id="truncated-chunked"
+    ),
+    pytest.param(raw(b"SSH-2.0-OpenSSH_9.2\r\n"), id="another-protocol"),
+]
+LOST = [
+    pytest.param(reset_after_reading(), id="reset-after-reading"),
+    pytest.param(hang_up(), id="hang-up"),
+    pytest.param(raw(b"HTTP/1.1 200 OK\r\nContent-Le"), id="cut-off-head"),
+]
+
+
+def chunked(*pieces: str) -> Answer:
+    body = "".join(f"{len(piece.encode()):x}\r\n{piece}\r\n" for piece in [*pieces, ""])
+    return raw(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{body}".encode())
+
+
+class TestWhatIsSent:
+    @pytest.mark.parametrize(
+        ("call", "answer", "method", "path", "params"),
+        [
+            (lambda hook: hook.submit_job(REQUEST), job(), "POST", "/jobs", {}),
+            (lambda hook: hook.describe_jobs(["j1", "j2"]), jobs(), "GET", "/jobs/j1,j2", {}),
+            (
+                lambda hook: list(
+                    hook.list_jobs(
+                        input_object="in/söng +&=.mp3",
+                        states=["Submitted", "Running"],
+                        order_by_time="Asc",
+                        start_creation_time=datetime(2025, 1, 1, tzinfo=UTC),
+                        end_creation_time=datetime(2025, 1, 2, tzinfo=UTC),
+                        queue_id="p1",
+                        workflow_id="w1",
+                        inventory_trigger_job_id="b1",
+                    )
+                ),
+                jobs(),
+                "GET",
+                "/jobs",
+                {
+                    "tag": "VoiceSeparate",
+                    "inputObject": "in/söng +&=.mp3",
+                    "states": "Submitted,Running",
+                    "orderByTime": "Asc",
+                    "startCreationTime": "2025-01-01T08:00:00+0800",
+                    "endCreationTime": "2025-01-02T08:00:00+0800",
+                    "queueId": "p1",
+                    "workflowId": "w1",
+                    "inventoryTriggerJobId": "b1",
+                    "size": "100",
+                },
+            ),
+            (lambda hook: hook.cancel_jobs(["j1"]), http(), "PUT", "/jobs/j1", {"cancel": ""}),
+            (lambda hook: hook.cancel_job_within("j1", 4), http(), "PUT", "/jobs/j1", {"cancel": ""}),
+        ],
+        ids=["submit", "describe", "list", "cancel", "cancel-within"],
+    )
+    def test_every_call_is_signed_for_the_virtual_host(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        call: Callable[[CIHook], object],
+        answer: Answer,
+        method: str,
+        path: str,
+        params: dict[str, str],
+    ) -> None:
+        server.play(answer)
+        call(hook)
+        (sent,) = server.requests
+        assert (sent.method, sent.path, sent.params) == (method, path, params)
+        assert sent.header("Host") == CI_HOST
+        assert sent.header("x-ci-security-token") == CREDENTIALS.token
+        assert sent.authorization.secret_id == CREDENTIALS.secret_id
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+        assert not sent.is_signed_with("another key")
+        assert {"host", "x-ci-security-token"} <= set(sent.authorization.header_list)
+        assert set(sent.authorization.url_param_list) == {name.lower() for name in params}
+        assert sent.header("Accept-Encoding") == "identity"
+        assert str(sent.header("User-Agent")).startswith("airflow-provider-ci/")
+        assert sent.header("Cookie") is None
+
+    def test_a_submission_carries_its_body_and_md5(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(job())
+        hook.submit_job(REQUEST)
+        (sent,) = server.requests
+        assert sent.body.endswith(b"</Request>")
+        assert b"<Object>in/song.mp3</Object>" in sent.body
+        assert sent.header("Content-Type") == "application/xml"
+        assert "content-md5" in sent.authorization.header_list
+
+    def test_bucket_and_region_of_the_call_win(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(jobs())
+        hook.describe_jobs(["j1"], bucket="other-1250000002", region="ap-beijing")
+        assert server.requests[0].header("Host") == "other-1250000002.ci.ap-beijing.myqcloud.com"
+
+    def test_no_token_no_header(self, make_hook: MakeHook, server: ScriptedServer) -> None:
+        server.play(jobs())
+        make_hook().describe_jobs(["j1"])
+        assert server.requests[0].header("x-ci-security-token") is None
+
+    def test_one_connection_serves_several_calls_until_it_is_closed(
+        self, hook: CIHook, server: ScriptedServer
+    ) -> None:
+        server.play(jobs(), http(), jobs(), jobs())
+        hook.describe_jobs(["j1"])
+        hook.cancel_jobs(["j1"])
+        hook.describe_jobs(["j1"])
+        hook.close()
+        hook.describe_jobs(["j1"])
+        assert [sent.connection for sent in server.requests] == [1, 1, 1, 2]
+
+    def test_a_hook_that_was_never_used_can_be_closed(self) -> None:
+        CIHook().close()
+
+    def test_get_conn_is_the_session_of_the_calls(self, hook: CIHook) -> None:
+        assert hook.get_conn() is hook.get_conn()
+
+    def test_bad_input_is_not_sent(self, hook: CIHook) -> None:
+        with pytest.raises(RequestValidationError):
+            hook.submit_job(VoiceSeparateRequest())
+        with pytest.raises(ConfigurationError):
+            hook.describe_jobs(["j1"], bucket="bad")
+        for call in (hook.describe_jobs, hook.cancel_jobs):
+            with pytest.raises(RequestValidationError, match="job_id is 'a/b'"):
+                call(["j1", "a/b"])
+            with pytest.raises(RequestValidationError, match="a list"):
+                call("j123")
+
+
+class TestAnswers:
+    def test_a_submission_returns_the_job_and_the_request_id(
+        self, hook: CIHook, server: ScriptedServer
+    ) -> None:
+        server.play(job("j9", "Submitted"))
+        accepted, request_id = hook.submit_job(REQUEST)
+        assert (accepted.job_id, accepted.state, request_id) == ("j9", "Submitted", REQUEST_ID)
+
+    @pytest.mark.parametrize("split", [["<Response>", job_xml(), "</Response>"], [" ", "<Response/>"]])
+    def test_chunked_answers_are_read(self, hook: CIHook, server: ScriptedServer, split: list[str]) -> None:
+        server.play(chunked(*split))
+        assert len(hook.describe_jobs(["j1"]).jobs_detail) == (len(split) == 3)
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind"),
+        [
+            (400, "InvalidArgument", InvalidRequestError),
+            (401, "InvalidAuthorization", AuthenticationError),
+            (401, "SignatureExpired", AuthenticationError),
+            (403, "AccessDenied", PermissionDeniedError),
+            (403, "SignatureDoesNotMatch", AuthenticationError),
+            (404, "NoSuchBucket", NotFoundError),
+            (409, "BucketAlreadyBinded", InvalidRequestError),
+            (411, "MissingContentLength", InvalidRequestError),
+            (301, "PermanentRedirect", WrongEndpointError),
+            (403, "QueueSaturated", QueueFullError),
+            (403, "QueuePaused", QueuePausedError),
+            (200, "AccessDenied", PermissionDeniedError),
+            (501, "NotImplemented", ServerError),
+        ],
+    )
+    @pytest.mark.parametrize("call", READS.values(), ids=READS)
+    def test_a_refusal_is_raised_at_once_with_its_facts(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        pauses: list[float],
+        call: Callable[[CIHook], object],
+        status: int,
+        code: str,
+        kind: type[CIError],
+    ) -> None:
+        server.play(error(status, code))
+        with pytest.raises(kind) as caught:
+            call(hook)
+        failure = caught.value
+        assert (failure.status, failure.code, failure.service_message) == (
+            status,
+            code,
+            "Said by the service.",
+        )
+        assert failure.request_id == REQUEST_ID
+        assert failure.hint
+        assert not pauses
+
+    def test_gzip_is_not_unpacked(self, hook: CIHook, server: ScriptedServer, pauses: list[float]) -> None:
+        server.always("GET", http(b"\x1f\x8b", content_encoding="gzip"))
+        with pytest.raises(InvalidResponseError):
+            hook.describe_jobs(["j1"])
+
+
+class TestReadsAreRepeated:
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            *LOST,
+            pytest.param(reset_before_reading(), id="reset-before-reading"),
+            *GARBAGE,
+            pytest.param(error(429, "SlowDown"), id="429"),
+            pytest.param(error(500, "InternalError"), id="500"),
+            pytest.param(http("<html>Bad gateway</html>", 502), id="502"),
+            pytest.param(error(503, "SlowDown"), id="503"),
+            pytest.param(error(503, "ServiceUnavailable"), id="503-unavailable"),
+            pytest.param(http("", 504), id="504"),
+        ],
+    )
+    def test_after_a_failure_that_may_pass(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float], failure: Answer
+    ) -> None:
+        server.play(failure, job("j1", "Running"))
+        assert hook.describe_jobs(["j1"]).jobs_detail[0].state == "Running"
+        assert pauses == [1]
+
+    @pytest.mark.parametrize("call", READS.values(), ids=READS)
+    def test_whichever_read(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        pauses: list[float],
+        call: Callable[[CIHook], object],
+        logs: Logs,
+    ) -> None:
+        server.play(error(500, "InternalError"), hang_up(), jobs())
+        call(hook)
+        assert pauses == [1, 2]
+        assert [line[:36] for line in logs.at("warning")] == [
+            "Attempt 1 failed, again in 1.0 s: Ca",
+            "Attempt 2 failed, again in 2.0 s: No",
+        ]
+
+    def test_after_a_timeout(self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]) -> None:
+        server.play(hang(), jobs())
+        make_hook(read_timeout=0.1).describe_jobs(["j1"])
+        assert pauses == [1]
+
+    def test_after_a_refused_connection(self, make_hook: MakeHook, pauses: list[float]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(TransportError, match="refused") as caught:
+            make_hook(url=url).describe_jobs(["j1"])
+        assert not caught.value.sent
+        assert pauses == [1, 2, 4, 8, 16]
+
+    @pytest.mark.parametrize(
+        ("most", "expected"),
+        [(1, []), (2, [1]), (6, [1, 2, 4, 8, 16]), (10, [1, 2, 4, 8, 16, 30, 30, 30, 30])],
+    )
+    def test_as_often_as_the_connection_says_with_growing_pauses(
+        self,
+        make_hook: MakeHook,
+        server: ScriptedServer,
+        pauses: list[float],
+        most: int,
+        expected: list[float],
+    ) -> None:
+        server.always("GET", error(500, "InternalError"))
+        with pytest.raises(ServerError):
+            make_hook(max_attempts=most).describe_jobs(["j1"])
+        assert len(server.requests) == most
+        assert pauses == expected
+
+    def test_the_jitter_is_drawn_from_the_whole_pause(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
+        server.play(hang_up(), hang_up(), jobs())
+        hook.describe_jobs(["j1"])
+        assert pauses == [0.5, 1]
+
+    @pytest.mark.parametrize(
+        ("said", "expected"),
+        [("7", 8), ("0", 1), ("0.5", 1.5), ("100000", 301), ("soon", 1), ("-3", 1), ("nan", 1)],
+    )
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_retry_after_comes_before_the_jitter(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        pauses: list[float],
+        said: str,
+        expected: float,
+        status: int,
+    ) -> None:
+        server.play(error(status, "SlowDown", retry_after=said), jobs())
+        hook.describe_jobs(["j1"])
+        assert pauses == [expected]
+
+    def test_each_attempt_is_signed_anew(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = count(1_700_000_000, 1000)
+        monkeypatch.setattr("airflow_provider_ci.hooks.ci.time.time", partial(next, clock))
+        server.play(error(500, "InternalError"), error(500, "InternalError"), jobs())
+        hook.describe_jobs(["j1"])
+        starts = [sent.authorization.start for sent in server.requests]
+        assert [start - starts[0] for start in starts] == [0, 1000, 2000]
+        assert all(sent.is_signed_with(CREDENTIALS.secret_key) for sent in server.requests)
+
+
+class TestSubmissionsAreNot:
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            *LOST,
+            pytest.param(reset_before_reading(), id="reset-before-reading"),
+            *GARBAGE,
+            pytest.param(http("<Response/>"), id="no-job-id"),
+            pytest.param(error(200, "InternalError"), id="error-in-a-200"),
+            pytest.param(error(500, "InternalError"), id="500"),
+            pytest.param(error(503, "ServiceUnavailable"), id="503"),
+            pytest.param(error(503, "SlowDown"), id="503-slow-down"),
+            pytest.param(http("<html>Bad gateway</html>", 502), id="502"),
+            pytest.param(http("", 504), id="504"),
+            pytest.param(error(501, "NotImplemented"), id="501"),
+        ],
+    )
+    def test_when_they_may_have_been_accepted(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float], answer: Answer
+    ) -> None:
+        server.always("GET", jobs())  # the connection is one that was used before
+        hook.describe_jobs(["j1"])
+        server.play(answer)
+        with pytest.raises(AmbiguousSubmissionError, match="may run and be billed") as caught:
+            hook.submit_job(REQUEST)
+        assert server.methods().count("POST") == (not answer.before_reading)
+        assert not pauses
+        assert isinstance(caught.value.__cause__, CIError)
+        assert "job list" in str(caught.value.hint)
+
+    def test_after_a_timeout(self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]) -> None:
+        server.play(hang())
+        with pytest.raises(AmbiguousSubmissionError, match="timed out"):
+            make_hook(read_timeout=0.1).submit_job(REQUEST)
+        assert server.methods() == ["POST"]
+        assert not pauses
+
+    def test_what_is_known_is_told(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(error(500, "InternalError", "Something broke."))
+        with pytest.raises(AmbiguousSubmissionError) as caught:
+            hook.submit_job(REQUEST)
+        failure = caught.value
+        assert (failure.status, failure.code, failure.service_message, failure.request_id) == (
+            500,
+            "InternalError",
+            "Something broke.",
+            REQUEST_ID,
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [
+            (400, "InvalidArgument"),
+            (401, "InvalidAuthorization"),
+            (403, "AccessDenied"),
+            (403, "QueueSaturated"),
+            (404, "NoSuchBucket"),
+            (307, "TemporaryRedirect"),
+        ],
+    )
+    def test_when_they_were_refused(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float], status: int, code: str
+    ) -> None:
+        server.play(error(status, code))
+        with pytest.raises(CIError) as caught:
+            hook.submit_job(REQUEST)
+        assert not isinstance(caught.value, AmbiguousSubmissionError)
+        assert caught.value.code == code
+        assert server.methods() == ["POST"]
+        assert not pauses
+
+    def test_but_throttling_says_that_nothing_was_accepted(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
+        server.play(error(429, "SlowDown", retry_after="3"), error(429, "SlowDown"), job("j9"))
+        assert hook.submit_job(REQUEST)[0].job_id == "j9"
+        assert pauses == [4, 2]
+
+    def test_throttling_to_the_end_is_no_ambiguity(
+        self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
+        server.always("POST", error(429, "SlowDown"))
+        with pytest.raises(ThrottledError):
+            make_hook(max_attempts=2).submit_job(REQUEST)
+        assert pauses == [1]
+
+    def test_and_a_refused_connection_too(
+        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        with ScriptedServer() as late:
+            late.play(job("j9"))
+            hook = make_hook(url=f"http://127.0.0.1:{port}")
+
+            def wake_up(seconds: float) -> None:
+                pauses.append(seconds)
+                if len(pauses) == 2:  # the service comes up
+                    object.__setattr__(hook.settings, "endpoint_url", late.url)
+
+            monkeypatch.setattr("airflow_provider_ci.hooks.ci.time.sleep", wake_up)
+            with pytest.raises(TransportError):
+                hook.submit_job(REQUEST)
+            assert hook.submit_job(REQUEST)[0].job_id == "j9"
+            assert late.methods() == ["POST"]
+        assert pauses == [1, 2, 4, 8, 16]
+
+    @pytest.mark.parametrize(
+        "proxy",
+        ["http://127.0.0.1:{closed}", "http://user:pass-of-the-proxy@127.0.0.1:{closed}", "http:///nowhere"],
+    )
+    def test_a_dead_proxy_is_no_ambiguity_and_its_login_is_not_shown(
+        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch, proxy: str
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.format(closed=closed.getsockname()[1]))
+        with pytest.raises(TransportError) as caught:
+            make_hook(url="https://gateway.example").submit_job(REQUEST)
+        assert not caught.value.sent
+        assert "pass-of-the-proxy" not in str(caught.value)
+
+    @pytest.mark.parametrize("status", [403, 407, 503])
+    def test_nor_is_one_that_refuses(
+        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int
+    ) -> None:
+        with ScriptedServer() as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            proxy.play(http("", status, keep_alive=False))
+            with pytest.raises(TransportError, match=f"Tunnel connection failed: {status}") as caught:
+                make_hook(url="https://gateway.example", max_attempts=1).submit_job(REQUEST)
+            assert not caught.value.sent
+            assert proxy.methods() == ["CONNECT"]
+
+
+class TestTheTransportIsClosed:
+    """No redirects, cookies, logins or proxies that the connection does not name."""
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_redirects_are_not_followed(self, hook: CIHook, server: ScriptedServer, status: int) -> None:
+        with ScriptedServer() as elsewhere:
+            server.play(http("", status, location=f"{elsewhere.url}/stolen"))
+            with pytest.raises(WrongEndpointError):
+                hook.describe_jobs(["j1"])
+            assert not elsewhere.requests
+
+    def test_cookies_are_not_kept(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(http("<Response/>", set_cookie="a=b; Path=/"), jobs())
+        hook.describe_jobs(["j1"])
+        hook.describe_jobs(["j1"])
+        assert [sent.header("Cookie") for sent in server.requests] == [None, None]
+        assert len(hook.get_conn().cookies) == 0
+
+    @pytest.mark.parametrize("hidden_by", ["loopback", "the hook's own auth"])
+    def test_netrc_is_ignored(
+        self,
+        make_hook: MakeHook,
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Any,
+        hidden_by: str,
+    ) -> None:
+        netrc = tmp_path / ".netrc"
+        netrc.write_text("machine 127.0.0.1 login somebody password something\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        server.play(jobs())
+        hook = make_hook()
+        hook.get_conn().trust_env = hidden_by != "loopback"
+        hook.describe_jobs(["j1"])
+        assert server.requests[0].is_signed_with(CREDENTIALS.secret_key)
+
+    def test_proxies_are_ignored_for_loopback(
+        self, hook: CIHook, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ScriptedServer() as proxy:
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+                monkeypatch.setenv(name, proxy.url)
+            server.play(jobs())
+            hook.describe_jobs(["j1"])
+            assert not proxy.requests
+
+    def test_proxies_are_used_for_other_machines(
+        self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ScriptedServer() as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            proxy.play(jobs())
+            make_hook(url="http://gateway.example", allow_http=True).describe_jobs(["j1"])
+            (sent,) = proxy.requests
+            assert sent.target == "http://gateway.example/jobs/j1"
+
+    def test_a_certificate_that_nobody_vouches_for_is_refused(
+        self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert make_hook().get_conn().verify is True
+
+
+class TestBounds:
+    def test_of_size(self, make_hook: MakeHook, server: ScriptedServer) -> None:
+        megabytes: list[int] = []
+
+        def flood(exchange: Exchange) -> None:
+            exchange.send(head(length=10**9))
+            while True:  # until the client gives up
+                exchange.send(b" " * 1024 * 1024)
+                megabytes.append(1)
+
+        server.play(Answer(flood))
+        with pytest.raises(InvalidResponseError, match="larger than") as caught:
+            make_hook(max_attempts=1).describe_jobs(["j1"])
+        assert caught.value.request_id == REQUEST_ID
+        assert len(megabytes) < 24  # 8 are read, some more fit into the sockets' buffers
+
+    def test_of_time_when_the_body_drips(self, make_hook: MakeHook, server: ScriptedServer) -> None:
+        server.play(drip(head(length=10**6)))
+        with pytest.raises(TransportError, match="did not end in time") as caught:
+            make_hook(max_attempts=1, read_timeout=0.2).describe_jobs(["j1"])
+        assert caught.value.sent
+
+    def test_of_time_when_the_body_stops(self, make_hook: MakeHook, server: ScriptedServer) -> None:
+        def stop(exchange: Exchange) -> None:
+            exchange.send(head(length=100) + b"<Response>")
+            exchange.wait_for_client_to_leave()
+
+        server.play(Answer(stop))
+        with pytest.raises(TransportError, match="timed out"):
+            make_hook(max_attempts=1, read_timeout=0.1).describe_jobs(["j1"])
+
+    def test_of_time_for_the_connection(
+        self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch, server: ScriptedServer
+    ) -> None:
+        seen: list[object] = []
+        server.play(jobs())
+        hook = make_hook(connect_timeout=1.5, read_timeout=7)
+        send = hook.get_conn().send
+        monkeypatch.setattr(
+            hook.get_conn(), "send", lambda *a, **kw: seen.append(kw["timeout"]) or send(*a, **kw)
+        )
+        hook.describe_jobs(["j1"])
+        assert seen == [(1.5, 7.0)]
+
+
+class TestDescribe:
+    def test_ten_ids_to_a_request_each_once(self, hook: CIHook, server: ScriptedServer) -> None:
+        ids = [f"j{n}" for n in range(23)]
+        asked: list[list[str]] = []
+
+        def answer(request: Any) -> Answer:
+            asked.append(request.path.removeprefix("/jobs/").split(","))
+            return jobs(
+                *(job_xml(i, "Running") for i in asked[-1] if i != "j11"),
+                unknown=("j11",) * ("j11" in asked[-1]),
+            )
+
+        server.always("GET", answer)
+        whole = hook.describe_jobs([*ids, "j3", "j22"])
+        assert asked == [ids[:10], ids[10:20], ids[20:]]
+        assert [found.job_id for found in whole.jobs_detail] == [i for i in ids if i != "j11"]
+        assert whole.non_exist_job_ids == ("j11",)
+        assert whole.request_id == REQUEST_ID
+
+    def test_no_ids_no_request(self, hook: CIHook, server: ScriptedServer) -> None:
+        assert hook.describe_jobs([]).jobs_detail == ()
+        hook.cancel_jobs([])
+        assert not server.requests
+
+    def test_cancel_sends_ten_ids_to_a_request_each_once(self, hook: CIHook, server: ScriptedServer) -> None:
+        ids = [f"j{n}" for n in range(12)]
+        server.always("PUT", http())
+        hook.cancel_jobs([*ids, "j3"])
+        assert [sent.path for sent in server.requests] == ["/jobs/" + ",".join(ids[:10]), "/jobs/j10,j11"]
+
+    def test_an_id_that_is_bad_is_found_before_the_first_request(
+        self, hook: CIHook, server: ScriptedServer
+    ) -> None:
+        with pytest.raises(RequestValidationError):
+            hook.describe_jobs([f"j{n}" for n in range(15)] + ["no id"])
+        assert not server.requests
+
+
+class TestList:
+    def pages(self, server: ScriptedServer, *tokens: str, jobs_on_last: bool = True) -> None:
+        for n, token in enumerate(tokens):
+            is_last = n == len(tokens) - 1
+            details = [job_xml(f"j{n}")] if jobs_on_last or not is_last else []
+            server.play(jobs(*details, next_token=token))
+
+    def ids(self, found: Iterator[Any]) -> list[str]:
+        return [one.job_id for one in found]
+
+    def test_ends_without_a_token(self, hook: CIHook, server: ScriptedServer) -> None:
+        self.pages(server, "t1", "t2", "")
+        assert self.ids(hook.list_jobs()) == ["j0", "j1", "j2"]
+        assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t1", "t2"]
+        assert {sent.params["tag"] for sent in server.requests} == {"VoiceSeparate"}
+
+    def test_ends_with_a_token_seen_before(self, hook: CIHook, server: ScriptedServer) -> None:
+        self.pages(server, "t1", "t2", "t1")
+        assert self.ids(hook.list_jobs()) == ["j0", "j1", "j2"]
+
+    def test_ends_with_an_empty_page(self, hook: CIHook, server: ScriptedServer) -> None:
+        self.pages(server, "t1", "t2", jobs_on_last=False)
+        assert self.ids(hook.list_jobs()) == ["j0"]
+
+    def test_is_lazy(self, hook: CIHook, server: ScriptedServer) -> None:
+        self.pages(server, "t1")
+        found = hook.list_jobs()
+        assert not server.requests
+        assert next(found).job_id == "j0"
+        assert len(server.requests) == 1
+
+    def test_a_page_is_repeated_alone(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
+        server.play(jobs(job_xml("j0"), next_token="t1"), hang_up(), jobs(job_xml("j1")))
+        assert self.ids(hook.list_jobs()) == ["j0", "j1"]
+
+    @pytest.mark.parametrize(
+        "argument",
+        [{"states": "Success"}, {"order_by_time": "Up"}, {"start_creation_time": datetime(2025, 1, 1)}],
+    )
+    def test_bad_arguments_are_not_sent(self, hook: CIHook, argument: dict[str, Any]) -> None:
+        with pytest.raises(RequestValidationError, match=next(iter(argument))):
+            next(hook.list_jobs(**argument))
+
+
+class TestCancelWithin:
+    @pytest.mark.parametrize("answer", [error(500, "InternalError"), hang_up(), error(429, "SlowDown")])
+    def test_is_not_repeated(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float], answer: Answer
+    ) -> None:
+        server.play(answer)
+        with pytest.raises(CIError):
+            hook.cancel_job_within("j1", 4)
+        assert not pauses
+
+    @pytest.mark.parametrize("answer", [hang(), drip(head(length=10**6))], ids=["hang", "drip"])
+    def test_has_its_own_timeout(self, make_hook: MakeHook, server: ScriptedServer, answer: Answer) -> None:
+        server.play(answer)
+        with pytest.raises(TransportError):
+            make_hook(read_timeout=60).cancel_job_within("j1", 0.2)
+
+    def test_has_its_own_connection(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(after(lambda: hook.cancel_job_within("j1", 4), jobs()))
+        server.always("PUT", http())
+        hook.describe_jobs(["j1"])
+        assert [(sent.method, sent.connection) for sent in server.requests] == [("GET", 1), ("PUT", 2)]
+
+
+class TestTestConnection:
+    def test_ok(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(jobs())
+        ok, message = hook.test_connection()
+        assert ok
+        assert BUCKET in message
+        assert REGION in message
+        (sent,) = server.requests
+        assert (sent.method, sent.params["size"]) == ("GET", "1")
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (error(401, "InvalidAuthorization"), "The credentials are wrong"),
+            (error(401, "SecretidNotExist"), "The credentials are wrong"),
+            (error(403, "AccessDenied"), "The credentials are not permitted"),
+            (error(403, "NoProcessAuthority"), "The credentials are not permitted"),
+            (error(404, "NoSuchBucket"), "Bucket or region is wrong"),
+            (error(400, "InvalidHost"), "Bucket or region is wrong"),
+            (error(301, "PermanentRedirect"), "Bucket or region is wrong"),
+            (error(500, "InternalError"), "The service does not work at the moment"),
+            (error(429, "SlowDown"), "The service does not work at the moment"),
+            (http("<html>Log in</html>"), "Something else than the service answers"),
+            (hang_up(), "The service cannot be reached"),
+        ],
+    )
+    def test_each_cause_is_told_and_nothing_is_repeated(
+        self, hook: CIHook, server: ScriptedServer, answer: Answer, said: str
+    ) -> None:
+        server.play(answer)
+        ok, message = hook.test_connection()
+        assert not ok
+        assert message.startswith(said)
+        assert "q-signature" not in message
+
+    @pytest.mark.parametrize(
+        "extra",
+        [{"bucket": ""}, {"region": "x y"}, {"endpoint_url": "http://gateway.example"}, {"read_timeout": 0}],
+    )
+    def test_a_bad_connection_is_told(self, connection: Callable[..., str], extra: dict[str, Any]) -> None:
+        ok, message = CIHook(connection("http://127.0.0.1:1", **extra)).test_connection()
+        assert not ok
+        assert message.startswith("The connection is incomplete or wrong")
+        assert re.search(next(iter(extra)), message)
+
+    def test_missing_credentials_are_told(self, connection: Callable[..., str]) -> None:
+        ok, message = CIHook(connection("http://127.0.0.1:1", password=None)).test_connection()
+        assert not ok
+        assert "SecretKey" in message
+
+
+def test_the_hook_does_nothing_before_the_first_call() -> None:
+    hook = CIHook("no_such_connection")
+    assert hook.ci_conn_id == "no_such_connection"
+
+
+def test_the_test_connection_of_the_ui_finds_the_hook(
+    connection: Callable[..., str], server: ScriptedServer
+) -> None:
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    server.play(jobs())
+    hook = BaseHook.get_connection(connection(server.url)).get_hook()
+    assert isinstance(hook, CIHook)
+    assert hook.test_connection()[0]
+    hook.close()

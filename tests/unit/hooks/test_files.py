@@ -1,0 +1,229 @@
+"""Downloading and uploading objects."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    CIError,
+    InvalidResponseError,
+    NotFoundError,
+    RequestValidationError,
+    ServerError,
+    TransportError,
+)
+from airflow_provider_ci.hooks.ci import CIHook
+from tests.conftest import BUCKET, CREDENTIALS, REGION
+from tests.scripted_server import (
+    REQUEST_ID,
+    Answer,
+    Exchange,
+    ScriptedServer,
+    error,
+    hang_up,
+    head,
+    http,
+    raw,
+    reset_after_reading,
+)
+
+COS_HOST = f"{BUCKET}.cos.{REGION}.myqcloud.com"
+CONTENT = bytes(range(256)) * 1000
+MD5 = hashlib.md5(CONTENT).hexdigest()
+STRANGE_KEYS = ["in/中 文+&=?#%25~.mp3", "a//b", "a/../b", "./a", "a/./b.", "ü;:@!$'()*,[]{}|^`\"<>\\"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class TestDownload:
+    @pytest.mark.parametrize("md5", [None, MD5, MD5.upper()])
+    def test_writes_the_whole_object(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: str | None
+    ) -> None:
+        server.play(http(CONTENT))
+        stored = hook.download_file("out/voice.mp3", tmp_path / "voice.mp3", md5=md5)
+        assert (stored.path, stored.size, stored.md5) == (str(tmp_path / "voice.mp3"), len(CONTENT), MD5)
+        assert files(tmp_path) == {"voice.mp3": CONTENT}
+        (sent,) = server.requests
+        assert (sent.method, sent.path, sent.header("Host")) == ("GET", "/out/voice.mp3", COS_HOST)
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+        assert sent.header("x-cos-security-token") == CREDENTIALS.token
+
+    @pytest.mark.parametrize("key", STRANGE_KEYS)
+    def test_the_key_arrives_as_signed(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, key: str
+    ) -> None:
+        server.play(http(b"x"))
+        hook.download_file(key, tmp_path / "file")
+        (sent,) = server.requests
+        assert sent.path == f"/{key}"
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+
+    def test_replaces_an_older_file_and_takes_a_text_path(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        (tmp_path / "voice.mp3").write_bytes(b"old")
+        server.play(http(b""))
+        assert hook.download_file("voice.mp3", f"{tmp_path}/voice.mp3").size == 0
+        assert files(tmp_path) == {"voice.mp3": b""}
+
+    def test_others_may_read_it_as_the_umask_says(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        before = os.umask(0o027)
+        try:
+            server.play(http(CONTENT))
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3")
+        finally:
+            os.umask(before)
+        assert (tmp_path / "voice.mp3").stat().st_mode & 0o777 == 0o640
+
+    def test_bytes_are_not_unpacked(self, hook: CIHook, server: ScriptedServer, tmp_path: Path) -> None:
+        server.play(http(b"\x1f\x8b\x08", content_encoding="gzip"))
+        hook.download_file("a.gz", tmp_path / "a.gz")
+        assert files(tmp_path) == {"a.gz": b"\x1f\x8b\x08"}
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            pytest.param(http(CONTENT, length=len(CONTENT) + 1, keep_alive=False), id="truncated"),
+            pytest.param(http(CONTENT[:-1] + b"!"), id="other-md5"),
+            pytest.param(
+                raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+                id="truncated-chunked",
+            ),
+            pytest.param(http(CONTENT, 206), id="partial"),
+            pytest.param(http("", 204), id="no-content"),
+            pytest.param(error(503, "SlowDown"), id="503"),
+            pytest.param(hang_up(), id="hang-up"),
+            pytest.param(reset_after_reading(), id="reset"),
+        ],
+    )
+    def test_is_repeated_and_leaves_nothing_half_done(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        tmp_path: Path,
+        pauses: list[float],
+        failure: Answer,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (tmp_path / "voice.mp3").write_bytes(b"old")
+        between: list[dict[str, bytes]] = []
+        monkeypatch.setattr(
+            "airflow_provider_ci.hooks.ci.time.sleep", lambda _: between.append(files(tmp_path))
+        )
+        server.play(failure, http(CONTENT))
+        hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
+        assert between == [{"voice.mp3": b"old"}]
+        assert files(tmp_path) == {"voice.mp3": CONTENT}
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [
+            (http(CONTENT, length=len(CONTENT) + 1, keep_alive=False), TransportError),
+            (http(b"something else"), InvalidResponseError),
+            (http(CONTENT, 206), InvalidResponseError),
+            (error(500, "InternalError"), ServerError),
+        ],
+    )
+    def test_gives_up_without_a_trace(
+        self,
+        make_hook: Callable[..., CIHook],
+        server: ScriptedServer,
+        tmp_path: Path,
+        pauses: list[float],
+        answer: Answer,
+        kind: type[CIError],
+    ) -> None:
+        server.always("GET", answer)
+        with pytest.raises(kind):
+            make_hook(max_attempts=2).download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
+        assert len(server.requests) == 2
+        assert not files(tmp_path)
+
+    def test_a_missing_object_is_told_at_once(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
+    ) -> None:
+        def slowly(exchange: Exchange) -> None:
+            body = b"<Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>"
+            exchange.send(head(body, 404, keep_alive=False) + body[:10])
+            exchange.stopped.wait(0.05)
+            exchange.send(body[10:])
+
+        server.play(Answer(slowly))
+        with pytest.raises(NotFoundError) as caught:
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3")
+        assert (caught.value.code, caught.value.request_id) == ("NoSuchKey", REQUEST_ID)
+        assert not pauses
+        assert not files(tmp_path)
+
+    @pytest.mark.parametrize("key", ["", "/voice.mp3", "a/..", "."])
+    def test_a_bad_key_is_not_sent(self, hook: CIHook, tmp_path: Path, key: str) -> None:
+        with pytest.raises(RequestValidationError, match="object key"):
+            hook.download_file(key, tmp_path / "voice.mp3")
+
+    def test_a_folder_that_does_not_exist(self, hook: CIHook, server: ScriptedServer, tmp_path: Path) -> None:
+        server.play(http(CONTENT))
+        with pytest.raises(FileNotFoundError):
+            hook.download_file("voice.mp3", tmp_path / "no" / "voice.mp3")
+
+
+class TestUpload:
+    @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "one-byte", "more"])
+    def test_sends_the_file_with_its_md5(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, content: bytes
+    ) -> None:
+        source = tmp_path / "song.mp3"
+        source.write_bytes(content)
+        server.play(http())
+        stored = hook.upload_file(source, "in/song.mp3")
+        digest = hashlib.md5(content)
+        assert (stored.path, stored.size, stored.md5) == (str(source), len(content), digest.hexdigest())
+        (sent,) = server.requests
+        assert (sent.method, sent.path, sent.header("Host")) == ("PUT", "/in/song.mp3", COS_HOST)
+        assert sent.body == content
+        assert sent.header("Content-Length") == str(len(content))
+        assert sent.header("Transfer-Encoding") is None
+        assert sent.header("Content-MD5") == base64.b64encode(digest.digest()).decode()
+        assert "content-md5" in sent.authorization.header_list
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+
+    @pytest.mark.parametrize("key", STRANGE_KEYS)
+    def test_the_key_arrives_as_signed(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, key: str
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"x")
+        server.play(http())
+        hook.upload_file(tmp_path / "file", key)
+        (sent,) = server.requests
+        assert sent.path == f"/{key}"
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+
+    @pytest.mark.parametrize("failure", [hang_up(), error(500, "InternalError"), error(429, "SlowDown")])
+    def test_is_repeated_from_the_first_byte(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float], failure: Answer
+    ) -> None:
+        (tmp_path / "song.mp3").write_bytes(CONTENT)
+        server.play(failure, http())
+        hook.upload_file(tmp_path / "song.mp3", "in/song.mp3")
+        assert [sent.body for sent in server.requests] == [CONTENT, CONTENT]
+        assert pauses == [1]
+
+    def test_a_refusal_is_raised(self, hook: CIHook, server: ScriptedServer, tmp_path: Path) -> None:
+        (tmp_path / "song.mp3").write_bytes(CONTENT)
+        server.play(error(404, "NoSuchBucket"))
+        with pytest.raises(NotFoundError):
+            hook.upload_file(tmp_path / "song.mp3", "in/song.mp3")
+
+    def test_a_file_that_does_not_exist(self, hook: CIHook, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            hook.upload_file(tmp_path / "no.mp3", "in/song.mp3")

@@ -1,0 +1,466 @@
+"""Submitting, waiting, and being killed, as every operator of a CI job does it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
+
+from airflow_provider_ci.exceptions import (
+    AmbiguousSubmissionError,
+    CIError,
+    InvalidRequestError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobNotFoundError,
+    JobTimeoutError,
+    ServerError,
+    TaskKilledError,
+    ThrottledError,
+)
+from airflow_provider_ci.operators.base import XCOM_JOB
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.scripted_server import (
+    REQUEST_ID,
+    Answer,
+    ScriptedServer,
+    after,
+    error,
+    hang,
+    hang_up,
+    http,
+    job,
+    job_xml,
+    jobs,
+    reset_after_reading,
+)
+
+MakeOperator = Callable[..., VoiceSeparateOperator]
+Context = dict[str, Any]
+SUBMITTED, RUNNING, SUCCESS = job("j1", "Submitted"), job("j1", "Running"), job("j1", "Success")
+
+
+@pytest.fixture
+def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Iterator[MakeOperator]:
+    """Return a function that makes an operator that waits, impatiently, with reads that are tried once."""
+    operators: list[VoiceSeparateOperator] = []
+
+    def make(extra: dict[str, Any] | None = None, **arguments: Any) -> VoiceSeparateOperator:
+        connection(server.url, **({"max_attempts": 1, "read_timeout": 5} | (extra or {})))
+        usual = {"wait_for_completion": True, "poll_interval": 0.01}
+        operators.append(
+            VoiceSeparateOperator(
+                task_id="submit", input_object="in/a.mp3", au_object="out/a", **(usual | arguments)
+            )
+        )
+        return operators[-1]
+
+    yield make
+    for operator in operators:
+        operator.hook.close()
+
+
+@pytest.fixture
+def context(make_context: Callable[..., Context]) -> Context:
+    return make_context()
+
+
+@contextmanager
+def signal_handled(number: signal.Signals, handler: Callable[[], object]) -> Iterator[None]:
+    before = signal.signal(number, lambda *_: handler())
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def terminate() -> None:
+    """Send this process what a worker gets when its task is to stop."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def xcoms(context: Context) -> list[tuple[str, Any]]:
+    """Return the pushes in order, of the job only its state."""
+    return [(key, value["state"] if key == XCOM_JOB else value) for key, value in context["ti"].xcoms]
+
+
+class TestSubmit:
+    def test_returns_the_job_id_without_waiting(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        server.play(SUBMITTED)
+        operator = make_operator(wait_for_completion=False)
+        assert operator.execute(context) == operator.job_id == "j1"
+        assert server.methods() == ["POST"]
+        assert xcoms(context) == [("return_value", "j1"), ("job", "Submitted")]
+        assert f"Submitted job j1 (Submitted, request id {REQUEST_ID})" in logs.at("info")
+
+    def test_a_job_that_fails_at_once_is_left_to_the_sensor(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(job("j1", "Failed"))
+        assert make_operator(wait_for_completion=False).execute(context) == "j1"
+        assert xcoms(context)[-1] == ("job", "Failed")
+
+    def test_pushes_nothing_if_told_so(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS)
+        assert make_operator(do_xcom_push=False).execute(context) == "j1"
+        assert not context["ti"].xcoms
+
+    @pytest.mark.parametrize(
+        "answer",
+        [hang_up(), reset_after_reading(), error(500, "InternalError"), http(""), jobs(), http("<p>")],
+    )
+    def test_an_ambiguous_answer_is_never_retried(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, answer: Answer
+    ) -> None:
+        server.play(answer)
+        with pytest.raises(AirflowFailException, match="may run and be billed") as caught:
+            make_operator({"max_attempts": 6}).execute(context)
+        assert isinstance(caught.value.__cause__, AmbiguousSubmissionError)
+        assert server.methods() == ["POST"]
+        assert not context["ti"].xcoms
+
+    def test_an_execution_timeout_in_the_middle_is_ambiguous_too(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        def time_out() -> None:
+            raise AirflowTaskTimeout("Timeout")
+
+        server.play(after(lambda: os.kill(os.getpid(), signal.SIGALRM), hang()))
+        with (
+            signal_handled(signal.SIGALRM, time_out),
+            pytest.raises(AirflowFailException, match="may run and be billed"),
+        ):
+            make_operator(execution_timeout=timedelta(seconds=1)).execute(context)
+        assert server.methods() == ["POST"]
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [(error(400, "InvalidArgument"), InvalidRequestError), (error(429, "SlowDown"), ThrottledError)],
+    )
+    def test_a_refusal_may_be_retried(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        answer: Answer,
+        kind: type[CIError],
+    ) -> None:
+        server.play(answer)
+        with pytest.raises(kind):
+            make_operator().execute(context)
+        assert not context["ti"].xcoms
+
+
+class TestWait:
+    def test_ends_with_success(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        at_first_poll: list[Any] = []
+        server.play(
+            SUBMITTED,
+            after(lambda: at_first_poll.extend(xcoms(context)), SUBMITTED),
+            RUNNING,
+            RUNNING,
+            SUCCESS,
+        )
+        assert make_operator().execute(context) == "j1"
+        assert at_first_poll == [("return_value", "j1"), ("job", "Submitted")]
+        assert xcoms(context) == [*at_first_poll, ("job", "Success")]
+        assert server.methods() == ["POST", "GET", "GET", "GET", "GET"]
+        assert {sent.path for sent in server.requests[1:]} == {"/jobs/j1"}
+        assert [line for line in logs.at("info") if line.startswith("Job ")] == [
+            "Job j1: Submitted",
+            "Job j1: Running",
+            "Job j1: Success",
+        ]
+
+    def test_a_job_that_has_ended_already_is_not_asked_for(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUCCESS)
+        assert make_operator().execute(context) == "j1"
+        assert server.methods() == ["POST"]
+        assert xcoms(context)[-1] == ("job", "Success")
+
+    @pytest.mark.parametrize("polls", [0, 2])
+    @pytest.mark.parametrize(("state", "kind"), [("Failed", JobFailedError), ("Cancel", JobCancelledError)])
+    def test_ends_with_an_error(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        state: str,
+        kind: type[JobError],
+        polls: int,
+    ) -> None:
+        code, message = (
+            ("ResourceNotSupported", "Not a media file.") if state == "Failed" else ("Success", "")
+        )
+        ended = job("j1", state, code=code, message=message)
+        server.play(*([SUBMITTED, *[RUNNING] * (polls - 1), ended] if polls else [ended]))
+        with pytest.raises(kind) as caught:
+            make_operator().execute(context)
+        assert (caught.value.job_id, caught.value.state) == ("j1", state)
+        assert "j1" in str(caught.value)
+        assert caught.value.code == (code if state == "Failed" else None)
+        assert (message in str(caught.value)) is True
+        assert not isinstance(caught.value, AirflowFailException)
+        assert ("return_value", "j1") in xcoms(context)
+        assert "PUT" not in server.methods()
+
+    @pytest.mark.parametrize("state", ["Pause", "Frozen", "success", ""])
+    def test_goes_on_in_states_that_are_no_end(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, state: str, logs: Logs
+    ) -> None:
+        server.play(SUBMITTED, job("j1", state), job("j1", state), SUCCESS)
+        assert make_operator().execute(context) == "j1"
+        unknown = [line for line in logs.at("warning") if "unknown state" in line]
+        assert len(unknown) == (state != "Pause")
+
+    def test_an_unknown_id_has_some_time_to_appear(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, jobs(unknown=("j1",)), jobs(), RUNNING, SUCCESS)
+        assert make_operator().execute(context) == "j1"
+
+    def test_but_not_for_ever(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.05)
+        server.play(SUBMITTED)
+        server.always("GET", jobs(unknown=("j1",)))
+        with pytest.raises(JobNotFoundError, match="j1"):
+            make_operator().execute(context)
+        assert len(server.requests) > 2
+
+    def test_a_poll_that_fails_is_repeated_by_the_hook(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("random.uniform", lambda *_: 0)
+        server.play(SUBMITTED, error(503, "SlowDown"), hang_up(), error(429, "SlowDown"), SUCCESS)
+        assert make_operator({"max_attempts": 6}).execute(context) == "j1"
+
+    def test_polls_at_growing_intervals(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        operator, clock, naps = make_operator(poll_interval=30), [1000.0], []
+
+        def sleep(seconds: float) -> None:
+            naps.append(seconds)
+            clock[0] += seconds
+
+        monkeypatch.setattr(operator, "_sleep", sleep)
+        monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+        server.play(SUBMITTED, *[RUNNING] * 30, SUCCESS)
+        operator.execute(context)
+        assert naps[:6] == [1, 1, 1, 1, 1, 1.25]
+        assert naps[-1] == 30
+        assert naps == sorted(naps)
+
+
+class TestTimeout:
+    @pytest.mark.parametrize("cancel_on_kill", [True, False])
+    def test_ends_the_wait_and_cancels(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, cancel_on_kill: bool
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        server.always("PUT", http())
+        with pytest.raises(JobTimeoutError, match=r"Job j1 is Running after .* 0\.05 s") as caught:
+            make_operator(timeout=0.05, cancel_on_kill=cancel_on_kill).execute(context)
+        assert server.methods().count("PUT") == cancel_on_kill
+        assert server.methods()[-1] == ("PUT" if cancel_on_kill else "GET")
+        assert ("cancellation was asked for" in str(caught.value)) == cancel_on_kill
+        assert (caught.value.job_id, caught.value.state) == ("j1", "Running")
+
+    def test_is_not_slept_through(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        begun = time.monotonic()
+        with pytest.raises(JobTimeoutError):
+            make_operator(timeout=0.1, poll_interval=30, cancel_on_kill=False).execute(context)
+        assert time.monotonic() - begun < 0.9
+
+    def test_has_a_last_look(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS)
+        assert make_operator(timeout=0.05, poll_interval=30).execute(context) == "j1"
+
+    def test_a_cancellation_that_fails_does_not_hide_it(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        server.always("PUT", error(400, "InvalidArgument", "The job provided can not be modified"))
+        with pytest.raises(JobTimeoutError, match="was not cancelled and goes on"):
+            make_operator(timeout=0.02).execute(context)
+        assert any("can not be modified" in line for line in logs.at("warning"))
+        assert server.methods().count("PUT") == 1
+
+
+class TestKill:
+    def killed(
+        self, operator: VoiceSeparateOperator, context: Context, kind: type[BaseException] = TaskKilledError
+    ) -> tuple[BaseException, float]:
+        """Execute, with on_kill called as Airflow does, from the handler of SIGTERM."""
+        begun = time.monotonic()
+        with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(kind) as caught:
+            operator.execute(context)
+        return caught.value, time.monotonic() - begun
+
+    def test_before_the_submission_nothing_is_sent(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        operator = make_operator()
+        operator.on_kill()
+        failure, _ = self.killed(operator, context)
+        assert "before a job was submitted" in str(failure)
+        assert not server.requests
+
+    @pytest.mark.parametrize("wait_for_completion", [True, False])
+    def test_during_the_submission_its_job_is_cancelled(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, wait_for_completion: bool
+    ) -> None:
+        server.play(after(terminate, SUBMITTED))
+        server.always("PUT", http())
+        failure, _ = self.killed(make_operator(wait_for_completion=wait_for_completion), context)
+        assert server.methods() == ["POST", "PUT"]
+        sent = server.requests[1]
+        assert (sent.path, sent.params) == ("/jobs/j1", {"cancel": ""})
+        assert sent.header("Host") == f"{BUCKET}.ci.{REGION}.myqcloud.com"
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+        assert isinstance(failure, TaskKilledError)
+        assert failure.job_id == "j1"
+        assert ("return_value", "j1") in xcoms(context)
+
+    def test_during_a_submission_that_is_never_answered(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(after(terminate, hang()))
+        self.killed(make_operator({"read_timeout": 0.2}), context, AirflowFailException)
+        assert server.methods() == ["POST"]
+
+    @pytest.mark.parametrize("state", ["Running", "Success", "Cancel", "Failed"])
+    def test_during_a_poll(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, state: str
+    ) -> None:
+        server.play(SUBMITTED, RUNNING, after(terminate, job("j1", state)))
+        server.always("PUT", http())
+        ends_otherwise = {"Cancel": JobCancelledError, "Failed": JobFailedError}
+        self.killed(make_operator(), context, ends_otherwise.get(state, TaskKilledError))
+        assert server.methods() == ["POST", "GET", "GET", "PUT"]
+
+    def test_during_a_pause(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def sleep(seconds: float) -> None:
+            signal.setitimer(signal.ITIMER_REAL, min(seconds / 2, 0.05))
+            really_sleep(seconds)
+
+        really_sleep = time.sleep
+        monkeypatch.setattr("airflow_provider_ci.operators.base.time.sleep", sleep)
+        monkeypatch.setattr("airflow_provider_ci.waiting.FIRST_DELAY", 60)
+        operator = make_operator(poll_interval=60)
+        server.play(SUBMITTED)
+        server.always("PUT", http())
+        with signal_handled(signal.SIGALRM, terminate):
+            _, seconds = self.killed(operator, context)
+        assert server.methods() == ["POST", "PUT"]
+        assert seconds < 3
+
+    @pytest.mark.parametrize(
+        "answer", [hang(), hang_up(), error(500, "InternalError")], ids=["hang", "lost", "500"]
+    )
+    def test_within_five_seconds_whatever_the_service_does(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        answer: Answer,
+        logs: Logs,
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        server.always("PUT", answer)
+        failure, seconds = self.killed(make_operator({"read_timeout": 60, "max_attempts": 6}), context)
+        assert seconds < 5
+        assert server.methods().count("PUT") == 1
+        assert "was not cancelled and goes on" in str(failure)
+        assert any("could not be cancelled" in line for line in logs.at("warning"))
+
+    def test_nothing_is_cancelled_if_told_so(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        failure, _ = self.killed(make_operator(cancel_on_kill=False), context)
+        assert "PUT" not in server.methods()
+        assert "was not cancelled and goes on" in str(failure)
+
+    def test_several_signals_cancel_once(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        server.always("PUT", after(terminate, http()))
+        self.killed(make_operator(), context)
+        assert server.methods().count("PUT") == 1
+
+    def test_after_the_end_of_execute(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("PUT", http())
+        operator = make_operator(wait_for_completion=False)
+        operator.execute(context)
+        operator.on_kill()
+        operator.on_kill()
+        assert server.methods() == ["POST", "PUT"]
+
+    def test_in_its_own_bucket_and_region(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(job_in_other_bucket := jobs(job_xml()), after(terminate, job_in_other_bucket))
+        server.always("PUT", http())
+        self.killed(make_operator(bucket="in-1250000003", region="ap-shanghai"), context)
+        assert {sent.header("Host") for sent in server.requests} == {
+            "in-1250000003.ci.ap-shanghai.myqcloud.com"
+        }
+
+
+def test_a_poll_that_fails_for_good_fails_the_task(
+    make_operator: MakeOperator, server: ScriptedServer, context: Context
+) -> None:
+    server.play(SUBMITTED, error(500, "InternalError"))
+    with pytest.raises(ServerError):
+        make_operator().execute(context)
+    assert ("return_value", "j1") in xcoms(context)

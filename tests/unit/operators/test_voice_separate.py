@@ -1,0 +1,344 @@
+"""What the operator's arguments become, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+from lxml import etree
+
+from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
+from airflow_provider_ci.operators.base import CIJobOperator
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from tests.conftest import BUCKET, REGION
+from tests.scripted_server import ScriptedServer, job
+
+LEAST = {"input_object": "in/song.mp3", "au_object": "out/voice.aac"}
+VOICE = "Operation/VoiceSeparate"
+
+
+def leaves(body: bytes) -> dict[str, str]:
+    """Return the texts of a body by their paths."""
+
+    def walk(element: Any, path: str) -> Iterator[tuple[str, str]]:
+        for child in element:
+            at = f"{path}{child.tag}"
+            if len(child):
+                yield from walk(child, f"{at}/")
+            else:
+                yield at, child.text or ""
+
+    return dict(walk(etree.fromstring(body), ""))
+
+
+@pytest.fixture
+def submitted(
+    server: ScriptedServer, connection: Callable[..., str], make_context: Callable[..., dict[str, Any]]
+) -> Callable[..., dict[str, str]]:
+    """Return a function that runs an operator and gives what it submitted."""
+
+    def submit(**arguments: Any) -> dict[str, str]:
+        connection(server.url)
+        server.play(job())
+        operator = VoiceSeparateOperator(task_id="submit", **(LEAST | arguments))
+        assert operator.execute(make_context()) == "j1"
+        return leaves(server.requests[-1].body)
+
+    return submit
+
+
+def test_the_least_that_is_needed(submitted: Callable[..., dict[str, str]]) -> None:
+    assert submitted() == {
+        "Tag": "VoiceSeparate",
+        "Input/Object": "in/song.mp3",
+        "Operation/Output/Region": REGION,
+        "Operation/Output/Bucket": BUCKET,
+        "Operation/Output/AuObject": "out/voice.aac",
+        VOICE: "",
+    }
+
+
+MQ = {"mq_region": "gz", "mq_mode": "Topic", "mq_name": "done"}
+KAFKA = {"region": "ap-beijing", "instance_id": "ckafka-1", "topic": "done"}
+# (arguments, the elements that they add or change)
+ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "input_object": ({"input_object": "in/中文 &.mp3"}, {"Input/Object": "in/中文 &.mp3"}),
+    "object": ({"object": "out/${jobid}.${ext}"}, {"Operation/Output/Object": "out/${jobid}.${ext}"}),
+    "au_object": ({"au_object": "out/v"}, {"Operation/Output/AuObject": "out/v"}),
+    "bass_object": ({"bass_object": "out/bass"}, {"Operation/Output/BassObject": "out/bass"}),
+    "drum_object": ({"drum_object": "out/drum"}, {"Operation/Output/DrumObject": "out/drum"}),
+    "output_bucket": ({"output_bucket": "out-1250000002"}, {"Operation/Output/Bucket": "out-1250000002"}),
+    "output_region": ({"output_region": "ap-beijing"}, {"Operation/Output/Region": "ap-beijing"}),
+    "template_id": ({"template_id": "t1"}, {"Operation/TemplateId": "t1"}),
+    "audio_mode": ({"audio_mode": "IsAudio"}, {f"{VOICE}/AudioMode": "IsAudio"}),
+    "codec": ({"codec": "MP3"}, {f"{VOICE}/AudioConfig/Codec": "mp3"}),
+    "samplerate": ({"samplerate": 44100}, {f"{VOICE}/AudioConfig/Samplerate": "44100"}),
+    "bitrate": ({"bitrate": 128}, {f"{VOICE}/AudioConfig/Bitrate": "128"}),
+    "channels": ({"channels": 2}, {f"{VOICE}/AudioConfig/Channels": "2"}),
+    "user_data": ({"user_data": "a=<b>&c"}, {"Operation/UserData": "a=<b>&c"}),
+    "job_level": ({"job_level": 0}, {"Operation/JobLevel": "0"}),
+    "queue_id": ({"queue_id": "p1"}, {"QueueId": "p1"}),
+    "call_back": ({"call_back": "https://a.example/b?c=d"}, {"CallBack": "https://a.example/b?c=d"}),
+    "call_back_format": ({"call_back_format": "JSON"}, {"CallBackFormat": "JSON"}),
+    "call_back_type": ({"call_back_type": "Url"}, {"CallBackType": "Url"}),
+    "call_back_mq_config": (
+        {"call_back_type": "TDMQ", "call_back_mq_config": MQ},
+        {
+            "CallBackType": "TDMQ",
+            "CallBackMqConfig/MqRegion": "gz",
+            "CallBackMqConfig/MqMode": "Topic",
+            "CallBackMqConfig/MqName": "done",
+        },
+    ),
+    "call_back_kafka_config": (
+        {"call_back_type": "Kafka", "call_back_kafka_config": KAFKA},
+        {
+            "CallBackType": "Kafka",
+            "CallBackKafkaConfig/Region": "ap-beijing",
+            "CallBackKafkaConfig/InstanceId": "ckafka-1",
+            "CallBackKafkaConfig/Topic": "done",
+        },
+    ),
+    "samplerate as rendered": ({"samplerate": "44100"}, {f"{VOICE}/AudioConfig/Samplerate": "44100"}),
+    "bitrate as rendered": ({"bitrate": " 128 "}, {f"{VOICE}/AudioConfig/Bitrate": "128"}),
+    "channels as rendered": ({"channels": "2"}, {f"{VOICE}/AudioConfig/Channels": "2"}),
+    "job_level as rendered": ({"job_level": "2"}, {"Operation/JobLevel": "2"}),
+    "template_id without the rest": (
+        {"template_id": "t1", "audio_mode": "", "codec": None, "bitrate": ""},
+        {"Operation/TemplateId": "t1"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "elements"), ARGUMENTS.values(), ids=ARGUMENTS)
+def test_every_argument_reaches_its_element(
+    submitted: Callable[..., dict[str, str]], arguments: dict[str, Any], elements: dict[str, str]
+) -> None:
+    plain = submitted()
+    if any(path.startswith((VOICE, "Operation/TemplateId")) for path in elements):
+        plain.pop(VOICE)
+    assert submitted(**arguments) == plain | elements
+
+
+def test_the_table_above_has_every_argument() -> None:
+    assert set(own_arguments()) <= set(ARGUMENTS)
+
+
+def own_arguments() -> list[str]:
+    parameters = inspect.signature(VoiceSeparateOperator.__init__).parameters.values()
+    # Airflow wraps the constructor; what it adds is positional or catches the rest
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+
+
+@pytest.mark.parametrize("name", [name for name in own_arguments() if name != "input_object"])
+@pytest.mark.parametrize("empty", ["", None])
+def test_an_empty_argument_is_one_not_given(
+    submitted: Callable[..., dict[str, str]], name: str, empty: str | None
+) -> None:
+    others = {"object": "out/background.aac"}
+    expected = submitted(**others)
+    if name in ("object", "au_object"):
+        expected.pop({"object": "Operation/Output/Object", "au_object": "Operation/Output/AuObject"}[name])
+    assert submitted(**(others | {name: empty})) == expected
+
+
+class TestBucketAndRegion:
+    @pytest.mark.parametrize("empty", ["", None])
+    def test_of_the_connection_are_the_defaults(
+        self, submitted: Callable[..., dict[str, str]], server: ScriptedServer, empty: str | None
+    ) -> None:
+        submitted(bucket=empty, region=empty)
+        assert server.requests[0].header("Host") == f"{BUCKET}.ci.{REGION}.myqcloud.com"
+
+    def test_of_the_input_are_the_defaults_of_the_output(
+        self, submitted: Callable[..., dict[str, str]], server: ScriptedServer
+    ) -> None:
+        sent = submitted(bucket="in-1250000003", region="ap-shanghai")
+        assert server.requests[0].header("Host") == "in-1250000003.ci.ap-shanghai.myqcloud.com"
+        assert sent["Operation/Output/Bucket"] == "in-1250000003"
+        assert sent["Operation/Output/Region"] == "ap-shanghai"
+
+    def test_of_the_output_may_differ(
+        self, submitted: Callable[..., dict[str, str]], server: ScriptedServer
+    ) -> None:
+        sent = submitted(output_bucket="out-1250000002", output_region="ap-beijing")
+        assert server.requests[0].header("Host") == f"{BUCKET}.ci.{REGION}.myqcloud.com"
+        assert sent["Operation/Output/Bucket"] == "out-1250000002"
+        assert sent["Operation/Output/Region"] == "ap-beijing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"input_object": ""}, "Input.Object"),
+        ({"input_object": "/in/song.mp3"}, "Input.Object"),
+        ({"input_object": None}, "Input.Object"),
+        ({"input_object": 5}, "input_object is 5"),
+        ({"au_object": None}, "AuObject"),
+        ({"object": ["a"]}, r"object is \['a'\]"),
+        ({"au_object": "out/"}, "AuObject"),
+        ({"object": "out/voice.aac"}, "object"),
+        ({"au_object": "in/song.mp3"}, "au_object is 'in/song.mp3'"),
+        ({"object": "in/song.mp3", "output_bucket": BUCKET}, "object is 'in/song.mp3'"),
+        ({"bass_object": "\x00"}, "BassObject"),
+        ({"drum_object": "/d"}, "DrumObject"),
+        ({"output_bucket": "no-appid"}, "Output.Bucket"),
+        ({"output_bucket": 5}, "output_bucket is 5"),
+        ({"output_region": "guangzhou"}, "Output.Region"),
+        ({"bucket": "bad"}, "bucket is 'bad'"),
+        ({"bucket": 1250000001}, "bucket is 1250000001"),
+        ({"region": "bad"}, "region is 'bad'"),
+        ({"template_id": "t/1"}, "TemplateId"),
+        ({"template_id": "t1", "audio_mode": "IsAudio"}, "audio_mode is given.*template_id"),
+        ({"template_id": "t1", "codec": "mp3", "bitrate": 0}, "codec is given.*bitrate is given"),
+        ({"audio_mode": "Isaudio"}, "AudioMode"),
+        ({"audio_mode": "AudioAndBackground"}, "Object"),
+        ({"codec": "ogg"}, "Codec"),
+        ({"codec": 3}, "codec is 3"),
+        ({"samplerate": 44000}, "Samplerate"),
+        ({"samplerate": "44.1k"}, "samplerate is '44.1k'"),
+        ({"samplerate": 44100.0}, "samplerate is 44100.0"),
+        ({"bitrate": 7}, "Bitrate"),
+        ({"bitrate": "-8"}, "bitrate is '-8'"),
+        ({"bitrate": True}, "bitrate is True"),
+        ({"channels": 3}, "Channels"),
+        ({"channels": [2]}, r"channels is \[2\]"),
+        ({"user_data": "ü"}, "UserData"),
+        ({"user_data": "x" * 1025}, "UserData"),
+        ({"job_level": 3}, "JobLevel"),
+        ({"job_level": "high"}, "job_level is 'high'"),
+        ({"queue_id": "p 1"}, "QueueId"),
+        ({"call_back": "ftp://a.example"}, "CallBack"),
+        ({"call_back_format": "xml"}, "CallBackFormat"),
+        ({"call_back_type": "Mail"}, "CallBackType"),
+        ({"call_back_mq_config": MQ}, "CallBackMqConfig"),
+        ({"call_back_type": "TDMQ"}, "CallBackMqConfig"),
+        ({"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_region": "xx"}}, "MqRegion"),
+        (
+            {"call_back_type": "TDMQ", "call_back_mq_config": {"region": "gz"}},
+            "call_back_mq_config is .*mq_region",
+        ),
+        ({"call_back_type": "TDMQ", "call_back_mq_config": "gz"}, "call_back_mq_config is 'gz'"),
+        ({"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": 5}}, "Topic"),
+        ({"call_back_type": "Kafka", "call_back_kafka_config": [KAFKA]}, "call_back_kafka_config is "),
+        ({"poll_interval": 0}, "poll_interval is 0"),
+        ({"poll_interval": None}, "poll_interval is None"),
+        ({"poll_interval": "30"}, "poll_interval is '30'"),
+        ({"poll_interval": float("nan")}, "poll_interval is nan"),
+        ({"timeout": -1}, "timeout is -1"),
+        ({"timeout": True}, "timeout is True"),
+    ],
+)
+@pytest.mark.parametrize("wait_for_completion", [False, True])
+def test_a_bad_argument_is_named_before_anything_is_sent(
+    server: ScriptedServer,
+    connection: Callable[..., str],
+    make_context: Callable[..., dict[str, Any]],
+    arguments: dict[str, Any],
+    named: str,
+    wait_for_completion: bool,
+) -> None:
+    connection(server.url)
+    context = make_context()
+    operator = VoiceSeparateOperator(
+        task_id="submit", wait_for_completion=wait_for_completion, **(LEAST | arguments)
+    )
+    with pytest.raises(ValueError, match=named) as caught:
+        operator.execute(context)
+    assert isinstance(caught.value, RequestValidationError | ConfigurationError)
+    assert not server.requests
+    assert not context["ti"].xcoms
+
+
+def test_every_bad_argument_is_named_at_once(connection: Callable[..., str]) -> None:
+    connection("http://127.0.0.1:1")
+    operator = VoiceSeparateOperator(task_id="submit", **LEAST, samplerate="a", bitrate="b", queue_id=5)
+    with pytest.raises(RequestValidationError, match=r"queue_id is 5.*samplerate is 'a'.*bitrate is 'b'"):
+        operator.execute({})
+
+
+def test_the_receivers_secret_is_not_in_the_error(connection: Callable[..., str]) -> None:
+    connection("http://127.0.0.1:1")
+    url = "ftp://user:hush@a.example/b?key=hush#hush"
+    with pytest.raises(CIError, match=r"a\.example") as caught:
+        VoiceSeparateOperator(task_id="submit", **LEAST, call_back=url).execute({})
+    assert "hush" not in str(caught.value)
+
+
+class TestTheClass:
+    def test_template_fields_are_the_arguments_that_a_request_is_made_of(self) -> None:
+        assert sorted(VoiceSeparateOperator.template_fields) == sorted(
+            ["ci_conn_id", "bucket", "region", *own_arguments()]
+        )
+
+    def test_arguments_are_assigned_unchanged(self) -> None:
+        arguments: dict[str, Any] = {name: [name] for name in VoiceSeparateOperator.template_fields}
+        operator = VoiceSeparateOperator(task_id="submit", **arguments)
+        for name, value in arguments.items():
+            assert getattr(operator, name) is value
+
+    def test_renderers_are_for_template_fields(self) -> None:
+        assert set(VoiceSeparateOperator.template_fields_renderers) <= set(
+            VoiceSeparateOperator.template_fields
+        )
+
+    def test_templates_are_rendered(self) -> None:
+        with DAG("d", schedule=None):
+            operator = VoiceSeparateOperator(
+                task_id="submit",
+                input_object="{{ params.key }}",
+                au_object="out/${jobid}.${ext}",
+                bitrate="{{ 64 * 2 }}",
+                call_back_kafka_config={"topic": "{{ params.key }}"},
+            )
+        operator.render_template_fields({"params": {"key": "in/a.mp3"}})  # type: ignore[arg-type]
+        assert operator.input_object == "in/a.mp3"
+        assert operator.au_object == "out/${jobid}.${ext}"
+        assert operator.bitrate == "128"
+        assert operator.call_back_kafka_config == {"topic": "in/a.mp3"}
+
+    def test_it_can_be_mapped_over_every_template_field(self) -> None:
+        for name in VoiceSeparateOperator.template_fields:
+            with DAG("d", schedule=None) as dag:
+                others = {key: value for key, value in LEAST.items() if key != name}
+                VoiceSeparateOperator.partial(task_id="submit", **others).expand(**{name: ["a", "b"]})
+            assert dag.get_task("submit").is_mapped
+
+    def test_a_mapped_task_gets_its_own_arguments(self) -> None:
+        with DAG("d", schedule=None):
+            mapped = VoiceSeparateOperator.partial(
+                task_id="submit", au_object="out/v", wait_for_completion=True, poll_interval=5
+            ).expand(input_object=["a", "b"])
+        one = mapped.unmap({"input_object": "b"})
+        assert (one.input_object, one.au_object, one.wait_for_completion, one.poll_interval) == (
+            "b",
+            "out/v",
+            True,
+            5,
+        )
+
+    def test_default_args_reach_it(self) -> None:
+        with DAG(
+            "d", schedule=None, default_args={"bucket": BUCKET, "cancel_on_kill": False, "codec": "mp3"}
+        ):
+            operator = VoiceSeparateOperator(task_id="submit", **LEAST)
+        assert (operator.bucket, operator.cancel_on_kill, operator.codec) == (BUCKET, False, "mp3")
+
+    def test_it_can_be_copied_and_pickled(self) -> None:
+        operator = VoiceSeparateOperator(task_id="submit", **LEAST, call_back_mq_config=MQ)
+        for other in (copy.deepcopy(operator), copy.copy(operator), pickle.loads(pickle.dumps(operator))):
+            assert other.input_object == "in/song.mp3"
+            assert other.call_back_mq_config == MQ
+
+    def test_an_unknown_argument_is_refused(self) -> None:
+        with pytest.raises(TypeError, match="inputobject"):
+            VoiceSeparateOperator(task_id="submit", **LEAST, inputobject="x")
+
+    def test_the_base_leaves_the_request_to_its_subclasses(self) -> None:
+        with pytest.raises(NotImplementedError):
+            CIJobOperator(task_id="submit").build_request(None)  # type: ignore[arg-type]

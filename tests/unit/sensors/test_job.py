@@ -1,0 +1,391 @@
+"""Waiting for jobs in both modes: each outcome, what is asked of the service, and what comes back."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+from airflow.sdk.exceptions import AirflowRescheduleException
+
+from airflow_provider_ci.exceptions import (
+    CIError,
+    ConfigurationError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    RequestValidationError,
+    ServerError,
+)
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors import job as sensors
+from airflow_provider_ci.sensors.job import CIJobSensor
+from tests.conftest import Logs
+from tests.scripted_server import Answer, Recorded, ScriptedServer, error, hang_up, http, job, job_xml, jobs
+
+MODES = ("poke", "reschedule")
+RUNNING, SUCCESS = job("j1", "Running"), job("j1", "Success")
+FAILED = job("j1", "Failed", code="ResourceNotSupported", message="Not a media file.")
+
+RunSensor = Callable[..., Any]
+
+
+@pytest.fixture
+def run(
+    server: ScriptedServer, connection: Callable[..., str], make_context: Callable[..., dict[str, Any]]
+) -> Iterator[RunSensor]:
+    """Return a function that runs a sensor to its end, in reschedule mode each poke with a new object."""
+    made: list[CIJobSensor] = []
+
+    def run(
+        job_id: Any = "j1",
+        *,
+        mode: str = "poke",
+        waited: float = 0,
+        extra: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Any:
+        connection(server.url, **({"max_attempts": 1} | (extra or {})))
+        begun = datetime.now(UTC) - timedelta(seconds=waited)
+        first = begun if waited else None
+        for _ in range(100):
+            made.append(
+                CIJobSensor(
+                    task_id="wait", job_id=job_id, mode=mode, poke_interval=0, timeout=3600, **arguments
+                )
+            )
+            context = make_context(
+                # in reschedule mode each poke is a new start
+                start_date=begun if mode == "poke" else datetime.now(UTC),
+                first_reschedule_date=first,
+            )
+            try:
+                return made[-1].execute(context)
+            except AirflowRescheduleException:
+                assert mode == "reschedule"
+                first = first or begun
+        raise AssertionError("the sensor did not end")
+
+    yield run
+    for sensor in made:
+        sensor.hook.close()
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+class TestOutcomes:
+    @pytest.mark.parametrize(
+        "before",
+        [
+            pytest.param([], id="at-once"),
+            pytest.param([RUNNING, RUNNING], id="later"),
+            pytest.param([job("j1", "Pause"), job("j1", "Submitted")], id="pause"),
+            pytest.param([job("j1", "Frozen"), job("j1", "")], id="unknown-states"),
+            pytest.param([jobs(unknown=("j1",)), jobs()], id="unknown-id"),
+        ],
+    )
+    def test_success(
+        self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool, before: list[Answer]
+    ) -> None:
+        server.play(*before, SUCCESS)
+        result = run(mode=mode, soft_fail=soft_fail)
+        assert (result["job_id"], result["state"]) == ("j1", "Success")
+        assert server.methods() == ["GET"] * (len(before) + 1)
+
+    @pytest.mark.parametrize(
+        ("answers", "waited", "kind"),
+        [
+            pytest.param([FAILED], 0, JobFailedError, id="failed"),
+            pytest.param([RUNNING, FAILED], 0, JobFailedError, id="failed-later"),
+            pytest.param([job("j1", "Cancel")], 0, JobCancelledError, id="cancel"),
+            pytest.param([job("j1", "Pause"), job("j1", "Cancel")], 0, JobCancelledError, id="cancel-later"),
+            pytest.param([jobs(unknown=("j1",))], 121, JobNotFoundError, id="unknown-id"),
+            pytest.param([jobs()], 10**6, JobNotFoundError, id="no-answer-about-it"),
+        ],
+    )
+    def test_the_end_of_it_is_never_retried(
+        self,
+        run: RunSensor,
+        server: ScriptedServer,
+        mode: str,
+        soft_fail: bool,
+        answers: list[Answer],
+        waited: float,
+        kind: type[CIError],
+    ) -> None:
+        server.play(*answers)
+        with pytest.raises(AirflowSkipException if soft_fail else kind) as caught:
+            run(mode=mode, soft_fail=soft_fail, waited=waited)
+        failure = caught.value.__cause__ if soft_fail else caught.value
+        assert isinstance(failure, kind)
+        assert isinstance(failure, AirflowFailException)
+        assert failure.job_id == "j1"
+
+    def test_an_unknown_id_within_the_grace(
+        self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool
+    ) -> None:
+        server.play(jobs(unknown=("j1",)), SUCCESS)
+        assert run(mode=mode, soft_fail=soft_fail, waited=100)["state"] == "Success"
+
+    def test_a_failure_that_passes(
+        self,
+        run: RunSensor,
+        server: ScriptedServer,
+        mode: str,
+        soft_fail: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("random.uniform", lambda *_: 0)
+        server.play(error(503, "SlowDown"), hang_up(), RUNNING, error(429, "SlowDown"), SUCCESS)
+        result = run(mode=mode, soft_fail=soft_fail, extra={"max_attempts": 6})
+        assert result["state"] == "Success"
+
+    def test_a_failure_that_stays_may_be_retried(
+        self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool
+    ) -> None:
+        server.play(RUNNING, error(500, "InternalError"))
+        with pytest.raises(ServerError) as caught:
+            run(mode=mode, soft_fail=soft_fail)
+        assert not isinstance(caught.value, AirflowFailException)
+
+    def test_time_is_up(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        make_context: Callable[..., dict[str, Any]],
+        mode: str,
+        soft_fail: bool,
+    ) -> None:
+        connection(server.url)
+        server.play(RUNNING)
+        context = make_context(first_reschedule_date=datetime.now(UTC) - timedelta(seconds=1))
+        sensor = CIJobSensor(task_id="wait", job_id="j1", mode=mode, soft_fail=soft_fail, timeout=0)
+        with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout):
+            sensor.execute(context)
+        sensor.hook.close()
+
+
+def test_the_first_poke_of_a_rescheduled_sensor_has_waited_for_nothing(
+    run: RunSensor, server: ScriptedServer
+) -> None:
+    server.play(jobs(unknown=("j1",)), SUCCESS)
+    assert run(mode="reschedule")["state"] == "Success"
+
+
+def test_never_fail_skips(run: RunSensor, server: ScriptedServer) -> None:
+    server.play(FAILED)
+    with pytest.raises(AirflowSkipException):
+        run(never_fail=True)
+
+
+def test_silent_fail_waits_out_what_may_pass_but_no_failed_job(
+    run: RunSensor, server: ScriptedServer
+) -> None:
+    server.play(error(500, "InternalError"), FAILED)
+    with pytest.raises(JobFailedError):
+        run(silent_fail=True)
+
+
+class Lazy(Sequence[str]):
+    """What a mapped task's output is: a sequence, but no list, that asks for each element."""
+
+    def __init__(self, *values: str) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index]
+
+
+class TestJobIds:
+    @pytest.fixture(autouse=True)
+    def _everything_succeeds(self, server: ScriptedServer) -> None:
+        def answer(request: Recorded) -> Answer:
+            ids = request.path.removeprefix("/jobs/").split(",")
+            return jobs(*(job_xml(i, "Success") for i in reversed(ids)))
+
+        server.always("GET", answer)
+
+    def test_one_gives_one_result(self, run: RunSensor) -> None:
+        result = run("j1")
+        assert result["job_id"] == "j1"
+        assert result["outputs"] == {}
+        assert result["creation_time"] == "2025-01-02T03:04:05+08:00"
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            ["j2", "j1", "j3"],
+            ("j2", "j1", "j3"),
+            Lazy("j2", "j1", "j3"),
+            dict.fromkeys(["j2", "j1", "j3"]).keys(),
+        ],
+        ids=["list", "tuple", "lazy", "keys"],
+    )
+    def test_several_give_a_list_in_their_order(
+        self, run: RunSensor, server: ScriptedServer, given: object
+    ) -> None:
+        assert [result["job_id"] for result in run(given)] == ["j2", "j1", "j3"]
+        assert len(server.requests) == 1
+
+    def test_a_list_of_one_gives_a_list_of_one(self, run: RunSensor) -> None:
+        assert [result["job_id"] for result in run(["j1"])] == ["j1"]
+
+    def test_duplicates_are_asked_for_once_and_given_each_time(
+        self, run: RunSensor, server: ScriptedServer
+    ) -> None:
+        assert [result["job_id"] for result in run(["j1", "j2", "j1"])] == ["j1", "j2", "j1"]
+        assert [sent.path for sent in server.requests] == ["/jobs/j1,j2"]
+
+    @pytest.mark.parametrize("given", [[], (), Lazy()])
+    def test_none_at_all_is_a_success(self, run: RunSensor, server: ScriptedServer, given: object) -> None:
+        assert run(given) == []
+        assert not server.requests
+
+    def test_ten_to_a_request(self, run: RunSensor, server: ScriptedServer) -> None:
+        ids = [f"j{n}" for n in range(25)]
+        assert [result["job_id"] for result in run(ids)] == ids
+        assert [sent.path.count(",") + 1 for sent in server.requests] == [10, 10, 5]
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "",
+            None,
+            5,
+            {"job_id": "j1"},
+            [None],
+            ["j1", None],
+            ["j1", ""],
+            ["j1", 5],
+            [["j1"]],
+            b"j1",
+            "a/b",
+            ["j1", "?"],
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("soft_fail", [False, True])
+    def test_anything_else_is_named_and_not_sent(
+        self, run: RunSensor, server: ScriptedServer, given: object, soft_fail: bool
+    ) -> None:
+        with pytest.raises(RequestValidationError, match=r"job_id is .*, allowed: "):
+            run(given, soft_fail=soft_fail)
+        assert not server.requests
+
+
+def test_jobs_that_have_ended_are_not_asked_for_again(run: RunSensor, server: ScriptedServer) -> None:
+    server.play(
+        jobs(job_xml("j1", "Running"), job_xml("j2", "Success"), job_xml("j3", "Submitted")),
+        jobs(job_xml("j1", "Running"), job_xml("j3", "Success")),
+        jobs(job_xml("j1", "Success")),
+    )
+    assert [result["state"] for result in run(["j1", "j2", "j3"])] == ["Success"] * 3
+    assert [sent.path for sent in server.requests] == ["/jobs/j1,j2,j3", "/jobs/j1,j3", "/jobs/j1"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_failure_among_many_ends_it_and_names_each(
+    run: RunSensor, server: ScriptedServer, mode: str, logs: Logs
+) -> None:
+    server.play(
+        jobs(
+            job_xml("j1", "Success"),
+            job_xml("j2", "Failed", code="CodeOfJ2", message="Message of j2."),
+            job_xml("j3", "Running"),
+            job_xml("j4", "Failed", code="CodeOfJ4", message="Message of j4."),
+            job_xml("j5", "Cancel"),
+        )
+    )
+    with pytest.raises(JobFailedError, match="3 of 5 jobs did not succeed") as caught:
+        run(["j1", "j2", "j3", "j4", "j5"], mode=mode)
+    said = str(caught.value)
+    for part in ("j2", "CodeOfJ2", "Message of j2.", "j4", "CodeOfJ4", "Message of j4.", "j5 ended Cancel"):
+        assert part in said
+    assert "None" not in said
+    assert "j3" not in said
+    assert len(logs.at("error")) == 3
+
+
+def test_one_failure_carries_its_facts(run: RunSensor, server: ScriptedServer) -> None:
+    server.play(FAILED)
+    with pytest.raises(JobFailedError) as caught:
+        run()
+    failure = caught.value
+    assert (failure.state, failure.code, failure.service_message) == (
+        "Failed",
+        "ResourceNotSupported",
+        "Not a media file.",
+    )
+    assert failure.request_id
+    assert failure.hint
+    assert "Job j1 ended Failed: ResourceNotSupported: Not a media file." in str(failure)
+
+
+@pytest.mark.parametrize(
+    "kind", [sensors.SensedJobFailedError, sensors.SensedJobCancelledError, sensors.SensedJobNotFoundError]
+)
+def test_its_errors_can_be_pickled(kind: type[CIError]) -> None:
+    failure = kind("It ended", job_id="j1", code="C", hint="h", state="Failed")  # type: ignore[call-arg]
+    again = pickle.loads(pickle.dumps(failure))
+    assert type(again) is kind
+    assert str(again) == str(failure)
+    assert vars(again) == vars(failure)
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_bucket_and_region_default_to_the_connections(
+    run: RunSensor, server: ScriptedServer, empty: str | None
+) -> None:
+    server.play(SUCCESS, SUCCESS)
+    run(bucket=empty, region=empty)
+    run(bucket="in-1250000003", region="ap-shanghai")
+    assert [sent.header("Host") for sent in server.requests] == [
+        "media-1250000001.ci.ap-guangzhou.myqcloud.com",
+        "in-1250000003.ci.ap-shanghai.myqcloud.com",
+    ]
+
+
+def test_a_bad_bucket_is_named(run: RunSensor) -> None:
+    with pytest.raises(ConfigurationError, match="bucket is 'bad'"):
+        run(bucket="bad")
+
+
+class TestTheClass:
+    def test_arguments_are_assigned_unchanged(self) -> None:
+        arguments: dict[str, Any] = {name: [name] for name in CIJobSensor.template_fields}
+        sensor = CIJobSensor(task_id="wait", **arguments)
+        for name, value in arguments.items():
+            assert getattr(sensor, name) is value
+        assert set(CIJobSensor.template_fields) == {"job_id", "ci_conn_id", "bucket", "region"}
+
+    def test_it_follows_an_operator_mapped_or_not(self) -> None:
+        with DAG("d", schedule=None) as dag:
+            one = VoiceSeparateOperator(task_id="one", input_object="a", au_object="b")
+            many = VoiceSeparateOperator.partial(task_id="many", au_object="b").expand(input_object=["a"])
+            CIJobSensor(task_id="wait_one", job_id=one.output)
+            CIJobSensor(task_id="wait_many", job_id=many.output)
+            CIJobSensor.partial(task_id="wait_each").expand(job_id=many.output)
+        assert dag.get_task("wait_one").upstream_task_ids == {"one"}
+        assert dag.get_task("wait_many").upstream_task_ids == {"many"}
+        assert dag.get_task("wait_each").is_mapped
+
+    def test_its_job_id_is_rendered(self) -> None:
+        sensor = CIJobSensor(task_id="wait", job_id=["{{ params.a }}", "j2"])
+        sensor.render_template_fields({"params": {"a": "j1"}})  # type: ignore[arg-type]
+        assert sensor.job_id == ["j1", "j2"]
+
+
+def test_an_answer_about_other_jobs_is_no_answer(run: RunSensor, server: ScriptedServer) -> None:
+    server.play(job("j9", "Success"), http("<Response/>"), SUCCESS)
+    assert run()["job_id"] == "j1"

@@ -1,0 +1,260 @@
+"""The provider's description: a fault in it would stop every Airflow process, not only this provider."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from airflow_provider_ci.get_provider_info import CONN_FIELDS, get_provider_info
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.connection import ConnectionSettings
+
+INFO = get_provider_info()
+(CONNECTION_TYPE,) = INFO["connection-types"]
+
+
+def python(*arguments: str) -> str:
+    """Run a fresh interpreter and return what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment | {"COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after ``code``."""
+    printed = python("-c", f"{code}\nimport sys; print('LOADED', *sys.modules)")
+    return set(printed.rpartition("LOADED")[2].split())
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+class TestTheDescription:
+    def test_is_valid_for_airflow(self) -> None:
+        schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text("utf-8"))
+        jsonschema.validate(INFO, schema)
+
+    def test_has_nothing_but_json(self) -> None:
+        assert json.loads(json.dumps(INFO)) == INFO
+
+    def test_is_registered_under_the_name_of_the_distribution(self) -> None:
+        (entry,) = [
+            point
+            for point in entry_points(group="apache_airflow_provider")
+            if point.load() is get_provider_info
+        ]
+        assert entry.dist is not None
+        canonical = re.sub(r"[-_.]+", "-", entry.dist.metadata["Name"]).lower()
+        assert INFO["package-name"] == canonical
+
+    def test_is_not_shared(self) -> None:
+        first = get_provider_info()
+        first["name"] = "changed"
+        assert get_provider_info() == INFO
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            CONNECTION_TYPE["hook-class-name"],
+            *(
+                module
+                for kind in ("hooks", "operators", "sensors", "triggers")
+                for entry in INFO.get(kind, ())
+                for module in entry["python-modules"]
+            ),
+        ],
+    )
+    def test_every_path_can_be_imported(self, path: str) -> None:
+        module, _, name = path.rpartition(".")
+        if not hasattr(importlib.import_module(module), name):
+            importlib.import_module(path)
+
+    def test_integrations_are_those_that_are_described(self) -> None:
+        described = {entry["integration-name"] for entry in INFO["integrations"]}
+        used = {
+            entry["integration-name"]
+            for kind in ("hooks", "operators", "sensors", "triggers")
+            for entry in INFO.get(kind, ())
+        }
+        assert used == described
+
+    def test_the_hook_fits_the_registered_type(self) -> None:
+        assert CIHook.conn_type == CONNECTION_TYPE["connection-type"]
+        assert CIHook.hook_name == CONNECTION_TYPE["hook-name"]
+        assert CIHook.conn_name_attr == "ci_conn_id"
+        assert CIHook.default_conn_name == "tencent_ci_default"
+        assert CIHook(**{CIHook.conn_name_attr: "x"}).ci_conn_id == "x"
+        assert CIHook().ci_conn_id == CIHook.default_conn_name
+
+
+class TestTheForm:
+    @pytest.mark.parametrize("name", CONN_FIELDS)
+    def test_a_field_is_a_json_schema_without_default(self, name: str) -> None:
+        field = CONN_FIELDS[name]
+        assert set(field) == {"label", "description", "schema"}
+        jsonschema.Draft202012Validator.check_schema(field["schema"])
+        assert "default" not in field["schema"]  # would be stored in every connection that is saved
+        assert field["schema"]["type"][1:] == ["null"]  # optional, and in 2.11's order
+
+    @pytest.mark.parametrize(
+        ("name", "value", "is_valid"),
+        [
+            ("region", "ap-guangzhou", True),
+            ("region", "guangzhou", False),
+            ("bucket", "media-1250000001", True),
+            ("bucket", "media", False),
+            ("connect_timeout", 0.5, True),
+            ("connect_timeout", 0, False),
+            ("max_attempts", 10, True),
+            ("max_attempts", 11, False),
+            *((name, None, True) for name in CONN_FIELDS),
+        ],
+    )
+    def test_it_accepts_what_the_settings_accept(self, name: str, value: object, is_valid: bool) -> None:
+        assert jsonschema.Draft202012Validator(CONN_FIELDS[name]["schema"]).is_valid(value) is is_valid
+
+    def test_it_hides_the_secret(self) -> None:
+        masked = {name for name, field in CONN_FIELDS.items() if field["schema"].get("format") == "password"}
+        assert masked == {"security_token"}
+
+    def test_it_has_every_extra_field_that_is_read(self) -> None:
+        read = {*ConnectionSettings.__dataclass_fields__} - {"conn_id", "credentials", "retry"}
+        assert set(CONN_FIELDS) == read | {"security_token", "max_attempts"}
+
+    def test_airflow_builds_it_without_importing_the_hook(self) -> None:
+        code = """
+import json, sys
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+(ours,) = [each for each in HookMetaService.hook_meta_data() if each.connection_type == "tencent_ci"]
+loaded = [name for name in sys.modules if name.startswith("airflow_provider_ci")]
+print("FORM", json.dumps([ours.model_dump(mode="json"), loaded]))
+"""
+        form, loaded = json.loads(python("-c", code).rpartition("FORM")[2])
+        assert form["hook_name"] == "Tencent Cloud Infinite (CI)"
+        assert list(form["extra_fields"]) == list(CONN_FIELDS)
+        assert form["extra_fields"]["security_token"]["schema"]["format"] == "password"
+        assert form["standard_fields"]["login"]["title"] == "SecretId"
+        assert form["standard_fields"]["password"]["title"] == "SecretKey"
+        assert all(form["standard_fields"][name]["hidden"] for name in ("host", "port", "url_schema"))
+        assert sorted(loaded) == ["airflow_provider_ci", "airflow_provider_ci.get_provider_info"]
+
+
+@pytest.fixture
+def form_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form libraries of Airflow 2.11, or stand-ins that only keep what they were given."""
+    if find_spec("wtforms") and find_spec("flask_appbuilder"):
+        return
+
+    def stub(name: str, *classes: str) -> ModuleType:
+        module = ModuleType(name)
+        for each in classes:
+            monkeypatch.setattr(module, each, type(each, (Stub,), {}), raising=False)
+        monkeypatch.setitem(sys.modules, name, module)
+        return module
+
+    class Stub:
+        def __init__(self, label: str = "", **kwargs: Any) -> None:
+            self.kwargs = {"label": label} | kwargs
+
+    stub("flask_appbuilder")
+    stub("flask_appbuilder.fieldwidgets", "BS3PasswordFieldWidget", "BS3TextFieldWidget")
+    stub("wtforms", "BooleanField", "FloatField", "IntegerField", "PasswordField", "StringField")
+    stub("wtforms.validators", "Optional")
+
+
+@pytest.mark.usefixtures("form_libraries")
+class TestTheFormOfOlderAirflow:
+    def test_has_the_same_fields(self) -> None:
+        import wtforms
+
+        kinds = {
+            "string": wtforms.StringField,
+            "number": wtforms.FloatField,
+            "integer": wtforms.IntegerField,
+            "boolean": wtforms.BooleanField,
+        }
+        widgets = CIHook.get_connection_form_widgets()
+        assert list(widgets) == list(CONN_FIELDS)
+        for name, widget in widgets.items():
+            schema = CONN_FIELDS[name]["schema"]
+            made = SimpleNamespace(kind=type(widget), **widget.kwargs)
+            assert made.label == CONN_FIELDS[name]["label"]
+            assert made.description == CONN_FIELDS[name]["description"]
+            is_secret = schema.get("format") == "password"
+            assert made.kind is (wtforms.PasswordField if is_secret else kinds[schema["type"][0]])
+
+    def test_has_the_same_behaviour(self) -> None:
+        described = CONNECTION_TYPE["ui-field-behaviour"]
+        assert CIHook.get_ui_field_behaviour() == {
+            "hidden_fields": described["hidden-fields"],
+            "relabeling": described["relabeling"],
+            "placeholders": described["placeholders"],
+        }
+
+
+class TestFreshInterpreters:
+    def test_the_description_alone_loads_next_to_nothing(self) -> None:
+        added = loaded_by("import airflow_provider_ci.get_provider_info") - loaded_by(
+            "import __future__, typing"
+        )
+        assert added == {"airflow_provider_ci", "airflow_provider_ci.get_provider_info"}
+
+    def test_discovery_lists_the_provider_and_loads_no_hook(self) -> None:
+        loaded = loaded_by(
+            "from airflow.providers_manager import ProvidersManager\n"
+            "providers = ProvidersManager().providers\n"
+            "assert 'airflow-provider-ci' in providers, list(providers)"
+        )
+        assert "airflow_provider_ci.get_provider_info" in loaded
+        assert not [name for name in loaded if name.startswith("airflow_provider_ci.hooks")]
+
+    def test_parsing_a_dag_loads_neither_the_hook_nor_its_libraries(self) -> None:
+        names = "AirflowFailException, BaseHook, BaseOperator, BaseSensorOperator, PokeReturnValue"
+        airflow = loaded_by(f"from airflow.providers.common.compat.sdk import {names}")
+        ours = loaded_by(
+            "import airflow_provider_ci.operators.voice_separate, airflow_provider_ci.sensors.job\n"
+            f"from airflow.providers.common.compat.sdk import {names}"
+        )
+        added = ours - airflow
+        assert not [name for name in added if name.startswith("airflow_provider_ci.hooks")]
+        assert not tops(added) & {"lxml", "requests", "urllib3", "aiohttp", "av"}
+
+    @pytest.mark.parametrize(
+        ("command", "expected"),
+        [
+            ("list", {"package_name": "airflow-provider-ci", "version": version("airflow-provider-ci")}),
+            ("behaviours", {"field_behaviours": "tencent_ci"}),
+            ("widgets", {"connection_parameter_name": "extra__tencent_ci__security_token"}),
+        ],
+    )
+    def test_the_command_line_shows_it(self, command: str, expected: dict[str, str]) -> None:
+        printed = python("-m", "airflow", "providers", command, "--output", "json")
+        (rows,) = [json.loads(line) for line in printed.splitlines() if line.startswith("[{")]
+        assert any(expected.items() <= row.items() for row in rows), rows
+
+
+def test_every_field_has_a_word_in_the_documentation_of_the_connection() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "connections.md").read_text("utf-8")
+    assert [name for name in CONN_FIELDS if f"`{name}`" not in page] == []

@@ -1,0 +1,271 @@
+"""The rules of waiting, without Airflow and without a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import JobCancelledError, JobFailedError, JobNotFoundError
+from airflow_provider_ci.protocol.models import Job, JobsAnswer
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, JobWatch, poll_delay
+
+
+class RecordingLog:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str, /, *args: object) -> None:
+        self.lines.append("info: " + message % args)
+
+    def warning(self, message: str, /, *args: object) -> None:
+        self.lines.append("warning: " + message % args)
+
+    def error(self, message: str, /, *args: object) -> None:
+        self.lines.append("error: " + message % args)
+
+
+@pytest.fixture
+def log() -> RecordingLog:
+    return RecordingLog()
+
+
+def answer(*jobs: tuple[str, str] | Job, **more: Any) -> JobsAnswer:
+    found = tuple(each if isinstance(each, Job) else Job(job_id=each[0], state=each[1]) for each in jobs)
+    return JobsAnswer(jobs_detail=found, **more)
+
+
+class TestPollDelay:
+    @pytest.mark.parametrize(
+        ("elapsed", "poll_interval", "expected"),
+        [
+            (0, 30, 1),
+            (3, 30, 1),
+            (4, 30, 1),
+            (5, 30, 1.25),
+            (60, 30, 15),
+            (120, 30, 30),
+            (10**6, 30, 30),
+            (0, 0.5, 0.5),
+            (100, 0.5, 0.5),
+            (0, 1, 1),
+            (10**6, 3600, 3600),
+        ],
+    )
+    def test_table(self, elapsed: float, poll_interval: float, expected: float) -> None:
+        assert poll_delay(elapsed, poll_interval) == expected
+
+    @pytest.mark.parametrize(
+        ("duration", "most_polls", "latest"), [(5, 6, 6.25), (60, 17, 75), (1800, 77, 1830)]
+    )
+    def test_as_its_description_says(self, duration: float, most_polls: int, latest: float) -> None:
+        elapsed, polls = 0.0, 0
+        while elapsed < duration:
+            elapsed += poll_delay(elapsed, 30)
+            polls += 1
+        assert polls <= most_polls
+        assert elapsed <= latest
+
+
+class TestJobWatch:
+    def test_begins_with_everything_pending_and_repeated_ids_once(self, log: RecordingLog) -> None:
+        watch = JobWatch(["b", "a", "b"], log)
+        assert watch.job_ids == watch.pending == ["b", "a"]
+        assert watch.unsuccessful == []
+        assert watch.error() is None
+        assert log.lines == []
+
+    def test_of_nothing_is_done(self, log: RecordingLog) -> None:
+        watch = JobWatch([], log)
+        watch.observe(answer(), 10**6)
+        assert (watch.pending, watch.error()) == ([], None)
+
+    @pytest.mark.parametrize(
+        ("state", "is_pending", "line"),
+        [
+            ("Submitted", True, "info: Job a: Submitted"),
+            ("Running", True, "info: Job a: Running"),
+            ("Pause", True, "info: Job a: Pause"),
+            ("Success", False, "info: Job a: Success"),
+            ("Failed", False, "error: Job a ended Failed (C: M)"),
+            ("Cancel", False, "error: Job a ended Cancel"),
+            (" Success ", False, "info: Job a: Success"),
+            ("success", True, "warning: Job a: unknown state 'success', waiting on"),
+            ("Canceled", True, "warning: Job a: unknown state 'Canceled', waiting on"),
+            ("", True, "warning: Job a: unknown state '', waiting on"),
+            (None, True, "warning: Job a: unknown state '', waiting on"),
+        ],
+    )
+    def test_states(self, log: RecordingLog, state: str | None, is_pending: bool, line: str) -> None:
+        watch = JobWatch(["a"], log)
+        failed = state == "Failed"
+        job = Job(job_id="a", state=state, code="C" if failed else "Success", message="M" if failed else None)
+        for elapsed in range(3):
+            watch.observe(answer(job), elapsed)
+        assert log.lines == [line]
+        assert watch.pending == (["a"] if is_pending else [])
+
+    def test_logs_each_change_once(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a", "b"], log)
+        for elapsed, states in enumerate(
+            [
+                ("Submitted", "Submitted"),
+                ("Submitted", "Running"),
+                ("Running", "Running"),
+                ("Submitted", "Success"),
+            ]
+        ):
+            watch.observe(answer(*zip("ab", states, strict=True)), elapsed)
+        assert log.lines == [
+            "info: Job a: Submitted",
+            "info: Job b: Submitted",
+            "info: Job b: Running",
+            "info: Job a: Running",
+            "info: Job a: Submitted",
+            "info: Job b: Success",
+        ]
+
+    def test_of_twenty_jobs_names_each(self, log: RecordingLog) -> None:
+        ids = [f"j{n}" for n in range(20)]
+        watch = JobWatch(ids, log)
+        watch.observe(answer(*((i, "Running") for i in ids)), 0)
+        watch.observe(answer(*((i, "Success") for i in ids)), 1)
+        assert sum("Running" in line for line in log.lines) == 20
+        assert sum("Success" in line for line in log.lines) == 20
+
+    def test_of_a_crowd_names_only_what_matters(self, log: RecordingLog) -> None:
+        ids = [f"j{n}" for n in range(1000)]
+        watch = JobWatch(ids, log)
+        watch.observe(answer(*((i, "Running") for i in ids)), 0)
+        for n in range(0, 1000, 10):
+            asked = ids[n : n + 10]
+            states = ["Failed" if i == "j500" else "Success" for i in asked]
+            watch.observe(answer(*zip(asked, states, strict=True)), n, asked)
+        assert "error: Job j500 ended Failed" in log.lines
+        assert len([line for line in log.lines if "Job j" in line]) == 1
+        assert len([line for line in log.lines if "jobs have ended" in line]) <= 10
+
+    def test_a_job_that_an_answer_has_twice_counts_once(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a", "b"], log)
+        watch.observe(answer(("a", "Failed"), ("a", "Failed")), 0)
+        watch.observe(answer(("a", "Failed")), 1)
+        assert len(watch.unsuccessful) == 1
+        assert watch.pending == ["b"]
+        assert len([line for line in log.lines if "Failed" in line]) == 1
+
+    def test_a_job_that_ended_cannot_come_back(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a", "b"], log)
+        watch.observe(answer(("a", "Success"), ("b", "Running")), 0)
+        watch.observe(answer(("a", "Running"), ("b", "Running")), 1)
+        assert watch.pending == ["b"]
+        assert watch.jobs["a"].state == "Success"
+
+    def test_ignores_jobs_that_were_not_asked_for(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a"], log)
+        watch.observe(answer(("z", "Failed"), ("a", "Success")), 0)
+        assert watch.error() is None
+        assert watch.pending == []
+        assert log.lines == ["info: Job a: Success"]
+
+
+class TestUnknownIds:
+    LONG = UNKNOWN_JOB_GRACE + 1
+
+    def test_have_a_grace_and_are_logged_once(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a", "b"], log)
+        for elapsed in (0.0, 60.0, UNKNOWN_JOB_GRACE):
+            watch.observe(answer(("b", "Running"), non_exist_job_ids=("a",)), elapsed)
+        assert watch.pending == ["a", "b"]
+        assert log.lines == ["info: Job b: Running", "warning: The service does not know (yet): a"]
+
+    def test_are_an_error_afterwards(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a", "b"], log)
+        with pytest.raises(JobNotFoundError, match="does not know b, 121 s") as caught:
+            watch.observe(answer(("a", "Running"), request_id="r1"), self.LONG)
+        assert (caught.value.job_id, caught.value.request_id) == ("b", "r1")
+
+    def test_may_appear_late(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a"], log)
+        watch.observe(answer(), 0)
+        watch.observe(answer(("a", "Submitted")), UNKNOWN_JOB_GRACE)
+        watch.observe(answer(("a", "Success")), 10 * self.LONG)
+        assert watch.pending == []
+
+    def test_that_were_known_before_have_a_grace_of_their_own(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a"], log)
+        watch.observe(answer(("a", "Running")), 1000)
+        watch.observe(answer(), 1010)
+        watch.observe(answer(), 1010 + UNKNOWN_JOB_GRACE)
+        watch.observe(answer(("a", "Running")), 1135)
+        watch.observe(answer(), 2000)
+        watch.observe(answer(), 2000 + UNKNOWN_JOB_GRACE)
+        with pytest.raises(JobNotFoundError):
+            watch.observe(answer(), 2001 + UNKNOWN_JOB_GRACE)
+
+    def test_do_not_matter_once_they_ended(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a"], log)
+        watch.observe(answer(("a", "Success")), 0)
+        watch.observe(answer(), 10 * self.LONG)
+        assert watch.error() is None
+
+    def test_are_only_those_that_were_asked_for(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a", "b"], log)
+        watch.observe(answer(("a", "Running")), self.LONG, asked=["a"])
+        with pytest.raises(JobNotFoundError):
+            watch.observe(answer(), self.LONG, asked=["b", "z"])
+
+    def test_are_shortened_when_many(self, log: RecordingLog) -> None:
+        watch = JobWatch([f"j{n}" for n in range(25)], log)
+        with pytest.raises(JobNotFoundError, match="j19 and 5 more"):
+            watch.observe(answer(), self.LONG)
+
+
+class TestError:
+    def watch(self, log: RecordingLog, *jobs: Job) -> JobWatch:
+        watch = JobWatch([str(job.job_id) for job in jobs], log)
+        watch.observe(JobsAnswer(jobs_detail=jobs, request_id="r1"), 0)
+        return watch
+
+    def test_of_one_failed_job(self, log: RecordingLog) -> None:
+        failure = self.watch(log, Job(job_id="a", state="Failed", code="C", message="M")).error()
+        assert type(failure) is JobFailedError
+        assert (failure.job_id, failure.state, failure.code, failure.service_message, failure.request_id) == (
+            "a",
+            "Failed",
+            "C",
+            "M",
+            "r1",
+        )
+
+    def test_of_one_cancelled_job(self, log: RecordingLog) -> None:
+        failure = self.watch(log, Job(job_id="a", state="Cancel", code="Success", message="")).error()
+        assert type(failure) is JobCancelledError
+        assert failure.code is None
+        assert "Success" not in str(failure)
+
+    @pytest.mark.parametrize(
+        ("states", "kind"),
+        [
+            (("Cancel", "Cancel"), JobCancelledError),
+            (("Cancel", "Success"), JobCancelledError),
+            (("Cancel", "Failed"), JobFailedError),
+            (("Failed", "Running"), JobFailedError),
+            (("Success", "Running"), None),
+            (("Success", "Success"), None),
+        ],
+    )
+    def test_of_several(
+        self, log: RecordingLog, states: tuple[str, ...], kind: type[Exception] | None
+    ) -> None:
+        failure = self.watch(
+            log, *(Job(job_id=f"j{n}", state=state) for n, state in enumerate(states))
+        ).error()
+        assert (type(failure) if failure else None) is kind
+
+    def test_of_a_crowd_names_the_first_twenty(self, log: RecordingLog) -> None:
+        jobs = [Job(job_id=f"j{n}", state="Failed", code=f"C{n}", message=f"M{n}") for n in range(25)]
+        said = str(self.watch(log, *jobs).error())
+        assert "25 of 25 jobs did not succeed" in said
+        assert "Job j19 ended Failed (C19: M19)" in said
+        assert "; and 5 more" in said
+        assert "j20" not in said
