@@ -128,6 +128,8 @@ class TaskInstance:
     """The part of a task instance that operators and sensors use."""
 
     def __init__(self, start_date: datetime, first_reschedule_date: datetime | None) -> None:
+        self.dag_id, self.run_id, self.task_id, self.map_index = "separate", "manual__1", "submit", -1
+        self.try_number, self.max_tries = 1, 0
         self.start_date = start_date
         self.xcoms: list[tuple[str, Any]] = []
         self.stats_tags: dict[str, str] = {}

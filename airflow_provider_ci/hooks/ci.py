@@ -22,6 +22,7 @@ from airflow_provider_ci.exceptions import (
     CIError,
     ConfigurationError,
     InvalidResponseError,
+    JobError,
     PermissionDeniedError,
     RequestValidationError,
     TransportError,
@@ -79,6 +80,8 @@ class CIHook(BaseHook):
     def __init__(self, ci_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.ci_conn_id = ci_conn_id
+        #: Pauses between attempts, if not ``time.sleep``: a task's own ends when the task is told to stop.
+        self.sleep: Callable[[float], None] | None = None
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -128,7 +131,7 @@ class CIHook(BaseHook):
         try:
             answer = self._call(call, bucket, region)
         except CIError as error:
-            if isinstance(error, ValueError) or is_not_accepted(error):
+            if isinstance(error, ValueError | JobError) or is_not_accepted(error):
                 raise
             raise AmbiguousSubmissionError(
                 "It is unknown whether the service accepted the job: it may run and be billed",
@@ -338,7 +341,7 @@ class CIHook(BaseHook):
                 if pause is None:
                     raise
                 self.log.warning("Attempt %d failed, again in %.1f s: %s", count, pause, error)
-                time.sleep(pause)
+                (self.sleep or time.sleep)(pause)
 
     def _signed(self, call: RemoteCall[Any], endpoint: Endpoint) -> SignedRequest:
         # for each attempt anew: a signature expires

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowTaskTimeout,
+    BaseOperator,
+    conf,
+)
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -17,13 +23,15 @@ from airflow_provider_ci.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_ci.durability import DurableSubmission
     from airflow_provider_ci.hooks.ci import CIHook
-    from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
+    from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
     from airflow_provider_ci.protocol.wire import Endpoint
+    from airflow_provider_ci.waiting import JobWatch
 
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
@@ -32,19 +40,32 @@ XCOM_JOB = "job"
 _KILL_SECONDS = 4.0
 # How soon a waiting task notices that it was told to stop
 _NAP = 1.0
+_ON_AMBIGUOUS = ("fail", "resubmit")
+
+
+class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
+    """What became of a submission that is not ``durable`` is unknown. A retry could pay twice, so there is
+    none.
+    """
 
 
 class CIJobOperator(BaseOperator):
-    """Submits one job and, if asked to, waits for it on the worker.
+    """Gets one job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
     :param region: that bucket's region; default: the connection's. (templated)
     :param wait_for_completion: wait for the job's end; otherwise the task ends once the job is accepted.
+    :param deferrable: wait in the triggerer instead of on the worker; default: ``[operators]
+        default_deferrable``.
     :param poll_interval: longest pause between two polls, seconds.
     :param timeout: longest wait for the job, seconds; ``None``: only ``execution_timeout`` limits it.
     :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
         only jobs that have not begun.
+    :param durable: a retry goes on with the job of an earlier try instead of paying for another; see
+        ``docs/durability.md``.
+    :param on_ambiguous_submit: what to do when it cannot be found out whether a job was accepted because jobs
+        may not be listed: ``fail``, or ``resubmit`` at the risk of a second job.
     """
 
     template_fields: Sequence[str] = ("ci_conn_id", "bucket", "region")
@@ -57,9 +78,12 @@ class CIJobOperator(BaseOperator):
         bucket: str | None = None,
         region: str | None = None,
         wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30.0,
         timeout: float | None = None,
         cancel_on_kill: bool = True,
+        durable: bool = True,
+        on_ambiguous_submit: str = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,9 +91,12 @@ class CIJobOperator(BaseOperator):
         self.bucket = bucket
         self.region = region
         self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
+        self.on_ambiguous_submit = on_ambiguous_submit
         self.job_id: str | None = None
         self._killed = False
         self._cancel_asked = False
@@ -88,20 +115,43 @@ class CIJobOperator(BaseOperator):
         """The hook of this task's connection."""
         from airflow_provider_ci.hooks.ci import CIHook
 
-        return CIHook(self.ci_conn_id)
+        hook = CIHook(self.ci_conn_id)
+        hook.sleep = self._sleep  # a task that was told to stop must not go on after a pause
+        return hook
 
     def execute(self, context: Context) -> str:
-        """Submit the job and return its id."""
+        """Get the job, wait for it if asked to, and return its id."""
+        from airflow_provider_ci.protocol.validation import check
+
         self._check_arguments()
         endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
         request = self.build_request(endpoint)
+        check(request)
         self._raise_if_killed()
-        job = self._submit(request, context)
+        job = self._get_job(request, endpoint, context)
         self._raise_if_killed()
-        if self.wait_for_completion:
-            self._push(context, self._wait(job))
-            self._raise_if_killed()
-        return str(self.job_id)
+        if not self.wait_for_completion:
+            return self._finish(context)
+        if self.deferrable:
+            return self._complete_or_defer(context, job, self._deadline(context))
+        return self._complete(context, self._wait(job))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Go on after the triggerer has waited: ask the service what became of the job.
+
+        :raises JobTimeoutError: the deadline has passed.
+        """
+        from airflow_provider_ci.triggers.events import read_event
+
+        seen = read_event(event)
+        self.job_id = seen.job_ids[0]
+        job = self._describe()
+        if job is None or not job.job_state.is_terminal:
+            if seen.is_timeout:
+                self._raise_overdue(job.state if job else None, "after its timeout or execution_timeout")
+            if seen.error is not None:
+                raise seen.error
+        return self._complete_or_defer(context, job, seen.deadline)
 
     def on_kill(self) -> None:
         """Cancel the job, best effort. Airflow lets ``execute`` go on afterwards: it then raises."""
@@ -117,28 +167,70 @@ class CIJobOperator(BaseOperator):
             for name, value in given.items()
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0
         ]
+        if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
+            allowed = ", ".join(_ON_AMBIGUOUS)
+            broken.append(f"on_ambiguous_submit is {self.on_ambiguous_submit!r}, allowed: {allowed}")
         if broken:
             raise RequestValidationError(broken)
 
-    def _submit(self, request: VoiceSeparateRequest, context: Context) -> Job:
-        try:
-            job, request_id = self.hook.submit_job(
-                request, bucket=self.bucket or None, region=self.region or None
-            )
-        except AmbiguousSubmissionError as error:
-            # a retry would submit again, and both jobs would be paid for
-            raise AirflowFailException(str(error)) from error
-        except AirflowTaskTimeout as error:  # execution_timeout, while the answer was waited for
-            raise AirflowFailException(
-                "execution_timeout ended the submission: the service may have accepted the job, which may run"
-                " and be billed. Look for it in the job list before submitting again"
-            ) from error
+    def _get_job(self, request: VoiceSeparateRequest, endpoint: Endpoint, context: Context) -> Job:
+        if self.durable:
+            place = f"{endpoint.bucket} {endpoint.region}"
+            job = self._submission(context).job(request, place)
+        else:
+            job = self._submit_once(request)
         self.job_id = job.job_id
-        self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=self.job_id)
         self._push(context, job)
         return job
+
+    def _submission(self, context: Context) -> DurableSubmission:
+        from airflow_provider_ci.durability import DurableSubmission
+        from airflow_provider_ci.identity import TaskIdentity
+
+        ti: Any = context["ti"]
+        # Airflow raises max_tries by the tries made so far whenever the task is cleared
+        tries_before_clear = max(ti.max_tries - (self.retries or 0), 0)
+        run_start = getattr(context.get("dag_run"), "start_date", None) or ti.start_date
+        return DurableSubmission(
+            service=_BoundHook(self),
+            store=context.get("task_state_store"),  # there is none before Airflow 3.3
+            identity=TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries_before_clear),
+            try_number=ti.try_number,
+            is_first_try=ti.try_number <= tries_before_clear + 1,
+            run_start=run_start,
+            cancel_superseded=self.cancel_on_kill,
+            resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
+            log=self.log,
+            clock=time.time,
+            sleep=self._sleep,
+        )
+
+    def _submit_once(self, request: VoiceSeparateRequest) -> Job:
+        try:
+            return _BoundHook(self).submit(request, None)
+        except AmbiguousSubmissionError as error:
+            raise UnknownSubmissionError(
+                error.message,
+                status=error.status,
+                code=error.code,
+                service_message=error.service_message,
+                request_id=error.request_id,
+                hint=error.hint,
+            ) from error
+        except AirflowTaskTimeout as error:  # execution_timeout, while the answer was waited for
+            raise UnknownSubmissionError(
+                "execution_timeout ended the submission: the service may have accepted the job, which may run"
+                " and be billed",
+                hint="Look for it in the job list before submitting again",
+            ) from error
+
+    def _finish(self, context: Context) -> str:
+        self._raise_if_killed()
+        if self.durable:
+            self._submission(context).finish()
+        return str(self.job_id)
 
     def _push(self, context: Context, job: Job) -> None:
         from airflow_provider_ci.protocol.results import job_result
@@ -146,25 +238,80 @@ class CIJobOperator(BaseOperator):
         if self.do_xcom_push:
             context["ti"].xcom_push(key=XCOM_JOB, value=job_result(job))
 
-    def _wait(self, job: Job) -> Job:
-        from airflow_provider_ci.protocol.models import JobsAnswer
-        from airflow_provider_ci.waiting import JobWatch, poll_delay
+    def _complete(self, context: Context, watch: JobWatch) -> str:
+        """Push the result of a job that has ended well, or raise the error of one that has not."""
+        if error := watch.error():
+            raise error
+        self._push(context, watch.jobs[str(self.job_id)])
+        return self._finish(context)
 
-        job_id = str(job.job_id)
-        watch = JobWatch([job_id], self.log)
+    def _watch(self, job: Job) -> JobWatch:
+        from airflow_provider_ci.protocol.models import JobsAnswer
+        from airflow_provider_ci.waiting import JobWatch
+
+        watch = JobWatch([str(job.job_id)], self.log)
         watch.observe(JobsAnswer(jobs_detail=(job,)), 0)
+        return watch
+
+    def _complete_or_defer(self, context: Context, job: Job | None, deadline: float | None) -> str:
+        from airflow_provider_ci.triggers.job import CIJobTrigger
+
+        # a new job's answer says Submitted; a look at it now saves a short job the way through the triggerer
+        if job is None or not job.job_state.is_terminal:
+            job = self._describe()
+        if job is not None and job.job_state.is_terminal:
+            return self._complete(context, self._watch(job))
+        self._raise_if_killed()
+        backstop = None
+        if deadline is not None:
+            backstop = timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60)
+        self.defer(
+            trigger=CIJobTrigger(
+                job_ids=[str(self.job_id)],
+                ci_conn_id=self.ci_conn_id,
+                bucket=self.bucket or None,
+                region=self.region or None,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            timeout=backstop,
+        )
+        raise AssertionError("defer raises")
+
+    def _deadline(self, context: Context) -> float | None:
+        """Return the Unix time at which waiting ends. ``execution_timeout`` does not act on deferred
+        tasks.
+        """
+        ends = []
+        if self.timeout is not None:
+            ends.append(time.time() + self.timeout)
+        if self.execution_timeout is not None:
+            started = context["ti"].start_date or datetime.now(UTC)
+            ends.append((started + self.execution_timeout).timestamp())
+        return min(ends, default=None)
+
+    def _describe(self) -> Job | None:
+        """Return the job as it is now; ``None`` if the service does not know it (yet)."""
+        answer = _BoundHook(self).describe(str(self.job_id))
+        return next((job for job in answer.jobs_detail if job.job_id == self.job_id), None)
+
+    def _wait(self, job: Job) -> JobWatch:
+        from airflow_provider_ci.waiting import poll_delay
+
+        job_id, watch = str(job.job_id), self._watch(job)
         start = time.monotonic()
         while watch.pending:
             elapsed = time.monotonic() - start
             # after the timeout, thus after a last look
-            self._raise_if_overdue(elapsed, watch.jobs[job_id].state)
+            if self.timeout is not None and elapsed >= self.timeout:
+                passed = f"after {elapsed:.0f} s, over its timeout of {self.timeout:g} s"
+                self._raise_overdue(watch.jobs[job_id].state, passed)
             left = math.inf if self.timeout is None else self.timeout - elapsed
             self._sleep(min(poll_delay(elapsed, self.poll_interval), left))
-            answer = self.hook.describe_jobs([job_id], bucket=self.bucket or None, region=self.region or None)
-            watch.observe(answer, time.monotonic() - start)
-        if error := watch.error():
-            raise error
-        return watch.jobs[job_id]
+            watch.observe(_BoundHook(self).describe(job_id), time.monotonic() - start)
+        return watch
 
     def _sleep(self, seconds: float) -> None:
         """Sleep in naps: a signal handler cannot end a longer sleep."""
@@ -186,12 +333,10 @@ class CIJobOperator(BaseOperator):
             hint=self._fate,
         )
 
-    def _raise_if_overdue(self, elapsed: float, state: str | None) -> None:
-        if self.timeout is None or elapsed < self.timeout:
-            return
+    def _raise_overdue(self, state: str | None, passed: str) -> None:
         self._cancel()
         raise JobTimeoutError(
-            f"Job {self.job_id} is {state} after {elapsed:.0f} s, over its timeout of {self.timeout:g} s",
+            f"Job {self.job_id} is {state or 'unknown'} {passed}",
             job_id=self.job_id,
             state=state,
             hint=self._fate,
@@ -218,3 +363,33 @@ class CIJobOperator(BaseOperator):
             self.log.info(
                 "Asked to cancel job %s; the service cancels only jobs that have not begun", self.job_id
             )
+
+
+class _BoundHook:
+    """The hook of an operator, bound to its bucket and region."""
+
+    def __init__(self, operator: CIJobOperator) -> None:
+        self._hook = operator.hook
+        self._log = operator.log
+        self._bucket, self._region = operator.bucket or None, operator.region or None
+
+    def submit(self, request: VoiceSeparateRequest, expires: float | None) -> Job:
+        job, request_id = self._hook.submit_job(
+            request, expires=expires, bucket=self._bucket, region=self._region
+        )
+        self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
+        return job
+
+    def describe(self, job_id: str) -> JobsAnswer:
+        return self._hook.describe_jobs([job_id], bucket=self._bucket, region=self._region)
+
+    def list(self, input_object: str, since: datetime) -> Iterable[Job]:
+        return self._hook.list_jobs(
+            input_object=input_object,
+            start_creation_time=since,
+            bucket=self._bucket,
+            region=self._region,
+        )
+
+    def cancel(self, job_id: str) -> None:
+        self._hook.cancel_jobs([job_id], bucket=self._bucket, region=self._region)

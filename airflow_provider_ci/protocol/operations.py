@@ -13,7 +13,7 @@ from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidati
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE, JobsAnswer, VoiceSeparateRequest
-from airflow_provider_ci.protocol.validation import ID, is_object_key, problems
+from airflow_provider_ci.protocol.validation import ID, check, is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
 T = TypeVar("T")
@@ -83,8 +83,7 @@ class SubmitJob(_JobsOperation):
 
         :raises RequestValidationError: the job breaks a documented rule.
         """
-        if broken := problems(self.job):
-            raise RequestValidationError([str(problem) for problem in broken])
+        check(self.job)
         body = xml.to_bytes(xml.to_element(self.job, "Request"))
         return Request(method="POST", service=Service.CI, path="/jobs", body=body)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.models import (
     VOICE_SEPARATE,
     AudioConfig,
@@ -82,6 +83,15 @@ class Problem:
         if len(given) > 120:
             given = f"{given[:100]}… ({len(given)} characters)"
         return f"{self.field} is {given}, allowed: {self.allowed}"
+
+
+def check(request: VoiceSeparateRequest) -> None:
+    """Refuse a request that breaks a documented rule.
+
+    :raises RequestValidationError: naming every such field, what was given and what is allowed.
+    """
+    if broken := problems(request):
+        raise RequestValidationError([str(problem) for problem in broken])
 
 
 def is_object_key(key: str | None) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
+    conf,
 )
 
 from airflow_provider_ci.exceptions import (
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.hooks.ci import CIHook
+    from airflow_provider_ci.protocol.models import JobsAnswer
     from airflow_provider_ci.waiting import JobWatch
 
 
@@ -55,6 +58,8 @@ class CIJobSensor(BaseSensorOperator):
     :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket of the jobs' input; default: the connection's. (templated)
     :param region: its region; default: the connection's. (templated)
+    :param deferrable: wait in the triggerer, which ``poke_interval`` then tells the longest pause between two
+        polls; default: ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
@@ -67,6 +72,7 @@ class CIJobSensor(BaseSensorOperator):
         ci_conn_id: str = "tencent_ci_default",
         bucket: str | None = None,
         region: str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,6 +80,7 @@ class CIJobSensor(BaseSensorOperator):
         self.ci_conn_id = ci_conn_id
         self.bucket = bucket
         self.region = region
+        self.deferrable = deferrable
 
     @cached_property
     def hook(self) -> CIHook:
@@ -82,16 +89,60 @@ class CIJobSensor(BaseSensorOperator):
 
         return CIHook(self.ci_conn_id)
 
+    def execute(self, context: Context) -> Any:
+        """Wait in the mode asked for, and return the result."""
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            return self._done_or_defer(context)
+        except AirflowFailException as error:
+            if self.soft_fail or self.never_fail:  # as in the other modes
+                raise AirflowSkipException("Skipping because of soft_fail or never_fail") from error
+            raise
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after the triggerer has waited: ask the service what became of the jobs."""
+        from airflow_provider_ci.triggers.events import read_event
+
+        seen = read_event(event)
+        if isinstance(seen.error, JobError):
+            raise _without_retry(seen.error)
+        if seen.error is not None:
+            raise seen.error
+        return self._done_or_defer(context)
+
+    def _done_or_defer(self, context: Context) -> Any:
+        from airflow_provider_ci.triggers.job import CIJobTrigger
+
+        poked = self.poke(context)
+        if poked.is_done:
+            return poked.xcom_value
+        elapsed = (datetime.now(UTC) - self._begun(context)).total_seconds()
+        self.defer(
+            trigger=CIJobTrigger(
+                job_ids=self._watch.pending,
+                ci_conn_id=self.ci_conn_id,
+                bucket=self.bucket or None,
+                region=self.region or None,
+                poll_interval=self.poke_interval,
+                cancel_on_kill=False,  # the jobs are another task's
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(self.timeout - elapsed, 0)),
+        )
+        raise AssertionError("defer raises")
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Describe the jobs that have not ended yet, ten to a request."""
         from airflow_provider_ci.protocol.results import job_result
 
-        watch = self._watch
-        answer = self.hook.describe_jobs(
-            watch.pending, bucket=self.bucket or None, region=self.region or None
-        )
+        watch, elapsed = self._watch, (datetime.now(UTC) - self._begun(context)).total_seconds()
         try:
-            watch.observe(answer, (datetime.now(UTC) - self._begun(context)).total_seconds())
+            try:
+                watch.observe(self._describe(watch.pending), elapsed)
+            except JobNotFoundError:
+                # in reschedule mode nothing is known of earlier pokes, so one odd answer must not be the end
+                watch.observe(self._describe(watch.pending), elapsed)
             if error := watch.error():
                 raise error
         except JobError as error:
@@ -102,6 +153,9 @@ class CIJobSensor(BaseSensorOperator):
         return PokeReturnValue(
             is_done=True, xcom_value=results[0] if isinstance(self.job_id, str) else results
         )
+
+    def _describe(self, job_ids: Sequence[str]) -> JobsAnswer:
+        return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
 
     @cached_property
     def _job_ids(self) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.airflow_runs import dags_in, xcom
+
 ROOT = Path(__file__).resolve().parents[2]
 MEDIA = ROOT / "example_dags" / "media" / "speech_over_music.mp3"
 KEY = "in/speech_over_music.mp3"
@@ -29,31 +31,8 @@ def hook(emulator, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def dags() -> dict[str, Any]:
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(str(ROOT / "example_dags"))
-    assert not bag.import_errors
-    return bag.dags
-
-
-def run(dag, conf: dict[str, Any]) -> Any:
-    """Run ``dag`` and return its run."""
-    return dag.test(run_conf=conf)
-
-
-def xcom(dag_run, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-    from airflow.models.xcom import XComModel
-
-    query = XComModel.get_many(
-        run_id=dag_run.run_id, key=key, dag_ids=dag_run.dag_id, task_ids=task_id, map_indexes=map_index
-    )
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        row = session.execute(query).scalars().first() if not hasattr(query, "first") else query.first()
-        assert row is not None, f"no XCom {key} of {task_id}"
-        return XComModel.deserialize_value(row)
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(ROOT / "example_dags")
 
 
 def seconds(path: Path) -> float:
@@ -64,7 +43,9 @@ def seconds(path: Path) -> float:
 
 
 def test_submit_wait_download(dags, hook, tmp_path):
-    dag_run = run(dags["example_voice_separate"], {"input_object": KEY, "download_dir": str(tmp_path)})
+    dag_run = dags["example_voice_separate"].test(
+        run_conf={"input_object": KEY, "download_dir": str(tmp_path)}
+    )
 
     assert dag_run.state == "success"
     job_id, result = xcom(dag_run, "submit"), xcom(dag_run, "wait")
@@ -86,7 +67,7 @@ def test_mapped_tasks_that_wait(dags, hook, tmp_path):
     other = "in/again.mp3"
     hook.upload_file(MEDIA, other)
 
-    dag_run = run(dags["example_voice_separate_one_task"], {"input_objects": [KEY, other]})
+    dag_run = dags["example_voice_separate_one_task"].test(run_conf={"input_objects": [KEY, other]})
 
     assert dag_run.state == "success"
     ids = [xcom(dag_run, "separate", map_index=index) for index in (0, 1)]
@@ -97,8 +78,8 @@ def test_mapped_tasks_that_wait(dags, hook, tmp_path):
 
 
 def test_failed_job_fails_the_run_without_retry(dags, hook, tmp_path):
-    dag_run = run(
-        dags["example_voice_separate"], {"input_object": "in/absent.mp3", "download_dir": str(tmp_path)}
+    dag_run = dags["example_voice_separate"].test(
+        run_conf={"input_object": "in/absent.mp3", "download_dir": str(tmp_path)}
     )
 
     assert dag_run.state == "failed"

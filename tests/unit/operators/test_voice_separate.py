@@ -45,7 +45,8 @@ def submitted(
     def submit(**arguments: Any) -> dict[str, str]:
         connection(server.url)
         server.play(job())
-        operator = VoiceSeparateOperator(task_id="submit", **(LEAST | arguments))
+        # durable would add UserData; tests/unit/test_durability.py is about that
+        operator = VoiceSeparateOperator(task_id="submit", durable=False, **(LEAST | arguments))
         assert operator.execute(make_context()) == "j1"
         return leaves(server.requests[-1].body)
 

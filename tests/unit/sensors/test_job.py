@@ -107,8 +107,8 @@ class TestOutcomes:
             pytest.param([RUNNING, FAILED], 0, JobFailedError, id="failed-later"),
             pytest.param([job("j1", "Cancel")], 0, JobCancelledError, id="cancel"),
             pytest.param([job("j1", "Pause"), job("j1", "Cancel")], 0, JobCancelledError, id="cancel-later"),
-            pytest.param([jobs(unknown=("j1",))], 121, JobNotFoundError, id="unknown-id"),
-            pytest.param([jobs()], 10**6, JobNotFoundError, id="no-answer-about-it"),
+            pytest.param([jobs(unknown=("j1",))] * 2, 121, JobNotFoundError, id="unknown-id"),
+            pytest.param([jobs()] * 2, 10**6, JobNotFoundError, id="no-answer-about-it"),
         ],
     )
     def test_the_end_of_it_is_never_retried(
@@ -128,6 +128,12 @@ class TestOutcomes:
         assert isinstance(failure, kind)
         assert isinstance(failure, AirflowFailException)
         assert failure.job_id == "j1"
+
+    def test_one_odd_answer_after_the_grace_is_not_the_end(
+        self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool
+    ) -> None:
+        server.play(jobs(unknown=("j1",)), SUCCESS)
+        assert run(mode=mode, soft_fail=soft_fail, waited=10**6)["state"] == "Success"
 
     def test_an_unknown_id_within_the_grace(
         self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool

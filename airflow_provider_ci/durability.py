@@ -1,0 +1,328 @@
+"""Exactly one paid job for each task instance: what is remembered, and how an earlier submission is found
+again.
+
+The service has no idempotency token. So a *marker* of the task instance travels in ``UserData`` (unless the
+user has data of their own there), what was intended is written into Airflow's task state store before the
+``POST`` and the id after it (Airflow 3.3 or newer), and where neither tells what became of a submission, the
+job list does.
+
+No Airflow and no I/O of its own: the hook, the store, clock and sleep are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from airflow_provider_ci.exceptions import (
+    AmbiguousSubmissionError,
+    CIError,
+    PermissionDeniedError,
+    TaskKilledError,
+)
+from airflow_provider_ci.identity import TaskIdentity, fingerprint, is_answer_to, with_marker
+from airflow_provider_ci.protocol.models import (
+    CANCEL,
+    FAILED,
+    Job,
+    JobsAnswer,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.wire import VALID_BEFORE
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Log
+
+#: Key in Airflow's task state store. Never rename it: tries under way look it up.
+STORE_KEY = "ci_submission"
+
+#: Seconds for which a submission's signature is valid after its intention was written. A process that wakes
+#: up later, for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
+SUBMISSION_VALIDITY = 60.0
+#: Seconds that the job list may lag behind a submission. Not documented; assumed.
+LISTING_LAG = 10.0
+#: Pauses between looks at the list while a submission may still arrive, seconds; the last one repeats.
+_LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
+# With a clock further ahead of the service's, the submission's signature would not have been valid yet
+_CLOCK_SKEW = timedelta(seconds=VALID_BEFORE + 1)
+#: Submissions within one try: the first, and one more after each time that the job is known not to exist.
+_SUBMISSIONS_PER_TRY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the store holds about the latest submission of a task instance.
+
+    :param clears: as in :class:`TaskIdentity`.
+    :param fingerprint: digest of the request.
+    :param owner: the try that intended it.
+    :param since: Unix time of the intention.
+    :param job_id: the job, once it is known.
+    """
+
+    clears: int
+    fingerprint: str
+    owner: int
+    since: float
+    job_id: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the store takes it."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Record | None:
+        """Return it as stored, or ``None`` for nothing or something else."""
+        try:
+            return cls(**value)
+        except TypeError:
+            return None
+
+
+class Store(Protocol):
+    """Airflow's task state store."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...  # noqa: D102
+
+    def set(self, key: str, value: Any) -> None: ...  # noqa: D102
+
+    def delete(self, key: str) -> None: ...  # noqa: D102
+
+
+class JobService(Protocol):
+    """What is needed of the hook, bound to the input's bucket and region."""
+
+    def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job: ...  # noqa: D102
+
+    def describe(self, job_id: str) -> JobsAnswer: ...  # noqa: D102
+
+    def list(self, input_object: str, since: datetime) -> Iterable[Job]: ...  # noqa: D102
+
+    def cancel(self, job_id: str) -> None: ...  # noqa: D102
+
+
+class DurableSubmission:
+    """Gets the one job of a task instance: a known one, one found again, or a new one.
+
+    :param service: the hook, bound to bucket and region.
+    :param store: the task state store; ``None`` before Airflow 3.3.
+    :param identity: the task instance.
+    :param try_number: this try.
+    :param is_first_try: nothing was submitted since the task instance was created or cleared.
+    :param run_start: no earlier job can be this task instance's.
+    :param cancel_superseded: cancel an earlier job whose request has changed, if it has not begun.
+    :param resubmit_if_unknown: submit again when the job list may not be read, at the risk of a second job.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: JobService,
+        store: Store | None,
+        identity: TaskIdentity,
+        try_number: int,
+        is_first_try: bool,
+        run_start: datetime,
+        cancel_superseded: bool,
+        resubmit_if_unknown: bool,
+        log: Log,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._identity = identity
+        self._try_number = try_number
+        self._is_first_try = is_first_try
+        self._run_start = run_start
+        self._cancel_superseded = cancel_superseded
+        self._resubmit_if_unknown = resubmit_if_unknown
+        self._log = log
+        self._clock = clock
+        self._sleep = sleep
+        self._left: set[str] = set()
+
+    def job(self, request: VoiceSeparateRequest, place: str) -> Job:
+        """Return the job of ``request``, which is submitted only if there is none.
+
+        :raises AmbiguousSubmissionError: it cannot be found out whether there is one.
+        """
+        wanted = fingerprint(request, place)
+        marked = with_marker(request, self._identity.marker(wanted))
+        record = self._record()
+        if record is not None and record.clears != self._identity.clears:
+            self._leave(record.job_id, "the task was cleared")
+        elif record is not None and record.fingerprint != wanted:
+            self._leave(record.job_id, "the request has changed")
+        else:
+            found = self._earlier(record, marked)
+            if found is not None:
+                self._remember(found, wanted)
+                return found
+        return self._submit(marked, wanted)
+
+    def finish(self) -> None:
+        """Forget the submission: its outcome is in hand, and a cleared task gets a new job."""
+        if self._store is not None:
+            self._store.delete(STORE_KEY)
+
+    def _record(self) -> Record | None:
+        return Record.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
+
+    def _earlier(self, record: Record | None, marked: VoiceSeparateRequest) -> Job | None:
+        """Return the job that an earlier try submitted, if it may still be used."""
+        if record is not None and record.job_id is not None:
+            job = self._known(record.job_id)
+            if job is not None:
+                return self._if_usable(job)
+        if record is None and self._is_first_try:
+            return None
+        if record is not None:
+            since, arrives_until = (
+                datetime.fromtimestamp(record.since, UTC),
+                record.since + SUBMISSION_VALIDITY,
+            )
+        else:
+            # with a store, nothing is sent before its intention is recorded; without, it may be on its way
+            since = self._run_start
+            arrives_until = self._clock() + (0.0 if self._store is not None else SUBMISSION_VALIDITY)
+        return self._found(marked, since, arrives_until)
+
+    def _known(self, job_id: str) -> Job | None:
+        """Return the job of a stored id; ``None`` if the service does not know it after the grace period."""
+        end = self._clock() + UNKNOWN_JOB_GRACE
+        for pause in _pauses():
+            answer = self._service.describe(job_id)
+            for job in answer.jobs_detail:
+                if job.job_id == job_id:
+                    return job
+            if self._clock() + pause > end:
+                self._log.warning("The service does not know job %s of an earlier try any more", job_id)
+                return None
+            self._sleep(pause)
+        raise AssertionError("pauses never end")
+
+    def _if_usable(self, job: Job) -> Job | None:
+        if job.job_state in (FAILED, CANCEL):
+            self._log.warning(
+                "Job %s of an earlier try ended %s (%s: %s): submitting a new one",
+                *(job.job_id, job.job_state, job.code, job.message),
+            )
+            return None
+        self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
+        return job
+
+    def _found(self, marked: VoiceSeparateRequest, since: datetime, arrives_until: float) -> Job | None:
+        """Look for the job of ``marked`` until it is found or certainly does not exist."""
+        end = max(arrives_until, self._clock()) + LISTING_LAG
+        for pause in _pauses():
+            found = self._matches(marked, since)
+            if found is None:  # the list may not be read, and the user takes the risk
+                return None
+            if found:
+                return self._oldest(found)
+            if self._clock() >= end:
+                return None
+            self._sleep(min(pause, max(end - self._clock(), 0.0)))
+        raise AssertionError("pauses never end")
+
+    def _matches(self, marked: VoiceSeparateRequest, since: datetime) -> list[Job] | None:
+        begin = since - _CLOCK_SKEW
+        try:
+            listed = list(self._service.list((marked.input.object if marked.input else "") or "", begin))
+        except PermissionDeniedError as error:
+            if self._resubmit_if_unknown:
+                self._log.warning(
+                    "The jobs may not be listed, submitting at the risk of a second job: %s", error
+                )
+                return None
+            raise AmbiguousSubmissionError(
+                "It is unknown whether the job was accepted before, and the jobs may not be listed",
+                status=error.status,
+                code=error.code,
+                service_message=error.service_message,
+                request_id=error.request_id,
+                hint=(
+                    "Permit ci:DescribeMediaJobs, or look in the console and clear the task if there is none,"
+                    ' or set on_ambiguous_submit="resubmit"'
+                ),
+            ) from error
+        recent = [job for job in listed if job.creation_time is None or job.creation_time >= begin]
+        usable = [job for job in recent if job.job_id and job.job_state not in (FAILED, CANCEL)]
+        self._leave_changed(usable, marked)
+        return [job for job in usable if is_answer_to(job, marked)]
+
+    def _leave_changed(self, jobs: list[Job], marked: VoiceSeparateRequest) -> None:
+        """Leave the jobs that an earlier try of this very task instance submitted for another request."""
+        for job in jobs:
+            data = (job.operation.user_data if job.operation else None) or ""
+            mine = self._identity.marked(data) and not is_answer_to(job, marked)
+            if mine and job.job_id not in self._left:
+                self._leave(job.job_id, "the request has changed")
+
+    def _oldest(self, jobs: list[Job]) -> Job:
+        latest = datetime.max.replace(tzinfo=UTC)
+        first, *others = sorted(jobs, key=lambda job: job.creation_time or latest)
+        if others:
+            ids = ", ".join(str(job.job_id) for job in others)
+            self._log.error("Suspected duplicates of job %s, each billed: %s", first.job_id, ids)
+        self._log.info("Found job %s (%s), submitted before", first.job_id, first.job_state)
+        return first
+
+    def _submit(self, marked: VoiceSeparateRequest, wanted: str) -> Job:
+        for left in reversed(range(_SUBMISSIONS_PER_TRY)):
+            since = self._intend(wanted)
+            try:
+                job = self._service.submit(marked, since + SUBMISSION_VALIDITY)
+            except AmbiguousSubmissionError as error:
+                self._log.warning("%s", error)
+                # not before this submission's signature has expired can the answer be: there is no job
+                found = self._found(marked, datetime.fromtimestamp(since, UTC), since + SUBMISSION_VALIDITY)
+                if found is None and not left:
+                    raise
+                if found is None:
+                    continue
+                job = found
+            self._remember(job, wanted)
+            return job
+        raise AssertionError("the last submission returns or raises")
+
+    def _intend(self, wanted: str) -> float:
+        current = self._record()
+        if current is not None and current.owner > self._try_number:
+            raise TaskKilledError(
+                f"Try {current.owner} of this task has taken over; try {self._try_number} sent nothing"
+            )
+        since = self._clock()
+        self._write(Record(self._identity.clears, wanted, self._try_number, since))
+        return since
+
+    def _remember(self, job: Job, wanted: str) -> None:
+        self._write(Record(self._identity.clears, wanted, self._try_number, self._clock(), job.job_id))
+
+    def _write(self, record: Record) -> None:
+        if self._store is not None:
+            self._store.set(STORE_KEY, record.to_json())
+
+    def _leave(self, job_id: str | None, why: str) -> None:
+        """Report a job that counts no more, and cancel it if it has not begun."""
+        if job_id is None:
+            self._log.warning("An earlier submission, of which no job is known, is left alone: %s", why)
+            return
+        self._left.add(job_id)
+        self._log.warning("Job %s, submitted before, is left alone: %s", job_id, why)
+        if not self._cancel_superseded:
+            return
+        try:
+            jobs = self._service.describe(job_id).jobs_detail
+            if any(job.job_id == job_id and job.job_state.is_waiting for job in jobs):
+                self._service.cancel(job_id)
+                self._log.info("Asked to cancel job %s", job_id)
+        except CIError as error:
+            self._log.warning("Job %s could not be cancelled: %s", job_id, error)
+
+
+def _pauses() -> Iterator[float]:
+    yield from _LOOK_PAUSES
+    while True:
+        yield _LOOK_PAUSES[-1]

@@ -1,0 +1,109 @@
+"""Which task instance wants a job, which request, and which job answers it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.protocol.models import (
+    AudioConfig,
+    Job,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+
+_MARKER_BEGIN = "airflow "
+_PART_MAX = 180
+
+
+class TaskIdentity(NamedTuple):
+    """A task instance; ``clears`` rises whenever somebody clears it, which asks for a new job."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    clears: int
+
+    @property
+    def digest(self) -> str:
+        """Tells apart what shortening or replacing characters makes look alike."""
+        return hashlib.sha256("\0".join(map(str, self)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def marked(self, user_data: str) -> bool:
+        """Tell whether ``user_data`` is a marker of this task instance, whatever the request."""
+        return user_data.startswith(_MARKER_BEGIN) and user_data.endswith(f"id={self.digest}")
+
+    def marker(self, request_fingerprint: str) -> str:
+        """Return the text that identifies this task instance's request in ``UserData``.
+
+        Readable, printable ASCII, at most 1,024 characters.
+        """
+        names = ("dag", "run", "task", "map", "clear")
+        parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=True)]
+        return f"{_MARKER_BEGIN}{' '.join(parts)} request={request_fingerprint[:12]} id={self.digest}"
+
+
+def fingerprint(request: VoiceSeparateRequest, place: str) -> str:
+    """Return a digest of a request as the user wants it; ``place`` names bucket and region of the input."""
+    body = xml.to_bytes(xml.to_element(request, "Request"))
+    return hashlib.sha256(place.encode() + b"\0" + body).hexdigest()
+
+
+def with_marker(request: VoiceSeparateRequest, marker: str) -> VoiceSeparateRequest:
+    """Return the request with the marker in ``UserData``, or unchanged if the user has data there."""
+    operation = request.operation or Operation()
+    if operation.user_data is not None:
+        return request
+    return replace(request, operation=replace(operation, user_data=marker))
+
+
+def is_answer_to(job: Job, request: VoiceSeparateRequest) -> bool:
+    """Tell whether ``job`` is what submitting ``request`` gives.
+
+    ``UserData`` and the input must be equal. Of the rest, what the service does not hand back cannot differ.
+    """
+    asked, got = request.operation or Operation(), job.operation or Operation()
+    if asked.user_data != got.user_data or not request.input or not job.input:
+        return False
+    return request.input.object == job.input.object and (
+        # the marker names the whole request; how the service spells what it hands back does not matter then
+        (asked.user_data or "").startswith(_MARKER_BEGIN)
+        or (
+            _agree(asked.output or Output(), got.output)
+            and _agree_values(asked.template_id, got.template_id)
+            and _agree_parameters(asked, got)
+        )
+    )
+
+
+def _readable(text: str) -> str:
+    shown = "".join(char if char.isascii() and char.isprintable() and char != " " else "?" for char in text)
+    return shown if len(shown) <= _PART_MAX else f"{shown[: _PART_MAX - 3]}..."
+
+
+def _agree(asked: Any, got: Any) -> bool:
+    """Compare two elements of one kind: the service may leave out what it does not hand back."""
+    if got is None:
+        return True
+    return all(_agree_values(getattr(asked, name), getattr(got, name)) for name in asked.__slots__)
+
+
+def _agree_values(asked: Any, got: Any) -> bool:
+    if asked is None or got is None:
+        return True
+    return str(asked).lower() == str(got).lower() if not isinstance(asked, str) else bool(asked == got)
+
+
+def _agree_parameters(asked: Operation, got: Operation) -> bool:
+    wanted = asked.voice_separate
+    if asked.template_id is not None or wanted is None:
+        return True
+    given = got.voice_separate or VoiceSeparate()
+    return _agree_values(wanted.audio_mode, given.audio_mode) and _agree(
+        wanted.audio_config or AudioConfig(), given.audio_config
+    )

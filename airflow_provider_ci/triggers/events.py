@@ -1,0 +1,46 @@
+"""Reads the one event that :class:`~airflow_provider_ci.triggers.job.CIJobTrigger` fires."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from airflow_provider_ci import exceptions
+from airflow_provider_ci.exceptions import CIError
+from airflow_provider_ci.triggers.job import ENDED, ERROR, TIMEOUT
+
+
+class Event(NamedTuple):
+    """What a trigger said. ``error`` is set exactly when waiting itself failed."""
+
+    is_timeout: bool
+    job_ids: list[str]
+    deadline: float | None
+    error: CIError | None
+
+
+def read_event(event: Any) -> Event:
+    """Return an event, checked.
+
+    :raises CIError: it is none of this provider's: an unknown status must never count as success.
+    """
+    said = event if isinstance(event, dict) else {}
+    status, job_ids = said.get("status"), said.get("job_ids")
+    if status not in (ENDED, TIMEOUT, ERROR):
+        raise CIError(f"The trigger fired an event with the unknown status {status!r}")
+    if not isinstance(job_ids, list) or not job_ids:
+        raise CIError("The trigger fired an event without job ids")
+    return Event(status == TIMEOUT, job_ids, said.get("deadline"), _error(said) if status == ERROR else None)
+
+
+def _error(said: dict[str, Any]) -> CIError:
+    kind = getattr(exceptions, str(said.get("error")), None)
+    if not (isinstance(kind, type) and issubclass(kind, CIError)):
+        kind = CIError
+    return kind(
+        said.get("message") or "Waiting in the triggerer failed",
+        status=said.get("status_code"),
+        code=said.get("code"),
+        service_message=said.get("service_message"),
+        request_id=said.get("request_id"),
+        hint=said.get("hint"),
+    )

@@ -1,0 +1,72 @@
+"""DAGs whose first tries die at a chosen moment, to see what Airflow's retries make of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors.job import CIJobSensor
+
+REQUEST = {
+    "input_object": "in/speech_over_music.mp3",
+    "au_object": "out/${jobid}/voice.${ext}",
+    "object": "out/${jobid}/background.${ext}",
+    "audio_mode": "AudioAndBackground",
+    "codec": "mp3",
+}
+
+
+class DiedError(Exception):
+    """Stands for whatever ends a try."""
+
+
+class DiesOnFirstTry(VoiceSeparateOperator):
+    """Fails its first try at ``dies``: after the job was accepted, or after it was pushed."""
+
+    def __init__(self, *, dies: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dies = dies
+
+    def _get_job(self, *args: Any) -> Any:
+        context = args[-1]
+        first = context["ti"].try_number == 1
+        if first and self.dies == "accepted":
+            submit = self.hook.submit_job
+
+            def submit_and_die(*arguments: Any, **options: Any) -> Any:
+                submit(*arguments, **options)
+                raise DiedError
+
+            self.hook.submit_job = submit_and_die  # type: ignore[method-assign]
+        job = super()._get_job(*args)
+        if first and self.dies == "pushed":
+            raise DiedError
+        return job
+
+
+def dag_of(dag_id: str, **arguments: Any) -> DAG:
+    with DAG(dag_id=dag_id, schedule=None, catchup=False) as dag:
+        DiesOnFirstTry(task_id="separate", retries=2, retry_delay=timedelta(0), **(REQUEST | arguments))
+    return dag
+
+
+accepted_submit_only = dag_of("accepted_submit_only", dies="accepted")
+accepted_sync = dag_of("accepted_sync", dies="accepted", wait_for_completion=True)
+accepted_deferrable = dag_of(
+    "accepted_deferrable", dies="accepted", wait_for_completion=True, deferrable=True
+)
+pushed_submit_only = dag_of("pushed_submit_only", dies="pushed")
+pushed_deferrable = dag_of("pushed_deferrable", dies="pushed", wait_for_completion=True, deferrable=True)
+not_durable = dag_of("not_durable", dies="pushed", durable=False)
+
+with DAG(dag_id="all_deferred", schedule=None, catchup=False) as all_deferred:
+    separate = VoiceSeparateOperator.partial(
+        task_id="separate", wait_for_completion=True, deferrable=True, **REQUEST
+    ).expand(job_level=[0, 1])
+    CIJobSensor(task_id="sense", job_id=separate.output, deferrable=True)
+
+with DAG(dag_id="deadline", schedule=None, catchup=False) as deadline:
+    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=2, **REQUEST)

@@ -1,0 +1,89 @@
+"""Retries and deferral in real Airflow (``dag.test()``), on the emulator: one accepted job for each task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.hooks.ci import CIHook
+from tests.integration.airflow_runs import dags_in, tries, xcom
+
+MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture(scope="session")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(Path(__file__).resolve().parents[1] / "dags")
+
+
+@pytest.fixture
+def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+    """A hook on the emulator, whose bucket holds the recording."""
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = CIHook()
+    hook.upload_file(MEDIA, "in/speech_over_music.mp3")
+    yield hook
+    hook.close()
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "waits"),
+    [
+        ("accepted_submit_only", False),
+        ("accepted_sync", True),
+        ("accepted_deferrable", True),
+        ("pushed_submit_only", False),
+        ("pushed_deferrable", True),
+    ],
+)
+def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
+    dags: dict[str, Any], hook: CIHook, dag_id: str, waits: bool
+) -> None:
+    dag_run = dags[dag_id].test()
+
+    assert dag_run.state == "success"
+    assert tries(dag_run)["separate"] == ("success", 2)
+    job_ids = [job.job_id for job in hook.list_jobs()]
+    assert len(job_ids) == 1, "one accepted job"
+    assert xcom(dag_run, "separate") == job_ids[0]
+    if waits:
+        assert set(xcom(dag_run, "separate", "job")["outputs"]) == {"voice", "background"}
+
+
+def test_without_durable_a_retry_pays_again(dags: dict[str, Any], hook: CIHook) -> None:
+    dag_run = dags["not_durable"].test()
+    assert dag_run.state == "success"
+    assert len(list(hook.list_jobs())) == 2
+
+
+def test_a_second_run_gets_a_job_of_its_own(dags: dict[str, Any], hook: CIHook) -> None:
+    first, second = dags["pushed_submit_only"].test(), dags["pushed_submit_only"].test()
+    assert xcom(first, "separate") != xcom(second, "separate")
+    assert len(list(hook.list_jobs())) == 2
+
+
+def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: CIHook) -> None:
+    dag_run = dags["all_deferred"].test()
+    assert dag_run.state == "success"
+    job_ids = [xcom(dag_run, "separate", map_index=index) for index in (0, 1)]
+    assert sorted(job_ids) == sorted(str(job.job_id) for job in hook.list_jobs())
+    assert [result["job_id"] for result in xcom(dag_run, "sense")] == job_ids
+    assert all(result["outputs"]["voice"]["md5"] for result in xcom(dag_run, "sense"))
+
+
+def test_the_deadline_cancels_a_waiting_job(dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_ci.emulator.server import Emulator
+
+    with Emulator(queue_seconds=600) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+        hook = CIHook()
+        dag_run = dags["deadline"].test()
+        assert dag_run.state == "failed"
+        assert [job.state for job in hook.list_jobs()] == ["Cancel"]
+        hook.close()

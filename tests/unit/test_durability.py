@@ -1,0 +1,457 @@
+"""Exactly one accepted job, whatever dies and whenever: an exhaustive schedule over a model of the service.
+
+The model is of what the documents say: a list that may lag, answers that may get lost, signatures that
+expire. Time is a number that only sleeping moves.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.durability import (
+    LISTING_LAG,
+    STORE_KEY,
+    SUBMISSION_VALIDITY,
+    DurableSubmission,
+    Record,
+)
+from airflow_provider_ci.exceptions import (
+    AmbiguousSubmissionError,
+    AuthenticationError,
+    PermissionDeniedError,
+    TaskKilledError,
+    ThrottledError,
+)
+from airflow_provider_ci.identity import TaskIdentity, fingerprint, is_answer_to, with_marker
+from airflow_provider_ci.protocol.models import (
+    AudioConfig,
+    Input,
+    Job,
+    JobsAnswer,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.validation import USER_DATA_MAX
+
+START = 1_800_000_000.0
+PLACE = "media-1250000001 ap-guangzhou"
+IDENTITY = TaskIdentity("separate", "manual__2027-01-15T08:00:00+00:00", "submit", -1, 0)
+REQUEST = VoiceSeparateRequest(
+    input=Input(object="in/song.mp3"),
+    operation=Operation(
+        voice_separate=VoiceSeparate(
+            audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128)
+        ),
+        output=Output(region="ap-guangzhou", bucket="media-1250000001", au_object="out/${jobid}.${ext}"),
+    ),
+)
+OWN_DATA = replace(REQUEST, operation=replace(REQUEST.operation, user_data="order 7"))  # type: ignore[type-var]
+
+
+class Crash(BaseException):
+    """The process dies: nothing of it may catch this."""
+
+
+class World:
+    """The service, the store and time; every touch of them is a step at which the process may die."""
+
+    def __init__(self, *, has_store: bool = True, lag: float = 0.0, answers: tuple[str, ...] = ()) -> None:
+        self.now = START
+        self.jobs: list[Job] = []
+        self.has_store = has_store
+        self.stored: dict[str, Any] = {}
+        self.listable = True
+        self.lag = lag
+        self.calls: list[str] = []
+        self.crash_at: tuple[int, str] | None = None  # the step, and whether it dies before or after it acted
+        self.on_sleep: Callable[[], None] = lambda: None
+        self._answers = iter(answers)
+        self._arrivals: list[tuple[float, VoiceSeparateRequest]] = []
+
+    def step(self, name: str, act: Callable[[], Any]) -> Any:
+        number = len(self.calls)
+        self.calls.append(name)
+        if self.crash_at == (number, "before"):
+            raise Crash
+        try:
+            return act()
+        finally:
+            if self.crash_at == (number, "after"):
+                raise Crash
+
+    # the service
+
+    def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
+        return self.step("submit", lambda: self._submit(request, valid_until))
+
+    def _submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
+        answer = next(self._answers, "ok")
+        if self.now > valid_until:
+            raise AuthenticationError("expired", status=401, code="SignatureExpired")
+        if answer == "throttled":
+            raise ThrottledError("slow down", status=429)
+        if answer == "lost before":
+            raise AmbiguousSubmissionError("reset")
+        if answer == "late":
+            self._arrivals.append((self.now + ARRIVES_LATE, request))
+            raise AmbiguousSubmissionError("timeout")
+        job = self._accept(request, self.now)
+        if answer == "lost after":
+            raise AmbiguousSubmissionError("timeout")
+        return job
+
+    def _accept(self, request: VoiceSeparateRequest, moment: float) -> Job:
+        job = Job(
+            job_id=f"j{len(self.jobs) + 1}",
+            state="Submitted",
+            creation_time=datetime.fromtimestamp(int(moment), UTC),
+            input=Input(object=request.input.object, bucket_id="media-1250000001"),  # type: ignore[union-attr]
+            operation=request.operation,
+        )
+        self.jobs.append(job)
+        return job
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        for moment, request in [arrival for arrival in self._arrivals if arrival[0] <= self.now]:
+            self._arrivals.remove((moment, request))
+            self._accept(request, moment)
+
+    def describe(self, job_id: str) -> JobsAnswer:
+        found = tuple(job for job in self.jobs if job.job_id == job_id)
+        return self.step("describe", lambda: JobsAnswer(jobs_detail=found))
+
+    def list(self, input_object: str, since: datetime) -> Iterator[Job]:
+        return self.step("list", lambda: iter(self._list(input_object, since)))
+
+    def _list(self, input_object: str, since: datetime) -> list[Job]:
+        if not self.listable:
+            raise PermissionDeniedError("no", status=403, code="AccessDenied")
+        return [
+            job
+            for job in self.jobs
+            if job.creation_time
+            and since <= job.creation_time
+            and job.creation_time.timestamp() <= self.now - self.lag
+            and job.input
+            and job.input.object == input_object
+        ]
+
+    def cancel(self, job_id: str) -> None:
+        self.step("cancel", lambda: self.set_state(job_id, "Cancel"))
+
+    def set_state(self, job_id: str, state: str) -> None:
+        self.jobs = [replace(job, state=state) if job.job_id == job_id else job for job in self.jobs]
+
+    # the store
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.step("get", lambda: self.stored.get(key, default))
+
+    def set(self, key: str, value: Any) -> None:
+        self.step("set", lambda: self.stored.__setitem__(key, value))
+
+    def delete(self, key: str) -> None:
+        self.step("delete", lambda: self.stored.pop(key, None))
+
+    # time
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.pass_time(seconds)
+        self.on_sleep()
+
+    @property
+    def active(self) -> list[str | None]:
+        return [job.job_id for job in self.jobs if job.state not in ("Failed", "Cancel")]
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str, /, *args: object) -> None:
+        self.lines.append(message % args)
+
+    warning = error = info
+
+
+def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes: Any) -> DurableSubmission:
+    arguments: dict[str, Any] = {
+        "service": world,
+        "store": world if world.has_store else None,
+        "identity": IDENTITY._replace(clears=clears),
+        "try_number": try_number,
+        "is_first_try": try_number == clears + 1,
+        "run_start": datetime.fromtimestamp(START, UTC),
+        "cancel_superseded": True,
+        "resubmit_if_unknown": False,
+        "log": Log(),
+        "clock": lambda: world.now,
+        "sleep": world.sleep,
+    }
+    return DurableSubmission(**(arguments | changes))
+
+
+def run_task(world: World, request: VoiceSeparateRequest, retry_delay: float, tries: int = 6) -> str | None:
+    """Run tries until one ends well, as Airflow does with retries; return the job id that it has."""
+    for try_number in range(1, tries + 1):
+        try:
+            current = submission(world, try_number)
+            job = current.job(request, PLACE)
+            current.finish()
+        except Crash:
+            world.crash_at = None  # once
+            world.pass_time(retry_delay)
+        except (AmbiguousSubmissionError, ThrottledError):
+            world.pass_time(retry_delay)
+        else:
+            return job.job_id
+    raise AssertionError("no try ended well")
+
+
+# "late": the answer is lost, and the service accepts the job only some time after
+ANSWERS = ["ok", "lost before", "lost after", "late", "throttled"]
+ARRIVES_LATE = 30.0
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
+@pytest.mark.parametrize("request_", [REQUEST, OWN_DATA], ids=["marker", "own-data"])
+@pytest.mark.parametrize("retry_delay", [0.0, 300.0])
+@pytest.mark.parametrize("lag", [0.0, LISTING_LAG - 1])
+def test_one_job_for_every_crash_and_answer(
+    has_store: bool, request_: VoiceSeparateRequest, retry_delay: float, lag: float
+) -> None:
+    cases = 0
+    for answers in itertools.product(ANSWERS, repeat=2):
+        for number, when in itertools.product(range(30), ("before", "after")):
+            world = World(has_store=has_store, lag=lag, answers=answers)
+            world.crash_at = (number, when)
+            job_id = run_task(world, request_, retry_delay)
+            world.pass_time(1000)
+            assert world.active == [job_id], (answers, number, when, world.calls)
+            cases += 1
+            if number >= len(world.calls):
+                break
+    assert cases > 250
+
+
+def test_the_happy_path_costs_no_request() -> None:
+    world = World()
+    run_task(world, REQUEST, 0)
+    assert [call for call in world.calls if call in ("submit", "list", "describe", "cancel")] == ["submit"]
+    assert world.stored == {}
+    bare = World(has_store=False)
+    run_task(bare, REQUEST, 0)
+    assert bare.calls == ["submit"]
+
+
+@pytest.mark.parametrize("arrives_after", [0, 1, 30, SUBMISSION_VALIDITY - 1, SUBMISSION_VALIDITY + 5, 500])
+@pytest.mark.parametrize("retry_after", [0, 5, 59, 300])
+def test_a_zombie_that_submits_late_causes_no_second_job(arrives_after: float, retry_after: float) -> None:
+    """Try 1 has written its intention and is held up; its supervisor is dead, and try 2 runs beside it."""
+    world = World()
+    world.crash_at = (3, "before")
+    with pytest.raises(Crash):
+        submission(world).job(REQUEST, PLACE)
+    assert world.calls[3] == "submit"
+    wanted = fingerprint(REQUEST, PLACE)
+    late = with_marker(REQUEST, IDENTITY.marker(wanted))
+    refused = []
+
+    def zombie() -> None:
+        if world.now - START >= arrives_after and not refused:
+            refused.append("sent")
+            try:
+                world._submit(late, START + SUBMISSION_VALIDITY)
+            except AuthenticationError:
+                refused.append("refused")
+
+    world.crash_at, world.on_sleep = None, zombie
+    world.now += retry_after
+    zombie()
+    job = submission(world, 2).job(REQUEST, PLACE)
+    for _ in range(600):
+        world.now += 1
+        zombie()
+    assert world.active == [job.job_id]
+    assert refused[0] == "sent"
+
+
+def test_an_earlier_try_that_still_lives_may_not_submit_after_a_later_one() -> None:
+    world = World()
+    world.stored[STORE_KEY] = Record(0, "other", owner=2, since=START).to_json()
+    with pytest.raises(TaskKilledError, match="Try 2 of this task has taken over; try 1 sent nothing"):
+        submission(world, 1).job(REQUEST, PLACE)
+    assert not world.jobs
+
+
+class TestRetryTable:
+    def earlier(self, state: str, request: VoiceSeparateRequest = REQUEST, **world: Any) -> World:
+        made = World(**world)
+        submission(made).job(request, PLACE)
+        made.set_state("j1", state)
+        made.now += 60
+        return made
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize("state", ["Submitted", "Running", "Pause", "Success", "Strange"])
+    def test_goes_on_with(self, state: str, has_store: bool) -> None:
+        world = self.earlier(state, has_store=has_store)
+        assert submission(world, 2).job(REQUEST, PLACE).job_id == "j1"
+        assert len(world.jobs) == 1
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize("state", ["Failed", "Cancel"])
+    def test_submits_anew_after(self, state: str, has_store: bool) -> None:
+        world = self.earlier(state, has_store=has_store)
+        assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize(("state", "left"), [("Submitted", "Cancel"), ("Running", "Running")])
+    def test_a_changed_request_is_a_new_job(self, state: str, left: str, has_store: bool) -> None:
+        world = self.earlier(state, has_store=has_store)
+        changed = replace(REQUEST, queue_id="p1")
+        log = Log()
+        assert submission(world, 2, log=log).job(changed, PLACE).job_id == "j2"
+        assert world.jobs[0].state == left
+        assert any("j1" in line and "request has changed" in line for line in log.lines)
+
+    def test_a_changed_request_keeps_the_old_job_if_told_so(self) -> None:
+        world = self.earlier("Submitted")
+        submission(world, 2, cancel_superseded=False).job(replace(REQUEST, queue_id="p1"), PLACE)
+        assert world.jobs[0].state == "Submitted"
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize("state", ["Running", "Success"])
+    def test_cleared(self, state: str, has_store: bool) -> None:
+        world = self.earlier(state, has_store=has_store)
+        assert submission(world, 2, clears=1).job(REQUEST, PLACE).job_id == "j2"
+
+    def test_cleared_while_waiting_cancels(self) -> None:
+        world = self.earlier("Submitted")
+        submission(world, 2, clears=1).job(REQUEST, PLACE)
+        assert world.active == ["j2"]
+
+    def test_a_retry_after_a_clear_goes_on_with_the_new_job(self) -> None:
+        world = self.earlier("Running", has_store=False)
+        submission(world, 2, clears=1).job(REQUEST, PLACE)
+        world.now += 60
+        assert submission(world, 3, clears=1).job(REQUEST, PLACE).job_id == "j2"
+
+    def test_a_job_that_is_not_known_any_more(self) -> None:
+        world = self.earlier("Running")
+        world.jobs.clear()
+        before = world.now
+        assert submission(world, 2).job(REQUEST, PLACE).job_id == "j1"
+        assert world.now - before >= 100, "only after the grace period"
+
+    def test_another_task_instances_job_is_not_taken(self) -> None:
+        world = World(has_store=False)
+        submission(world, identity=IDENTITY._replace(map_index=3)).job(REQUEST, PLACE)
+        assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
+
+    def test_an_earlier_runs_job_with_the_users_own_data_is_not_taken(self) -> None:
+        world = World(has_store=False)
+        submission(world, identity=IDENTITY._replace(run_id="earlier")).job(OWN_DATA, PLACE)
+        world.now += 600
+        later = datetime.fromtimestamp(world.now, UTC)
+        assert submission(world, 2, run_start=later).job(OWN_DATA, PLACE).job_id == "j2"
+
+    def test_duplicates_are_reported_and_the_oldest_is_taken(self) -> None:
+        world = self.earlier("Running", has_store=False)
+        world.jobs.append(
+            replace(world.jobs[0], job_id="j9", creation_time=datetime.fromtimestamp(START + 5, UTC))
+        )
+        log = Log()
+        assert submission(world, 2, log=log).job(REQUEST, PLACE).job_id == "j1"
+        assert any("Suspected duplicates of job j1" in line and "j9" in line for line in log.lines)
+
+
+class TestListingDenied:
+    def test_fails_with_what_to_do(self) -> None:
+        world = World(answers=("lost before",))
+        world.listable = False
+        with pytest.raises(AmbiguousSubmissionError, match="ci:DescribeMediaJobs"):
+            submission(world).job(REQUEST, PLACE)
+        assert not world.jobs
+
+    def test_submits_again_if_told_so(self) -> None:
+        world = World(answers=("lost before",))
+        world.listable = False
+        assert submission(world, resubmit_if_unknown=True).job(REQUEST, PLACE).job_id == "j1"
+
+
+class TestMarker:
+    def test_is_readable_and_within_the_limits(self) -> None:
+        marker = IDENTITY.marker("ab" * 32)
+        assert "dag=separate run=manual__2027-01-15T08:00:00+00:00 task=submit map=-1 clear=0" in marker
+        for identity in (
+            IDENTITY,
+            TaskIdentity("d" * 999, "r" * 999, "t" * 999, 10**9, 10**9),
+            TaskIdentity("分离", "ru n\n", "\ud800", -1, 0),
+        ):
+            text = identity.marker("f" * 64)
+            assert len(text) <= USER_DATA_MAX
+            assert text.isascii()
+            assert text.isprintable()
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            IDENTITY._replace(dag_id="separat"),
+            IDENTITY._replace(run_id="x"),
+            IDENTITY._replace(task_id="x"),
+            IDENTITY._replace(map_index=0),
+            IDENTITY._replace(clears=1),
+        ],
+    )
+    def test_differs_between_task_instances(self, other: TaskIdentity) -> None:
+        assert other.marker("f" * 64) != IDENTITY.marker("f" * 64)
+
+    def test_differs_where_shortening_makes_ids_alike(self) -> None:
+        long = [IDENTITY._replace(dag_id="d" * 300 + end) for end in "ab"]
+        assert long[0].marker("f" * 64) != long[1].marker("f" * 64)
+        assert TaskIdentity("分", "r", "t", -1, 0).marker("f") != TaskIdentity("离", "r", "t", -1, 0).marker(
+            "f"
+        )
+
+    def test_never_replaces_the_users_data(self) -> None:
+        assert with_marker(OWN_DATA, "m") is OWN_DATA
+        assert with_marker(REQUEST, "m").operation.user_data == "m"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"user_data": "order 8"}, False),
+        ({"user_data": None}, False),
+        ({"output": None}, True),  # what is not handed back cannot differ
+        ({"output": Output(au_object="out/other")}, False),
+        ({"voice_separate": VoiceSeparate(audio_mode="IsBackground")}, False),
+        (
+            {"voice_separate": VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(bitrate=64))},
+            False,
+        ),
+        ({"voice_separate": VoiceSeparate(audio_mode="IsAudio")}, True),
+    ],
+)
+def test_which_job_answers_a_request_with_the_users_own_data(change: dict[str, Any], same: bool) -> None:
+    operation = replace(OWN_DATA.operation, **change)  # type: ignore[type-var]
+    job = Job(job_id="j1", input=Input(object="in/song.mp3"), operation=operation)
+    assert is_answer_to(job, OWN_DATA) is same
+    assert not is_answer_to(replace(job, input=Input(object="in/other")), OWN_DATA)
+
+
+@pytest.mark.parametrize("stored", [None, "text", 5, {"clears": 0}, {"unknown": 1}, []])
+def test_what_is_no_record_is_ignored(stored: Any) -> None:
+    assert Record.from_json(stored) is None
