@@ -1,0 +1,194 @@
+"""Waiting in the triggerer, as the worker sees it: deferring, and going on after the trigger's event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    CIError,
+    JobCancelledError,
+    JobFailedError,
+    JobTimeoutError,
+)
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.triggers.job import CIJobTrigger
+from tests.scripted_server import Answer, ScriptedServer, http, job, jobs
+
+MakeOperator = Callable[..., VoiceSeparateOperator]
+SUBMITTED, RUNNING, SUCCESS = job("j1", "Submitted"), job("j1", "Running"), job("j1", "Success")
+
+
+@pytest.fixture
+def context(make_context: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return make_context()
+
+
+@pytest.fixture
+def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Iterator[MakeOperator]:
+    made: list[VoiceSeparateOperator] = []
+
+    def make(**arguments: Any) -> VoiceSeparateOperator:
+        connection(server.url, max_attempts=1, read_timeout=5)
+        usual = {"wait_for_completion": True, "deferrable": True, "poll_interval": 7}
+        made.append(
+            VoiceSeparateOperator(
+                task_id="submit", input_object="in/a.mp3", au_object="out/a", **(usual | arguments)
+            )
+        )
+        return made[-1]
+
+    yield make
+    for operator in made:
+        operator.hook.close()
+
+
+def event(status: str = "ended", **details: Any) -> dict[str, Any]:
+    return {"status": status, "job_ids": ["j1"], "job_count": 1} | details
+
+
+def test_defers_what_has_not_ended(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    server.play(SUBMITTED, RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_operator(timeout=60, cancel_on_kill=False).execute(context)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, CIJobTrigger)
+    arguments = trigger.serialize()[1]
+    assert arguments["deadline"] == pytest.approx(time.time() + 60, abs=5)
+    assert {name: arguments[name] for name in ("job_ids", "poll_interval", "cancel_on_kill")} == {
+        "job_ids": ["j1"],
+        "poll_interval": 7,
+        "cancel_on_kill": False,
+    }
+    assert deferred.value.method_name == "execute_complete"
+    assert timedelta(seconds=60) < deferred.value.timeout < timedelta(seconds=200), "only a backstop"
+    assert context["ti"].xcoms[0] == ("return_value", "j1")
+
+
+def test_a_short_job_does_not_defer(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    server.play(SUBMITTED, SUCCESS)
+    assert make_operator().execute(context) == "j1"
+    assert context["ti"].xcoms[-1][1]["state"] == "Success"
+
+
+def test_without_limits_there_is_no_deadline(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    server.play(SUBMITTED, RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_operator().execute(context)
+    assert deferred.value.trigger.deadline is None
+    assert deferred.value.timeout is None
+
+
+def test_execution_timeout_counts_from_the_start_of_the_task(
+    make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., dict[str, Any]]
+) -> None:
+    from datetime import UTC, datetime
+
+    began = datetime.now(UTC) - timedelta(seconds=40)
+    server.play(SUBMITTED, RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_operator(execution_timeout=timedelta(seconds=100), timeout=500).execute(
+            make_context(start_date=began)
+        )
+    assert deferred.value.trigger.deadline == pytest.approx(began.timestamp() + 100, abs=1)
+
+
+class TestGoingOn:
+    def test_success(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(SUCCESS)
+        assert make_operator().execute_complete(context, event()) == "j1"
+        assert context["ti"].xcoms[-1][0] == "job"
+        assert context["ti"].xcoms[-1][1]["state"] == "Success"
+
+    @pytest.mark.parametrize(("state", "kind"), [("Failed", JobFailedError), ("Cancel", JobCancelledError)])
+    def test_no_success(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        state: str,
+        kind: type[CIError],
+    ) -> None:
+        server.play(job("j1", state))
+        with pytest.raises(kind, match="j1"):
+            make_operator().execute_complete(context, event())
+
+    @pytest.mark.parametrize("answer", [RUNNING, jobs(unknown=("j1",))])
+    def test_not_ended_after_all_waits_on_until_the_same_deadline(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], answer: Answer
+    ) -> None:
+        server.play(answer, answer)
+        deadline = time.time() + 99
+        with pytest.raises(TaskDeferred) as deferred:
+            make_operator().execute_complete(context, event(deadline=deadline))
+        assert deferred.value.trigger.deadline == deadline
+
+    def test_the_deadline_cancels(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(RUNNING, http())
+        with pytest.raises(JobTimeoutError, match=r"j1 is Running .* Its cancellation was asked for"):
+            make_operator(timeout=5).execute_complete(context, event("timeout"))
+        assert server.methods() == ["GET", "PUT"]
+
+    def test_success_at_the_deadline_counts(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(SUCCESS)
+        assert make_operator(timeout=5).execute_complete(context, event("timeout")) == "j1"
+
+    def test_what_ended_the_wait_is_raised_as_it_was(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(RUNNING)
+        said = {
+            "error": "AuthenticationError",
+            "message": "Cannot describe jobs",
+            "status_code": 401,
+            "code": "SecretidNotExist",
+            "request_id": "NjQ",
+        }
+        with pytest.raises(AuthenticationError, match=r"SecretidNotExist .*HTTP 401, request id NjQ"):
+            make_operator().execute_complete(context, event("error", **said))
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            None,
+            "ended",
+            {},
+            {"status": "success", "job_ids": ["j1"]},
+            {"status": None, "job_ids": ["j1"]},
+            {"status": "ended"},
+            {"status": "ended", "job_ids": []},
+            {"status": "ended", "job_ids": "j1"},
+        ],
+    )
+    def test_an_event_that_is_none_is_never_success(
+        self, make_operator: MakeOperator, context: dict[str, Any], bad: Any
+    ) -> None:
+        with pytest.raises(CIError, match="The trigger fired an event"):
+            make_operator().execute_complete(context, bad)
+
+    @pytest.mark.parametrize("name", ["Exception", "os", None, "RequestValidationError2"])
+    def test_an_unknown_error_class_is_a_plain_error(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], name: Any
+    ) -> None:
+        server.play(RUNNING)
+        with pytest.raises(CIError) as caught:
+            make_operator().execute_complete(context, event("error", error=name, message="m"))
+        assert type(caught.value) is CIError
