@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_ci.emulator import config as defaults
+from airflow_provider_ci.emulator.clock import VirtualClock
 from airflow_provider_ci.emulator.server import Emulator
 
 _DESCRIPTION = """
@@ -19,7 +20,8 @@ really separates. For trying and testing: it needs no account and sends nothing 
 """
 
 _EPILOG = """
-The first line on standard output is "ready http://HOST:PORT"; logs go to standard error.
+The first line on standard output is "ready http://HOST:PORT"; logs go to standard error. The status page,
+with buckets, jobs and their results to listen to, is http://HOST:PORT/_emulator/.
 SIGTERM or SIGINT (Ctrl-C) stops the emulator with exit status 0. Errors at the start give status 2.
 """
 
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         print(f"ready {emulator.url}", flush=True)
+        if arguments.admin_token is None:
+            print(f"status {emulator.admin_url}, admin token {emulator.admin_token}", file=sys.stderr)
         stop.wait()
     finally:
         emulator.stop()
@@ -58,12 +62,21 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
         secret_id=arguments.secret_id,
         secret_key=arguments.secret_key,
         security_token=arguments.security_token,
+        admin_token=arguments.admin_token,
+        clock=VirtualClock() if arguments.virtual_clock else None,
+        faults=arguments.faults,
+        allow_remote_callbacks=arguments.allow_remote_callbacks,
         host=arguments.host,
         port=arguments.port,
         queue_seconds=arguments.queue_seconds,
         run_seconds=arguments.run_seconds,
         workers=arguments.workers,
         lenient_cancel=arguments.lenient_cancel,
+        queue_max_concurrent=arguments.queue_max_concurrent,
+        queue_max_size=arguments.queue_max_size,
+        refuse_when_paused=arguments.refuse_when_paused,
+        max_templates=arguments.max_templates,
+        unbound=arguments.unbound,
         allow_remote=arguments.allow_remote,
     )
 
@@ -120,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         help="answer 200 without effect, not an error, when a job cannot be cancelled any more",
     )
     add("--allow-remote", action="store_true", help="allow a --host that other machines can reach")
+    _add_service_options(parser)
+    _add_testing_options(parser)
     add(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -127,6 +142,65 @@ def _parser() -> argparse.ArgumentParser:
         help="(default: %(default)s)",
     )
     return parser
+
+
+def _add_service_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("queues, templates, services").add_argument
+    add(
+        "--queue-max-concurrent",
+        type=int,
+        default=10,
+        metavar="N",
+        help="jobs of one queue that are Running at once (default: %(default)s)",
+    )
+    add(
+        "--queue-max-size",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="jobs of one queue that may wait; more get 403 QueueSaturated (default: %(default)s)",
+    )
+    add(
+        "--refuse-when-paused",
+        action="store_true",
+        help="refuse jobs for a paused queue with 403 QueuePaused, instead of holding them in state Pause",
+    )
+    add(
+        "--max-templates",
+        type=int,
+        default=200,
+        metavar="N",
+        help="templates that a bucket may have (default: %(default)s)",
+    )
+    add(
+        "--unbound",
+        nargs="?",
+        const=defaults.UNBOUND_CODES[0],
+        choices=defaults.UNBOUND_CODES,
+        metavar="CODE",
+        help="leave the services of new buckets closed until POST /asrbucket or /mediabucket opens them;"
+        " until then jobs get 403 with this code (default: open; without CODE: %(const)s)",
+    )
+
+
+def _add_testing_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("for tests (docs/emulator.md)").add_argument
+    add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file: what goes wrong, and when")
+    add(
+        "--admin-token",
+        metavar="TOKEN",
+        help="token for the admin path /_emulator/ (default: a random one, printed on standard error)",
+    )
+    add(
+        "--virtual-clock",
+        action="store_true",
+        help="time stands still until POST /_emulator/clock lets it pass",
+    )
+    add(
+        "--allow-remote-callbacks",
+        action="store_true",
+        help="send callbacks to other machines, too, not to loopback addresses only",
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,9 @@ DEMO_BUCKET = "demo-1250000000"
 DEMO_REGION = "ap-guangzhou"
 DEMO_SECRET_ID = "AKIDdemo-not-a-real-id"  # noqa: S105 - a documented example, no secret
 DEMO_SECRET_KEY = "demo-not-a-real-key"  # noqa: S105 - a documented example, no secret
+
+#: What a job on a bucket without the service is refused with: neither is documented for certain
+UNBOUND_CODES = ("MediaBucketUnBinded", "AccessDenied")
 
 _GIGABYTE = 1024**3
 
@@ -31,6 +35,14 @@ class EmulatorConfig:
     :param workers: recordings processed at once.
     :param lenient_cancel: answer 200 to the cancellation of a job that cannot be cancelled (the documents
         allow both).
+    :param queue_max_concurrent: jobs of one queue that are ``Running`` at once.
+    :param queue_max_size: jobs of one queue that may wait; more are refused with ``QueueSaturated``.
+    :param refuse_when_paused: refuse jobs for a paused queue with ``QueuePaused``, instead of holding them.
+    :param max_templates: templates that a bucket may have; the service's number is not documented.
+    :param unbound: if set, no service is open for new buckets, and jobs are refused with this code:
+        ``MediaBucketUnBinded`` or ``AccessDenied``.
+    :param admin_token: token of the admin path, ``/_emulator/``; never the service's own credentials.
+    :param allow_remote_callbacks: send callbacks to other machines, too.
     :param max_object_bytes: largest object accepted; COS takes 5 GB in one PUT.
     :param max_request_bytes: largest CI request body accepted.
     """
@@ -48,6 +60,13 @@ class EmulatorConfig:
     workers: int = 2
     lenient_cancel: bool = False
     allow_remote: bool = False
+    queue_max_concurrent: int = 10
+    queue_max_size: int = 10_000
+    refuse_when_paused: bool = False
+    max_templates: int = 200
+    unbound: str | None = None
+    admin_token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(24))
+    allow_remote_callbacks: bool = False
     max_object_bytes: int = 5 * _GIGABYTE
     max_request_bytes: int = 1024**2
 
@@ -66,10 +85,17 @@ class EmulatorConfig:
         for name in ("secret_id", "secret_key"):
             if not getattr(self, name) or getattr(self, name).strip() != getattr(self, name):
                 raise ValueError(f"{name} is empty or has blanks at an end")
+        if not self.admin_token or self.admin_token in (self.secret_id, self.secret_key):
+            raise ValueError("admin_token must not be empty, nor one of the credentials that clients have")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port}: allowed is 0 to 65535")
         if self.workers < 1 or self.queue_seconds < 0 or self.run_seconds < 0:
             raise ValueError("workers must be at least 1, times at least 0")
+        for name in ("queue_max_concurrent", "queue_max_size", "max_templates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: allowed is 1 or more")
+        if self.unbound not in (None, *UNBOUND_CODES):
+            raise ValueError(f"unbound is {self.unbound!r}: allowed is {' or '.join(UNBOUND_CODES)}")
         if not self.allow_remote and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} is not a loopback address: the emulator is no service for a network. "

@@ -1,4 +1,6 @@
-"""COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743); HEAD of a bucket."""
+"""COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743), uploads in parts;
+HEAD and GET of a bucket; media information (460/38935).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -18,9 +20,21 @@ from airflow_provider_ci.emulator.clock import Clock
 from airflow_provider_ci.emulator.config import EmulatorConfig
 from airflow_provider_ci.emulator.errors import ServiceFault
 from airflow_provider_ci.emulator.incoming import Incoming
+from airflow_provider_ci.emulator.listing import list_objects
+from airflow_provider_ci.emulator.media_info import media_info
+from airflow_provider_ci.emulator.multipart import (
+    Upload,
+    UploadStore,
+    completed,
+    initiated,
+    part_list,
+    part_number,
+    upload_list,
+)
 from airflow_provider_ci.emulator.objects import MAX_KEY_BYTES, ObjectStore, StoredObject
 
 _BLOCK = 256 * 1024
+_LOOKS = 5
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 # Kept with the object and sent back with it; besides x-cos-meta-*
@@ -38,8 +52,8 @@ _KEPT_HEADERS = frozenset(
 # would store or send the wrong thing
 _OTHER_CALLS = frozenset(
     (
-        *("acl", "append", "ci-process", "delete", "partnumber", "restore", "select"),
-        *("tagging", "torrent", "uploadid", "uploads", "versionid"),
+        *("acl", "append", "delete", "restore", "select"),
+        *("tagging", "torrent", "versionid"),
     )
 )
 
@@ -47,9 +61,12 @@ _OTHER_CALLS = frozenset(
 class COSService:
     """Answers object calls; keys are the path without its first slash."""
 
-    def __init__(self, config: EmulatorConfig, objects: ObjectStore, clock: Clock) -> None:
+    def __init__(
+        self, config: EmulatorConfig, objects: ObjectStore, uploads: UploadStore, clock: Clock
+    ) -> None:
         self._config = config
         self._objects = objects
+        self._uploads = uploads
         self._clock = clock
 
     async def handle(
@@ -62,23 +79,27 @@ class COSService:
         bucket = self._bucket(request)
         key = request.path.removeprefix("/")
         if not key:
-            return self._whole_bucket(request, headers)
+            return await self._whole_bucket(bucket, request, headers)
         if len(key.encode(errors="surrogateescape")) > MAX_KEY_BYTES:
             raise ServiceFault(400, "KeyTooLong", f"the object key is longer than {MAX_KEY_BYTES} bytes")
         calls: dict[str, Callable[..., Awaitable[web.StreamResponse]]] = {
-            "PUT": self._put,
-            "GET": self._get,
+            "PUT": self._put_part if request.has_flag("uploadid") else self._put,
+            "GET": self._other_get if _has_any(request, ("uploadid", "ci-process")) else self._get,
             "HEAD": self._get,
-            "DELETE": self._delete,
+            "DELETE": self._abort if request.has_flag("uploadid") else self._delete,
         }
+        if _has_any(request, ("uploads", "uploadid")):
+            calls["POST"] = self._begin if request.has_flag("uploads") else self._complete
         if request.method not in calls:
             raise ServiceFault(405, "MethodNotAllowed", f"{request.method} is not served for objects")
         if any(name.lower() in _OTHER_CALLS for name, _ in request.params) or request.header(
             "x-cos-copy-source"
         ):
             raise ServiceFault(
-                501, "NotImplemented", "of the object calls, plain PUT, GET, HEAD and DELETE are served"
+                501, "NotImplemented", "of the object calls, PUT, GET, HEAD, DELETE and uploads are served"
             )
+        if request.has_flag("partnumber") and not request.has_flag("uploadid"):
+            raise ServiceFault(400, "InvalidArgument", "partNumber is given without uploadId")
         return await calls[request.method](bucket, key, request, raw, headers)
 
     def _bucket(self, request: Incoming) -> str:
@@ -89,14 +110,84 @@ class COSService:
             raise ServiceFault(404, "NoSuchBucket", f"bucket {bucket} does not exist in this region")
         return bucket
 
-    def _whole_bucket(self, request: Incoming, headers: Mapping[str, str]) -> web.StreamResponse:
-        if request.method != "HEAD":
-            raise ServiceFault(501, "NotImplemented", "of the bucket calls, only HEAD is served")
-        return web.Response(headers={**headers, "x-cos-bucket-region": self._config.region})
+    async def _whole_bucket(
+        self, bucket: str, request: Incoming, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        if request.method == "HEAD":
+            return web.Response(headers={**headers, "x-cos-bucket-region": self._config.region})
+        if request.method != "GET":
+            raise ServiceFault(501, "NotImplemented", "of the bucket calls, HEAD and GET are served")
+        if request.has_flag("uploads"):
+            params = request.given_params
+            uploads = self._uploads.open_uploads(bucket, params.get("prefix", ""))
+            return _xml(upload_list(bucket, uploads, params), headers)
+        return _xml(await asyncio.to_thread(list_objects, bucket, request, self._objects), headers)
 
     async def _put(
         self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
     ) -> web.StreamResponse:
+        async with self._received(request, raw) as (path, md5):
+            stored = self._objects.put(
+                bucket, key, path, md5=md5, modified=self._clock.now(), headers=_kept_headers(request)
+            )
+        return web.Response(headers={**headers, "ETag": stored.etag})
+
+    async def _begin(
+        self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        upload_id = self._uploads.begin(bucket, key, _kept_headers(request), self._clock.now())
+        return _xml(initiated(bucket, key, upload_id), headers)
+
+    async def _put_part(
+        self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        upload, number = (
+            self._upload(bucket, key, request),
+            part_number(request.given_params.get("partnumber")),
+        )
+        async with self._received(request, raw) as (path, md5):
+            self._uploads.put(upload, number, path, md5, self._clock.now())
+        return web.Response(headers={**headers, "ETag": f'"{md5}"'})
+
+    async def _complete(
+        self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        upload = self._upload(bucket, key, request)
+        async with self._received(request, raw) as (path, _):
+            if path.stat().st_size > self._config.max_request_bytes:
+                raise ServiceFault(400, "XMLSizeLimit", "the list of parts is too long")
+            body = path.read_bytes()
+        stored = await asyncio.to_thread(self._uploads.complete, upload, body, self._clock.now())
+        location = (request.header("host") or "") + request.path
+        return _xml(completed(location, bucket, stored), headers)
+
+    async def _abort(
+        self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        self._uploads.abort(self._upload(bucket, key, request))
+        return web.Response(status=204, headers=headers)
+
+    async def _other_get(
+        self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """The parts of an upload, or what is in a media file."""
+        if request.has_flag("uploadid"):
+            upload = self._upload(bucket, key, request)
+            return _xml(part_list(upload, self._uploads.parts(upload), request.given_params), headers)
+        process = request.given_params.get("ci-process")
+        if process != "videoinfo":
+            raise ServiceFault(501, "NotImplemented", f"ci-process={process} is not served, only videoinfo")
+        stored = self._objects.get(bucket, key)
+        if stored is None:
+            raise ServiceFault(404, "NoSuchKey", "the object does not exist")
+        return _xml(await asyncio.to_thread(media_info, stored), headers)
+
+    def _upload(self, bucket: str, key: str, request: Incoming) -> Upload:
+        return self._uploads.get(bucket, key, request.given_params.get("uploadid", ""))
+
+    @asynccontextmanager
+    async def _received(self, request: Incoming, raw: web.BaseRequest) -> AsyncIterator[tuple[Path, str]]:
+        """Write the body to a file, which is deleted unless it was moved away; give it and its MD5."""
         if raw.content_length is None and "chunked" not in raw.headers.get("Transfer-Encoding", "").lower():
             raise ServiceFault(411, "MissingContentLength", "Content-Length is missing")
         if (raw.content_length or 0) > self._config.max_object_bytes:
@@ -107,13 +198,9 @@ class COSService:
             given = request.header("content-md5")
             if given is not None and given.strip() != base64.b64encode(md5).decode():
                 raise ServiceFault(400, "BadDigest", "Content-MD5 does not match the content")
-            kept = {_as_sent_back(name): value for name, value in request.headers if _is_kept(name.lower())}
-            stored = self._objects.put(
-                bucket, key, path, md5=md5.hex(), modified=self._clock.now(), headers=kept
-            )
+            yield path, md5.hex()
         finally:
             path.unlink(missing_ok=True)
-        return web.Response(headers={**headers, "ETag": stored.etag})
 
     async def _receive(self, raw: web.BaseRequest, path: Path) -> bytes:
         """Write the body to a file, block by block; return its MD5."""
@@ -136,9 +223,17 @@ class COSService:
     async def _get(
         self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
     ) -> web.StreamResponse:
-        stored = self._objects.get(bucket, key)
-        if stored is None:
-            raise ServiceFault(404, "NoSuchKey", "the object does not exist")
+        for _ in range(_LOOKS):
+            stored = self._objects.get(bucket, key)
+            if stored is None:
+                raise ServiceFault(404, "NoSuchKey", "the object does not exist")
+            with suppress(FileNotFoundError):  # overwritten by a job's result since it was looked up
+                return await self._send(stored, request, raw, headers)
+        raise ServiceFault(500, "InternalError", "the object has lost its content")
+
+    async def _send(
+        self, stored: StoredObject, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
         status = _condition(request, stored)
         if status is not None:
             return web.Response(status=status, headers={**headers, "ETag": stored.etag})
@@ -148,6 +243,8 @@ class COSService:
         if partial:
             response.headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
         response.content_length = last - first + 1
+        if request.effects.changes_answer:
+            return await _unsent(response, None if request.method == "HEAD" else stored.path, first)
         if request.method == "HEAD":
             await response.prepare(raw)
             return response
@@ -169,6 +266,20 @@ class COSService:
         return web.Response(status=204, headers=headers)
 
 
+async def _unsent(response: web.StreamResponse, path: Path | None, first: int) -> web.Response:
+    """The same answer with its content in memory, because the fault plan spoils it before it goes out."""
+
+    def content() -> bytes | None:
+        if path is None:
+            return None
+        with path.open("rb") as file:
+            file.seek(first)
+            return file.read(response.content_length)
+
+    body = await asyncio.to_thread(content)
+    return web.Response(status=response.status, headers=response.headers, body=body)
+
+
 async def _blocks(read: Callable[[int], bytes], size: int) -> AsyncIterator[bytes]:
     while size > 0:
         block = await asyncio.to_thread(read, min(size, _BLOCK)) if size > _BLOCK else read(size)
@@ -176,6 +287,18 @@ async def _blocks(read: Callable[[int], bytes], size: int) -> AsyncIterator[byte
             return
         size -= len(block)
         yield block
+
+
+def _has_any(request: Incoming, names: tuple[str, ...]) -> bool:
+    return any(request.has_flag(name) for name in names)
+
+
+def _xml(body: bytes, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(body=body, headers={**headers, "Content-Type": "application/xml"})
+
+
+def _kept_headers(request: Incoming) -> dict[str, str]:
+    return {_as_sent_back(name): value for name, value in request.headers if _is_kept(name.lower())}
 
 
 def _is_kept(name: str) -> bool:

@@ -12,12 +12,16 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
+from typing import Any
 
 from airflow_provider_ci.emulator.clock import Clock
+from airflow_provider_ci.emulator.faults import FaultPlan
 from airflow_provider_ci.emulator.jobs import JobStore, StoredJob
+from airflow_provider_ci.emulator.lanes import Lanes
 from airflow_provider_ci.emulator.objects import ObjectStore
 from airflow_provider_ci.emulator.work import Finished, JobFailedError, process, publish
+from airflow_provider_ci.protocol.models import FAILED, SUCCESS, Operation
 
 _log = logging.getLogger(__name__)
 
@@ -26,14 +30,6 @@ _PROGRESS_STEP = 5  # percent; each step is a write to the database
 
 class _StoppedError(Exception):
     """The emulator stops; the job stays as it is and is done after the next start."""
-
-
-@dataclass(order=True, slots=True)
-class _Waiting:
-    """A job ready for a worker: a higher ``JobLevel`` first, then the older one."""
-
-    rank: tuple[int, int]
-    job: StoredJob = field(compare=False)
 
 
 class JobEngine:
@@ -48,6 +44,9 @@ class JobEngine:
         queue_seconds: float,
         run_seconds: float,
         workers: int,
+        lanes: Lanes | None = None,
+        faults: FaultPlan | None = None,
+        announce: Callable[[StoredJob], float] = lambda _job: 0.0,
     ) -> None:
         self._jobs = jobs
         self._objects = objects
@@ -55,11 +54,14 @@ class JobEngine:
         self._queue_seconds = queue_seconds
         self._run_seconds = run_seconds
         self._workers = workers
+        self._faults = faults or FaultPlan()
+        self._announce = announce
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-worker")
         self._changed = threading.Condition()
         self._timetable: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._ready: list[_Waiting] = []
+        self._ready = Lanes() if lanes is None else lanes
+        self._when_ended: list[Callable[[StoredJob], None]] = []
         self._busy = 0
         self._stopping = False
         self._results: dict[str, Finished] = {}
@@ -76,6 +78,15 @@ class JobEngine:
         with self._changed:
             if not self._stopping:
                 self._at(job.created + self._queue_seconds, lambda: self._make_ready(job))
+
+    def when_ended(self, action: Callable[[StoredJob], None]) -> None:
+        """Call ``action`` for each job that ends here, in one of the engine's threads; it must not block."""
+        self._when_ended.append(action)
+
+    def wake(self) -> None:
+        """Look again which jobs may begin: a queue has changed."""
+        with self._changed:
+            self._employ()
 
     def stop(self) -> None:
         """Stop at once and wait for the threads; running jobs are begun again by the next start."""
@@ -102,17 +113,21 @@ class JobEngine:
                     continue
                 _, _, action = heapq.heappop(self._timetable)
                 action()
+            self._clock.leave(self._changed)
 
     def _make_ready(self, job: StoredJob) -> None:
-        heapq.heappush(self._ready, _Waiting((-job.level, job.number), job))
+        self._ready.add(job)
         self._employ()
 
     def _employ(self) -> None:
         """Give ready jobs to free workers. The pool's own queue stays empty, as it knows no levels."""
-        while self._ready and self._busy < self._workers and not self._stopping:
-            job = heapq.heappop(self._ready).job
+        while self._busy < self._workers and not self._stopping:
+            job = self._ready.take()
+            if job is None:
+                return
             self._busy += 1
-            self._pool.submit(self._work, job)
+            self._clock.begin_work()
+            self._pool.submit(self._work, job).add_done_callback(lambda _: self._clock.end_work())
 
     def _work(self, job: StoredJob) -> None:
         try:
@@ -129,20 +144,40 @@ class JobEngine:
     def _run(self, job: StoredJob) -> None:
         started = self._clock.now()
         if not self._jobs.start(job.id, started):
-            return  # cancelled meanwhile
+            self._put_back(job)
+            return
         _log.info("job %s is running", job.id)
+        effects = self._faults.on_job(job.id, job.request.input.object if job.request.input else None)
+        ends = started + self._run_seconds + effects.delay
         try:
+            if effects.failure is not None:
+                raise JobFailedError(*effects.failure)
             finished = process(job, self._objects, self._reporter(job.id))
         except JobFailedError as failure:
             code, message = failure.code, failure.message
-            self._end_at(started + self._run_seconds, lambda: self._fail(job, code, message))
+            ends += self._announced(job, state=FAILED, code=code, message=message)
+            self._end_at(ends, lambda: self._fail(job, code, message))
             return
+        self._jobs.progress(job.id, 99)
         with self._changed:
             if self._stopping:
                 finished.discard()
                 return
             self._results[job.id] = finished
-        self._end_at(started + self._run_seconds, lambda: self._succeed(job))
+        result = Operation(media_info=finished.info, media_result=finished.result)
+        ends += self._announced(job, state=SUCCESS, progress=100, result=result)
+        self._end_at(ends, lambda: self._succeed(job))
+
+    def _announced(self, job: StoredJob, **outcome: Any) -> float:
+        """Tell how the job is going to end; return by how many seconds that is put off."""
+        return self._announce(replace(self._jobs.get(job.id), ended=self._clock.now(), **outcome))
+
+    def _put_back(self, job: StoredJob) -> None:
+        """The job was cancelled since it was ready, or its queue paused: then it waits on."""
+        with self._changed:
+            self._ready.release(job)
+            if self._jobs.get(job.id).as_job().job_state.is_waiting:
+                self._ready.add(job)
 
     def _end_at(self, moment: float, action: Callable[[], None]) -> None:
         with self._changed:
@@ -161,14 +196,24 @@ class JobEngine:
             self._break(job, error)
         else:
             _log.info("job %s has succeeded", job.id)
+            self._ended(job)
 
     def _fail(self, job: StoredJob, code: str, message: str) -> None:
         self._jobs.fail(job.id, self._clock.now(), code, message)
         _log.info("job %s has failed: %s: %s", job.id, code, message)
+        self._ended(job)
 
     def _break(self, job: StoredJob, error: Exception) -> None:
         _log.error("job %s failed in the emulator itself", job.id, exc_info=error)
         self._jobs.fail(job.id, self._clock.now(), "InternalError", f"{type(error).__name__} in the emulator")
+        self._ended(job)
+
+    def _ended(self, job: StoredJob) -> None:
+        with self._changed:
+            self._ready.release(job)
+            self._employ()
+        for action in self._when_ended:
+            action(job)
 
     def _reporter(self, job_id: str) -> Callable[[float], None]:
         reported = 0

@@ -12,13 +12,14 @@ from airflow_provider_ci.protocol.xml import to_bytes
 
 
 class ServiceFault(Exception):  # noqa: N818 - an answer, not an error of the emulator
-    """Ends the handling of a request with an error answer: HTTP status, ``Code``, ``Message``."""
+    """Ends the handling of a request with an error answer: HTTP status, ``Code``, ``Message``, headers."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
+        self.headers: dict[str, str] = {}
 
 
 def invalid_argument(message: str) -> ServiceFault:

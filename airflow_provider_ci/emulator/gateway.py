@@ -5,65 +5,115 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from airflow_provider_ci.emulator.admin import Admin
 from airflow_provider_ci.emulator.auth import authenticate
 from airflow_provider_ci.emulator.ci import CIService
 from airflow_provider_ci.emulator.config import EmulatorConfig
 from airflow_provider_ci.emulator.cos import COSService
+from airflow_provider_ci.emulator.effects import NO_EFFECTS
 from airflow_provider_ci.emulator.errors import ServiceFault, error_document
 from airflow_provider_ci.emulator.incoming import Incoming, Service
+from airflow_provider_ci.emulator.ledger import Entry
+from airflow_provider_ci.emulator.tampering import DroppedError, interrupt, rewrite, skewed_date, spoil
+from airflow_provider_ci.emulator.watch import Watch
 
 _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """The handler of all requests."""
+    """The handler of all requests. ``now`` is the true time, which signatures are checked by."""
 
     def __init__(
-        self, config: EmulatorConfig, ci: CIService, cos: COSService, now: Callable[[], float]
+        self,
+        config: EmulatorConfig,
+        ci: CIService,
+        cos: COSService,
+        now: Callable[[], float],
+        watch: Watch,
+        admin: Admin,
     ) -> None:
         self._config = config
         self._ci = ci
         self._cos = cos
         self._now = now
+        self._watch = watch
+        self._admin = admin
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Never raises for what a client sent."""
         request = Incoming.read(raw.method, raw.raw_path, raw.headers.items())
+        if self._admin.serves(request):
+            return await self._admin.handle(request, raw)
         request_id = secrets.token_hex(12)
-        headers = _common_headers(request.service, request_id)
+        entry = self._watch.received(request, request_id)
         try:
-            response = await self._answer(request, raw, headers)
+            response = await self._respond(request, raw, request_id, entry)
+            entry.note(status=response.status)
+            said = str(response.status)
+        except DroppedError:
+            entry.note(dropped=True)
+            response = web.Response(status=500)  # which nobody receives
+            said = "dropped"
+        # Neither query nor headers are logged: they may hold a signature or a token
+        shown = request.path.encode(errors="replace").decode()
+        _log.info("%s %s %r: %s, %s", request.service.value, request.method, shown, said, request_id)
+        return response
+
+    async def _respond(
+        self, request: Incoming, raw: web.BaseRequest, request_id: str, entry: Entry
+    ) -> web.StreamResponse:
+        headers = _common_headers(request.service, request_id)
+        effects = NO_EFFECTS
+        try:
+            body = await self._early_body(request, raw)
+            effects = self._watch.effects(request, body, entry)
+            request = replace(request, effects=effects)
+            if effects.clock_skew:
+                headers.update(skewed_date(self._now() + effects.clock_skew))
+            await interrupt(effects.before, raw, request.service)
+            response = await self._answer(request, raw, headers, body)
+            self._watch.acted(response, entry)
+            await interrupt(effects.after, raw, request.service)
         except ServiceFault as fault:
+            entry.note(code=fault.code)
             response = _fault_response(fault, request, headers, request_id)
         except (ConnectionError, HttpProcessingError):
             incomplete = ServiceFault(400, "IncompleteBody", "the request body broke off or is malformed")
             response = _fault_response(incomplete, request, headers, request_id)
+        except DroppedError:
+            raise
         except Exception:
             _log.exception("request %s failed in the emulator itself", request_id)
             failure = ServiceFault(500, "InternalError", "the emulator failed; its log says why")
             response = _fault_response(failure, request, headers, request_id)
-        # Neither query nor headers are logged: they may hold a signature or a token
-        shown = request.path.encode(errors="replace").decode()
-        _log.info(
-            "%s %s %r: %s, %s", request.service.value, request.method, shown, response.status, request_id
-        )
-        return response
+        return await spoil(response, effects, raw)
+
+    async def _early_body(self, request: Incoming, raw: web.BaseRequest) -> bytes | None:
+        """The body of a CI call, if the fault plan may look at it; a client that is cut off has sent it."""
+        if request.service is not Service.CI or self._watch.faults.is_empty:
+            return None
+        await _invite_body(raw)
+        return await self._body(raw)
 
     async def _answer(
-        self, request: Incoming, raw: web.BaseRequest, headers: dict[str, str]
+        self, request: Incoming, raw: web.BaseRequest, headers: dict[str, str], body: bytes | None
     ) -> web.StreamResponse:
-        authenticate(request, self._config, self._now())
-        await _invite_body(raw)
+        authenticate(request, self._config, self._now() + request.effects.clock_skew)
+        if body is None:
+            await _invite_body(raw)
         if request.service is Service.COS:
             return await self._cos.handle(request, raw, headers)
-        answer = self._ci.handle(request, await self._body(raw))
+        if body is None:
+            body = await self._body(raw)
+        answer = self._ci.handle(request, body, headers["x-ci-request-id"])
         if answer.body:
             headers = {**headers, "Content-Type": "application/xml"}
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
+        return web.Response(status=answer.status, body=rewrite(answer.body, request.effects), headers=headers)
 
     async def _body(self, raw: web.BaseRequest) -> bytes:
         if raw.method not in ("POST", "PUT"):
@@ -106,6 +156,7 @@ def _fault_response(
         body=None if request.method == "HEAD" else body,
         headers={
             **headers,
+            **fault.headers,
             f"x-{request.service.value}-trace-id": trace_id,
             "Content-Type": "application/xml",
         },

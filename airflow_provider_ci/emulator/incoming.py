@@ -8,11 +8,33 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote, unquote_plus, urlsplit
 
+from airflow_provider_ci.emulator.effects import NO_EFFECTS, Effects
+
 _VIRTUAL_HOST = re.compile(
     r"(?:(?P<bucket>[a-z0-9-]+)\.)?(?P<service>ci|cos)\.(?P<region>[a-z0-9-]+)"
     r"\.(?:myqcloud\.com|tencentci\.cn|tencentcos\.cn)"
 )
 _JOB_IDS = re.compile(r"/jobs/[A-Za-z0-9_,-]+")
+
+# CI calls by path and method, wherever they are sent
+_CALLS = {
+    "/jobs": ("GET", "POST"),
+    "/template": ("GET", "POST"),
+    "/queue": ("GET",),
+    "/asrqueue": ("GET",),
+    "/asrbucket": ("GET", "POST", "DELETE"),
+    "/mediabucket": ("GET", "POST"),
+    "/inventorytriggerjob": ("GET", "POST"),
+}
+_CALLS_WITH_ID = {
+    "/template/": ("PUT", "DELETE"),
+    "/queue/": ("PUT",),
+    "/asrqueue/": ("PUT",),
+    "/inventorytriggerjob/": ("GET", "PUT"),
+}
+_WITH_ID = re.compile(r"(/[a-z]+/)([A-Za-z0-9_-]+)")
+# Ids as the service makes them: on a COS host nothing else is taken for one, as it may be an object's key
+_MADE_ID = re.compile(r"[a-z][0-9a-f]{32}")
 
 
 class Service(Enum):
@@ -31,6 +53,7 @@ class Incoming:
     :param headers: names and values as received.
     :param bucket: from the Host, ``None`` where it names none.
     :param region: from the Host, ``None`` where it names none.
+    :param effects: what the fault plan does to the call.
     """
 
     method: str
@@ -40,6 +63,7 @@ class Incoming:
     service: Service
     bucket: str | None
     region: str | None
+    effects: Effects = NO_EFFECTS
 
     @property
     def service_only(self) -> bool:
@@ -102,8 +126,11 @@ def _service(host: re.Match[str] | None, method: str, path: str, params: set[str
     """Decide by path and Host: with ``IP=`` the Python SDK sends CI calls under the bucket's COS host."""
     if host is not None and host["service"] == "ci":
         return Service.CI
-    if path == "/jobs" and method in ("GET", "POST"):
+    if method in _CALLS.get(path, ()):
         return Service.CI
+    named = _WITH_ID.fullmatch(path)
+    if named is not None and method in _CALLS_WITH_ID.get(named[1], ()):
+        return Service.CI if host is None or _MADE_ID.fullmatch(named[2]) else Service.COS
     if host is None:
         return Service.CI if path.startswith("/jobs/") else Service.COS
     is_call = method == "GET" or (method == "PUT" and "cancel" in params)

@@ -15,6 +15,7 @@ from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.protocol.models import (
     CANCEL,
     FAILED,
+    PAUSE,
     RUNNING,
     SUBMITTED,
     SUCCESS,
@@ -33,14 +34,21 @@ CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, bucket TEXT NOT NULL, region TEXT NOT
     NULL, tag TEXT NOT NULL, queue_id TEXT NOT NULL, level INTEGER NOT NULL, input_object TEXT NOT NULL, state
     TEXT NOT NULL, code TEXT NOT NULL DEFAULT 'Success', message TEXT NOT NULL DEFAULT '', progress INTEGER
-    NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, request BLOB NOT NULL, result BLOB );
-    CREATE INDEX IF NOT EXISTS jobs_by_bucket ON jobs (bucket, tag, number)
+    NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, request BLOB NOT NULL, result BLOB,
+    queue_type TEXT, batch_id TEXT );
+    CREATE INDEX IF NOT EXISTS jobs_by_bucket ON jobs (bucket, tag, number);
+    CREATE INDEX IF NOT EXISTS jobs_by_queue ON jobs (queue_id, state);
+    CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch_id, input_object)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """One row: times in Unix seconds, ``number`` the order of creation."""
+    """One row: times in Unix seconds, ``number`` the order of creation.
+
+    :param queue_type: as the request gave it; only recorded.
+    :param batch_id: the batch job that made it.
+    """
 
     number: int
     id: str
@@ -57,6 +65,8 @@ class StoredJob:
     ended: float | None
     request: VoiceSeparateRequest
     result: Operation | None
+    queue_type: str | None = None
+    batch_id: str | None = None
 
     def as_job(self) -> Job:
         """Return the job as the service describes it (460/84765)."""
@@ -80,7 +90,9 @@ class StoredJob:
             ),
             operation=Operation(
                 template_id=asked.template_id,
-                voice_separate=asked.voice_separate,
+                template_name=asked.template_name,
+                # Of a template's parameters only its id and name are shown
+                voice_separate=None if asked.template_id else asked.voice_separate,
                 output=asked.output,
                 media_info=result.media_info,
                 media_result=result.media_result,
@@ -92,7 +104,10 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """What ``GET /jobs`` may ask for (460/84766). Times in Unix seconds, ends included; ``None``: any."""
+    """What ``GET /jobs`` may ask for (460/84766). Times in Unix seconds, ends included; ``None``: any.
+
+    :param created_before: as a list that lags behind would have it; a part of a second counts.
+    """
 
     tag: str
     queue_id: str | None = None
@@ -103,6 +118,8 @@ class JobFilter:
     ascending: bool = False
     size: int = 10
     token: str | None = None
+    batch_id: str | None = None
+    created_before: float | None = None
 
 
 class BadTokenError(ValueError):
@@ -119,17 +136,29 @@ class JobStore:
                 connection.execute(statement)
 
     def add(
-        self, bucket: str, region: str, queue_id: str, request: VoiceSeparateRequest, created: float
+        self,
+        bucket: str,
+        region: str,
+        queue_id: str,
+        request: VoiceSeparateRequest,
+        created: float,
+        *,
+        state: str = SUBMITTED,
+        queue_type: str | None = None,
+        batch_id: str | None = None,
     ) -> StoredJob:
-        """Store a new job in state ``Submitted`` and return it."""
+        """Store a new job, ``Submitted`` or ``Pause``, and return it.
+
+        :raises sqlite3.IntegrityError: the batch job has a job for this input already.
+        """
         job_id = "j" + uuid.uuid4().hex
         level = (request.operation.job_level if request.operation else None) or 0
         asked = request.input.object if request.input else None
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs"
-                " (id, bucket, region, tag, queue_id, level, input_object, state, created, request)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " (id, bucket, region, tag, queue_id, level, input_object, state, created, request,"
+                " queue_type, batch_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job_id,
                     bucket,
@@ -138,9 +167,11 @@ class JobStore:
                     queue_id,
                     level,
                     asked or "",
-                    SUBMITTED,
+                    state,
                     created,
                     to_bytes(to_element(request, "Request")),
+                    queue_type,
+                    batch_id,
                 ),
             )
         return self.get(job_id)
@@ -174,12 +205,43 @@ class JobStore:
         query = f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY number {order} LIMIT ?"  # noqa: S608
         rows = self._database.rows(query, (*values, wanted.size + 1))
         jobs = [_job(row) for row in rows[: wanted.size]]
-        return jobs, _token(jobs[-1].number) if len(rows) > wanted.size else None
+        return jobs, page_token(jobs[-1].number) if len(rows) > wanted.size else None
 
     def unfinished(self) -> list[StoredJob]:
         """Return the jobs that a restart has to take up again, oldest first."""
-        query = "SELECT * FROM jobs WHERE state IN (?, ?) ORDER BY number"
-        return [_job(row) for row in self._database.rows(query, (SUBMITTED, RUNNING))]
+        query = "SELECT * FROM jobs WHERE state IN (?, ?, ?) ORDER BY number"
+        return [_job(row) for row in self._database.rows(query, (SUBMITTED, PAUSE, RUNNING))]
+
+    def waiting(self, queue_id: str) -> int:
+        """Return how many jobs of a queue have not begun."""
+        query = "SELECT COUNT(*) FROM jobs WHERE queue_id = ? AND state IN (?, ?)"
+        return int(self._database.rows(query, (queue_id, SUBMITTED, PAUSE))[0][0])
+
+    def hold(self, queue_id: str, paused: bool) -> None:
+        """Put the waiting jobs of a queue into state ``Pause``, or back into ``Submitted``."""
+        states = (PAUSE, SUBMITTED) if paused else (SUBMITTED, PAUSE)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ? WHERE queue_id = ? AND state = ?", (states[0], queue_id, states[1])
+            )
+
+    def inputs_of_batch(self, batch_id: str) -> set[str]:
+        """Return the input keys that a batch job has made jobs for."""
+        rows = self._database.rows("SELECT input_object FROM jobs WHERE batch_id = ?", (batch_id,))
+        return {row["input_object"] for row in rows}
+
+    def batch_has_ended(self, batch_id: str) -> bool:
+        """Tell whether no job of a batch job waits or runs."""
+        query = "SELECT 1 FROM jobs WHERE batch_id = ? AND state IN (?, ?, ?) LIMIT 1"
+        return self._database.row(query, (batch_id, SUBMITTED, PAUSE, RUNNING)) is None
+
+    def cancel_batch(self, batch_id: str, ended: float) -> None:
+        """Cancel the jobs of a batch job that have not begun."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, ended = ? WHERE batch_id = ? AND state IN (?, ?)",
+                (CANCEL, ended, batch_id, SUBMITTED, PAUSE),
+            )
 
     def start(self, job_id: str, started: float) -> bool:
         """Go to ``Running``; tell whether that was possible (it is not once the job was cancelled).
@@ -217,7 +279,8 @@ class JobStore:
         """
         with self._database.transaction() as connection:
             found = self.find(bucket, list(job_ids))
-            refused = [one for one in job_ids if one not in found or found[one].state != SUBMITTED]
+            waiting = {one for one, job in found.items() if job.state in (SUBMITTED, PAUSE)}
+            refused = [one for one in job_ids if one not in waiting]
             if not refused:
                 connection.executemany(
                     "UPDATE jobs SET state = ?, ended = ? WHERE id = ?",
@@ -242,9 +305,11 @@ def _conditions(bucket: str, wanted: JobFilter) -> tuple[list[str], list[Any]]:
         ("tag = ?", wanted.tag),
         ("queue_id = ?", wanted.queue_id),
         ("input_object = ?", wanted.input_object),
+        ("batch_id = ?", wanted.batch_id),
         ("CAST(created AS INTEGER) >= ?", wanted.created_from),
         ("CAST(created AS INTEGER) <= ?", wanted.created_to),
-        ("number > ?" if wanted.ascending else "number < ?", _number(wanted.token)),
+        ("created <= ?", wanted.created_before),
+        ("number > ?" if wanted.ascending else "number < ?", number_in_token(wanted.token)),
     ]
     given = [(text, value) for text, value in comparisons if value is not None]
     conditions, values = [text for text, _ in given], [value for _, value in given]
@@ -254,11 +319,16 @@ def _conditions(bucket: str, wanted: JobFilter) -> tuple[list[str], list[Any]]:
     return conditions, values
 
 
-def _token(number: int) -> str:
+def page_token(number: int) -> str:
+    """Return the token of the page after the row of this number."""
     return base64.urlsafe_b64encode(b"after:%d" % number).decode().rstrip("=")
 
 
-def _number(token: str | None) -> int | None:
+def number_in_token(token: str | None) -> int | None:
+    """Return the row that a token names.
+
+    :raises BadTokenError: this emulator has not made it.
+    """
     if token is None:
         return None
     try:
@@ -288,6 +358,8 @@ def _job(row: sqlite3.Row) -> StoredJob:
         ended=row["ended"],
         request=read(VoiceSeparateRequest, parse_document(row["request"])),
         result=_result(row["result"]),
+        queue_type=row["queue_type"],
+        batch_id=row["batch_id"],
     )
 
 

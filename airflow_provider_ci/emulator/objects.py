@@ -93,10 +93,18 @@ class ObjectStore:
     def get(self, bucket: str, key: str) -> StoredObject | None:
         """Return an object, or ``None``."""
         row = self._row(bucket, key)
-        if row is None:
-            return None
-        path = self._objects / row["file"]
-        return StoredObject(key, path, row["size"], row["md5"], row["modified"], json.loads(row["headers"]))
+        return None if row is None else self._object(row)
+
+    def scan(self, bucket: str, low: bytes, prefix: str, limit: int) -> list[StoredObject]:
+        """Return the first ``limit`` objects under a prefix whose keys, as bytes, are not before ``low``."""
+        start = _bytes(prefix)
+        end = after_prefix(start)
+        rows = self._database.rows(
+            "SELECT * FROM objects WHERE bucket = ? AND key >= ? AND (? IS NULL OR key < ?)"
+            " ORDER BY key LIMIT ?",
+            (bucket, max(low, start), end, end, limit),
+        )
+        return [self._object(row) for row in rows]
 
     def delete(self, bucket: str, key: str) -> bool:
         """Delete an object; tell whether there was one."""
@@ -109,6 +117,10 @@ class ObjectStore:
     def _row(self, bucket: str, key: str) -> sqlite3.Row | None:
         return self._database.row("SELECT * FROM objects WHERE bucket = ? AND key = ?", (bucket, _bytes(key)))
 
+    def _object(self, row: sqlite3.Row) -> StoredObject:
+        key, path = row["key"].decode(errors="surrogateescape"), self._objects / row["file"]
+        return StoredObject(key, path, row["size"], row["md5"], row["modified"], json.loads(row["headers"]))
+
     def _unlink(self, row: Any) -> None:
         if row is not None:
             (self._objects / row["file"]).unlink(missing_ok=True)
@@ -119,6 +131,12 @@ class ObjectStore:
         for path in [*self._incoming.iterdir(), *self._objects.iterdir()]:
             if path.parent == self._incoming or path.name not in known:
                 path.unlink()
+
+
+def after_prefix(prefix: bytes) -> bytes | None:
+    """Return the first key that comes after all keys with a prefix, ``None`` if all keys have it."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
 
 
 def _bytes(key: str) -> bytes:

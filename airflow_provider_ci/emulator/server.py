@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from aiohttp import web
 
+from airflow_provider_ci.emulator.admin import Admin
+from airflow_provider_ci.emulator.callbacks import Callbacks
 from airflow_provider_ci.emulator.ci import CIService
 from airflow_provider_ci.emulator.clock import Clock, SystemClock
 from airflow_provider_ci.emulator.config import (
@@ -26,10 +30,17 @@ from airflow_provider_ci.emulator.config import (
 from airflow_provider_ci.emulator.cos import COSService
 from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.emulator.engine import JobEngine
+from airflow_provider_ci.emulator.faults import FaultPlan
 from airflow_provider_ci.emulator.folder import FolderLock
 from airflow_provider_ci.emulator.gateway import Gateway
 from airflow_provider_ci.emulator.jobs import JobStore
+from airflow_provider_ci.emulator.lanes import Lanes
+from airflow_provider_ci.emulator.ledger import Ledger
+from airflow_provider_ci.emulator.multipart import UploadStore
 from airflow_provider_ci.emulator.objects import ObjectStore
+from airflow_provider_ci.emulator.queues import QueueStore
+from airflow_provider_ci.emulator.status_page import StatusPage
+from airflow_provider_ci.emulator.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +59,14 @@ class Emulator:
     ``data_dir`` a temporary folder is used, and removed by :meth:`stop`. ``buckets`` adds buckets to
     ``bucket``, the default one.
 
-    :raises ValueError: a setting is not allowed.
+    :param admin_token: token of the admin path; a random one if not given.
+    :param clock: another clock than the machine's, such as
+        :class:`~airflow_provider_ci.emulator.clock.VirtualClock`.
+    :param faults: a fault plan, or the file that holds one.
+    :ivar faults: the fault plan, a :class:`~airflow_provider_ci.emulator.faults.FaultPlan`.
+    :ivar ledger: what came and what was accepted, a :class:`~airflow_provider_ci.emulator.ledger.Ledger`.
+    :raises ValueError: a setting or the fault plan is not allowed.
+    :raises OSError: the fault plan's file cannot be read.
     """
 
     def __init__(
@@ -60,7 +78,9 @@ class Emulator:
         region: str = DEMO_REGION,
         secret_id: str = DEMO_SECRET_ID,
         secret_key: str = DEMO_SECRET_KEY,
+        admin_token: str | None = None,
         clock: Clock | None = None,
+        faults: Path | str | Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         self._temporary = data_dir is None
@@ -71,10 +91,15 @@ class Emulator:
             "region": region,
             "secret_id": secret_id,
             "secret_key": secret_key,
+            "admin_token": admin_token or secrets.token_urlsafe(24),
             **settings,
         }
         self.config = EmulatorConfig(data_dir=folder, **self._settings)
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
+        self.faults = FaultPlan()
+        self.ledger = Ledger()
+        if faults is not None:
+            self.faults.load(faults)
         self._service: _Service | None = None
 
     def start(self) -> Emulator:
@@ -89,7 +114,7 @@ class Emulator:
             folder = Path(tempfile.mkdtemp(prefix="airflow-ci-emulator-"))
             self.config = EmulatorConfig(data_dir=folder, **self._settings)
         try:
-            service = _Service(self.config, self._clock)
+            service = _Service(self.config, self.clock, self.faults, self.ledger)
             service.start()
         except BaseException:
             self._remove_temporary()
@@ -156,6 +181,19 @@ class Emulator:
         return self.config.secret_key
 
     @property
+    def admin_url(self) -> str:
+        """The admin path, which shows the status page.
+
+        :raises RuntimeError: the emulator is not running.
+        """
+        return f"{self.url}/_emulator/"
+
+    @property
+    def admin_token(self) -> str:
+        """The token that the admin path wants, as header ``X-Emulator-Token``."""
+        return self.config.admin_token
+
+    @property
     def connection(self) -> dict[str, Any]:
         """An Airflow connection to this emulator, in the JSON form of ``AIRFLOW_CONN_*`` variables."""
         extra = {"bucket": self.bucket, "region": self.region, "endpoint_url": self.url}
@@ -176,9 +214,11 @@ class Emulator:
 class _Service:
     """One run: everything that is opened by start and closed by stop."""
 
-    def __init__(self, config: EmulatorConfig, clock: Clock) -> None:
+    def __init__(self, config: EmulatorConfig, clock: Clock, faults: FaultPlan, ledger: Ledger) -> None:
         self._config = config
         self._clock = clock
+        self._faults = faults
+        self._ledger = ledger
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -218,6 +258,15 @@ class _Service:
             database = Database(config.data_dir / "emulator.sqlite3")
             try:
                 objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
+                queues = QueueStore(database, config.queue_max_concurrent)
+                callbacks = Callbacks(
+                    jobs,
+                    self._faults,
+                    self._ledger,
+                    clock,
+                    allow_remote=config.allow_remote_callbacks,
+                    of_queue=queues.notify_config,
+                )
                 engine = JobEngine(
                     jobs,
                     objects,
@@ -225,18 +274,39 @@ class _Service:
                     queue_seconds=config.queue_seconds,
                     run_seconds=config.run_seconds,
                     workers=config.workers,
+                    lanes=Lanes(queues.rule),
+                    faults=self._faults,
+                    announce=callbacks.announce,
                 )
-                ci, cos = CIService(config, jobs, engine, clock), COSService(config, objects, clock)
-                await self._listen(Gateway(config, ci, cos, clock.now), engine, stop)
+                engine.when_ended(callbacks.ended)
+                ci = CIService(config, database, jobs, queues, objects, engine, clock)
+                cos = COSService(config, objects, UploadStore(database, objects, config.data_dir), clock)
+                page = StatusPage(config, database, jobs, queues, objects, clock)
+                admin = Admin(config, self._faults, self._ledger, clock, page)
+                watch = Watch(self._faults, self._ledger, clock.now)
+                self._ledger.attach(database)
+                # Clients sign by the true time, whatever the emulator's clock shows
+                gateway = Gateway(config, ci, cos, time.time, watch, admin)
+                await self._listen(gateway, engine, ci, callbacks, stop)
             finally:
+                self._ledger.attach(None)
                 database.close()
 
-    async def _listen(self, gateway: Gateway, engine: JobEngine, stop: asyncio.Event) -> None:
+    async def _listen(
+        self,
+        gateway: Gateway,
+        engine: JobEngine,
+        ci: CIService,
+        callbacks: Callbacks,
+        stop: asyncio.Event,
+    ) -> None:
         runner = web.ServerRunner(web.Server(gateway, access_log=None), shutdown_timeout=1.0)
         await runner.setup()
         try:
+            await callbacks.open()
             # Before the first request, whose job start() might otherwise take up a second time
             engine.start()
+            ci.start()
             try:
                 site = web.TCPSite(runner, self._config.host, self._config.port)
                 await site.start()
@@ -244,6 +314,8 @@ class _Service:
                 self._started.set()
                 await stop.wait()
             finally:
+                await callbacks.close()
+                await asyncio.to_thread(ci.stop)
                 await asyncio.to_thread(engine.stop)
         finally:
             await runner.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from airflow_provider_ci.protocol.models import (
     VoiceSeparate,
 )
 
+# All at once, so that a placeholder in an input's name is left alone
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _BOTH = (Stem.VOICE, Stem.BACKGROUND)
 
 #: What each ``AudioMode`` produces (436/84510). Its default is not documented; here it is both.
@@ -75,13 +78,18 @@ def process(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float],
     operation = job.request.operation or Operation()
     separation = operation.voice_separate or VoiceSeparate()
     config = separation.audio_config or AudioConfig()
-    keys = result_keys(job.id, operation.output or Output(), separation)
+    keys = result_keys(job, operation.output or Output(), separation)
     source = _input(job, objects)
     paths = {stem: objects.incoming() for stem in keys}
     with ExitStack() as on_error:
         for path in paths.values():
             on_error.callback(path.unlink, missing_ok=True)
-        _separate(source.path, paths, config, separation.audio_mode == "MusicMode", on_progress)
+        music = separation.audio_mode == "MusicMode"
+        while not _separate(source.path, paths, config, music, on_progress):
+            # Deleted since it was looked up, or overwritten: then there is another file for it
+            before, source = source, _input(job, objects)
+            if source.path == before.path:
+                raise JobFailedError("InternalError", "the input object has lost its content")
         finished = _finished(operation.output or Output(), keys, paths)
         on_error.pop_all()
         return finished
@@ -95,7 +103,7 @@ def publish(job: StoredJob, finished: Finished, objects: ObjectStore, now: float
         objects.put(output.bucket or job.bucket, key, path, md5=sums[key] or "", modified=now)
 
 
-def result_keys(job_id: str, output: Output, separation: VoiceSeparate) -> dict[Stem, str]:
+def result_keys(job: StoredJob, output: Output, separation: VoiceSeparate) -> dict[Stem, str]:
     """Return the keys of the stems that the mode produces and the request names, placeholders expanded."""
     targets = {
         Stem.VOICE: output.au_object,
@@ -104,11 +112,24 @@ def result_keys(job_id: str, output: Output, separation: VoiceSeparate) -> dict[
         Stem.DRUMS: output.drum_object,
     }
     codec = (separation.audio_config.codec if separation.audio_config else None) or DEFAULT_CODEC
-    extension = EXTENSIONS[codec.lower()]
+    values = {"jobid": job.id, "ext": EXTENSIONS[codec.lower()], **_batch_values(job)}
     return {
-        stem: pattern.replace("${jobid}", job_id).replace("${ext}", extension)
+        stem: _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), pattern)
         for stem in STEMS_OF_MODE[separation.audio_mode]
         if (pattern := targets[stem])
+    }
+
+
+def _batch_values(job: StoredJob) -> dict[str, str]:
+    """Placeholders that only a batch job's jobs have (460/80155; ``InputName`` and the like from samples)."""
+    if job.batch_id is None:
+        return {}
+    folder, _, name = ((job.request.input.object if job.request.input else None) or "").rpartition("/")
+    return {
+        "InventoryTriggerJobId": job.batch_id,
+        "InputPath": folder,
+        "InputName": name.rpartition(".")[0] or name,
+        "InputNameAndExt": name,
     }
 
 
@@ -128,7 +149,11 @@ def _separate(
     config: AudioConfig,
     music: bool,
     on_progress: Callable[[float], None],
-) -> None:
+) -> bool:
+    """Tell whether the source could be opened.
+
+    :raises JobFailedError: it is unusable.
+    """
     # In MusicMode the documents let everything but the codec be ignored
     settings = (None, None, None) if music else (config.samplerate, config.bitrate, config.channels)
     try:
@@ -138,9 +163,8 @@ def _separate(
             "ResourceNotSupported", f"the input object cannot be processed: {error}"
         ) from None
     except FileNotFoundError:
-        raise JobFailedError(
-            "ResourceNotFound", "the input object was deleted before the job began"
-        ) from None
+        return False
+    return True
 
 
 def _finished(output: Output, keys: dict[Stem, str], paths: dict[Stem, Path]) -> Finished:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from lxml import etree
 
+from airflow_provider_ci.emulator.objects import ObjectStore
 from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.protocol.signing import sign
 from tests.unit.emulator.audio_tools import MIX
@@ -215,6 +216,7 @@ def test_keys_cannot_leave_the_folder(client, emulator):
         "lock",
         "objects",
         "incoming",
+        "parts",
         "emulator.sqlite3",
         "emulator.sqlite3-wal",
         "emulator.sqlite3-shm",
@@ -238,10 +240,11 @@ def test_keys_cannot_leave_the_folder(client, emulator):
         ("DELETE", "/jobs/j1", "", 404, "InvalidUrl"),
         ("GET", "/jobs/", "", 404, "InvalidUrl"),
         ("PUT", "/jobs/jnone", "cancel", 400, "InvalidArgument"),
-        ("GET", "/a", "ci-process=videoinfo", 501, "NotImplemented"),
-        ("PUT", "/a", "partNumber=1&uploadId=x", 501, "NotImplemented"),
+        ("GET", "/a", "ci-process=imageInfo", 501, "NotImplemented"),
+        ("GET", "/none", "ci-process=videoinfo", 404, "NoSuchKey"),
+        ("PUT", "/a", "partNumber=1&uploadId=x", 404, "NoSuchUpload"),
         ("POST", "/a", "", 405, "MethodNotAllowed"),
-        ("GET", "/", "", 501, "NotImplemented"),
+        ("GET", "/", "versions", 501, "NotImplemented"),
     ],
 )
 def test_bad_calls(client, method, path, query, status, code):
@@ -409,3 +412,16 @@ def test_the_airflow_connection_to_it():
         assert Client(emulator)("GET", "/jobs", query="tag=Tts")[0].status == 401
         token = {"x-cos-security-token": "token-of-the-test"}
         assert Client(emulator)("GET", "/jobs", query="tag=Tts", headers=token)[0].status == 200
+
+
+def test_an_object_that_is_overwritten_between_the_look_and_the_reading(client, monkeypatch):
+    look, seen = ObjectStore.get, []
+    assert client("PUT", "/in/raced", b"old")[0].status == 200
+    monkeypatch.setattr(ObjectStore, "get", lambda *args: seen.append(look(*args)) or seen[-1])
+    assert client("GET", "/in/raced")[1] == b"old"
+    assert client("PUT", "/in/raced", b"new")[0].status == 200
+    stale = seen[:1]
+    monkeypatch.setattr(ObjectStore, "get", lambda *args: stale.pop() if stale else look(*args))
+    assert client("GET", "/in/raced")[1] == b"new"
+    monkeypatch.setattr(ObjectStore, "get", lambda *args: seen[0])
+    assert client.error("GET", "/in/raced")[:2] == (500, "InternalError")

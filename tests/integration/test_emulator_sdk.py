@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-import requests
 from qcloud_cos import CosConfig, CosS3Client, CosServiceError
-from requests.adapters import HTTPAdapter
 
 from airflow_provider_ci.emulator.server import Emulator
+from tests.integration.sdk_clients import WAYS, python_client
 from tests.unit.emulator.audio_tools import MIX, SPEECH, load, si_sdr
 from tests.unit.emulator.waiting import wait_until
 
-logging.getLogger("qcloud_cos").setLevel(logging.CRITICAL)
-
 BUCKET, OTHER = "demo-1250000000", "results-1250000000"
-
-
-class ToEmulator(HTTPAdapter):
-    """Sends every request to the emulator but leaves the Host header as signed: what production sees."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._address = urlsplit(url).netloc
-
-    def send(self, request, *args, **kwargs):
-        parts = urlsplit(request.url)
-        request.headers["Host"] = parts.netloc
-        request.url = urlunsplit(parts._replace(netloc=self._address))
-        return super().send(request, *args, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +21,9 @@ def emulator():
         yield running
 
 
-@pytest.fixture(params=["session", "domain", "ip", "proxy"])
+@pytest.fixture(params=WAYS)
 def client(request, emulator):
-    session = requests.Session()
-    ways = {
-        "session": {},
-        "domain": {"Domain": f"127.0.0.1:{emulator.port}"},
-        "ip": {"IP": "127.0.0.1", "Port": emulator.port},
-        "proxy": {"Proxies": {"http": emulator.url}},
-    }
-    if request.param == "session":
-        session.mount("http://", ToEmulator(emulator.url))
-    config = CosConfig(
-        Region=emulator.region,
-        SecretId=emulator.secret_id,
-        SecretKey=emulator.secret_key,
-        Scheme="http",
-        **ways[request.param],
-    )
-    with session:
-        yield CosS3Client(config, retry=0, session=session)
+    return python_client(emulator, request.param)
 
 
 def submit(client, key, *, bucket=BUCKET, **separation):

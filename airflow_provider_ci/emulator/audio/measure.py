@@ -35,10 +35,11 @@ def describe(path: Path) -> tuple[MediaFormat, AudioStream]:
             bitrate=round(kbits, 3),
             size=size,
         )
-        return form, _audio(stream, seconds, kbits)
+        return form, audio_facts(stream, seconds, kbits)
 
 
-def _audio(stream: AVAudioStream, seconds: float, kbits: float) -> AudioStream:
+def audio_facts(stream: AVAudioStream, seconds: float, kbits: float) -> AudioStream:
+    """Return a stream's facts; ``kbits`` is its bitrate where the file does not say."""
     context = stream.codec_context
     return AudioStream(
         index=stream.index,

@@ -31,14 +31,25 @@ def open_media(path: Path) -> InputContainer:
 
     :raises UnsupportedMediaError: unknown format, damaged beyond reading, or without sound.
     """
-    try:
-        container = av.open(str(path), options=_OPTIONS, metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise UnsupportedMediaError(f"not a media format that can be read ({error.strerror})") from None
+    container = open_container(path)
     if not container.streams.audio:
         container.close()
         raise UnsupportedMediaError("it has no audio stream")
     return container
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a local media file, with or without sound.
+
+    :raises UnsupportedMediaError: unknown format, or damaged beyond reading.
+    :raises FileNotFoundError: there is no such file.
+    """
+    try:
+        return av.open(str(path), options=_OPTIONS, metadata_errors="replace")
+    except av.FFmpegError as error:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        raise UnsupportedMediaError(f"not a media format that can be read ({error.strerror})") from None
 
 
 def audio_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

@@ -5,10 +5,12 @@ import threading
 import pytest
 
 from airflow_provider_ci.emulator import engine as engine_module
+from airflow_provider_ci.emulator import work as work_module
 from airflow_provider_ci.emulator.clock import SystemClock
 from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.emulator.engine import JobEngine
 from airflow_provider_ci.emulator.jobs import JobStore
+from airflow_provider_ci.emulator.lanes import Lanes, Rule
 from airflow_provider_ci.emulator.objects import ObjectStore
 from tests.unit.emulator.audio_tools import tones, write
 from tests.unit.emulator.test_jobs import BUCKET, REGION, request
@@ -25,8 +27,13 @@ class House:
         self.objects = ObjectStore(self.database, folder)
         self.engines: list[JobEngine] = []
 
-    def engine(self, *, queue_seconds=0.0, run_seconds=0.0, workers=1) -> JobEngine:
-        times = {"queue_seconds": queue_seconds, "run_seconds": run_seconds, "workers": workers}
+    def engine(self, *, queue_seconds=0.0, run_seconds=0.0, workers=1, lanes=None) -> JobEngine:
+        times = {
+            "queue_seconds": queue_seconds,
+            "run_seconds": run_seconds,
+            "workers": workers,
+            "lanes": lanes,
+        }
         self.engines.append(JobEngine(self.jobs, self.objects, SystemClock(), **times))
         self.engines[-1].start()
         return self.engines[-1]
@@ -160,6 +167,25 @@ def test_a_new_start_takes_up_waiting_and_running_jobs(house):
     assert house.jobs.get(running.id).started == started
 
 
+def test_a_job_whose_queue_is_paused_as_its_turn_comes_waits_on(house):
+    asked: list[str] = []
+
+    def rule(queue_id):
+        asked.append(queue_id)
+        return Rule(active=len(asked) == 1)  # when it is taken; it is held before it begins
+
+    lanes = Lanes(rule)
+    engine, job = house.engine(lanes=lanes), house.add()
+    house.jobs.hold("p1", True)
+    engine.submit(job)
+    wait_until(lambda: len(asked) > 1 and len(lanes) == 1)
+    assert house.state(job) == "Pause"
+    house.jobs.hold("p1", False)
+    lanes._rule = lambda _queue: Rule()
+    engine.wake()
+    house.until(job, "Failed")
+
+
 def test_stop_interrupts_the_work(house, monkeypatch):
     at_work = threading.Event()
 
@@ -191,3 +217,34 @@ def test_an_own_fault_fails_the_job_and_not_the_engine(house, monkeypatch):
     job = house.add()
     engine.submit(job)
     house.until(job, "Success")
+
+
+def test_an_input_that_is_overwritten_while_its_job_begins(house, monkeypatch):
+    true, seen = work_module.separate, []
+
+    def separate(source, *args, **kwargs):
+        seen.append(source)
+        if len(seen) == 1:
+            house.put()
+        return true(source, *args, **kwargs)
+
+    monkeypatch.setattr(work_module, "separate", separate)
+    house.put()
+    engine, job = house.engine(), house.add()
+    engine.submit(job)
+    house.until(job, "Success", "Failed")
+    assert house.state(job) == "Success"
+    assert len(set(seen)) == 2
+
+
+def test_an_input_that_is_deleted_while_its_job_begins(house, monkeypatch):
+    def separate(source, *args, **kwargs):
+        house.objects.delete(BUCKET, "in.wav")
+        raise FileNotFoundError
+
+    monkeypatch.setattr(work_module, "separate", separate)
+    house.put()
+    engine, job = house.engine(), house.add()
+    engine.submit(job)
+    house.until(job, "Success", "Failed")
+    assert (house.state(job), house.jobs.get(job.id).code) == ("Failed", "ResourceNotFound")

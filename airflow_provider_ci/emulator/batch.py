@@ -1,0 +1,376 @@
+"""Batch jobs: create (460/80155, 436/113271), describe, list and cancel (460/76892)."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from airflow_provider_ci.emulator.batch_inputs import upload_times
+from airflow_provider_ci.emulator.calls import (
+    Answer,
+    Call,
+    Handler,
+    ascending,
+    bad_token,
+    cannot_be_modified,
+    document,
+    ids,
+    mark_unknown_times,
+    moment,
+    number,
+    once,
+    require,
+    shown,
+    states,
+    strictly,
+)
+from airflow_provider_ci.emulator.clock import Clock
+from airflow_provider_ci.emulator.config import EmulatorConfig
+from airflow_provider_ci.emulator.database import Database
+from airflow_provider_ci.emulator.errors import ServiceFault, invalid_argument
+from airflow_provider_ci.emulator.jobs import BadTokenError, JobStore, number_in_token, page_token
+from airflow_provider_ci.emulator.queues import QueueCalls
+from airflow_provider_ci.emulator.submission import Submission
+from airflow_provider_ci.protocol.admin_models import (
+    BatchAnswer,
+    BatchInput,
+    BatchJob,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+)
+from airflow_provider_ci.protocol.models import (
+    CANCEL,
+    FAILED,
+    RUNNING,
+    SUBMITTED,
+    SUCCESS,
+    Input,
+    Operation,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.xml import parse_document, read, to_bytes, to_element
+
+_NAME = re.compile(r"[\u3400-\u9fffA-Za-z0-9_-]{1,128}")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, bucket TEXT NOT NULL, queue_id TEXT NOT
+    NULL, name TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL DEFAULT 'Success', message TEXT NOT NULL
+    DEFAULT '', created REAL NOT NULL, started REAL, ended REAL, request BLOB NOT NULL, job BLOB NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """One row: times in Unix seconds, ``number`` the order of creation.
+
+    :param job: the request for one of its jobs, but for the input; a template's parameters are filled in.
+    """
+
+    number: int
+    id: str
+    bucket: str
+    queue_id: str
+    name: str
+    state: str
+    code: str
+    message: str
+    created: float
+    started: float | None
+    ended: float | None
+    request: BatchRequest
+    job: VoiceSeparateRequest
+
+    def as_batch_job(self) -> BatchJob:
+        """Return it as the service describes it."""
+        operation = self.request.operation or BatchOperation()
+        return BatchJob(
+            code=self.code,
+            message=self.message,
+            type=self.request.type,
+            name=self.name,
+            job_id=self.id,
+            state=self.state,
+            creation_time=shown(self.created),
+            start_time=shown(self.started),
+            end_time=shown(self.ended),
+            input=self.request.input,
+            operation=replace(operation, queue_id=self.queue_id),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFilter:
+    """What ``GET /inventorytriggerjob`` may ask for. Times in Unix seconds; ``None``: any."""
+
+    batch_id: str | None = None
+    name: str | None = None
+    states: tuple[str, ...] = ()
+    created_from: float | None = None
+    created_to: float | None = None
+    ascending: bool = False
+    size: int = 10
+    token: str | None = None
+
+
+class BatchStore:
+    """Batch jobs by id. Safe to use from several threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.transaction() as connection:
+            connection.execute(_SCHEMA)
+
+    def add(
+        self, bucket: str, queue_id: str, request: BatchRequest, job: VoiceSeparateRequest, now: float
+    ) -> StoredBatch:
+        """Store a new batch job in state ``Submitted`` and return it."""
+        batch_id = "b" + uuid.uuid4().hex
+        documents = (to_bytes(to_element(request, "Request")), to_bytes(to_element(job, "Request")))
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO batches (id, bucket, queue_id, name, state, created, request, job)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (batch_id, bucket, queue_id, request.name, SUBMITTED, now, *documents),
+            )
+        return self.find(bucket, [batch_id])[batch_id]
+
+    def find(self, bucket: str, batch_ids: list[str]) -> dict[str, StoredBatch]:
+        """Return those that the bucket has."""
+        found = (
+            self._database.row("SELECT * FROM batches WHERE bucket = ? AND id = ?", (bucket, one))
+            for one in batch_ids
+        )
+        return {row["id"]: _batch(row) for row in found if row is not None}
+
+    def unfinished(self) -> list[StoredBatch]:
+        """Return those that have not ended, oldest first."""
+        query = "SELECT * FROM batches WHERE state IN (?, ?) ORDER BY number"
+        return [_batch(row) for row in self._database.rows(query, (SUBMITTED, RUNNING))]
+
+    def is_running(self, batch_id: str) -> bool:
+        """Tell whether a batch job makes jobs: it does not once it was cancelled."""
+        row = self._database.row("SELECT state FROM batches WHERE id = ?", (batch_id,))
+        return row is not None and row["state"] == RUNNING
+
+    def page(self, bucket: str, wanted: BatchFilter) -> tuple[list[StoredBatch], str | None]:
+        """Return a page and the token of the next one, ``None`` on the last.
+
+        :raises BadTokenError: the token is not one of these.
+        """
+        after = number_in_token(wanted.token)
+        comparisons: list[tuple[str, Any]] = [
+            ("bucket = ?", bucket),
+            ("id = ?", wanted.batch_id),
+            ("name = ?", wanted.name),
+            ("CAST(created AS INTEGER) >= ?", wanted.created_from),
+            ("CAST(created AS INTEGER) <= ?", wanted.created_to),
+            ("number > ?" if wanted.ascending else "number < ?", after),
+            *((f"state IN ({', '.join('?' * len(wanted.states))})", one) for one in wanted.states[:1]),
+        ]
+        given = [(text, value) for text, value in comparisons if value is not None]
+        query = (
+            f"SELECT * FROM batches WHERE {' AND '.join(text for text, _ in given)}"  # noqa: S608
+            f" ORDER BY number {'ASC' if wanted.ascending else 'DESC'} LIMIT ?"
+        )
+        values = (*(value for _, value in given), *wanted.states[1:], wanted.size + 1)
+        rows = self._database.rows(query, values)
+        batches = [_batch(row) for row in rows[: wanted.size]]
+        return batches, page_token(batches[-1].number) if len(rows) > wanted.size else None
+
+    def start(self, batch_id: str, now: float) -> None:
+        """Go from ``Submitted`` to ``Running``."""
+        self._change("state = ?, started = ?", (RUNNING, now), batch_id, (SUBMITTED,))
+
+    def succeed(self, batch_id: str, now: float) -> None:
+        """Go from ``Running`` to ``Success``."""
+        self._change("state = ?, ended = ?", (SUCCESS, now), batch_id, (RUNNING,))
+
+    def fail(self, batch_id: str, now: float, code: str, message: str) -> None:
+        """Go from ``Running`` to ``Failed``."""
+        assignments = "state = ?, ended = ?, code = ?, message = ?"
+        self._change(assignments, (FAILED, now, code, message), batch_id, (RUNNING,))
+
+    def cancel(self, batch_id: str, now: float) -> bool:
+        """Go to ``Cancel``; tell whether that was possible."""
+        return self._change("state = ?, ended = ?", (CANCEL, now), batch_id, (SUBMITTED, RUNNING))
+
+    def _change(
+        self, assignments: str, values: tuple[Any, ...], batch_id: str, before: tuple[str, ...]
+    ) -> bool:
+        marks = ", ".join("?" * len(before))
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                f"UPDATE batches SET {assignments} WHERE id = ? AND state IN ({marks})",  # noqa: S608
+                (*values, batch_id, *before),
+            )
+            return changed.rowcount == 1
+
+
+class Wakeable(Protocol):
+    """What is told that there is something to do."""
+
+    def wake(self) -> None:
+        """Look what there is to do."""
+
+
+class BatchCalls:
+    """Answers the calls about batch jobs."""
+
+    def __init__(
+        self,
+        config: EmulatorConfig,
+        database: Database,
+        store: BatchStore,
+        jobs: JobStore,
+        submission: Submission,
+        queues: QueueCalls,
+        runner: Wakeable,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._store = store
+        self._jobs = jobs
+        self._submission = submission
+        self._queues = queues
+        self._runner = runner
+        self._clock = clock
+
+    def routes(self) -> dict[str, Handler]:
+        """Return the handler of each call."""
+        return {
+            "POST /inventorytriggerjob": self._create,
+            "GET /inventorytriggerjob/": self._describe,
+            "GET /inventorytriggerjob": self._list,
+            "PUT /inventorytriggerjob/?cancel": self._cancel,
+        }
+
+    def _create(self, call: Call) -> Answer:
+        root = document(call)
+        once(root, ("Name", "Type", "Input", "Operation"))
+        request = strictly(BatchRequest, root)
+        _check(request)
+        job = self._submission.checked(call.bucket, _job(request.operation or BatchOperation()))
+        queue = self._queues.choose(call.bucket, job.queue_id)
+        batch = self._store.add(call.bucket, queue.id, request, job, self._clock.now())
+        self._runner.wake()
+        return _answer(call, [batch])
+
+    def _describe(self, call: Call) -> Answer:
+        asked = ids(call.id, "batch job")
+        found = self._store.find(call.bucket, asked)
+        return _answer(call, list(found.values()), missing=[one for one in asked if one not in found])
+
+    def _list(self, call: Call) -> Answer:
+        kind = call.params.get("type", "Job")
+        require("type", kind, ("Job", "Workflow"))
+        if kind == "Workflow" or call.params.get("workflowid"):
+            return _answer(call, [], token="")  # there are no workflows here
+        try:
+            batches, token = self._store.page(call.bucket, _filter(call.params))
+        except BadTokenError:
+            raise bad_token() from None
+        return _answer(call, batches, token=token or "")
+
+    def _cancel(self, call: Call) -> Answer:
+        asked = ids(call.id, "batch job")
+        with self._database.transaction():
+            found = self._store.find(call.bucket, asked)
+            refused = [one for one in asked if one not in found or found[one].ended is not None]
+            for batch_id in () if refused else asked:
+                self._store.cancel(batch_id, self._clock.now())
+                self._jobs.cancel_batch(batch_id, self._clock.now())
+        if refused and not self._config.lenient_cancel:
+            raise cannot_be_modified(refused)
+        self._runner.wake()
+        return Answer()
+
+
+def _check(request: BatchRequest) -> None:
+    """Check what a batch job has besides the request for its jobs."""
+    if not _NAME.fullmatch(request.name or ""):
+        raise invalid_argument(
+            f"Name is {request.name!r}, allowed: Chinese, letters, digits, _ -, at most 128"
+        )
+    require("Type", request.type, ("Job", "Workflow"))
+    if request.type == "Workflow":
+        raise ServiceFault(501, "NotImplemented", "there are no workflows here: of the Types, Job is served")
+    given = request.input or BatchInput()
+    if sum(one is not None for one in (given.manifest, given.url_file, given.prefix, given.object)) != 1:
+        raise invalid_argument("Input needs exactly one of Manifest, UrlFile, Prefix, Object")
+    upload_times(request)
+
+
+def _job(operation: BatchOperation) -> VoiceSeparateRequest:
+    """Return the request for one job; its input is a stand-in."""
+    param = operation.job_param or BatchJobParam()
+    return VoiceSeparateRequest(
+        tag=operation.tag,
+        input=Input(object="any"),
+        operation=Operation(
+            template_id=param.template_id,
+            voice_separate=param.voice_separate,
+            output=operation.output,
+            user_data=operation.user_data,
+            job_level=operation.job_level,
+        ),
+        queue_id=operation.queue_id,
+        call_back=operation.call_back,
+        call_back_format=operation.call_back_format,
+        call_back_type=operation.call_back_type,
+        call_back_mq_config=operation.call_back_mq_config,
+        call_back_kafka_config=operation.call_back_kafka_config,
+    )
+
+
+def _filter(params: Mapping[str, str]) -> BatchFilter:
+    return BatchFilter(
+        batch_id=params.get("jobid"),
+        name=params.get("name"),
+        states=states(params),
+        created_from=moment("startCreationTime", params.get("startcreationtime")),
+        created_to=moment("endCreationTime", params.get("endcreationtime")),
+        ascending=ascending(params),
+        size=number(params, "size"),
+        token=params.get("nexttoken"),
+    )
+
+
+def _answer(
+    call: Call, batches: list[StoredBatch], *, missing: list[str] | None = None, token: str | None = None
+) -> Answer:
+    body = BatchAnswer(
+        request_id=call.request_id,
+        jobs_detail=tuple(batch.as_batch_job() for batch in batches),
+        non_exist_job_ids=tuple(missing or ()),
+        next_token=token,
+    )
+    root = to_element(body, "Response")
+    for detail in root.iterfind("JobsDetail"):
+        mark_unknown_times(detail)
+    return Answer(body=to_bytes(root))
+
+
+def _batch(row: sqlite3.Row) -> StoredBatch:
+    return StoredBatch(
+        number=row["number"],
+        id=row["id"],
+        bucket=row["bucket"],
+        queue_id=row["queue_id"],
+        name=row["name"],
+        state=row["state"],
+        code=row["code"],
+        message=row["message"],
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+        request=read(BatchRequest, parse_document(row["request"])),
+        job=read(VoiceSeparateRequest, parse_document(row["job"])),
+    )

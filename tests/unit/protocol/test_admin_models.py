@@ -1,0 +1,93 @@
+"""Answers about templates, queues, buckets and batch jobs as Tencent's documents print them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_provider_ci.protocol.admin_models import (
+    BatchAnswer,
+    BatchJob,
+    BucketAnswer,
+    BucketsAnswer,
+    NotifyConfig,
+    QueuesAnswer,
+    TemplateIds,
+    TemplateRequest,
+    TemplatesAnswer,
+)
+from airflow_provider_ci.protocol.models import AudioConfig
+from airflow_provider_ci.protocol.xml import parse_document, read, to_bytes, to_element
+
+
+def parse(cls, text):
+    return read(cls, parse_document(f"<Response>{text}</Response>".encode()))
+
+
+def written(obj, tag="Response"):
+    return to_bytes(to_element(obj, tag)).decode().partition("?>\n")[2]
+
+
+def test_templates():
+    answer = parse(
+        TemplatesAnswer,
+        "<RequestId>r</RequestId><TotalCount>2</TotalCount><TemplateList><TemplateId>t1</TemplateId>"
+        "<VoiceSeparate><AudioMode>IsAudio</AudioMode><AudioConfig/></VoiceSeparate>"
+        "<CreateTime>2025-01-02T03:04:05+0800</CreateTime></TemplateList>"
+        "<TemplateList><TemplateId>t2</TemplateId></TemplateList>"
+        "<NonExistTIDs><TemplateId>t3</TemplateId><TemplateId>t4</TemplateId></NonExistTIDs>",
+    )
+    assert (answer.request_id, answer.total_count) == ("r", 2)
+    assert [one.template_id for one in answer.template_list] == ["t1", "t2"]
+    assert answer.template_list[0].voice_separate.audio_mode == "IsAudio"
+    assert answer.template_list[0].create_time.isoformat() == "2025-01-02T03:04:05+08:00"
+    assert answer.non_exist_tids == TemplateIds(template_id=("t3", "t4"))
+    assert written(replace(answer, template_list=(), total_count=None)) == (
+        "<Response><RequestId>r</RequestId><NonExistTIDs><TemplateId>t3</TemplateId>"
+        "<TemplateId>t4</TemplateId></NonExistTIDs></Response>"
+    )
+
+
+def test_a_template_request_has_its_parameters_at_the_top():
+    request = TemplateRequest(
+        tag="VoiceSeparate", name="n", audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3")
+    )
+    assert written(request, "Request") == (
+        "<Request><Tag>VoiceSeparate</Tag><Name>n</Name><AudioMode>IsAudio</AudioMode>"
+        "<AudioConfig><Codec>mp3</Codec></AudioConfig></Request>"
+    )
+
+
+def test_queues():
+    answer = parse(
+        QueuesAnswer,
+        "<QueueList><QueueId>p1</QueueId><NotifyConfig><State>On</State><Url>http://x/?s=1</Url><Event/>"
+        "<MqMode>Queue</MqMode></NotifyConfig><MaxSize>10000</MaxSize></QueueList>"
+        "<NonExistPIDs>p2</NonExistPIDs><NonExistPIDs>p3</NonExistPIDs>",
+    )
+    [queue] = answer.queue_list
+    assert queue.notify_config == NotifyConfig(state="On", url="http://x/?s=1", mq_mode="Queue")
+    assert queue.max_size == 10000
+    assert answer.non_exist_pids == ("p2", "p3")
+    assert "s=1" not in repr(answer)  # the receiver's secret
+
+
+def test_buckets():
+    text = "<AsrBucketList><BucketId>b-1250000000</BucketId></AsrBucketList>" * 2
+    assert len(parse(BucketsAnswer, text).asr_bucket_list) == 2
+    opened = parse(
+        BucketAnswer, "<MediaBucket><BucketId>b-1250000000</BucketId><AliasBucketId/></MediaBucket>"
+    )
+    assert (opened.media_bucket.bucket_id, opened.asr_bucket) == ("b-1250000000", None)
+
+
+def test_batch_jobs():
+    answer = parse(
+        BatchAnswer,
+        "<JobsDetail><JobId>b1</JobId><StartTime>-</StartTime><Input><UrlFile>u</UrlFile></Input></JobsDetail>"
+        "<NonExistJobId>b2</NonExistJobId><NonExistJobIds>b3</NonExistJobIds><NextToken/>",
+    )
+    [job] = answer.jobs_detail
+    assert (job.job_id, job.start_time, job.input.url_file) == ("b1", None, "u")
+    assert answer.non_exist_job_ids == ("b2", "b3")  # both spellings
+    assert "<NonExistJobIds>b2" in written(answer)
+    assert written(BatchJob(job_id="b1"), "JobsDetail") == "<JobsDetail><JobId>b1</JobId></JobsDetail>"
