@@ -337,7 +337,9 @@ class CIHook(BaseHook):
             try:
                 return attempt()
             except CIError as error:
-                pause = self.settings.retry.pause(count, error, idempotent=call.idempotent)
+                left = None if call.valid_until is None else int(call.valid_until) - time.time()
+                retry = self.settings.retry
+                pause = retry.pause(count, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
                 self.log.warning("Attempt %d failed, again in %.1f s: %s", count, pause, error)

@@ -22,10 +22,13 @@ class RetryPolicy:
     base: float = 1.0
     cap: float = 30.0
 
-    def pause(self, attempt: int, error: CIError, *, idempotent: bool) -> float | None:
+    def pause(
+        self, attempt: int, error: CIError, *, idempotent: bool, time_left: float | None = None
+    ) -> float | None:
         """Return the seconds to wait after ``attempt`` (from 1) failed with ``error``; ``None``: do not
         repeat.
 
+        A call of which only ``time_left`` seconds remain is not repeated later than that.
         A call that is not idempotent is repeated only when it certainly was not accepted and repeating may
         help. ``Retry-After``, where the service gave one, is waited for before the jitter, so that clients do
         not all come back at once.
@@ -36,4 +39,5 @@ class RetryPolicy:
             return None
         jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - not for security
         advice = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
-        return (advice or 0.0) + jitter
+        pause = (advice or 0.0) + jitter
+        return None if time_left is not None and pause >= time_left else pause

@@ -60,6 +60,8 @@ accepted_deferrable = dag_of(
 )
 pushed_submit_only = dag_of("pushed_submit_only", dies="pushed")
 pushed_deferrable = dag_of("pushed_deferrable", dies="pushed", wait_for_completion=True, deferrable=True)
+plain_submit_only = dag_of("plain_submit_only", dies="never")
+plain_deferrable = dag_of("plain_deferrable", dies="never", wait_for_completion=True, deferrable=True)
 not_durable = dag_of("not_durable", dies="pushed", durable=False)
 
 with DAG(dag_id="all_deferred", schedule=None, catchup=False) as all_deferred:

@@ -56,6 +56,40 @@ def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
         assert set(xcom(dag_run, "separate", "job")["outputs"]) == {"voice", "background"}
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submissions that expire after a second, so that looking for their job ends soon."""
+    monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 1.0)
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("dag_id", ["plain_submit_only", "plain_deferrable"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "effect",
+    [
+        {"drop": True},
+        {"status": 500, "code": "InternalError"},
+        {"status": 503, "code": "ServiceUnavailable"},
+        {"status": 429, "code": "SlowDown"},
+    ],
+    ids=["drop", "500", "503", "429"],
+)
+def test_a_lost_answer_is_looked_for(
+    dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
+) -> None:
+    if when == "after" and effect.get("status") == 429:
+        pytest.skip("the service does not accept what it throttles")
+    emulator.faults.add("submit", nth=1, when=when, **effect)
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "success"
+    accepted = emulator.ledger.accepted_jobs()
+    assert len(accepted) == 1
+    assert xcom(dag_run, "separate") == next(hook.list_jobs()).job_id
+    assert emulator.ledger.count("submit") == (1 if when == "after" else 2)
+
+
 def test_without_durable_a_retry_pays_again(dags: dict[str, Any], hook: CIHook) -> None:
     dag_run = dags["not_durable"].test()
     assert dag_run.state == "success"

@@ -789,3 +789,13 @@ def test_the_test_connection_of_the_ui_finds_the_hook(
     assert isinstance(hook, CIHook)
     assert hook.test_connection()[0]
     hook.close()
+
+
+def test_a_throttled_submission_is_not_repeated_past_its_expiry(
+    server: ScriptedServer, connection: Callable[..., str]
+) -> None:
+    connection(server.url)
+    server.play(error(429, "SlowDown", retry_after="60"))
+    with pytest.raises(ThrottledError, match="SlowDown"):
+        CIHook().submit_job(REQUEST, expires=datetime.now(UTC).timestamp() + 30)
+    assert server.methods() == ["POST"]
