@@ -14,7 +14,7 @@ from yarl import URL
 from airflow_provider_ci.exceptions import CIError, InvalidResponseError, TransportError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy
-from airflow_provider_ci.protocol.wire import Endpoint, Response, SignedRequest, signed
+from airflow_provider_ci.protocol.wire import Endpoint, Response, SignedRequest, is_loopback_url, signed
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ T = TypeVar("T")
 _PIECE = 64 * 1024
 # Parsing more than this takes milliseconds, in which no other trigger would run
 _PARSE_IN_LOOP = 128 * 1024
+# The connection, or the way through the proxy, was not even established; UnicodeError: no host's name
+_BEFORE_SENDING = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    UnicodeError,
+)
 _OWN_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
@@ -87,12 +95,10 @@ class AsyncClient:
                     raise
             await asyncio.sleep(pause)
 
-    async def once(
-        self, call: RemoteCall[T], endpoint: Endpoint, timeout: tuple[float, float] | None = None
-    ) -> T:
+    async def once(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
         """Send ``call`` once.
 
-        :param timeout: seconds for connecting and for each piece of the answer; default: the connection's.
+        :raises CIError: as of :meth:`call`.
         """
         send = signed(
             call.request(),
@@ -101,7 +107,7 @@ class AsyncClient:
             now=time.time(),
             valid_until=call.valid_until,
         )
-        response = await self._exchange(send, timeout or self.settings.timeouts)
+        response = await self._exchange(send)
         if len(response.body) > _PARSE_IN_LOOP:
             return await asyncio.to_thread(call.parse, response)
         return call.parse(response)
@@ -112,11 +118,13 @@ class AsyncClient:
         """
         origin = "/".join(url.split("/", 3)[:3])
         if origin not in self._proxies:
-            self._proxies[origin] = environment_proxy(origin)
+            proxy = None if is_loopback_url(origin) else environment_proxy(origin)
+            # aiohttp wants a URL where requests is content with host:port
+            self._proxies[origin] = f"http://{proxy}" if proxy and "://" not in proxy else proxy
         return self._proxies[origin]
 
-    async def _exchange(self, request: SignedRequest, timeout: tuple[float, float]) -> Response:
-        connect, read = timeout
+    async def _exchange(self, request: SignedRequest) -> Response:
+        connect, read = self.settings.timeouts
         limits = aiohttp.ClientTimeout(total=connect + 2 * read, sock_connect=connect, sock_read=read)
         try:
             async with self._session.request(
@@ -138,16 +146,22 @@ class AsyncClient:
                             request_id=answer.headers.get("x-ci-request-id"),
                         )
                 return Response(answer.status, answer.headers, bytes(body))
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise _transport_error(error, request) from error
 
 
 def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
-    never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return TransportError(
-        f"No answer from {request.headers['Host']} to {request.method}: {type(error).__name__}: {error}"[
-            :400
-        ],
-        sent=not never_sent,
+        f"No answer from {request.headers['Host']} to {request.method}: {_reason(error)}",
+        sent=not isinstance(error, _BEFORE_SENDING),
         hint="Check the network, the proxy settings, and bucket, region and endpoint_url of the connection",
     )
+
+
+def _reason(error: Exception) -> str:
+    # the texts of these two have a URL, which may be a proxy's with a login
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{type(error).__name__}: {error.status} {error.message}"[:300]
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address, or that of the proxy, is not a URL"
+    return f"{type(error).__name__}: {error}"[:300]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -16,10 +17,11 @@ from airflow_provider_ci.waiting import JobWatch
 #: failed.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 
-#: Failed polls in a row that are taken for noise. The poller pauses longer after each.
+#: Failed polls of a job in a row that are taken for noise. The poller pauses longer after each.
 FAILURES_TOLERATED = 10
 _NAMED_AT_MOST = 20
-_CANCEL_TIMEOUT = (3.0, 7.0)
+# Airflow gives up after 30 s ([triggerer] on_kill_timeout)
+_CANCEL_SECONDS = 20.0
 
 
 class CIJobTrigger(BaseTrigger):
@@ -100,39 +102,48 @@ class CIJobTrigger(BaseTrigger):
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs
 
         try:
-            settings = await load_settings(self.ci_conn_id)
-            endpoint = settings.endpoint(self.bucket, self.region)
-            async with AsyncClient(settings) as client:
-                for start in range(0, len(self.job_ids), IDS_PER_REQUEST):
-                    ids = tuple(self.job_ids[start : start + IDS_PER_REQUEST])
-                    await client.once(CancelJobs(ids), endpoint, _CANCEL_TIMEOUT)
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                settings = await load_settings(self.ci_conn_id)
+                endpoint = settings.endpoint(self.bucket, self.region)
+                async with AsyncClient(settings) as client:
+                    for start in range(0, len(self.job_ids), IDS_PER_REQUEST):
+                        ids = tuple(self.job_ids[start : start + IDS_PER_REQUEST])
+                        await client.call(CancelJobs(ids), endpoint)
         except Exception as error:  # best effort: the task has been ended by the user already
-            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, error)
+            why = str(error) or type(error).__name__
+            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, why)
         else:
             self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
 
     async def _wait(self) -> dict[str, Any]:
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
-        watch, failures = JobWatch(self.job_ids, self.log), 0
+        watch = JobWatch(self.job_ids, self.log)
+        failures: Counter[str] = Counter()  # of each job: a poll is about some of them only
         start = time.monotonic()
         group = Group(self.ci_conn_id, self.bucket, self.region)
         async with subscribe(group, self.job_ids, self.poll_interval) as updates:
             while watch.pending and not watch.unsuccessful:
                 update = await updates.get()
                 if update.answer is not None:
-                    failures = 0
                     watch.observe(update.answer, time.monotonic() - start, asked=update.job_ids)
+                    for job_id in update.job_ids:
+                        del failures[job_id]
                 elif update.error is not None:
-                    failures += 1
-                    if failures == 1:
+                    if not failures:
                         self.log.warning("A poll failed, trying on: %s", update.error)
-                    if failures > FAILURES_TOLERATED:
+                    failures.update(update.job_ids)
+                    if max(failures[job_id] for job_id in update.job_ids) > FAILURES_TOLERATED:
                         raise update.error
         return self._event(ENDED)
 
     def _event(self, status: str) -> dict[str, Any]:
-        return {"status": status, "job_ids": self.job_ids[:_NAMED_AT_MOST], "job_count": len(self.job_ids)}
+        return {
+            "status": status,
+            "job_ids": self.job_ids[:_NAMED_AT_MOST],
+            "job_count": len(self.job_ids),
+            "deadline": self.deadline,
+        }
 
     @property
     def _shown_ids(self) -> str:

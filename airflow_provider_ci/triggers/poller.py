@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextvars import Context
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
+
+from lxml import etree
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CIError,
     InvalidRequestError,
+    InvalidResponseError,
     NotFoundError,
     PermissionDeniedError,
     ServerError,
@@ -29,15 +34,28 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.protocol.errors import is_retryable
 from airflow_provider_ci.protocol.models import JobsAnswer
-from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, DescribeJobs, check_job_ids
+from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, DescribeJobs, check_job_ids, document
+from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.protocol.xml import read
 from airflow_provider_ci.waiting import poll_delay
 
 #: Requests under way at once, for one connection, bucket and region.
 CONCURRENCY = 8
-#: Each failed request doubles the pauses of its group, up to this factor; each good one halves it again.
+#: Each round of failed requests doubles the pauses of its group, up to this factor; a good one halves them.
 SLOWEST = 16.0
 #: Share by which a pause varies, and by which a job may be polled early to fill a request.
 _JITTER = 0.1
+#: Seconds to whose multiples polls are put off: a process that has just slept is slow, so that requests sent
+#: together cost half as much as requests one by one.
+_TICK = 0.1
+# Reading these would be most of what a poll costs
+_NOT_NEEDED = tuple(
+    f"{{*}}{name}"
+    for name in (
+        *("Input", "Operation", "Workflow", "Progress", "QueueId", "Tag", "SubTag"),
+        *("CreationTime", "StartTime", "EndTime"),
+    )
+)
 
 
 class Group(NamedTuple):
@@ -49,7 +67,9 @@ class Group(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a poll brought for some of a subscriber's jobs: an answer, or why there is none."""
+    """What a poll brought for some of a subscriber's jobs: an answer, or why there is none. Of each job the
+    answer has only id, state, code and message.
+    """
 
     job_ids: tuple[str, ...]
     answer: JobsAnswer | None
@@ -69,6 +89,8 @@ class _Job:
     subscribers: set[_Subscriber] = field(default_factory=set)
     due: float = 0.0
     delay: float = 0.0
+    slow: float = 1.0  # the group's factor when this pause began
+    told: str | None = None  # the state that all subscribers know, if the last poll was good
     alone: bool = False  # after a request with it was refused, so that it cannot spoil its neighbours' again
 
 
@@ -76,57 +98,73 @@ class _Job:
 async def subscribe(
     group: Group, job_ids: Sequence[str], poll_interval: float
 ) -> AsyncIterator[asyncio.Queue[Update]]:
-    """Yield a queue of what polls bring for ``job_ids``, until the block is left.
+    """Yield a queue of the news that polls bring of ``job_ids``, until the block is left.
 
-    A job is not asked for any more once it has ended. Leaving the block, also by cancellation, leaves nothing
-    behind.
+    News is each poll that fails or does not find a job, and each that finds it in another state or works
+    again. A job is not asked for any more once it has ended. Leaving the block, also by cancellation, leaves
+    nothing behind.
 
     :param poll_interval: longest pause between two polls of a job, seconds.
     :raises RequestValidationError: a value is not a job id.
     """
     check_job_ids(job_ids)
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
-    poller = pollers.setdefault(group, _Poller(group)) if group not in pollers else pollers[group]
+    poller = pollers.get(group) or pollers.setdefault(group, _Poller(group))
     subscriber = _Subscriber(asyncio.Queue(), poll_interval)
-    poller.add(subscriber, job_ids)
     try:
+        poller.add(subscriber, job_ids)
         yield subscriber.updates
     finally:
         poller.remove(subscriber, job_ids)
-        if not poller.jobs:
-            pollers.pop(group, None)
+        if not poller.subscribers:
+            del pollers[group]
             await poller.stop()
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Group, _Poller]] = WeakKeyDictionary()
 
 
+class _DescribeStates(DescribeJobs):
+    __slots__ = ()
+
+    def parse(self, response: Response) -> JobsAnswer:
+        root = document(response, self.action)
+        etree.strip_elements(root, *_NOT_NEEDED)
+        return replace(read(JobsAnswer, root), request_id=response.request_id)
+
+
 class _Poller:
     def __init__(self, group: Group) -> None:
+        self.subscribers: set[_Subscriber] = set()
         self.jobs: dict[str, _Job] = {}
         self._group = group
         self._queue: list[tuple[float, int, _Job]] = []  # by due time; jobs that nobody waits for are skipped
         self._order = count()
         self._changed = asyncio.Event()
         self._slow = 1.0
+        self._hold_until = 0.0  # the service asked for a pause until then
         self._client: AsyncClient | None = None
         self._stale = True
         self._requests: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def add(self, subscriber: _Subscriber, job_ids: Sequence[str]) -> None:
+        self.subscribers.add(subscriber)
         now = _now()
         for job_id in dict.fromkeys(job_ids):
             job = self.jobs.get(job_id)
             if job is None:
                 job = self.jobs[job_id] = _Job(job_id, since=now)
                 job.subscribers.add(subscriber)
-                self._schedule(job, now, jitter=1.0)
+                self._schedule(job, now)
             job.subscribers.add(subscriber)
+            job.told = None
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            # in a context of its own: what is logged here does not belong to the trigger that came first
+            self._task = asyncio.create_task(self._run(), context=Context())
 
     def remove(self, subscriber: _Subscriber, job_ids: Sequence[str]) -> None:
+        self.subscribers.discard(subscriber)
         for job_id in job_ids:
             job = self.jobs.get(job_id)
             if job is not None:
@@ -135,51 +173,62 @@ class _Poller:
                     del self.jobs[job_id]
 
     async def stop(self) -> None:
-        tasks = [task for task in (self._task, *self._requests) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    def _schedule(self, job: _Job, now: float, *, jitter: float, at_least: float = 0.0) -> None:
+    def _schedule(self, job: _Job, now: float, jitter: float = 1.0) -> None:
         interval = min(subscriber.poll_interval for subscriber in job.subscribers)
-        job.delay = max(poll_delay(now - job.since, interval) * self._slow * jitter, at_least)
-        job.due = now + job.delay
+        job.slow = self._slow
+        job.delay = poll_delay(now - job.since, interval) * job.slow * jitter
+        job.due = math.ceil((now + job.delay) / _TICK) * _TICK
         heapq.heappush(self._queue, (job.due, next(self._order), job))
-        self._changed.set()
+        if self._queue[0][2] is job:
+            self._changed.set()
 
     async def _run(self) -> None:
-        while True:
-            batch = self._take_due(_now()) if len(self._requests) < CONCURRENCY else []
-            if not batch:
-                await self._wait()
-                continue
-            task = asyncio.create_task(self._poll(batch))
-            self._requests.add(task)
-            task.add_done_callback(self._request_ended)
+        try:
+            while True:
+                batch = self._take_due(_now()) if len(self._requests) < CONCURRENCY else []
+                if not batch:
+                    await self._wait()
+                    continue
+                task = asyncio.create_task(self._poll(batch))
+                self._requests.add(task)
+                task.add_done_callback(self._request_ended)
+        finally:  # here, not in stop(), which may be cancelled itself
+            for task in self._requests:
+                task.cancel()
+            await asyncio.gather(*self._requests, return_exceptions=True)
+            if self._client is not None:
+                await self._client.close()
 
     def _request_ended(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
-        self._changed.set()
+        if len(self._requests) == CONCURRENCY - 1:
+            self._changed.set()
 
     async def _wait(self) -> None:
-        """Wait until the next job is due, a job came or a request ended."""
+        """Wait until the next job is due, another one becomes the next, or there is room for a request."""
         self._changed.clear()
-        free = len(self._requests) < CONCURRENCY
-        pause = max(self._queue[0][0] - _now(), 0.0) if self._queue and free else None
+        timer = None
+        if self._queue and len(self._requests) < CONCURRENCY:
+            due = max(self._queue[0][0], self._hold_until)
+            timer = asyncio.get_running_loop().call_at(due, self._changed.set)
         try:
-            async with asyncio.timeout(pause):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+            await self._changed.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def _take_due(self, now: float) -> list[_Job]:
         """Return up to ten jobs: the first must be due, the others may be almost due."""
         batch: list[_Job] = []
+        if now < self._hold_until:
+            return batch
         while self._queue and len(batch) < IDS_PER_REQUEST:
             due, _, job = self._queue[0]
-            if self.jobs.get(job.job_id) is not job or due != job.due:
+            if self.jobs.get(job.job_id) is not job:
                 heapq.heappop(self._queue)
                 continue
             early = job.delay * _JITTER if batch else 0.0
@@ -191,25 +240,17 @@ class _Poller:
         return batch
 
     async def _poll(self, batch: list[_Job]) -> None:
-        ids = tuple(job.job_id for job in batch)
-        at_least = 0.0
         try:
-            answer = await self._describe(ids)
+            self._take_answer(batch, await self._describe(tuple(job.job_id for job in batch)))
         except Exception as error:  # also Airflow's own, for instance when the connection is gone
             known = error if isinstance(error, CIError) else CIError(f"{type(error).__name__}: {error}")
-            at_least = self._take_failure(batch, known)
-            self._tell(batch, None, known)
-        else:
-            self._slow = max(1.0, self._slow / 2)
+            self._take_failure(batch, known)
+        finally:  # also after a cancellation inside, as of Airflow's request for the connection
+            # one draw for all, so that they stay together
+            jitter, now = random.uniform(1 - _JITTER, 1 + _JITTER), _now()  # noqa: S311 - not for security
             for job in batch:
-                job.alone = False
-            self._tell(batch, answer, None)
-            self._forget_ended(answer)
-        # one draw for all, so that they stay together
-        jitter, now = random.uniform(1 - _JITTER, 1 + _JITTER), _now()  # noqa: S311 - not for security
-        for job in batch:
-            if self.jobs.get(job.job_id) is job:
-                self._schedule(job, now, jitter=jitter, at_least=at_least)
+                if self.jobs.get(job.job_id) is job:
+                    self._schedule(job, now, jitter)
 
     async def _describe(self, ids: tuple[str, ...]) -> JobsAnswer:
         if self._stale or self._client is None:
@@ -219,34 +260,45 @@ class _Poller:
                 self._client = AsyncClient(settings, connections=CONCURRENCY)
             self._client.settings = settings
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
-        return await self._client.once(DescribeJobs(ids), endpoint)
+        return await self._client.once(_DescribeStates(ids), endpoint)
 
-    def _take_failure(self, batch: list[_Job], error: CIError) -> float:
-        """Slow down or isolate, according to ``error``; return the least pause that the service asks for."""
-        if isinstance(error, InvalidRequestError | NotFoundError) and len(batch) > 1:
-            for job in batch:
-                job.alone = True
-            return 0.0
+    def _take_answer(self, batch: list[_Job], answer: JobsAnswer) -> None:
+        if batch[0].slow == self._slow:  # it tells about the present pace
+            self._slow = max(self._slow / 2, 1.0)
+        states = {job.job_id: job.job_state for job in answer.jobs_detail}
+        self._tell(
+            [job for job in batch if job.told is None or states.get(job.job_id) != job.told], answer, None
+        )
+        for job in batch:
+            job.alone = False
+            state = job.told = states.get(job.job_id)
+            # it may have been left and come anew meanwhile: that one has not been told
+            if state is not None and state.is_terminal and self.jobs.get(job.job_id) is job:
+                del self.jobs[job.job_id]
+
+    def _take_failure(self, batch: list[_Job], error: CIError) -> None:
+        for job in batch:
+            job.told = None
         if isinstance(error, AuthenticationError | PermissionDeniedError):
             self._stale = True  # the connection may have got new keys since
-        if is_retryable(error):
+        if is_retryable(error) and batch[0].slow == self._slow:
             self._slow = min(self._slow * 2, SLOWEST)
-        return (error.retry_after or 0.0) if isinstance(error, ThrottledError | ServerError) else 0.0
+        if isinstance(error, ThrottledError | ServerError):
+            self._hold_until = max(self._hold_until, _now() + (error.retry_after or 0.0))
+        about_one = isinstance(error, InvalidRequestError | NotFoundError | InvalidResponseError)
+        if about_one and len(batch) > 1:
+            for job in batch:  # whose fault it was shows when each is asked for alone
+                job.alone = True
+        else:
+            self._tell(batch, None, error)
 
     def _tell(self, batch: list[_Job], answer: JobsAnswer | None, error: CIError | None) -> None:
-        if error is not None and len(batch) > 1 and batch[0].alone:
-            return  # whose fault it was shows when each is asked for alone
         theirs: dict[_Subscriber, list[str]] = {}
         for job in batch:
             for subscriber in job.subscribers:
                 theirs.setdefault(subscriber, []).append(job.job_id)
         for subscriber, ids in theirs.items():
             subscriber.updates.put_nowait(Update(tuple(ids), answer, error))
-
-    def _forget_ended(self, answer: JobsAnswer) -> None:
-        for job in answer.jobs_detail:
-            if job.job_state.is_terminal:
-                self.jobs.pop(job.job_id or "", None)
 
 
 def _now() -> float:

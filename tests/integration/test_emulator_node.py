@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_ci.emulator.operation_names import OPERATIONS, OTHER
 from airflow_provider_ci.emulator.server import Emulator
+from tests.unit.emulator.audio_tools import SPEECH
 
 FOLDER = Path(__file__).parents[1] / "node"
 #: Set to 1, this lets the test install the SDK with npm, into a temporary folder.
 ALLOWED = "CI_EMULATOR_NPM_INSTALL"
 INSTALL = ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+#: What drive.js does, in this order.
+PARTS = ["objects", "uploadsInParts", "services", "jobs", "templates", "queues", "batches"]
+PARTS += ["doubled", "wrongKey"]
+#: Copying is not served.
+CALLS = sorted(set(OPERATIONS) - {"copy_object", OTHER})
+#: An unknown id is no error there, but a NonExistJobIds.
+NEVER_REFUSED = {"describe_batch"}
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +45,22 @@ def installed(tmp_path_factory):
     return folder
 
 
-def test_cos_nodejs_sdk(installed):
-    with Emulator(queue_seconds=60) as emulator:
-        emulator.faults.add("submit", key="in/doubled-ip.mp3", nth=1, status=500, when="after")
-        emulator.faults.add("submit", key="in/doubled-domain.mp3", nth=1, drop=True, when="after")
+# For each way of sending calls, what befalls the first submission that the SDK then repeats by itself
+@pytest.mark.parametrize(
+    ("way", "fault"),
+    [("ip", {"status": 500}), ("domain", {"drop": True}), ("cos-host", {"status": 503})],
+)
+def test_cos_nodejs_sdk(installed, way, fault):
+    with Emulator(queue_seconds=60, unbound="MediaBucketUnBinded") as emulator:
+        emulator.faults.add("submit", key="in/doubled.mp3", nth=1, when="after", **fault)
         settings = {
+            "Way": way,
             "Address": f"127.0.0.1:{emulator.port}",
             "Bucket": emulator.bucket,
             "Region": emulator.region,
             "SecretId": emulator.secret_id,
             "SecretKey": emulator.secret_key,
+            "Speech": str(SPEECH),
         }
         done = subprocess.run(
             ["node", str(FOLDER / "drive.js")],
@@ -56,8 +71,16 @@ def test_cos_nodejs_sdk(installed):
             timeout=100,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.splitlines() == ["ip: ok", "domain: ok"]
-        for way in ("ip", "domain"):
-            # Repeated by the SDK although the first was accepted: two jobs, two charges
-            assert len(emulator.ledger.accepted_jobs(key=f"in/doubled-{way}.mp3")) == 2
-        assert emulator.ledger.requests("submit")[0].bucket == emulator.bucket
+        assert done.stdout.split() == PARTS
+        # Repeated by the SDK although the first was accepted: two jobs, two charges
+        assert len(emulator.ledger.accepted_jobs(key="in/doubled.mp3")) == 2
+        # Every call that there is has been answered, well and badly
+        for operation in CALLS:
+            statuses = {one.status or 0 for one in emulator.ledger.requests(operation)}
+            assert statuses & {200, 204, 206}, operation
+            assert operation in NEVER_REFUSED or max(statuses) >= 400, operation
+        # Only the bucket's own hosts name it, not the address itself, nor the regional host of the lists
+        named = {"ip": {"submit"}, "domain": set(), "cos-host": {"submit", "list_media_buckets"}}[way]
+        for operation in ("submit", "list_media_buckets"):
+            expected = emulator.bucket if operation in named else None
+            assert {one.bucket for one in emulator.ledger.requests(operation)} == {expected}

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_ci.triggers import poller
+from tests.unit.triggers import virtual
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[virtual.Service]:
+    """A service in virtual time, which the poller and the trigger speak to; the jitter is none."""
+    service = virtual.Service()
+    for module in ("airflow_provider_ci.triggers.poller", "airflow_provider_ci.hooks.aio"):
+        monkeypatch.setattr(f"{module}.AsyncClient", service.client)
+        monkeypatch.setattr(f"{module}.load_settings", service.load_settings)
+    clock = SimpleNamespace(time=lambda: 1e9 + virtual.now(), monotonic=virtual.now)
+    monkeypatch.setattr("airflow_provider_ci.triggers.job.time", clock)
+    monkeypatch.setattr(poller.random, "uniform", lambda least, most: (least + most) / 2)
+    yield service
+    assert service.open == 0

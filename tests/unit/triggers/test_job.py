@@ -1,0 +1,450 @@
+"""The trigger: what it stores, what it fires, what it logs and what it cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    CIError,
+    InvalidRequestError,
+    JobNotFoundError,
+    PermissionDeniedError,
+    RequestValidationError,
+    ServerError,
+    TransportError,
+)
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
+from airflow_provider_ci.triggers import events, job, poller
+from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
+from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.scripted_server import ScriptedServer, error, hang, http
+from tests.unit.triggers import virtual
+from tests.unit.triggers.virtual import Request, Service, now, run
+
+EPOCH = 1e9
+ALL_ARGUMENTS = {
+    "job_ids": ["j1", "j2"],
+    "ci_conn_id": "other",
+    "bucket": BUCKET,
+    "region": REGION,
+    "poll_interval": 12.5,
+    "deadline": 1_700_000_000.5,
+    "cancel_on_kill": False,
+}
+
+
+async def fired(trigger: CIJobTrigger) -> dict[str, Any]:
+    """Run the trigger to its end, and return its one event."""
+    (event,) = [event async for event in trigger.run()]
+    return event.payload
+
+
+class TestSerialization:
+    def stored(self, trigger: CIJobTrigger) -> CIJobTrigger:
+        """Return the trigger as a triggerer gets it: through the database's column."""
+        from airflow.models.trigger import Trigger
+
+        row = Trigger(*trigger.serialize())
+        module, _, name = row.classpath.rpartition(".")
+        return getattr(import_module(module), name)(**row.kwargs)
+
+    @pytest.mark.parametrize("given", [ALL_ARGUMENTS, {"job_ids": ["j1"]}, {"job_ids": ("j1",)}])
+    def test_round_trip(self, given: dict[str, Any]) -> None:
+        trigger = CIJobTrigger(**given)
+        assert self.stored(trigger).serialize() == trigger.serialize()
+
+    def test_round_trip_as_airflow_2_encodes_it(self) -> None:
+        from airflow.serialization.serialized_objects import BaseSerialization
+
+        _, kwargs = CIJobTrigger(**ALL_ARGUMENTS).serialize()
+        assert (
+            BaseSerialization.deserialize(json.loads(json.dumps(BaseSerialization.serialize(kwargs))))
+            == kwargs
+        )
+
+    def test_the_arguments_are_the_constructor_s_and_json(self) -> None:
+        classpath, kwargs = CIJobTrigger(**ALL_ARGUMENTS).serialize()
+        assert classpath == "airflow_provider_ci.triggers.job.CIJobTrigger"
+        assert kwargs == ALL_ARGUMENTS == json.loads(json.dumps(kwargs))
+        assert list(kwargs) == list(inspect.signature(CIJobTrigger).parameters)
+
+    def test_arguments_of_the_first_release_are_enough(self) -> None:
+        """Triggers that an older release stored are loaded by this one: only ``job_ids`` may be required."""
+        trigger = CIJobTrigger(job_ids=["j1"])
+        assert trigger.serialize()[1] == {
+            "job_ids": ["j1"],
+            "ci_conn_id": "tencent_ci_default",
+            "bucket": None,
+            "region": None,
+            "poll_interval": 30.0,
+            "deadline": None,
+            "cancel_on_kill": True,
+        }
+
+    def test_the_constructor_only_assigns(self) -> None:
+        ids = ["no id/"]
+        trigger = CIJobTrigger(ids, poll_interval=-1)
+        assert trigger.job_ids == ids
+        assert trigger.job_ids is not ids
+
+
+class TestOutcomes:
+    @pytest.mark.parametrize("count", [1, 12])
+    def test_all_have_ended_well(self, service: Service, count: int) -> None:
+        ids = [f"j{n}" for n in range(count)]
+        service.ends = {job_id: 10.0 + n for n, job_id in enumerate(ids)}
+        event = run(fired(CIJobTrigger(ids, deadline=EPOCH + 500)))
+        assert event == {
+            "status": "ended",
+            "job_ids": ids,
+            "job_count": count,
+            "deadline": EPOCH + 500,
+        }
+        assert events.read_event(event) == (False, ids, EPOCH + 500, None)
+
+    @pytest.mark.parametrize("final", ["Failed", "Cancel"])
+    def test_one_that_has_not_is_enough(self, service: Service, final: str) -> None:
+        service.ends, service.final = {"j2": 10.0}, {"j2": final}
+        assert run(fired(CIJobTrigger(["j1", "j2", "j3"])))["status"] == "ended"
+
+    @pytest.mark.parametrize("state", ["Pause", "Submitted", "Running", "Baking", ""])
+    def test_any_other_state_is_waited_for(self, service: Service, state: str) -> None:
+        service.states, service.ends = {"j1": state}, {"j1": 4000.0}
+
+        async def main() -> float:
+            await fired(CIJobTrigger(["j1"]))
+            return now()
+
+        assert run(main()) >= 4000
+
+    def test_an_unknown_id_is_an_error_after_the_grace(self, service: Service) -> None:
+        service.unknown = {"j2"}
+
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(CIJobTrigger(["j1", "j2"])), now()
+
+        event, when = run(main())
+        assert (event["status"], event["error"]) == ("error", "JobNotFoundError")
+        assert 120 <= when <= 155
+        seen = events.read_event(event)
+        assert isinstance(seen.error, JobNotFoundError)
+        assert "j2" in seen.error.message
+
+    def test_an_unknown_id_within_the_grace_is_waited_for(self, service: Service) -> None:
+        service.unknown, service.ends = {"j1"}, {"j1": 50.0}
+        service.before = lambda request: service.unknown.clear() if request.at > 90 else None
+        assert run(fired(CIJobTrigger(["j1"])))["status"] == "ended"
+
+    def test_the_deadline(self, service: Service) -> None:
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(CIJobTrigger(["j1"], deadline=EPOCH + 100.25)), now()
+
+        event, when = run(main())
+        assert event["status"] == "timeout"
+        assert when == pytest.approx(100.25)
+        assert events.read_event(event).is_timeout
+
+    @pytest.mark.parametrize("passed", [0, 1, 10**6])
+    def test_a_deadline_that_has_passed_is_told_at_once(self, service: Service, passed: float) -> None:
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(CIJobTrigger(["j1"], deadline=EPOCH - passed)), now()
+
+        assert run(main())[0]["status"] == "timeout"
+        assert not service.requests
+
+    @pytest.mark.parametrize("hanging", [False, True])
+    def test_the_deadline_while_polls_fail(self, service: Service, hanging: bool) -> None:
+        service.latency = 10**5 if hanging else 0.05
+        service.before = lambda request: TransportError("no answer")
+
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(CIJobTrigger(["j1"], deadline=EPOCH + 100)), now()
+
+        event, when = run(main())
+        assert event["status"] == "timeout"
+        assert when == pytest.approx(100)
+
+    @pytest.mark.parametrize(
+        "kind", [TransportError, ServerError, AuthenticationError, PermissionDeniedError]
+    )
+    def test_failures_beyond_the_budget(self, service: Service, kind: type[CIError]) -> None:
+        """The event carries what the worker needs to raise the same error."""
+        service.before = lambda request: kind(
+            "Cannot describe jobs",
+            status=503,
+            code="SomeCode",
+            service_message="Said by the service.",
+            request_id="r1",
+            hint="Do something",
+        )
+        event = run(fired(CIJobTrigger(["j1"])))
+        assert (event["status"], event["error"]) == ("error", kind.__name__)
+        assert len(service.requests) == FAILURES_TOLERATED + 1
+        raised = events.read_event(event).error
+        assert type(raised) is kind
+        assert (raised.status, raised.code, raised.service_message) == (
+            503,
+            "SomeCode",
+            "Said by the service.",
+        )
+        assert (raised.request_id, raised.hint) == ("r1", "Do something")
+
+    def test_failures_within_the_budget_do_not_matter(self, service: Service) -> None:
+        service.ends = {"j1": 9000.0}
+        turns = iter([([True] * FAILURES_TOLERATED + [False]) * 3])
+        bad = next(turns)
+        service.before = lambda request: ServerError("busy", status=500) if bad and bad.pop(0) else None
+        assert run(fired(CIJobTrigger(["j1"])))["status"] == "ended"
+        assert not bad
+
+    def test_the_budget_is_each_job_s_own(self, service: Service) -> None:
+        """300 requests that fail in the same moment are one bad moment, not 300."""
+        ids = [f"j{n}" for n in range(3000)]
+        service.ends = dict.fromkeys(ids, 300.0)
+        service.before = lambda request: TransportError("reset") if 50 <= request.at < 81 else None
+        assert run(fired(CIJobTrigger(ids)))["status"] == "ended"
+
+    def test_a_poison_id_among_many_uses_its_budget_up(self, service: Service) -> None:
+        service.before = lambda request: InvalidRequestError("poison") if "j5" in request.job_ids else None
+        event = run(fired(CIJobTrigger([f"j{n}" for n in range(40)])))
+        assert event["error"] == "InvalidRequestError"
+
+    def test_an_error_of_airflow_becomes_an_event(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def gone(conn_id: str) -> Any:
+            raise LookupError(f"The conn_id `{conn_id}` isn't defined")
+
+        monkeypatch.setattr(poller, "load_settings", gone)
+        event = run(fired(CIJobTrigger(["j1"])))
+        assert event["error"] == "CIError"
+        assert "isn't defined" in event["message"]
+
+    @pytest.mark.parametrize("bad", [["a/b"], [7], ["j1", ""]])
+    def test_bad_ids_become_an_event(self, service: Service, bad: list[Any]) -> None:
+        event = run(fired(CIJobTrigger(bad)))
+        assert isinstance(events.read_event(event).error, RequestValidationError)
+        assert not service.requests
+
+    def test_no_ids_are_no_wait(self, service: Service) -> None:
+        assert run(fired(CIJobTrigger([])))["status"] == "ended"
+        assert not service.requests
+
+    def test_the_event_of_thousands_is_small(self, service: Service) -> None:
+        ids = [f"a-rather-long-job-id-{n:040d}" for n in range(3000)]
+        service.ends = dict.fromkeys(ids, 0.0)
+        event = run(fired(CIJobTrigger(ids)))
+        assert len(json.dumps(event)) < 2000
+        assert (event["job_ids"], event["job_count"]) == (ids[:20], 3000)
+
+
+class TestLog:
+    def test_one_line_for_each_change_and_none_for_a_poll(self, service: Service, logs: Logs) -> None:
+        service.ends = {"j1": 3600.0}
+
+        def before(request: Request) -> None:
+            service.states["j1"] = (
+                "Submitted" if request.at < 100 else "Pause" if request.at < 200 else "Running"
+            )
+
+        service.before = before
+        run(fired(CIJobTrigger(["j1"])))
+        assert len(service.requests) > 100
+        assert logs.at("info") == [
+            f"Job j1: {state}" for state in ("Submitted", "Pause", "Running", "Success")
+        ]
+        assert not logs.at("warning") + logs.at("error")
+
+    def test_failures_in_a_row_are_one_line(self, service: Service, logs: Logs) -> None:
+        service.ends = {"j1": 3000.0}
+        service.before = lambda request: ServerError("busy", status=500) if request.at % 1000 > 900 else None
+        run(fired(CIJobTrigger(["j1"])))
+        assert 1 <= len(logs.at("warning")) <= 4
+        assert all(line.startswith("A poll failed, trying on: busy") for line in logs.at("warning"))
+
+    def test_thousands_are_summed_up(self, service: Service, logs: Logs) -> None:
+        ids = [f"j{n}" for n in range(3000)]
+        service.ends = {job_id: 10.0 + n for n, job_id in enumerate(ids)}
+        run(fired(CIJobTrigger(ids)))
+        assert len(service.requests) > 10_000
+        said = logs.at("info")
+        assert len(said) == 10
+        assert said[0].endswith("of 3000 jobs have ended, 0 without success")
+        assert said[-1] == "3000 of 3000 jobs have ended, 0 without success"
+
+
+def web(connection: Callable[..., str], server: ScriptedServer, **more: Any) -> dict[str, Any]:
+    return {"ci_conn_id": connection(server.url), "bucket": BUCKET, "region": REGION} | more
+
+
+class TestOnKill:
+    """With the real client: what is asked of the service."""
+
+    def kill(self, trigger: CIJobTrigger) -> float:
+        async def main() -> None:
+            with virtual.nothing_left():
+                await trigger.on_kill()
+
+        began = time.monotonic()
+        asyncio.run(main())
+        return time.monotonic() - began
+
+    def test_cancels_ten_jobs_with_a_request(
+        self, connection: Callable[..., str], server: ScriptedServer, logs: Logs
+    ) -> None:
+        server.always("PUT", http())
+        ids = [f"j{n}" for n in range(23)]
+        self.kill(CIJobTrigger(ids, **web(connection, server)))
+        assert [(sent.path, sent.params) for sent in server.requests] == [
+            ("/jobs/" + ",".join(ids[start : start + 10]), {"cancel": ""}) for start in (0, 10, 20)
+        ]
+        assert all(sent.is_signed_with(CREDENTIALS.secret_key) for sent in server.requests)
+        assert len(logs.at("info")) == 1
+
+    def test_does_not_if_it_shall_not(self, connection: Callable[..., str], server: ScriptedServer) -> None:
+        self.kill(CIJobTrigger(["j1"], **web(connection, server, cancel_on_kill=False)))
+        assert not server.requests
+
+    def test_a_failure_that_may_pass_is_repeated(
+        self, connection: Callable[..., str], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("random.uniform", lambda least, most: 0.0)
+        server.play(error(503, "SlowDown"), http())
+        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        assert server.methods() == ["PUT", "PUT"]
+
+    def test_a_service_that_hangs_is_given_up(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+    ) -> None:
+        assert job._CANCEL_SECONDS < 30  # [triggerer] on_kill_timeout
+        monkeypatch.setattr(job, "_CANCEL_SECONDS", 0.2)
+        server.play(hang())
+        assert self.kill(CIJobTrigger(["j1"], **web(connection, server))) < 2
+        assert logs.at("warning") == ["Jobs j1 could not be cancelled: TimeoutError"]
+
+    @pytest.mark.parametrize("how", ["refused", "no connection", "bad id", "cannot connect"])
+    def test_nothing_is_raised(
+        self, connection: Callable[..., str], server: ScriptedServer, logs: Logs, how: str
+    ) -> None:
+        given = web(connection, server)
+        if how == "refused":
+            server.play(error(403, "AccessDenied"))
+        elif how == "no connection":
+            given["ci_conn_id"] = "nowhere"
+        elif how == "cannot connect":
+            with socket.create_server(("127.0.0.1", 0)) as closed:
+                url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+            given["ci_conn_id"] = connection(url, max_attempts=1)
+        self.kill(CIJobTrigger(["a/b" if how == "bad id" else "j1"], **given))
+        assert len(logs.at("warning")) >= 1
+
+    @pytest.mark.parametrize("message", [None, "trigger cancelled by user action"])
+    @pytest.mark.parametrize("moment", [0.0, 0.5, 1.02, 30.0])
+    def test_a_cancelled_coroutine_cancels_no_job(
+        self, service: Service, message: str | None, moment: float
+    ) -> None:
+        async def main() -> None:
+            trigger = CIJobTrigger(["j1"])
+            task = asyncio.create_task(fired(trigger))
+            await asyncio.sleep(moment)
+            task.cancel(message)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await trigger.cleanup()
+
+        run(main())
+        assert not service.cancelled
+
+    def test_cleanup_cancels_no_job(self, service: Service) -> None:
+        service.ends = {"j1": 0.0}
+
+        async def main() -> None:
+            trigger = CIJobTrigger(["j1"])
+            await fired(trigger)
+            await trigger.cleanup()
+
+        run(main())
+        assert not service.cancelled
+
+
+class TestNoSecretLeaves:
+    def test_in_event_log_and_repr(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+    ) -> None:
+        """The service repeats the signature in its error, as COS does; ``logs`` checks the log."""
+        monkeypatch.setattr(job, "FAILURES_TOLERATED", 0)
+        said = f"<StringToSign>q-signature {CREDENTIALS.secret_key}</StringToSign>"
+        server.play(http(f"<Error><Code>AccessDenied</Code>{said}<Message>No.</Message></Error>", 403))
+        trigger = CIJobTrigger(["j1"], poll_interval=0.01, **web(connection, server))
+        event = asyncio.run(fired(trigger))
+        assert event["code"] == "AccessDenied"
+        for text in (json.dumps(event), repr(trigger)):
+            assert CREDENTIALS.secret_key not in text
+            assert "q-sign" not in text
+            assert "http" not in text
+
+
+class TestWithTheEmulator:
+    def test_real_jobs(self, emulator: Emulator, connection: Callable[..., str], logs: Logs) -> None:
+        """Two triggers wait for three jobs that the emulator really runs, one of which fails."""
+        conn_id = connection(
+            emulator.url,
+            login=emulator.secret_id,
+            password=emulator.secret_key,
+            bucket=emulator.bucket,
+            region=emulator.region,
+        )
+        hook = CIHook(conn_id)
+        song = Path(__file__).parents[3] / "example_dags/media/speech_over_music.mp3"
+        hook.upload_file(song, "in/song.mp3")
+        good = [self.submit(hook, "in/song.mp3", f"out/{n}.mp3", emulator) for n in range(2)]
+        bad = self.submit(hook, "in/none.mp3", "out/none.mp3", emulator)
+
+        async def main() -> list[dict[str, Any]]:
+            with virtual.nothing_left():
+                triggers = [CIJobTrigger(ids, conn_id, poll_interval=0.1) for ids in (good, [bad])]
+                return await asyncio.gather(*(fired(trigger) for trigger in triggers))
+
+        fired_events = asyncio.run(main())
+        described = {
+            each.job_id: str(each.job_state) for each in hook.describe_jobs([*good, bad]).jobs_detail
+        }
+        hook.close()
+        assert [(event["status"], event["job_ids"]) for event in fired_events] == [
+            ("ended", good),
+            ("ended", [bad]),
+        ]
+        assert described == {good[0]: "Success", good[1]: "Success", bad: "Failed"}
+        assert {f"Job {job_id}: Success" for job_id in good} <= {*logs.at("info")}
+        assert [line.split(" (")[0] for line in logs.at("error")] == [f"Job {bad} ended Failed"]
+
+    def submit(self, hook: CIHook, key: str, target: str, emulator: Emulator) -> str:
+        request = VoiceSeparateRequest(
+            input=Input(object=key),
+            operation=Operation(
+                voice_separate=VoiceSeparate(audio_mode="IsAudio"),
+                output=Output(region=emulator.region, bucket=emulator.bucket, au_object=target),
+            ),
+        )
+        return str(hook.submit_job(request)[0].job_id)

@@ -1,0 +1,506 @@
+"""When the poller asks for which jobs, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    CIError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestValidationError,
+    ServerError,
+    ThrottledError,
+    TransportError,
+)
+from airflow_provider_ci.protocol.models import Job, JobsAnswer
+from airflow_provider_ci.triggers import poller
+from airflow_provider_ci.triggers.poller import CONCURRENCY, SLOWEST, Group, subscribe
+from tests.unit.triggers.virtual import GROUP, Request, Service, now, run, wait_for
+
+
+def ids(count: int) -> list[str]:
+    return [f"j{n}" for n in range(count)]
+
+
+@pytest.fixture
+def real_jitter(monkeypatch: pytest.MonkeyPatch, service: Service) -> random.Random:
+    chance = random.Random(7)
+    monkeypatch.setattr(poller.random, "uniform", chance.uniform)
+    return chance
+
+
+async def wait_for_each(job_ids: list[str], *, every: float = 0.0, **more: Any) -> list[float]:
+    """Wait with a trigger of its own for each job, which come 50 at a time as in a triggerer."""
+    tasks = []
+    for n, job_id in enumerate(job_ids):
+        tasks.append(asyncio.create_task(wait_for([job_id], **more)))
+        if n % 50 == 49:
+            await asyncio.sleep(every)
+    return await asyncio.gather(*tasks)
+
+
+def throttled(retry_after: float | None = None) -> ThrottledError:
+    error = ThrottledError("throttled", status=429)
+    error.retry_after = retry_after
+    return error
+
+
+def failing(error: Callable[[], Exception], *, until: float = math.inf, start: float = 0.0) -> Any:
+    return lambda request: error() if start <= request.at < until else None
+
+
+class TestHowManyRequests:
+    @pytest.mark.parametrize("count", [1, 10, 95, 1000])
+    @pytest.mark.parametrize("arriving", [0.0, 0.65], ids=["at-once", "one-after-another"])
+    def test_a_round_costs_a_tenth(
+        self, service: Service, real_jitter: random.Random, count: int, arriving: float
+    ) -> None:
+        start, rounds, interval = 900, 40, 30
+        service.ends = dict.fromkeys(ids(count), start + rounds * interval)
+        run(wait_for_each(ids(count), every=arriving))
+        seen = service.within(start, start + rounds * interval)
+        assert len(seen) / rounds <= math.ceil(count / 10) + 1
+        polls = service.job_polls(start, start + rounds * interval)
+        assert rounds * 0.9 - 1 <= min(polls.values()) <= max(polls.values()) <= rounds * 1.15 + 1
+
+    def test_requests_stay_full_while_jobs_end(self, service: Service, real_jitter: random.Random) -> None:
+        """Those that are left are put together again."""
+        service.ends = {job_id: 600.0 + 7 * n for n, job_id in enumerate(ids(200))}
+        run(wait_for_each(ids(200), every=0.65))
+        late = service.within(600, 1900)
+        assert sum(len(request.job_ids) for request in late) / len(late) > 8
+
+    def test_no_more_than_ten_to_a_request_and_eight_at_once(self, service: Service) -> None:
+        service.latency = 0.4
+        service.ends = dict.fromkeys(ids(1000), 50.0)
+        run(wait_for_each(ids(1000)))
+        assert {len(request.job_ids) for request in service.requests} == {10}
+        assert service.busiest == CONCURRENCY
+
+    def test_one_subscriber_of_thousands_is_served_alike(self, service: Service) -> None:
+        service.ends = dict.fromkeys(ids(3000), 600.0)
+        run(wait_for(ids(3000)))
+        assert len(service.within(300, 330)) == 300
+
+    def test_a_job_is_asked_for_once_for_all_who_wait(self, service: Service) -> None:
+        service.ends = {"j1": 100.0}
+
+        async def main() -> list[float]:
+            return await asyncio.gather(*(wait_for(["j1"]) for _ in range(3)), wait_for(["j1", "j1"]))
+
+        noticed = run(main())
+        assert len(set(noticed)) == 1
+        assert {request.job_ids for request in service.requests} == {("j1",)}
+        assert len({request.at for request in service.requests}) == len(service.requests)
+
+    def test_an_ended_job_is_not_asked_for_again(self, service: Service) -> None:
+        service.ends = {"j0": 10.0, "j1": 500.0}
+        run(wait_for(["j0", "j1"]))
+        assert [at for at in service.polls_of("j0") if at > 15] == []
+
+    def test_groups_do_not_mix(self, service: Service) -> None:
+        service.ends = dict.fromkeys([*ids(8), "k0", "k1"], 100.0)
+
+        async def main() -> None:
+            await asyncio.gather(
+                wait_for(ids(4), group=Group("c", "b-1", "r")),
+                wait_for(ids(8)[4:], group=Group("c", "b-2", "r")),
+                wait_for(["k0"], group=Group("d", "b-1", "r")),
+                wait_for(["k1"], group=Group("c", "b-1", "s")),
+            )
+
+        run(main())
+        asked = {request.group: set(request.job_ids) for request in service.requests}
+        assert asked == {
+            "c/b-1/r": {*ids(4)},
+            "c/b-2/r": {*ids(8)[4:]},
+            "d/b-1/r": {"k0"},
+            "c/b-1/s": {"k1"},
+        }
+        assert service.loads == 4
+
+
+class TestWhen:
+    def test_not_before_the_first_pause(self, service: Service) -> None:
+        service.ends = {"j1": 0.0}
+        assert run(wait_for(["j1"])) == pytest.approx(1.05)
+
+    @pytest.mark.parametrize("duration", [0.5, 5, 60, 599.3, 1800])
+    def test_an_end_is_noticed_a_quarter_of_the_duration_late_at_most(
+        self, service: Service, real_jitter: random.Random, duration: float
+    ) -> None:
+        service.ends = {"j1": duration}
+        late = run(wait_for(["j1"])) - duration
+        assert 0 <= late <= min(max(1.0, duration * 0.25), 30) * 1.1 + service.latency + 0.1
+
+    def test_half_an_hour_costs_few_requests(self, service: Service) -> None:
+        service.ends = {"j1": 1800.0}
+        run(wait_for(["j1"]))
+        assert len(service.requests) <= 80
+
+    @pytest.mark.parametrize("interval", [0.2, 2, 3600])
+    def test_the_longest_pause(self, service: Service, interval: float) -> None:
+        service.ends = {"j1": 10 * interval + 10}
+        run(wait_for(["j1"], interval=interval))
+        polls = service.polls_of("j1")
+        pauses = [later - earlier for earlier, later in pairwise(polls)]
+        assert max(pauses) <= interval + service.latency + 0.1 + 1e-6
+        assert min(pauses) >= min(interval, 1)
+
+    def test_polls_come_together_so_that_a_wake_up_serves_several(self, service: Service) -> None:
+        service.ends = dict.fromkeys(ids(300), 400.0)
+        run(wait_for_each(ids(300), every=0.13))
+        moments = {request.at for request in service.within(200, 390)}
+        assert all(abs(moment * 10 - round(moment * 10)) < 1e-6 for moment in moments)
+
+    def test_no_interval_is_so_short_that_polls_never_pause(self, service: Service) -> None:
+        service.ends = {"j1": 10.0}
+        run(wait_for(["j1"], interval=0))
+        assert len(service.requests) <= 101
+
+    def test_the_least_interval_counts(self, service: Service) -> None:
+        service.ends = {"j1": 1000.0}
+
+        async def main() -> None:
+            await asyncio.gather(wait_for(["j1"], interval=100), wait_for(["j1"], interval=10))
+
+        run(main())
+        assert len(service.within(500, 600)) in (9, 10)
+
+    def test_a_job_that_came_later_begins_quickly(self, service: Service) -> None:
+        service.ends = {"j0": 2000.0, "j1": 1004.0}
+
+        async def later() -> float:
+            await asyncio.sleep(1000)
+            return await wait_for(["j1"])
+
+        async def main() -> list[float]:
+            return await asyncio.gather(wait_for(["j0"]), later())
+
+        assert run(main())[1] <= 1005.3
+
+    def test_rounds_are_jittered_and_differ(self, service: Service, real_jitter: random.Random) -> None:
+        service.ends = dict.fromkeys(ids(20), 3000.0)
+        run(wait_for_each(ids(20)))
+        polls = service.polls_of("j0")
+        pauses = [later - earlier for earlier, later in pairwise(polls) if earlier > 200]
+        assert len({round(pause, 3) for pause in pauses}) > 20
+        assert 26 < min(pauses) < 29 < 31 < max(pauses) <= 33.1
+        assert service.polls_of("j0")[-5:] != service.polls_of("j10")[-5:]
+
+
+class TestWhenTheServiceFails:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            lambda: TransportError("timed out"),
+            lambda: throttled(),
+            lambda: ServerError("busy", status=503, code="SlowDown"),
+        ],
+        ids=["timeout", "429", "503"],
+    )
+    def test_pauses_double_up_to_a_bound_and_recover(
+        self, service: Service, error: Callable[[], CIError]
+    ) -> None:
+        service.ends = {"j1": 30_000.0}
+        service.before = failing(error, start=1000, until=9000)
+        run(wait_for(["j1"]))
+        polls = service.polls_of("j1")
+        pauses = {round(earlier): round(later - earlier) for earlier, later in pairwise(polls)}
+        bad = [pause for at, pause in pauses.items() if 1000 <= at < 9000]
+        assert bad[:5] == [60, 120, 240, 480, 480]
+        assert max(bad) == 30 * SLOWEST
+        good = [pause for at, pause in pauses.items() if at >= 9000]
+        assert good[:6] == [240, 120, 60, 30, 30, 30]
+
+    def test_one_bad_moment_of_a_thousand_jobs_doubles_their_pauses_once(self, service: Service) -> None:
+        """Not once for each of the hundred requests in that moment."""
+        service.ends = dict.fromkeys(ids(1000), 3000.0)
+        service.before = failing(lambda: TransportError("reset"), start=1000, until=1031)
+        run(wait_for_each(ids(1000)))
+        polls = service.polls_of("j5")
+        pauses = [later - earlier for earlier, later in pairwise(polls)]
+        assert max(pauses) < 65
+        assert len(service.within(1200, 1230)) == 100
+
+    def test_all_wait_as_long_as_the_service_asks_for(self, service: Service) -> None:
+        service.ends = dict.fromkeys(ids(100), 3000.0)
+        times = iter([*[None] * 5, 200.0])
+
+        def before(request: Request) -> CIError | None:
+            asked = next(times, None) if request.at >= 1000 else None
+            return throttled(asked) if asked else None
+
+        service.before = before
+        run(wait_for_each(ids(100)))
+        polls = sorted({request.at for request in service.requests})
+        gap = max(later - earlier for earlier, later in pairwise(polls))
+        assert gap == pytest.approx(200, abs=1)
+
+    def test_part_of_the_requests_throttled_still_all_are_served(self, service: Service) -> None:
+        """The service allows 20 requests in each minute, 100 would be wanted in each half."""
+        service.ends = dict.fromkeys(ids(1000), 0.0)
+        allowed: dict[int, int] = {}
+
+        def before(request: Request) -> CIError | None:
+            minute = int(request.at // 60)
+            allowed[minute] = allowed.get(minute, 0) + 1
+            return throttled() if allowed[minute] > 20 else None
+
+        service.before = before
+        noticed = run(wait_for_each(ids(1000)))
+        assert max(noticed) < 3600
+
+    @pytest.mark.parametrize("kind", [InvalidRequestError, NotFoundError, InvalidResponseError])
+    def test_a_poison_id_does_not_hurt_its_neighbours(self, service: Service, kind: type[CIError]) -> None:
+        service.ends = dict.fromkeys(ids(30), 300.0)
+        service.before = lambda request: kind("poison") if "j13" in request.job_ids else None
+
+        async def main() -> list[float]:
+            poisoned = asyncio.create_task(wait_for(["j13"]))
+            noticed = await wait_for_each([i for i in ids(30) if i != "j13"])
+            poisoned.cancel()
+            await asyncio.wait([poisoned])
+            return noticed
+
+        assert max(run(main())) <= 300 + 61
+        mixed = [request for request in service.requests if "j13" in request.job_ids and request.at > 3]
+        assert {request.job_ids for request in mixed} == {("j13",)}
+        late = [request for request in service.within(30, 300) if "j13" not in request.job_ids]
+        assert sum(len(request.job_ids) for request in late) / len(late) > 9
+
+    def test_only_the_subscriber_of_the_poison_is_told(self, service: Service) -> None:
+        service.before = lambda request: InvalidRequestError("poison") if "j1" in request.job_ids else None
+
+        async def main() -> tuple[list[Any], list[Any]]:
+            async with subscribe(GROUP, ["j0"], 30) as one, subscribe(GROUP, ["j1"], 30) as other:
+                await asyncio.sleep(4)
+                return [one.get_nowait() for _ in range(one.qsize())], [
+                    other.get_nowait() for _ in range(other.qsize())
+                ]
+
+        good, bad = run(main())
+        assert all(update.error is None for update in good)
+        assert good
+        assert all(isinstance(update.error, InvalidRequestError) for update in bad)
+        assert bad
+
+    def test_unknown_ids_are_answered_and_asked_for_again(self, service: Service) -> None:
+        service.unknown = {"j1"}
+        service.ends = dict.fromkeys(ids(3), 20.0)
+
+        async def main() -> float:
+            known = asyncio.create_task(wait_for(["j0", "j2"]))
+            lagging = asyncio.create_task(wait_for(["j1"]))
+            await known
+            service.unknown.clear()
+            return await lagging
+
+        assert run(main()) < 60
+
+    @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
+    def test_new_credentials_are_looked_up_after_a_refusal(
+        self, service: Service, kind: type[CIError]
+    ) -> None:
+        service.ends = {"j1": 100.0}
+        service.before = lambda request: kind("old key") if service.loads < 3 else None
+        assert run(wait_for(["j1"])) < 130
+        assert service.loads == 3
+
+    def test_a_connection_that_is_gone_and_comes_back(self, service: Service) -> None:
+        load = service.load_settings
+        told: list[CIError | None] = []
+
+        async def gone(conn_id: str) -> Any:
+            if now() < 50:
+                raise LookupError(f"The conn_id `{conn_id}` isn't defined")
+            return await load(conn_id)
+
+        async def main() -> None:
+            poller.load_settings = gone  # type: ignore[assignment]
+            async with subscribe(GROUP, ["j1"], 30) as updates:
+                while (update := await updates.get()).error is not None:
+                    told.append(update.error)
+
+        run(main())
+        assert {str(error) for error in told} == {"LookupError: The conn_id `c` isn't defined"}
+
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("a bug"), KeyError("x"), asyncio.CancelledError("Reader loop exited")]
+    )
+    def test_whatever_goes_wrong_in_a_poll_the_jobs_are_asked_for_again(
+        self, service: Service, error: BaseException
+    ) -> None:
+        def before(request: Request) -> None:
+            if request.at < 20:
+                raise error
+
+        service.ends = dict.fromkeys(ids(15), 30.0)
+        service.before = before
+        assert max(run(wait_for_each(ids(15)))) < 60
+
+    def test_also_after_the_answer(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An answer that the poller itself cannot digest is a failure like any other."""
+        told: list[Any] = []
+        monkeypatch.setattr(Job, "job_state", property(lambda job: 1 / 0))
+
+        async def main() -> None:
+            async with subscribe(GROUP, ["j1"], 30) as updates:
+                told.append(await updates.get())
+                told.append(await updates.get())
+                told.append(await updates.get())
+
+        run(main())
+        assert any(update.error is not None for update in told)
+
+    def test_an_answer_about_jobs_that_were_not_asked_for_changes_nothing(self, service: Service) -> None:
+        service.ends = dict.fromkeys(ids(20), 100.0)
+        answer = service.answer
+
+        async def chatty(settings: Any, call: Any, endpoint: str) -> JobsAnswer:
+            said: JobsAnswer = await answer(settings, call, endpoint)
+            others = tuple(Job(job_id=i, state="Success") for i in ids(20) if i not in call.job_ids)
+            return JobsAnswer(jobs_detail=said.jobs_detail + others)
+
+        service.answer = chatty  # type: ignore[method-assign]
+        assert min(run(wait_for_each(ids(20)))) >= 100
+
+
+class TestComingAndGoing:
+    @pytest.mark.parametrize("moment", [0.0, 0.5, 1.0, 1.02, 1.05, 1.5, 40.0])
+    @pytest.mark.parametrize("count", [1, 25])
+    def test_cancelled_at_any_moment_nothing_is_left(
+        self, service: Service, moment: float, count: int
+    ) -> None:
+        async def main() -> None:
+            tasks = [asyncio.create_task(wait_for([job_id])) for job_id in ids(count)]
+            await asyncio.sleep(moment)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        run(main())
+
+    @pytest.mark.parametrize("steps", range(12))
+    def test_cancelled_twice_nothing_is_left(self, service: Service, steps: int) -> None:
+        """The second time while it leaves: the sockets are closed all the same."""
+
+        async def main() -> None:
+            task = asyncio.create_task(wait_for(["j1"]))
+            await asyncio.sleep(1.02)
+            task.cancel()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.01)
+
+        run(main())
+
+    def test_who_stays_is_served_on(self, service: Service) -> None:
+        service.ends = dict.fromkeys(ids(20), 200.0)
+
+        async def main() -> list[float]:
+            leaving = [asyncio.create_task(wait_for([job_id])) for job_id in ids(20)[::2]]
+            staying = [asyncio.create_task(wait_for([job_id])) for job_id in ids(20)[1::2]]
+            await asyncio.sleep(60.0)
+            for task in leaving:
+                task.cancel()
+            return await asyncio.gather(*staying)
+
+        assert max(run(main())) < 235
+        assert {i for request in service.within(62, 200) for i in request.job_ids} == {*ids(20)[1::2]}
+
+    def test_one_of_two_who_wait_for_a_job_leaves(self, service: Service) -> None:
+        service.ends = {"j1": 100.0}
+
+        async def main() -> float:
+            leaving, staying = (asyncio.create_task(wait_for(["j1"])) for _ in range(2))
+            await asyncio.sleep(10)
+            leaving.cancel()
+            return await staying
+
+        assert run(main()) < 130
+
+    def test_a_job_that_is_left_and_comes_anew_while_its_poll_is_under_way(self, service: Service) -> None:
+        """The answer to the old request must not make the new one be forgotten."""
+        service.ends = {"j1": 0.0}
+        service.latency = 0.5
+
+        async def main() -> float:
+            staying = asyncio.create_task(wait_for(["j0"]))  # keeps the poller
+            old = asyncio.create_task(wait_for(["j1"]))
+            await asyncio.sleep(1.2)
+            old.cancel()
+            await asyncio.sleep(0)
+            noticed = await asyncio.wait_for(wait_for(["j1"]), 100)
+            staying.cancel()
+            await asyncio.wait([staying])
+            return noticed
+
+        assert run(main()) < 4
+
+    def test_a_group_that_empties_and_fills_again_has_one_poller(self, service: Service) -> None:
+        """The first of those whose jobs have ended must not take the poller from those who come."""
+        service.ends = {"j0": 0.0, "j1": 0.0, "k0": 50.0, "k1": 50.0}
+
+        async def main() -> None:
+            async with subscribe(GROUP, ["j0"], 30) as one, subscribe(GROUP, ["j1"], 30) as other:
+                await one.get()
+                await other.get()
+                # both have ended, none has left
+                async with subscribe(GROUP, ["k0"], 30):
+                    pass
+                new = asyncio.create_task(wait_for(["k0"]))
+                await asyncio.sleep(0)
+                assert len(poller._pollers[asyncio.get_running_loop()]) == 1
+            await asyncio.sleep(0)
+            newer = asyncio.create_task(wait_for(["k1"]))
+            await asyncio.sleep(0)
+            assert len(poller._pollers[asyncio.get_running_loop()]) == 1
+            assert service.open == 1
+            await asyncio.gather(new, newer)
+
+        run(main())
+
+    def test_bad_ids_are_refused_and_leave_nothing(self, service: Service) -> None:
+        async def main() -> None:
+            for bad in (["a/b"], "j1", [1]):
+                with pytest.raises(RequestValidationError):
+                    await wait_for(bad)  # type: ignore[arg-type]
+            with pytest.raises(TypeError):
+                await wait_for(["j1"], interval=None)  # type: ignore[arg-type]
+
+        run(main())
+
+    def test_each_loop_has_its_own(self, service: Service) -> None:
+        service.ends = {"j1": 0.0}
+        for _ in range(2):
+            run(wait_for(["j1"]))
+        assert service.loads == 2
+
+    def test_what_it_logs_does_not_belong_to_the_first_trigger(self, service: Service) -> None:
+        from contextvars import ContextVar
+
+        trigger_id: ContextVar[int | None] = ContextVar("trigger_id", default=None)
+        seen: list[int | None] = []
+        service.before = lambda request: seen.append(trigger_id.get())
+        service.ends = {"j1": 0.0}
+
+        async def main() -> None:
+            trigger_id.set(42)
+            await wait_for(["j1"])
+
+        run(main())
+        assert seen == [None]

@@ -1,0 +1,245 @@
+"""The poller with its real client, against a service on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from airflow_provider_ci.triggers import poller
+from airflow_provider_ci.triggers.job import CIJobTrigger
+from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.unit.triggers.virtual import nothing_left, wait_for
+from tests.unit.triggers.web import WebService, refusal, serving
+
+Define = Callable[..., str]
+OTHER_KEY = "another-secret-key-of-the-tests"
+
+
+def ids(count: int) -> list[str]:
+    return [f"j{n}" for n in range(count)]
+
+
+async def fired(conn_id: str, job_ids: list[str], **more: Any) -> str:
+    trigger = CIJobTrigger(job_ids, conn_id, BUCKET, REGION, **({"poll_interval": 0.05} | more))
+    (event,) = [event async for event in trigger.run()]
+    return str(event.payload["status"])
+
+
+def start(conn_id: str, job_ids: list[str], **more: Any) -> list[asyncio.Task[str]]:
+    """Start a trigger for each job."""
+    return [asyncio.create_task(fired(conn_id, [job_id], **more)) for job_id in job_ids]
+
+
+async def cancelled(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(main: Callable[[WebService], Any], connection: Define, **settings: Any) -> None:
+    """Run ``main`` with a service; no task, poller or connection may be left."""
+
+    async def checked() -> None:
+        async with serving(**settings) as service:
+            connection(service.url, read_timeout=5, connect_timeout=5, max_attempts=1)
+            # the client's warm-up, as of resolver and thread pool, is not what is looked for
+            with nothing_left_but_connections():
+                await main(service)
+
+    asyncio.run(checked())
+
+
+def nothing_left_but_connections() -> Any:
+    """Tasks of the server's connections end with them, a moment later."""
+    return nothing_left(ignoring=lambda task: "RequestHandler" in repr(task.get_coro()))
+
+
+class Heartbeat:
+    """Measures how long the loop was held up."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+
+    async def beat(self) -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.002)
+            this = time.perf_counter()
+            self.worst = max(self.worst, this - last - 0.002)
+            last = this
+
+    @asynccontextmanager
+    async def watching(self) -> Any:
+        task = asyncio.create_task(self.beat())
+        yield self
+        await cancelled([task])
+
+
+class TestRequests:
+    @pytest.mark.parametrize("count", [1, 10, 95, 1000])
+    def test_a_round_costs_a_tenth_and_is_signed(self, connection: Define, count: int) -> None:
+        async def main(service: WebService) -> None:
+            tasks = start("tencent_ci_default", ids(count), poll_interval=0.5 if count > 100 else 0.1)
+            await service.until(lambda: len(service.job_polls) == count)
+            first = len(service.requests)
+            await service.until(lambda: min(service.job_polls.values()) >= 4)
+            rounds = sum(service.job_polls.values()) / count
+            assert first <= -(-count // 10) + 1
+            assert len(service.requests) <= (-(-count // 10) + 1) * rounds
+            assert max(map(len, service.requests)) <= 10
+            assert 1 <= service.connections <= poller.CONCURRENCY
+            service.ended = {*ids(count)}
+            assert await asyncio.gather(*tasks) == ["ended"] * count
+
+        run(main, connection, secret_key=CREDENTIALS.secret_key)
+
+    def test_one_session_for_a_group(self, connection: Define) -> None:
+        async def main(service: WebService) -> None:
+            tasks = start("tencent_ci_default", ids(5))
+            await service.until(lambda: len(service.requests) > 5)
+            assert service.connections == 1
+            service.ended = {*ids(5)}
+            await asyncio.gather(*tasks)
+
+        run(main, connection)
+
+
+class TestTrouble:
+    def test_a_poison_id(self, connection: Define) -> None:
+        async def refuse(request: web.Request) -> web.Response | None:
+            return refusal(400, "InvalidArgument") if "j3" in request.match_info["ids"].split(",") else None
+
+        async def main(service: WebService) -> None:
+            service.answer = refuse
+            tasks = start("tencent_ci_default", ids(10))
+            await service.until(lambda: ("j3",) in service.requests)
+            service.ended = {*ids(10)}
+            assert await asyncio.gather(*tasks) == ["ended"] * 3 + ["error"] + ["ended"] * 6
+
+        run(main, connection)
+
+    def test_new_credentials(self, connection: Define) -> None:
+        async def main(service: WebService) -> None:
+            tasks = start("tencent_ci_default", ids(20))
+            await service.until(lambda: len(service.requests) > 4)
+            service.secret_key = OTHER_KEY
+            connection(service.url, password=OTHER_KEY)
+            service.ended = {*ids(20)}
+            assert await asyncio.gather(*tasks) == ["ended"] * 20
+
+        run(main, connection, secret_key=CREDENTIALS.secret_key)
+
+    def test_a_removed_connection(
+        self, connection: Define, monkeypatch: pytest.MonkeyPatch, logs: Logs
+    ) -> None:
+        async def main(service: WebService) -> None:
+            monkeypatch.delenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT")
+            assert await fired("tencent_ci_default", ["j1"], poll_interval=0.01) == "error"
+
+        run(main, connection)
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_throttling_with_advice(self, connection: Define, status: int) -> None:
+        times: list[float] = []
+
+        async def throttle(request: web.Request) -> web.Response | None:
+            times.append(time.monotonic())
+            return refusal(status, "SlowDown", Retry_After="0.5") if len(times) == 1 else None
+
+        async def main(service: WebService) -> None:
+            service.answer = throttle
+            tasks = start("tencent_ci_default", ids(3))
+            await service.until(lambda: len(times) > 1)
+            service.ended = {*ids(3)}
+            await asyncio.gather(*tasks)
+            assert times[1] - times[0] >= 0.5
+
+        run(main, connection)
+
+    def test_lost_connections(self, connection: Define) -> None:
+        async def hang_up(request: web.Request) -> web.Response | None:
+            if len(service_requests) < 6:
+                assert request.transport is not None
+                request.transport.abort()
+            return None
+
+        service_requests: list[tuple[str, ...]] = []
+
+        async def main(service: WebService) -> None:
+            service.answer, service.requests, service.ended = hang_up, service_requests, {*ids(10)}
+            assert await asyncio.gather(*start("tencent_ci_default", ids(10))) == ["ended"] * 10
+
+        run(main, connection)
+
+
+class TestNothingIsLeft:
+    @pytest.mark.parametrize("when", ["at once", "before the first poll", "while asked", "between polls"])
+    def test_of_cancelled_triggers(self, connection: Define, when: str) -> None:
+        released = asyncio.Event()
+
+        async def hold(request: web.Request) -> web.Response | None:
+            if when == "while asked":
+                await released.wait()
+            return None
+
+        async def main(service: WebService) -> None:
+            service.answer = hold
+            tasks = start("tencent_ci_default", ids(100), poll_interval=60 if when == "at once" else 0.05)
+            if when == "before the first poll":
+                await asyncio.sleep(0)
+            elif when == "while asked":
+                await service.until(lambda: len(service.requests) == poller.CONCURRENCY)
+            elif when == "between polls":
+                await service.until(lambda: min(service.job_polls.values(), default=0) > 1)
+            await cancelled(tasks)
+            await service.until_no_connection()
+
+        run(main, connection)
+
+    def test_of_memory(self, connection: Define) -> None:
+        group = poller.Group("tencent_ci_default", BUCKET, REGION)
+
+        async def main(service: WebService) -> None:
+            service.ended = {*ids(300)}
+
+            async def round_of_waits() -> int:
+                await asyncio.gather(*(wait_for([i], interval=0.01, group=group) for i in ids(300)))
+                service.requests.clear()
+                await service.until_no_connection()
+                gc.collect()
+                return tracemalloc.get_traced_memory()[0]
+
+            tracemalloc.start()
+            try:
+                # caches fill in the first rounds; what is kept for each would go on growing
+                sizes = [await round_of_waits() for _ in range(5)]
+            finally:
+                tracemalloc.stop()
+            assert sizes[-1] - sizes[1] < 3 * 300 * 50  # 50 bytes for each that has waited since
+
+        run(main, connection)
+
+
+class TestTheLoop:
+    def test_is_not_held_up_by_a_thousand_triggers(self, connection: Define) -> None:
+        """The bound is generous for a busy machine; the service shares the loop."""
+
+        async def main(service: WebService) -> None:
+            tasks = start("tencent_ci_default", ids(1000), poll_interval=0.5)
+            await service.until(lambda: min(service.job_polls.values(), default=0) >= 1)
+            gc.collect()
+            async with Heartbeat().watching() as heart:
+                await service.until(lambda: min(service.job_polls.values()) >= 4)
+            service.ended = {*ids(1000)}
+            await asyncio.gather(*tasks)
+            assert heart.worst < 0.15, f"the loop was held up for {heart.worst:.3f} s"
+
+        run(main, connection)
