@@ -58,8 +58,8 @@ def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Submissions that expire after a second, so that looking for their job ends soon."""
-    monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 1.0)
+    """Submissions that expire after seconds, so that looking for their job ends soon."""
+    monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 4.0)
     monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
 
 
