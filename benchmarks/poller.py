@@ -29,10 +29,10 @@ from urllib.parse import unquote
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 SIZES = (1, 100, 1_000, 10_000)
 #: Seconds between two polls of a job, and rounds measured. 10,000 jobs are polled at the default pace.
-PACE = {1: (0.1, 20), 100: (0.25, 12), 1_000: (1.0, 4), 10_000: (30.0, 1)}
+PACE = {1: (0.1, 20), 100: (0.25, 10), 1_000: (1.0, 4), 10_000: (30.0, 1)}
 #: Single calls that are compared, and seconds between them: a process that slept has a cold cache, so these
 #: must come as far apart as the poller's requests for 1,000 jobs.
-CALLS, APART = 300, 0.01
+CALLS, APART = 200, 0.01
 _BEAT = 0.002
 
 JOB = (
@@ -147,7 +147,7 @@ async def measure(start: Callable[[], list[asyncio.Task[Any]]], jobs: int, port:
     cost.requests_per_round = (await requests_so_far(port) - requests) / rounds
     cost.cpu = cpu / (jobs * rounds) * 1000
     cost.share_of_core = cpu / window
-    cost.stall = await worst_stall(min(window, 10))
+    cost.stall = await worst_stall(min(window, 4))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

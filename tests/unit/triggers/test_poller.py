@@ -74,6 +74,22 @@ class TestHowManyRequests:
         polls = service.job_polls(start, start + rounds * interval)
         assert rounds * 0.9 - 1 <= min(polls.values()) <= max(polls.values()) <= rounds * 1.15 + 1
 
+    @pytest.mark.parametrize("count", [1, 10, 95, 1000])
+    def test_also_of_jobs_that_came_at_any_time(
+        self, service: Service, real_jitter: random.Random, count: int
+    ) -> None:
+        service.ends = dict.fromkeys(ids(count), 1500.0)
+
+        async def come(job_id: str) -> None:
+            await asyncio.sleep(real_jitter.uniform(0, 600))
+            await wait_for([job_id])
+
+        async def main() -> None:
+            await asyncio.gather(*(come(job_id) for job_id in ids(count)))
+
+        run(main())
+        assert len(service.within(900, 1500)) / 20 <= math.ceil(count / 10) + 1
+
     def test_requests_stay_full_while_jobs_end(self, service: Service, real_jitter: random.Random) -> None:
         """Those that are left are put together again."""
         service.ends = {job_id: 600.0 + 7 * n for n, job_id in enumerate(ids(200))}
