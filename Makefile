@@ -12,13 +12,16 @@ SHELL := bash
 # Without compiled bytecode Airflow takes 3 s to import instead of 1.2 s
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types constraints clean
+.PHONY: demo test e2e lint types constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
 
-test: $(VENV)/.installed-dev  ## run the tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev  ## run the tests, in a process for each core
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+e2e: $(VENV)/.installed-dev  ## run the slower tests, with real Airflow processes
+	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style
 	@$(BIN)/ruff check .

@@ -64,18 +64,19 @@ def nothing_left_but_connections() -> Any:
 
 
 class Heartbeat:
-    """Measures how long the loop was held up."""
+    """Measures how long the loop was held up: by work of its own, and altogether (other processes, too)."""
 
     def __init__(self) -> None:
-        self.worst = 0.0
+        self.worst_work = self.worst = 0.0
 
     async def beat(self) -> None:
-        last = time.perf_counter()
+        last, last_work = time.perf_counter(), time.thread_time()
         while True:
             await asyncio.sleep(0.002)
-            this = time.perf_counter()
+            this, this_work = time.perf_counter(), time.thread_time()
             self.worst = max(self.worst, this - last - 0.002)
-            last = this
+            self.worst_work = max(self.worst_work, this_work - last_work)
+            last, last_work = this, this_work
 
     @asynccontextmanager
     async def watching(self) -> Any:
@@ -232,7 +233,7 @@ class TestNothingIsLeft:
 
 class TestTheLoop:
     def test_is_not_held_up_by_a_thousand_triggers(self, connection: Define) -> None:
-        """The bound is generous for a busy machine; the service shares the loop."""
+        """The service shares the loop. What only waiting would take is bounded generously: a busy machine."""
 
         async def main(service: WebService) -> None:
             tasks = start("tencent_ci_default", ids(1000), poll_interval=0.5)
@@ -242,6 +243,7 @@ class TestTheLoop:
                 await service.until(lambda: min(service.job_polls.values()) >= 4)
             service.ended = {*ids(1000)}
             await asyncio.gather(*tasks)
-            assert heart.worst < 0.15, f"the loop was held up for {heart.worst:.3f} s"
+            assert heart.worst_work < 0.05, f"the loop was held up by {heart.worst_work:.3f} s of work"
+            assert heart.worst < 0.5, f"the loop was held up for {heart.worst:.3f} s"
 
         run(main, connection)

@@ -1,0 +1,268 @@
+"""Airflow as it runs in production, but on loopback: api-server, dag-processor, scheduler and triggerer, each
+a process of its own, driven through the REST API.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import requests
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPONENTS = {
+    "api-server": ["api-server", "--workers", "1"],
+    "dag-processor": ["dag-processor"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+_START_SECONDS = 120
+_STOP_SECONDS = 20
+_PAUSE = 0.25
+
+
+class AirflowStack:
+    """A running Airflow with a home, a database and ports of its own. Use it in ``with``.
+
+    :param home: an empty folder; logs of the processes and of the tasks are in ``logs`` there.
+    :param dags: the folder with the DAG files.
+    :param environment: further settings, for instance connections.
+    """
+
+    def __init__(self, home: Path, dags: Path, environment: dict[str, str] | None = None) -> None:
+        self.home = home
+        self.logs = home / "logs"
+        self._port = free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._token = ""
+        self.url = f"http://127.0.0.1:{self._port}"
+        passwords = home / "passwords.json"
+        self._password = secrets.token_urlsafe(16)
+        home.mkdir(parents=True, exist_ok=True)
+        passwords.write_text(json.dumps({"admin": self._password}))
+        # without compiled bytecode each process would take seconds longer to start
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.environment = (
+            {name: value for name, value in inherited.items() if not name.startswith("AIRFLOW")}
+            | {
+                "AIRFLOW_HOME": str(home),
+                "PYTHONPATH": str(ROOT),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+                "AIRFLOW__CORE__PARALLELISM": "4",
+                "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+                "AIRFLOW__API__HOST": "127.0.0.1",
+                "AIRFLOW__API__PORT": str(self._port),
+                "AIRFLOW__API__BASE_URL": self.url,
+                "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
+                "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+                "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+                # a killed process is noticed in seconds instead of minutes
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+                # a supervisor sometimes notices the end of its task only after this interval
+                # (docs/operators.md)
+                "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+                "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+                "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+                "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+            }
+            | (environment or {})
+        )
+
+    def __enter__(self) -> AirflowStack:
+        try:
+            self.run("db", "migrate")
+            for name in COMPONENTS:
+                self.start(name)
+            wait_until(self._is_healthy, _START_SECONDS, "all components are healthy", self._check_alive)
+            self._token = requests.post(
+                f"{self.url}/auth/token",
+                json={"username": "admin", "password": self._password},
+                timeout=30,
+            ).json()["access_token"]
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def password(self) -> str:
+        """Of the user ``admin``."""
+        return self._password
+
+    def run(self, *arguments: str) -> str:
+        """Run an ``airflow`` command to its end and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"airflow {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, name: str) -> None:
+        """Start a component."""
+        self.logs.mkdir(exist_ok=True)
+        with (self.logs / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *COMPONENTS[name]],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # so that all its children can be found and ended
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a component with all its children, as when its machine is lost."""
+        process = self._processes.pop(name)
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        """End all components, and whatever they started."""
+        processes, self._processes = self._processes, {}
+        for process in processes.values():
+            process.terminate()
+        end = time.monotonic() + _STOP_SECONDS
+        for process in processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(end - time.monotonic(), 0.1))
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+    def log_of(self, name: str) -> str:
+        """Return what a component has printed so far."""
+        return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def task_logs(self, dag_id: str) -> str:
+        """Return all logs of a DAG's tasks and triggers."""
+        files = sorted(self.logs.glob(f"dag_id={dag_id}/**/*.log*"))
+        return "\n".join(file.read_text(errors="replace") for file in files)
+
+    def api(self, method: str, path: str, **options: Any) -> Any:
+        """Call the REST API and return the answer's JSON."""
+        answer = requests.request(
+            method,
+            f"{self.url}/api/v2{path}",
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=60,
+            **options,
+        )
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run of a DAG and return the run's id."""
+        self.api("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+        body = {"logical_date": None, "conf": conf or {}}
+        return str(self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run."""
+        return str(self.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def task_instances(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
+        """Return the instances of a task, one for each map index."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?task_id={task_id}&limit=1000"
+        found: list[dict[str, Any]] = self.api("GET", path)["task_instances"]
+        return found
+
+    def states(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
+        """Return the states of a task's instances."""
+        return [str(ti["state"]) for ti in self.task_instances(dag_id, run_id, task_id)]
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, as the button in the UI does."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        self.api("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", index: int = -1) -> Any:
+        """Return an XCom's value."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.api("GET", f"{path}?map_index={index}&deserialize=true")["value"]
+
+    def wait(self, condition: Callable[[], T], seconds: float, what: str) -> T:
+        """Wait until ``condition`` gives something true, and return it."""
+        return wait_until(condition, seconds, what, self._check_alive)
+
+    def wait_for_run(self, dag_id: str, run_id: str, seconds: float) -> str:
+        """Wait until a run has ended and return its state."""
+        ended = ("success", "failed")
+        self.wait(lambda: self.run_state(dag_id, run_id) in ended, seconds, f"{run_id} of {dag_id} ends")
+        return self.run_state(dag_id, run_id)
+
+    def wait_until_deferred(self, dag_id: str, run_id: str, count: int, seconds: float) -> None:
+        """Wait until ``count`` tasks of a run have been deferred, and the scheduler knows that their
+        processes have ended: it takes the late news of a task that goes on already for a failure
+        (docs/operators.md).
+        """
+
+        def known() -> bool:
+            lines = self.log_of("scheduler").splitlines()
+            told = (line for line in lines if "TaskInstance Finished" in line and f"run_id={run_id}" in line)
+            return sum(f"dag_id={dag_id}" in line and "state=deferred" in line for line in told) >= count
+
+        self.wait(known, seconds, f"{count} tasks of {run_id} of {dag_id} are deferred")
+
+    def _is_healthy(self) -> bool:
+        try:
+            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=30).json()
+        except requests.RequestException:
+            return False
+        return all(part["status"] == "healthy" for part in health.values())
+
+    def _check_alive(self) -> None:
+        for name, process in self._processes.items():
+            assert process.poll() is None, f"{name} has ended:\n{self.log_of(name)[-5000:]}"
+
+
+def wait_until(
+    condition: Callable[[], T], seconds: float, what: str, check: Callable[[], None] = lambda: None
+) -> T:
+    """Wait until ``condition`` gives something true, and return it; ``check`` may raise."""
+    end = time.monotonic() + seconds
+    while not (met := condition()):
+        check()
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(_PAUSE)
+    return met
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

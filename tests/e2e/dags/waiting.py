@@ -1,0 +1,58 @@
+"""Tasks that wait in the triggerer. How many, and of which input, is in the run's configuration."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors.job import CIJobSensor
+
+REQUEST = {
+    "ci_conn_id": "held",
+    "au_object": "out/${jobid}.${ext}",
+    "audio_mode": "IsAudio",
+    "codec": "wav",
+    "poll_interval": 1.0,
+    "retries": 0,
+}
+ONE = {**REQUEST, "input_object": "{{ dag_run.conf['prefix'] }}/0.wav"}
+
+
+@task
+def inputs(params: dict[str, Any] | None = None, dag_run: Any = None) -> list[str]:
+    return [f"{dag_run.conf['prefix']}/{number}.wav" for number in range(dag_run.conf["count"])]
+
+
+with DAG(dag_id="many", schedule=None, catchup=False) as many:
+    VoiceSeparateOperator.partial(
+        task_id="separate", wait_for_completion=True, deferrable=True, **REQUEST
+    ).expand(input_object=inputs())
+
+with DAG(dag_id="sensed", schedule=None, catchup=False) as sensed:
+    submitted = VoiceSeparateOperator.partial(task_id="submit", **REQUEST).expand(input_object=inputs())
+    CIJobSensor(
+        task_id="sense",
+        ci_conn_id="held",
+        job_id=submitted.output,
+        deferrable=True,
+        poke_interval=1,
+        retries=0,
+    )
+
+with DAG(dag_id="one", schedule=None, catchup=False) as one:
+    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, **ONE)
+
+with DAG(dag_id="short_timeout", schedule=None, catchup=False) as short_timeout:
+    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=8, **ONE)
+
+with DAG(dag_id="short_execution", schedule=None, catchup=False) as short_execution:
+    VoiceSeparateOperator(
+        task_id="separate",
+        wait_for_completion=True,
+        deferrable=True,
+        execution_timeout=timedelta(seconds=8),
+        **ONE,
+    )
