@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -116,6 +117,8 @@ class CIJobTrigger(BaseTrigger):
             self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
 
     async def _wait(self) -> dict[str, Any]:
+        # its libraries take a third of a second to load, in which no other trigger would run
+        await asyncio.to_thread(import_module, "airflow_provider_ci.triggers.poller")
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
         watch = JobWatch(self.job_ids, self.log)

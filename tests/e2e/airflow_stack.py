@@ -140,6 +140,10 @@ class AirflowStack:
                 start_new_session=True,  # so that all its children can be found and ended
             )
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a component that was started."""
+        return self._processes[name].pid
+
     def kill(self, name: str) -> None:
         """SIGKILL a component with all its children, as when its machine is lost."""
         process = self._processes.pop(name)
@@ -169,13 +173,19 @@ class AirflowStack:
 
     def api(self, method: str, path: str, **options: Any) -> Any:
         """Call the REST API and return the answer's JSON."""
-        answer = requests.request(
-            method,
-            f"{self.url}/api/v2{path}",
-            headers={"Authorization": f"Bearer {self._token}"},
-            timeout=60,
-            **options,
-        )
+        headers = {"Authorization": f"Bearer {self._token}"}
+
+        def call() -> requests.Response:
+            return requests.request(
+                method, f"{self.url}/api/v2{path}", headers=headers, timeout=60, **options
+            )
+
+        answer = call()
+        for _ in range(10):
+            if method != "GET" or answer.status_code != 500:
+                break
+            time.sleep(_PAUSE)  # SQLite was locked for too long
+            answer = call()
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 

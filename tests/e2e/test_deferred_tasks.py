@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.e2e.airflow_stack import AirflowStack
-from tests.e2e.conftest import Service
+from tests.e2e.services import Service
 
 pytestmark = pytest.mark.timeout(600)
 

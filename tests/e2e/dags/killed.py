@@ -1,0 +1,110 @@
+"""Tasks whose processes are killed at a random moment around submission: ours, and what most people write.
+
+The run's configuration: ``count`` tasks, a ``seed``, the connection's data as ``sdk`` for the naive tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, task
+from airflow.providers.standard.operators.python import PythonOperator
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+
+#: Of so many tries the first ones may be killed.
+TRIES, KILLED_TRIES = 4, 2
+#: Seconds after the start of ``execute`` in which the kill comes. Submitting takes 0.1 to 0.7 s of them.
+WINDOW = 0.9
+RETRIES = {"retries": TRIES - 1, "retry_delay": timedelta(0)}
+
+
+def arm(context: Any) -> None:
+    """Have this process killed, or the one that supervises it, in most of the first tries."""
+    ti = context["ti"]
+    chance = random.Random(f"{context['dag_run'].conf['seed']} {ti.dag_id} {ti.map_index} {ti.try_number}")
+    if ti.try_number > KILLED_TRIES or chance.random() > 0.8:
+        return
+    # a task whose supervisor is killed lives on beside its retry, which comes only after 20 s
+    victim = os.getppid() if chance.random() < 0.05 else os.getpid()
+    moment = time.monotonic() + chance.uniform(0, WINDOW)
+
+    def kill() -> None:
+        time.sleep(max(moment - time.monotonic(), 0))
+        os.kill(victim, signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+
+
+class KilledOperator(VoiceSeparateOperator):
+    """The real operator in a process that may be killed."""
+
+    def execute(self, context: Any) -> str:
+        arm(context)
+        return super().execute(context)
+
+
+@task
+def inputs(dag_run: Any = None) -> list[str]:
+    return [f"{dag_run.dag_id}/{number}.wav" for number in range(dag_run.conf["count"])]
+
+
+def submit_with_the_sdk(key: str, **context: Any) -> str:
+    """Submit as the SDK's documents show it, with its defaults: no durability, and it repeats the POST."""
+    from qcloud_cos import CosConfig, CosS3Client
+
+    arm(context)
+    access = context["dag_run"].conf["sdk"]
+    config = CosConfig(
+        Region=access["region"],
+        SecretId=access["login"],
+        SecretKey=access["password"],
+        Scheme="http",
+        Domain=access["domain"],
+    )
+    job = {
+        "Tag": "VoiceSeparate",
+        "Input": {"Object": key},
+        "Operation": {
+            "VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "wav"}},
+            "Output": {
+                "Region": access["region"],
+                "Bucket": access["bucket"],
+                "AuObject": "out/${jobid}.${ext}",
+            },
+        },
+    }
+    answer = CosS3Client(config).ci_create_media_jobs(Bucket=access["bucket"], Jobs=job, Lst={})
+    return str(answer["JobsDetail"][0]["JobId"])
+
+
+def ours(dag_id: str, **arguments: Any) -> DAG:
+    with DAG(dag_id=dag_id, schedule=None, catchup=False, max_active_tasks=64) as dag:
+        KilledOperator.partial(
+            task_id="separate",
+            ci_conn_id="quick",
+            au_object="out/${jobid}.${ext}",
+            audio_mode="IsAudio",
+            codec="wav",
+            poll_interval=2.0,
+            **RETRIES,
+            **arguments,
+        ).expand(input_object=inputs())
+    return dag
+
+
+killed_submit = ours("killed_submit")
+killed_sync = ours("killed_sync", wait_for_completion=True)
+killed_deferrable = ours("killed_deferrable", wait_for_completion=True, deferrable=True)
+
+with DAG(dag_id="killed_naive", schedule=None, catchup=False, max_active_tasks=64) as killed_naive:
+    operator: type[BaseOperator] = PythonOperator
+    operator.partial(task_id="separate", python_callable=submit_with_the_sdk, **RETRIES).expand(
+        op_args=inputs().map(lambda key: [key])
+    )
