@@ -83,6 +83,7 @@ class TestAddresses:
     def test_nothing_is_known(self) -> None:
         assert jobs_url([]) is results_url([]) is None
         assert jobs_url([job_result(Job())]) is results_url([job_result(Job())]) is None
+        assert jobs_url([job_result(Job(input=Input(bucket_id=BUCKET)))]) is None
         assert jobs_url([result("a.mp3", bucket=None)]) is None
         assert results_url([result("a.mp3", bucket=None)]) is None
 

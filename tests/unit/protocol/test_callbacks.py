@@ -310,7 +310,9 @@ REFUSED = {
     "characters that xml cannot carry": b'{"EventName": "a\\u0000"}',
     "half a character": b'{"EventName": "\\ud800"}',
     "too large": b'{"EventName": "' + b"x" * callbacks.MAX_BYTES + b'"}',
-    "a long name": b"<" + b"x" * 100_000 + b"/>",
+    "another root": b"<Request><EventName>TaskFinish</EventName></Request>",
+    "a root of a long name": b"<" + b"x" * 10_000 + b"/>",
+    "a long name": b'{"' + b"x" * 10_000 + b'": "\\u0000"}',
 }
 
 
