@@ -11,10 +11,19 @@ All are picklable, and none carries a secret, a signature or a signed URL.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 _MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
+_SIGNATURE = re.compile(r"(?i)\b(q-signature|sign|x-c(?:i|os)-security-token)(=|: *)[^&\s\"'<>]+")
+
+
+def without_signatures(text: str) -> str:
+    """Return ``text``, which the service said, without the signatures and tokens of URLs and headers that it
+    may quote.
+    """
+    return _SIGNATURE.sub(r"\1\2…", text)
 
 
 class CIError(Exception):
@@ -44,7 +53,7 @@ class CIError(Exception):
         self.message = message
         self.status = status
         self.code = code
-        self.service_message = service_message[:_MAX_TEXT] if service_message else service_message
+        self.service_message = service_message and without_signatures(service_message)[:_MAX_TEXT]
         self.request_id = request_id
         self.job_id = job_id
         self.hint = hint
@@ -99,6 +108,10 @@ class TransportError(CIError):
 
 class InvalidResponseError(CIError):
     """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large)."""
+
+
+class InvalidCallbackError(CIError, ValueError):
+    """What was received as a callback is none: not XML or JSON as documented, or too large."""
 
 
 class ServiceError(CIError):

@@ -85,6 +85,10 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.triggers.job"]}
         ],
+        "extra-links": [
+            "airflow_provider_ci.links.console.CIJobsLink",
+            "airflow_provider_ci.links.console.CIResultsLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "tencent_ci",

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from airflow_provider_ci.exceptions import JobCancelledError, JobError, JobFailedError, JobNotFoundError
+from airflow_provider_ci.exceptions import (
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobNotFoundError,
+    without_signatures,
+)
 from airflow_provider_ci.protocol.models import CANCEL, Job, JobsAnswer
 
 #: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
@@ -156,7 +162,7 @@ def _sentences(jobs: Sequence[Job], total: int) -> str:
 
 def _why(job: Job) -> str:
     said = ": ".join(part for part in (_code(job), job.message) if part)
-    return f" ({said})" if said else ""
+    return f" ({without_signatures(said)})" if said else ""
 
 
 def _code(job: Job) -> str | None:

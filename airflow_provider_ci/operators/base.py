@@ -21,6 +21,7 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
     TaskKilledError,
 )
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,6 +70,7 @@ class CIJobOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("ci_conn_id", "bucket", "region")
+    operator_extra_links = (CIJobsLink(), CIResultsLink())
     ui_color = "#d6e9ff"
 
     def __init__(
@@ -236,7 +238,9 @@ class CIJobOperator(BaseOperator):
         from airflow_provider_ci.protocol.results import job_result
 
         if self.do_xcom_push:
-            context["ti"].xcom_push(key=XCOM_JOB, value=job_result(job))
+            result = job_result(job)
+            push_links(context, [result])
+            context["ti"].xcom_push(key=XCOM_JOB, value=result)
 
     def _complete(self, context: Context, watch: JobWatch) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""

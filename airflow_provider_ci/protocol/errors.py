@@ -1,11 +1,13 @@
 """What the service's errors mean: which exception, whether repeating helps, and what the user should do.
 
 Sources: 460/42867 (CI codes), 1045/33700 (numeric codes), 436/7730 (COS codes). The same code comes with
-different HTTP statuses, so a rule is looked up by status and code, then by code, then by status.
+different HTTP statuses, so a rule is looked up by status and code, then by code, then by status. Some
+causes have no code of their own: under a general code they are recognised by the message.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from airflow_provider_ci.exceptions import (
@@ -83,6 +85,16 @@ _LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not neede
 _UNBOUND = Rule(
     PermissionDeniedError, "Bind the bucket to CI and open the smart audio service for it in the console"
 )
+_NOT_OPENED = Rule(
+    PermissionDeniedError,
+    "Open the smart audio service for the bucket in the console of CI (POST /asrbucket)",
+)
+_PASS_ROLE = Rule(PermissionDeniedError, "Allow the account cam:PassRole on the role CI_QCSRole")
+_STRICT = Rule(
+    PermissionDeniedError,
+    "The bucket's strict signature mode wants a header signed that is not: take it out of that mode's rules",
+)
+_NOT_CANCELLABLE = Rule(InvalidRequestError, "The job has begun or ended: it cannot be cancelled any more")
 _ARCHIVED = Rule(InvalidRequestError, "The object is archived: restore it first")
 
 _BY_STATUS_AND_CODE: dict[tuple[int, str], Rule] = {
@@ -157,6 +169,32 @@ _BY_STATUS: dict[int, Rule] = {
     451: _BLOCKED,
     501: Rule(ServerError, "The service does not offer this call: check region and endpoint_url"),
 }
+_NOT = r"(?:\bnot|\bnever|n't)\b"
+# The wording is not documented but for the first two lines and the last
+_BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
+    (r"request has expired", _CLOCK),
+    (r"strict signature", _STRICT),
+    (r"pass\s?role", _PASS_ROLE),
+    (
+        rf"ci_qcsrole|\brole\b.{{0,30}}(?:{_NOT}|\bmissing\b)|\b(no|missing|without)\b.{{0,20}}\brole\b|角色",
+        _ROLE,
+    ),
+    (rf"\bun-?(bind|bound)|{_NOT}.{{0,20}}\b(bind|binded|bound)\b|未绑定", _UNBOUND),
+    (
+        r"\b(service|function|feature|audio|asr|media|ci|cloud infinite)\b.{0,40}"
+        rf"(?:{_NOT}.{{0,20}}\b(open|opened|activated|enabled)\b|\b(unopened|disabled)\b)|未开通",
+        _NOT_OPENED,
+    ),
+    (
+        r"wrong region|region mismatch"
+        rf"|\bbucket\b.{{0,60}}(?:{_NOT}|\b(another|different)\b).{{0,30}}\bregion\b",
+        _ENDPOINT,
+    ),
+    (r"can ?not be modified", _NOT_CANCELLABLE),
+)
+# Codes that say so little that a message may tell more
+_GENERAL_CODES = frozenset(("AccessDenied", "InvalidArgument", "InvalidRequest", "ResourceNotFound"))
+_HOST_REGION = re.compile(r"\.(?:ci|cos)\.([a-z0-9-]{2,40})\.[a-z]+\.")
 _NUMERIC_CODES = {
     "1007": "InternalError",
     "1010": "InvalidUrl",
@@ -192,14 +230,14 @@ def service_error(response: Response, action: str) -> ServiceError:
     :param action: what was attempted, for the message: ``describe jobs``.
     """
     body = _error_body(response)
-    rule = _rule(response.status, body.code)
+    rule = _rule(response.status, body.code, body.message or "")
     error = rule.exception(
         f"Cannot {action}",
         status=response.status,
         code=body.code,
         service_message=body.message,
         request_id=response.request_id or body.request_id,
-        hint=rule.hint,
+        hint=rule.hint + _elsewhere(response),
     )
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = _retry_after(response)
@@ -227,8 +265,16 @@ def is_not_accepted(error: CIError) -> bool:
     return 300 <= error.status < 500 and error.status != 408
 
 
-def _rule(status: int, code: str | None) -> Rule:
+def _rule(status: int, code: str | None, message: str) -> Rule:
     name = _NUMERIC_CODES.get(code or "", code or "")
+    if (name in _GENERAL_CODES or name not in _BY_CODE) and status < 500 and status not in (408, 429):
+        for pattern, rule in _BY_MESSAGE:
+            if re.search(pattern, message, re.IGNORECASE):
+                return rule
+    return _rule_of_code(status, name)
+
+
+def _rule_of_code(status: int, name: str) -> Rule:
     rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name) or _BY_STATUS.get(status)
     if rule is not None:
         return rule
@@ -237,6 +283,12 @@ def _rule(status: int, code: str | None) -> Rule:
     if status >= 500:
         return _SERVER
     return Rule(InvalidRequestError, "See the message; Tencent's page 460/42867 lists the codes")
+
+
+def _elsewhere(response: Response) -> str:
+    """Return the region that a redirection names, of its address nothing else."""
+    found = _HOST_REGION.search(response.headers.get("location", "")) if response.status < 400 else None
+    return f"; the service points to region {found[1]}" if found else ""
 
 
 def _error_body(response: Response) -> ErrorBody:

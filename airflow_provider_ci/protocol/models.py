@@ -71,12 +71,23 @@ class VoiceSeparate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CosHeader:
+    """A header of the object that a workflow took as its input."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """The input object. Requests carry only its key; answers also its bucket and region."""
+    """The input object. Requests carry only its key; answers also its bucket and region, and those about jobs
+    of a workflow the object's headers.
+    """
 
     bucket_id: str | None = field(default=None, metadata=element("BucketId", "Bucket"))
     object: str | None = None
     region: str | None = None
+    cos_headers: tuple[CosHeader, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class GetObject(_ObjectOperation):
     key: str
     method: ClassVar[str] = "GET"
     action: ClassVar[str] = "download the object"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:GetObject",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class PutObject(_ObjectOperation):
     content_md5: str
     method: ClassVar[str] = "PUT"
     action: ClassVar[str] = "upload the object"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:PutObject",)
 
     def request(self) -> Request:
         """Return the request."""

@@ -27,10 +27,12 @@ LIST_SIZE_MAX = 100
 class RemoteCall(Generic[T]):
     """A remote call. ``action`` completes "Cannot …" in error messages.
 
+    ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``).
     ``idempotent`` says whether the call may be repeated when its answer got lost.
     """
 
     action: ClassVar[str]
+    cam_actions: ClassVar[tuple[str, ...]]
     idempotent: ClassVar[bool] = True
 
     @property
@@ -71,6 +73,7 @@ class SubmitJob(_JobsOperation):
     job: VoiceSeparateRequest
     expires: float | None = None
     action: ClassVar[str] = "submit the job"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaJobs",)
     idempotent: ClassVar[bool] = False
 
     @property
@@ -105,6 +108,7 @@ class DescribeJobs(_JobsOperation):
 
     job_ids: Sequence[str]
     action: ClassVar[str] = "describe jobs"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJob",)
 
     def request(self) -> Request:
         """Return the request.
@@ -123,6 +127,7 @@ class CancelJobs(RemoteCall[None]):
 
     job_ids: Sequence[str]
     action: ClassVar[str] = "cancel jobs"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CancelMediaJob",)
 
     def request(self) -> Request:
         """Return the request.
@@ -162,6 +167,7 @@ class ListJobs(_JobsOperation):
     size: int = LIST_SIZE_MAX
     next_token: str | None = None
     action: ClassVar[str] = "list jobs"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJobs",)
 
     def request(self) -> Request:
         """Return the request.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypedDict
 
+from airflow_provider_ci.exceptions import without_signatures
 from airflow_provider_ci.protocol.models import FAILED, Job, Output, OutputFile
 
 #: What each output field of the request receives (460/84794).
@@ -56,7 +57,7 @@ def job_result(job: Job) -> JobResult:
         "job_id": job.job_id,
         "state": str(job.job_state),
         "code": job.code if failed else None,
-        "message": job.message if failed else None,
+        "message": without_signatures(job.message) if failed and job.message else None,
         "creation_time": job.creation_time.isoformat() if job.creation_time else None,
         "start_time": job.start_time.isoformat() if job.start_time else None,
         "end_time": job.end_time.isoformat() if job.end_time else None,

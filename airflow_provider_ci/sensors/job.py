@@ -22,6 +22,7 @@ from airflow_provider_ci.exceptions import (
     JobNotFoundError,
     RequestValidationError,
 )
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -63,6 +64,7 @@ class CIJobSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
+    operator_extra_links = (CIJobsLink(), CIResultsLink())
     ui_color = "#d6e9ff"
 
     def __init__(
@@ -81,6 +83,7 @@ class CIJobSensor(BaseSensorOperator):
         self.bucket = bucket
         self.region = region
         self.deferrable = deferrable
+        self._is_linked = False
 
     @cached_property
     def hook(self) -> CIHook:
@@ -143,6 +146,7 @@ class CIJobSensor(BaseSensorOperator):
             except JobNotFoundError:
                 # in reschedule mode nothing is known of earlier pokes, so one odd answer must not be the end
                 watch.observe(self._describe(watch.pending), elapsed)
+            self._push_links(context)
             if error := watch.error():
                 raise error
         except JobError as error:
@@ -153,6 +157,14 @@ class CIJobSensor(BaseSensorOperator):
         return PokeReturnValue(
             is_done=True, xcom_value=results[0] if isinstance(self.job_id, str) else results
         )
+
+    def _push_links(self, context: Context) -> None:
+        """Link the jobs when they are first seen, and their results at the end."""
+        from airflow_provider_ci.protocol.results import job_result
+
+        if self.do_xcom_push and not (self._is_linked and self._watch.pending):
+            push_links(context, [job_result(job) for job in self._watch.jobs.values()])
+            self._is_linked = bool(self._watch.jobs)
 
     def _describe(self, job_ids: Sequence[str]) -> JobsAnswer:
         return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)

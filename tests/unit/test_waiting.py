@@ -269,3 +269,11 @@ class TestError:
         assert "Job j19 ended Failed (C19: M19)" in said
         assert "; and 5 more" in said
         assert "j20" not in said
+
+
+def test_a_signed_address_in_a_failed_jobs_message_is_not_repeated(log: RecordingLog) -> None:
+    watch = JobWatch(["j1", "j2"], log)
+    message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"
+    watch.observe(answer(*(Job(job_id=i, state="Failed", message=message) for i in ("j1", "j2"))), 0)
+    assert "q-signature=…" in log.lines[0]
+    assert "hunter2" not in "".join(log.lines) + f"{watch.error()} {watch.error()!r}"

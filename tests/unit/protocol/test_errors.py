@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from airflow_provider_ci.exceptions import (
@@ -237,6 +239,152 @@ def test_what_the_service_computed_of_the_signature_is_not_repeated():
     )
     error = service_error(response(403, body), "x")
     assert "hunter2" not in f"{error} {error!r} {error.__dict__}"
+
+
+COS_REFUSAL = """<?xml version='1.0' encoding='utf-8' ?>
+<Error>
+  <Code>SignatureDoesNotMatch</Code>
+  <Message>The Signature you specified is invalid.</Message>
+  <StringToSign>sha1
+1735787045;1735790645
+0f8b2f0c1d7f3a0e4c2f3b1a9d8e7c6b5a493827
+</StringToSign>
+  <FormatString>get
+/in/song.mp3
+
+host=media-1250000001.cos.ap-guangzhou.myqcloud.com&amp;x-cos-security-token=the-token
+</FormatString>
+  <Resource>media-1250000001.cos.ap-guangzhou.myqcloud.com/in/song.mp3</Resource>
+  <RequestId>NjdhYmNk</RequestId>
+  <TraceId>OGVmYzZi</TraceId>
+</Error>"""
+
+
+def test_a_refusal_in_the_form_of_cos():
+    error = service_error(response(403, COS_REFUSAL), "download the object")
+    assert type(error) is AuthenticationError
+    assert str(error) == (
+        "Cannot download the object: SignatureDoesNotMatch: The Signature you specified is invalid."
+        " (HTTP 403, request id NjdhYmNk). Check the connection's SecretId (login) and SecretKey (password),"
+        " and the token if temporary"
+    )
+    said = f"{error} {error!r} {error.__dict__}"
+    assert not [text for text in ("sha1", "0f8b2f0c", "the-token", "host=") if text in said]
+
+
+QUOTED = {
+    "header": "Invalid Authorization: q-sign-algorithm=sha1&q-ak=AKID1&q-signature=hunter2",
+    "url": "Cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2&x-cos-security-token=hunter2 now",
+    "old form": "GET /a?sign=hunter2%3D HTTP/1.1",
+    "token header": "x-ci-security-token: hunter2, Host: b.ci.r.myqcloud.com",
+    "upper case": "Q-SIGNATURE=hunter2",
+}
+
+
+@pytest.mark.parametrize("message", QUOTED.values(), ids=QUOTED)
+def test_a_signature_that_the_service_quotes_is_not_repeated(message):
+    body = error_body("InvalidAuthorization", message.replace("&", "&amp;"))
+    error = service_error(response(401, body), "list jobs")
+    assert "hunter2" not in f"{error} {error!r} {error.__dict__}"
+    name = re.split("[=:]", message)[0]
+    assert error.service_message.startswith(name), "the rest stays readable"
+
+
+# message, exception, a word of the hint
+TELLING_MESSAGES = [
+    ("Request has expired", AuthenticationError, "clock"),
+    ("Strict signature missing header host", PermissionDeniedError, "strict signature mode"),
+    ("no permission for cam:PassRole", PermissionDeniedError, "cam:PassRole on the role"),
+    ("sub account is not allowed to pass role", PermissionDeniedError, "cam:PassRole on the role"),
+    ("CI_QCSRole does not exist", PermissionDeniedError, "Authorise CI"),
+    ("The service role isn't authorized", PermissionDeniedError, "Authorise CI"),
+    ("role not exist", PermissionDeniedError, "Authorise CI"),
+    ("missing the service role", PermissionDeniedError, "Authorise CI"),
+    ("服务角色不存在", PermissionDeniedError, "Authorise CI"),
+    ("The bucket is unbound", PermissionDeniedError, "Bind the bucket"),
+    ("the bucket has not been bound to CI", PermissionDeniedError, "Bind the bucket"),
+    ("bucket not bind ci", PermissionDeniedError, "Bind the bucket"),
+    ("存储桶未绑定", PermissionDeniedError, "Bind the bucket"),
+    ("The smart audio service is not enabled", PermissionDeniedError, "Open the smart audio service"),
+    ("asr function hasn't been opened", PermissionDeniedError, "Open the smart audio service"),
+    ("media service never activated for this bucket", PermissionDeniedError, "Open the smart audio service"),
+    ("CI is disabled", PermissionDeniedError, "Open the smart audio service"),
+    ("未开通智能语音", PermissionDeniedError, "Open the smart audio service"),
+    ("The bucket is in another region", WrongEndpointError, "region"),
+    ("bucket does not belong to this region", WrongEndpointError, "region"),
+    ("wrong region", WrongEndpointError, "region"),
+    ("The job provided can not be modified", InvalidRequestError, "has begun or ended"),
+]
+
+
+@pytest.mark.parametrize(("message", "exception", "hint"), TELLING_MESSAGES, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "AccessDenied"),
+        (401, "1018"),
+        (400, "InvalidArgument"),
+        (400, "ResourceNotFound"),
+        (403, "NeverSeen"),
+    ],
+)
+def test_what_only_the_message_tells(status, code, message, exception, hint):
+    error = service_error(response(status, error_body(code, message)), "submit the job")
+    assert type(error) is exception
+    assert hint in error.hint
+    assert message in str(error), "printed in full"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (503, "ServiceUnavailable"),
+        (500, "AccessDenied"),
+        (429, "NeverSeen"),
+        (403, "QueueSaturated"),
+        (408, "x"),
+    ],
+)
+def test_a_message_does_not_overrule_what_is_known(status, code):
+    plain = service_error(response(status, error_body(code, "Why.")), "x")
+    telling = service_error(response(status, error_body(code, "The service is disabled")), "x")
+    assert (type(telling), telling.hint) == (type(plain), plain.hint)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Operation.Output.Region is not valid",
+        "The field Operation.Output.Bucket is not valid",
+        "No permission to the bucket media-1250000001",
+        "in/role.mp3 is broken",
+        "The Object is not found",
+    ],
+)
+def test_other_messages_tell_nothing(message):
+    plain = service_error(response(400, error_body("InvalidArgument", "Why.")), "x")
+    other = service_error(response(400, error_body("InvalidArgument", message)), "x")
+    assert (type(other), other.hint) == (type(plain), plain.hint)
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (
+            "https://media-1250000001.ci.ap-shanghai.myqcloud.com/jobs",
+            "; the service points to region ap-shanghai",
+        ),
+        ("https://media-1250000001.cos.na-ashburn.tencentcos.cn/?q-signature=hunter2", "region na-ashburn"),
+        ("https://example.org/?x=hunter2", "endpoint_url of the connection"),
+        ("", "endpoint_url of the connection"),
+    ],
+)
+def test_a_redirection_tells_the_region_and_nothing_else(location, told):
+    error = service_error(response(307, error_body("TemporaryRedirect"), location=location), "list jobs")
+    assert type(error) is WrongEndpointError
+    assert error.hint.endswith(told)
+    assert "hunter2" not in str(error)
+    assert "example.org" not in str(error)
 
 
 @pytest.mark.parametrize(

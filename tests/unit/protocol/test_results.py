@@ -221,3 +221,9 @@ def test_the_more_specific_of_two_patterns_wins():
         "background": "out/j1.aac",
         "voice": "out/j1.mp3",
     }
+
+
+def test_a_signed_address_in_a_failed_jobs_message_is_not_passed_on():
+    message = "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=hunter2"
+    told = job_result(Job(state="Failed", code="ResourceDownloadFailed", message=message))["message"]
+    assert told == "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=…"

@@ -1,0 +1,87 @@
+"""Links from a task to Tencent's console: the bucket's page with its jobs, and the folder of the results.
+
+Operator and sensor push the finished URLs as soon as they know them, each under the XCom key under which
+Airflow 3 looks for it. So the links are there while a task waits, deferred or not, and Airflow 2.11 finds
+them under the same keys. They lead to the console, where one logs in: no URL is signed.
+
+Addresses as public pages and code use them; the console has no documented address of a single job:
+``/ci/bucket?bucket=…&region=…`` and ``/cos/bucket?bucket=…&region=…&path=%252Ffolder%252F`` (escaped twice).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.protocol.results import JobResult
+
+_CONSOLE = "https://console.cloud.tencent.com"
+
+
+class _ConsoleLink(BaseOperatorLink):
+    """A link whose URL the task has pushed to XCom."""
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Return the URL, or ``""`` as long as there is none."""
+        from airflow.providers.common.compat.sdk import XCom
+
+        url = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
+        return url if isinstance(url, str) else ""
+
+
+class CIJobsLink(_ConsoleLink):
+    """The page of the input's bucket in the console of CI, which lists its jobs."""
+
+    name = "Cloud Infinite jobs"
+    xcom_key = "_link_CIJobsLink"
+
+
+class CIResultsLink(_ConsoleLink):
+    """The folder of the results in the console of COS: the deepest one that holds all of them."""
+
+    name = "Separated files"
+    xcom_key = "_link_CIResultsLink"
+
+
+def push_links(context: Context, results: Sequence[JobResult]) -> None:
+    """Push the URLs that follow from what is known of the task's jobs."""
+    urls = {CIJobsLink.xcom_key: jobs_url(results), CIResultsLink.xcom_key: results_url(results)}
+    for key, url in urls.items():
+        if url:
+            context["ti"].xcom_push(key=key, value=url)
+
+
+def jobs_url(results: Sequence[JobResult]) -> str | None:
+    """Return the page of the first job's bucket."""
+    place = next((place for result in results if (place := _place(result["input"]))), None)
+    return f"{_CONSOLE}/ci/bucket?{urlencode(place)}" if place else None
+
+
+def results_url(results: Sequence[JobResult]) -> str | None:
+    """Return the folder of the results; of results in several buckets only the first one's count."""
+    objects = [
+        (place, str(found["object"]))
+        for result in results
+        for found in (*result["outputs"].values(), *result["other_objects"])
+        if (place := _place(found))
+    ]
+    if not objects:
+        return None
+    place = objects[0][0]
+    common = posixpath.commonprefix([key for bucket, key in objects if bucket == place])
+    folder = common[: common.rfind("/") + 1]
+    path = {"path": quote(f"/{folder}", safe="")} if folder else {}
+    return f"{_CONSOLE}/cos/bucket?{urlencode(place | path)}"
+
+
+def _place(described: Mapping[str, Any]) -> dict[str, str] | None:
+    bucket, region = described["bucket"], described["region"]
+    return {"bucket": bucket, "region": region} if bucket and region else None

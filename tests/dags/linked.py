@@ -1,0 +1,31 @@
+"""DAGs whose links to the console are looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors.job import CIJobSensor
+
+REQUEST: dict[str, Any] = {
+    "input_object": "in/speech_over_music.mp3",
+    "au_object": "out/${jobid}/voice.${ext}",
+    "object": "out/${jobid}/background.${ext}",
+    "audio_mode": "AudioAndBackground",
+    "codec": "mp3",
+    "wait_for_completion": True,
+    "poll_interval": 0.2,
+}
+
+with DAG(dag_id="linked", schedule=None, catchup=False) as linked:
+    deferred = VoiceSeparateOperator(task_id="deferred", deferrable=True, **REQUEST)
+    waiting = VoiceSeparateOperator(task_id="waiting", **REQUEST)
+    sense = CIJobSensor(task_id="sense", job_id=waiting.output, deferrable=True)
+    silent = VoiceSeparateOperator(task_id="silent", do_xcom_push=False, **REQUEST)
+    deferred >> waiting >> sense >> silent
+
+with DAG(dag_id="linked_failures", schedule=None, catchup=False) as linked_failures:
+    VoiceSeparateOperator(task_id="never_sent", **(REQUEST | {"audio_mode": "Nonsense"}))
+    VoiceSeparateOperator(task_id="job_failed", **(REQUEST | {"input_object": "in/absent.mp3"}))

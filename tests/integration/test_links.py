@@ -1,0 +1,98 @@
+"""Links in real Airflow (``dag.test()``), on the emulator: as the API shows them, also while a task waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.links.console import CIJobsLink
+from airflow_provider_ci.triggers.job import CIJobTrigger
+from tests.integration.airflow_runs import dags_in, xcom
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "in/speech_over_music.mp3"
+NAMES = ("Cloud Infinite jobs", "Separated files")
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture(scope="module")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(ROOT / "tests" / "dags")
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """An emulator whose jobs wait long enough for a task to be deferred."""
+    with Emulator(queue_seconds=1) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
+        hook = CIHook()
+        hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
+        hook.close()
+        yield running
+
+
+def shown(dag_run: Any, task_id: str) -> tuple[str, ...]:
+    """Return the task's two links as the API server finds them: by the serialised DAG alone."""
+    from airflow.models.dagbag import DBDagBag
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        dag = DBDagBag().get_latest_version_of_dag(dag_run.dag_id, session=session)
+        (instance,) = [ti for ti in dag_run.get_task_instances(session=session) if ti.task_id == task_id]
+        assert dag is not None
+        task = dag.get_task(task_id)
+        assert set(task.extra_links) == set(NAMES)
+        return tuple(task.get_extra_links(instance, name) or "" for name in NAMES)
+
+
+@pytest.fixture
+def while_deferred(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The links of the task ``deferred`` whenever a trigger began."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    seen: list[tuple[str, ...]] = []
+    run = CIJobTrigger.run
+
+    async def look_and_run(self: CIJobTrigger) -> AsyncIterator[Any]:
+        with create_session() as session:
+            latest = session.scalars(select(DagRun).order_by(DagRun.id.desc()).limit(1)).one()
+        seen.append(shown(latest, "deferred"))
+        async for event in run(self):
+            yield event
+
+    monkeypatch.setattr(CIJobTrigger, "run", look_and_run)
+    return seen
+
+
+def test_links_while_waiting_and_at_the_end(
+    dags: dict[str, Any], emulator: Emulator, while_deferred: list[tuple[str, ...]]
+) -> None:
+    dag_run = dags["linked"].test()
+    assert dag_run.state == "success"
+    place = f"bucket={emulator.connection['extra']['bucket']}&region={emulator.connection['extra']['region']}"
+    jobs = f"https://console.cloud.tencent.com/ci/bucket?{place}"
+    assert while_deferred == [(jobs, "")]
+    for task_id, submitted_by in (("deferred", "deferred"), ("waiting", "waiting"), ("sense", "waiting")):
+        folder = f"%252Fout%252F{xcom(dag_run, submitted_by)}%252F"
+        files = f"https://console.cloud.tencent.com/cos/bucket?{place}&path={folder}"
+        assert shown(dag_run, task_id) == (jobs, files), task_id
+    assert shown(dag_run, "silent") == ("", ""), "nothing was pushed, and nothing fails"
+
+
+def test_links_of_tasks_that_failed(dags: dict[str, Any], emulator: Emulator) -> None:
+    dag_run = dags["linked_failures"].test()
+    assert dag_run.state == "failed"
+    assert xcom(dag_run, "never_sent", CIJobsLink.xcom_key) == "", "get_link has not raised"
+    assert shown(dag_run, "never_sent") == ("", "")
+    jobs, files = shown(dag_run, "job_failed")
+    assert jobs.startswith("https://console.cloud.tencent.com/ci/bucket?bucket=")
+    assert files == ""

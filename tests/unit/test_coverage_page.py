@@ -1,0 +1,104 @@
+"""docs/coverage.md names what exists: every code path, every test, and every field and call that there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.protocol import admin_models, callbacks, models, xml
+from tests.unit.test_permissions import CALLS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "coverage.md").read_text("utf-8")
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in PAGE.splitlines()
+    if line.startswith("|") and not line.startswith(("|---", "| API |"))
+]
+# What another branch brings is marked, and not looked up
+NAMED = re.compile(r"(TODO-api )?`([^`]+)`")
+
+
+def named(column: int) -> list[str]:
+    """Return what a column names, each once."""
+    return sorted({name for row in ROWS for todo, name in NAMED.findall(row[column]) if not todo})
+
+
+def test_the_page_is_read() -> None:
+    assert len(ROWS) > 100
+    assert len(named(1)) > 100
+    assert len(named(2)) > 50
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:60])
+def test_no_row_is_empty(row: list[str]) -> None:
+    assert len(row) == 3, row
+    assert all(row)
+    assert NAMED.search(row[1]) or row[1].startswith("Not ")
+    assert NAMED.search(row[2]), "a test"
+
+
+@pytest.mark.parametrize("path", named(1))
+def test_every_code_path_exists(path: str) -> None:
+    name, _, argument = path.removesuffix(")").partition("(")
+    parts = name.split(".")
+    depth = next(n for n in range(len(parts), 0, -1) if _is_module(parts[:n]))
+    found: Any = importlib.import_module(".".join(["airflow_provider_ci", *parts[:depth]]))
+    for part in parts[depth:]:
+        fields = (
+            {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else set()
+        )
+        assert hasattr(found, part) or part in fields, path
+        found = getattr(found, part, None)
+    if argument:
+        assert argument in inspect.signature(found).parameters, path
+
+
+def _is_module(parts: list[str]) -> bool:
+    place = ROOT.joinpath("airflow_provider_ci", *parts)
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("name", named(2))
+def test_every_test_exists(name: str) -> None:
+    file, *inner = name.split("::")
+    text = (ROOT / "tests" / file).read_text("utf-8")
+    assert "def test_" in text
+    for part in inner:
+        assert re.search(rf"^ *(class|def) {part}\b", text, re.MULTILINE), name
+
+
+MODELS = [
+    model
+    for module in (models, admin_models, callbacks)
+    for model in vars(module).values()
+    if dataclasses.is_dataclass(model) and isinstance(model, type) and model.__module__ == module.__name__
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_no_field_of_the_models_is_missing(model: type[Any]) -> None:
+    words = set(re.findall(r"\w+", " ".join(row[0] for row in ROWS)))
+    elements = {xml._names(field)[0] for field in dataclasses.fields(model)}
+    assert elements - words == set()
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_no_call_is_missing(call: type[Any]) -> None:
+    path = f"{call.__module__.removeprefix('airflow_provider_ci.')}.{call.__name__}"
+    assert f"`{path}`" in PAGE
+
+
+def test_the_operator_has_no_argument_that_is_missing() -> None:
+    from airflow_provider_ci.operators.base import CIJobOperator
+    from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+
+    own = set(VoiceSeparateOperator.template_fields) - set(CIJobOperator.template_fields)
+    shown = set(re.findall(r"VoiceSeparateOperator\((\w+)\)", PAGE))
+    assert own - shown == set()

@@ -1,0 +1,120 @@
+"""docs/permissions.md allows what the code does: each remote call names its actions, which the page has."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci import protocol
+from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, ListJobs, RemoteCall, SubmitJob
+
+PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text("utf-8")
+ROLE = "cam:PassRole"
+# On the page, for calls that the protocol does not have yet
+NOT_YET = {
+    "ci:CreateMediaTemplate",
+    "ci:UpdateMediaTemplate",
+    "ci:DeleteMediaTemplate",
+    "ci:DescribeMediaTemplates",
+    "ci:DescribeMediaQueues",
+    "ci:UpdateMediaQueue",
+    "ci:DescribeAsrQueues",
+    "ci:UpdateAsrQueue",
+    "ci:DescribeMediaBuckets",
+    "ci:DescribeAsrBuckets",
+    "ci:CreateMediaBucket",
+    "ci:CreateAsrBucket",
+    "ci:DeleteAsrBucket",
+    "ci:CreateInventoryTriggerJob",
+    "ci:DescribeInventoryTriggerJob",
+    "ci:DescribeInventoryTriggerJobs",
+    "ci:CancelInventoryTriggerJob",
+    "cos:HeadObject",
+}
+
+
+def remote_calls() -> list[type[RemoteCall[Any]]]:
+    """Return every remote call of the protocol; those that only others build on have no ``action``."""
+    for module in pkgutil.iter_modules(protocol.__path__, f"{protocol.__name__}."):
+        importlib.import_module(module.name)
+    found: list[type[RemoteCall[Any]]] = []
+    left: list[type[RemoteCall[Any]]] = [RemoteCall]
+    while left:
+        children = left.pop().__subclasses__()
+        left += children
+        found += [child for child in children if hasattr(child, "action")]
+    # dataclass(slots=True) makes a class anew, and the one it was made of may live on for a while
+    alive = (getattr(importlib.import_module(each.__module__), each.__name__, None) for each in found)
+    return sorted({each for each in alive if each}, key=lambda each: each.__qualname__)
+
+
+CALLS = remote_calls()
+
+
+def actions_of(*calls: type[RemoteCall[Any]]) -> set[str]:
+    return {action for call in calls for action in getattr(call, "cam_actions", ())}
+
+
+def policies() -> dict[str, dict[str, Any]]:
+    """Return the page's policies by their headings."""
+    parts = re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    return {title: json.loads(re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0]) for title, text in parts}
+
+
+def allowed(title: str) -> dict[str, list[str]]:
+    """Return the resources of each action that a policy allows."""
+    statements = policies()[title]["statement"]
+    return {action: one["resource"] for one in statements for action in one["action"]}
+
+
+def test_all_calls_are_seen() -> None:
+    assert {"SubmitJob", "DescribeJobs", "ListJobs", "CancelJobs", "GetObject", "PutObject"} <= {
+        call.__name__ for call in CALLS
+    }
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_every_call_names_its_actions_and_the_page_allows_them(call: type[RemoteCall[Any]]) -> None:
+    actions = getattr(call, "cam_actions", ())
+    assert actions, f"{call.__name__} needs the class attribute cam_actions"
+    for action in actions:
+        assert re.fullmatch(r"(ci|cos):[A-Z][A-Za-z]+", action)
+        assert action in allowed("Everything")
+        assert f"`{action}`" in PAGE, "the table, which says what for"
+
+
+def test_nothing_is_allowed_that_no_call_needs() -> None:
+    needed = actions_of(*CALLS) | {ROLE}
+    assert needed & NOT_YET == set(), "no longer missing: take it out of NOT_YET"
+    assert set(allowed("Everything")) == needed | NOT_YET
+
+
+def test_the_smaller_policies_allow_no_more_than_they_say() -> None:
+    assert set(allowed("Submit only")) == actions_of(SubmitJob) | {ROLE}
+    jobs = actions_of(SubmitJob, DescribeJobs, ListJobs, CancelJobs)
+    assert set(allowed("Submit, wait, cancel")) == jobs | {ROLE}
+
+
+@pytest.mark.parametrize("title", ["Submit only", "Submit, wait, cancel", "Everything"])
+def test_policies_are_of_the_form_that_cam_takes(title: str) -> None:
+    policy = policies()[title]
+    assert policy["version"] == "2.0"
+    for statement in policy["statement"]:
+        assert set(statement) == {"effect", "action", "resource"}
+        assert statement["effect"] == "allow"
+    for action, (resource,) in allowed(title).items():
+        service = action.partition(":")[0]
+        if re.fullmatch(r"ci:Describe\w+Buckets", action):
+            assert resource == "*", "always refused on a bucket"
+        else:
+            assert re.fullmatch(rf"qcs::{service}:(REGION)?:(uid/APPID|uin/OWNERUIN):\S+", resource)
+
+
+def test_policies_are_listed() -> None:
+    assert list(policies()) == ["Submit only", "Submit, wait, cancel", "Everything"]
