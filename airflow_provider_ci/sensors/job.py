@@ -189,9 +189,9 @@ class CIJobSensor(BaseSensorOperator):
         if self.reschedule and hasattr(task_instance, "get_first_reschedule_date"):
             first: datetime | None = task_instance.get_first_reschedule_date(context)
             return first or datetime.now(UTC)
-        # Airflow 2.11 keeps the first start in start_date across reschedules
-        start: datetime = task_instance.start_date
-        return start
+        # Airflow 2.11 keeps the first start in start_date across reschedules, and has none in dag.test()
+        start: datetime | None = task_instance.start_date
+        return start or datetime.now(UTC)
 
 
 def _without_retry(error: JobError) -> JobError:

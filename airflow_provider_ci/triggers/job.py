@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -21,6 +22,7 @@ ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 #: Failed polls of a job in a row that are taken for noise. The poller pauses longer after each.
 FAILURES_TOLERATED = 10
 _NAMED_AT_MOST = 20
+_POLLER = "airflow_provider_ci.triggers.poller"
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
 
@@ -117,8 +119,9 @@ class CIJobTrigger(BaseTrigger):
             self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
 
     async def _wait(self) -> dict[str, Any]:
-        # its libraries take a third of a second to load, in which no other trigger would run
-        await asyncio.to_thread(import_module, "airflow_provider_ci.triggers.poller")
+        if _POLLER not in sys.modules:
+            # its libraries take a third of a second to load, in which no other trigger would run
+            await asyncio.to_thread(import_module, _POLLER)
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
         watch = JobWatch(self.job_ids, self.log)
