@@ -20,7 +20,7 @@ demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the 
 test: $(VENV)/.installed-dev  ## run the tests, in a process for each core
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-e2e: $(VENV)/.installed-dev  ## run the slower tests, with real Airflow processes
+e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow processes
 	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style
@@ -32,7 +32,7 @@ types: $(VENV)/.installed-dev  ## check types
 
 constraints:  ## write constraints.txt anew from the newest releases that fit
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[dev]'
+	build/constraints/bin/pip install --quiet -e '.[e2e]'
 	build/constraints/bin/pip freeze --exclude-editable > constraints.txt
 
 clean:  ## remove what these commands made
@@ -44,9 +44,13 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
+EXTRA_demo := emulator
+EXTRA_dev := dev
+EXTRA_e2e := e2e
+
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the package and what it needs (about a minute the first time)"
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(if $(filter dev,$*),dev,emulator)]' \
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRA_$*)]' \
 		| sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Installing collected packages.*/  installing …/p' \
 		|| { echo "The installation failed. Check that pip can reach its package index, then run make again."; exit 1; }
 	@touch $@

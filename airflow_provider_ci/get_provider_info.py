@@ -6,9 +6,15 @@ from typing import Any
 
 #: The standard fields of the connection form: which are hidden, renamed, or explained by an example.
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["host", "port", "schema"],
-    "relabeling": {"login": "SecretId", "password": "SecretKey"},
-    "placeholders": {"login": "AKID…", "password": "from the console's API key page"},
+    # the port is not used, but without a stored one Airflow 3.3's Test button fails: it sends 0, which
+    # differs
+    "hidden-fields": ["host", "schema"],
+    "relabeling": {"login": "SecretId", "password": "SecretKey", "port": "Port (unused)"},
+    "placeholders": {
+        "login": "AKID…",
+        "password": "from the console's API key page",
+        "port": "443: only Airflow's Test button needs one",
+    },
 }
 
 #: The extra fields of the connection form. ``null`` in a type makes a field optional in Airflow's form.

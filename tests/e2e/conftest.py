@@ -31,6 +31,6 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def stack(held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """A running Airflow."""
     home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
-    settings = {"AIRFLOW__CORE__PARALLELISM": "16"}
+    settings = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
     with AirflowStack(home, dags, held.environment | quick.environment | settings) as running:
         yield running
