@@ -92,9 +92,7 @@ class AsyncClient:
                 return await self.once(call, endpoint)
             except CIError as error:
                 left = None if call.valid_until is None else int(call.valid_until) - time.time()
-                pause = self.settings.retry.pause(
-                    attempt, error, idempotent=call.idempotent, time_left=left
-                )
+                pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
