@@ -35,6 +35,8 @@ from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Log
 
 #: Key in Airflow's task state store. Never rename it: tries under way look it up.
 STORE_KEY = "ci_submission"
+#: Key of the latest try that has begun; apart, so that an earlier one that still lives cannot overwrite it.
+TRY_KEY = "ci_submission_try"
 
 #: Seconds for which a submission's signature is valid after its intention was written. A process that wakes
 #: up later, for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
@@ -55,14 +57,12 @@ class Record:
 
     :param clears: as in :class:`TaskIdentity`.
     :param fingerprint: digest of the request.
-    :param owner: the try that intended it.
     :param since: Unix time of the intention.
     :param job_id: the job, once it is known.
     """
 
     clears: int
     fingerprint: str
-    owner: int
     since: float
     job_id: str | None = None
 
@@ -85,8 +85,6 @@ class Store(Protocol):
     def get(self, key: str, default: Any = None) -> Any: ...  # noqa: D102
 
     def set(self, key: str, value: Any) -> None: ...  # noqa: D102
-
-    def delete(self, key: str) -> None: ...  # noqa: D102
 
 
 class JobService(Protocol):
@@ -149,6 +147,7 @@ class DurableSubmission:
         """
         wanted = fingerprint(request, place)
         marked = with_marker(request, self._identity.marker(wanted))
+        self._take_over()
         record = self._record()
         if record is not None and record.clears != self._identity.clears:
             self._leave(record.job_id, "the task was cleared")
@@ -160,11 +159,6 @@ class DurableSubmission:
                 self._remember(found, wanted)
                 return found
         return self._submit(marked, wanted)
-
-    def finish(self) -> None:
-        """Forget the submission: its outcome is in hand, and a cleared task gets a new job."""
-        if self._store is not None:
-            self._store.delete(STORE_KEY)
 
     def _record(self) -> Record | None:
         return Record.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
@@ -287,18 +281,32 @@ class DurableSubmission:
             return job
         raise AssertionError("the last submission returns or raises")
 
-    def _intend(self, wanted: str) -> float:
-        current = self._record()
-        if current is not None and current.owner > self._try_number:
+    def _take_over(self) -> None:
+        """Say that this try has begun, before it looks what earlier ones intended.
+
+        They look whether a later one has begun after they have written their intention. So whichever of two
+        processes comes second sees the other.
+        """
+        if self._store is not None and self._try_number > 1:
+            self._stop_if_superseded()
+            self._store.set(TRY_KEY, self._try_number)
+
+    def _stop_if_superseded(self) -> None:
+        latest = self._store.get(TRY_KEY, 1) if self._store is not None else 1
+        if latest > self._try_number:
             raise TaskKilledError(
-                f"Try {current.owner} of this task has taken over; try {self._try_number} sent nothing"
+                f"Try {latest} of this task has taken over; try {self._try_number} sent nothing"
             )
-        since = self._clock()
-        self._write(Record(self._identity.clears, wanted, self._try_number, since))
+
+    def _intend(self, wanted: str) -> float:
+        since = self._clock()  # before the look: whoever is held up after it must not get fresh time
+        self._stop_if_superseded()  # also before: it would overwrite what the later try has recorded
+        self._write(Record(self._identity.clears, wanted, since))
+        self._stop_if_superseded()
         return since
 
     def _remember(self, job: Job, wanted: str) -> None:
-        self._write(Record(self._identity.clears, wanted, self._try_number, self._clock(), job.job_id))
+        self._write(Record(self._identity.clears, wanted, self._clock(), job.job_id))
 
     def _write(self, record: Record) -> None:
         if self._store is not None:

@@ -80,7 +80,8 @@ class AsyncClient:
         await self._session.close()
 
     async def call(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
-        """Send ``call`` and return what its answer says; repeated by the same rules as the hook's calls.
+        """Send ``call`` and return what its answer says; repeated by the same rules as the hook's calls, and
+        not after its ``valid_until``.
 
         :raises CIError: as the call's ``parse``, or :class:`TransportError`.
         """
@@ -90,7 +91,8 @@ class AsyncClient:
             try:
                 return await self.once(call, endpoint)
             except CIError as error:
-                pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent)
+                left = None if call.valid_until is None else int(call.valid_until) - time.time()
+                pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
             await asyncio.sleep(pause)

@@ -133,7 +133,7 @@ class CIJobOperator(BaseOperator):
         job = self._get_job(request, endpoint, context)
         self._raise_if_killed()
         if not self.wait_for_completion:
-            return self._finish(context)
+            return str(self.job_id)
         if self.deferrable:
             return self._complete_or_defer(context, job, self._deadline(context))
         return self._complete(context, self._wait(job))
@@ -228,12 +228,6 @@ class CIJobOperator(BaseOperator):
                 hint="Look for it in the job list before submitting again",
             ) from error
 
-    def _finish(self, context: Context) -> str:
-        self._raise_if_killed()
-        if self.durable:
-            self._submission(context).finish()
-        return str(self.job_id)
-
     def _push(self, context: Context, job: Job) -> None:
         from airflow_provider_ci.protocol.results import job_result
 
@@ -247,7 +241,8 @@ class CIJobOperator(BaseOperator):
         if error := watch.error():
             raise error
         self._push(context, watch.jobs[str(self.job_id)])
-        return self._finish(context)
+        self._raise_if_killed()
+        return str(self.job_id)
 
     def _watch(self, job: Job) -> JobWatch:
         from airflow_provider_ci.protocol.models import JobsAnswer

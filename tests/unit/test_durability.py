@@ -6,6 +6,7 @@ expire. Time is a number that only sleeping moves.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from airflow_provider_ci.durability import (
     LISTING_LAG,
     STORE_KEY,
     SUBMISSION_VALIDITY,
+    TRY_KEY,
     DurableSubmission,
     Record,
 )
@@ -72,6 +74,8 @@ class World:
         self.lag = lag
         self.calls: list[str] = []
         self.crash_at: tuple[int, str] | None = None  # the step, and whether it dies before or after it acted
+        self.held_at: tuple[int, str] | None = None  # likewise: it stands still while ``meanwhile`` happens
+        self.meanwhile: Callable[[], Any] = lambda: None
         self.on_sleep: Callable[[], None] = lambda: None
         self._answers = iter(answers)
         self._arrivals: list[tuple[float, VoiceSeparateRequest]] = []
@@ -81,9 +85,13 @@ class World:
         self.calls.append(name)
         if self.crash_at == (number, "before"):
             raise Crash
+        if self.held_at == (number, "before"):
+            self.meanwhile()
         try:
             return act()
         finally:
+            if self.held_at == (number, "after"):
+                self.meanwhile()
             if self.crash_at == (number, "after"):
                 raise Crash
 
@@ -159,9 +167,6 @@ class World:
     def set(self, key: str, value: Any) -> None:
         self.step("set", lambda: self.stored.__setitem__(key, value))
 
-    def delete(self, key: str) -> None:
-        self.step("delete", lambda: self.stored.pop(key, None))
-
     # time
 
     def sleep(self, seconds: float) -> None:
@@ -205,9 +210,7 @@ def run_task(world: World, request: VoiceSeparateRequest, retry_delay: float, tr
     """Run tries until one ends well, as Airflow does with retries; return the job id that it has."""
     for try_number in range(1, tries + 1):
         try:
-            current = submission(world, try_number)
-            job = current.job(request, PLACE)
-            current.finish()
+            job = submission(world, try_number).job(request, PLACE)
         except Crash:
             world.crash_at = None  # once
             world.pass_time(retry_delay)
@@ -248,7 +251,7 @@ def test_the_happy_path_costs_no_request() -> None:
     world = World()
     run_task(world, REQUEST, 0)
     assert [call for call in world.calls if call in ("submit", "list", "describe", "cancel")] == ["submit"]
-    assert world.stored == {}
+    assert world.stored[STORE_KEY]["job_id"] == "j1"
     bare = World(has_store=False)
     run_task(bare, REQUEST, 0)
     assert bare.calls == ["submit"]
@@ -259,10 +262,10 @@ def test_the_happy_path_costs_no_request() -> None:
 def test_a_zombie_that_submits_late_causes_no_second_job(arrives_after: float, retry_after: float) -> None:
     """Try 1 has written its intention and is held up; its supervisor is dead, and try 2 runs beside it."""
     world = World()
-    world.crash_at = (3, "before")
+    world.crash_at = (4, "before")
     with pytest.raises(Crash):
         submission(world).job(REQUEST, PLACE)
-    assert world.calls[3] == "submit"
+    assert world.calls[4] == "submit"
     wanted = fingerprint(REQUEST, PLACE)
     late = with_marker(REQUEST, IDENTITY.marker(wanted))
     refused = []
@@ -286,9 +289,32 @@ def test_a_zombie_that_submits_late_causes_no_second_job(arrives_after: float, r
     assert refused[0] == "sent"
 
 
+@pytest.mark.parametrize("number", range(6))  # get, get, set, get, submit, set
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("retry_after", [0, 300])
+def test_an_earlier_try_that_is_held_up_anywhere_causes_no_second_job(
+    number: int, when: str, retry_after: float
+) -> None:
+    """Try 1 is held up at each of its steps in turn, while try 2 runs from its beginning to its end."""
+    world, jobs = World(), []
+
+    def second_try() -> None:
+        world.pass_time(retry_after)
+        jobs.append(submission(world, 2).job(REQUEST, PLACE).job_id)
+        world.pass_time(retry_after)
+
+    world.held_at, world.meanwhile = (number, when), second_try
+    with contextlib.suppress(TaskKilledError, AuthenticationError):
+        jobs.append(submission(world).job(REQUEST, PLACE).job_id)
+    # and what the earlier one has recorded does not mislead a later one
+    jobs.append(submission(world, 3).job(REQUEST, PLACE).job_id)
+    assert world.active == [jobs[0]]
+    assert set(jobs) == {jobs[0]}, "no try has another job"
+
+
 def test_an_earlier_try_that_still_lives_may_not_submit_after_a_later_one() -> None:
     world = World()
-    world.stored[STORE_KEY] = Record(0, "other", owner=2, since=START).to_json()
+    world.stored[TRY_KEY] = 2
     with pytest.raises(TaskKilledError, match="Try 2 of this task has taken over; try 1 sent nothing"):
         submission(world, 1).job(REQUEST, PLACE)
     assert not world.jobs

@@ -21,6 +21,7 @@ from airflow_provider_ci.exceptions import (
     ConfigurationError,
     InvalidResponseError,
     ServerError,
+    ThrottledError,
     TransportError,
     WrongEndpointError,
 )
@@ -175,6 +176,18 @@ class TestLikeTheHook:
         server.play(error(status, "SlowDown", retry_after="7"), jobs())
         asynchronously(conn_id, DESCRIBE)
         assert pauses == [8]
+
+    @pytest.mark.parametrize(("seconds_left", "sent"), [(1.0, 1), (1.5, 2), (2.4, 2)])
+    def test_a_submission_is_not_repeated_after_its_validity(
+        self, connection: Define, pauses: list[float], seconds_left: float, sent: int
+    ) -> None:
+        call = SubmitJob(REQUEST, expires=1_700_000_000.5 + seconds_left)
+        for send in (asynchronously, synchronously):
+            with ScriptedServer() as server:
+                server.always("POST", error(429, "SlowDown"))
+                with pytest.raises(ThrottledError):
+                    send(connection(server.url), call)
+                assert len(server.requests) == sent, send
 
     def test_chunked_answers_are_read(self, conn_id: str, server: ScriptedServer) -> None:
         server.play(chunked("<Response>", job_xml("j1", "Running"), "</Response>"))

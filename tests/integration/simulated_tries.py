@@ -1,0 +1,319 @@
+"""Runs the tries of a task instance as Airflow does: the real operator, hook and trigger over real HTTP on an
+emulator, in time that only sleeping moves. Every touch of the world is a step at which the process may die.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_ci.emulator.clock import VirtualClock
+from airflow_provider_ci.emulator.ledger import AcceptedJob
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.exceptions import CIError, TransportError
+from airflow_provider_ci.hooks import transport
+from airflow_provider_ci.hooks.aio import AsyncClient
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.triggers import poller
+from airflow_provider_ci.triggers.job import CIJobTrigger
+
+INPUT = "in/short.wav"
+REQUEST = {
+    "input_object": INPUT,
+    "au_object": "out/${jobid}/voice.${ext}",
+    "audio_mode": "IsAudio",
+    "codec": "wav",
+    "samplerate": 8000,
+}
+MODES: dict[str, dict[str, Any]] = {
+    "submit-only": {},
+    "sync": {"wait_for_completion": True},
+    "deferrable": {"wait_for_completion": True, "deferrable": True},
+}
+RETRIES = 9
+#: The network holds a submission back so many seconds, and its answer is lost.
+LATE = "late"
+_MODULES_WITH_TIME = ("operators.base", "hooks.ci", "hooks.aio", "triggers.job", "emulator.server")
+
+
+class Died(SystemExit):
+    """The process is gone: no ``except Exception`` and no event loop holds it."""
+
+
+class World:
+    """The emulator, the time that it and the tasks share, and the network between them.
+
+    It is in place of the module ``time`` in the code under test.
+    """
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.steps: list[str] = []
+        self.dies_before: int | None = None
+        self.submissions: list[dict[str, Any]] = []  # of the next ones: LATE, or a fault
+        self.on_its_way = 0
+        self.clients: set[AsyncClient] = set()
+        self._held: list[tuple[float, Any]] = []
+        self._before = 0
+        self._exchange = transport.exchange
+
+    def begin(self) -> None:
+        """Leave an earlier case behind, with its jobs and its time."""
+        self.sleep(1000)
+        self.emulator.faults.clear()
+        self.steps, self.submissions, self.dies_before, self._held = [], [], None, []
+        self.clients.clear()
+        jobs = self.emulator.ledger.accepted_jobs(after=self._before)
+        self._before = jobs[-1].number if jobs else self._before
+
+    def step(self, name: str) -> None:
+        number = len(self.steps)
+        self.steps.append(name)
+        if number == self.dies_before:
+            raise Died(name)
+
+    # the module time
+
+    def time(self) -> float:
+        return self.emulator.clock.now()
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        end = self.time() + seconds
+        for moment, request in [held for held in self._held if held[0] <= end]:
+            self._held.remove((moment, request))
+            self.emulator.clock.advance(max(moment - self.time(), 0))  # type: ignore[attr-defined]
+            requests.request(
+                request.method, request.url, headers=request.headers | transport.HEADERS, data=request.body
+            )
+        self.emulator.clock.advance(max(end - self.time(), 0))  # type: ignore[attr-defined]
+
+    # the network
+
+    def exchange(self, session: Any, request: Any, timeout: Any, **options: Any) -> Any:
+        path = urlsplit(request.url).path
+        self.step(
+            {"POST": "submit", "PUT": "cancel"}.get(request.method, "list" if path == "/jobs" else "describe")
+        )
+        fault = self.submissions.pop(0) if request.method == "POST" and self.submissions else {}
+        if LATE in fault:
+            self._held.append((self.time() + fault[LATE], request))
+            raise TransportError("the read timed out", sent=True)
+        if fault:
+            self.emulator.faults.add("submit", nth=1, **fault)
+        return self._exchange(session, request, timeout, **options)
+
+    def accepted(self) -> list[AcceptedJob]:
+        """Return the jobs that were accepted in this case, also those that came late."""
+        self.sleep(1000)
+        return self.emulator.ledger.accepted_jobs(after=self._before)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Its timers move the world's time instead of waiting for it; what is on its way is waited for."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.now = 0.0  # Unix time as a float is too coarse for timers
+        self._selector: Any
+        look = self._selector.select
+
+        def select(timeout: float | None) -> Any:
+            events = look(0)
+            if events or timeout == 0:
+                return events
+            if world.on_its_way or timeout is None:
+                return look(1)
+            self.now += timeout
+            world.sleep(timeout)
+            return look(0)
+
+        self._selector.select = select
+        self.set_exception_handler(
+            lambda loop, said: (
+                None if isinstance(said.get("exception"), Died) else loop.default_exception_handler(said)
+            )
+        )
+
+    def time(self) -> float:
+        return self.now
+
+
+class Store:
+    """Airflow's task state store, which all tries of a task instance share."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._world.step("get")
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        self._world.step("set")
+        self.values[key] = json.dumps(value)
+
+
+class TaskInstance:
+    """What operators use of a task instance, through all of its tries."""
+
+    def __init__(self, world: World, run_id: str, map_index: int) -> None:
+        self._world = world
+        self.dag_id, self.run_id, self.task_id, self.map_index = "separate", run_id, "submit", map_index
+        self.try_number, self.max_tries = 0, RETRIES
+        self.start_date = datetime.fromtimestamp(world.time(), UTC)
+        self.stats_tags: dict[str, str] = {}
+        self.xcom: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self._world.step(f"xcom {key}")
+        self.xcom[key] = json.loads(json.dumps(value))
+
+
+class Task:
+    """One task instance: :meth:`run` makes tries until one ends well."""
+
+    def __init__(
+        self,
+        world: World,
+        mode: str,
+        *,
+        has_store: bool,
+        run_id: str = "r",
+        map_index: int = -1,
+        **arguments: Any,
+    ) -> None:
+        self.world = world
+        self.ti = TaskInstance(world, run_id, map_index)
+        self.arguments = {**REQUEST, **MODES[mode], "poll_interval": 4.0, "retries": RETRIES, **arguments}
+        self.errors: list[Exception] = []
+        self._dag_run = SimpleNamespace(start_date=self.ti.start_date)
+        self._store = Store(world) if has_store else None
+        self.triggerer_death_fails = False  # otherwise the trigger goes on in another process
+
+    def clear(self) -> None:
+        """Do what Airflow does when somebody clears a task instance that is not running."""
+        self.ti.max_tries = self.ti.try_number + RETRIES
+
+    @property
+    def job_id(self) -> str:
+        return str(self.ti.xcom["return_value"])
+
+    def run(self, *, tries: int = 4, retry_delay: float = 0.0) -> str:
+        for _ in range(tries):
+            if self.attempt():
+                return self.job_id
+            self.world.sleep(retry_delay)
+        raise AssertionError(f"no try of {tries} ended well: {self.errors}, {self.world.steps}")
+
+    def attempt(self) -> bool:
+        """Make one try; tell whether it ended well."""
+        self.ti.try_number += 1
+        self.ti.start_date = datetime.fromtimestamp(self.world.time(), UTC)
+        self.ti.xcom.clear()  # as Airflow 3 does
+        try:
+            returned = self._with_operator(lambda operator: operator.execute(self._context()))
+            self.world.step("end")
+        except Died:
+            self.world.dies_before = None  # once
+            return False
+        except CIError as error:
+            self.errors.append(error)
+            return False
+        self.ti.xcom["return_value"] = returned
+        return True
+
+    def _context(self) -> dict[str, Any]:
+        context = {"ti": self.ti, "dag_run": self._dag_run}
+        return context if self._store is None else context | {"task_state_store": self._store}
+
+    def _with_operator(self, act: Callable[[VoiceSeparateOperator], str]) -> str:
+        """Let a new process act, and the triggerer if it defers."""
+        operator = VoiceSeparateOperator(task_id="submit", **self.arguments)
+        try:
+            return act(operator)
+        except TaskDeferred as deferred:
+            self.world.step("defer")
+            event = self._wait(*deferred.trigger.serialize())
+            method, kwargs = deferred.method_name, deferred.kwargs or {}
+            return self._with_operator(
+                lambda resumed: getattr(resumed, method)(self._context(), event=event, **kwargs)
+            )
+        finally:
+            operator.hook.close()
+
+    def _wait(self, path: str, arguments: dict[str, Any]) -> Any:
+        assert path == f"{CIJobTrigger.__module__}.{CIJobTrigger.__name__}"
+
+        async def first_event() -> Any:
+            async for event in CIJobTrigger(**arguments).run():
+                self.world.step("event")
+                return event.payload
+            raise AssertionError("a trigger ends with an event")
+
+        with asyncio.Runner(loop_factory=lambda: Loop(self.world)) as runner:
+            try:
+                return json.loads(json.dumps(runner.run(first_event())))
+            except Died:
+                for client in self.world.clients:  # the kernel does this for the dead
+                    runner.run(client.close())
+                if self.triggerer_death_fails:
+                    raise
+        self.world.dies_before = None
+        return self._wait(path, json.loads(json.dumps(arguments)))
+
+
+@contextmanager
+def simulated_world(media: Path) -> Iterator[World]:
+    """Yield a world of an emulator of its own, whose bucket holds ``media``; the connection leads there."""
+    emulator = Emulator(clock=VirtualClock(), queue_seconds=1, run_seconds=2)
+    world = World(emulator)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _MODULES_WITH_TIME:
+            patch.setattr(f"airflow_provider_ci.{module}.time", world)
+        patch.setattr("airflow_provider_ci.operators.base._NAP", 1000.0)
+        patch.setattr(transport, "exchange", world.exchange)
+        patch.setattr(poller, "load_settings", _on_its_way(world, poller.load_settings))
+        patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))
+        with emulator:
+            patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+            hook = CIHook()
+            hook.upload_file(media, INPUT)
+            hook.close()
+            yield world
+
+
+def _polling(world: World, exchange: Callable[..., Any]) -> Callable[..., Any]:
+    async def polling(client: AsyncClient, request: Any) -> Any:
+        world.clients.add(client)
+        world.step("poll")
+        return await exchange(client, request)
+
+    return polling
+
+
+def _on_its_way(world: World, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the world know while something is on its way: no virtual time may pass then."""
+
+    async def counted(*args: Any) -> Any:
+        world.on_its_way += 1
+        try:
+            return await method(*args)
+        finally:
+            world.on_its_way -= 1
+
+    return counted

@@ -1,0 +1,137 @@
+"""Two processes of one task instance, alive at once: the old try, whose supervisor is gone, is stopped
+anywhere around its submission and goes on while its retry is anywhere in its own, or has ended. There is one
+accepted job.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from tests.integration.zombie_try import POINTS, Try, run
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+#: Seconds. A signature counts whole seconds, so of the first one part is lost.
+VALIDITY, LAG = 4.0, 0.3
+PATIENCE = 60.0
+#: Cases at once: they mostly wait.
+AT_ONCE = 16
+#: Where the retry is when the old try goes on; ``None``: it has ended.
+RETRY_IS_AT = (
+    None,
+    "before taking over",
+    "before the look at the record",
+    "before the intention",
+    "before the submission",
+    "after the submission",
+)
+
+CONTEXT = multiprocessing.get_context("forkserver")  # Airflow is imported once, not by each process
+CONTEXT.set_forkserver_preload(["tests.integration.zombie_try"])
+
+
+class Running:
+    """A try in a process of its own."""
+
+    def __init__(self, told: Try) -> None:
+        self._answers, theirs = CONTEXT.Pipe(duplex=False)
+        self._process = CONTEXT.Process(target=run, args=(told, VALIDITY, LAG, theirs))
+        self._process.start()
+        theirs.close()
+
+    def wait_until_stopped(self) -> bool:
+        """Wait until the process has stopped itself; tell whether it has, or has ended without."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if not self._process.is_alive():
+                return False
+            if self._state() == "T":
+                return True
+            time.sleep(0.01)
+        raise AssertionError("the process neither stops nor ends")
+
+    def go_on(self) -> None:
+        assert self._process.pid
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def result(self) -> str:
+        assert self._answers.poll(PATIENCE), "no result"
+        said = str(self._answers.recv())
+        self._process.join(PATIENCE)
+        return said
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self._answers.close()
+
+    def _state(self) -> str:
+        try:
+            return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return "ended"
+
+
+class Case:
+    """One task instance, its old try and its retry."""
+
+    def __init__(self, emulator: Emulator, store: Path, run_id: str, old_is_at: str, retry_is_at: str | None):
+        self._emulator = emulator
+        self._store = str(store)
+        self._run_id = run_id
+        self._old_is_at, self._retry_is_at = old_is_at, retry_is_at
+
+    def outcome(self) -> tuple[list[str], str, str]:
+        """Return the accepted jobs, what the old try ended with, and what the last retry ended with."""
+        with ExitStack() as stack:
+            old = self._start(stack, 1, self._old_is_at)
+            assert old.wait_until_stopped(), self._old_is_at
+            retry = self._start(stack, 2, self._retry_is_at)
+            # it does not come so far where the old try's job is there to be found
+            stopped = self._retry_is_at is not None and retry.wait_until_stopped()
+            last = "" if stopped else retry.result()
+            old.go_on()
+            said = old.result()
+            if stopped:
+                retry.go_on()
+                last = retry.result()
+            for number in (3, 4):
+                if not last.endswith("Error"):
+                    break
+                last = self._start(stack, number, None).result()
+        jobs = self._emulator.ledger.accepted_jobs()
+        mine = [job.job_id for job in jobs if f" run={self._run_id} " in (job.user_data or "")]
+        return mine, said, last
+
+    def _start(self, stack: ExitStack, number: int, stops_at: str | None) -> Running:
+        connection = json.dumps(self._emulator.connection)
+        running = Running(Try(number, self._store, self._run_id, connection, stops_at))
+        stack.callback(running.end)
+        return running
+
+
+def test_one_job_wherever_the_old_process_was_held_up(tmp_path: Path) -> None:
+    places = list(itertools.product(POINTS, RETRY_IS_AT))
+    with Emulator(queue_seconds=600) as emulator, ThreadPoolExecutor(AT_ONCE) as pool:
+        cases = [
+            Case(emulator, tmp_path / str(number), f"run-{number}", *place)
+            for number, place in enumerate(places)
+        ]
+        outcomes = dict(zip(places, pool.map(Case.outcome, cases), strict=True))
+    for place, (accepted, old, last) in outcomes.items():
+        assert accepted == [last], (place, old)
+        assert old == last or old.endswith("Error"), (place, old)
+    # each of the guards has had its part
+    assert {"TaskKilledError", "AuthenticationError"} <= {old for _, old, _ in outcomes.values()}
