@@ -100,10 +100,9 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
         row.get_by_role("button", name="Test Connection").click()
     answer: Any = answered.value
     assert answer.status == 200, answer.text()
-    assert answer.json() == {
-        "status": True,
-        "message": f"Bucket {quick.emulator.bucket} in {quick.emulator.region} answers, and its jobs may be listed",
-    }
+    said = answer.json()
+    assert said["status"] is True
+    assert f"Bucket {quick.emulator.bucket} in {quick.emulator.region} answers" in said["message"]
 
     quick.put("form", 1)
     run_id = stack.trigger("by_form", {"prefix": "form"})
