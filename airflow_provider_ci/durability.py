@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
+    ClockSkewError,
     PermissionDeniedError,
     TaskKilledError,
 )
@@ -57,7 +58,7 @@ class Record:
 
     :param clears: as in :class:`TaskIdentity`.
     :param fingerprint: digest of the request.
-    :param since: Unix time of the intention.
+    :param since: Unix time of the intention, by the service's clock: another try may run on another machine.
     :param job_id: the job, once it is known.
     """
 
@@ -110,6 +111,7 @@ class DurableSubmission:
     :param run_start: no earlier job can be this task instance's.
     :param cancel_superseded: cancel an earlier job whose request has changed, if it has not begun.
     :param resubmit_if_unknown: submit again when the job list may not be read, at the risk of a second job.
+    :param clock: the service's time, as far as it is known.
     """
 
     def __init__(
@@ -172,24 +174,19 @@ class DurableSubmission:
         if record is None and self._is_first_try:
             return None
         if record is not None:
-            since, arrives_until = (
-                datetime.fromtimestamp(record.since, UTC),
-                record.since + SUBMISSION_VALIDITY,
-            )
-        else:
-            # with a store, nothing is sent before its intention is recorded; without, it may be on its way
-            since = self._run_start
-            arrives_until = self._clock() + (0.0 if self._store is not None else SUBMISSION_VALIDITY)
-        return self._found(marked, since, arrives_until)
+            return self._found(marked, datetime.fromtimestamp(record.since, UTC), record.since)
+        # with a store, nothing is sent before its intention is recorded; without, it may be on its way
+        return self._found(marked, self._run_start, 0.0 if self._store is not None else None)
 
     def _known(self, job_id: str) -> Job | None:
         """Return the job of a stored id; ``None`` if the service does not know it after the grace period."""
-        end = self._clock() + UNKNOWN_JOB_GRACE
+        end = None
         for pause in _pauses():
             answer = self._service.describe(job_id)
             for job in answer.jobs_detail:
                 if job.job_id == job_id:
                     return job
+            end = end or self._clock() + UNKNOWN_JOB_GRACE  # the first answer may correct the clock
             if self._clock() + pause > end:
                 self._log.warning("The service does not know job %s of an earlier try any more", job_id)
                 return None
@@ -206,18 +203,25 @@ class DurableSubmission:
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
 
-    def _found(self, marked: VoiceSeparateRequest, since: datetime, arrives_until: float) -> Job | None:
-        """Look for the job of ``marked`` until it is found or certainly does not exist."""
-        end = max(arrives_until, self._clock()) + LISTING_LAG
+    def _found(self, marked: VoiceSeparateRequest, since: datetime, intended_at: float | None) -> Job | None:
+        """Look for the job of ``marked`` until it is found or certainly does not exist.
+
+        :param intended_at: when the submission was intended that may still arrive; ``None``: perhaps just
+            now.
+        """
+        end = None
         for pause in _pauses():
             found = self._matches(marked, since)
             if found is None:  # the list may not be read, and the user takes the risk
                 return None
             if found:
                 return self._oldest(found)
-            if self._clock() >= end:
+            now = self._clock()
+            # after the first look, which may correct the clock
+            end = end or _arrived(intended_at, now) + LISTING_LAG
+            if now >= end:
                 return None
-            self._sleep(min(pause, max(end - self._clock(), 0.0)))
+            self._sleep(min(pause, end - now))
         raise AssertionError("pauses never end")
 
     def _matches(self, marked: VoiceSeparateRequest, since: datetime) -> list[Job] | None:
@@ -268,10 +272,17 @@ class DurableSubmission:
             since = self._intend(wanted)
             try:
                 job = self._service.submit(marked, since + SUBMISSION_VALIDITY)
+            except ClockSkewError as error:
+                if not (left and error.corrected):
+                    raise
+                found = self._submitted_meanwhile(marked)
+                if found is None:
+                    continue
+                job = found
             except AmbiguousSubmissionError as error:
                 self._log.warning("%s", error)
                 # not before this submission's signature has expired can the answer be: there is no job
-                found = self._found(marked, datetime.fromtimestamp(since, UTC), since + SUBMISSION_VALIDITY)
+                found = self._found(marked, datetime.fromtimestamp(since, UTC), since)
                 if found is None and not left:
                     raise
                 if found is None:
@@ -280,6 +291,14 @@ class DurableSubmission:
             self._remember(job, wanted)
             return job
         raise AssertionError("the last submission returns or raises")
+
+    def _submitted_meanwhile(self, marked: VoiceSeparateRequest) -> Job | None:
+        """Return the job that another try submitted while this process slept, after which its clock is wrong
+        too. A store tells by itself.
+        """
+        if self._store is not None:
+            return None
+        return self._found(marked, self._run_start, 0.0)
 
     def _take_over(self) -> None:
         """Say that this try has begun, before it looks what earlier ones intended.
@@ -328,6 +347,12 @@ class DurableSubmission:
                 self._log.info("Asked to cancel job %s", job_id)
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
+
+
+def _arrived(intended_at: float | None, now: float) -> float:
+    """Return when a submission has arrived, or never will."""
+    intended_at = now if intended_at is None else min(intended_at, now)
+    return max(intended_at + SUBMISSION_VALIDITY, now)
 
 
 def _pauses() -> Iterator[float]:

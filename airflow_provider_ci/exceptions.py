@@ -95,6 +95,17 @@ class ConfigurationError(CIError, ValueError):
     """The Airflow connection or an argument cannot be used as it stands; nothing was sent."""
 
 
+class CredentialsError(CIError):
+    """No usable credentials could be had from their source; nothing was sent to the service.
+
+    :param transient: ``True`` when the same attempt may succeed a little later.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.transient = transient
+
+
 class TransportError(CIError):
     """No answer arrived (connection lost, timeout, name not resolved).
 
@@ -120,6 +131,15 @@ class ServiceError(CIError):
 
 class AuthenticationError(ServiceError):
     """SecretId, SecretKey, token or signature refused."""
+
+
+class ClockSkewError(AuthenticationError):
+    """The signature is outside its validity by the service's clock. ``server_time`` holds what that clock
+    showed, Unix seconds, or ``None``; ``corrected`` tells that calls from now on go by it.
+    """
+
+    server_time: float | None = None
+    corrected: bool = False
 
 
 class PermissionDeniedError(ServiceError):

@@ -17,6 +17,9 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     },
 }
 
+#: Where credentials may come from; the first is the default.
+CREDENTIAL_SOURCES = ("static", "environment", "file", "instance_role", "assume_role", "web_identity")
+
 #: The extra fields of the connection form. ``null`` in a type makes a field optional in Airflow's form.
 CONN_FIELDS: dict[str, Any] = {
     "region": {
@@ -29,10 +32,59 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "Default bucket with its APPID, for instance media-1250000001",
         "schema": {"type": ["string", "null"], "pattern": "^[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}$"},
     },
+    "credential_source": {
+        "label": "Credential source",
+        "description": (
+            "Where the keys come from: static (SecretId and SecretKey above; the default), environment, file,"
+            " instance_role, assume_role, web_identity"
+        ),
+        "schema": {"type": ["string", "null"], "enum": [*CREDENTIAL_SOURCES, None]},
+    },
     "security_token": {
         "label": "Security token",
-        "description": "Session token, only with temporary keys",
+        "description": "Session token, only with temporary keys (static, assume_role)",
         "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "role_arn": {
+        "label": "Role",
+        "description": (
+            "assume_role, web_identity: for instance qcs::cam::uin/100000000001:roleName/airflow"
+            " (web_identity: empty for the one of the container)"
+        ),
+        "schema": {
+            "type": ["string", "null"],
+            "pattern": "^qcs::cam::uin/[0-9]+:(role|roleName)/\\S{1,256}$",
+        },
+    },
+    "role_session_name": {
+        "label": "Role session name",
+        "description": "assume_role, web_identity: what the audit log shows, default airflow-provider-ci",
+        "schema": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9_+=,.@-]{2,128}$"},
+    },
+    "duration_seconds": {
+        "label": "Role duration (s)",
+        "description": "assume_role, web_identity: lifetime of the keys, default 7200, at most 43200",
+        "schema": {"type": ["integer", "null"], "minimum": 60, "maximum": 43200},
+    },
+    "external_id": {
+        "label": "External id",
+        "description": "assume_role: only if the role's trust policy asks for one",
+        "schema": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9_+=,.@:/-]{2,128}$"},
+    },
+    "sts_endpoint_url": {
+        "label": "STS endpoint URL",
+        "description": "assume_role, web_identity: ask here instead of https://sts.tencentcloudapi.com",
+        "schema": {"type": ["string", "null"]},
+    },
+    "credentials_file": {
+        "label": "Credentials file",
+        "description": "file: path where tasks run, default ~/.tencentcloud/credentials",
+        "schema": {"type": ["string", "null"]},
+    },
+    "profile": {
+        "label": "Profile",
+        "description": "file: section of the credentials file, default default",
+        "schema": {"type": ["string", "null"]},
     },
     "endpoint_url": {
         "label": "Endpoint URL",

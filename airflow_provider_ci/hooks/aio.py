@@ -13,8 +13,16 @@ from yarl import URL
 
 from airflow_provider_ci.exceptions import CIError, InvalidResponseError, TransportError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy
-from airflow_provider_ci.protocol.wire import Endpoint, Response, SignedRequest, is_loopback_url, signed
+from airflow_provider_ci.protocol.wire import (
+    Credentials,
+    Endpoint,
+    Response,
+    SignedRequest,
+    is_loopback_url,
+    signed,
+)
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -98,15 +106,25 @@ class AsyncClient:
             await asyncio.sleep(pause)
 
     async def once(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
-        """Send ``call`` once.
+        """Send ``call`` once, and again only if its credentials or its time were refused and can be mended.
 
         :raises CIError: as of :meth:`call`.
         """
+        recovery = Recovery(self.settings)
+        while True:
+            credentials = await recovery.abegin()
+            try:
+                return await self._attempt(call, endpoint, credentials)
+            except CIError as error:
+                if not recovery.can_save(error, expires=call.valid_until is not None):
+                    raise
+
+    async def _attempt(self, call: RemoteCall[T], endpoint: Endpoint, credentials: Credentials) -> T:
         send = signed(
             call.request(),
             endpoint,
-            self.settings.credentials,
-            now=time.time(),
+            credentials,
+            now=time.time() + self.settings.clock.offset,
             valid_until=call.valid_until,
         )
         response = await self._exchange(send)

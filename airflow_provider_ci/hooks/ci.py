@@ -20,7 +20,9 @@ from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     AuthenticationError,
     CIError,
+    ClockSkewError,
     ConfigurationError,
+    CredentialsError,
     InvalidResponseError,
     JobError,
     PermissionDeniedError,
@@ -30,6 +32,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.protocol.errors import is_not_accepted
 from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.objects import GetObject, PutObject
@@ -42,6 +45,7 @@ from airflow_provider_ci.protocol.operations import (
     SubmitJob,
     check_job_ids,
 )
+from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest, signed
 
 if TYPE_CHECKING:
@@ -92,14 +96,17 @@ class CIHook(BaseHook):
         from airflow.providers.common.compat.sdk import mask_secret
 
         settings = ConnectionSettings.from_connection(self.get_connection(self.ci_conn_id))
-        mask_secret(settings.credentials.secret_key)
-        if settings.credentials.token:
-            mask_secret(settings.credentials.token)
+        for secret in settings.secrets:
+            mask_secret(secret)
         return settings
 
     @cached_property
     def _session(self) -> requests.Session:
         return transport.new_session(loopback=self.settings.is_loopback)
+
+    def now(self) -> float:
+        """Return the Unix time by the service's clock: this machine's, unless that proved to be wrong."""
+        return time.time() + self.settings.clock.offset
 
     def get_conn(self) -> requests.Session:
         """Return the pooled HTTP session of this hook."""
@@ -121,10 +128,12 @@ class CIHook(BaseHook):
     ) -> tuple[Job, str | None]:
         """Submit ``job`` once and return it as accepted, with the request id.
 
-        :param expires: Unix time after which the service shall refuse the submission.
+        :param expires: time by :meth:`now` after which the service shall refuse the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
         :raises AmbiguousSubmissionError: it is unknown whether the job was accepted.
+        :raises ClockSkewError: it has ``expires``, but the service's clock is another than was thought.
+            :meth:`now` goes by it if that is ``corrected``.
         :raises ServiceError: the service refused it.
         """
         call = SubmitJob(job, expires)
@@ -288,9 +297,13 @@ class CIHook(BaseHook):
         """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
-            self._once(ListJobs(size=1), endpoint, self._session, self.settings.timeouts)
+            call, timeouts = ListJobs(size=1), self.settings.timeouts
+            self._repeat(
+                call, lambda: self._once(call, endpoint, self._session, timeouts), RetryPolicy(max_attempts=1)
+            )
         except CIError as error:
-            return False, f"{_diagnosis(error)}: {error}"
+            settings = self.__dict__.get("settings")  # none if they were the problem
+            return False, f"{_diagnosis(error, settings.source.name if settings else '')}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
 
     @classmethod
@@ -330,15 +343,17 @@ class CIHook(BaseHook):
     ) -> T:
         return call.parse(transport.exchange(session, self._signed(call, endpoint), timeout))
 
-    def _repeat(self, call: RemoteCall[Any], attempt: Callable[[], T]) -> T:
-        count = 0
+    def _repeat(self, call: RemoteCall[Any], attempt: Callable[[], T], retry: RetryPolicy | None = None) -> T:
+        retry, recovery, count = retry or self.settings.retry, Recovery(self.settings), 0
         while True:
-            count += 1
             try:
+                recovery.begin()
                 return attempt()
             except CIError as error:
-                left = None if call.valid_until is None else int(call.valid_until) - time.time()
-                retry = self.settings.retry
+                if recovery.can_save(error, expires=call.valid_until is not None):
+                    continue
+                count += 1
+                left = None if call.valid_until is None else int(call.valid_until) - self.now()
                 pause = retry.pause(count, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
@@ -347,11 +362,12 @@ class CIHook(BaseHook):
 
     def _signed(self, call: RemoteCall[Any], endpoint: Endpoint) -> SignedRequest:
         # for each attempt anew: a signature expires
+        provider = self.settings.provider
         return signed(
             call.request(),
             endpoint,
-            self.settings.credentials,
-            now=time.time(),
+            provider.held() or provider.get(),
+            now=self.now(),
             valid_until=call.valid_until,
         )
 
@@ -381,13 +397,20 @@ def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> Stor
     return StoredFile(str(target), size, digest.hexdigest())
 
 
-def _diagnosis(error: CIError) -> str:
+def _diagnosis(error: CIError, source: str) -> str:
     if isinstance(error, ConfigurationError):
         return "The connection is incomplete or wrong"
+    if isinstance(error, CredentialsError):
+        return f"There are no credentials from source {source}"
+    if isinstance(error, ClockSkewError):
+        return "This machine's clock is wrong"
     if isinstance(error, AuthenticationError):
-        return "The credentials are wrong"
+        return f"The credentials (source {source}) are wrong"
     if isinstance(error, PermissionDeniedError):
-        return "The credentials are not permitted to list the bucket's jobs, or the SecretKey is wrong"
+        return (
+            f"The credentials (source {source}) are not permitted to list the bucket's jobs, or the SecretKey"
+            " is wrong"
+        )
     if isinstance(error, TransportError):
         return "The service cannot be reached: the region or the endpoint may be wrong"
     if isinstance(error, InvalidResponseError):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
+from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
+from airflow_provider_ci.hooks.credentials import CredentialProvider, provider_of
+from airflow_provider_ci.hooks.extra import Extra
+from airflow_provider_ci.hooks.source_fields import read_source
+from airflow_provider_ci.hooks.sources import Source
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import Credentials, Endpoint, is_loopback_url
+from airflow_provider_ci.protocol.wire import Endpoint, is_loopback_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -20,19 +23,20 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """What a connection says: credentials, defaults for bucket and region, where to connect, and for how
-    long.
+    """What a connection says: where credentials come from, defaults for bucket and region, where to connect,
+    and for how long.
 
-    Timeouts are in seconds.
+    Timeouts are in seconds. ``secrets`` are what the connection itself holds of them, to be masked.
+    ``provider`` and ``clock`` are shared by all of a process that mean the same credentials and service.
     """
 
     conn_id: str
-    credentials: Credentials
+    source: Source
+    secrets: tuple[str, ...] = field(repr=False)
     bucket: str | None
     region: str | None
     endpoint_url: str | None
@@ -40,6 +44,8 @@ class ConnectionSettings:
     connect_timeout: float
     read_timeout: float
     retry: RetryPolicy
+    provider: CredentialProvider = field(compare=False, repr=False)
+    clock: ServiceClock = field(compare=False, repr=False)
 
     @classmethod
     def from_connection(cls, connection: Connection, extra: Any = None) -> ConnectionSettings:
@@ -56,17 +62,18 @@ class ConnectionSettings:
         if unknown := sorted(set(extra) - set(CONN_FIELDS)):
             known = ", ".join(CONN_FIELDS)
             log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
-        read = _Extra(conn_id, extra)
+        read = Extra(conn_id, extra)
+        source = read_source(read, connection.login, connection.password)
+        endpoint_url = read.text("endpoint_url")
         return cls(
             conn_id=conn_id,
-            credentials=Credentials(
-                _credential(conn_id, "login (SecretId)", connection.login),
-                _credential(conn_id, "password (SecretKey)", connection.password),
-                read.token("security_token"),
-            ),
+            source=source,
+            secrets=tuple(secret for secret in (connection.password, read.token("security_token")) if secret),
+            provider=provider_of(source),
+            clock=service_clock(endpoint_url),
             bucket=read.text("bucket"),
             region=read.text("region"),
-            endpoint_url=read.text("endpoint_url"),
+            endpoint_url=endpoint_url,
             allow_http=read.flag("allow_http"),
             connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),
             read_timeout=read.number("read_timeout", READ_TIMEOUT, "a number of seconds above 0"),
@@ -102,66 +109,3 @@ class ConnectionSettings:
             base_url=self.endpoint_url,
             allow_http=self.allow_http,
         )
-
-
-def _credential(conn_id: str, field: str, value: str | None) -> str:
-    # the value itself must not be shown
-    if not value:
-        raise ConfigurationError(f"Connection {conn_id!r}: {field} is empty")
-    if value != value.strip() or not (value.isascii() and value.isprintable()):
-        raise ConfigurationError(
-            f"Connection {conn_id!r}: {field} has blanks around it or characters that no key has"
-        )
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class _Extra:
-    conn_id: str
-    values: Mapping[str, Any]
-
-    def text(self, name: str) -> str | None:
-        value = self.values.get(name)
-        if value is None or value == "":
-            return None
-        if not isinstance(value, str) or value != value.strip() or not value.isprintable():
-            raise self._refused(name, value, "a text without blanks around it")
-        return value
-
-    def token(self, name: str) -> str | None:
-        value = self.text(name)
-        if value is not None and not value.isascii():  # no header can carry it
-            raise self._refused(name, value, "a text of ASCII characters")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self.values.get(name)
-        if value is None or isinstance(value, bool):
-            return bool(value)
-        word = str(value).strip().lower()
-        if word not in (*_TRUE, *_FALSE):
-            raise self._refused(name, value, "true, false")
-        return word in _TRUE
-
-    def number(self, name: str, default: float, allowed: str) -> float:
-        value = self.values.get(name)
-        if value is None or value == "":
-            return default
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
-            raise self._refused(name, value, allowed)
-        return number
-
-    def count(self, name: str, default: int, least: int, most: int) -> int:
-        allowed = f"a whole number from {least} to {most}"
-        number = self.number(name, default, allowed)
-        if number != int(number) or not least <= number <= most:
-            raise self._refused(name, self.values.get(name), allowed)
-        return int(number)
-
-    def _refused(self, name: str, value: object, allowed: str) -> ConfigurationError:
-        given = "a value not shown" if name == "security_token" else repr(value)
-        return ConfigurationError(f"Connection {self.conn_id!r}: extra {name} is {given}, allowed: {allowed}")

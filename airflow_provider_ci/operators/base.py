@@ -205,7 +205,7 @@ class CIJobOperator(BaseOperator):
             cancel_superseded=self.cancel_on_kill,
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
             log=self.log,
-            clock=time.time,
+            clock=self.hook.now,
             sleep=self._sleep,
         )
 

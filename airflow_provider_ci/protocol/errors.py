@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CIError,
+    ClockSkewError,
+    CredentialsError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -56,7 +59,7 @@ _CREDENTIALS = Rule(
     "Check the connection's SecretId (login) and SecretKey (password), and the token if temporary",
 )
 _NO_HEADER = Rule(AuthenticationError, "A proxy on the way may remove the Authorization header: check it")
-_CLOCK = Rule(AuthenticationError, "Synchronise this machine's clock: the signature is outside its validity")
+_CLOCK = Rule(ClockSkewError, "Synchronise this machine's clock: the signature is outside its validity")
 _REFUSED = Rule(
     PermissionDeniedError,
     "Check the account's CAM policy (ci: actions, cam:PassRole), that the bucket is bound to CI with the"
@@ -241,6 +244,8 @@ def service_error(response: Response, action: str) -> ServiceError:
     )
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = _retry_after(response)
+    if isinstance(error, ClockSkewError):
+        error.server_time = server_time(response)
     return error
 
 
@@ -250,6 +255,8 @@ def is_retryable(error: CIError) -> bool:
     """
     if isinstance(error, ServerError):
         return error.status != 501
+    if isinstance(error, CredentialsError):
+        return error.transient
     return isinstance(error, TransportError | ThrottledError | InvalidResponseError)
 
 
@@ -260,9 +267,22 @@ def is_not_accepted(error: CIError) -> bool:
     """
     if isinstance(error, TransportError):
         return not error.sent
+    if isinstance(error, CredentialsError):
+        return True
     if not isinstance(error, ServiceError) or error.status is None:
         return False
     return 300 <= error.status < 500 and error.status != 408
+
+
+def is_key_refused(error: CIError) -> bool:
+    """Tell whether other credentials could make the call succeed: the service refused these, not their
+    rights.
+    """
+    return (
+        isinstance(error, AuthenticationError)
+        and not isinstance(error, ClockSkewError)
+        and _NUMERIC_CODES.get(error.code or "", error.code) != "MissingAuthorization"
+    )
 
 
 def _rule(status: int, code: str | None, message: str) -> Rule:
@@ -305,3 +325,11 @@ def _retry_after(response: Response) -> float | None:
     except ValueError:
         return None
     return min(seconds, _RETRY_AFTER_MAX) if seconds >= 0 else None
+
+
+def server_time(response: Response) -> float | None:
+    """Return what the service's clock showed (``Date``), Unix seconds; ``None`` if it did not say."""
+    try:
+        return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return None

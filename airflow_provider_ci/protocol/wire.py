@@ -37,11 +37,16 @@ class Service(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key pair, with the session token that belongs to it if it is temporary."""
+    """A key pair, with the session token that belongs to it if it is temporary.
+
+    ``expires_at`` is the Unix time at which it ceases to work; ``None``: unknown or never. Two are equal if
+    they sign alike, whatever is known of their end.
+    """
 
     secret_id: str
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    expires_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,7 @@ class Endpoint:
                 f"region is {self.region!r}, allowed: a region, for instance ap-guangzhou"
             )
         if self.base_url is not None:
-            self._check_base_url(self.base_url)
+            check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
     def host(self, service: Service) -> str:
         """Return the virtual host name of ``service``."""
@@ -86,24 +91,6 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """Whether calls stay on this machine."""
         return is_loopback_url(self.base_url)
-
-    def _check_base_url(self, url: str) -> None:
-        allowed = "scheme://host[:port] with https (http only for a loopback address or with allow_http)"
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            host = None
-        if (
-            not host
-            or parts.scheme not in ("https", "http")
-            or parts.path.strip("/")
-            or _NOT_IN_ORIGIN.search(url)
-        ):
-            # the value is not repeated: it may hold a password
-            raise ConfigurationError(f"endpoint_url has not the allowed form: {allowed}")
-        if parts.scheme == "http" and not self.allow_http and not _is_loopback(host):
-            raise ConfigurationError(f"endpoint_url is plain http to {host}, allowed: {allowed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +165,30 @@ def signed(
     )
     url = endpoint.origin(request.service) + _escaped_path(request.path) + _query(request.params)
     return SignedRequest(request.method, url, headers | unsigned, request.body)
+
+
+def check_origin(name: str, url: str, *, allow_http: bool) -> None:
+    """Check the address of a server to connect to, which the field ``name`` holds.
+
+    :raises ConfigurationError: it is not ``scheme://host[:port]``, or plain http to another machine without
+        ``allow_http``.
+    """
+    allowed = "scheme://host[:port] with https (http only for a loopback address or with allow_http)"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if (
+        not host
+        or parts.scheme not in ("https", "http")
+        or parts.path.strip("/")
+        or _NOT_IN_ORIGIN.search(url)
+    ):
+        # the value is not repeated: it may hold a password
+        raise ConfigurationError(f"{name} has not the allowed form: {allowed}")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+        raise ConfigurationError(f"{name} is plain http to {host}, allowed: {allowed}")
 
 
 def is_loopback_url(url: str | None) -> bool:

@@ -24,6 +24,7 @@ from lxml import etree
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CIError,
+    CredentialsError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -279,7 +280,7 @@ class _Poller:
     def _take_failure(self, batch: list[_Job], error: CIError) -> None:
         for job in batch:
             job.told = None
-        if isinstance(error, AuthenticationError | PermissionDeniedError):
+        if isinstance(error, AuthenticationError | CredentialsError | PermissionDeniedError):
             self._stale = True  # the connection may have got new keys since
         if is_retryable(error) and batch[0].slow == self._slow:
             self._slow = min(self._slow * 2, SLOWEST)

@@ -18,9 +18,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_provider_ci.get_provider_info import CONN_FIELDS, get_provider_info
+from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES, get_provider_info
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.hooks.source_fields import _FILE, _ROLE
 
 INFO = get_provider_info()
 (CONNECTION_TYPE,) = INFO["connection-types"]
@@ -115,6 +116,8 @@ class TestTheForm:
         field = CONN_FIELDS[name]
         assert set(field) == {"label", "description", "schema"}
         jsonschema.Draft202012Validator.check_schema(field["schema"])
+        assert field["label"]
+        assert len(field["description"]) > 10
         assert "default" not in field["schema"]  # would be stored in every connection that is saved
         assert field["schema"]["type"][1:] == ["null"]  # optional, and in 2.11's order
 
@@ -129,6 +132,15 @@ class TestTheForm:
             ("connect_timeout", 0, False),
             ("max_attempts", 10, True),
             ("max_attempts", 11, False),
+            *(("credential_source", source, True) for source in CREDENTIAL_SOURCES),
+            ("credential_source", "magic", False),
+            ("role_arn", "qcs::cam::uin/1:roleName/airflow", True),
+            ("role_arn", "airflow", False),
+            ("role_session_name", "x", False),
+            ("duration_seconds", 43200, True),
+            ("duration_seconds", 43201, False),
+            ("duration_seconds", 59, False),
+            ("external_id", "a b", False),
             *((name, None, True) for name in CONN_FIELDS),
         ],
     )
@@ -140,8 +152,10 @@ class TestTheForm:
         assert masked == {"security_token"}
 
     def test_it_has_every_extra_field_that_is_read(self) -> None:
-        read = {*ConnectionSettings.__dataclass_fields__} - {"conn_id", "credentials", "retry"}
-        assert set(CONN_FIELDS) == read | {"security_token", "max_attempts"}
+        made_of_others = {"conn_id", "source", "secrets", "retry", "provider", "clock"}
+        read = {*ConnectionSettings.__dataclass_fields__} - made_of_others
+        of_sources = {"credential_source", "security_token", *_ROLE, "external_id", *_FILE}
+        assert set(CONN_FIELDS) == read | of_sources | {"max_attempts"}
 
     def test_airflow_builds_it_without_importing_the_hook(self) -> None:
         code = """
@@ -157,7 +171,7 @@ print("FORM", json.dumps([ours.model_dump(mode="json"), loaded]))
         assert form["extra_fields"]["security_token"]["schema"]["format"] == "password"
         assert form["standard_fields"]["login"]["title"] == "SecretId"
         assert form["standard_fields"]["password"]["title"] == "SecretKey"
-        assert all(form["standard_fields"][name]["hidden"] for name in ("host", "port", "url_schema"))
+        assert all(form["standard_fields"][name]["hidden"] for name in ("host", "url_schema"))
         assert sorted(loaded) == ["airflow_provider_ci", "airflow_provider_ci.get_provider_info"]
 
 

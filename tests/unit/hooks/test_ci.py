@@ -736,10 +736,10 @@ class TestTestConnection:
     @pytest.mark.parametrize(
         ("answer", "said"),
         [
-            (error(401, "InvalidAuthorization"), "The credentials are wrong"),
-            (error(401, "SecretidNotExist"), "The credentials are wrong"),
-            (error(403, "AccessDenied"), "The credentials are not permitted"),
-            (error(403, "NoProcessAuthority"), "The credentials are not permitted"),
+            (error(401, "InvalidAuthorization"), "The credentials (source static) are wrong"),
+            (error(401, "SecretidNotExist"), "The credentials (source static) are wrong"),
+            (error(403, "AccessDenied"), "The credentials (source static) are not permitted"),
+            (error(403, "NoProcessAuthority"), "The credentials (source static) are not permitted"),
             (error(404, "NoSuchBucket"), "Bucket or region is wrong"),
             (error(400, "InvalidHost"), "Bucket or region is wrong"),
             (error(301, "PermanentRedirect"), "Bucket or region is wrong"),

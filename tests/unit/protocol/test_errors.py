@@ -10,6 +10,8 @@ from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     AuthenticationError,
     CIError,
+    ClockSkewError,
+    CredentialsError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -24,7 +26,7 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.protocol import errors
-from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, service_error
+from airflow_provider_ci.protocol.errors import is_key_refused, is_not_accepted, is_retryable, service_error
 
 from .builders import error_body, response
 
@@ -47,7 +49,7 @@ CI_CODES = [
     (401, "InvalidAuthorization", AuthenticationError, NO, "SecretKey"),
     (401, "AccessDenied", PermissionDeniedError, NO, "cam:PassRole"),
     (401, "SecretidNotExist", AuthenticationError, NO, "SecretId"),
-    (401, "SignatureExpired", AuthenticationError, NO, "clock"),
+    (401, "SignatureExpired", ClockSkewError, NO, "clock"),
     (403, "AccessDenied", PermissionDeniedError, NO, "policy"),
     (403, "MediaBucketAlreadyBinded", InvalidRequestError, NO, "exists already"),
     (403, "QueueSaturated", QueueFullError, NO, "another queue"),
@@ -80,7 +82,7 @@ COS_CODES = [
     (403, "AccessDenied", PermissionDeniedError, NO, "clock"),
     (403, "InvalidAccessKeyId", AuthenticationError, NO, "SecretId"),
     (403, "SignatureDoesNotMatch", AuthenticationError, NO, "SecretKey"),
-    (403, "RequestTimeTooSkewed", AuthenticationError, NO, "clock"),
+    (403, "RequestTimeTooSkewed", ClockSkewError, NO, "clock"),
     (403, "InvalidObjectState", InvalidRequestError, NO, "restore"),
     (409, "InvalidObjectState", InvalidRequestError, NO, "restore"),
     (403, "NoProcessAuthority", PermissionDeniedError, NO, "console"),
@@ -292,7 +294,7 @@ def test_a_signature_that_the_service_quotes_is_not_repeated(message):
 
 # message, exception, a word of the hint
 TELLING_MESSAGES = [
-    ("Request has expired", AuthenticationError, "clock"),
+    ("Request has expired", ClockSkewError, "clock"),
     ("Strict signature missing header host", PermissionDeniedError, "strict signature mode"),
     ("no permission for cam:PassRole", PermissionDeniedError, "cam:PassRole on the role"),
     ("sub account is not allowed to pass role", PermissionDeniedError, "cam:PassRole on the role"),
@@ -450,3 +452,50 @@ def test_a_gateways_timeout_leaves_a_submission_open():
     # unlike every other 4xx: the gateway gave up, the service may not have
     assert not is_not_accepted(service_error(response(408, b""), "submit the job"))
     assert is_not_accepted(service_error(response(409, error_body("PathConflict")), "submit the job"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "date", "expected"),
+    [
+        (401, "SignatureExpired", "", "Wed, 15 Nov 2023 06:13:20 GMT", 1_700_028_800.0),
+        (403, "AccessDenied", "Request has expired", "Wed, 15 Nov 2023 06:13:20 GMT", 1_700_028_800.0),
+        (403, "RequestTimeTooSkewed", "", "soon", None),
+        (403, "RequestTimeTooSkewed", "", None, None),
+    ],
+)
+def test_the_services_time_is_kept_with_a_refusal_for_time(status, code, message, date, expected):
+    headers = {} if date is None else {"date": date}
+    error = service_error(response(status, error_body(code, message), **headers), "list jobs")
+    assert type(error) is ClockSkewError
+    assert error.server_time == expected
+    assert not error.corrected
+    assert is_not_accepted(error)
+
+
+def test_missing_credentials():
+    """Nothing was sent, and whether repeating helps is what the source said."""
+    assert is_not_accepted(CredentialsError("x"))
+    assert [is_retryable(CredentialsError("x", transient=transient)) for transient in (True, False)] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "ExpiredToken", True),
+        (401, "SecretidNotExist", True),
+        (401, "1019", True),
+        (403, "InvalidAccessKeyId", True),
+        (401, "InvalidAuthorization", True),
+        (401, "MissingAuthorization", False),
+        (401, "1012", False),
+        (401, "SignatureExpired", False),
+        (401, "AccessDenied", False),
+        (403, "AccessDenied", False),
+        (500, "InternalError", False),
+    ],
+)
+def test_which_refusals_other_keys_may_help(status, code, expected):
+    assert is_key_refused(service_error(response(status, error_body(code, "Why.")), "x")) is expected

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from airflow_provider_ci.hooks import credentials
 from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.job import CIJobTrigger
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.unit.hooks import fakes
 from tests.unit.triggers.virtual import nothing_left, wait_for
 from tests.unit.triggers.web import WebService, refusal, serving
 
@@ -138,6 +140,30 @@ class TestTrouble:
             assert await asyncio.gather(*tasks) == ["ended"] * 20
 
         run(main, connection, secret_key=CREDENTIALS.secret_key)
+
+    def test_rotated_temporary_keys(self, connection: Define, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are replaced without a failed poll, and without another look at the connection."""
+        monkeypatch.setattr(credentials, "_process", process := credentials._Process())
+
+        async def main(service: WebService) -> None:
+            connection(
+                service.url, login=None, password=None, credential_source="instance_role", read_timeout=5
+            )
+            tasks = start("tencent_ci_default", ids(20))
+            await service.until(lambda: len(service.requests) > 4)
+            monkeypatch.delenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT")
+            service.secret_key = "key-2"
+            seen = len(service.requests)
+            await service.until(lambda: len(service.requests) > seen + 4)
+            service.ended = {*ids(20)}
+            assert await asyncio.gather(*tasks) == ["ended"] * 20
+
+        with fakes.serving(fakes.Metadata()) as metadata:
+            url = metadata.url + fakes.PREFIX
+            monkeypatch.setattr("airflow_provider_ci.hooks.metadata.METADATA_URL", url)
+            run(main, connection, secret_key="key-1")
+            assert metadata.issued == 2
+        process.threads.shutdown()
 
     def test_a_removed_connection(
         self, connection: Define, monkeypatch: pytest.MonkeyPatch, logs: Logs

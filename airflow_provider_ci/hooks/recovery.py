@@ -1,0 +1,64 @@
+"""What a refused call can be saved by: newer credentials, or the service's time; each once."""
+
+from __future__ import annotations
+
+import time
+
+from airflow_provider_ci.exceptions import CIError, ClockSkewError
+from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.protocol.errors import is_key_refused
+from airflow_provider_ci.protocol.wire import Credentials
+
+
+class Recovery:
+    """Of one call. Begin each of its attempts with :meth:`begin` or :meth:`abegin`, which give the
+    credentials to sign with; after a failed one ask :meth:`can_save`.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._provider = settings.provider
+        self._clock = settings.clock
+        self._used: Credentials | None = None
+        self._offset = 0.0
+        self._refused: Credentials | None = None
+        self._refusal: CIError | None = None
+        self._clock_was_asked = False
+
+    def begin(self) -> Credentials:
+        """Return the credentials of the next attempt.
+
+        :raises CredentialsError: there are none.
+        :raises AuthenticationError: the service refused them before, and the source has no others.
+        """
+        if self._refused is None:
+            return self._taken(self._provider.get())
+        return self._taken(self._provider.refresh(self._refused))
+
+    async def abegin(self) -> Credentials:
+        """Do what :meth:`begin` does without blocking the event loop."""
+        if self._refused is None:
+            return self._taken(await self._provider.aget())
+        return self._taken(await self._provider.arefresh(self._refused))
+
+    def can_save(self, error: CIError, *, expires: bool) -> bool:
+        """Tell whether another attempt may help at once. A refused request was not carried out, so that this
+        holds for a submission too.
+
+        :param expires: the call has an end of its own by the service's clock, so that it must be made anew
+            when that clock turns out to be another.
+        """
+        if isinstance(error, ClockSkewError) and not self._clock_was_asked:
+            self._clock_was_asked = True
+            error.corrected = self._clock.learn(error.server_time, time.time(), self._offset)
+            return error.corrected and not expires
+        if is_key_refused(error) and self._refusal is None:
+            self._refused, self._refusal = self._used, error
+            return True
+        return False
+
+    def _taken(self, credentials: Credentials) -> Credentials:
+        if self._refusal is not None and credentials == self._refused:
+            raise self._refusal
+        self._refused = None
+        self._used, self._offset = credentials, self._clock.offset
+        return credentials

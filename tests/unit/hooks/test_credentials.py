@@ -1,0 +1,376 @@
+"""Providers of credentials: one for a process, one fetch for all who wait, one generation at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import CredentialsError
+from airflow_provider_ci.hooks import credentials
+from airflow_provider_ci.hooks.clock import service_clock
+from airflow_provider_ci.hooks.credentials import KEPT, CredentialProvider, provider_of
+from airflow_provider_ci.hooks.metadata import InstanceRole
+from airflow_provider_ci.hooks.sources import EnvironmentKeys, FileKeys, StaticKeys
+from airflow_provider_ci.protocol.wire import Credentials
+from tests.conftest import CREDENTIALS, Logs
+from tests.unit.hooks.fakes import Metadata
+
+START = 1_700_000_000.0
+
+
+@dataclass
+class Time:
+    now: float = START
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The time that providers see, which stands still."""
+    clock = Time()
+    monkeypatch.setattr(credentials, "time", clock)
+    return clock
+
+
+@dataclass(eq=False)
+class Source:
+    """Numbered generations, or an error while ``failing``."""
+
+    clock: Time
+    lifetime: float | None = 7200.0
+    failing: bool = False
+    fetches: int = 0
+    before: Callable[[], Any] = lambda: None
+    name: str = "test"
+    endpoint_url: str | None = None
+
+    def fetch(self) -> Credentials:
+        self.fetches += 1
+        self.before()
+        if self.failing:
+            raise CredentialsError(f"failure {self.fetches}", transient=True, code="Down")
+        n = self.fetches
+        end = None if self.lifetime is None else self.clock.now + self.lifetime
+        return Credentials(f"id{n}", f"key{n}", f"token{n}", end)
+
+
+@pytest.fixture
+def source(clock: Time) -> Source:
+    return Source(clock)
+
+
+class WatchedLock:
+    """A lock that knows how many threads wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self.waiting = 0
+
+    def acquire(self, blocking: bool = True) -> bool:
+        if self._lock.acquire(blocking=False):
+            return True
+        if not blocking:
+            return False
+        with self._changed:
+            self.waiting += 1
+            self._changed.notify_all()
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def until_waiting(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.waiting == count, 20)
+
+
+def watched(provider: CredentialProvider) -> WatchedLock:
+    lock = provider._lock = WatchedLock()  # type: ignore[assignment]
+    return lock
+
+
+def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:
+    """Return what each of so many threads gives, or raises."""
+
+    def caught() -> Any:
+        try:
+            return work()
+        except CredentialsError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result(30) for future in [pool.submit(caught) for _ in range(count)]]
+
+
+class TestLifetime:
+    def test_nothing_is_fetched_before_it_is_needed(self, source: Source) -> None:
+        assert CredentialProvider(source).held() is None
+        assert source.fetches == 0
+
+    @pytest.mark.parametrize(("lifetime", "due"), [(7200, 6600), (2400, 1800), (1000, 750), (100, 75)])
+    def test_they_are_replaced_before_they_expire(
+        self, source: Source, clock: Time, lifetime: float, due: float
+    ) -> None:
+        source.lifetime = lifetime
+        provider = CredentialProvider(source)
+        first = provider.get()
+        assert (first.secret_id, first.expires_at) == ("id1", START + lifetime)
+        clock.now = START + due - 1
+        assert provider.get() is first
+        clock.now = START + due
+        assert provider.get().secret_id == "id2"
+        assert source.fetches == 2
+
+    def test_without_an_end_they_stay(self, source: Source, clock: Time) -> None:
+        source.lifetime = None
+        provider = CredentialProvider(source)
+        first = provider.get()
+        clock.now += 10**9
+        assert provider.get() is provider.held() is first
+
+    def test_expired_ones_are_not_held(self, source: Source, clock: Time) -> None:
+        provider = CredentialProvider(source)
+        first = provider.get()
+        clock.now = START + 7199
+        assert provider.held() is first
+        clock.now = START + 7200
+        assert provider.held() is None
+
+    def test_new_ones_are_used_though_a_clock_that_is_ahead_takes_them_for_expired(
+        self, source: Source, clock: Time
+    ) -> None:
+        source.lifetime = -7200
+        provider = CredentialProvider(source)
+        assert [provider.get().secret_id for _ in range(3)] == ["id1"] * 3
+        clock.now += 60
+        assert provider.get().secret_id == "id2"
+
+    def test_the_services_clock_counts(self, source: Source, clock: Time) -> None:
+        provider = CredentialProvider(source)
+        provider.get()
+        service_clock(None).offset = 7000
+        assert provider.get().secret_id == "id2"
+
+
+class TestFailure:
+    def test_old_ones_are_used_while_they_work_and_it_is_said_once(
+        self, source: Source, clock: Time, logs: Logs
+    ) -> None:
+        provider = CredentialProvider(source)
+        first = provider.get()
+        source.failing = True
+        clock.now = START + 6600
+        for _ in range(5):
+            assert provider.get() is first
+        assert source.fetches == 2  # not for each call
+        clock.now += 60
+        assert provider.get() is first
+        assert source.fetches == 3
+        (line,) = logs.at("warning")
+        assert "source test" in line
+        assert "for 600 s more" in line
+        assert "failure 2" in line
+
+    def test_a_later_failure_is_said_again(self, source: Source, clock: Time, logs: Logs) -> None:
+        provider = CredentialProvider(source)
+        provider.get()
+        source.failing, clock.now = True, START + 6600
+        provider.get()
+        source.failing, clock.now = False, clock.now + 60
+        assert provider.get().secret_id == "id3"
+        source.failing, clock.now = True, clock.now + 6600
+        assert provider.get().secret_id == "id3"
+        assert len(logs.at("warning")) == 2
+
+    def test_without_any_that_work_it_is_raised_and_tried_again(self, source: Source, clock: Time) -> None:
+        provider = CredentialProvider(source)
+        provider.get()
+        source.failing, clock.now = True, START + 7200
+        for count in (2, 3):
+            with pytest.raises(CredentialsError, match=f"failure {count}"):
+                provider.get()
+        source.failing = False
+        assert provider.get().secret_id == "id4"
+
+    def test_all_who_waited_share_one_failure(self, source: Source) -> None:
+        provider = CredentialProvider(source)
+        lock, source.failing = watched(provider), True
+        source.before = lambda: lock.until_waiting(29)
+        errors = in_threads(30, provider.get)
+        assert source.fetches == 1
+        assert {str(error) for error in errors} == {"failure 1: Down"}
+        assert all(error.transient for error in errors)
+        assert len({id(error) for error in errors}) == 30  # each thread has a traceback of its own
+
+
+class TestManyThreads:
+    def test_one_fetch(self, source: Source) -> None:
+        provider = CredentialProvider(source)
+        lock = watched(provider)
+        source.before = lambda: lock.until_waiting(99)
+        assert {one.secret_id for one in in_threads(100, provider.get)} == {"id1"}
+        assert source.fetches == 1
+
+    def test_nobody_waits_while_the_old_ones_work(self, source: Source, clock: Time) -> None:
+        provider = CredentialProvider(source)
+        first = provider.get()
+        clock.now = START + 6600
+        asked, may_answer = threading.Event(), threading.Event()
+        source.before = lambda: (asked.set(), may_answer.wait(20))
+        with ThreadPoolExecutor(1) as pool:
+            renewing = pool.submit(provider.get)
+            assert asked.wait(20)
+            assert provider.get() is first
+            assert source.fetches == 2
+            may_answer.set()
+            assert renewing.result(20).secret_id == "id2"
+        assert provider.get().secret_id == "id2"
+
+    def test_all_who_were_refused_share_one_refresh(self, source: Source) -> None:
+        provider = CredentialProvider(source)
+        first, lock = provider.get(), watched(provider)
+        source.before = lambda: lock.until_waiting(49)
+        assert {one.secret_id for one in in_threads(50, lambda: provider.refresh(first))} == {"id2"}
+        assert source.fetches == 2
+        assert provider.refresh(first) is provider.held()  # who comes late too
+        assert source.fetches == 2
+
+    def test_refused_ones_are_not_used_again_when_the_refresh_fails(self, source: Source) -> None:
+        provider = CredentialProvider(source)
+        first = provider.get()
+        source.failing = True
+        with pytest.raises(CredentialsError, match="failure 2"):
+            provider.refresh(first)
+        assert provider.held() is None
+        source.failing = False
+        assert provider.get().secret_id == "id3"
+
+    def test_what_is_handed_out_is_always_one_generation(self, source: Source, clock: Time) -> None:
+        source.lifetime = 100
+        provider = CredentialProvider(source)
+
+        def read() -> set[Credentials]:
+            seen = set()
+            for _ in range(200):
+                clock.now += 5  # between 40 and 60 generations pass
+                seen |= {provider.held() or provider.get(), provider.get()}
+            return seen
+
+        seen = set[Credentials]().union(*in_threads(4, read))
+        assert source.fetches >= 20
+        assert len(seen) > 10
+        for one in seen:
+            number = one.secret_id.removeprefix("id")
+            assert (one.secret_key, one.token) == (f"key{number}", f"token{number}")
+
+
+class TestOneForAProcess:
+    def test_many_hooks_make_one_call(self, metadata: Metadata) -> None:
+        found = in_threads(50, lambda: provider_of(InstanceRole()).get())
+        assert {(one.secret_id, one.secret_key, one.token) for one in found} == {
+            ("AKIDtmp1", "key-1", "token-1")
+        }
+        assert len(metadata.requests) == 2  # the role's name, its credentials
+
+    def test_equal_sources_share_and_others_do_not(self) -> None:
+        assert provider_of(EnvironmentKeys()) is provider_of(EnvironmentKeys())
+        assert provider_of(FileKeys("a")) is not provider_of(FileKeys("b"))
+        assert provider_of(FileKeys("a")) is not provider_of(FileKeys("a", "other"))
+
+    def test_only_so_many_are_kept_those_that_were_used_last(self) -> None:
+        first, second = provider_of(FileKeys("0")), provider_of(FileKeys("1"))
+        for number in range(2, KEPT):
+            provider_of(FileKeys(str(number)))
+        assert provider_of(FileKeys("0")) is first
+        provider_of(FileKeys("one more"))
+        assert provider_of(FileKeys("0")) is first
+        assert provider_of(FileKeys("1")) is not second
+        assert len(credentials._process.providers) == KEPT
+
+    def test_the_connections_own_keys_are_not_kept(self) -> None:
+        provider = provider_of(StaticKeys(CREDENTIALS))
+        assert provider.get() is provider.held() is CREDENTIALS
+        assert not credentials._process.providers
+
+    def test_each_generation_is_masked(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        masked: list[str] = []
+        monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
+        provider = CredentialProvider(source)
+        provider.refresh(provider.get())
+        assert masked == ["key1", "token1", "key2", "token2"]
+
+    def test_a_forked_process_begins_anew(self, metadata: Metadata) -> None:
+        provider = provider_of(InstanceRole())
+        asyncio.run(provider.aget())  # the thread that did it does not live on in the child
+        with credentials._process.lock:  # nor does who holds a lock
+            child = os.fork()
+            if child == 0:
+                code = 1
+                signal.alarm(20)  # a child that hangs must not outlive the test
+                try:
+                    fresh = provider_of(InstanceRole())
+                    got = asyncio.run(fresh.aget())
+                    code = 0 if fresh is not provider and got.secret_id == "AKIDtmp2" else 2
+                finally:
+                    os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class TestOnAnEventLoop:
+    def test_many_tasks_make_one_call_and_the_loop_goes_on(self, metadata: Metadata) -> None:
+        beats = 0
+        may_answer = threading.Event()
+        metadata.answer = lambda _: may_answer.wait(20) and None  # type: ignore[func-returns-value]
+
+        async def main() -> list[Credentials]:
+            nonlocal beats
+            tasks = [asyncio.create_task(provider_of(InstanceRole()).aget()) for _ in range(1000)]
+            while beats < 20:  # while the metadata service keeps all waiting
+                await asyncio.sleep(0.001)
+                beats += 1
+            assert not any(task.done() for task in tasks)
+            may_answer.set()
+            return await asyncio.gather(*tasks)
+
+        assert {one.secret_key for one in asyncio.run(main())} == {"key-1"}
+        assert metadata.issued == 1
+
+    def test_present_ones_take_no_thread(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        provider = CredentialProvider(source)
+        first = provider.get()
+        monkeypatch.setattr(credentials, "_in_thread", None)
+        assert asyncio.run(provider.aget()) is first
+        static = CredentialProvider(StaticKeys(CREDENTIALS))
+        assert asyncio.run(static.aget()) is CREDENTIALS
+
+    def test_a_refresh_after_a_refusal(self, source: Source) -> None:
+        provider = CredentialProvider(source)
+        first = provider.get()
+
+        async def main() -> list[Credentials]:
+            return await asyncio.gather(*(provider.arefresh(first) for _ in range(20)))
+
+        assert {one.secret_id for one in asyncio.run(main())} == {"id2"}
+        assert source.fetches == 2
+
+    def test_a_failure_is_raised(self, source: Source) -> None:
+        source.failing = True
+        with pytest.raises(CredentialsError, match="failure 1"):
+            asyncio.run(CredentialProvider(source).aget())

@@ -1,0 +1,337 @@
+"""What a refused call is saved by, in the hook and on an event loop alike: newer keys, the service's time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    ClockSkewError,
+    CredentialsError,
+    PermissionDeniedError,
+    ServerError,
+)
+from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.clock import service_clock
+from airflow_provider_ci.protocol.operations import DescribeJobs, RemoteCall, SubmitJob
+from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE
+from tests.conftest import CREDENTIALS, Logs
+from tests.scripted_server import Answer, ScriptedServer, error, http, job, jobs
+from tests.unit.hooks.fakes import Metadata
+from tests.unit.hooks.test_ci import REQUEST
+
+Send = Callable[[str, RemoteCall[Any]], Any]
+READ, SUBMIT = DescribeJobs(("j1",)), SubmitJob(REQUEST)
+ROTATING: dict[str, Any] = {"login": None, "password": None, "credential_source": "instance_role"}
+REFUSED = [(400, "ExpiredToken"), (401, "SecretidNotExist"), (403, "InvalidAccessKeyId"), (401, "1019")]
+
+
+def by_hook(conn_id: str, call: RemoteCall[Any]) -> Any:
+    hook = CIHook(conn_id)
+    hook.sleep = lambda seconds: None
+    try:
+        return hook._call(call, None, None)
+    finally:
+        hook.close()
+
+
+def by_loop(conn_id: str, call: RemoteCall[Any]) -> Any:
+    async def main() -> Any:
+        settings = await load_settings(conn_id)
+        async with AsyncClient(settings) as client:
+            return await client.once(call, settings.endpoint())
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[by_hook, by_loop], ids=["hook", "loop"])
+def send(request: pytest.FixtureRequest) -> Send:
+    return request.param
+
+
+@pytest.fixture
+def rotating(connection: Callable[..., str], server: ScriptedServer, metadata: Metadata) -> str:
+    """A connection whose credentials come from the metadata service."""
+    return connection(server.url, **ROTATING)
+
+
+@pytest.fixture
+def static(connection: Callable[..., str], server: ScriptedServer) -> str:
+    return connection(server.url)
+
+
+def signers(server: ScriptedServer) -> list[tuple[str, str | None]]:
+    """Return the SecretId and token of each request, after checking that the key belongs to them."""
+    found = []
+    for request in server.requests:
+        secret_id, token = request.authorization.secret_id, request.header("x-ci-security-token")
+        assert request.is_signed_with(f"key-{secret_id.removeprefix('AKIDtmp')}")
+        found.append((secret_id, token))
+    return found
+
+
+def at(seconds: float) -> str:
+    """Return the ``Date`` of a service whose clock is so far ahead."""
+    return formatdate(time.time() + seconds, usegmt=True)
+
+
+class TestRefusedKeys:
+    @pytest.mark.parametrize(("status", "code"), REFUSED)
+    @pytest.mark.parametrize(("call", "answer"), [(READ, jobs()), (SUBMIT, job())], ids=["read", "submit"])
+    def test_newer_ones_are_fetched_and_the_call_is_signed_anew(
+        self,
+        send: Send,
+        rotating: str,
+        server: ScriptedServer,
+        status: int,
+        code: str,
+        call: Any,
+        answer: Answer,
+    ) -> None:
+        server.play(error(status, code), answer)
+        send(rotating, call)
+        assert signers(server) == [("AKIDtmp1", "token-1"), ("AKIDtmp2", "token-2")]
+
+    def test_once(self, send: Send, rotating: str, server: ScriptedServer) -> None:
+        server.play(error(400, "ExpiredToken"), error(400, "ExpiredToken"))
+        with pytest.raises(AuthenticationError, match="ExpiredToken"):
+            send(rotating, READ)
+        assert len(signers(server)) == 2
+
+    @pytest.mark.parametrize("call", [READ, SUBMIT], ids=["read", "submit"])
+    def test_static_keys_are_refused_at_once(
+        self, send: Send, static: str, server: ScriptedServer, call: Any
+    ) -> None:
+        server.play(error(401, "SecretidNotExist"))
+        with pytest.raises(AuthenticationError, match=r"SecretidNotExist.*Check the connection's SecretId"):
+            send(static, call)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [
+            (error(403, "AccessDenied"), PermissionDeniedError),
+            (error(401, "AccessDenied"), PermissionDeniedError),
+            (error(401, "MissingAuthorization"), AuthenticationError),
+        ],
+    )
+    def test_what_other_keys_would_not_help(
+        self, send: Send, rotating: str, server: ScriptedServer, metadata: Metadata, answer: Answer, kind: Any
+    ) -> None:
+        server.play(answer)
+        with pytest.raises(kind):
+            send(rotating, READ)
+        assert metadata.issued == 1
+
+    def test_a_source_without_others(
+        self, send: Send, connection: Callable[..., str], server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "credentials"
+        path.write_text("[default]\nsecret_id=AKIDtmp1\nsecret_key=key-1\n")
+        conn_id = connection(
+            server.url, login=None, password=None, credential_source="file", credentials_file=str(path)
+        )
+        server.play(error(401, "SecretidNotExist"))
+        with pytest.raises(AuthenticationError, match="SecretidNotExist"):
+            send(conn_id, READ)
+        path.write_text("[default]\nsecret_id=AKIDtmp2\nsecret_key=key-2\n")  # rotated by somebody
+        server.play(error(401, "SecretidNotExist"), jobs())
+        send(conn_id, READ)
+        assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
+
+    @pytest.mark.parametrize("call", [READ, SUBMIT], ids=["read", "submit"])
+    def test_a_refresh_that_fails(
+        self, send: Send, rotating: str, server: ScriptedServer, metadata: Metadata, call: Any
+    ) -> None:
+        def break_down(*_: Any) -> Answer:
+            metadata.answer = lambda _: (403, b"")
+            return error(400, "ExpiredToken")
+
+        server.always("GET", break_down)
+        server.always("POST", break_down)
+        with pytest.raises(CredentialsError, match=r"The metadata service failed \(HTTP 403\)\..*bind one"):
+            send(rotating, call)
+        assert len(server.requests) == 1
+
+    def test_the_hook_repeats_what_fails_for_the_moment(
+        self, rotating: str, server: ScriptedServer, metadata: Metadata
+    ) -> None:
+        """Also a submission: nothing of it has been sent."""
+        answers = iter([(500, b""), (503, b"")])
+        metadata.answer = lambda _: next(answers, None)
+        server.play(job("j7"))
+        assert by_hook(rotating, SUBMIT).jobs_detail[0].job_id == "j7"
+        assert signers(server) == [("AKIDtmp1", "token-1")]
+
+    def test_other_attempts_are_counted_apart(
+        self, connection: Callable[..., str], server: ScriptedServer, metadata: Metadata
+    ) -> None:
+        conn_id = connection(server.url, max_attempts=2, **ROTATING)
+        server.play(error(500, "InternalError"), error(400, "ExpiredToken"), error(500, "InternalError"))
+        with pytest.raises(ServerError):
+            by_hook(conn_id, READ)
+        assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
+
+    def test_files_too(self, rotating: str, server: ScriptedServer, tmp_path: Path) -> None:
+        hook = CIHook(rotating)
+        (tmp_path / "in").write_bytes(b"sound")
+        server.play(error(403, "InvalidAccessKeyId"), http(""), error(400, "ExpiredToken"), http(b"sound"))
+        hook.upload_file(tmp_path / "in", "in/song.mp3")
+        hook.download_file("in/song.mp3", tmp_path / "out")
+        hook.close()
+        assert (tmp_path / "out").read_bytes() == b"sound"
+        used = [request.authorization.secret_id for request in server.requests]
+        assert used == ["AKIDtmp1", "AKIDtmp2", "AKIDtmp2", "AKIDtmp3"]
+
+    def test_the_connection_test(self, rotating: str, server: ScriptedServer, metadata: Metadata) -> None:
+        server.play(error(400, "ExpiredToken"), jobs())
+        hook = CIHook(rotating)
+        assert hook.test_connection()[0]
+        server.play(error(401, "SecretidNotExist"), error(401, "SecretidNotExist"))
+        ok, said = hook.test_connection()
+        assert not ok
+        assert said.startswith("The credentials (source instance_role) are wrong")
+        hook.close()
+
+    def test_the_connection_test_without_credentials(
+        self, rotating: str, server: ScriptedServer, metadata: Metadata
+    ) -> None:
+        metadata.answer = lambda _: (404, b"")
+        hook = CIHook(rotating)
+        ok, said = hook.test_connection()
+        assert not ok
+        assert said.startswith("There are no credentials from source instance_role: No role is bound")
+
+    def test_a_cancellation_before_the_end_does_not_ask_for_newer_ones(
+        self, rotating: str, server: ScriptedServer, metadata: Metadata
+    ) -> None:
+        hook = CIHook(rotating)
+        provider = hook.settings.provider
+        provider.get()
+        present = provider._present
+        assert present is not None
+        provider._present = type(present)(present.credentials, due=0.0, end=present.end)
+        server.play(http(""))
+        hook.cancel_job_within("j1", 2)
+        hook.close()
+        assert metadata.issued == 1
+
+    def test_no_secret_is_logged(self, send: Send, rotating: str, server: ScriptedServer, logs: Logs) -> None:
+        server.play(error(400, "ExpiredToken"), jobs())
+        send(rotating, READ)
+        for secret in ("key-1", "key-2", "token-1", "token-2"):
+            assert secret not in logs.everything()
+
+
+class TestTheClock:
+    @pytest.mark.parametrize(
+        ("status", "code", "message"),
+        [
+            (401, "SignatureExpired", "x"),
+            (401, "1014", "x"),
+            (403, "RequestTimeTooSkewed", "x"),
+            (403, "AccessDenied", "Request has expired"),
+        ],
+    )
+    @pytest.mark.parametrize("skew", [7200, -7200, 45, -45])
+    def test_it_is_learnt_from_the_refusal(
+        self,
+        send: Send,
+        static: str,
+        server: ScriptedServer,
+        logs: Logs,
+        status: int,
+        code: str,
+        message: str,
+        skew: float,
+    ) -> None:
+        server.play(error(status, code, message, date=at(skew)), jobs(), jobs())
+        send(static, READ)
+        first, second = (request.authorization for request in server.requests)
+        assert abs(second.start - first.start - skew) <= 2
+        assert second.end - second.start == VALID_BEFORE + VALID_AFTER
+        assert all(request.is_signed_with(CREDENTIALS.secret_key) for request in server.requests)
+        send(static, READ)  # by another hook: the process knows it
+        assert abs(server.requests[2].authorization.start - first.start - skew) <= 2
+        (line,) = [line for line in logs.at("warning") if "clock" in line]
+        assert ("behind" if skew > 0 else "ahead of") in line
+        assert server.url in line
+
+    @pytest.mark.parametrize("said", [None, "soon", 20, -20, 90_000, -90_000])
+    def test_what_is_not_learnt(
+        self, send: Send, static: str, server: ScriptedServer, said: float | str | None
+    ) -> None:
+        date = at(said) if isinstance(said, int) else said
+        server.play(error(401, "SignatureExpired", **({} if date is None else {"date": str(date)})))
+        with pytest.raises(ClockSkewError, match="Synchronise this machine's clock") as caught:
+            send(static, READ)
+        assert not caught.value.corrected
+        assert service_clock(server.url).offset == 0
+
+    def test_once(self, send: Send, static: str, server: ScriptedServer) -> None:
+        server.play(*(error(401, "SignatureExpired", date=at(skew)) for skew in (7200, 0)))
+        with pytest.raises(ClockSkewError):
+            send(static, READ)
+        assert len(server.requests) == 2
+
+    def test_only_for_the_service_that_said_so(self, send: Send, static: str, server: ScriptedServer) -> None:
+        server.play(error(401, "SignatureExpired", date=at(7200)), jobs())
+        send(static, READ)
+        assert service_clock(None).offset == 0
+
+    def test_a_clock_that_is_set_right_again(self, send: Send, static: str, server: ScriptedServer) -> None:
+        service_clock(server.url).offset = 7200
+        server.play(error(401, "SignatureExpired", date=at(0)), jobs())
+        send(static, READ)
+        assert abs(service_clock(server.url).offset) <= 2
+
+    def test_others_that_were_refused_meanwhile_try_again_too(self, server: ScriptedServer) -> None:
+        clock = service_clock(server.url)
+        assert clock.learn(7200, now=0, used=0)
+        assert clock.learn(7201, now=0, used=0)
+        assert clock.offset == 7200
+        assert not clock.learn(7201, now=0, used=7200)
+
+    def test_a_submission_without_end_is_sent_anew(
+        self, send: Send, static: str, server: ScriptedServer
+    ) -> None:
+        server.play(error(401, "SignatureExpired", date=at(7200)), job())
+        send(static, SUBMIT)
+        assert server.methods() == ["POST", "POST"]
+
+    def test_a_submission_with_an_end_is_for_the_caller_to_make_anew(
+        self, send: Send, static: str, server: ScriptedServer
+    ) -> None:
+        server.play(error(401, "SignatureExpired", date=at(7200)))
+        with pytest.raises(ClockSkewError) as caught:
+            send(static, SubmitJob(REQUEST, time.time() + 60))
+        assert caught.value.corrected
+        hook = CIHook(static)
+        assert abs(hook.now() - time.time() - 7200) <= 2
+        server.play(job())
+        hook.submit_job(REQUEST, expires=hook.now() + 60)
+        hook.close()
+        said = server.requests[-1].authorization
+        assert abs(said.end - time.time() - 7260) <= 3
+        assert said.start < said.end
+
+    def test_both_clock_and_keys(self, send: Send, rotating: str, server: ScriptedServer) -> None:
+        server.play(error(401, "SignatureExpired", date=at(7200)), error(400, "ExpiredToken"), jobs())
+        send(rotating, READ)
+        assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
+
+    def test_the_connection_test_says_it(self, static: str, server: ScriptedServer) -> None:
+        server.play(error(401, "SignatureExpired"))
+        hook = CIHook(static)
+        ok, said = hook.test_connection()
+        hook.close()
+        assert not ok
+        assert said.startswith("This machine's clock is wrong")

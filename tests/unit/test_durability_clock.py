@@ -1,0 +1,174 @@
+"""One paid job also where machines' clocks are wrong and the service's time is learnt on the way."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.durability import (
+    LISTING_LAG,
+    STORE_KEY,
+    SUBMISSION_VALIDITY,
+    DurableSubmission,
+    Record,
+)
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ClockSkewError
+from airflow_provider_ci.hooks.clock import ServiceClock
+from airflow_provider_ci.identity import fingerprint
+from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE
+from tests.unit.test_durability import IDENTITY, PLACE, REQUEST, START, Crash, Log, World
+
+HOUR = 3600.0
+
+
+@dataclass
+class Machine:
+    """A worker whose clock is ``behind`` the service's by so many seconds, as the hook sees the service."""
+
+    world: World
+    behind: float
+
+    def __post_init__(self) -> None:
+        self.learnt = ServiceClock("the service")
+
+    def local(self) -> float:
+        return self.world.now - self.behind
+
+    def clock(self) -> float:
+        return self.local() + self.learnt.offset
+
+    def refusal(self, valid_until: float | None = None) -> ClockSkewError | None:
+        """Return why the service refuses what is signed now."""
+        start = self.clock() - VALID_BEFORE
+        end = self.clock() + VALID_AFTER if valid_until is None else valid_until
+        if start <= self.world.now <= end:
+            return None
+        error = ClockSkewError("refused", status=401, code="SignatureExpired")
+        error.corrected = self.learnt.learn(self.world.now, self.local(), self.learnt.offset)
+        return error
+
+    def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
+        def send() -> Job:
+            if (error := self.refusal(valid_until)) is not None:
+                raise error
+            return self.world._submit(request, valid_until)
+
+        return self.world.step("submit", send)  # type: ignore[no-any-return]
+
+    def describe(self, job_id: str) -> JobsAnswer:
+        self.refusal()  # is signed anew by the hook itself
+        return self.world.describe(job_id)
+
+    def list(self, input_object: str, since: datetime) -> Iterator[Job]:
+        self.refusal()
+        return self.world.list(input_object, since)
+
+    def cancel(self, job_id: str) -> None:
+        self.world.cancel(job_id)
+
+    def submission(self, try_number: int) -> DurableSubmission:
+        return DurableSubmission(
+            service=self,
+            store=self.world if self.world.has_store else None,  # type: ignore[arg-type]
+            identity=IDENTITY,
+            try_number=try_number,
+            is_first_try=try_number == 1,
+            run_start=datetime.fromtimestamp(START, UTC),
+            cancel_superseded=True,
+            resubmit_if_unknown=False,
+            log=Log(),
+            clock=self.clock,
+            sleep=self.world.sleep,
+        )
+
+
+def run_task(world: World, behind: tuple[float, float], retry_delay: float) -> str | None:
+    """Run tries until one ends well; the first on one machine, the others on another, each anew."""
+    for try_number in range(1, 7):
+        machine = Machine(world, behind[min(try_number, 2) - 1])
+        try:
+            return machine.submission(try_number).job(REQUEST, PLACE).job_id
+        except Crash:
+            world.crash_at = None
+            world.pass_time(retry_delay)
+        except AmbiguousSubmissionError:
+            world.pass_time(retry_delay)
+    raise AssertionError("no try ended well")
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
+@pytest.mark.parametrize("behind", [*itertools.product((0.0, HOUR, -HOUR), repeat=2)])
+@pytest.mark.parametrize("retry_delay", [0.0, 300.0])
+def test_one_job_for_every_crash_and_answer(
+    has_store: bool, behind: tuple[float, float], retry_delay: float
+) -> None:
+    for answer in ("ok", "lost before", "lost after", "late"):
+        for number, when in itertools.product(range(30), ("before", "after")):
+            world = World(has_store=has_store, lag=LISTING_LAG - 1, answers=(answer,))
+            world.crash_at = (number, when)
+            job_id = run_task(world, behind, retry_delay)
+            assert world.now - START < 1000, "waited for a time of another clock"
+            world.pass_time(1000)
+            assert world.active == [job_id], (answer, number, when, world.calls)
+            if number >= len(world.calls):
+                break
+
+
+@pytest.mark.parametrize("behind", [HOUR, -HOUR])
+def test_the_intention_is_recorded_anew_in_the_services_time(behind: float) -> None:
+    world = World()
+    Machine(world, behind).submission(1).job(REQUEST, PLACE)
+    # a submission: is it superseded, intention, is it superseded, POST
+    submission = ["get", "set", "get", "submit"]
+    assert world.calls == ["get", *submission, *submission, "set"]
+    assert world.stored[STORE_KEY]["since"] == world.now
+
+
+def test_what_is_refused_with_the_right_clock_is_not_sent_again() -> None:
+    """A process that was held up after it had signed: another try may have taken over."""
+    world = World(has_store=False)
+    machine = Machine(world, 0)
+    send, delays = machine.submit, iter([SUBMISSION_VALIDITY + 1])
+
+    def late(request: VoiceSeparateRequest, valid_until: float) -> Any:
+        world.pass_time(next(delays, 0))
+        return send(request, valid_until)
+
+    machine.submit = late  # type: ignore[method-assign]
+    with pytest.raises(ClockSkewError):
+        machine.submission(1).job(REQUEST, PLACE)
+    assert not world.jobs
+
+
+def test_without_store_a_process_that_slept_through_looks_before_it_submits_again() -> None:
+    """Its clock stood still with it: in the meantime another try has submitted."""
+    world = World(has_store=False)
+    machine = Machine(world, 0)
+    send, submitted = machine.submit, []
+
+    def slept(request: VoiceSeparateRequest, valid_until: float) -> Any:
+        if not submitted:
+            world.pass_time(HOUR)
+            machine.behind = HOUR
+            submitted.append(world._accept(request, world.now).job_id)
+            world.pass_time(30)
+        return send(request, valid_until)
+
+    machine.submit = slept  # type: ignore[method-assign]
+    assert machine.submission(1).job(REQUEST, PLACE).job_id == submitted[0]
+    assert world.active == submitted
+
+
+def test_the_grace_of_an_unknown_job_is_not_measured_with_two_clocks() -> None:
+    world = World()
+    wanted = fingerprint(REQUEST, PLACE)
+    world.stored[STORE_KEY] = Record(0, wanted, since=START, job_id="gone").to_json()
+    job = Machine(world, -HOUR).submission(2).job(REQUEST, PLACE)
+    assert world.active == [job.job_id]
+    assert world.now - START < 200
