@@ -15,6 +15,7 @@ from airflow_provider_ci.protocol.models import (
     AudioConfig,
     CallBackKafkaConfig,
     CallBackMqConfig,
+    JobState,
     Output,
     VoiceSeparate,
 )
@@ -256,6 +257,16 @@ class BatchJob:
     end_time: datetime | None = None
     input: BatchInput | None = None
     operation: BatchOperation | None = None
+
+    @property
+    def job_state(self) -> JobState:
+        """The state as a value that knows what it means; ``""`` if the service sent none."""
+        return JobState((self.state or "").strip())
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether cancelling it can still save something: it makes jobs until it has ended."""
+        return not self.job_state.is_terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

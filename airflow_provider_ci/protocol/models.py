@@ -305,6 +305,11 @@ class Job:
         """The state as a value that knows what it means; ``""`` if the service sent none."""
         return JobState((self.state or "").strip())
 
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether the service still cancels it: only before it has begun."""
+        return self.job_state.is_waiting
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsAnswer:
