@@ -76,7 +76,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_provider_ci.operators.voice_separate"],
+                "python-modules": [
+                    "airflow_provider_ci.operators.voice_separate",
+                    "airflow_provider_ci.operators.template",
+                    "airflow_provider_ci.operators.cancel",
+                ],
             }
         ],
         "sensors": [

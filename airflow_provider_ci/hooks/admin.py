@@ -13,7 +13,7 @@ from airflow_provider_ci.protocol.admin_models import (
     Queue,
     QueueRequest,
     Template,
-    TemplateRequest,
+    template_request,
 )
 from airflow_provider_ci.protocol.admin_operations import (
     ASR,
@@ -51,7 +51,7 @@ class AdminCalls(Calls):
             ``TemplateNameDuplicate``).
         """
         try:
-            return self._call(CreateTemplate(_template(name, parameters)), bucket, region)
+            return self._call(CreateTemplate(template_request(name, parameters)), bucket, region)
         except CIError as error:
             if not is_retryable(error):
                 raise
@@ -74,7 +74,7 @@ class AdminCalls(Calls):
 
         :raises NotFoundError: there is no such template.
         """
-        return self._call(UpdateTemplate(template_id, _template(name, parameters)), bucket, region)
+        return self._call(UpdateTemplate(template_id, template_request(name, parameters)), bucket, region)
 
     def delete_template(
         self, template_id: str, *, bucket: str | None = None, region: str | None = None
@@ -204,12 +204,3 @@ def is_same(template: Template, parameters: VoiceSeparate) -> bool:
 def _config(parameters: VoiceSeparate) -> AudioConfig:
     config = parameters.audio_config or AudioConfig()
     return replace(config, codec=config.codec.lower() if config.codec else None)
-
-
-def _template(name: str, parameters: VoiceSeparate) -> TemplateRequest:
-    return TemplateRequest(
-        tag=VOICE_SEPARATE,
-        name=name,
-        audio_mode=parameters.audio_mode,
-        audio_config=parameters.audio_config or AudioConfig(),
-    )

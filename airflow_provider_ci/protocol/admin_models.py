@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_provider_ci.protocol.models import (
+    VOICE_SEPARATE,
     AudioConfig,
     CallBackKafkaConfig,
     CallBackMqConfig,
@@ -33,6 +34,16 @@ class TemplateRequest:
     name: str | None = None
     audio_mode: str | None = None
     audio_config: AudioConfig | None = None
+
+
+def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
+    """Return the body for a voice-separation template; the encoding's element must be there, even empty."""
+    return TemplateRequest(
+        tag=VOICE_SEPARATE,
+        name=name,
+        audio_mode=parameters.audio_mode,
+        audio_config=parameters.audio_config or AudioConfig(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

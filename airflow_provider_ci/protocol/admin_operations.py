@@ -47,7 +47,7 @@ PAGE_SIZE = 10
 
 # The names and the numbers of 1045/33700; which of the two the service sends is not documented
 NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
-_TEMPLATE_MISSING = ("TemplateNotFound", "1107")
+TEMPLATE_MISSING = ("TemplateNotFound", "1107")
 _ALREADY_OPEN = ("MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100")
 _NOT_OPEN = ("MediaBucketUnBinded", "1111")
 
@@ -112,7 +112,7 @@ class DeleteTemplate(RemoteCall[bool]):
 
     def parse(self, response: Response) -> bool:
         """Tell whether there was one: it is gone in any case."""
-        return _acknowledged(response, self.action, _TEMPLATE_MISSING)
+        return _acknowledged(response, self.action, TEMPLATE_MISSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
