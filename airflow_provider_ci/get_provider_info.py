@@ -78,6 +78,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _INTEGRATION,
                 "python-modules": [
                     "airflow_provider_ci.operators.voice_separate",
+                    "airflow_provider_ci.operators.voice_separate_batch",
                     "airflow_provider_ci.operators.template",
                     "airflow_provider_ci.operators.cancel",
                 ],
@@ -87,7 +88,10 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.sensors.job"]}
         ],
         "triggers": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.triggers.job"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_provider_ci.triggers.job", "airflow_provider_ci.triggers.batch"],
+            }
         ],
         "connection-types": [
             {

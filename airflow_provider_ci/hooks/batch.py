@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from airflow_provider_ci.hooks.calls import Calls
-from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
+from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 
 
@@ -34,10 +34,9 @@ class BatchCalls(Calls):
 
     def describe_batch(
         self, job_id: str, *, bucket: str | None = None, region: str | None = None
-    ) -> BatchJob | None:
-        """Return the batch job as it is now; ``None`` if the service does not know it."""
-        answer = self._call(DescribeBatch(job_id), bucket, region)
-        return next((batch for batch in answer.jobs_detail if batch.job_id == job_id), None)
+    ) -> BatchAnswer:
+        """Return the batch job in ``jobs_detail``, or its id in ``non_exist_job_ids``."""
+        return self._call(DescribeBatch(job_id), bucket, region)
 
     def list_batches(
         self,

@@ -48,6 +48,8 @@ FAILED = JobState("Failed")
 PAUSE = JobState("Pause")
 CANCEL = JobState("Cancel")
 STATES = (SUBMITTED, RUNNING, SUCCESS, FAILED, PAUSE, CANCEL)
+#: Those of a job that has not ended.
+PENDING_STATES = (SUBMITTED, RUNNING, PAUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

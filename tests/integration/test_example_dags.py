@@ -112,3 +112,20 @@ def test_a_job_that_nobody_waits_for_is_cancelled(dags, hook, emulator, monkeypa
 
     assert [job.state for job in hook.list_jobs()] == ["Cancel"]
     assert xcom(dag_run, "cancel") == {xcom(dag_run, "submit"): "Cancel"}
+
+
+def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+    hook.upload_file(MEDIA, "in/again.mp3")
+
+    dag_run = dags["example_voice_separate_batch"].test()
+
+    assert dag_run.state == "success"
+    (batch,) = hook.list_batches()
+    assert xcom(dag_run, "batch") == batch.job_id
+    assert xcom(dag_run, "batch", "batch")["counts"] == {"Success": 2}
+    voices = xcom(dag_run, "results")
+    assert set(voices) == {KEY, "in/again.mp3"}
+    for key in voices.values():
+        assert key.startswith(f"out/{batch.job_id}/")
+        assert hook.head_object(key).size > 1000

@@ -227,13 +227,10 @@ class TestBatches:
         with pytest.raises(QueueFullError):
             hook.create_batch(BATCH)
 
-    def test_an_unknown_one_is_none(self, hook: CIHook, server: ScriptedServer) -> None:
-        server.play(jobs(unknown=("b1",)), jobs(job_xml("b2", "Running")), jobs(job_xml("b1", "Running")))
-        assert hook.describe_batch("b1") is None
-        assert hook.describe_batch("b1") is None, "an answer about another one is no answer"
-        found = hook.describe_batch("b1")
-        assert found is not None
-        assert found.job_state == "Running"
+    def test_describing(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(jobs(unknown=("b1",)), jobs(job_xml("b1", "Running")))
+        assert hook.describe_batch("b1").non_exist_job_ids == ("b1",)
+        assert [batch.job_state for batch in hook.describe_batch("b1").jobs_detail] == ["Running"]
 
     def test_listing(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(jobs(job_xml("b1"), next_token="t"), jobs(job_xml("b2"), next_token="t"))
