@@ -1,5 +1,5 @@
-"""Exactly one paid job for each task instance: what is remembered, and how an earlier submission is found
-again.
+"""Exactly one paid job, or batch job, for each task instance: what is remembered, and how an earlier
+submission is found again.
 
 The service has no idempotency token. So a *marker* of the task instance travels in ``UserData`` (unless the
 user has data of their own there), what was intended is written into Airflow's task state store before the
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -23,16 +23,11 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     TaskKilledError,
 )
-from airflow_provider_ci.identity import TaskIdentity, fingerprint, is_answer_to, with_marker
-from airflow_provider_ci.protocol.models import (
-    CANCEL,
-    FAILED,
-    Job,
-    JobsAnswer,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.identity import R, TaskIdentity, fingerprint, is_answer_to, with_marker
+from airflow_provider_ci.protocol.admin_models import BatchRequest
+from airflow_provider_ci.protocol.models import CANCEL, FAILED, VoiceSeparateRequest
 from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Log
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, J_co, Log
 
 #: Key in Airflow's task state store. Never rename it: tries under way look it up.
 STORE_KEY = "ci_submission"
@@ -88,19 +83,30 @@ class Store(Protocol):
     def set(self, key: str, value: Any) -> None: ...  # noqa: D102
 
 
-class JobService(Protocol):
-    """What is needed of the hook, bound to the input's bucket and region."""
+R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contravariant=True)
 
-    def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job: ...  # noqa: D102
 
-    def describe(self, job_id: str) -> JobsAnswer: ...  # noqa: D102
+class JobService(Protocol[R_contra, J_co]):
+    """What is needed of the hook, bound to the input's bucket and region: for jobs, or for batch jobs.
 
-    def list(self, input_object: str, since: datetime) -> Iterable[Job]: ...  # noqa: D102
+    ``prepare`` is called before a new submission is intended, and may refuse it. ``listing_permission`` names
+    what ``list`` needs.
+    """
+
+    listing_permission: str
+
+    def prepare(self, request: R_contra) -> None: ...  # noqa: D102
+
+    def submit(self, request: R_contra, valid_until: float | None) -> J_co: ...  # noqa: D102
+
+    def describe(self, job_id: str) -> Answer[J_co]: ...  # noqa: D102
+
+    def list(self, request: R_contra, since: datetime) -> Iterable[J_co]: ...  # noqa: D102
 
     def cancel(self, job_id: str) -> None: ...  # noqa: D102
 
 
-class DurableSubmission:
+class DurableSubmission(Generic[R, J]):
     """Gets the one job of a task instance: a known one, one found again, or a new one.
 
     :param service: the hook, bound to bucket and region.
@@ -117,7 +123,7 @@ class DurableSubmission:
     def __init__(
         self,
         *,
-        service: JobService,
+        service: JobService[R, J],
         store: Store | None,
         identity: TaskIdentity,
         try_number: int,
@@ -142,7 +148,7 @@ class DurableSubmission:
         self._sleep = sleep
         self._left: set[str] = set()
 
-    def job(self, request: VoiceSeparateRequest, place: str) -> Job:
+    def job(self, request: R, place: str) -> J:
         """Return the job of ``request``, which is submitted only if there is none.
 
         :raises AmbiguousSubmissionError: it cannot be found out whether there is one.
@@ -165,7 +171,7 @@ class DurableSubmission:
     def _record(self) -> Record | None:
         return Record.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
 
-    def _earlier(self, record: Record | None, marked: VoiceSeparateRequest) -> Job | None:
+    def _earlier(self, record: Record | None, marked: R) -> J | None:
         """Return the job that an earlier try submitted, if it may still be used."""
         if record is not None and record.job_id is not None:
             job = self._known(record.job_id)
@@ -178,12 +184,11 @@ class DurableSubmission:
         # with a store, nothing is sent before its intention is recorded; without, it may be on its way
         return self._found(marked, self._run_start, 0.0 if self._store is not None else None)
 
-    def _known(self, job_id: str) -> Job | None:
+    def _known(self, job_id: str) -> J | None:
         """Return the job of a stored id; ``None`` if the service does not know it after the grace period."""
         end = None
         for pause in _pauses():
-            answer = self._service.describe(job_id)
-            for job in answer.jobs_detail:
+            for job in self._service.describe(job_id).jobs_detail:
                 if job.job_id == job_id:
                     return job
             end = end or self._clock() + UNKNOWN_JOB_GRACE  # the first answer may correct the clock
@@ -193,7 +198,7 @@ class DurableSubmission:
             self._sleep(pause)
         raise AssertionError("pauses never end")
 
-    def _if_usable(self, job: Job) -> Job | None:
+    def _if_usable(self, job: J) -> J | None:
         if job.job_state in (FAILED, CANCEL):
             self._log.warning(
                 "Job %s of an earlier try ended %s (%s: %s): submitting a new one",
@@ -203,7 +208,7 @@ class DurableSubmission:
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
 
-    def _found(self, marked: VoiceSeparateRequest, since: datetime, intended_at: float | None) -> Job | None:
+    def _found(self, marked: R, since: datetime, intended_at: float | None) -> J | None:
         """Look for the job of ``marked`` until it is found or certainly does not exist.
 
         :param intended_at: when the submission was intended that may still arrive; ``None``: perhaps just
@@ -224,10 +229,10 @@ class DurableSubmission:
             self._sleep(min(pause, end - now))
         raise AssertionError("pauses never end")
 
-    def _matches(self, marked: VoiceSeparateRequest, since: datetime) -> list[Job] | None:
+    def _matches(self, marked: R, since: datetime) -> list[J] | None:
         begin = since - _CLOCK_SKEW
         try:
-            listed = list(self._service.list((marked.input.object if marked.input else "") or "", begin))
+            listed = list(self._service.list(marked, begin))
         except PermissionDeniedError as error:
             if self._resubmit_if_unknown:
                 self._log.warning(
@@ -241,8 +246,8 @@ class DurableSubmission:
                 service_message=error.service_message,
                 request_id=error.request_id,
                 hint=(
-                    "Permit ci:DescribeMediaJobs, or look in the console and clear the task if there is none,"
-                    ' or set on_ambiguous_submit="resubmit"'
+                    f"Permit {self._service.listing_permission}, or look in the console and clear the task if"
+                    ' there is none, or set on_ambiguous_submit="resubmit"'
                 ),
             ) from error
         recent = [job for job in listed if job.creation_time is None or job.creation_time >= begin]
@@ -250,7 +255,7 @@ class DurableSubmission:
         self._leave_changed(usable, marked)
         return [job for job in usable if is_answer_to(job, marked)]
 
-    def _leave_changed(self, jobs: list[Job], marked: VoiceSeparateRequest) -> None:
+    def _leave_changed(self, jobs: list[J], marked: R) -> None:
         """Leave the jobs that an earlier try of this very task instance submitted for another request."""
         for job in jobs:
             data = (job.operation.user_data if job.operation else None) or ""
@@ -258,7 +263,7 @@ class DurableSubmission:
             if mine and job.job_id not in self._left:
                 self._leave(job.job_id, "the request has changed")
 
-    def _oldest(self, jobs: list[Job]) -> Job:
+    def _oldest(self, jobs: list[J]) -> J:
         latest = datetime.max.replace(tzinfo=UTC)
         first, *others = sorted(jobs, key=lambda job: job.creation_time or latest)
         if others:
@@ -267,7 +272,8 @@ class DurableSubmission:
         self._log.info("Found job %s (%s), submitted before", first.job_id, first.job_state)
         return first
 
-    def _submit(self, marked: VoiceSeparateRequest, wanted: str) -> Job:
+    def _submit(self, marked: R, wanted: str) -> J:
+        self._service.prepare(marked)
         for left in reversed(range(_SUBMISSIONS_PER_TRY)):
             since = self._intend(wanted)
             try:
@@ -292,7 +298,7 @@ class DurableSubmission:
             return job
         raise AssertionError("the last submission returns or raises")
 
-    def _submitted_meanwhile(self, marked: VoiceSeparateRequest) -> Job | None:
+    def _submitted_meanwhile(self, marked: R) -> J | None:
         """Return the job that another try submitted while this process slept, after which its clock is wrong
         too. A store tells by itself.
         """
@@ -324,7 +330,7 @@ class DurableSubmission:
         self._stop_if_superseded()
         return since
 
-    def _remember(self, job: Job, wanted: str) -> None:
+    def _remember(self, job: J, wanted: str) -> None:
         self._write(Record(self._identity.clears, wanted, self._clock(), job.job_id))
 
     def _write(self, record: Record) -> None:
@@ -332,7 +338,7 @@ class DurableSubmission:
             self._store.set(STORE_KEY, record.to_json())
 
     def _leave(self, job_id: str | None, why: str) -> None:
-        """Report a job that counts no more, and cancel it if it has not begun."""
+        """Report a job that counts no more, and cancel it if it still can be."""
         if job_id is None:
             self._log.warning("An earlier submission, of which no job is known, is left alone: %s", why)
             return
@@ -342,7 +348,7 @@ class DurableSubmission:
             return
         try:
             jobs = self._service.describe(job_id).jobs_detail
-            if any(job.job_id == job_id and job.job_state.is_waiting for job in jobs):
+            if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
                 self._service.cancel(job_id)
                 self._log.info("Asked to cancel job %s", job_id)
         except CIError as error:

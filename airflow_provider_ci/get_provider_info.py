@@ -134,14 +134,22 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_provider_ci.operators.voice_separate"],
+                "python-modules": [
+                    "airflow_provider_ci.operators.voice_separate",
+                    "airflow_provider_ci.operators.voice_separate_batch",
+                    "airflow_provider_ci.operators.template",
+                    "airflow_provider_ci.operators.cancel",
+                ],
             }
         ],
         "sensors": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.sensors.job"]}
         ],
         "triggers": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_ci.triggers.job"]}
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": ["airflow_provider_ci.triggers.job", "airflow_provider_ci.triggers.batch"],
+            }
         ],
         "extra-links": [
             "airflow_provider_ci.links.console.CIJobsLink",

@@ -1,12 +1,19 @@
-"""Which task instance wants a job, which request, and which job answers it."""
+"""Which task instance wants a job or a batch job, which request, and which job answers it."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.protocol.admin_models import (
+    BatchJob,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+    TimeInterval,
+)
 from airflow_provider_ci.protocol.models import (
     AudioConfig,
     Job,
@@ -15,6 +22,9 @@ from airflow_provider_ci.protocol.models import (
     VoiceSeparate,
     VoiceSeparateRequest,
 )
+
+#: What is submitted: a job or a batch job.
+R = TypeVar("R", bound=VoiceSeparateRequest | BatchRequest)
 
 _MARKER_BEGIN = "airflow "
 _PART_MAX = 180
@@ -36,7 +46,7 @@ class TaskIdentity(NamedTuple):
 
     def marked(self, user_data: str) -> bool:
         """Tell whether ``user_data`` is a marker of this task instance, whatever the request."""
-        return user_data.startswith(_MARKER_BEGIN) and user_data.endswith(f"id={self.digest}")
+        return _is_marker(user_data) and user_data.endswith(f"id={self.digest}")
 
     def marker(self, request_fingerprint: str) -> str:
         """Return the text that identifies this task instance's request in ``UserData``.
@@ -48,37 +58,66 @@ class TaskIdentity(NamedTuple):
         return f"{_MARKER_BEGIN}{' '.join(parts)} request={request_fingerprint[:12]} id={self.digest}"
 
 
-def fingerprint(request: VoiceSeparateRequest, place: str) -> str:
+def fingerprint(request: VoiceSeparateRequest | BatchRequest, place: str) -> str:
     """Return a digest of a request as the user wants it; ``place`` names bucket and region of the input."""
     body = xml.to_bytes(xml.to_element(request, "Request"))
     return hashlib.sha256(place.encode() + b"\0" + body).hexdigest()
 
 
-def with_marker(request: VoiceSeparateRequest, marker: str) -> VoiceSeparateRequest:
+def with_marker(request: R, marker: str) -> R:
     """Return the request with the marker in ``UserData``, or unchanged if the user has data there."""
-    operation = request.operation or Operation()
+    operation: Any = request.operation
     if operation.user_data is not None:
         return request
-    return replace(request, operation=replace(operation, user_data=marker))
+    marked: Any = replace(operation, user_data=marker)
+    return replace(request, operation=marked)
 
 
-def is_answer_to(job: Job, request: VoiceSeparateRequest) -> bool:
+def is_answer_to(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest) -> bool:
     """Tell whether ``job`` is what submitting ``request`` gives.
 
     ``UserData`` and the input must be equal. Of the rest, what the service does not hand back cannot differ.
     """
+    if isinstance(request, BatchRequest):
+        return isinstance(job, BatchJob) and _is_batch_of(job, request)
+    return isinstance(job, Job) and _is_job_of(job, request)
+
+
+def _is_job_of(job: Job, request: VoiceSeparateRequest) -> bool:
     asked, got = request.operation or Operation(), job.operation or Operation()
     if asked.user_data != got.user_data or not request.input or not job.input:
         return False
     return request.input.object == job.input.object and (
         # the marker names the whole request; how the service spells what it hands back does not matter then
-        (asked.user_data or "").startswith(_MARKER_BEGIN)
+        _is_marker(asked.user_data)
         or (
             _agree(asked.output or Output(), got.output)
             and _agree_values(asked.template_id, got.template_id)
             and _agree_parameters(asked, got)
         )
     )
+
+
+def _is_batch_of(batch: BatchJob, request: BatchRequest) -> bool:
+    asked, got = request.operation or BatchOperation(), batch.operation or BatchOperation()
+    if (request.name, request.input) != (batch.name, batch.input):
+        return False
+    if got.user_data is not None and asked.user_data != got.user_data:
+        return False
+    if _is_marker(got.user_data):
+        return True
+    # that a batch job's answers hold UserData is sampled nowhere: without, the whole request decides
+    param, given = asked.job_param or BatchJobParam(), got.job_param or BatchJobParam()
+    return (
+        _agree(asked.output or Output(), got.output)
+        and _agree(asked.time_interval or TimeInterval(), got.time_interval)
+        and _agree_parameters(param, given)
+        and given.template_id in (None, param.template_id)
+    )
+
+
+def _is_marker(user_data: str | None) -> bool:
+    return (user_data or "").startswith(_MARKER_BEGIN)
 
 
 def _readable(text: str) -> str:
@@ -99,7 +138,7 @@ def _agree_values(asked: Any, got: Any) -> bool:
     return str(asked).lower() == str(got).lower() if not isinstance(asked, str) else bool(asked == got)
 
 
-def _agree_parameters(asked: Operation, got: Operation) -> bool:
+def _agree_parameters(asked: Operation | BatchJobParam, got: Operation | BatchJobParam) -> bool:
     wanted = asked.voice_separate
     if asked.template_id is not None or wanted is None:
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_ci.exceptions import (
     JobCancelledError,
@@ -12,7 +12,12 @@ from airflow_provider_ci.exceptions import (
     JobNotFoundError,
     without_signatures,
 )
-from airflow_provider_ci.protocol.models import CANCEL, Job, JobsAnswer
+from airflow_provider_ci.protocol.admin_models import BatchJob
+from airflow_provider_ci.protocol.models import CANCEL, Job
+
+#: What is waited for: a job or a batch job.
+J = TypeVar("J", bound=Job | BatchJob)
+J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 
 #: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
 UNKNOWN_JOB_GRACE = 120.0
@@ -43,7 +48,17 @@ class Log(Protocol):
     def error(self, message: str, /, *args: object) -> object: ...  # noqa: D102
 
 
-class JobWatch:
+class Answer(Protocol[J_co]):
+    """An answer about jobs or batch jobs."""
+
+    @property
+    def jobs_detail(self) -> Sequence[J_co]: ...  # noqa: D102
+
+    @property
+    def request_id(self) -> str | None: ...  # noqa: D102
+
+
+class JobWatch(Generic[J]):
     """Follows jobs from poll to poll and logs each change of state once.
 
     Of more than 20 jobs only those that end without success are logged one by one, and the rest as a count
@@ -55,8 +70,8 @@ class JobWatch:
 
     def __init__(self, job_ids: Sequence[str], log: Log) -> None:
         self.job_ids = list(dict.fromkeys(job_ids))
-        self.jobs: dict[str, Job] = {}
-        self.unsuccessful: list[Job] = []  # those that ended Failed or Cancel
+        self.jobs: dict[str, J] = {}
+        self.unsuccessful: list[J] = []  # those that ended Failed or Cancel
         self.request_id: str | None = None
         self._pending = dict.fromkeys(self.job_ids)
         self._log = log
@@ -68,7 +83,7 @@ class JobWatch:
         """The ids of the jobs that have not been seen to end."""
         return list(self._pending)
 
-    def observe(self, answer: JobsAnswer, elapsed: float, asked: Sequence[str] | None = None) -> None:
+    def observe(self, answer: Answer[J], elapsed: float, asked: Sequence[str] | None = None) -> None:
         """Take in the answer to a poll.
 
         :param elapsed: seconds since the wait began.
@@ -80,7 +95,7 @@ class JobWatch:
         for job in answer.jobs_detail:
             if job.job_id in self._pending:
                 missing.pop(job.job_id, None)
-                self._see(job.job_id, job)
+                self.see(job.job_id, job)
         if self._is_crowd:
             self._log_progress()
         self._miss(list(missing), elapsed)
@@ -106,7 +121,8 @@ class JobWatch:
             ),
         )
 
-    def _see(self, job_id: str, job: Job) -> None:
+    def see(self, job_id: str, job: J) -> None:
+        """Take in one job that is pending."""
         before, state = self.jobs.get(job_id), job.job_state
         self.jobs[job_id] = job
         self._missing_since.pop(job_id, None)
@@ -150,22 +166,22 @@ class JobWatch:
             )
 
 
-def _sentence(job: Job) -> str:
+def _sentence(job: Job | BatchJob) -> str:
     return f"Job {job.job_id} ended {job.job_state}"
 
 
-def _sentences(jobs: Sequence[Job], total: int) -> str:
+def _sentences(jobs: Sequence[Job | BatchJob], total: int) -> str:
     named = [_sentence(job) + _why(job) for job in jobs[:_NAMED_AT_MOST]]
     rest = f"; and {len(jobs) - _NAMED_AT_MOST} more" if len(jobs) > _NAMED_AT_MOST else ""
     return f"{len(jobs)} of {total} jobs did not succeed: {'; '.join(named)}{rest}"
 
 
-def _why(job: Job) -> str:
+def _why(job: Job | BatchJob) -> str:
     said = ": ".join(part for part in (_code(job), job.message) if part)
     return f" ({without_signatures(said)})" if said else ""
 
 
-def _code(job: Job) -> str | None:
+def _code(job: Job | BatchJob) -> str | None:
     # a cancelled job carries the meaningless code Success
     return job.code if job.code != "Success" else None
 

@@ -39,18 +39,16 @@ from airflow_provider_ci.protocol.admin_models import (
     BatchAnswer,
     BatchInput,
     BatchJob,
-    BatchJobParam,
     BatchOperation,
     BatchRequest,
 )
+from airflow_provider_ci.protocol.admin_validation import job_of_batch
 from airflow_provider_ci.protocol.models import (
     CANCEL,
     FAILED,
     RUNNING,
     SUBMITTED,
     SUCCESS,
-    Input,
-    Operation,
     VoiceSeparateRequest,
 )
 from airflow_provider_ci.protocol.xml import parse_document, read, to_bytes, to_element
@@ -257,7 +255,9 @@ class BatchCalls:
         once(root, ("Name", "Type", "Input", "Operation"))
         request = strictly(BatchRequest, root)
         _check(request)
-        job = self._submission.checked(call.bucket, _job(request.operation or BatchOperation()))
+        job = self._submission.checked(
+            call.bucket, job_of_batch(request.operation or BatchOperation(), "any")
+        )
         queue = self._queues.choose(call.bucket, job.queue_id)
         batch = self._store.add(call.bucket, queue.id, request, job, self._clock.now())
         self._runner.wake()
@@ -306,28 +306,6 @@ def _check(request: BatchRequest) -> None:
     if sum(one is not None for one in (given.manifest, given.url_file, given.prefix, given.object)) != 1:
         raise invalid_argument("Input needs exactly one of Manifest, UrlFile, Prefix, Object")
     upload_times(request)
-
-
-def _job(operation: BatchOperation) -> VoiceSeparateRequest:
-    """Return the request for one job; its input is a stand-in."""
-    param = operation.job_param or BatchJobParam()
-    return VoiceSeparateRequest(
-        tag=operation.tag,
-        input=Input(object="any"),
-        operation=Operation(
-            template_id=param.template_id,
-            voice_separate=param.voice_separate,
-            output=operation.output,
-            user_data=operation.user_data,
-            job_level=operation.job_level,
-        ),
-        queue_id=operation.queue_id,
-        call_back=operation.call_back,
-        call_back_format=operation.call_back_format,
-        call_back_type=operation.call_back_type,
-        call_back_mq_config=operation.call_back_mq_config,
-        call_back_kafka_config=operation.call_back_kafka_config,
-    )
 
 
 def _filter(params: Mapping[str, str]) -> BatchFilter:

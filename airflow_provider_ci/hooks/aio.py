@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -28,9 +29,10 @@ from airflow_provider_ci.protocol.xml import MAX_BYTES
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_ci.protocol.operations import RemoteCall
+    from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 _PIECE = 64 * 1024
 # Parsing more than this takes milliseconds, in which no other trigger would run
@@ -104,6 +106,15 @@ class AsyncClient:
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
+
+    async def pages(self, call: PagedCall[Any, Item], endpoint: Endpoint) -> AsyncIterator[Item]:
+        """Yield what is on each page; a page is asked for when the one before has been consumed."""
+        following: PagedCall[Any, Item] | None = call
+        while following is not None:
+            answer = await self.call(following, endpoint)
+            for item in following.items(answer):
+                yield item
+            following = following.following(answer)
 
     async def once(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
         """Send ``call`` once, and again only if its credentials or its time were refused and can be mended.

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_ci.exceptions import (
-    AmbiguousSubmissionError,
     AuthenticationError,
     CIError,
     ClockSkewError,
     ConfigurationError,
     CredentialsError,
     InvalidResponseError,
-    JobError,
     PermissionDeniedError,
     RequestValidationError,
     TransportError,
 )
-from airflow_provider_ci.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_ci.hooks import transport
+from airflow_provider_ci.hooks.admin import AdminCalls
+from airflow_provider_ci.hooks.batch import BatchCalls
 from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.hooks.files import FileCalls
+from airflow_provider_ci.hooks.form import ConnectionForm
 from airflow_provider_ci.hooks.recovery import Recovery
-from airflow_provider_ci.protocol.errors import is_not_accepted
 from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
-from airflow_provider_ci.protocol.objects import GetObject, PutObject
 from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
     CancelJobs,
@@ -54,16 +48,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file that went from or to COS: its ``size`` in bytes and hex ``md5``."""
-
-    path: str
-    size: int
-    md5: str
-
-
-class CIHook(BaseHook):
+class CIHook(FileCalls, AdminCalls, BatchCalls, ConnectionForm, BaseHook):
     """Talks to Tencent Cloud Infinite (CI) through an Airflow connection of type ``tencent_ci``.
 
     Nothing is looked up or sent before the first call. Reads are repeated on lost connections, timeouts,
@@ -136,20 +121,7 @@ class CIHook(BaseHook):
             :meth:`now` goes by it if that is ``corrected``.
         :raises ServiceError: the service refused it.
         """
-        call = SubmitJob(job, expires)
-        try:
-            answer = self._call(call, bucket, region)
-        except CIError as error:
-            if isinstance(error, ValueError | JobError) or is_not_accepted(error):
-                raise
-            raise AmbiguousSubmissionError(
-                "It is unknown whether the service accepted the job: it may run and be billed",
-                status=error.status,
-                code=error.code,
-                service_message=error.service_message or error.message,
-                request_id=error.request_id,
-                hint="Look for it in the job list (by input object and time) before submitting again",
-            ) from error
+        answer = self._submit(SubmitJob(job, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 
     def describe_jobs(
@@ -187,30 +159,26 @@ class CIHook(BaseHook):
         bucket: str | None = None,
         region: str | None = None,
     ) -> Iterator[Job]:
-        """Yield the jobs of a bucket that fit, newest first, page after page as they are consumed.
+        """Return an iterator over the jobs of a bucket that fit, newest first, page after page as they are
+        consumed.
 
         Parameters as in :class:`~airflow_provider_ci.protocol.operations.ListJobs`.
         """
-        call = ListJobs(
-            tag=tag,
-            queue_id=queue_id,
-            workflow_id=workflow_id,
-            inventory_trigger_job_id=inventory_trigger_job_id,
-            input_object=input_object,
-            states=states,
-            order_by_time=order_by_time,
-            start_creation_time=start_creation_time,
-            end_creation_time=end_creation_time,
+        return self._pages(
+            ListJobs(
+                tag=tag,
+                queue_id=queue_id,
+                workflow_id=workflow_id,
+                inventory_trigger_job_id=inventory_trigger_job_id,
+                input_object=input_object,
+                states=states,
+                order_by_time=order_by_time,
+                start_creation_time=start_creation_time,
+                end_creation_time=end_creation_time,
+            ),
+            bucket,
+            region,
         )
-        seen: set[str] = set()
-        while True:
-            page = self._call(call, bucket, region)
-            yield from page.jobs_detail
-            # how a listing ends is not documented, so three signs of it count
-            if not page.next_token or page.next_token in seen or not page.jobs_detail:
-                return
-            seen.add(page.next_token)
-            call = replace(call, next_token=page.next_token)
 
     def cancel_jobs(
         self, job_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
@@ -233,65 +201,7 @@ class CIHook(BaseHook):
 
         :param seconds: how long it may take; a connection and an answer get half of it each.
         """
-        endpoint = self.settings.endpoint(bucket, region)
-        with transport.new_session(loopback=self.settings.is_loopback) as session:
-            self._once(CancelJobs((job_id,)), endpoint, session, (seconds / 2, seconds / 2))
-
-    def download_file(
-        self,
-        key: str,
-        path: str | os.PathLike[str],
-        *,
-        md5: str | None = None,
-        bucket: str | None = None,
-        region: str | None = None,
-    ) -> StoredFile:
-        """Download a COS object into ``path``, which appears only when it is complete.
-
-        :param md5: hex MD5 that the content must have, for instance ``outputs["voice"]["md5"]`` of a job's
-            result.
-        :raises NotFoundError: there is no such object.
-        :raises InvalidResponseError: the content's MD5 differs.
-        """
-        call, endpoint = GetObject(key), self.settings.endpoint(bucket, region)
-        target = Path(path)
-
-        def attempt() -> StoredFile:
-            send = self._signed(call, endpoint)
-            with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
-                if answer.status_code != 200:
-                    call.parse(transport.whole(answer, self.settings.read_timeout))
-                    raise InvalidResponseError(
-                        f"HTTP {answer.status_code} is not the whole object", status=answer.status_code
-                    )
-                return _write_whole(transport.pieces(answer), target, md5)
-
-        return self._repeat(call, attempt)
-
-    def upload_file(
-        self,
-        path: str | os.PathLike[str],
-        key: str,
-        *,
-        bucket: str | None = None,
-        region: str | None = None,
-    ) -> StoredFile:
-        """Upload a file of at most 5 GB as a COS object; the service checks its MD5."""
-        source, endpoint = Path(path), self.settings.endpoint(bucket, region)
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "md5")
-        call = PutObject(key, base64.b64encode(digest.digest()).decode())
-
-        def attempt() -> StoredFile:
-            size = source.stat().st_size
-            with source.open("rb") as file:
-                # requests would send an empty file in chunks, without the length that the service asks for
-                data = file if size else None
-                send = self._signed(call, endpoint)
-                call.parse(transport.exchange(self._session, send, self.settings.timeouts, data=data))
-            return StoredFile(str(source), size, digest.hexdigest())
-
-        return self._repeat(call, attempt)
+        self._call_within(CancelJobs((job_id,)), seconds, bucket, region)
 
     def test_connection(self) -> tuple[bool, str]:
         """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
@@ -306,37 +216,14 @@ class CIHook(BaseHook):
             return False, f"{_diagnosis(error, settings.source.name if settings else '')}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's standard fields for Airflow before 3.2, which does not read them from provider
-        info.
-        """
-        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow before 3.2, made from the same description."""
-        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
-        from wtforms import BooleanField, FloatField, IntegerField, PasswordField, StringField
-        from wtforms.validators import Optional
-
-        fields = {"string": StringField, "number": FloatField, "integer": IntegerField}
-        widgets = {}
-        for name, field in CONN_FIELDS.items():
-            kind, label, text = field["schema"]["type"][0], field["label"], field["description"]
-            if kind == "boolean":
-                widgets[name] = BooleanField(label, description=text)
-            elif field["schema"].get("format") == "password":
-                widgets[name] = PasswordField(label, widget=BS3PasswordFieldWidget(), description=text)
-            else:
-                widgets[name] = fields[kind](
-                    label, widget=BS3TextFieldWidget(), description=text, validators=[Optional()]
-                )
-        return widgets
-
     def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
-        endpoint = self.settings.endpoint(bucket, region)
+        endpoint = self.settings.endpoint(bucket, region, regional=call.regional)
         return self._repeat(call, lambda: self._once(call, endpoint, self._session, self.settings.timeouts))
+
+    def _call_within(self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None) -> T:
+        endpoint = self.settings.endpoint(bucket, region)
+        with transport.new_session(loopback=self.settings.is_loopback) as session:
+            return self._once(call, endpoint, session, (seconds / 2, seconds / 2))
 
     def _once(
         self, call: RemoteCall[T], endpoint: Endpoint, session: requests.Session, timeout: tuple[float, float]
@@ -378,23 +265,6 @@ def _distinct(job_ids: Sequence[str]) -> list[str]:
     ids = list(dict.fromkeys(job_ids))
     check_job_ids(ids)
     return ids
-
-
-def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> StoredFile:
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    part = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        with part.open("xb") as file:
-            for piece in pieces:
-                size += file.write(piece)
-                digest.update(piece)
-        if md5 is not None and digest.hexdigest() != md5.lower():
-            raise InvalidResponseError(f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}")
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return StoredFile(str(target), size, digest.hexdigest())
 
 
 def _diagnosis(error: CIError, source: str) -> str:

@@ -90,12 +90,17 @@ class ConnectionSettings:
         """Whether all calls stay on this machine."""
         return is_loopback_url(self.endpoint_url)
 
-    def endpoint(self, bucket: str | None = None, region: str | None = None) -> Endpoint:
+    def endpoint(
+        self, bucket: str | None = None, region: str | None = None, *, regional: bool = False
+    ) -> Endpoint:
         """Return where calls for a bucket go; the connection's bucket and region are the defaults.
 
+        :param regional: for calls that go to the region's own host, and name no bucket.
         :raises ConfigurationError: neither names one, or it has not the documented form.
         """
         chosen = {"bucket": bucket or self.bucket, "region": region or self.region}
+        if regional:
+            del chosen["bucket"]
         for name, value in chosen.items():
             if not value:
                 raise ConfigurationError(
@@ -104,7 +109,7 @@ class ConnectionSettings:
             if not isinstance(value, str):  # natively rendered templates
                 raise ConfigurationError(f"{name} is {value!r}, allowed: a text")
         return Endpoint(
-            bucket=chosen["bucket"] or "",
+            bucket=chosen.get("bucket"),
             region=chosen["region"] or "",
             base_url=self.endpoint_url,
             allow_http=self.allow_http,

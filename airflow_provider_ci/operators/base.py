@@ -6,7 +6,7 @@ import math
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -24,15 +24,22 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.durability import DurableSubmission
     from airflow_provider_ci.hooks.ci import CIHook
-    from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+    from airflow_provider_ci.operators.services import BoundService
+    from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
+    from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
     from airflow_provider_ci.protocol.wire import Endpoint
+    from airflow_provider_ci.triggers.job import CIJobTrigger
     from airflow_provider_ci.waiting import JobWatch
+
+#: What is submitted, and what becomes of it: a job or a batch job.
+R = TypeVar("R", bound="VoiceSeparateRequest | BatchRequest")
+J = TypeVar("J", bound="Job | BatchJob")
 
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
@@ -50,8 +57,8 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(BaseOperator):
-    """Gets one job, submitting it only if an earlier try has not, and waits for it if asked to.
+class CIJobOperator(BaseOperator, Generic[R, J]):
+    """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
@@ -104,7 +111,7 @@ class CIJobOperator(BaseOperator):
         self._cancel_asked = False
         self._cancel_accepted = False
 
-    def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
+    def build_request(self, endpoint: Endpoint) -> R:
         """Return the request made of the rendered arguments; ``endpoint`` names the input's bucket and
         region.
 
@@ -121,14 +128,19 @@ class CIJobOperator(BaseOperator):
         hook.sleep = self._sleep  # a task that was told to stop must not go on after a pause
         return hook
 
+    @cached_property
+    def service(self) -> BoundService[R, J]:
+        """The hook's calls about jobs, bound to this task's bucket and region."""
+        from airflow_provider_ci.operators.services import BoundJobs
+
+        return cast("BoundService[R, J]", BoundJobs(self))
+
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
-        from airflow_provider_ci.protocol.validation import check
-
         self._check_arguments()
         endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
         request = self.build_request(endpoint)
-        check(request)
+        self.service.check(request)
         self._raise_if_killed()
         job = self._get_job(request, endpoint, context)
         self._raise_if_killed()
@@ -148,7 +160,7 @@ class CIJobOperator(BaseOperator):
         seen = read_event(event)
         self.job_id = seen.job_ids[0]
         job = self._describe()
-        if job is None or not job.job_state.is_terminal:
+        if not self._has_ended(job):
             if seen.is_timeout:
                 self._raise_overdue(job.state if job else None, "after its timeout or execution_timeout")
             if seen.error is not None:
@@ -175,7 +187,7 @@ class CIJobOperator(BaseOperator):
         if broken:
             raise RequestValidationError(broken)
 
-    def _get_job(self, request: VoiceSeparateRequest, endpoint: Endpoint, context: Context) -> Job:
+    def _get_job(self, request: R, endpoint: Endpoint, context: Context) -> J:
         if self.durable:
             place = f"{endpoint.bucket} {endpoint.region}"
             job = self._submission(context).job(request, place)
@@ -187,7 +199,7 @@ class CIJobOperator(BaseOperator):
         self._push(context, job)
         return job
 
-    def _submission(self, context: Context) -> DurableSubmission:
+    def _submission(self, context: Context) -> DurableSubmission[R, J]:
         from airflow_provider_ci.durability import DurableSubmission
         from airflow_provider_ci.identity import TaskIdentity
 
@@ -196,7 +208,7 @@ class CIJobOperator(BaseOperator):
         tries_before_clear = max(ti.max_tries - (self.retries or 0), 0)
         run_start = getattr(context.get("dag_run"), "start_date", None) or ti.start_date
         return DurableSubmission(
-            service=_BoundHook(self),
+            service=self.service,
             store=context.get("task_state_store"),  # there is none before Airflow 3.3
             identity=TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries_before_clear),
             try_number=ti.try_number,
@@ -209,9 +221,10 @@ class CIJobOperator(BaseOperator):
             sleep=self._sleep,
         )
 
-    def _submit_once(self, request: VoiceSeparateRequest) -> Job:
+    def _submit_once(self, request: R) -> J:
+        self.service.prepare(request)
         try:
-            return _BoundHook(self).submit(request, None)
+            return self.service.submit(request, None)
         except AmbiguousSubmissionError as error:
             raise UnknownSubmissionError(
                 error.message,
@@ -228,15 +241,16 @@ class CIJobOperator(BaseOperator):
                 hint="Look for it in the job list before submitting again",
             ) from error
 
-    def _push(self, context: Context, job: Job) -> None:
-        from airflow_provider_ci.protocol.results import job_result
-
+    def _push(self, context: Context, job: J) -> None:
         if self.do_xcom_push:
-            result = job_result(job)
+            result = self.service.result(job)
             push_links(context, [result])
             context["ti"].xcom_push(key=XCOM_JOB, value=result)
 
-    def _complete(self, context: Context, watch: JobWatch) -> str:
+    def _has_ended(self, job: J | None) -> bool:
+        return job is not None and job.job_state.is_terminal
+
+    def _complete(self, context: Context, watch: JobWatch[J]) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""
         if error := watch.error():
             raise error
@@ -244,28 +258,25 @@ class CIJobOperator(BaseOperator):
         self._raise_if_killed()
         return str(self.job_id)
 
-    def _watch(self, job: Job) -> JobWatch:
-        from airflow_provider_ci.protocol.models import JobsAnswer
+    def _watch(self, job: J) -> JobWatch[J]:
         from airflow_provider_ci.waiting import JobWatch
 
-        watch = JobWatch([str(job.job_id)], self.log)
-        watch.observe(JobsAnswer(jobs_detail=(job,)), 0)
+        watch: JobWatch[J] = JobWatch([str(job.job_id)], self.log)
+        watch.see(str(job.job_id), job)
         return watch
 
-    def _complete_or_defer(self, context: Context, job: Job | None, deadline: float | None) -> str:
-        from airflow_provider_ci.triggers.job import CIJobTrigger
-
+    def _complete_or_defer(self, context: Context, job: J | None, deadline: float | None) -> str:
         # a new job's answer says Submitted; a look at it now saves a short job the way through the triggerer
-        if job is None or not job.job_state.is_terminal:
+        if not self._has_ended(job):
             job = self._describe()
-        if job is not None and job.job_state.is_terminal:
+        if job is not None and self._has_ended(job):
             return self._complete(context, self._watch(job))
         self._raise_if_killed()
         backstop = None
         if deadline is not None:
             backstop = timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60)
         self.defer(
-            trigger=CIJobTrigger(
+            trigger=self._trigger_class(
                 job_ids=[str(self.job_id)],
                 ci_conn_id=self.ci_conn_id,
                 bucket=self.bucket or None,
@@ -279,6 +290,12 @@ class CIJobOperator(BaseOperator):
         )
         raise AssertionError("defer raises")
 
+    @property
+    def _trigger_class(self) -> type[CIJobTrigger]:
+        from airflow_provider_ci.triggers.job import CIJobTrigger
+
+        return CIJobTrigger
+
     def _deadline(self, context: Context) -> float | None:
         """Return the Unix time at which waiting ends. ``execution_timeout`` does not act on deferred
         tasks.
@@ -291,17 +308,17 @@ class CIJobOperator(BaseOperator):
             ends.append((started + self.execution_timeout).timestamp())
         return min(ends, default=None)
 
-    def _describe(self) -> Job | None:
+    def _describe(self) -> J | None:
         """Return the job as it is now; ``None`` if the service does not know it (yet)."""
-        answer = _BoundHook(self).describe(str(self.job_id))
+        answer = self.service.describe(str(self.job_id))
         return next((job for job in answer.jobs_detail if job.job_id == self.job_id), None)
 
-    def _wait(self, job: Job) -> JobWatch:
+    def _wait(self, job: J) -> JobWatch[J]:
         from airflow_provider_ci.waiting import poll_delay
 
         job_id, watch = str(job.job_id), self._watch(job)
         start = time.monotonic()
-        while watch.pending:
+        while not self._has_ended(watch.jobs[job_id]):
             elapsed = time.monotonic() - start
             # after the timeout, thus after a last look
             if self.timeout is not None and elapsed >= self.timeout:
@@ -309,7 +326,7 @@ class CIJobOperator(BaseOperator):
                 self._raise_overdue(watch.jobs[job_id].state, passed)
             left = math.inf if self.timeout is None else self.timeout - elapsed
             self._sleep(min(poll_delay(elapsed, self.poll_interval), left))
-            watch.observe(_BoundHook(self).describe(job_id), time.monotonic() - start)
+            watch.observe(self.service.describe(job_id), time.monotonic() - start)
         return watch
 
     def _sleep(self, seconds: float) -> None:
@@ -352,9 +369,7 @@ class CIJobOperator(BaseOperator):
             return
         self._cancel_asked = True
         try:
-            self.hook.cancel_job_within(
-                self.job_id, _KILL_SECONDS, bucket=self.bucket or None, region=self.region or None
-            )
+            self.service.cancel_within(self.job_id, _KILL_SECONDS)
         except Exception as error:  # best effort: whatever goes wrong must not hide why the task ends
             self.log.warning("Job %s could not be cancelled: %s", self.job_id, error)
         else:
@@ -362,33 +377,3 @@ class CIJobOperator(BaseOperator):
             self.log.info(
                 "Asked to cancel job %s; the service cancels only jobs that have not begun", self.job_id
             )
-
-
-class _BoundHook:
-    """The hook of an operator, bound to its bucket and region."""
-
-    def __init__(self, operator: CIJobOperator) -> None:
-        self._hook = operator.hook
-        self._log = operator.log
-        self._bucket, self._region = operator.bucket or None, operator.region or None
-
-    def submit(self, request: VoiceSeparateRequest, expires: float | None) -> Job:
-        job, request_id = self._hook.submit_job(
-            request, expires=expires, bucket=self._bucket, region=self._region
-        )
-        self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
-        return job
-
-    def describe(self, job_id: str) -> JobsAnswer:
-        return self._hook.describe_jobs([job_id], bucket=self._bucket, region=self._region)
-
-    def list(self, input_object: str, since: datetime) -> Iterable[Job]:
-        return self._hook.list_jobs(
-            input_object=input_object,
-            start_creation_time=since,
-            bucket=self._bucket,
-            region=self._region,
-        )
-
-    def cancel(self, job_id: str) -> None:
-        self._hook.cancel_jobs([job_id], bucket=self._bucket, region=self._region)

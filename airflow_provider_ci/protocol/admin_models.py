@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_provider_ci.protocol.models import (
+    VOICE_SEPARATE,
     AudioConfig,
     CallBackKafkaConfig,
     CallBackMqConfig,
+    JobState,
     Output,
     VoiceSeparate,
 )
@@ -32,6 +34,16 @@ class TemplateRequest:
     name: str | None = None
     audio_mode: str | None = None
     audio_config: AudioConfig | None = None
+
+
+def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
+    """Return the body for a voice-separation template; the encoding's element must be there, even empty."""
+    return TemplateRequest(
+        tag=VOICE_SEPARATE,
+        name=name,
+        audio_mode=parameters.audio_mode,
+        audio_config=parameters.audio_config or AudioConfig(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +268,16 @@ class BatchJob:
     end_time: datetime | None = None
     input: BatchInput | None = None
     operation: BatchOperation | None = None
+
+    @property
+    def job_state(self) -> JobState:
+        """The state as a value that knows what it means; ``""`` if the service sent none."""
+        return JobState((self.state or "").strip())
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether cancelling it can still save something: it makes jobs until it has ended."""
+        return not self.job_state.is_terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,8 @@ FAILED = JobState("Failed")
 PAUSE = JobState("Pause")
 CANCEL = JobState("Cancel")
 STATES = (SUBMITTED, RUNNING, SUCCESS, FAILED, PAUSE, CANCEL)
+#: Those of a job that has not ended.
+PENDING_STATES = (SUBMITTED, RUNNING, PAUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +317,11 @@ class Job:
     def job_state(self) -> JobState:
         """The state as a value that knows what it means; ``""`` if the service sent none."""
         return JobState((self.state or "").strip())
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether the service still cancels it: only before it has begun."""
+        return self.job_state.is_waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""COS object calls that a job's input and results need (436/7749 PUT, 436/7753 GET).
+"""COS object calls that a job's input and results need (436/7749 PUT, 436/7753 GET, 436/7745 HEAD, 460/38935
+media information).
 
 Bodies are streamed by the transport: :class:`PutObject` names no body, and :class:`GetObject` is read in
 pieces.
@@ -6,17 +7,43 @@ pieces.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, TypeVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.operations import RemoteCall
+from airflow_provider_ci.protocol.models import MediaInfo
+from airflow_provider_ci.protocol.operations import RemoteCall, document, unreadable
 from airflow_provider_ci.protocol.validation import is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.xml import read
+
+T = TypeVar("T")
 
 
-class _ObjectOperation(RemoteCall[None]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectHead:
+    """What COS tells of an object: ``size`` in bytes, ``storage_class`` as it names it.
+
+    ``tier`` is where an object of class ``INTELLIGENT_TIERING`` lies, ``restore`` the state of an archived
+    object's restoration.
+    """
+
+    size: int
+    storage_class: str = "STANDARD"
+    tier: str | None = None
+    restore: str | None = None
+    etag: str | None = None
+    content_type: str | None = None
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the content cannot be read before it has been restored."""
+        archived = any("ARCHIVE" in name.upper() for name in (self.storage_class, self.tier or ""))
+        return archived and 'ongoing-request="false"' not in (self.restore or "")
+
+
+class _ObjectOperation(RemoteCall[T], Generic[T]):
     key: str
     method: ClassVar[str]
 
@@ -30,6 +57,8 @@ class _ObjectOperation(RemoteCall[None]):
             raise RequestValidationError([f"object key is {self.key!r}, allowed: {allowed}"])
         return Request(method=self.method, service=Service.COS, path="/" + self.key)
 
+
+class _TransferOperation(_ObjectOperation[None]):
     def parse(self, response: Response) -> None:
         """Return nothing, or raise the service's error."""
         if not 200 <= response.status < 300:
@@ -37,7 +66,7 @@ class _ObjectOperation(RemoteCall[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class GetObject(_ObjectOperation):
+class GetObject(_TransferOperation):
     """``GET /<key>``."""
 
     key: str
@@ -47,7 +76,7 @@ class GetObject(_ObjectOperation):
 
 
 @dataclass(frozen=True, slots=True)
-class PutObject(_ObjectOperation):
+class PutObject(_TransferOperation):
     """``PUT /<key>``; ``content_md5`` (base64) lets the service refuse a damaged upload. At most 5 GB."""
 
     key: str
@@ -58,10 +87,69 @@ class PutObject(_ObjectOperation):
 
     def request(self) -> Request:
         """Return the request."""
-        plain = _ObjectOperation.request(self)
+        plain = _TransferOperation.request(self)
         return Request(
             method=plain.method,
             service=plain.service,
             path=plain.path,
             headers=(("Content-MD5", self.content_md5),),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadObject(_ObjectOperation[ObjectHead]):
+    """``HEAD /<key>``: whether the object exists, and what it is. Needs ``cos:HeadObject``."""
+
+    key: str
+    method: ClassVar[str] = "HEAD"
+    action: ClassVar[str] = "look at the object"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:HeadObject",)
+
+    def parse(self, response: Response) -> ObjectHead:
+        """Return what the headers tell.
+
+        :raises NotFoundError: there is no such object, or no such bucket: the answer has no body to say.
+        """
+        if not 200 <= response.status < 300:
+            raise service_error(response, self.action)
+        length = response.headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise unreadable(response, self.action, f"Content-Length is {length!r}")
+        return ObjectHead(
+            size=int(length),
+            storage_class=response.headers.get("x-cos-storage-class") or "STANDARD",
+            tier=response.headers.get("x-cos-storage-tier"),
+            restore=response.headers.get("x-cos-restore"),
+            etag=response.headers.get("etag"),
+            content_type=response.headers.get("content-type"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MediaInfoAnswer:
+    media_info: MediaInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetMediaInfo(_ObjectOperation[MediaInfo]):
+    """``GET /<key>?ci-process=videoinfo`` (460/38935): what is in a media file."""
+
+    key: str
+    method: ClassVar[str] = "GET"
+    action: ClassVar[str] = "read the media information"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:GetObject",)
+
+    def request(self) -> Request:
+        """Return the request."""
+        plain = _ObjectOperation.request(self)
+        return replace(plain, params=(("ci-process", "videoinfo"),))
+
+    def parse(self, response: Response) -> MediaInfo:
+        """Return format and streams.
+
+        :raises InvalidResponseError: the answer has neither.
+        """
+        info = read(_MediaInfoAnswer, document(response, self.action)).media_info
+        if info is None:
+            raise unreadable(response, self.action, "the answer has no MediaInfo")
+        return info

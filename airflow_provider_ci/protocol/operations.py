@@ -1,22 +1,23 @@
-"""The remote calls: one small class each, that builds a request and reads the answer."""
+"""The remote calls: one small class each, that builds a request and reads the answer. Here: about jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from lxml import etree
 
 from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.validation import ID, check, is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 #: The service describes and cancels at most so many jobs at once (436/120621, 436/120620).
 IDS_PER_REQUEST = 10
@@ -27,13 +28,15 @@ LIST_SIZE_MAX = 100
 class RemoteCall(Generic[T]):
     """A remote call. ``action`` completes "Cannot …" in error messages.
 
-    ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``).
-    ``idempotent`` says whether the call may be repeated when its answer got lost.
+    ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``). ``idempotent``
+    says whether the call may be repeated when its answer got lost; ``regional`` whether it goes to the
+    region's own host instead of a bucket's.
     """
 
     action: ClassVar[str]
     cam_actions: ClassVar[tuple[str, ...]]
     idempotent: ClassVar[bool] = True
+    regional: ClassVar[bool] = False
 
     @property
     def valid_until(self) -> float | None:
@@ -53,19 +56,20 @@ class RemoteCall(Generic[T]):
         raise NotImplementedError
 
 
-class _JobsOperation(RemoteCall[JobsAnswer]):
-    def parse(self, response: Response) -> JobsAnswer:
-        root = document(response, self.action)
-        answer = xml.read(JobsAnswer, root)
-        # typed as one text, as repeated elements, and in practice perhaps both
-        missing = tuple(
-            name.strip() for text in answer.non_exist_job_ids for name in text.split(",") if name.strip()
-        )
-        return replace(answer, non_exist_job_ids=missing, request_id=response.request_id or answer.request_id)
+class PagedCall(RemoteCall[T], Generic[T, Item]):
+    """A call for one page of a list."""
+
+    def items(self, answer: T) -> Sequence[Item]:
+        """Return what is on the page."""
+        raise NotImplementedError
+
+    def following(self, answer: T) -> PagedCall[T, Item] | None:
+        """Return the call for the page after ``answer``; ``None`` if that was the last."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class SubmitJob(_JobsOperation):
+class SubmitJob(RemoteCall[JobsAnswer]):
     """``POST /jobs`` (460/84794). Not idempotent: the service has no token, a second call is a second paid
     job.
     """
@@ -95,15 +99,14 @@ class SubmitJob(_JobsOperation):
 
         :raises InvalidResponseError: the answer names no job id.
         """
-        # named, because dataclass(slots=True) makes a new class that super() without arguments does not know
-        answer = _JobsOperation.parse(self, response)
+        answer = _jobs_answer(response, self.action)
         if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise _unreadable(response, self.action, "the answer has no JobId")
+            raise unreadable(response, self.action, "the answer has no JobId")
         return answer
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeJobs(_JobsOperation):
+class DescribeJobs(RemoteCall[JobsAnswer]):
     """``GET /jobs/<id>,…`` (460/84765): 1 to 10 ids; unknown ones come back in ``non_exist_job_ids``."""
 
     job_ids: Sequence[str]
@@ -116,6 +119,10 @@ class DescribeJobs(_JobsOperation):
         :raises RequestValidationError: no id, more than 10, or one that is not an id.
         """
         return Request(method="GET", service=Service.CI, path=_path_of(self.job_ids))
+
+    def parse(self, response: Response) -> JobsAnswer:
+        """Return the jobs that the service knows, and the ids that it does not."""
+        return _jobs_answer(response, self.action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +152,70 @@ class CancelJobs(RemoteCall[None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListJobs(_JobsOperation):
-    """``GET /jobs?tag=…`` (460/84766): one page of jobs, newest first unless ``order_by_time`` is ``Asc``.
+class Listing(PagedCall[T, Item], Generic[T, Item]):
+    """A call for one page of jobs or batch jobs, newest first unless ``order_by_time`` is ``Asc``.
 
-    :param input_object: exact key of the input.
     :param states: some of the six states; none means all.
     :param start_creation_time: aware; with ``end_creation_time`` the window of creation.
     :param size: jobs to a page, 1 to 100.
-    :param next_token: ``JobsAnswer.next_token`` of the page before.
+    :param next_token: ``next_token`` of the page before.
+    :param tokens_seen: those of all pages before.
+    """
+
+    states: Sequence[str] = ()
+    order_by_time: str = "Desc"
+    start_creation_time: datetime | None = None
+    end_creation_time: datetime | None = None
+    size: int = LIST_SIZE_MAX
+    next_token: str | None = None
+    tokens_seen: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def page_after(self, next_token: str | None, page: Sequence[object]) -> Self | None:
+        """Return the call for the page after ``page``: how a listing ends is not documented, so three signs
+        of it count.
+        """
+        if not next_token or next_token in self.tokens_seen or not page:
+            return None
+        return replace(self, next_token=next_token, tokens_seen=self.tokens_seen | {next_token})
+
+    def page_request(self, path: str, *params: tuple[str, str | None]) -> Request:
+        """Return the request, with the parameters of its own that have a value.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        if broken := list(self.problems()):
+            raise RequestValidationError(broken)
+        common = (
+            ("states", ",".join(self.states)),
+            ("orderByTime", self.order_by_time),
+            ("startCreationTime", _time(self.start_creation_time)),
+            ("endCreationTime", _time(self.end_creation_time)),
+            ("size", str(self.size)),
+            ("nextToken", self.next_token),
+        )
+        return Request(method="GET", service=Service.CI, path=path, params=given((*params, *common)))
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with each argument: what was given and what is allowed."""
+        for state in self.states:
+            if state not in STATES:
+                yield f"states has {state!r}, allowed: {', '.join(STATES)}"
+        if self.order_by_time not in ("Desc", "Asc"):
+            yield f"order_by_time is {self.order_by_time!r}, allowed: Desc, Asc"
+        if not 1 <= self.size <= LIST_SIZE_MAX:
+            yield f"size is {self.size!r}, allowed: 1 to {LIST_SIZE_MAX}"
+        for name in ("start_creation_time", "end_creation_time"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                yield f"{name} is {moment!r}, allowed: a time with its zone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListJobs(Listing[JobsAnswer, Job]):
+    """``GET /jobs?tag=…`` (460/84766): one page of jobs.
+
+    :param input_object: exact key of the input.
+    :param inventory_trigger_job_id: only the jobs of this batch job.
     """
 
     tag: str = VOICE_SEPARATE
@@ -160,12 +223,6 @@ class ListJobs(_JobsOperation):
     workflow_id: str | None = None
     inventory_trigger_job_id: str | None = None
     input_object: str | None = None
-    states: Sequence[str] = ()
-    order_by_time: str = "Desc"
-    start_creation_time: datetime | None = None
-    end_creation_time: datetime | None = None
-    size: int = LIST_SIZE_MAX
-    next_token: str | None = None
     action: ClassVar[str] = "list jobs"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJobs",)
 
@@ -174,41 +231,43 @@ class ListJobs(_JobsOperation):
 
         :raises RequestValidationError: an argument outside the documented values.
         """
-        self._check()
-        params = (
+        return self.page_request(
+            "/jobs",
             ("tag", self.tag),
             ("queueId", self.queue_id),
             ("workflowId", self.workflow_id),
             ("inventoryTriggerJobId", self.inventory_trigger_job_id),
             ("inputObject", self.input_object),
-            ("states", ",".join(self.states)),
-            ("orderByTime", self.order_by_time),
-            ("startCreationTime", _time(self.start_creation_time)),
-            ("endCreationTime", _time(self.end_creation_time)),
-            ("size", str(self.size)),
-            ("nextToken", self.next_token),
         )
-        given = tuple((name, value) for name, value in params if value)
-        return Request(method="GET", service=Service.CI, path="/jobs", params=given)
 
-    def _check(self) -> None:
-        broken = [
-            f"states has {state!r}, allowed: {', '.join(STATES)}"
-            for state in self.states
-            if state not in STATES
-        ]
-        if self.order_by_time not in ("Desc", "Asc"):
-            broken.append(f"order_by_time is {self.order_by_time!r}, allowed: Desc, Asc")
-        if not 1 <= self.size <= LIST_SIZE_MAX:
-            broken.append(f"size is {self.size!r}, allowed: 1 to {LIST_SIZE_MAX}")
-        for name in ("start_creation_time", "end_creation_time"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                broken.append(f"{name} is {moment!r}, allowed: a time with its zone")
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with each argument."""
+        # named, because dataclass(slots=True) makes a new class that super() without arguments does not know
+        yield from Listing.problems(self)
         if self.input_object is not None and not is_object_key(self.input_object):
-            broken.append(f"input_object is {self.input_object!r}, allowed: an object key")
-        if broken:
-            raise RequestValidationError(broken)
+            yield f"input_object is {self.input_object!r}, allowed: an object key"
+
+    def parse(self, response: Response) -> JobsAnswer:
+        """Return the page."""
+        return _jobs_answer(response, self.action)
+
+    def items(self, answer: JobsAnswer) -> Sequence[Job]:
+        """Return the jobs of the page."""
+        return answer.jobs_detail
+
+    def following(self, answer: JobsAnswer) -> ListJobs | None:
+        """Return the call for the next page, or ``None``."""
+        return self.page_after(answer.next_token, answer.jobs_detail)
+
+
+def given(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+    """Return the parameters that have a value."""
+    return tuple((name, value) for name, value in params if value)
+
+
+def separate_ids(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return unknown ids one by one: they are documented as one text, and sampled as repeated elements."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
 
 def document(response: Response, action: str) -> etree._Element:
@@ -222,16 +281,26 @@ def document(response: Response, action: str) -> etree._Element:
     try:
         root = xml.parse_document(response.body)
     except xml.XMLError as error:
-        raise _unreadable(response, action, str(error)) from None
+        raise unreadable(response, action, str(error)) from None
     name = etree.QName(root).localname
     if name == "Error":
         raise service_error(response, action)
     if name != "Response":
-        raise _unreadable(response, action, f"the answer is <{name}>, not <Response>")
+        raise unreadable(response, action, f"the answer is <{name}>, not <Response>")
     return root
 
 
-def _unreadable(response: Response, action: str, why: str) -> InvalidResponseError:
+def _jobs_answer(response: Response, action: str) -> JobsAnswer:
+    answer = xml.read(JobsAnswer, document(response, action))
+    return replace(
+        answer,
+        non_exist_job_ids=separate_ids(answer.non_exist_job_ids),
+        request_id=response.request_id or answer.request_id,
+    )
+
+
+def unreadable(response: Response, action: str, why: str) -> InvalidResponseError:
+    """Return the error for an answer that is not what the documents promise."""
     return InvalidResponseError(
         f"Cannot {action}: {why}", status=response.status, request_id=response.request_id
     )

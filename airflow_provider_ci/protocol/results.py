@@ -1,15 +1,20 @@
-"""A job's outcome as JSON-native data: what operators and sensors push to XCom."""
+"""A job's or batch job's outcome as JSON-native data: what operators and sensors push to XCom."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from airflow_provider_ci.exceptions import without_signatures
+from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob
 from airflow_provider_ci.protocol.models import FAILED, Job, Output, OutputFile
 
 #: What each output field of the request receives (460/84794).
 STEMS = {"voice": "au_object", "background": "object", "bass": "bass_object", "drums": "drum_object"}
+
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
 class ResultObject(TypedDict):
@@ -44,13 +49,104 @@ class JobResult(TypedDict):
     other_objects: list[ResultObject]
 
 
+class UnsuccessfulJob(TypedDict):
+    """A job of a batch job that ended ``Failed`` or ``Cancel``, and why."""
+
+    job_id: str | None
+    input_object: str | None
+    state: str
+    code: str | None
+    message: str | None
+
+
+class BatchResult(TypedDict):
+    """A batch job as pushed to XCom.
+
+    ``counts`` has the number of its jobs by state, and is empty before they were counted; ``unsuccessful``
+    has the first 100 of those that ended without success. Times are ISO 8601 with zone.
+    """
+
+    job_id: str | None
+    name: str | None
+    state: str
+    code: str | None
+    message: str | None
+    creation_time: str | None
+    start_time: str | None
+    end_time: str | None
+    user_data: str | None
+    input: dict[str, str | None]
+    counts: dict[str, int]
+    unsuccessful: list[UnsuccessfulJob]
+
+
+#: Of a batch job's jobs that ended without success, so many are named: there may be any number.
+UNSUCCESSFUL_NAMED = 100
+
+
+@dataclass(slots=True)
+class BatchTally:
+    """Counts the jobs of a batch job."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    unsuccessful: list[UnsuccessfulJob] = field(default_factory=list)
+    pending: int = 0
+
+    def add(self, job: Job) -> None:
+        """Count one job; in an unknown state it is pending."""
+        state = job.job_state
+        self.counts[str(state)] += 1
+        self.pending += not state.is_terminal
+        if state.is_terminal and not state.is_successful and len(self.unsuccessful) < UNSUCCESSFUL_NAMED:
+            failed = state == FAILED
+            self.unsuccessful.append(
+                {
+                    "job_id": job.job_id,
+                    "input_object": job.input.object if job.input else None,
+                    "state": str(state),
+                    "code": job.code if failed else None,
+                    "message": job.message if failed else None,
+                }
+            )
+
+    @property
+    def total(self) -> int:
+        """How many jobs there are."""
+        return self.counts.total()
+
+    @property
+    def without_success(self) -> int:
+        """How many ended without success."""
+        return self.total - self.counts["Success"] - self.pending
+
+
+def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
+    """Return what a DAG needs to know of ``batch``."""
+    failed = batch.job_state == FAILED
+    given = batch.input or BatchInput()
+    return {
+        "job_id": batch.job_id,
+        "name": batch.name,
+        "state": str(batch.job_state),
+        "code": batch.code if failed else None,
+        "message": batch.message if failed else None,
+        "creation_time": batch.creation_time.isoformat() if batch.creation_time else None,
+        "start_time": batch.start_time.isoformat() if batch.start_time else None,
+        "end_time": batch.end_time.isoformat() if batch.end_time else None,
+        "user_data": batch.operation.user_data if batch.operation else None,
+        "input": {name: value for name in given.__slots__ if (value := getattr(given, name)) is not None},
+        "counts": dict(tally.counts),
+        "unsuccessful": tally.unsuccessful,
+    }
+
+
 def job_result(job: Job) -> JobResult:
     """Return what a DAG needs to know of ``job``."""
     operation, source = job.operation, job.input
     output = operation.output if operation else None
     media = operation.media_result if operation else None
     outputs, other = _by_stem(
-        job.job_id or "", output or Output(), (media.output_file if media else None) or OutputFile()
+        _known_placeholders(job), output or Output(), (media.output_file if media else None) or OutputFile()
     )
     failed = job.job_state == FAILED  # otherwise they are "Success" and the like, whatever happened
     return {
@@ -75,7 +171,7 @@ def job_result(job: Job) -> JobResult:
 
 
 def _by_stem(
-    job_id: str, output: Output, written: OutputFile
+    known: dict[str, str], output: Output, written: OutputFile
 ) -> tuple[dict[str, ResultObject], list[ResultObject]]:
     """Tell the results apart by matching their keys with the request's patterns: their order is not
     promised.
@@ -92,7 +188,7 @@ def _by_stem(
             "object": key,
             "md5": sums.get(name) or sums.get(key),
         }
-        stem = _stem(key, job_id, output, taken=outputs)
+        stem = _stem(key, known, output, taken=outputs)
         if stem is None:
             other.append(result)
         else:
@@ -100,19 +196,45 @@ def _by_stem(
     return outputs, other
 
 
-def _stem(key: str, job_id: str, output: Output, taken: dict[str, ResultObject]) -> str | None:
+def _known_placeholders(job: Job) -> dict[str, str]:
+    """Return the placeholders whose values are known; those of the input are for a batch job's jobs."""
+    path, _, name = ((job.input.object if job.input else None) or "").rpartition("/")
+    return {
+        "jobid": job.job_id or "",
+        "InputName": name.rpartition(".")[0] or name,
+        "InputNameAndExt": name,
+        "InputPath": path,
+    }
+
+
+def _stem(key: str, known: dict[str, str], output: Output, taken: dict[str, ResultObject]) -> str | None:
     free = {stem: getattr(output, name) for stem, name in STEMS.items() if stem not in taken}
     # a literal key first: out/a.mp3 must not be claimed by out/${jobid}.${ext}
     if key in free.values():
         return next(stem for stem, pattern in free.items() if pattern == key)
-    # then a pattern without ${ext}, which stands for any extension
-    patterns = sorted((item for item in free.items() if item[1]), key=lambda item: item[1].count("${ext}"))
-    matches = (stem for stem, pattern in patterns if _pattern(pattern, job_id).fullmatch(key))
+    # then the pattern that leaves least open
+    patterns = sorted((item for item in free.items() if item[1]), key=lambda item: _openness(item[1], known))
+    matches = (stem for stem, pattern in patterns if _pattern(pattern, known).fullmatch(key))
     return next(matches, None)
 
 
-def _pattern(template: str, job_id: str) -> re.Pattern[str]:
-    text = re.escape(template)
-    for placeholder, value in (("${jobid}", re.escape(job_id)), ("${ext}", "[A-Za-z0-9]+")):
-        text = text.replace(re.escape(placeholder), value)
-    return re.compile(text, re.DOTALL)
+def _openness(template: str, known: dict[str, str]) -> tuple[int, int]:
+    """Count the placeholders that may stand for anything, and those for an extension."""
+    names = _PLACEHOLDER.findall(template)
+    return sum(name not in known and name != "ext" for name in names), names.count("ext")
+
+
+def _pattern(template: str, known: dict[str, str]) -> re.Pattern[str]:
+    def meaning(found: re.Match[str]) -> str:
+        name = found[1]
+        if name == "jobid":
+            return re.escape(known[name])
+        if name in known:
+            # that plain jobs know those of the input is not documented: there they may stay as they are
+            return f"(?:{re.escape(known[name])}|{re.escape(found[0])})"
+        return "[A-Za-z0-9]+" if name == "ext" else ".+"
+
+    # split leaves texts at even places, names of placeholders at odd ones
+    texts = [re.escape(text) for text in _PLACEHOLDER.split(template)[::2]]
+    values = [meaning(found) for found in _PLACEHOLDER.finditer(template)]
+    return re.compile("".join(a + b for a, b in zip(texts, [*values, ""], strict=True)), re.DOTALL)

@@ -126,7 +126,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
     separate = operation.voice_separate if operation.template_id is None else None
     mode = separate.audio_mode if separate else None
     if separate is not None:
-        yield from _voice_separate(separate)
+        yield from parameter_problems(separate, "Operation.VoiceSeparate.")
     yield from _output(operation.output or Output(), mode)
     yield from _choice("Operation.JobLevel", operation.job_level, JOB_LEVELS)
     data = operation.user_data
@@ -134,10 +134,11 @@ def _operation(operation: Operation) -> Iterator[Problem]:
         yield Problem("Operation.UserData", data, f"printable ASCII, at most {USER_DATA_MAX} characters")
 
 
-def _voice_separate(separate: VoiceSeparate) -> Iterator[Problem]:
-    yield from _choice("Operation.VoiceSeparate.AudioMode", separate.audio_mode, AUDIO_MODES)
+def parameter_problems(separate: VoiceSeparate, parent: str) -> Iterator[Problem]:
+    """Yield every documented rule that the parameters break; ``parent`` is the path of their container."""
+    yield from _choice(f"{parent}AudioMode", separate.audio_mode, AUDIO_MODES)
     config = separate.audio_config or AudioConfig()
-    at = "Operation.VoiceSeparate.AudioConfig"
+    at = f"{parent}AudioConfig"
     music = separate.audio_mode == "MusicMode"
     codec = (config.codec or _DEFAULT_CODEC).lower()
     if codec not in (_MUSIC_MODE_CODECS if music else CODECS):
@@ -178,7 +179,7 @@ def _output(output: Output, mode: str | None) -> Iterator[Problem]:
 
 def _call_back(request: VoiceSeparateRequest) -> Iterator[Problem]:
     url = request.call_back
-    if url is not None and url != "no" and not _is_web_address(url):
+    if url is not None and url != "no" and not is_web_address(url):
         # user, query and fragment may hold the receiver's secret
         shown = re.split("[?#]", url, maxsplit=1)[0].rpartition("@")[2]
         yield Problem("CallBack", shown, "an absolute http or https URL, or no")
@@ -226,7 +227,8 @@ def _listed(values: Collection[object]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def _is_web_address(text: str) -> bool:
+def is_web_address(text: str) -> bool:
+    """Tell whether ``text`` is an absolute http or https URL."""
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises unless it is one

@@ -54,7 +54,7 @@ class Endpoint:
     """Where a bucket's calls go: its virtual hosts, or ``base_url`` (an emulator, a gateway) under the same
     names.
 
-    :param bucket: ``<name>-<appid>``.
+    :param bucket: ``<name>-<appid>``; ``None`` for the calls that go to a region's own host.
     :param region: for instance ``ap-guangzhou``.
     :param base_url: ``scheme://host[:port]`` to connect to instead; the ``Host`` header and the signature
         keep the virtual host name, so that the other side sees bucket and region.
@@ -62,13 +62,13 @@ class Endpoint:
     :raises ConfigurationError: a part has not the documented form, or plain http is not allowed.
     """
 
-    bucket: str
+    bucket: str | None
     region: str
     base_url: str | None = None
     allow_http: bool = False
 
     def __post_init__(self) -> None:
-        if not BUCKET.fullmatch(self.bucket or ""):
+        if self.bucket is not None and not BUCKET.fullmatch(self.bucket):
             raise ConfigurationError(
                 f"bucket is {self.bucket!r}, allowed: <name>-<appid>, for instance media-1250000001"
             )
@@ -80,8 +80,9 @@ class Endpoint:
             check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
     def host(self, service: Service) -> str:
-        """Return the virtual host name of ``service``."""
-        return f"{self.bucket}.{service.value}.{self.region}.myqcloud.com"
+        """Return the virtual host name of ``service``; without bucket that of the region (436/48988)."""
+        regional = f"{service.value}.{self.region}.myqcloud.com"
+        return f"{self.bucket}.{regional}" if self.bucket else regional
 
     def origin(self, service: Service) -> str:
         """Return ``scheme://host[:port]`` to connect to."""

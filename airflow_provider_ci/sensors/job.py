@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.hooks.ci import CIHook
-    from airflow_provider_ci.protocol.models import JobsAnswer
+    from airflow_provider_ci.protocol.models import Job, JobsAnswer
     from airflow_provider_ci.waiting import JobWatch
 
 
@@ -178,7 +178,7 @@ class CIJobSensor(BaseSensorOperator):
         return ids
 
     @cached_property
-    def _watch(self) -> JobWatch:
+    def _watch(self) -> JobWatch[Job]:
         from airflow_provider_ci.waiting import JobWatch
 
         return JobWatch(self._job_ids, self.log)

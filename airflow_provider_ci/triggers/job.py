@@ -8,12 +8,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ci.exceptions import CIError
 from airflow_provider_ci.waiting import JobWatch
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.protocol.models import Job
+    from airflow_provider_ci.protocol.operations import RemoteCall
 
 #: What an event's ``status`` may be: the jobs have ended (well or not), the deadline has passed, or waiting
 #: failed.
@@ -102,21 +106,25 @@ class CIJobTrigger(BaseTrigger):
         if not self.cancel_on_kill:
             return
         from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-        from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs
 
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
                 settings = await load_settings(self.ci_conn_id)
                 endpoint = settings.endpoint(self.bucket, self.region)
                 async with AsyncClient(settings) as client:
-                    for start in range(0, len(self.job_ids), IDS_PER_REQUEST):
-                        ids = tuple(self.job_ids[start : start + IDS_PER_REQUEST])
-                        await client.call(CancelJobs(ids), endpoint)
+                    for call in self._cancel_calls():
+                        await client.call(call, endpoint)
         except Exception as error:  # best effort: the task has been ended by the user already
             why = str(error) or type(error).__name__
             self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, why)
         else:
             self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
+
+    def _cancel_calls(self) -> list[RemoteCall[None]]:
+        from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs
+
+        starts = range(0, len(self.job_ids), IDS_PER_REQUEST)
+        return [CancelJobs(tuple(self.job_ids[start : start + IDS_PER_REQUEST])) for start in starts]
 
     async def _wait(self) -> dict[str, Any]:
         if _POLLER not in sys.modules:
@@ -124,7 +132,7 @@ class CIJobTrigger(BaseTrigger):
             await asyncio.to_thread(import_module, _POLLER)
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
-        watch = JobWatch(self.job_ids, self.log)
+        watch: JobWatch[Job] = JobWatch(self.job_ids, self.log)
         failures: Counter[str] = Counter()  # of each job: a poll is about some of them only
         start = time.monotonic()
         group = Group(self.ci_conn_id, self.bucket, self.region)

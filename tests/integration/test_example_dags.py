@@ -88,3 +88,44 @@ def test_failed_job_fails_the_run_without_retry(dags, hook, tmp_path):
     assert states["wait"] == ("failed", 1)
     assert states["download"][0] == "upstream_failed"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_template_is_made_once_and_used(dags, hook):
+    runs = [dags["example_voice_separate_template"].test(run_conf={"input_object": KEY}) for _ in range(2)]
+
+    assert [dag_run.state for dag_run in runs] == ["success", "success"]
+    (template,) = hook.list_templates()
+    assert template.name == "stems-mp3"
+    assert [xcom(dag_run, "template") for dag_run in runs] == [template.template_id] * 2
+    for job in hook.list_jobs():
+        assert (job.state, job.operation.template_id) == ("Success", template.template_id)
+    states = {ti.task_id: ti.state for ti in runs[0].get_task_instances()}
+    assert states["cancel"] == "skipped"
+
+
+def test_a_job_that_nobody_waits_for_is_cancelled(dags, hook, emulator, monkeypatch):
+    (queue,) = hook.list_queues()
+    hook.update_queue(queue.queue_id, state="Paused")
+    monkeypatch.setattr(dags["example_voice_separate_template"].get_task("wait"), "timeout", 2)
+
+    dag_run = dags["example_voice_separate_template"].test(run_conf={"input_object": KEY})
+
+    assert [job.state for job in hook.list_jobs()] == ["Cancel"]
+    assert xcom(dag_run, "cancel") == {xcom(dag_run, "submit"): "Cancel"}
+
+
+def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+    hook.upload_file(MEDIA, "in/again.mp3")
+
+    dag_run = dags["example_voice_separate_batch"].test()
+
+    assert dag_run.state == "success"
+    (batch,) = hook.list_batches()
+    assert xcom(dag_run, "batch") == batch.job_id
+    assert xcom(dag_run, "batch", "batch")["counts"] == {"Success": 2}
+    voices = xcom(dag_run, "results")
+    assert set(voices) == {KEY, "in/again.mp3"}
+    for key in voices.values():
+        assert key.startswith(f"out/{batch.job_id}/")
+        assert hook.head_object(key).size > 1000

@@ -31,6 +31,13 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
 )
 from airflow_provider_ci.identity import TaskIdentity, fingerprint, is_answer_to, with_marker
+from airflow_provider_ci.protocol.admin_models import (
+    BatchInput,
+    BatchJob,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+)
 from airflow_provider_ci.protocol.models import (
     AudioConfig,
     Input,
@@ -57,6 +64,18 @@ REQUEST = VoiceSeparateRequest(
 )
 OWN_DATA = replace(REQUEST, operation=replace(REQUEST.operation, user_data="order 7"))  # type: ignore[type-var]
 
+BATCH = BatchRequest(
+    name="stems",
+    type="Job",
+    input=BatchInput(prefix="in/"),
+    operation=BatchOperation(
+        tag="VoiceSeparate",
+        job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
+        output=Output(region="ap-guangzhou", bucket="media-1250000001", au_object="out/${InputName}.${ext}"),
+    ),
+)
+OWN_BATCH = replace(BATCH, operation=replace(BATCH.operation, user_data="order 7"))  # type: ignore[type-var]
+
 
 class Crash(BaseException):
     """The process dies: nothing of it may catch this."""
@@ -65,9 +84,12 @@ class Crash(BaseException):
 class World:
     """The service, the store and time; every touch of them is a step at which the process may die."""
 
+    listing_permission = "ci:DescribeMediaJobs"
+    echoes_user_data = True
+
     def __init__(self, *, has_store: bool = True, lag: float = 0.0, answers: tuple[str, ...] = ()) -> None:
         self.now = START
-        self.jobs: list[Job] = []
+        self.jobs: list[Any] = []
         self.has_store = has_store
         self.stored: dict[str, Any] = {}
         self.listable = True
@@ -78,7 +100,7 @@ class World:
         self.meanwhile: Callable[[], Any] = lambda: None
         self.on_sleep: Callable[[], None] = lambda: None
         self._answers = iter(answers)
-        self._arrivals: list[tuple[float, VoiceSeparateRequest]] = []
+        self._arrivals: list[tuple[float, Any]] = []
 
     def step(self, name: str, act: Callable[[], Any]) -> Any:
         number = len(self.calls)
@@ -97,10 +119,13 @@ class World:
 
     # the service
 
-    def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
+    def prepare(self, request: Any) -> None:
+        self.step("prepare", lambda: None)
+
+    def submit(self, request: Any, valid_until: float) -> Any:
         return self.step("submit", lambda: self._submit(request, valid_until))
 
-    def _submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
+    def _submit(self, request: Any, valid_until: float) -> Any:
         answer = next(self._answers, "ok")
         if self.now > valid_until:
             raise AuthenticationError("expired", status=401, code="SignatureExpired")
@@ -116,14 +141,19 @@ class World:
             raise AmbiguousSubmissionError("timeout")
         return job
 
-    def _accept(self, request: VoiceSeparateRequest, moment: float) -> Job:
-        job = Job(
-            job_id=f"j{len(self.jobs) + 1}",
-            state="Submitted",
-            creation_time=datetime.fromtimestamp(int(moment), UTC),
-            input=Input(object=request.input.object, bucket_id="media-1250000001"),  # type: ignore[union-attr]
-            operation=request.operation,
-        )
+    def _accept(self, request: Any, moment: float) -> Any:
+        common: dict[str, Any] = {
+            "job_id": f"j{len(self.jobs) + 1}",
+            "state": "Submitted",
+            "creation_time": datetime.fromtimestamp(int(moment), UTC),
+            "operation": request.operation,
+        }
+        if isinstance(request, BatchRequest):
+            if not self.echoes_user_data:
+                common["operation"] = replace(request.operation, user_data=None)
+            job: Any = BatchJob(name=request.name, type=request.type, input=request.input, **common)
+        else:
+            job = Job(input=Input(object=request.input.object, bucket_id="media-1250000001"), **common)
         self.jobs.append(job)
         return job
 
@@ -137,10 +167,10 @@ class World:
         found = tuple(job for job in self.jobs if job.job_id == job_id)
         return self.step("describe", lambda: JobsAnswer(jobs_detail=found))
 
-    def list(self, input_object: str, since: datetime) -> Iterator[Job]:
-        return self.step("list", lambda: iter(self._list(input_object, since)))
+    def list(self, request: Any, since: datetime) -> Iterator[Any]:
+        return self.step("list", lambda: iter(self._list(request, since)))
 
-    def _list(self, input_object: str, since: datetime) -> list[Job]:
+    def _list(self, request: Any, since: datetime) -> list[Any]:
         if not self.listable:
             raise PermissionDeniedError("no", status=403, code="AccessDenied")
         return [
@@ -149,8 +179,8 @@ class World:
             if job.creation_time
             and since <= job.creation_time
             and job.creation_time.timestamp() <= self.now - self.lag
-            and job.input
-            and job.input.object == input_object
+            # batch jobs cannot be listed by input
+            and (isinstance(request, BatchRequest) or job.input.object == request.input.object)
         ]
 
     def cancel(self, job_id: str) -> None:
@@ -206,7 +236,7 @@ def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes:
     return DurableSubmission(**(arguments | changes))
 
 
-def run_task(world: World, request: VoiceSeparateRequest, retry_delay: float, tries: int = 6) -> str | None:
+def run_task(world: World, request: Any, retry_delay: float, tries: int = 6) -> str | None:
     """Run tries until one ends well, as Airflow does with retries; return the job id that it has."""
     for try_number in range(1, tries + 1):
         try:
@@ -227,11 +257,13 @@ ARRIVES_LATE = 30.0
 
 
 @pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
-@pytest.mark.parametrize("request_", [REQUEST, OWN_DATA], ids=["marker", "own-data"])
+@pytest.mark.parametrize(
+    "request_", [REQUEST, OWN_DATA, BATCH, OWN_BATCH], ids=["marker", "own-data", "batch", "own-batch"]
+)
 @pytest.mark.parametrize("retry_delay", [0.0, 300.0])
 @pytest.mark.parametrize("lag", [0.0, LISTING_LAG - 1])
 def test_one_job_for_every_crash_and_answer(
-    has_store: bool, request_: VoiceSeparateRequest, retry_delay: float, lag: float
+    has_store: bool, request_: Any, retry_delay: float, lag: float
 ) -> None:
     cases = 0
     for answers in itertools.product(ANSWERS, repeat=2):
@@ -254,7 +286,7 @@ def test_the_happy_path_costs_no_request() -> None:
     assert world.stored[STORE_KEY]["job_id"] == "j1"
     bare = World(has_store=False)
     run_task(bare, REQUEST, 0)
-    assert bare.calls == ["submit"]
+    assert bare.calls == ["prepare", "submit"]
 
 
 @pytest.mark.parametrize("arrives_after", [0, 1, 30, SUBMISSION_VALIDITY - 1, SUBMISSION_VALIDITY + 5, 500])
@@ -400,6 +432,73 @@ class TestRetryTable:
         log = Log()
         assert submission(world, 2, log=log).job(REQUEST, PLACE).job_id == "j1"
         assert any("Suspected duplicates of job j1" in line and "j9" in line for line in log.lines)
+
+
+class TestBatches:
+    """What differs from jobs: names, when cancelling helps, and what may not be handed back."""
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize("retry_delay", [0.0, 300.0])
+    def test_one_batch_even_if_user_data_is_not_handed_back(
+        self, monkeypatch: pytest.MonkeyPatch, has_store: bool, retry_delay: float
+    ) -> None:
+        monkeypatch.setattr(World, "echoes_user_data", False)
+        test_one_job_for_every_crash_and_answer(has_store, BATCH, retry_delay, 0.0)
+
+    @pytest.mark.parametrize("echoes", [True, False])
+    @pytest.mark.parametrize(
+        "other",
+        [
+            replace(BATCH, name="other"),
+            replace(BATCH, input=BatchInput(prefix="in/2/")),
+            replace(BATCH, input=BatchInput(url_file="in/")),
+            replace(BATCH, operation=replace(BATCH.operation, output=Output(au_object="x/${jobid}"))),  # type: ignore[type-var]
+            replace(BATCH, operation=replace(BATCH.operation, job_param=BatchJobParam(template_id="t1"))),  # type: ignore[type-var]
+        ],
+    )
+    def test_another_tasks_batch_is_not_taken(
+        self, monkeypatch: pytest.MonkeyPatch, other: BatchRequest, echoes: bool
+    ) -> None:
+        monkeypatch.setattr(World, "echoes_user_data", echoes)
+        world = World(has_store=False)
+        submission(world, identity=IDENTITY._replace(task_id="other")).job(other, PLACE)
+        assert submission(world, 2).job(BATCH, PLACE).job_id == "j2"
+
+    @pytest.mark.parametrize("state", ["Submitted", "Running"])
+    def test_a_changed_request_cancels_a_batch_that_still_makes_jobs(self, state: str) -> None:
+        world = World()
+        submission(world).job(BATCH, PLACE)
+        world.set_state("j1", state)
+        submission(world, 2).job(replace(BATCH, name="changed"), PLACE)
+        assert world.active == ["j2"]
+
+    def test_a_batch_that_has_ended_well_is_gone_on_with(self) -> None:
+        world = World()
+        submission(world).job(BATCH, PLACE)
+        world.set_state("j1", "Success")
+        assert submission(world, 2).job(BATCH, PLACE).job_id == "j1"
+        world.set_state("j1", "Failed")
+        assert submission(world, 3).job(BATCH, PLACE).job_id == "j2"
+
+
+def test_preparing_comes_before_a_new_submission_only() -> None:
+    world = World()
+    submission(world).job(REQUEST, PLACE)
+    assert world.calls.index("prepare") < world.calls.index("set") < world.calls.index("submit")
+    world.calls.clear()
+    submission(world, 2).job(REQUEST, PLACE)
+    assert "prepare" not in world.calls
+
+
+def test_a_refusal_by_preparing_intends_nothing() -> None:
+    class Refusing(World):
+        def prepare(self, request: Any) -> None:
+            raise LookupError("no input")
+
+    world = Refusing()
+    with pytest.raises(LookupError):
+        submission(world).job(REQUEST, PLACE)
+    assert world.stored == {}
 
 
 class TestListingDenied:

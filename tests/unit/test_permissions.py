@@ -16,27 +16,6 @@ from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, Li
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text("utf-8")
 ROLE = "cam:PassRole"
-# On the page, for calls that the protocol does not have yet
-NOT_YET = {
-    "ci:CreateMediaTemplate",
-    "ci:UpdateMediaTemplate",
-    "ci:DeleteMediaTemplate",
-    "ci:DescribeMediaTemplates",
-    "ci:DescribeMediaQueues",
-    "ci:UpdateMediaQueue",
-    "ci:DescribeAsrQueues",
-    "ci:UpdateAsrQueue",
-    "ci:DescribeMediaBuckets",
-    "ci:DescribeAsrBuckets",
-    "ci:CreateMediaBucket",
-    "ci:CreateAsrBucket",
-    "ci:DeleteAsrBucket",
-    "ci:CreateInventoryTriggerJob",
-    "ci:DescribeInventoryTriggerJob",
-    "ci:DescribeInventoryTriggerJobs",
-    "ci:CancelInventoryTriggerJob",
-    "cos:HeadObject",
-}
 
 
 def remote_calls() -> list[type[RemoteCall[Any]]]:
@@ -91,8 +70,7 @@ def test_every_call_names_its_actions_and_the_page_allows_them(call: type[Remote
 
 def test_nothing_is_allowed_that_no_call_needs() -> None:
     needed = actions_of(*CALLS) | {ROLE}
-    assert needed & NOT_YET == set(), "no longer missing: take it out of NOT_YET"
-    assert set(allowed("Everything")) == needed | NOT_YET
+    assert set(allowed("Everything")) == needed
 
 
 def test_the_smaller_policies_allow_no_more_than_they_say() -> None:

@@ -249,6 +249,8 @@ class TestFreshInterpreters:
         airflow = loaded_by(f"from airflow.providers.common.compat.sdk import {names}")
         ours = loaded_by(
             "import airflow_provider_ci.operators.voice_separate, airflow_provider_ci.sensors.job\n"
+            "import airflow_provider_ci.operators.voice_separate_batch\n"
+            "import airflow_provider_ci.operators.template, airflow_provider_ci.operators.cancel\n"
             f"from airflow.providers.common.compat.sdk import {names}"
         )
         added = ours - airflow

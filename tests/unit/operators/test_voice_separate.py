@@ -12,11 +12,19 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from lxml import etree
 
-from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
+from airflow_provider_ci.exceptions import (
+    CIError,
+    ConfigurationError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestValidationError,
+    TransportError,
+)
 from airflow_provider_ci.operators.base import CIJobOperator
+from airflow_provider_ci.operators.separation import SeparationOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import BUCKET, REGION
-from tests.scripted_server import ScriptedServer, job
+from tests.scripted_server import Answer, ScriptedServer, hang_up, http, job
 
 LEAST = {"input_object": "in/song.mp3", "au_object": "out/voice.aac"}
 VOICE = "Operation/VoiceSeparate"
@@ -131,9 +139,12 @@ def test_the_table_above_has_every_argument() -> None:
 
 
 def own_arguments() -> list[str]:
-    parameters = inspect.signature(VoiceSeparateOperator.__init__).parameters.values()
+    """The arguments that a request is made of."""
+    makers = (VoiceSeparateOperator.__init__, SeparationOperator.__init__)
+    parameters = [each for maker in makers for each in inspect.signature(maker).parameters.values()]
     # Airflow wraps the constructor; what it adds is positional or catches the rest
-    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    return [name for name in names if name != "check_input"]
 
 
 @pytest.mark.parametrize("name", [name for name in own_arguments() if name != "input_object"])
@@ -343,3 +354,91 @@ class TestTheClass:
     def test_the_base_leaves_the_request_to_its_subclasses(self) -> None:
         with pytest.raises(NotImplementedError):
             CIJobOperator(task_id="submit").build_request(None)  # type: ignore[arg-type]
+
+
+class TestCheckInput:
+    @pytest.fixture
+    def checked(
+        self, server: ScriptedServer, connection: Callable[..., str], make_context: Callable[..., Any]
+    ) -> Callable[..., str]:
+        """Return a function that runs the operator with ``check_input`` against ``HEAD``'s answer."""
+
+        def run(answer: Answer, context: Any = None, **arguments: Any) -> str:
+            connection(server.url, max_attempts=1, read_timeout=5)
+            server.always("HEAD", answer)
+            operator = VoiceSeparateOperator(
+                task_id="submit",
+                input_object="in/a.mp3",
+                au_object="out/a",
+                **({"check_input": True} | arguments),
+            )
+            try:
+                return operator.execute(context or make_context())
+            finally:
+                operator.hook.close()
+
+        return run
+
+    def found(self, size: int = 7, **headers: str) -> Answer:
+        return http(b"", length=size, keep_alive=False, **headers)
+
+    def test_a_good_input_is_submitted(self, checked: Callable[..., str], server: ScriptedServer) -> None:
+        server.play(job())
+        assert checked(self.found()) == "j1"
+        assert server.methods() == ["HEAD", "POST"]
+        assert server.requests[0].path == "/in/a.mp3"
+        assert server.requests[0].header("Host") == f"{BUCKET}.cos.{REGION}.myqcloud.com"
+
+    @pytest.mark.parametrize("durable", [True, False])
+    @pytest.mark.parametrize(
+        ("answer", "kind", "says"),
+        [
+            (http(b"", 404), NotFoundError, "the input object 'in/a.mp3' does not exist"),
+            (http(b"", 403), PermissionDeniedError, "Cannot look at the object"),
+            (http(b"", length=0), RequestValidationError, "the input object 'in/a.mp3' is empty"),
+            (
+                http(b"", length=7, keep_alive=False, x_cos_storage_class="DEEP_ARCHIVE"),
+                RequestValidationError,
+                r"is archived \(DEEP_ARCHIVE\), and must be restored first",
+            ),
+        ],
+        ids=["missing", "forbidden", "empty", "archived"],
+    )
+    def test_a_bad_input_costs_nothing(
+        self,
+        checked: Callable[..., str],
+        server: ScriptedServer,
+        answer: Answer,
+        kind: type[Exception],
+        says: str,
+        durable: bool,
+    ) -> None:
+        with pytest.raises(kind, match=says):
+            checked(answer, durable=durable)
+        assert server.methods() == ["HEAD"]
+
+    def test_a_retry_goes_on_with_its_job_though_the_input_is_gone(
+        self, checked: Callable[..., str], server: ScriptedServer, make_context: Callable[..., Any]
+    ) -> None:
+        class Store(dict[str, Any]):
+            def set(self, key: str, value: Any) -> None:
+                self[key] = value
+
+            def delete(self, key: str) -> None:
+                del self[key]
+
+        context = make_context()
+        store = context["task_state_store"] = Store()
+        server.play(job("j1", "Submitted"), hang_up())
+        with pytest.raises(TransportError):
+            checked(self.found(), context, wait_for_completion=True, deferrable=True)
+        assert store["ci_submission"]["job_id"] == "j1"
+        context["ti"].try_number = 2
+        server.play(job("j1", "Success"))
+        assert checked(http(b"", 404), context) == "j1"
+        assert server.methods() == ["HEAD", "POST", "GET", "GET"]
+
+    def test_it_is_off_by_default(self, checked: Callable[..., str], server: ScriptedServer) -> None:
+        server.play(job())
+        assert checked(http(b"", 404), check_input=False) == "j1"
+        assert server.methods() == ["POST"]

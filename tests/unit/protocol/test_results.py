@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob, BatchOperation
 from airflow_provider_ci.protocol.models import (
     Input,
     Job,
@@ -17,7 +18,7 @@ from airflow_provider_ci.protocol.models import (
     Output,
     OutputFile,
 )
-from airflow_provider_ci.protocol.results import job_result
+from airflow_provider_ci.protocol.results import UNSUCCESSFUL_NAMED, BatchTally, batch_result, job_result
 from airflow_provider_ci.protocol.xml import SERVICE_ZONE
 
 from .builders import BUCKET, JOB_ID, REGION
@@ -227,3 +228,85 @@ def test_a_signed_address_in_a_failed_jobs_message_is_not_passed_on():
     message = "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=hunter2"
     told = job_result(Job(state="Failed", code="ResourceDownloadFailed", message=message))["message"]
     assert told == "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=…"
+
+
+@pytest.mark.parametrize(
+    ("au_object", "object_", "voice", "background"),
+    [
+        ("out/${InputName}.${ext}", "out/${InputName}-bg.${ext}", "out/song.mp3", "out/song-bg.mp3"),
+        ("${InputPath}/${InputNameAndExt}", "${InputPath}/bg/${jobid}", "in/2/song.wav", f"in/2/bg/{JOB_ID}"),
+        (
+            "out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+            "out/${InventoryTriggerJobId}/${Number}.${ext}",
+            f"out/b1/song-{JOB_ID}.mp3",
+            "out/b1/7.mp3",
+        ),
+        ("a/${InputName}/${jobid}", None, f"a/${{InputName}}/{JOB_ID}", None),  # not replaced
+    ],
+)
+def test_the_placeholders_of_batch_jobs(au_object, object_, voice, background):
+    names = [name for name in (background, voice) if name]
+    result = job_result(
+        job(
+            names,
+            patterns={"au_object": au_object, "object": object_},
+            input=Input(object="in/2/song.wav"),
+        )
+    )
+    assert keys(result) == {"voice": voice} | ({"background": background} if background else {})
+    assert result["other_objects"] == []
+
+
+class TestBatches:
+    def test_the_jobs_are_counted_by_state(self):
+        tally = BatchTally()
+        for state in ("Success", "Success", "Failed", "Cancel", "Running", "Strange"):
+            tally.add(Job(job_id=f"j-{state}", state=state, code="X", message="why"))
+        assert tally.counts == {"Success": 2, "Failed": 1, "Cancel": 1, "Running": 1, "Strange": 1}
+        assert (tally.total, tally.without_success, tally.pending) == (6, 2, 2)
+        assert [(one["job_id"], one["code"]) for one in tally.unsuccessful] == [
+            ("j-Failed", "X"),
+            ("j-Cancel", None),
+        ]
+
+    def test_of_many_only_some_are_named(self):
+        tally = BatchTally()
+        for n in range(UNSUCCESSFUL_NAMED + 5):
+            tally.add(Job(job_id=f"j{n}", state="Failed"))
+        assert (len(tally.unsuccessful), tally.without_success) == (
+            UNSUCCESSFUL_NAMED,
+            UNSUCCESSFUL_NAMED + 5,
+        )
+
+    def test_the_result_is_json_and_stays_the_same(self):
+        moment = datetime(2025, 1, 2, 3, 4, 5, tzinfo=SERVICE_ZONE)
+        batch = BatchJob(
+            job_id="b1",
+            name="stems",
+            state="Failed",
+            code="ResourceNotFound",
+            message="no list",
+            creation_time=moment,
+            input=BatchInput(prefix="in/"),
+            operation=BatchOperation(user_data="order 7"),
+        )
+        result = batch_result(batch, BatchTally())
+        assert json.loads(json.dumps(result)) == result
+        assert result == {
+            "job_id": "b1",
+            "name": "stems",
+            "state": "Failed",
+            "code": "ResourceNotFound",
+            "message": "no list",
+            "creation_time": "2025-01-02T03:04:05+08:00",
+            "start_time": None,
+            "end_time": None,
+            "user_data": "order 7",
+            "input": {"prefix": "in/"},
+            "counts": {},
+            "unsuccessful": [],
+        }
+        assert (
+            batch_result(replace(batch, state="Success", input=None, operation=None), BatchTally())["code"]
+            is None
+        )

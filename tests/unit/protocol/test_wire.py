@@ -140,7 +140,7 @@ def test_plain_http_is_for_loopback_or_when_allowed(url):
     [
         ({"bucket": "media"}, "bucket is 'media', allowed: <name>-<appid>"),
         ({"bucket": "evil.com/-12345"}, "bucket is 'evil.com/-12345'"),
-        ({"bucket": None}, "bucket is None"),
+        ({"bucket": ""}, "bucket is ''"),
         ({"region": "x.evil.com"}, "region is 'x.evil.com', allowed: a region"),
         ({"region": ""}, "region is ''"),
     ],

@@ -1,0 +1,71 @@
+"""What the parts of the hook have in common: how a call is made. :mod:`.ci` says how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, CIError, JobError
+from airflow_provider_ci.protocol.errors import is_not_accepted
+from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
+
+if TYPE_CHECKING:
+    import requests
+
+    from airflow_provider_ci.hooks.connection import ConnectionSettings
+    from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Calls:
+    """Makes calls; the base of the parts of the hook."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def settings(self) -> ConnectionSettings: ...  # noqa: D102
+
+        @property
+        def log(self) -> Any: ...  # noqa: D102
+
+        @property
+        def _session(self) -> requests.Session: ...
+
+        def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T: ...
+
+        def _call_within(
+            self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None
+        ) -> T: ...
+
+        def _repeat(self, call: RemoteCall[Any], attempt: Callable[[], T]) -> T: ...
+
+        def _signed(self, call: RemoteCall[Any], endpoint: Endpoint) -> SignedRequest: ...
+
+    def _pages(self, call: PagedCall[Any, Item], bucket: str | None, region: str | None) -> Iterator[Item]:
+        """Yield what is on each page; a page is asked for when the one before has been consumed."""
+        following: PagedCall[Any, Item] | None = call
+        while following is not None:
+            answer = self._call(following, bucket, region)
+            yield from following.items(answer)
+            following = following.following(answer)
+
+    def _submit(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
+        """Make a paid call.
+
+        :raises AmbiguousSubmissionError: it is unknown whether the service accepted it.
+        """
+        try:
+            return self._call(call, bucket, region)
+        except CIError as error:
+            if isinstance(error, ValueError | JobError) or is_not_accepted(error):
+                raise
+            raise AmbiguousSubmissionError(
+                "It is unknown whether the service accepted the job: it may run and be billed",
+                status=error.status,
+                code=error.code,
+                service_message=error.service_message or error.message,
+                request_id=error.request_id,
+                hint="Look for it in the job list (by input object and time) before submitting again",
+            ) from error

@@ -1,0 +1,115 @@
+"""The hook's calls about COS objects."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from airflow_provider_ci.exceptions import InvalidResponseError
+from airflow_provider_ci.hooks import transport
+from airflow_provider_ci.hooks.calls import Calls
+from airflow_provider_ci.protocol.models import MediaInfo
+from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that went from or to COS: its ``size`` in bytes and hex ``md5``."""
+
+    path: str
+    size: int
+    md5: str
+
+
+class FileCalls(Calls):
+    """Looks at, downloads and uploads objects."""
+
+    def head_object(self, key: str, *, bucket: str | None = None, region: str | None = None) -> ObjectHead:
+        """Return size, storage class and the like of an object, without its content.
+
+        :raises NotFoundError: there is no such object.
+        :raises PermissionDeniedError: ``cos:HeadObject`` is not permitted, or the SecretKey is wrong.
+        """
+        return self._call(HeadObject(key), bucket, region)
+
+    def media_info(self, key: str, *, bucket: str | None = None, region: str | None = None) -> MediaInfo:
+        """Return format and streams of a media object, measured by the service."""
+        return self._call(GetMediaInfo(key), bucket, region)
+
+    def download_file(
+        self,
+        key: str,
+        path: str | os.PathLike[str],
+        *,
+        md5: str | None = None,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> StoredFile:
+        """Download a COS object into ``path``, which appears only when it is complete.
+
+        :param md5: hex MD5 that the content must have, for instance ``outputs["voice"]["md5"]`` of a job's
+            result.
+        :raises NotFoundError: there is no such object.
+        :raises InvalidResponseError: the content's MD5 differs.
+        """
+        call, endpoint = GetObject(key), self.settings.endpoint(bucket, region)
+        target = Path(path)
+
+        def attempt() -> StoredFile:
+            send = self._signed(call, endpoint)
+            with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
+                if answer.status_code != 200:
+                    call.parse(transport.whole(answer, self.settings.read_timeout))
+                    raise InvalidResponseError(
+                        f"HTTP {answer.status_code} is not the whole object", status=answer.status_code
+                    )
+                return _write_whole(transport.pieces(answer), target, md5)
+
+        return self._repeat(call, attempt)
+
+    def upload_file(
+        self,
+        path: str | os.PathLike[str],
+        key: str,
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> StoredFile:
+        """Upload a file of at most 5 GB as a COS object; the service checks its MD5."""
+        source, endpoint = Path(path), self.settings.endpoint(bucket, region)
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "md5")
+        call = PutObject(key, base64.b64encode(digest.digest()).decode())
+
+        def attempt() -> StoredFile:
+            size = source.stat().st_size
+            with source.open("rb") as file:
+                # requests would send an empty file in chunks, without the length that the service asks for
+                data = file if size else None
+                send = self._signed(call, endpoint)
+                call.parse(transport.exchange(self._session, send, self.settings.timeouts, data=data))
+            return StoredFile(str(source), size, digest.hexdigest())
+
+        return self._repeat(call, attempt)
+
+
+def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> StoredFile:
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    part = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        with part.open("xb") as file:
+            for piece in pieces:
+                size += file.write(piece)
+                digest.update(piece)
+        if md5 is not None and digest.hexdigest() != md5.lower():
+            raise InvalidResponseError(f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}")
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return StoredFile(str(target), size, digest.hexdigest())

@@ -1,0 +1,168 @@
+"""The arguments that one voice separation and a batch of them have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
+from airflow_provider_ci.operators.base import CIJobOperator, J, R
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_ci.protocol.models import Output, VoiceSeparate
+    from airflow_provider_ci.protocol.wire import Endpoint
+
+Texts = dict[str, str | None]
+Numbers = dict[str, int | None]
+
+#: What each result's key is called.
+RESULTS = ("object", "au_object", "bass_object", "drum_object")
+
+
+class SeparationOperator(CIJobOperator[R, J]):
+    """Separates voice and background.
+
+    :param object: key of the background result (``Output.Object``); the service replaces placeholders.
+        (templated)
+    :param au_object: key of the voice result (``Output.AuObject``). (templated)
+    :param bass_object: key of the bass result, for ``MusicMode`` (``Output.BassObject``). (templated)
+    :param drum_object: key of the drum result, for ``MusicMode`` (``Output.DrumObject``). (templated)
+    :param output_bucket: bucket of the results (``Output.Bucket``); default: the input's. (templated)
+    :param output_region: its region (``Output.Region``); default: the input's. (templated)
+    :param template_id: a voice-separation template (``TemplateId``), instead of the next five. (templated)
+    :param audio_mode: ``IsAudio`` (voice), ``IsBackground``, ``AudioAndBackground`` or ``MusicMode`` (voice,
+        background, bass, drums). (templated)
+    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``. (templated)
+    :param samplerate: Hz. (templated)
+    :param bitrate: kbit/s, 8 to 1000. (templated)
+    :param channels: number of channels. (templated)
+    :param user_data: text that the service hands back with the job, printable ASCII, at most 1,024
+        characters. (templated)
+    :param job_level: priority, 0 to 2, higher runs earlier. (templated)
+    :param queue_id: queue, if not the service's choice. (templated)
+    :param call_back: URL that the service calls at the end, or ``no``. It is shown in the UI. (templated)
+    :param call_back_format: ``XML`` or ``JSON``. (templated)
+    :param call_back_type: ``Url``, ``TDMQ`` or ``Kafka``. (templated)
+    :param call_back_mq_config: for ``TDMQ``: ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
+    :param call_back_kafka_config: for ``Kafka``: ``{"region": …, "instance_id": …, "topic": …}``. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        *CIJobOperator.template_fields,
+        *RESULTS,
+        "output_bucket",
+        "output_region",
+        "template_id",
+        *PARAMETERS,
+        "user_data",
+        "job_level",
+        "queue_id",
+        "call_back",
+        "call_back_format",
+        "call_back_type",
+        "call_back_mq_config",
+        "call_back_kafka_config",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "call_back_mq_config": "json",
+        "call_back_kafka_config": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        object: str | None = None,
+        au_object: str | None = None,
+        bass_object: str | None = None,
+        drum_object: str | None = None,
+        output_bucket: str | None = None,
+        output_region: str | None = None,
+        template_id: str | None = None,
+        audio_mode: str | None = None,
+        codec: str | None = None,
+        samplerate: int | str | None = None,
+        bitrate: int | str | None = None,
+        channels: int | str | None = None,
+        user_data: str | None = None,
+        job_level: int | str | None = None,
+        queue_id: str | None = None,
+        call_back: str | None = None,
+        call_back_format: str | None = None,
+        call_back_type: str | None = None,
+        call_back_mq_config: dict[str, str] | None = None,
+        call_back_kafka_config: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.object = object
+        self.au_object = au_object
+        self.bass_object = bass_object
+        self.drum_object = drum_object
+        self.output_bucket = output_bucket
+        self.output_region = output_region
+        self.template_id = template_id
+        self.audio_mode = audio_mode
+        self.codec = codec
+        self.samplerate = samplerate
+        self.bitrate = bitrate
+        self.channels = channels
+        self.user_data = user_data
+        self.job_level = job_level
+        self.queue_id = queue_id
+        self.call_back = call_back
+        self.call_back_format = call_back_format
+        self.call_back_type = call_back_type
+        self.call_back_mq_config = call_back_mq_config
+        self.call_back_kafka_config = call_back_kafka_config
+
+    def _given(self) -> tuple[Texts, Numbers]:
+        """Return the rendered texts and numbers; an empty text, which templates often give, is not given."""
+        texts, numbers = read_arguments(
+            self, [name for name in self.template_fields if name not in self.template_fields_renderers]
+        )
+        if texts["template_id"]:
+            ignored = [name for name in PARAMETERS if getattr(self, name) not in (None, "")]
+            if ignored:
+                raise RequestValidationError(
+                    [
+                        f"{name} is given, allowed: not together with template_id, which wins"
+                        for name in ignored
+                    ]
+                )
+        return texts, numbers
+
+    def _parameters(self, texts: Texts, numbers: Numbers) -> VoiceSeparate | None:
+        return None if texts["template_id"] else separation_parameters(texts, numbers)
+
+    def _output(self, texts: Texts, endpoint: Endpoint) -> Output:
+        """Return where results go: to the input's bucket unless the arguments say otherwise."""
+        from airflow_provider_ci.protocol.models import Output
+
+        return Output(
+            region=texts["output_region"] or endpoint.region,
+            bucket=texts["output_bucket"] or endpoint.bucket,
+            **{name: texts[name] for name in RESULTS},
+        )
+
+    def _call_back(self, texts: Texts) -> dict[str, Any]:
+        """Return the fields that say whom to call at the end."""
+        from airflow_provider_ci.protocol import models
+
+        return {
+            "call_back": texts["call_back"],
+            "call_back_format": texts["call_back_format"],
+            "call_back_type": texts["call_back_type"],
+            "call_back_mq_config": self._config("call_back_mq_config", models.CallBackMqConfig),
+            "call_back_kafka_config": self._config("call_back_kafka_config", models.CallBackKafkaConfig),
+        }
+
+    def _config(self, name: str, model: type[Any]) -> Any:
+        value = getattr(self, name)
+        if not value:
+            return None
+        fields = sorted(model.__dataclass_fields__)
+        if not isinstance(value, dict) or not set(value) <= set(fields):
+            raise RequestValidationError([f"{name} is {value!r}, allowed: a dict with {', '.join(fields)}"])
+        return model(**value)

@@ -1,0 +1,122 @@
+"""The hook's calls about jobs, and about batch jobs, bound to the bucket and region of an operator."""
+
+# ruff: noqa: D102 - what the methods do is said where they are asked for
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_ci.durability import JobService, R_contra
+from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
+from airflow_provider_ci.protocol.admin_validation import check_batch
+from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
+from airflow_provider_ci.protocol.validation import check
+from airflow_provider_ci.waiting import J
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.operators.base import CIJobOperator
+
+
+class BoundService(JobService[R_contra, J], Protocol[R_contra, J]):
+    """What an operator needs besides what its durable submission does."""
+
+    def check(self, request: R_contra) -> None:
+        """Refuse a request that breaks a documented rule.
+
+        :raises RequestValidationError: naming every such field.
+        """
+
+    def cancel_within(self, job_id: str, seconds: float) -> None:
+        """Ask once to cancel, for a process that is about to be killed."""
+
+    def result(self, job: J) -> Any:
+        """Return the job as JSON-native data."""
+
+
+class BoundJobs:
+    """Jobs. ``prepare`` looks at the input, if the operator is told to."""
+
+    listing_permission = "ci:DescribeMediaJobs"
+
+    def __init__(
+        self,
+        operator: CIJobOperator[Any, Any],
+        prepare: Callable[[VoiceSeparateRequest], None] | None = None,
+    ) -> None:
+        self._hook = operator.hook
+        self._log = operator.log
+        self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
+        self._prepare = prepare
+
+    def check(self, request: VoiceSeparateRequest) -> None:
+        check(request)
+
+    def prepare(self, request: VoiceSeparateRequest) -> None:
+        if self._prepare is not None:
+            self._prepare(request)
+
+    def submit(self, request: VoiceSeparateRequest, valid_until: float | None) -> Job:
+        job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
+        self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
+        return job
+
+    def describe(self, job_id: str) -> JobsAnswer:
+        return self._hook.describe_jobs([job_id], **self._place)
+
+    def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterable[Job]:
+        input_object = (request.input.object if request.input else None) or ""
+        return self._hook.list_jobs(input_object=input_object, start_creation_time=since, **self._place)
+
+    def cancel(self, job_id: str) -> None:
+        self._hook.cancel_jobs([job_id], **self._place)
+
+    def cancel_within(self, job_id: str, seconds: float) -> None:
+        self._hook.cancel_job_within(job_id, seconds, **self._place)
+
+    def result(self, job: Job) -> JobResult:
+        return job_result(job)
+
+
+class BoundBatches:
+    """Batch jobs. ``tally`` counts their jobs."""
+
+    # the action's name is not documented; this is how the API names such a call
+    listing_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
+
+    def __init__(self, operator: CIJobOperator[Any, Any]) -> None:
+        self._hook = operator.hook
+        self._log = operator.log
+        self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
+
+    def check(self, request: BatchRequest) -> None:
+        check_batch(request)
+
+    def prepare(self, request: BatchRequest) -> None:
+        pass
+
+    def submit(self, request: BatchRequest, valid_until: float | None) -> BatchJob:
+        batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
+        self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
+        return batch
+
+    def describe(self, job_id: str) -> BatchAnswer:
+        return self._hook.describe_batch(job_id, **self._place)
+
+    def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - few enough
+        return self._hook.list_batches(start_creation_time=since, **self._place)
+
+    def cancel(self, job_id: str) -> None:
+        self._hook.cancel_batch(job_id, **self._place)
+
+    def cancel_within(self, job_id: str, seconds: float) -> None:
+        self._hook.cancel_batch_within(job_id, seconds, **self._place)
+
+    def result(self, job: BatchJob) -> BatchResult:
+        return batch_result(job, BatchTally())
+
+    def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
+        """Return an iterator over the jobs that a batch job has made."""
+        return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._place)

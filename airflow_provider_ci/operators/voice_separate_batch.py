@@ -1,0 +1,266 @@
+"""Voice separation of many media objects by one batch job: the service makes a job for each input."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_ci.exceptions import JobFailedError, RequestValidationError
+from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.operators.services import BoundBatches, BoundService
+    from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest, TimeInterval
+    from airflow_provider_ci.protocol.results import BatchTally
+    from airflow_provider_ci.protocol.wire import Endpoint
+    from airflow_provider_ci.triggers.job import CIJobTrigger
+    from airflow_provider_ci.waiting import JobWatch
+
+#: XCom key of the batch job's outcome, a :class:`~airflow_provider_ci.protocol.results.BatchResult`.
+XCOM_BATCH = "batch"
+
+_INPUTS = ("prefix", "manifest", "url_file")
+_NAME_MAX = 128
+_NAMED_AT_MOST = 20
+
+
+class BatchJobsFailedError(JobFailedError, AirflowFailException):
+    """Jobs of a batch ended without success. A retry would find the same, so there is none; a new batch
+    would pay for the good ones again.
+    """
+
+
+class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"]):
+    """Separates all media objects under a prefix, in an inventory, or in a list, by one batch job.
+
+    Each input becomes a paid job. XCom ``return_value`` is the batch job's id, pushed as soon as it is
+    accepted; key ``batch`` holds a :class:`~airflow_provider_ci.protocol.results.BatchResult`, after waiting
+    with the number of jobs by state and those that ended without success.
+
+    Waiting ends when the batch job and all its jobs have ended. One task instance causes one accepted batch
+    job, whatever dies, as a single job does; see ``docs/durability.md``.
+
+    The arguments for results and parameters are those of
+    :class:`~airflow_provider_ci.operators.separation.SeparationOperator`, those for the connection and for
+    waiting of :class:`~airflow_provider_ci.operators.base.CIJobOperator`. The key of each result needs a
+    placeholder that differs between inputs, such as ``${InputName}`` or ``${jobid}``.
+
+    .. seealso:: ``docs/operators.md``, and Tencent's page 460/80155 for the fields of the request.
+
+    :param prefix: take all objects whose keys begin so (``Input.Prefix``). (templated)
+    :param manifest: or those of an inventory, by its ``manifest.json`` (``Input.Manifest``). (templated)
+    :param url_file: or those in a list of object URLs (``Input.UrlFile``). (templated)
+    :param name: the batch job's name (``Name``): Chinese, letters, digits, ``_``, ``-``, at most 128
+        characters; default: made of the ids of DAG and task. (templated)
+    :param time_interval: take only objects uploaded within it: ``{"start": …, "end": …}``, each a time with
+        its zone (``{{ data_interval_start }}``) or left out (``Operation.TimeInterval``). (templated)
+    :param allow_failed_jobs: end well although jobs of the batch have ended without success.
+    """
+
+    template_fields: Sequence[str] = (
+        *_INPUTS,
+        "name",
+        "time_interval",
+        *SeparationOperator.template_fields,
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **SeparationOperator.template_fields_renderers,
+        "time_interval": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        prefix: str | None = None,
+        manifest: str | None = None,
+        url_file: str | None = None,
+        name: str | None = None,
+        time_interval: dict[str, Any] | None = None,
+        allow_failed_jobs: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prefix = prefix
+        self.manifest = manifest
+        self.url_file = url_file
+        self.name = name
+        self.time_interval = time_interval
+        self.allow_failed_jobs = allow_failed_jobs
+        self._ended_at: float | None = None
+        self._tally: BatchTally | None = None
+
+    @cached_property
+    def service(self) -> BoundService[BatchRequest, BatchJob]:
+        """The hook's calls about batch jobs, bound to this task's bucket and region."""
+        return self._batches
+
+    @cached_property
+    def _batches(self) -> BoundBatches:
+        from airflow_provider_ci.operators.services import BoundBatches
+
+        return BoundBatches(self)
+
+    def build_request(self, endpoint: Endpoint) -> BatchRequest:
+        """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
+        from airflow_provider_ci.protocol import admin_models as models
+
+        texts, numbers = self._given()
+        self._refuse_results_among_inputs(texts, endpoint)
+        return models.BatchRequest(
+            name=texts["name"] or self._default_name,
+            type="Job",
+            input=models.BatchInput(**{name: texts[name] for name in _INPUTS}),
+            operation=models.BatchOperation(
+                tag="VoiceSeparate",
+                job_param=models.BatchJobParam(
+                    template_id=texts["template_id"], voice_separate=self._parameters(texts, numbers)
+                ),
+                output=self._output(texts, endpoint),
+                queue_id=texts["queue_id"],
+                time_interval=self._time_interval(),
+                user_data=texts["user_data"],
+                job_level=numbers["job_level"],
+                **self._call_back(texts),
+            ),
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Go on after the triggerer has waited, which it does until the job list can be trusted."""
+        from airflow_provider_ci.triggers.job import ENDED
+
+        if isinstance(event, dict) and event.get("status") == ENDED:
+            self._ended_at = -math.inf
+        return super().execute_complete(context, event)
+
+    @property
+    def _default_name(self) -> str:
+        return re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")[:_NAME_MAX]
+
+    def _time_interval(self) -> TimeInterval | None:
+        from airflow_provider_ci.protocol.admin_models import TimeInterval
+
+        given = self.time_interval
+        if not given:
+            return None
+        if not isinstance(given, dict) or not set(given) <= {"start", "end"}:
+            raise RequestValidationError(
+                [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
+            )
+        return TimeInterval(**{name: _service_time(name, value) for name, value in given.items()})
+
+    def _refuse_results_among_inputs(self, texts: Texts, endpoint: Endpoint) -> None:
+        """Results under the prefix would be inputs of the next batch, and be paid for again."""
+        prefix = texts["prefix"]
+        if not prefix or (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
+            return
+        keys = {name: texts[name] or "" for name in RESULTS}
+        broken = [name for name, key in keys.items() if key.startswith((prefix, "${InputPath}"))]
+        if broken:
+            raise RequestValidationError(
+                [
+                    f"{name} is {keys[name]!r}, allowed: a key that does not begin with the prefix"
+                    f" {prefix!r}, or the next batch would separate this one's results"
+                    for name in broken
+                ]
+            )
+
+    @property
+    def _trigger_class(self) -> type[CIJobTrigger]:
+        from airflow_provider_ci.triggers.batch import CIBatchTrigger
+
+        return CIBatchTrigger
+
+    def _push(self, context: Context, job: BatchJob) -> None:
+        from airflow_provider_ci.protocol.results import BatchTally, batch_result
+
+        if self.do_xcom_push:
+            result = batch_result(job, self._tally or BatchTally())
+            context["ti"].xcom_push(key=XCOM_BATCH, value=result)
+
+    def _has_ended(self, job: BatchJob | None) -> bool:
+        """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""
+        from airflow_provider_ci.durability import LISTING_LAG
+
+        if job is None or not job.job_state.is_terminal:
+            return False
+        if not job.job_state.is_successful:
+            return True
+        now = time.monotonic()
+        if self._ended_at is None:
+            self._ended_at = now
+        if now - self._ended_at < LISTING_LAG:  # the list may not show all jobs yet
+            return False
+        return self._tally is not None or self._count(str(job.job_id))
+
+    def _count(self, batch_id: str) -> bool:
+        """Count the jobs of the batch; tell whether all have ended."""
+        from airflow_provider_ci.protocol.models import PENDING_STATES
+        from airflow_provider_ci.protocol.results import BatchTally
+
+        if next(iter(self._batches.jobs(batch_id, PENDING_STATES)), None) is not None:
+            return False
+        tally = BatchTally()
+        for job in self._batches.jobs(batch_id):
+            tally.add(job)
+        if tally.pending:  # in states that no document names
+            self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
+            return False
+        self._tally = tally
+        return True
+
+    def _complete(self, context: Context, watch: JobWatch[BatchJob]) -> str:
+        tally = self._tally
+        if tally is not None:
+            self.log.info("Jobs of batch job %s by state: %s", self.job_id, dict(tally.counts))
+            if not tally.total:
+                self.log.warning("Batch job %s found no input", self.job_id)
+            if tally.without_success and not self.allow_failed_jobs:
+                self._push(context, watch.jobs[str(self.job_id)])
+                raise self._failed(tally)
+        return super()._complete(context, watch)
+
+    def _failed(self, tally: BatchTally) -> BatchJobsFailedError:
+        named = tally.unsuccessful[:_NAMED_AT_MOST]
+        sentences = [
+            f"job {one['job_id']} of {one['input_object']} ended {one['state']}"
+            + (f" ({one['code']}: {one['message']})" if one["code"] else "")
+            for one in named
+        ]
+        more = tally.without_success - len(named)
+        return BatchJobsFailedError(
+            f"{tally.without_success} of the {tally.total} jobs of batch job {self.job_id} did not succeed: "
+            + "; ".join(sentences)
+            + (f"; and {more} more" if more else ""),
+            job_id=self.job_id,
+            state=named[0]["state"],
+            hint="Separate these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
+        )
+
+    def _raise_overdue(self, state: str | None, passed: str) -> None:
+        shown = "Success, but jobs that it made go on," if state == "Success" else state
+        super()._raise_overdue(shown, passed)
+
+
+def _service_time(name: str, value: Any) -> str | None:
+    """Return a time, as templates render it, as the service writes it."""
+    from airflow_provider_ci.protocol.xml import format_time
+
+    if value is None or value == "":
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+        return format_time(moment)
+    except ValueError:
+        raise RequestValidationError(
+            [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
+        ) from None

@@ -1,0 +1,403 @@
+"""The remote calls about templates, queues, and the services that are opened for a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, Self, TypeVar
+
+from airflow_provider_ci.exceptions import RequestValidationError, ServiceError
+from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.protocol.admin_models import (
+    ACTIVE,
+    PAUSED,
+    BucketAnswer,
+    BucketBinding,
+    BucketsAnswer,
+    Queue,
+    QueueAnswer,
+    QueueRequest,
+    QueuesAnswer,
+    Template,
+    TemplateAnswer,
+    TemplateRequest,
+    TemplatesAnswer,
+)
+from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_queue, check_template
+from airflow_provider_ci.protocol.operations import (
+    IDS_PER_REQUEST,
+    PagedCall,
+    RemoteCall,
+    document,
+    given,
+    unreadable,
+)
+from airflow_provider_ci.protocol.wire import Request, Response, Service
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+#: What is opened for a bucket, and has queues: smart audio (``asr``) and media processing (``media``).
+ASR, MEDIA = "asr", "media"
+SERVICES = (ASR, MEDIA)
+#: The largest page of a list of buckets (1045/49551); assumed for templates and queues.
+PAGE_SIZE_MAX = 100
+#: The default page: no larger one is documented for templates and queues.
+PAGE_SIZE = 10
+
+# The names and the numbers of 1045/33700; which of the two the service sends is not documented
+NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
+TEMPLATE_MISSING = ("TemplateNotFound", "1107")
+_ALREADY_OPEN = ("MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100")
+_NOT_OPEN = ("MediaBucketUnBinded", "1111")
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTemplate(RemoteCall[Template]):
+    """``POST /template`` (436/84510). Not idempotent: after a lost answer a repetition finds its own name
+    taken, so the template has to be looked for by its name.
+    """
+
+    template: TemplateRequest
+    action: ClassVar[str] = "create the template"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaTemplate",)
+    idempotent: ClassVar[bool] = False
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the template breaks a documented rule.
+        """
+        return _template_request("POST", "/template", self.template)
+
+    def parse(self, response: Response) -> Template:
+        """Return the template with its id."""
+        return _template(response, self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTemplate(RemoteCall[Template]):
+    """``PUT /template/<id>`` (460/84757): the whole definition is replaced."""
+
+    template_id: str
+    template: TemplateRequest
+    action: ClassVar[str] = "update the template"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the id is none, or the template breaks a documented rule.
+        """
+        check_id("template_id", self.template_id)
+        return _template_request("PUT", f"/template/{self.template_id}", self.template)
+
+    def parse(self, response: Response) -> Template:
+        """Return the template as it is now."""
+        return _template(response, self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTemplate(RemoteCall[bool]):
+    """``DELETE /template/<id>`` (1045/49918)."""
+
+    template_id: str
+    action: ClassVar[str] = "delete the template"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaTemplate",)
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the id is none.
+        """
+        check_id("template_id", self.template_id)
+        return Request(method="DELETE", service=Service.CI, path=f"/template/{self.template_id}")
+
+    def parse(self, response: Response) -> bool:
+        """Tell whether there was one: it is gone in any case."""
+        return _acknowledged(response, self.action, TEMPLATE_MISSING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Numbered(PagedCall[T, Item], Generic[T, Item]):
+    """A list whose pages are numbered from 1."""
+
+    page_number: int = 1
+    page_size: int = PAGE_SIZE
+
+    def page_params(self) -> tuple[tuple[str, str], ...]:
+        broken = []
+        if self.page_number < 1:
+            broken.append(f"page_number is {self.page_number!r}, allowed: from 1")
+        if not 1 <= self.page_size <= PAGE_SIZE_MAX:
+            broken.append(f"page_size is {self.page_size!r}, allowed: 1 to {PAGE_SIZE_MAX}")
+        if broken:
+            raise RequestValidationError(broken)
+        return ("pageNumber", str(self.page_number)), ("pageSize", str(self.page_size))
+
+    def page_after(self, answer: TemplatesAnswer | QueuesAnswer | BucketsAnswer, found: int) -> Self | None:
+        """Return the call for the next page: only while the service counts more than it has shown."""
+        if answer.page_number not in (None, self.page_number):
+            return None  # it sent another page than was asked for: it would do so for ever
+        shown = self.page_number * (answer.page_size or self.page_size)
+        if not found or shown >= (answer.total_count or 0):
+            return None
+        return replace(self, page_number=self.page_number + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTemplates(_Numbered[TemplatesAnswer, Template]):
+    """``GET /template`` (1045/49919): one page of templates.
+
+    :param ids: only these; unknown ones come back in ``non_exist_tids``.
+    :param name: begin of the name.
+    :param category: ``Custom``, or ``Official`` (of which none is for voice separation).
+    """
+
+    tag: str = "All"
+    category: str = "Custom"
+    ids: Sequence[str] = ()
+    name: str | None = None
+    action: ClassVar[str] = "list templates"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaTemplates",)
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        check_choice("category", self.category, ("Custom", "Official"))
+        for template_id in self.ids:
+            check_id("template_id", template_id)
+        params = (
+            ("tag", self.tag),
+            ("category", self.category),
+            ("ids", ",".join(self.ids)),
+            ("name", self.name),
+            *self.page_params(),
+        )
+        return Request(method="GET", service=Service.CI, path="/template", params=given(params))
+
+    def parse(self, response: Response) -> TemplatesAnswer:
+        """Return the page."""
+        return _answer(TemplatesAnswer, response, self.action)
+
+    def items(self, answer: TemplatesAnswer) -> Sequence[Template]:
+        """Return the templates of the page."""
+        return answer.template_list
+
+    def following(self, answer: TemplatesAnswer) -> ListTemplates | None:
+        """Return the call for the next page, or ``None``."""
+        return self.page_after(answer, len(answer.template_list))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQueues(_Numbered[QueuesAnswer, Queue]):
+    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045): one page of a bucket's queues.
+
+    :param service: ``asr``, or ``media``, of which all categories are listed.
+    :param queue_ids: only these, at most 10; unknown ones come back in ``non_exist_pids``.
+    :param state: ``Active`` or ``Paused``; none means both.
+    """
+
+    service: str = ASR
+    queue_ids: Sequence[str] = ()
+    state: str | None = None
+    action: ClassVar[str] = "list queues"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaQueues", "ci:DescribeAsrQueues")
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        check_choice("service", self.service, SERVICES)
+        if self.state is not None:
+            check_choice("state", self.state, (ACTIVE, PAUSED))
+        if len(self.queue_ids) > IDS_PER_REQUEST:
+            raise RequestValidationError(
+                [f"queue_ids has {len(self.queue_ids)} ids, allowed: at most {IDS_PER_REQUEST}"]
+            )
+        for queue_id in self.queue_ids:
+            check_id("queue_id", queue_id)
+        params = (
+            ("queueIds", ",".join(self.queue_ids)),
+            ("state", self.state),
+            ("category", "CateAll" if self.service == MEDIA else None),
+            *self.page_params(),
+        )
+        return Request(method="GET", service=Service.CI, path=_queue_path(self.service), params=given(params))
+
+    def parse(self, response: Response) -> QueuesAnswer:
+        """Return the page."""
+        return _answer(QueuesAnswer, response, self.action)
+
+    def items(self, answer: QueuesAnswer) -> Sequence[Queue]:
+        """Return the queues of the page."""
+        return answer.queue_list
+
+    def following(self, answer: QueuesAnswer) -> ListQueues | None:
+        """Return the call for the next page, or ``None``."""
+        return self.page_after(answer, len(answer.queue_list))
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateQueue(RemoteCall[Queue]):
+    """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced."""
+
+    queue_id: str
+    queue: QueueRequest
+    service: str = ASR
+    action: ClassVar[str] = "update the queue"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the id is none, or the definition breaks a documented rule.
+        """
+        check_choice("service", self.service, SERVICES)
+        check_id("queue_id", self.queue_id)
+        check_queue(self.queue)
+        body = xml.to_bytes(xml.to_element(self.queue, "Request"))
+        path = f"{_queue_path(self.service)}/{self.queue_id}"
+        return Request(method="PUT", service=Service.CI, path=path, body=body)
+
+    def parse(self, response: Response) -> Queue:
+        """Return the queue as it is now."""
+        queue = _answer(QueueAnswer, response, self.action).queue
+        if queue is None:
+            raise unreadable(response, self.action, "the answer has no Queue")
+        return queue
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBucket(RemoteCall[BucketBinding | None]):
+    """``POST /asrbucket`` (460/95754) or ``POST /mediabucket`` (436/115298): open a service for the bucket.
+
+    May be repeated: that it is open already counts as success.
+    """
+
+    service: str = ASR
+    action: ClassVar[str] = "open the service for the bucket"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaBucket", "ci:CreateAsrBucket")
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: no such service.
+        """
+        check_choice("service", self.service, SERVICES)
+        return Request(method="POST", service=Service.CI, path=_bucket_path(self.service))
+
+    def parse(self, response: Response) -> BucketBinding | None:
+        """Return the binding; ``None`` if the service was open already."""
+        try:
+            answer = _answer(BucketAnswer, response, self.action)
+        except ServiceError as error:
+            if error.code in _ALREADY_OPEN:
+                return None
+            raise
+        return answer.asr_bucket or answer.media_bucket or BucketBinding()
+
+
+@dataclass(frozen=True, slots=True)
+class CloseBucket(RemoteCall[bool]):
+    """``DELETE /asrbucket`` (436/98018): close smart audio for the bucket. Media processing has no such
+    call.
+    """
+
+    action: ClassVar[str] = "close the service for the bucket"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteAsrBucket",)
+
+    def request(self) -> Request:
+        """Return the request."""
+        return Request(method="DELETE", service=Service.CI, path=_bucket_path(ASR))
+
+    def parse(self, response: Response) -> bool:
+        """Tell whether it was open: it is closed in any case."""
+        return _acknowledged(response, self.action, _NOT_OPEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListBuckets(_Numbered[BucketsAnswer, BucketBinding]):
+    """``GET /asrbucket`` or ``GET /mediabucket`` on the region's host (436/48988): one page of bindings.
+
+    :param regions: only buckets of these regions; none leaves it to the service.
+    :param bucket_names: only these buckets.
+    :param bucket_name: begin of the bucket's name.
+    """
+
+    service: str = ASR
+    regions: Sequence[str] = ()
+    bucket_names: Sequence[str] = ()
+    bucket_name: str | None = None
+    page_size: int = PAGE_SIZE_MAX
+    action: ClassVar[str] = "list buckets"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaBuckets", "ci:DescribeAsrBuckets")
+    regional: ClassVar[bool] = True
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        check_choice("service", self.service, SERVICES)
+        params = (
+            ("regions", ",".join(self.regions)),
+            ("bucketNames", ",".join(self.bucket_names)),
+            ("bucketName", self.bucket_name),
+            *self.page_params(),
+        )
+        return Request(
+            method="GET", service=Service.CI, path=_bucket_path(self.service), params=given(params)
+        )
+
+    def parse(self, response: Response) -> BucketsAnswer:
+        """Return the page."""
+        return _answer(BucketsAnswer, response, self.action)
+
+    def items(self, answer: BucketsAnswer) -> Sequence[BucketBinding]:
+        """Return the bindings of the page."""
+        return answer.asr_bucket_list or answer.media_bucket_list
+
+    def following(self, answer: BucketsAnswer) -> ListBuckets | None:
+        """Return the call for the next page, or ``None``."""
+        return self.page_after(answer, len(self.items(answer)))
+
+
+def _queue_path(service: str) -> str:
+    return "/asrqueue" if service == ASR else "/queue"
+
+
+def _bucket_path(service: str) -> str:
+    return f"/{service}bucket"
+
+
+def _answer(model: type[T], response: Response, action: str) -> T:
+    return xml.read(model, document(response, action))
+
+
+def _template_request(method: str, path: str, template: TemplateRequest) -> Request:
+    check_template(template)
+    body = xml.to_bytes(xml.to_element(template, "Request"))
+    return Request(method=method, service=Service.CI, path=path, body=body)
+
+
+def _template(response: Response, action: str) -> Template:
+    template = _answer(TemplateAnswer, response, action).template
+    if template is None or not template.template_id:
+        raise unreadable(response, action, "the answer has no TemplateId")
+    return template
+
+
+def _acknowledged(response: Response, action: str, gone_already: Sequence[str]) -> bool:
+    """Tell whether a deletion changed anything: repeated after a lost answer, it finds nothing to delete."""
+    try:
+        if response.body.strip() or not 200 <= response.status < 300:
+            document(response, action)
+    except ServiceError as error:
+        if error.code in gone_already:
+            return False
+        raise
+    return True

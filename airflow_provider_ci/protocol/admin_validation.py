@@ -1,0 +1,233 @@
+"""The documented rules of templates, queues and batch jobs, checked before anything is sent.
+
+Sources: 436/84510 (templates), 460/42324 (queues), 460/80155 (batch jobs). What a job and a batch job have in
+common is checked by :mod:`.validation`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.admin_models import (
+    ACTIVE,
+    PAUSED,
+    BatchInput,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+    NotifyConfig,
+    QueueRequest,
+    TemplateRequest,
+)
+from airflow_provider_ci.protocol.models import (
+    VOICE_SEPARATE,
+    Input,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
+from airflow_provider_ci.protocol.validation import (
+    ID,
+    is_object_key,
+    is_web_address,
+    parameter_problems,
+    problems,
+)
+from airflow_provider_ci.protocol.xml import mistyped
+
+TEMPLATE_NAME_MAX = 64
+QUEUE_NAME_MAX = 128
+BATCH_NAME_MAX = 128
+
+_CHINESE = "\u3400-\u9fff"
+_NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_*-]+")
+_BATCH_NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_-]+")
+_EVENTS = ("TaskFinish", "WorkflowFinish")
+_NOTIFY_TYPES = ("Url", "TDMQ", "Kafka")
+_FORMATS = ("XML", "JSON")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+#: Placeholders that may be the same for several inputs of a batch.
+_NOT_OF_THE_INPUT = frozenset(("ext", "Ext", "InputPath", "InventoryTriggerJobId", "Time"))
+
+
+def check_id(field: str, value: object) -> None:
+    """Refuse what cannot be an id before it reaches a path.
+
+    :raises RequestValidationError: naming the field.
+    """
+    if not (isinstance(value, str) and ID.fullmatch(value)):
+        raise RequestValidationError(
+            [f"{field} is {value!r}, allowed: letters, digits, _ and -, at most 128"]
+        )
+
+
+def check_choice(field: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a value outside a list.
+
+    :raises RequestValidationError: naming the field.
+    """
+    if value not in allowed:
+        raise RequestValidationError([f"{field} is {value!r}, allowed: {', '.join(allowed)}"])
+
+
+def check_template(template: TemplateRequest) -> None:
+    """Refuse a template that breaks a documented rule.
+
+    :raises RequestValidationError: naming every such field, what was given and what is allowed.
+    """
+    _refuse(_wrong_types(template) or list(_template(template)))
+
+
+def check_queue(queue: QueueRequest) -> None:
+    """Refuse a queue's definition that breaks a documented rule.
+
+    :raises RequestValidationError: naming every such field, what was given and what is allowed.
+    """
+    _refuse(_wrong_types(queue) or list(_queue(queue)))
+
+
+def check_batch(batch: BatchRequest) -> None:
+    """Refuse a batch job that breaks a documented rule, or in which results would overwrite each other.
+
+    :raises RequestValidationError: naming every such field, what was given and what is allowed.
+    """
+    _refuse(_wrong_types(batch) or list(_batch(batch)))
+
+
+def job_of_batch(operation: BatchOperation, input_object: str) -> VoiceSeparateRequest:
+    """Return the request for one job of a batch job."""
+    param = operation.job_param or BatchJobParam()
+    return VoiceSeparateRequest(
+        tag=operation.tag,
+        input=Input(object=input_object),
+        operation=Operation(
+            template_id=param.template_id,
+            voice_separate=param.voice_separate,
+            output=operation.output,
+            user_data=operation.user_data,
+            job_level=operation.job_level,
+        ),
+        queue_id=operation.queue_id,
+        call_back=operation.call_back,
+        call_back_format=operation.call_back_format,
+        call_back_type=operation.call_back_type,
+        call_back_mq_config=operation.call_back_mq_config,
+        call_back_kafka_config=operation.call_back_kafka_config,
+    )
+
+
+def _refuse(broken: list[str]) -> None:
+    if broken:
+        raise RequestValidationError(broken)
+
+
+def _wrong_types(request: Any) -> list[str]:
+    kinds = {str: "a text", int: "a whole number"}
+    return [
+        f"{field} is {value!r}, allowed: {kinds.get(kind, kind.__name__)}"
+        for field, value, kind in mistyped(request)
+    ]
+
+
+def _name(name: str | None, longest: int, allowed: re.Pattern[str], words: str) -> Iterator[str]:
+    if not name or len(name) > longest or not allowed.fullmatch(name):
+        yield f"Name is {name!r}, allowed: Chinese, letters, digits, {words}, at most {longest} characters"
+
+
+def _template(template: TemplateRequest) -> Iterator[str]:
+    if template.tag != VOICE_SEPARATE:
+        yield f"Tag is {template.tag!r}, allowed: {VOICE_SEPARATE}"
+    yield from _name(template.name, TEMPLATE_NAME_MAX, _NAME, "_ - *")
+    if template.audio_mode is None:
+        yield "AudioMode is None, allowed: a mode; a template must name one"
+    if template.audio_config is None:
+        yield "AudioConfig is None, allowed: a container, which may be empty; the service demands it"
+    parameters = VoiceSeparate(audio_mode=template.audio_mode, audio_config=template.audio_config)
+    yield from map(str, parameter_problems(parameters, ""))
+
+
+def _queue(queue: QueueRequest) -> Iterator[str]:
+    yield from _name(queue.name, QUEUE_NAME_MAX, _NAME, "_ - *")
+    if queue.state not in (ACTIVE, PAUSED):
+        yield f"State is {queue.state!r}, allowed: {ACTIVE}, {PAUSED}"
+    if queue.notify_config is None:
+        yield "NotifyConfig is None, allowed: the queue's callbacks; the service demands them"
+    else:
+        yield from _notify(queue.notify_config)
+
+
+def _notify(notify: NotifyConfig) -> Iterator[str]:
+    is_on = notify.state == "On"
+    for name, value, allowed in (
+        ("State", notify.state, ("On", "Off")),
+        ("ResultFormat", notify.result_format, _FORMATS),
+        ("Type", notify.type, _NOTIFY_TYPES),
+    ):
+        if value not in (None, *allowed):
+            yield f"NotifyConfig.{name} is {value!r}, allowed: {', '.join(allowed)}"
+    events = [part for part in (notify.event or "").split(",") if part]
+    if (is_on and not events) or not set(events) <= set(_EVENTS):
+        yield f"NotifyConfig.Event is {notify.event!r}, allowed: a comma list of {', '.join(_EVENTS)}"
+    if is_on and notify.type is None:
+        yield f"NotifyConfig.Type is None, allowed: {', '.join(_NOTIFY_TYPES)}, when State is On"
+    if is_on and notify.type == "Url" and not is_web_address(notify.url or ""):
+        # not shown: it may hold the receiver's secret
+        yield "NotifyConfig.Url is not an absolute http or https URL, which it must be when Type is Url"
+    if is_on and notify.type == "TDMQ" and not (notify.mq_mode and notify.mq_region and notify.mq_name):
+        yield "NotifyConfig lacks MqMode, MqRegion or MqName, which must be given when Type is TDMQ"
+    if is_on and notify.type == "Kafka" and notify.kafka_config is None:
+        yield "NotifyConfig.KafkaConfig is None, allowed: given when Type is Kafka"
+
+
+def _batch(batch: BatchRequest) -> Iterator[str]:
+    yield from _name(batch.name, BATCH_NAME_MAX, _BATCH_NAME, "_ -")
+    if batch.type != "Job":
+        yield f"Type is {batch.type!r}, allowed: Job (workflows are not supported here)"
+    yield from _batch_input(batch.input or BatchInput())
+    operation = batch.operation or BatchOperation()
+    for problem in problems(job_of_batch(operation, "any")):
+        field = problem.field.removeprefix("Operation.")
+        if field.startswith(("VoiceSeparate", "TemplateId")):
+            field = f"JobParam.{field}"
+        yield f"Operation.{field}{str(problem)[len(problem.field) :]}"
+    yield from _keys_of_their_own(operation.output or Output())
+    interval = operation.time_interval
+    for name, text in (("Start", interval.start), ("End", interval.end)) if interval else ():
+        if text is not None and not _TIME.fullmatch(text):
+            yield (
+                f"Operation.TimeInterval.{name} is {text!r}, allowed: a time as in 2025-01-01T00:00:00+0800"
+            )
+
+
+def _batch_input(given: BatchInput) -> Iterator[str]:
+    values = {
+        "Manifest": given.manifest,
+        "UrlFile": given.url_file,
+        "Prefix": given.prefix,
+        "Object": given.object,
+    }
+    named = {name: value for name, value in values.items() if value is not None}
+    if len(named) != 1:
+        yield f"Input has {', '.join(named) or 'nothing'}, allowed: exactly one of {', '.join(values)}"
+    for name, value in named.items():
+        if name in ("Prefix", "Object") and not is_object_key(value):
+            yield f"Input.{name} is {value!r}, allowed: {name.lower()} of keys, without / at its begin"
+        if name in ("Manifest", "UrlFile") and not (value and value.isprintable()):
+            yield f"Input.{name} is {value!r}, allowed: the URL or key of a file"
+
+
+def _keys_of_their_own(output: Output) -> Iterator[str]:
+    """Each input needs result keys of its own, or the results overwrite each other."""
+    for name in ("object", "au_object", "bass_object", "drum_object"):
+        key = getattr(output, name)
+        if key and not set(_PLACEHOLDER.findall(key)) - _NOT_OF_THE_INPUT:
+            element = "".join(part.capitalize() for part in name.split("_"))
+            yield (
+                f"Operation.Output.{element} is {key!r}, allowed: a key with a placeholder that differs"
+                " between inputs, for instance ${InputName} or ${jobid}, or results overwrite each other"
+            )

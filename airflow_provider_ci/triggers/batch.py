@@ -1,0 +1,83 @@
+"""Waits for batch jobs in the triggerer, until the jobs that they made have ended too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ci import durability
+from airflow_provider_ci.exceptions import CIError, JobError
+from airflow_provider_ci.protocol.admin_models import BatchJob
+from airflow_provider_ci.protocol.batch_operations import CancelBatch, DescribeBatch
+from airflow_provider_ci.protocol.models import PENDING_STATES
+from airflow_provider_ci.protocol.operations import ListJobs
+from airflow_provider_ci.triggers.job import ENDED, FAILURES_TOLERATED, CIJobTrigger
+from airflow_provider_ci.waiting import JobWatch, poll_delay
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.aio import AsyncClient
+    from airflow_provider_ci.protocol.operations import RemoteCall
+    from airflow_provider_ci.protocol.wire import Endpoint
+
+
+class CIBatchTrigger(CIJobTrigger):
+    """Waits until a batch job and all jobs that it made have ended, or the deadline has passed; then fires
+    one event.
+
+    A batch job that ended ``Failed`` or ``Cancel`` ends the wait at once. The job list may lag behind, so the
+    jobs are looked for only some seconds after the batch job has ended. Arguments as of
+    :class:`~airflow_provider_ci.triggers.job.CIJobTrigger`; ``job_ids`` holds the one batch job's id.
+    """
+
+    def _cancel_calls(self) -> list[RemoteCall[None]]:
+        return [CancelBatch(job_id) for job_id in self.job_ids]
+
+    async def _wait(self) -> dict[str, Any]:
+        from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+
+        watch: JobWatch[BatchJob] = JobWatch(self.job_ids, self.log)
+        wait = _BatchWait(self.job_ids[0], watch)
+        start, failures = time.monotonic(), 0
+        async with AsyncClient(await load_settings(self.ci_conn_id)) as client:
+            while True:
+                # first a pause: the worker has just looked
+                await asyncio.sleep(poll_delay(time.monotonic() - start, self.poll_interval))
+                try:
+                    endpoint = client.settings.endpoint(self.bucket, self.region)
+                    if await wait.is_over(client, endpoint, time.monotonic() - start):
+                        return self._event(ENDED)
+                    failures = 0
+                except JobError:
+                    raise
+                except CIError as error:
+                    failures += 1
+                    if failures > FAILURES_TOLERATED:
+                        raise
+                    self.log.warning("A poll failed, trying on: %s", error)
+                    client.settings = await load_settings(self.ci_conn_id)  # it may have got new keys
+
+
+class _BatchWait:
+    """What has been seen of a batch job so far."""
+
+    def __init__(self, job_id: str, watch: JobWatch[BatchJob]) -> None:
+        self._job_id = job_id
+        self._watch = watch
+        self._ended_at: float | None = None
+
+    async def is_over(self, client: AsyncClient, endpoint: Endpoint, elapsed: float) -> bool:
+        """Look, and tell whether there is nothing left to wait for."""
+        if self._watch.pending:
+            answer = await client.once(DescribeBatch(self._job_id), endpoint)
+            self._watch.observe(answer, elapsed)
+            if self._watch.pending:
+                return False
+        if self._watch.unsuccessful:
+            return True
+        if self._ended_at is None:
+            self._ended_at = elapsed
+        if elapsed - self._ended_at < durability.LISTING_LAG:
+            return False
+        going_on = ListJobs(inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1)
+        return not (await client.once(going_on, endpoint)).jobs_detail

@@ -1,0 +1,64 @@
+"""DAGs with batch jobs whose first tries die at a chosen moment, or whose inputs are bad."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+
+REQUEST = {
+    "prefix": "in/",
+    "au_object": "out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+    "audio_mode": "IsAudio",
+    "codec": "mp3",
+}
+
+
+class DiedError(Exception):
+    """Stands for whatever ends a try."""
+
+
+class BatchDiesOnFirstTry(VoiceSeparateBatchOperator):
+    """Fails its first try at ``dies``: after the batch job was accepted, or after it was pushed."""
+
+    def __init__(self, *, dies: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dies = dies
+
+    def _get_job(self, *args: Any) -> Any:
+        first = args[-1]["ti"].try_number == 1
+        if first and self.dies == "accepted":
+            create = self.hook.create_batch
+
+            def create_and_die(*arguments: Any, **options: Any) -> Any:
+                create(*arguments, **options)
+                raise DiedError
+
+            self.hook.create_batch = create_and_die  # type: ignore[method-assign]
+        batch = super()._get_job(*args)
+        if first and self.dies == "pushed":
+            raise DiedError
+        return batch
+
+
+def dag_of(dag_id: str, **arguments: Any) -> DAG:
+    with DAG(dag_id=dag_id, schedule=None, catchup=False) as dag:
+        BatchDiesOnFirstTry(
+            task_id="separate", retries=2, retry_delay=timedelta(0), poll_interval=1, **(REQUEST | arguments)
+        )
+    return dag
+
+
+batch_accepted = dag_of("batch_accepted", dies="accepted", wait_for_completion=True)
+batch_accepted_deferrable = dag_of(
+    "batch_accepted_deferrable", dies="accepted", wait_for_completion=True, deferrable=True
+)
+batch_pushed_submit_only = dag_of("batch_pushed_submit_only", dies="pushed")
+batch_plain = dag_of("batch_plain", dies="never", wait_for_completion=True)
+batch_plain_deferrable = dag_of(
+    "batch_plain_deferrable", dies="never", wait_for_completion=True, deferrable=True
+)
+batch_allowed = dag_of("batch_allowed", dies="never", wait_for_completion=True, allow_failed_jobs=True)

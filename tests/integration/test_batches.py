@@ -1,0 +1,112 @@
+"""Batch jobs in real Airflow (``dag.test()``), on the emulator: one accepted batch job for each task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.hooks.ci import CIHook
+from tests.integration.airflow_runs import dags_in, tries, xcom
+
+MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
+
+pytestmark = pytest.mark.usefixtures("airflow_db", "impatient")
+
+
+@pytest.fixture(scope="session")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(Path(__file__).resolve().parents[1] / "dags")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submissions that expire after seconds, so that looking for their batch job ends soon."""
+    monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 4.0)
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+
+
+@pytest.fixture
+def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+    """A hook on the emulator, whose bucket holds two recordings."""
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = CIHook()
+    for key in ("in/a.mp3", "in/b.mp3"):
+        hook.upload_file(MEDIA, key)
+    yield hook
+    hook.close()
+
+
+@pytest.mark.parametrize(
+    "dag_id", ["batch_accepted", "batch_accepted_deferrable", "batch_pushed_submit_only"]
+)
+def test_a_retry_goes_on_with_the_batch_of_the_try_that_died(
+    dags: dict[str, Any], hook: CIHook, dag_id: str
+) -> None:
+    dag_run = dags[dag_id].test()
+
+    assert dag_run.state == "success"
+    assert tries(dag_run)["separate"] == ("success", 2)
+    batch_ids = [batch.job_id for batch in hook.list_batches()]
+    assert len(batch_ids) == 1, "one accepted batch job"
+    assert xcom(dag_run, "separate") == batch_ids[0]
+    if "submit_only" not in dag_id:
+        result = xcom(dag_run, "separate", "batch")
+        assert (result["state"], result["counts"]) == ("Success", {"Success": 2})
+        jobs = list(hook.list_jobs(inventory_trigger_job_id=batch_ids[0]))
+        assert sorted(job.input.object for job in jobs if job.input) == ["in/a.mp3", "in/b.mp3"]
+
+
+@pytest.mark.parametrize("dag_id", ["batch_plain", "batch_plain_deferrable"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("effect", [{"drop": True}, {"status": 503, "code": "ServiceUnavailable"}], ids=str)
+def test_a_lost_answer_is_looked_for(
+    dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
+) -> None:
+    emulator.faults.add("create_batch", nth=1, when=when, **effect)
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "success"
+    assert xcom(dag_run, "separate") == next(hook.list_batches()).job_id
+    assert len(list(hook.list_batches())) == 1
+    assert len(emulator.ledger.accepted_jobs()) == 2, "each input was paid for once"
+    assert emulator.ledger.count("create_batch") == (1 if when == "after" else 2)
+
+
+@pytest.mark.parametrize("dag_id", ["batch_plain", "batch_plain_deferrable"])
+def test_a_batch_with_failed_jobs_is_not_green_and_not_paid_for_again(
+    dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str
+) -> None:
+    emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported", message="no media")
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "failed"
+    assert tries(dag_run)["separate"] == ("failed", 1)
+    assert len(emulator.ledger.accepted_jobs()) == 2
+    result = xcom(dag_run, "separate", "batch")
+    assert result["counts"] == {"Success": 1, "Failed": 1}
+    (failed,) = result["unsuccessful"]
+    assert (failed["input_object"], failed["code"], failed["message"]) == (
+        "in/b.mp3",
+        "ResourceNotSupported",
+        "no media",
+    )
+
+
+def test_unless_that_is_allowed(dags: dict[str, Any], hook: CIHook, emulator: Any) -> None:
+    emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
+    dag_run = dags["batch_allowed"].test()
+    assert dag_run.state == "success"
+    assert xcom(dag_run, "separate", "batch")["counts"] == {"Success": 1, "Failed": 1}
+
+
+def test_a_failed_job_that_the_list_shows_late_is_not_missed(
+    dags: dict[str, Any], hook: CIHook, emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 4.0)
+    emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
+    emulator.faults.add("list", list_lag=3)
+    dag_run = dags["batch_plain"].test()
+    assert dag_run.state == "failed"
+    assert xcom(dag_run, "separate", "batch")["counts"] == {"Success": 1, "Failed": 1}

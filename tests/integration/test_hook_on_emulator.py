@@ -1,0 +1,249 @@
+"""Every call around jobs on the emulator, by the hook and by the asynchronous client: one definition, two
+transports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
+from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.protocol.admin_models import (
+    BatchInput,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+    NotifyConfig,
+    QueueRequest,
+    TemplateRequest,
+)
+from airflow_provider_ci.protocol.admin_operations import (
+    CloseBucket,
+    CreateTemplate,
+    DeleteTemplate,
+    ListBuckets,
+    ListQueues,
+    ListTemplates,
+    OpenBucket,
+    UpdateQueue,
+    UpdateTemplate,
+)
+from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
+from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
+from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
+from airflow_provider_ci.protocol.operations import ListJobs, PagedCall, RemoteCall
+from tests.unit.emulator.waiting import wait_until
+
+MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
+VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128))
+
+
+class Sync:
+    """Makes a call as the hook does."""
+
+    def __init__(self, hook: CIHook) -> None:
+        self.hook = hook
+
+    def call(self, call: RemoteCall[Any]) -> Any:
+        return self.hook._call(call, None, None)
+
+    def items(self, call: PagedCall[Any, Any]) -> list[Any]:
+        return list(self.hook._pages(call, None, None))
+
+
+class Async(Sync):
+    """Makes a call as a trigger does."""
+
+    def call(self, call: RemoteCall[Any]) -> Any:
+        async def main() -> Any:
+            settings = await load_settings(self.hook.ci_conn_id)
+            async with AsyncClient(settings) as client:
+                return await client.call(call, settings.endpoint(regional=call.regional))
+
+        return asyncio.run(main())
+
+    def items(self, call: PagedCall[Any, Any]) -> list[Any]:
+        async def main() -> list[Any]:
+            settings = await load_settings(self.hook.ci_conn_id)
+            async with AsyncClient(settings) as client:
+                endpoint = settings.endpoint(regional=call.regional)
+                return [item async for item in client.pages(call, endpoint)]
+
+        return asyncio.run(main())
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(buckets=["archive-1250000000", "demo2-1250000000"]) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
+        yield running
+
+
+@pytest.fixture
+def hook(emulator: Emulator) -> Iterator[CIHook]:
+    hook = CIHook()
+    yield hook
+    hook.close()
+
+
+@pytest.fixture(params=[Sync, Async])
+def way(request: pytest.FixtureRequest, hook: CIHook) -> Sync:
+    made: Sync = request.param(hook)
+    return made
+
+
+def batch(emulator: Emulator, **given: str) -> BatchRequest:
+    return BatchRequest(
+        name="stems",
+        type="Job",
+        input=BatchInput(**given),
+        operation=BatchOperation(
+            tag="VoiceSeparate",
+            job_param=BatchJobParam(voice_separate=VOICE),
+            output=Output(region=emulator.region, bucket=emulator.bucket, au_object="out/${jobid}.${ext}"),
+        ),
+    )
+
+
+def test_templates(way: Sync) -> None:
+    def request(name: str, **changes: Any) -> TemplateRequest:
+        audio: dict[str, Any] = {"audio_mode": "IsAudio", "audio_config": AudioConfig(codec="mp3")}
+        return TemplateRequest(tag="VoiceSeparate", name=name, **(audio | changes))
+
+    made = [way.call(CreateTemplate(request(f"a-{n}_声*"))) for n in range(12)]
+    assert way.call(CreateTemplate(request("b", audio_config=AudioConfig()))).name == "b"
+    assert [one.name for one in way.items(ListTemplates(name="a-1", page_size=1))] == [
+        "a-11_声*",
+        "a-10_声*",
+        "a-1_声*",
+    ]
+    assert len(way.items(ListTemplates())) == 13
+    first = made[0].template_id
+    with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
+        way.call(CreateTemplate(request("b")))
+    updated = way.call(UpdateTemplate(first, request("c", audio_mode="IsBackground")))
+    assert (updated.template_id, updated.voice_separate.audio_mode) == (first, "IsBackground")
+    asked = way.call(ListTemplates(ids=[first, "t0"]))
+    assert [one.name for one in asked.template_list] == ["c"]
+    assert asked.non_exist_tids.template_id == ("t0",)
+    assert [way.call(DeleteTemplate(first)), way.call(DeleteTemplate(first))] == [True, False]
+    with pytest.raises(NotFoundError, match="TemplateNotFound"):
+        way.call(UpdateTemplate(first, request("c")))
+
+
+@pytest.mark.parametrize("service", ["asr", "media"])
+def test_queues(way: Sync, hook: CIHook, service: str) -> None:
+    (queue,) = way.items(ListQueues(service=service))
+    assert (queue.state, queue.max_size) == ("Active", 10000)
+    assert way.items(ListQueues(service=service, state="Paused")) == []
+    notify = NotifyConfig(
+        state="On", event="TaskFinish", type="Url", url="http://127.0.0.1:1/x", result_format="JSON"
+    )
+    wanted = QueueRequest(name=queue.name, state="Paused", notify_config=notify)
+    assert way.call(UpdateQueue(queue.queue_id, wanted, service)).state == "Paused"
+    resumed = hook.update_queue(queue.queue_id, state="Active", service=service)
+    assert (resumed.state, resumed.name, resumed.notify_config) == ("Active", queue.name, notify)
+    answer = way.call(ListQueues(service=service, queue_ids=[queue.queue_id, "p0"]))
+    assert (len(answer.queue_list), answer.non_exist_pids) == (1, ("p0",))
+
+
+def test_opening_and_closing(way: Sync, emulator: Emulator) -> None:
+    assert [way.call(CloseBucket()), way.call(CloseBucket())] == [True, False]
+    assert [one.bucket_id for one in way.items(ListBuckets(page_size=1))] == [
+        "archive-1250000000",
+        "demo2-1250000000",
+    ]
+    opened = way.call(OpenBucket())
+    assert (opened.bucket_id, opened.region) == (emulator.bucket, emulator.region)
+    assert way.call(OpenBucket()) is None
+    assert way.call(OpenBucket("media")) is None
+    assert len(way.items(ListBuckets(service="media", page_size=2))) == 3
+    assert [one.bucket_id for one in way.items(ListBuckets(bucket_name="demo2"))] == ["demo2-1250000000"]
+    assert way.items(ListBuckets(regions=["ap-beijing"])) == []
+
+
+def test_objects(way: Sync, hook: CIHook) -> None:
+    hook.upload_file(MEDIA, "in/ä 人.mp3")
+    head = way.call(HeadObject("in/ä 人.mp3"))
+    assert (head.size, head.is_archived) == (MEDIA.stat().st_size, False)
+    info = way.call(GetMediaInfo("in/ä 人.mp3"))
+    assert info.format.duration == pytest.approx(13, abs=0.2)
+    assert [stream.codec_name for stream in info.stream.audio] == ["mp3"]
+    for call in (HeadObject("in/none"), GetMediaInfo("in/none")):
+        with pytest.raises(NotFoundError):
+            way.call(call)
+    assert hook.head_object("in/ä 人.mp3") == head
+    assert hook.media_info("in/ä 人.mp3") == info
+
+
+@pytest.mark.parametrize("kind", ["prefix", "manifest", "url_file"])
+def test_batches_over(way: Sync, hook: CIHook, emulator: Emulator, kind: str, tmp_path: Path) -> None:
+    hook.upload_file(MEDIA, "in/a.mp3")
+    names = count()
+
+    def uploaded(text: str) -> str:
+        path = tmp_path / str(next(names))
+        path.write_text(text, "utf-8")
+        hook.upload_file(path, f"lists/{path.name}")
+        return f"lists/{path.name}"
+
+    given = {
+        "prefix": lambda: "in/",
+        "url_file": lambda: uploaded(
+            f"https://{emulator.bucket}.cos.{emulator.region}.myqcloud.com/in/a.mp3\nin/none.mp3\n"
+        ),
+        "manifest": lambda: uploaded(
+            json.dumps({"fileSchema": "Bucket, Key", "files": [{"key": uploaded('"demo","in/a.mp3"\n')}]})
+        ),
+    }[kind]()
+    made = way.call(CreateBatch(batch(emulator, **{kind: given}))).jobs_detail[0]
+    assert made.state == "Submitted"
+    wait_until(lambda: way.call(DescribeBatch(made.job_id)).jobs_detail[0].job_state.is_terminal)
+    children = way.items(ListJobs(inventory_trigger_job_id=made.job_id, size=1))
+    states = {child.input.object: child.state for child in children}
+    assert states == {"in/a.mp3": "Success"} | ({"in/none.mp3": "Failed"} if kind == "url_file" else {})
+
+
+def test_batches_are_listed_and_cancelled(way: Sync, hook: CIHook, emulator: Emulator) -> None:
+    (queue,) = hook.list_queues()
+    hook.update_queue(str(queue.queue_id), state="Paused")
+    hook.upload_file(MEDIA, "in/a.mp3")
+    ids = [way.call(CreateBatch(batch(emulator, prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
+    assert [one.job_id for one in way.items(ListBatches(size=1, order_by_time="Asc"))] == ids
+    assert [one.job_id for one in way.items(ListBatches(job_id=ids[1]))] == ids[1:2]
+    assert way.items(ListBatches(name="other")) == []
+    assert way.call(CancelBatch(ids[0])) is None
+    assert way.call(DescribeBatch(ids[0])).jobs_detail[0].state == "Cancel"
+    assert [one.job_id for one in hook.list_batches(states=["Cancel"])] == ids[:1]
+    assert way.call(DescribeBatch("b0")).non_exist_job_ids == ("b0",)
+    with pytest.raises(InvalidRequestError, match="can not be modified"):
+        way.call(CancelBatch(ids[0]))
+
+
+def test_a_template_whose_answer_is_lost(hook: CIHook, emulator: Emulator) -> None:
+    emulator.faults.add("create_template", nth=1, drop=True, when="after")
+    made = hook.create_template("stems", VOICE)
+    assert [one.template_id for one in hook.list_templates()] == [made.template_id]
+    assert emulator.ledger.count("create_template") == 1
+
+
+def test_a_binding_whose_answer_is_lost(hook: CIHook, emulator: Emulator) -> None:
+    hook.close_bucket()
+    emulator.faults.add("open_asr", nth=1, drop=True, when="after")
+    assert hook.open_bucket() is None
+    assert emulator.ledger.count("open_asr") == 2
+
+
+def test_what_needs_an_open_service_says_so(hook: CIHook, emulator: Emulator) -> None:
+    hook.close_bucket()
+    with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
+        hook.create_batch(batch(emulator, prefix="in/"))

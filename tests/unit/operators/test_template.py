@@ -1,0 +1,126 @@
+"""Making a template be there: created, updated or left alone, also when somebody else does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestValidationError,
+)
+from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from tests.conftest import Logs
+from tests.scripted_server import ScriptedServer, error
+from tests.unit.hooks.test_admin import MADE, listed, template_xml, templates
+
+MakeOperator = Callable[..., VoiceSeparateTemplateOperator]
+SAME = templates(template_xml("TemplateList"))
+OTHER = templates(template_xml("TemplateList", bitrate="64"))
+NONE = listed("stems-2")
+
+
+@pytest.fixture
+def make_operator(
+    server: ScriptedServer, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeOperator]:
+    made: list[VoiceSeparateTemplateOperator] = []
+
+    def make(**arguments: Any) -> VoiceSeparateTemplateOperator:
+        connection(server.url, max_attempts=1)
+        usual = {"name": "stems", "audio_mode": "IsAudio", "codec": "mp3"}
+        made.append(VoiceSeparateTemplateOperator(task_id="template", **(usual | arguments)))
+        return made[-1]
+
+    monkeypatch.setattr("airflow_provider_ci.operators.template._PAUSE", 0.0)
+    yield make
+    for operator in made:
+        operator.hook.close()
+
+
+def test_creates(make_operator: MakeOperator, server: ScriptedServer, logs: Logs) -> None:
+    server.play(NONE, MADE)
+    assert make_operator(bitrate="128", channels="").execute({}) == "t1"
+    assert server.methods() == ["GET", "POST"]
+    body = b"<Name>stems</Name><AudioMode>IsAudio</AudioMode><AudioConfig><Codec>mp3</Codec><Bitrate>128<"
+    assert body in server.requests[1].body
+    assert "Created template stems (t1)" in logs.at("info")
+
+
+def test_leaves_alone_what_is_as_it_should_be(make_operator: MakeOperator, server: ScriptedServer) -> None:
+    server.play(SAME)
+    assert make_operator(codec="Mp3").execute({}) == "t1"
+    assert server.methods() == ["GET"]
+
+
+def test_updates(make_operator: MakeOperator, server: ScriptedServer) -> None:
+    server.play(OTHER, MADE)
+    assert make_operator().execute({}) == "t1"
+    assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
+
+
+@pytest.mark.parametrize("code", ["TemplateNameDuplicate", "1112"])
+def test_another_creates_it_in_between(
+    make_operator: MakeOperator, server: ScriptedServer, code: str
+) -> None:
+    server.play(NONE, error(400, code), OTHER, MADE)
+    assert make_operator().execute({}) == "t1"
+    assert server.methods() == ["GET", "POST", "GET", "PUT"]
+
+
+@pytest.mark.parametrize("code", ["TemplateNotFound", "1107"])
+def test_another_deletes_it_in_between(
+    make_operator: MakeOperator, server: ScriptedServer, code: str
+) -> None:
+    server.play(OTHER, error(404, code), NONE, MADE)
+    assert make_operator().execute({}) == "t1"
+    assert server.methods() == ["GET", "PUT", "GET", "POST"]
+
+
+def test_a_name_that_is_taken_but_not_listed_is_an_error(
+    make_operator: MakeOperator, server: ScriptedServer
+) -> None:
+    server.play(*[NONE, error(400, "TemplateNameDuplicate")] * 3)
+    with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
+        make_operator().execute({})
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (error(400, "CreatedTemplateNumLimit"), InvalidRequestError),
+        (error(403, "AccessDenied"), PermissionDeniedError),
+        (error(404, "NoSuchBucket"), NotFoundError),
+    ],
+)
+def test_other_refusals_are_raised_at_once(
+    make_operator: MakeOperator, server: ScriptedServer, answer: Any, kind: type[Exception]
+) -> None:
+    server.play(NONE, answer)
+    with pytest.raises(kind):
+        make_operator().execute({})
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ({"name": "a b"}, "Name is 'a b'"),
+        ({"name": ""}, "Name is ''"),
+        ({"name": 5}, "name is 5, allowed: a text"),
+        ({"audio_mode": "x"}, "AudioMode is 'x'"),
+        ({"audio_mode": ""}, "AudioMode is None"),
+        ({"bitrate": "much"}, "bitrate is 'much', allowed: a whole number"),
+        ({"codec": "amr", "samplerate": 44100}, "AudioConfig.Samplerate is 44100"),
+    ],
+)
+def test_bad_arguments_are_not_sent(
+    make_operator: MakeOperator, server: ScriptedServer, argument: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RequestValidationError) as caught:
+        make_operator(**argument).execute({})
+    assert says in str(caught.value)
+    assert not server.requests

@@ -1,0 +1,396 @@
+"""A batch job as a task: what is sent, what is waited for, and what its jobs mean for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+
+from airflow_provider_ci.exceptions import (
+    JobCancelledError,
+    JobFailedError,
+    JobTimeoutError,
+    RequestValidationError,
+)
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.triggers.batch import CIBatchTrigger
+from tests.conftest import Logs
+from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job_xml, jobs
+from tests.unit.operators.test_voice_separate import leaves
+
+MakeOperator = Callable[..., VoiceSeparateBatchOperator]
+Context = dict[str, Any]
+NONE = jobs()
+
+
+def batch(state: str = "Submitted", **more: str) -> Answer:
+    return jobs(job_xml("b1", state, **more))
+
+
+SUBMITTED, RUNNING, SUCCESS = batch(), batch("Running"), batch("Success")
+
+
+def child(job_id: str, state: str, code: str = "Success", message: str = "") -> str:
+    key = f"<Input><Object>in/{job_id}.mp3</Object></Input></JobsDetail>"
+    return job_xml(job_id, state, code=code, message=message).replace("</JobsDetail>", key)
+
+
+@pytest.fixture
+def make_operator(
+    server: ScriptedServer, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeOperator]:
+    """Return a function that makes an operator that waits, impatiently, for a list that never lags."""
+    made: list[VoiceSeparateBatchOperator] = []
+
+    def make(**arguments: Any) -> VoiceSeparateBatchOperator:
+        connection(server.url, max_attempts=1, read_timeout=5)
+        usual = {"wait_for_completion": True, "poll_interval": 0.01, "prefix": "in/", "durable": False}
+        if not any(name in arguments for name in ("object", "au_object")):
+            usual["au_object"] = "out/${InputName}.${ext}"
+        made.append(VoiceSeparateBatchOperator(task_id="batch", **(usual | arguments)))
+        return made[-1]
+
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+    yield make
+    for operator in made:
+        operator.hook.close()
+
+
+@pytest.fixture
+def context(make_context: Callable[..., Context]) -> Context:
+    return make_context()
+
+
+class TestRequest:
+    @pytest.fixture
+    def sent(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> Callable[..., dict[str, str]]:
+        def send(**arguments: Any) -> dict[str, str]:
+            server.play(SUBMITTED)
+            operator = make_operator(wait_for_completion=False, **arguments)
+            assert operator.execute(context) == "b1"
+            request = server.requests[-1]
+            assert (request.method, request.path) == ("POST", "/inventorytriggerjob")
+            return leaves(request.body)
+
+        return send
+
+    def test_the_least_that_is_needed(self, sent: Callable[..., dict[str, str]], context: Context) -> None:
+        assert sent() == {
+            "Name": "adhoc_airflow-batch",
+            "Type": "Job",
+            "Input/Prefix": "in/",
+            "Operation/Tag": "VoiceSeparate",
+            "Operation/JobParam/VoiceSeparate": "",
+            "Operation/Output/Region": "ap-guangzhou",
+            "Operation/Output/Bucket": "media-1250000001",
+            "Operation/Output/AuObject": "out/${InputName}.${ext}",
+        }
+        assert [key for key, _ in context["ti"].xcoms] == ["return_value", "batch"]
+        assert context["ti"].xcoms[1][1]["counts"] == {}
+
+    def test_everything(self, sent: Callable[..., dict[str, str]]) -> None:
+        body = sent(
+            name="stems_声",
+            prefix=None,
+            url_file="lists/urls.txt",
+            object="out/${jobid}-bg.${ext}",
+            au_object="out/${jobid}.${ext}",
+            output_bucket="results-1250000001",
+            audio_mode="AudioAndBackground",
+            codec="MP3",
+            bitrate="128",
+            time_interval={"start": "2026-11-22 00:00:00+00:00", "end": None},
+            user_data="order 7",
+            job_level="1",
+            queue_id="p1",
+            call_back="https://example.org/",
+        )
+        assert (
+            body
+            | {
+                "Name": "stems_声",
+                "Input/UrlFile": "lists/urls.txt",
+                "Operation/JobParam/VoiceSeparate/AudioMode": "AudioAndBackground",
+                "Operation/JobParam/VoiceSeparate/AudioConfig/Codec": "mp3",
+                "Operation/JobParam/VoiceSeparate/AudioConfig/Bitrate": "128",
+                "Operation/Output/Bucket": "results-1250000001",
+                "Operation/Output/Object": "out/${jobid}-bg.${ext}",
+                "Operation/TimeInterval/Start": "2026-11-22T08:00:00+0800",
+                "Operation/UserData": "order 7",
+                "Operation/JobLevel": "1",
+                "Operation/QueueId": "p1",
+                "Operation/CallBack": "https://example.org/",
+            }
+            == body
+        )
+        assert "Operation/TimeInterval/End" not in body
+        assert "Input/Prefix" not in body
+
+    def test_a_template_and_a_manifest(self, sent: Callable[..., dict[str, str]]) -> None:
+        body = sent(prefix="", manifest="inventory/manifest.json", template_id="t1")
+        assert body["Operation/JobParam/TemplateId"] == "t1"
+        assert body["Input/Manifest"] == "inventory/manifest.json"
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ({"prefix": None}, "Input has nothing"),
+            ({"manifest": "m"}, "Input has Manifest, Prefix"),
+            ({"name": "a b"}, "Name is 'a b'"),
+            ({"au_object": "out/voice.mp3"}, "overwrite each other"),
+            (
+                {"au_object": "in/out/${jobid}"},
+                "au_object is 'in/out/${jobid}', allowed: a key that does not",
+            ),
+            ({"object": "${InputPath}/${InputName}-bg.mp3"}, "would separate this one's results"),
+            ({"template_id": "t1", "codec": "mp3"}, "codec is given"),
+            ({"time_interval": {"from": 1}}, "time_interval is"),
+            ({"time_interval": "today"}, "time_interval is 'today', allowed: a dict with start and end"),
+            ({"time_interval": {"start": "2025-01-01T00:00:00"}}, "time_interval.start is"),
+            ({"time_interval": {"end": "soon"}}, "time_interval.end is 'soon', allowed: a time with zone"),
+            ({"poll_interval": 0}, "poll_interval is 0"),
+        ],
+    )
+    def test_bad_arguments_are_not_sent(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        arguments: dict[str, Any],
+        says: str,
+    ) -> None:
+        with pytest.raises(RequestValidationError) as caught:
+            make_operator(**arguments).execute(context)
+        assert says in str(caught.value)
+        assert not server.requests
+
+    def test_results_beside_the_inputs_are_allowed_in_another_bucket(
+        self, sent: Callable[..., dict[str, str]]
+    ) -> None:
+        sent(au_object="in/${InputName}.mp3", output_bucket="results-1250000001")
+
+    def test_a_long_and_foreign_name_is_made_fit(self) -> None:
+        operator = VoiceSeparateBatchOperator(task_id="t" * 200, prefix="in/")
+        assert len(operator._default_name) == 128
+        assert VoiceSeparateBatchOperator(task_id="a.b", prefix="x")._default_name.endswith("-a_b")
+
+
+class TestWait:
+    def test_ends_when_the_batch_and_all_its_jobs_have_ended(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        server.play(SUBMITTED, RUNNING, SUCCESS, jobs(job_xml("j1", "Running")), SUCCESS, NONE)
+        server.play(
+            jobs(child("j1", "Success"), next_token="t"), jobs(child("j2", "Success"), next_token="t")
+        )
+        assert make_operator().execute(context) == "b1"
+        result = dict(context["ti"].xcoms)["batch"]
+        assert (result["state"], result["counts"], result["unsuccessful"]) == ("Success", {"Success": 2}, [])
+        pending = [sent.params for sent in server.requests if "states" in sent.params]
+        assert {sent["states"] for sent in pending} == {"Submitted,Running,Pause"}
+        assert {sent["inventoryTriggerJobId"] for sent in pending} == {"b1"}
+        assert [line for line in logs.at("info") if line.startswith("Job ")] == [
+            "Job b1: Submitted",
+            "Job b1: Running",
+            "Job b1: Success",
+        ]
+
+    def test_failed_jobs_fail_it_without_retry(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE)
+        server.play(
+            jobs(
+                child("j1", "Success"),
+                child("j2", "Failed", "ResourceNotSupported", "no media"),
+                child("j3", "Cancel"),
+            )
+        )
+        with pytest.raises(AirflowFailException) as caught:
+            make_operator().execute(context)
+        assert isinstance(caught.value, JobFailedError)
+        assert (
+            "2 of the 3 jobs of batch job b1 did not succeed: job j2 of in/j2.mp3 ended Failed"
+            " (ResourceNotSupported: no media); job j3 of in/j3.mp3 ended Cancel"
+        ) in str(caught.value)
+        result = dict(context["ti"].xcoms)["batch"]
+        assert result["counts"] == {"Success": 1, "Failed": 1, "Cancel": 1}
+        assert result["unsuccessful"][0] == {
+            "job_id": "j2",
+            "input_object": "in/j2.mp3",
+            "state": "Failed",
+            "code": "ResourceNotSupported",
+            "message": "no media",
+        }
+        assert result["unsuccessful"][1]["code"] is None, "Success is no reason"
+
+    def test_unless_the_user_allows_them(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Failed")))
+        assert make_operator(allow_failed_jobs=True).execute(context) == "b1"
+        assert dict(context["ti"].xcoms)["batch"]["counts"] == {"Failed": 1}
+
+    def test_many_failures_are_counted_and_some_named(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE)
+        server.play(jobs(*(child(f"j{n}", "Failed") for n in range(150))))
+        with pytest.raises(JobFailedError, match=r"150 of the 150 jobs .*; and 130 more"):
+            make_operator().execute(context)
+        result = dict(context["ti"].xcoms)["batch"]
+        assert (result["counts"], len(result["unsuccessful"])) == ({"Failed": 150}, 100)
+
+    @pytest.mark.parametrize(("state", "kind"), [("Failed", JobFailedError), ("Cancel", JobCancelledError)])
+    def test_a_batch_that_fails_itself(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        state: str,
+        kind: type[Exception],
+    ) -> None:
+        server.play(SUBMITTED, batch(state, code="ResourceNotFound", message="no list"))
+        with pytest.raises(kind, match=f"Job b1 ended {state}") as caught:
+            make_operator(allow_failed_jobs=True).execute(context)
+        assert not isinstance(caught.value, AirflowFailException), "a retry makes a new one"
+
+    def test_jobs_in_unknown_states_are_waited_for(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Strange")))
+        server.play(SUCCESS, NONE, jobs(child("j1", "Success")))
+        assert make_operator().execute(context) == "b1"
+
+    def test_no_input_is_said(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE, NONE)
+        assert make_operator().execute(context) == "b1"
+        assert "Batch job b1 found no input" in logs.at("warning")
+
+    def test_the_list_is_given_time_to_show_all_jobs(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.3)
+        ended = time.monotonic()
+        server.play(SUBMITTED)
+        server.always("GET", lambda sent: NONE if sent.path == "/jobs" else SUCCESS)
+        make_operator(poll_interval=0.05).execute(context)
+        first = next(sent.at for sent in server.requests if sent.path == "/jobs")
+        assert first - ended >= 0.3
+
+    def test_the_timeout_cancels(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        server.always("PUT", http())
+        with pytest.raises(JobTimeoutError, match="Job b1 is Running after"):
+            make_operator(timeout=0.05).execute(context)
+        assert [sent.path for sent in server.requests if sent.method == "PUT"] == ["/inventorytriggerjob/b1"]
+
+    def test_a_timeout_while_its_jobs_go_on_says_so(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED)
+        going_on = jobs(job_xml("j1", "Running"))
+        server.always("GET", lambda sent: going_on if sent.path == "/jobs" else SUCCESS)
+        with pytest.raises(JobTimeoutError, match="Success, but jobs that it made go on"):
+            make_operator(timeout=0.05, cancel_on_kill=False).execute(context)
+
+    def test_killed_it_is_cancelled(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, http())
+        operator = make_operator(wait_for_completion=False)
+        operator.execute(context)
+        operator.on_kill()
+        assert (server.requests[1].method, server.requests[1].params) == ("PUT", {"cancel": ""})
+
+
+class TestDeferred:
+    def defer(self, operator: VoiceSeparateBatchOperator, context: Context, **event: Any) -> TaskDeferred:
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute_complete(context, event) if event else operator.execute(context)
+        return deferred.value
+
+    def test_defers_to_its_own_trigger(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, RUNNING)
+        deferred = self.defer(make_operator(deferrable=True, timeout=60), context)
+        assert isinstance(deferred.trigger, CIBatchTrigger)
+        path, arguments = deferred.trigger.serialize()
+        assert path == "airflow_provider_ci.triggers.batch.CIBatchTrigger"
+        assert arguments["job_ids"] == ["b1"]
+        assert CIBatchTrigger(**arguments).serialize() == (path, arguments)
+
+    def test_goes_on_after_the_trigger_without_waiting_again(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 1000.0)
+        server.play(SUCCESS, NONE, jobs(child("j1", "Success")))
+        event = {"status": "ended", "job_ids": ["b1"], "job_count": 1}
+        assert make_operator(deferrable=True).execute_complete(context, event) == "b1"
+        assert dict(context["ti"].xcoms)["batch"]["counts"] == {"Success": 1}
+
+    def test_failed_jobs_fail_it_too(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUCCESS, NONE, jobs(child("j1", "Failed", "X", "y")))
+        with pytest.raises(AirflowFailException, match="1 of the 1 jobs"):
+            make_operator(deferrable=True).execute_complete(context, {"status": "ended", "job_ids": ["b1"]})
+
+    def test_jobs_that_go_on_are_waited_for_again(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        going_on = jobs(job_xml("j1", "Running"))
+        server.play(SUCCESS, going_on, SUCCESS, going_on)
+        deferred = self.defer(make_operator(deferrable=True), context, status="ended", job_ids=["b1"])
+        assert isinstance(deferred.trigger, CIBatchTrigger)
+
+
+class TestDurable:
+    def test_a_lost_answer_is_looked_for_among_the_batch_jobs(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def listed(sent: Any) -> Answer:
+            post = next(one for one in server.requests if one.method == "POST")
+            request = post.body.decode().partition("<Request>")[2].removesuffix("</Request>")
+            now = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime())
+            detail = f"<JobId>b7</JobId><State>Running</State><CreationTime>{now}</CreationTime>{request}"
+            return jobs(f"<JobsDetail>{detail}</JobsDetail>")
+
+        server.play(hang_up())
+        server.always("GET", listed)
+        operator = make_operator(durable=True, wait_for_completion=False)
+        assert operator.execute(context) == "b7"
+        assert server.methods() == ["POST", "GET"]
+        assert (server.requests[1].path, server.requests[1].params["type"]) == ("/inventorytriggerjob", "Job")
+        marker = leaves(server.requests[0].body)["Operation/UserData"]
+        assert marker.startswith("airflow dag=separate run=manual__1 task=submit")
+
+    def test_without_permission_to_list_it_says_what_to_permit(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(hang_up(), error(403, "AccessDenied"))
+        with pytest.raises(Exception, match="ci:DescribeInventoryTriggerJobs"):
+            make_operator(durable=True).execute(context)

@@ -1,0 +1,211 @@
+"""The calls about batch jobs: what is sent, what is refused, and what answers become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from airflow_provider_ci.exceptions import InvalidRequestError, InvalidResponseError, RequestValidationError
+from airflow_provider_ci.protocol.admin_models import (
+    BatchInput,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+    TimeInterval,
+)
+from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
+from airflow_provider_ci.protocol.models import Output, VoiceSeparate
+from airflow_provider_ci.protocol.wire import Request, Service
+
+from .builders import BUCKET, REGION, error_body, response
+
+OUTPUT = Output(region=REGION, bucket=BUCKET, au_object="out/${InputName}.${ext}")
+OPERATION = BatchOperation(
+    tag="VoiceSeparate",
+    job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
+    output=OUTPUT,
+)
+BATCH = BatchRequest(name="stems-1_声", type="Job", input=BatchInput(prefix="in/"), operation=OPERATION)
+DETAIL = "<JobsDetail><JobId>b1</JobId><State>Submitted</State></JobsDetail>"
+
+
+def changed(**operation) -> BatchRequest:
+    return replace(BATCH, operation=replace(OPERATION, **operation))
+
+
+def test_what_is_sent():
+    batch = changed(
+        user_data="mine",
+        job_level=1,
+        time_interval=TimeInterval(start="2025-01-01T00:00:00+0800"),
+        call_back="https://example.org/ci",
+    )
+    sent = CreateBatch(batch).request()
+    assert (sent.method, sent.service, sent.path) == ("POST", Service.CI, "/inventorytriggerjob")
+    assert sent.body.decode().partition("\n")[2] == (
+        "<Request><Name>stems-1_声</Name><Type>Job</Type><Input><Prefix>in/</Prefix></Input><Operation>"
+        "<Tag>VoiceSeparate</Tag><JobParam><VoiceSeparate><AudioMode>IsAudio</AudioMode></VoiceSeparate>"
+        "</JobParam><Output><Region>ap-guangzhou</Region><Bucket>media-1250000001</Bucket>"
+        "<AuObject>out/${InputName}.${ext}</AuObject></Output>"
+        "<TimeInterval><Start>2025-01-01T00:00:00+0800</Start></TimeInterval><UserData>mine</UserData>"
+        "<JobLevel>1</JobLevel><CallBack>https://example.org/ci</CallBack></Operation></Request>"
+    )
+
+
+def test_the_other_calls():
+    def ci(method, path, *params):
+        return Request(method=method, service=Service.CI, path=path, params=params)
+
+    assert DescribeBatch("b1").request() == ci("GET", "/inventorytriggerjob/b1")
+    assert CancelBatch("b1").request() == ci("PUT", "/inventorytriggerjob/b1", ("cancel", ""))
+    assert ListBatches().request() == ci(
+        "GET", "/inventorytriggerjob", ("type", "Job"), ("orderByTime", "Desc"), ("size", "100")
+    )
+    moment = datetime(2025, 1, 1, tzinfo=UTC)
+    assert ListBatches(
+        type="Workflow",
+        workflow_id="w1",
+        job_id="b1",
+        name="n",
+        states=["Running"],
+        start_creation_time=moment,
+        end_creation_time=moment,
+        size=5,
+        next_token="t",
+    ).request().params == (
+        ("type", "Workflow"),
+        ("workflowId", "w1"),
+        ("jobId", "b1"),
+        ("name", "n"),
+        ("states", "Running"),
+        ("orderByTime", "Desc"),
+        ("startCreationTime", "2025-01-01T08:00:00+0800"),
+        ("endCreationTime", "2025-01-01T08:00:00+0800"),
+        ("size", "5"),
+        ("nextToken", "t"),
+    )
+
+
+def test_only_a_creation_must_not_be_repeated_and_it_may_expire():
+    calls = [CreateBatch(BATCH), DescribeBatch("b"), CancelBatch("b"), ListBatches()]
+    assert [call.idempotent for call in calls] == [False, True, True, True]
+    assert (CreateBatch(BATCH, 5.0).valid_until, CreateBatch(BATCH).valid_until) == (5.0, None)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("batch", "says"),
+        [
+            (
+                replace(BATCH, name="a*"),
+                "Name is 'a*', allowed: Chinese, letters, digits, _ -, at most 128",
+            ),
+            (replace(BATCH, name=None), "Name is None"),
+            (replace(BATCH, name="a" * 129), "at most 128"),
+            (replace(BATCH, type="Workflow"), "Type is 'Workflow', allowed: Job"),
+            (replace(BATCH, input=None), "Input has nothing, allowed: exactly one of Manifest, UrlFile"),
+            (
+                replace(BATCH, input=BatchInput(prefix="in/", manifest="m")),
+                "Input has Manifest, Prefix, allowed: exactly one",
+            ),
+            (replace(BATCH, input=BatchInput(prefix="")), "Input.Prefix is ''"),
+            (replace(BATCH, input=BatchInput(prefix="/in")), "Input.Prefix is '/in'"),
+            (replace(BATCH, input=BatchInput(prefix="in/\n")), "Input.Prefix is"),
+            (replace(BATCH, input=BatchInput(url_file="")), "Input.UrlFile is ''"),
+            (replace(BATCH, input=BatchInput(prefix=5)), "Input.Prefix is 5, allowed: a text"),
+            (changed(tag="Transcode"), "Operation.Tag is 'Transcode', allowed: VoiceSeparate"),
+            (changed(job_param=None), "Operation is 'neither TemplateId nor VoiceSeparate'"),
+            (
+                changed(job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="x"))),
+                "Operation.JobParam.VoiceSeparate.AudioMode is 'x'",
+            ),
+            (
+                changed(job_param=BatchJobParam(template_id="a b")),
+                "Operation.JobParam.TemplateId is 'a b'",
+            ),
+            (changed(output=None), "Operation.Output.Bucket is None"),
+            (changed(job_level=3), "Operation.JobLevel is 3"),
+            (changed(user_data="分"), "Operation.UserData is"),
+            (changed(queue_id="p 1"), "Operation.QueueId is 'p 1'"),
+            (changed(call_back="x"), "Operation.CallBack is"),
+            (
+                changed(time_interval=TimeInterval(start="yesterday")),
+                "Operation.TimeInterval.Start is 'yesterday', allowed: a time as in 2025-01-01T00:00:00+0800",
+            ),
+            (changed(time_interval=TimeInterval(end="2025-01-01")), "Operation.TimeInterval.End is"),
+        ],
+    )
+    def test_what_breaks_a_rule(self, batch, says):
+        with pytest.raises(RequestValidationError, match="Nothing was sent") as caught:
+            CreateBatch(batch).request()
+        assert says in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "key",
+        ["out/voice.mp3", "out/${InventoryTriggerJobId}.${ext}", "${InputPath}/voice.${ext}", "${Time}"],
+    )
+    def test_results_that_would_overwrite_each_other(self, key):
+        with pytest.raises(RequestValidationError, match=r"Operation\.Output\.AuObject is .* overwrite"):
+            CreateBatch(changed(output=replace(OUTPUT, au_object=key))).request()
+
+    @pytest.mark.parametrize("key", ["${InputName}", "${jobid}.${ext}", "a/${InputNameAndExt}", "${Number}"])
+    def test_but_not_keys_of_their_own(self, key):
+        CreateBatch(changed(output=replace(OUTPUT, au_object=key))).request()
+
+    @pytest.mark.parametrize("bad", ["", "b1,b2", "../jobs", "b1\n", None])
+    def test_ids_never_reach_a_path(self, bad):
+        for call in (DescribeBatch(bad), CancelBatch(bad)):
+            with pytest.raises(RequestValidationError, match="job_id is"):
+                call.request()
+
+    @pytest.mark.parametrize(
+        "arguments", [{"type": "All"}, {"states": ["Paused"]}, {"size": 101}, {"order_by_time": "Up"}]
+    )
+    def test_lists(self, arguments):
+        with pytest.raises(RequestValidationError, match=next(iter(arguments))):
+            ListBatches(**arguments).request()
+
+
+class TestAnswers:
+    def test_a_batch_job(self):
+        for call in (CreateBatch(BATCH), DescribeBatch("b1"), ListBatches()):
+            answer = call.parse(response(200, f"<Response>{DETAIL}</Response>", x_ci_request_id="NjQ"))
+            assert [(batch.job_id, batch.job_state) for batch in answer.jobs_detail] == [("b1", "Submitted")]
+            assert answer.request_id == "NjQ"
+
+    @pytest.mark.parametrize("state", ["Submitted", "Running", "Pause", "Strange", ""])
+    def test_what_has_not_ended_may_be_cancelled(self, state):
+        body = f"<Response><JobsDetail><JobId>b1</JobId><State>{state}</State></JobsDetail></Response>"
+        (batch,) = DescribeBatch("b1").parse(response(200, body)).jobs_detail
+        assert batch.may_be_cancelled
+        for ended in ("Success", "Failed", "Cancel"):
+            assert not replace(batch, state=ended).may_be_cancelled
+
+    @pytest.mark.parametrize("body", ["<Response/>", "<Response><JobsDetail/></Response>"])
+    def test_an_accepted_one_must_have_an_id(self, body):
+        with pytest.raises(InvalidResponseError, match="no JobId"):
+            CreateBatch(BATCH).parse(response(200, body))
+
+    @pytest.mark.parametrize("name", ["NonExistJobIds", "NonExistJobId"])
+    def test_unknown_ids(self, name):
+        body = f"<Response><{name}>b1,b2</{name}><{name}>b3</{name}></Response>"
+        assert DescribeBatch("b1").parse(response(200, body)).non_exist_job_ids == ("b1", "b2", "b3")
+
+    def test_pages(self):
+        body = f"<Response>{DETAIL}<NextToken>t1</NextToken></Response>"
+        call = ListBatches(name="n")
+        answer = call.parse(response(200, body))
+        following = call.following(answer)
+        assert following is not None
+        assert (following.next_token, following.name) == ("t1", "n")
+        assert following.following(answer) is None, "it repeats a token"
+        assert call.following(call.parse(response(200, f"<Response>{DETAIL}</Response>"))) is None
+        no_jobs = call.parse(response(200, "<Response><NextToken>t1</NextToken></Response>"))
+        assert call.following(no_jobs) is None
+
+    def test_a_cancellation(self):
+        assert CancelBatch("b1").parse(response(200)) is None
+        with pytest.raises(InvalidRequestError):
+            CancelBatch("b1").parse(response(200, error_body("InvalidArgument")))

@@ -1,0 +1,145 @@
+"""Waiting for a batch job in the triggerer, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import JobNotFoundError
+from airflow_provider_ci.triggers import events
+from airflow_provider_ci.triggers.batch import CIBatchTrigger
+from airflow_provider_ci.triggers.job import FAILURES_TOLERATED
+from tests.conftest import CREDENTIALS, Logs
+from tests.scripted_server import Answer, ScriptedServer, error, hang, hang_up, http, job_xml, jobs
+
+NONE = jobs()
+GOING_ON = jobs(job_xml("j1", "Running"))
+
+
+def batch(state: str) -> Answer:
+    return jobs(job_xml("b1", state))
+
+
+@pytest.fixture(autouse=True)
+def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job list that never lags."""
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+
+
+@pytest.fixture
+def make_trigger(server: ScriptedServer, connection: Callable[..., str]) -> Callable[..., CIBatchTrigger]:
+    def make(**arguments: Any) -> CIBatchTrigger:
+        connection(server.url, max_attempts=1, read_timeout=5)
+        return CIBatchTrigger(**({"job_ids": ["b1"], "poll_interval": 0.01} | arguments))
+
+    return make
+
+
+def fired(trigger: CIBatchTrigger) -> dict[str, Any]:
+    async def main() -> Any:
+        (event,) = [event async for event in trigger.run()]
+        return event.payload
+
+    payload: dict[str, Any] = asyncio.run(main())
+    return payload
+
+
+def test_fires_when_the_batch_and_its_jobs_have_ended(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, logs: Logs
+) -> None:
+    server.play(batch("Submitted"), batch("Running"), batch("Success"), GOING_ON, GOING_ON, NONE)
+    assert fired(make_trigger()) == {"status": "ended", "job_ids": ["b1"], "job_count": 1, "deadline": None}
+    assert [sent.path for sent in server.requests] == ["/inventorytriggerjob/b1"] * 3 + ["/jobs"] * 3
+    assert server.requests[3].params == {
+        "tag": "VoiceSeparate",
+        "inventoryTriggerJobId": "b1",
+        "states": "Submitted,Running,Pause",
+        "orderByTime": "Desc",
+        "size": "1",
+    }
+    assert all(sent.is_signed_with(CREDENTIALS.secret_key) for sent in server.requests)
+    assert [line for line in logs.at("info") if line.startswith("Job ")] == [
+        "Job b1: Submitted",
+        "Job b1: Running",
+        "Job b1: Success",
+    ]
+
+
+@pytest.mark.parametrize("state", ["Failed", "Cancel"])
+def test_a_batch_without_success_ends_it_at_once(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, state: str
+) -> None:
+    server.play(batch(state))
+    assert fired(make_trigger())["status"] == "ended"
+
+
+def test_the_list_is_given_time_to_show_all_jobs(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.3)
+    server.play(batch("Success"), NONE)
+    fired(make_trigger(poll_interval=0.05))
+    described, listed = server.requests
+    assert listed.at - described.at >= 0.25
+
+
+def test_failed_polls_are_noise_until_there_are_too_many(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+) -> None:
+    server.play(*[hang_up()] * FAILURES_TOLERATED, batch("Success"), error(503, "SlowDown"), NONE)
+    assert fired(make_trigger())["status"] == "ended"
+    server.play(*[error(403, "AccessDenied")] * (FAILURES_TOLERATED + 1))
+    event = fired(make_trigger())
+    assert (event["status"], event["error"], event["code"]) == (
+        "error",
+        "PermissionDeniedError",
+        "AccessDenied",
+    )
+    assert events.read_event(event).error is not None
+
+
+def test_an_unknown_batch_is_an_error_after_the_grace_period(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.05)
+    server.always("GET", jobs(unknown=("b1",)))
+    event = fired(make_trigger())
+    assert event["error"] == "JobNotFoundError"
+    assert isinstance(events.read_event(event).error, JobNotFoundError)
+    assert len(server.requests) > 1
+
+
+def test_the_deadline_ends_it(make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer) -> None:
+    server.always("GET", batch("Running"))
+    event = fired(make_trigger(deadline=time.time() + 0.1))
+    assert event["status"] == "timeout"
+
+
+def test_killed_it_cancels_the_batch(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+) -> None:
+    server.play(http())
+    asyncio.run(make_trigger().on_kill())
+    asyncio.run(make_trigger(cancel_on_kill=False).on_kill())
+    (sent,) = server.requests
+    assert (sent.method, sent.path, sent.params) == ("PUT", "/inventorytriggerjob/b1", {"cancel": ""})
+
+
+def test_a_trigger_that_is_stopped_leaves_no_connection(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+) -> None:
+    server.play(hang())
+
+    async def main() -> None:
+        task = asyncio.create_task(anext(aiter(make_trigger().run())))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
