@@ -394,3 +394,21 @@ class TestDurable:
         server.play(hang_up(), error(403, "AccessDenied"))
         with pytest.raises(Exception, match="ci:DescribeInventoryTriggerJobs"):
             make_operator(durable=True).execute(context)
+
+
+class TestTheClass:
+    def test_templated_arguments_are_assigned_unchanged(self) -> None:
+        arguments: dict[str, Any] = {name: [name] for name in VoiceSeparateBatchOperator.template_fields}
+        operator = VoiceSeparateBatchOperator(task_id="batch", **arguments)
+        for name, value in arguments.items():
+            assert getattr(operator, name) is value
+
+    def test_it_survives_airflows_serialization(self) -> None:
+        from airflow.providers.common.compat.sdk import DAG
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        with DAG("d", schedule=None) as dag:
+            VoiceSeparateBatchOperator.partial(task_id="one", au_object="out/${jobid}").expand(prefix=["a/"])
+            VoiceSeparateBatchOperator(task_id="two", prefix="in/", au_object="out/${jobid}")
+        stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        assert stored.get_task("two").task_type == "VoiceSeparateBatchOperator"

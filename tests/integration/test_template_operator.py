@@ -1,0 +1,59 @@
+"""Templates on the emulator: however many tasks want one, whatever answers get lost, there is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+
+
+@pytest.fixture
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = CIHook()
+    yield hook
+    hook.close()
+
+
+def run(**changes: Any) -> str:
+    arguments = {"name": "stems", "audio_mode": "IsAudio", "codec": "mp3"} | changes
+    operator = VoiceSeparateTemplateOperator(task_id="template", **arguments)
+    try:
+        return operator.execute({})
+    finally:
+        operator.hook.close()
+
+
+def test_several_at_once_leave_one(hook: CIHook, emulator: Emulator) -> None:
+    # each has looked, and found none, before the first is created
+    emulator.faults.add("create_template", delay=0.5)
+    with ThreadPoolExecutor(4) as threads:
+        ids = set(threads.map(lambda _: run(), range(4)))
+    assert ids == {template.template_id for template in hook.list_templates()}
+    assert len(ids) == 1
+    assert emulator.ledger.count("create_template") > 1, "they did meet"
+
+
+def test_a_changed_dag_updates_it(hook: CIHook) -> None:
+    first = run()
+    assert run(codec="flac", bitrate="") == first
+    (template,) = hook.list_templates()
+    assert template.voice_separate is not None
+    assert template.voice_separate.audio_config is not None
+    assert template.voice_separate.audio_config.codec == "flac"
+
+
+@pytest.mark.parametrize("operation", ["create_template", "update_template"])
+def test_a_lost_answer(hook: CIHook, emulator: Emulator, operation: str) -> None:
+    if operation == "update_template":
+        run(codec="aac")
+    emulator.faults.add(operation, nth=1, drop=True, when="after")
+    template_id = run()
+    assert [template.template_id for template in hook.list_templates()] == [template_id]
