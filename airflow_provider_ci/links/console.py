@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.protocol.results import JobResult
+    from airflow_provider_ci.protocol.wire import Endpoint
 
 _CONSOLE = "https://console.cloud.tencent.com"
 
@@ -59,10 +60,20 @@ def push_links(context: Context, results: Sequence[JobResult]) -> None:
             context["ti"].xcom_push(key=key, value=url)
 
 
+def push_bucket_link(context: Context, endpoint: Endpoint) -> None:
+    """Push the URL of a bucket's page, for a task that has no result of one job."""
+    place = {"bucket": endpoint.bucket, "region": endpoint.region}
+    context["ti"].xcom_push(key=CIJobsLink.xcom_key, value=_bucket_url(place))
+
+
 def jobs_url(results: Sequence[JobResult]) -> str | None:
     """Return the page of the first job's bucket."""
     place = next((place for result in results if (place := _place(result["input"]))), None)
-    return f"{_CONSOLE}/ci/bucket?{urlencode(place)}" if place else None
+    return _bucket_url(place) if place else None
+
+
+def _bucket_url(place: Mapping[str, str | None]) -> str:
+    return f"{_CONSOLE}/ci/bucket?{urlencode(place)}"
 
 
 def results_url(results: Sequence[JobResult]) -> str | None:

@@ -77,7 +77,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
     """
 
     template_fields: Sequence[str] = ("ci_conn_id", "bucket", "region")
-    operator_extra_links = (CIJobsLink(), CIResultsLink())
+    operator_extra_links: Sequence[Any] = (CIJobsLink(), CIResultsLink())
     ui_color = "#d6e9ff"
 
     def __init__(

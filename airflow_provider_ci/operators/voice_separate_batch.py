@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import JobFailedError, RequestValidationError
+from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         "time_interval",
         *SeparationOperator.template_fields,
     )
+    operator_extra_links = (CIJobsLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SeparationOperator.template_fields_renderers,
         "time_interval": "json",
@@ -184,6 +186,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
+            push_bucket_link(context, self.hook.settings.endpoint(self.bucket or None, self.region or None))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 

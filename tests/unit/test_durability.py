@@ -294,10 +294,10 @@ def test_the_happy_path_costs_no_request() -> None:
 def test_a_zombie_that_submits_late_causes_no_second_job(arrives_after: float, retry_after: float) -> None:
     """Try 1 has written its intention and is held up; its supervisor is dead, and try 2 runs beside it."""
     world = World()
-    world.crash_at = (4, "before")
+    world.crash_at = (5, "before")
     with pytest.raises(Crash):
         submission(world).job(REQUEST, PLACE)
-    assert world.calls[4] == "submit"
+    assert world.calls[5] == "submit"
     wanted = fingerprint(REQUEST, PLACE)
     late = with_marker(REQUEST, IDENTITY.marker(wanted))
     refused = []

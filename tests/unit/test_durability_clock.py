@@ -33,6 +33,7 @@ class Machine:
 
     world: World
     behind: float
+    listing_permission = "ci:DescribeMediaJobs"
 
     def __post_init__(self) -> None:
         self.learnt = ServiceClock("the service")
@@ -53,6 +54,9 @@ class Machine:
         error.corrected = self.learnt.learn(self.world.now, self.local(), self.learnt.offset)
         return error
 
+    def prepare(self, request: VoiceSeparateRequest) -> None:
+        self.world.prepare(request)
+
     def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
         def send() -> Job:
             if (error := self.refusal(valid_until)) is not None:
@@ -65,9 +69,9 @@ class Machine:
         self.refusal()  # is signed anew by the hook itself
         return self.world.describe(job_id)
 
-    def list(self, input_object: str, since: datetime) -> Iterator[Job]:
+    def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterator[Job]:
         self.refusal()
-        return self.world.list(input_object, since)
+        return self.world.list(request, since)
 
     def cancel(self, job_id: str) -> None:
         self.world.cancel(job_id)
@@ -126,7 +130,7 @@ def test_the_intention_is_recorded_anew_in_the_services_time(behind: float) -> N
     Machine(world, behind).submission(1).job(REQUEST, PLACE)
     # a submission: is it superseded, intention, is it superseded, POST
     submission = ["get", "set", "get", "submit"]
-    assert world.calls == ["get", *submission, *submission, "set"]
+    assert world.calls == ["get", "prepare", *submission, *submission, "set"]
     assert world.stored[STORE_KEY]["since"] == world.now
 
 

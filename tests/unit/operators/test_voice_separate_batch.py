@@ -90,7 +90,7 @@ class TestRequest:
             "Operation/Output/Bucket": "media-1250000001",
             "Operation/Output/AuObject": "out/${InputName}.${ext}",
         }
-        assert [key for key, _ in context["ti"].xcoms] == ["return_value", "batch"]
+        assert [key for key, _ in context["ti"].xcoms] == ["return_value", "_link_CIJobsLink", "batch"]
         assert context["ti"].xcoms[1][1]["counts"] == {}
 
     def test_everything(self, sent: Callable[..., dict[str, str]]) -> None:
