@@ -91,7 +91,7 @@ class TestRequest:
             "Operation/Output/AuObject": "out/${InputName}.${ext}",
         }
         assert [key for key, _ in context["ti"].xcoms] == ["return_value", "_link_CIJobsLink", "batch"]
-        assert context["ti"].xcoms[1][1]["counts"] == {}
+        assert context["ti"].xcoms[2][1]["counts"] == {}
 
     def test_everything(self, sent: Callable[..., dict[str, str]]) -> None:
         body = sent(
