@@ -1,0 +1,25 @@
+"""Which Airflow the tests run on, and what it has: docs/compatibility.md has the same as a table."""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from airflow_provider_ci.version_compat import AIRFLOW_VERSION
+
+AIRFLOW = Version(AIRFLOW_VERSION)
+
+#: Workers talk to the database themselves, and DAGs need not be stored to be run.
+IS_AIRFLOW_2 = Version("3.0") > AIRFLOW
+#: Tasks have a state store, which their tries share.
+HAS_STATE_STORE = Version("3.3") <= AIRFLOW
+
+#: The connection's form comes from the provider's description; before, the hook is asked for it.
+FORM_IS_DESCRIBED = Version("3.2") <= AIRFLOW
+
+SECRETS_MASKER = (
+    "airflow.utils.log.secrets_masker"
+    if IS_AIRFLOW_2
+    else "airflow.sdk.execution_time.secrets_masker"
+    if Version("3.1") > AIRFLOW
+    else "airflow.sdk._shared.secrets_masker"
+)
