@@ -19,6 +19,8 @@ PINS_3.0.6 := 'fastapi<0.132'
 PINS_3.2.2 := 'fastapi<0.137' 'svcs<26'
 # constraints.txt belongs to the newest Airflow
 CONSTRAINTS = $(if $(filter 3.3.2,$1),constraints.txt,constraints/$1.txt)
+# Neither asks Airflow for anything; `make test` runs them, and they are run in a cell with another Python
+WITHOUT_AIRFLOW := tests/unit/emulator tests/unit/protocol tests/integration/test_emulator_*.py
 
 .PHONY: demo test e2e lint types matrix constraints clean
 
@@ -42,7 +44,8 @@ matrix: $(CELLS:%=matrix-%)  ## run the tests on several versions of Airflow: ma
 
 matrix-%: build/matrix/%/.installed
 	@echo "== Airflow $(airflow), Python $(python)"
-	@build/matrix/$*/bin/python -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
+	@build/matrix/$*/bin/python -m pytest -q -n auto --dist loadfile \
+		$(if $(filter 3.11,$(python)),$(WITHOUT_AIRFLOW:%=--ignore-glob='$(CURDIR)/%')) $(PYTEST_ARGS)
 
 constraints:  ## write constraints.txt (with AIRFLOW=3.1.8: constraints/3.1.8.txt) anew from the newest releases that fit
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints

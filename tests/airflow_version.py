@@ -13,8 +13,10 @@ IS_AIRFLOW_2 = Version("3.0") > AIRFLOW
 #: Tasks have a state store, which their tries share.
 HAS_STATE_STORE = Version("3.3") <= AIRFLOW
 
-#: The connection's form comes from the provider's description; before, the hook is asked for it.
-FORM_IS_DESCRIBED = Version("3.2") <= AIRFLOW
+#: The connection's form comes from the provider's description alone, and no hook is imported for it.
+FORM_NEEDS_NO_HOOK = Version("3.3") <= AIRFLOW
+#: Hooks are asked for the form with libraries that the API server has stand-ins for, and the CLI has not.
+CLI_SHOWS_NO_FORM = Version("3.0") <= AIRFLOW < Version("3.2")
 
 SECRETS_MASKER = (
     "airflow.utils.log.secrets_masker"

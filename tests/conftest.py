@@ -74,14 +74,10 @@ class Logs:
 
     @property
     def lines(self) -> list[str]:
-        return [
-            f"{level}: {text}" for level, text in self._said() if not text.startswith(_AIRFLOWS_OWN)
-        ]
+        return [f"{level}: {text}" for level, text in self._said() if not text.startswith(_AIRFLOWS_OWN)]
 
     def at(self, level: str) -> list[str]:
-        return [
-            text for said, text in self._said() if said == level and not text.startswith(_AIRFLOWS_OWN)
-        ]
+        return [text for said, text in self._said() if said == level and not text.startswith(_AIRFLOWS_OWN)]
 
     def _said(self) -> Iterator[tuple[str, str]]:
         for record in self._caplog.records:

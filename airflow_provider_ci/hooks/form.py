@@ -1,4 +1,4 @@
-"""The connection's form for Airflow before 3.2, which asks the hook for it. Goes away with support for 3.1."""
+"""The connection's form for Airflow before 3.2, which asks the hook. Goes away with support for 3.1."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def dags_in(folder: Path) -> dict[str, Any]:
 
 
 def _dag_bag(folder: str) -> Any:
-    moved = Version("3.2") <= AIRFLOW
-    return import_module("airflow.dag_processing.dagbag" if moved else "airflow.models.dagbag").DagBag(folder)
+    module = "airflow.models.dagbag" if AIRFLOW < Version("3.2") else "airflow.dag_processing.dagbag"
+    return import_module(module).DagBag(folder)
 
 
 def stored_dag(dag_id: str) -> Any:

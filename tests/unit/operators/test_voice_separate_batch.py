@@ -408,7 +408,9 @@ class TestTheClass:
         from airflow.serialization import serialized_objects
 
         # renamed in 3.2
-        serialization = getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
+        serialization = (
+            getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
+        )
         with DAG("d", schedule=None) as dag:
             VoiceSeparateBatchOperator.partial(task_id="one", au_object="out/${jobid}").expand(prefix=["a/"])
             VoiceSeparateBatchOperator(task_id="two", prefix="in/", au_object="out/${jobid}")
