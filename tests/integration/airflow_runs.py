@@ -21,7 +21,7 @@ def dags_in(folder: Path) -> dict[str, Any]:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     DagBundlesManager().sync_bundles_to_db()
-    if AIRFLOW < Version("3.1"):
+    if Version("3.1") > AIRFLOW:
         bag.sync_to_db("dags-folder", None)
     else:
         import_module(type(bag).__module__).sync_bag_to_db(bag, "dags-folder", None)
@@ -29,7 +29,7 @@ def dags_in(folder: Path) -> dict[str, Any]:
 
 
 def _dag_bag(folder: str) -> Any:
-    module = "airflow.models.dagbag" if AIRFLOW < Version("3.2") else "airflow.dag_processing.dagbag"
+    module = "airflow.models.dagbag" if Version("3.2") > AIRFLOW else "airflow.dag_processing.dagbag"
     return import_module(module).DagBag(folder)
 
 
