@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.triggerer`` prints, for triggers that only sleep and for ours, how often Airflow warned
 that its "async thread was blocked" (until all had started, and after that), and what both processes of the
-triggerer used. The tasks' rows are written into a database of its own, so that neither a scheduler nor workers
-take part; a minimal service in a process of its own answers that every job is running.
+triggerer used. The tasks' rows are written into a database of its own, so that neither a scheduler nor
+workers take part; a minimal service in a process of its own answers that every job is running.
 """
 
 from __future__ import annotations
