@@ -373,6 +373,15 @@ class TestRetryTable:
         world = self.earlier(state, has_store=has_store)
         assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
 
+    def test_why_the_job_before_failed_is_logged_without_signatures(self) -> None:
+        world, log = self.earlier("Failed"), Log()
+        message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"
+        world.jobs[0] = replace(world.jobs[0], code="ResourceDownloadFailed", message=message)
+        submission(world, 2, log=log).job(REQUEST, PLACE)
+        (line,) = [line for line in log.lines if "ResourceDownloadFailed" in line]
+        assert "Job j1 ended Failed" in line
+        assert "hunter2" not in line
+
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize(("state", "left"), [("Submitted", "Cancel"), ("Running", "Running")])
     def test_a_changed_request_is_a_new_job(self, state: str, left: str, has_store: bool) -> None:
