@@ -586,6 +586,28 @@ def test_which_job_answers_a_request_with_the_users_own_data(change: dict[str, A
     assert not is_answer_to(replace(job, input=Input(object="in/other")), OWN_DATA)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input": None},
+        {"input": Input(object="in%2Fsong.mp3")},
+        {"input": BatchInput(object="in/")},
+        {"name": None},
+    ],
+)
+@pytest.mark.parametrize("kind", [Job, BatchJob])
+def test_the_marker_counts_however_the_service_spells_the_rest(kind: Any, change: dict[str, Any]) -> None:
+    request = REQUEST if kind is Job else BATCH
+    marked = with_marker(request, IDENTITY.marker("f" * 64))
+    given = {"name": "other", "input": request.input} if kind is BatchJob else {"input": request.input}
+    job = kind(
+        job_id="j1", operation=marked.operation, **{k: v for k, v in (given | change).items() if k in given}
+    )
+    assert is_answer_to(job, marked)
+    other: Any = replace(marked.operation, user_data=IDENTITY._replace(clears=1).marker("f" * 64))  # type: ignore[type-var]
+    assert not is_answer_to(replace(job, operation=other), marked)
+
+
 @pytest.mark.parametrize("stored", [None, "text", 5, {"clears": 0}, {"unknown": 1}, []])
 def test_what_is_no_record_is_ignored(stored: Any) -> None:
     assert Record.from_json(stored) is None
