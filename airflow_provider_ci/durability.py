@@ -27,7 +27,7 @@ from airflow_provider_ci.identity import R, TaskIdentity, fingerprint, is_answer
 from airflow_provider_ci.protocol.admin_models import BatchRequest
 from airflow_provider_ci.protocol.models import CANCEL, FAILED, VoiceSeparateRequest
 from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, J_co, Log
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, J_co, Log, sentence
 
 #: Key in Airflow's task state store. Never rename it: tries under way look it up.
 STORE_KEY = "ci_submission"
@@ -200,10 +200,7 @@ class DurableSubmission(Generic[R, J]):
 
     def _if_usable(self, job: J) -> J | None:
         if job.job_state in (FAILED, CANCEL):
-            self._log.warning(
-                "Job %s of an earlier try ended %s (%s: %s): submitting a new one",
-                *(job.job_id, job.job_state, job.code, job.message),
-            )
+            self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
             return None
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job

@@ -373,6 +373,15 @@ class TestRetryTable:
         world = self.earlier(state, has_store=has_store)
         assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
 
+    def test_why_the_job_before_failed_is_logged_without_signatures(self) -> None:
+        world, log = self.earlier("Failed"), Log()
+        message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"
+        world.jobs[0] = replace(world.jobs[0], code="ResourceDownloadFailed", message=message)
+        submission(world, 2, log=log).job(REQUEST, PLACE)
+        (line,) = [line for line in log.lines if "ResourceDownloadFailed" in line]
+        assert "Job j1 ended Failed" in line
+        assert "hunter2" not in line
+
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize(("state", "left"), [("Submitted", "Cancel"), ("Running", "Running")])
     def test_a_changed_request_is_a_new_job(self, state: str, left: str, has_store: bool) -> None:
@@ -575,6 +584,28 @@ def test_which_job_answers_a_request_with_the_users_own_data(change: dict[str, A
     job = Job(job_id="j1", input=Input(object="in/song.mp3"), operation=operation)
     assert is_answer_to(job, OWN_DATA) is same
     assert not is_answer_to(replace(job, input=Input(object="in/other")), OWN_DATA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input": None},
+        {"input": Input(object="in%2Fsong.mp3")},
+        {"input": BatchInput(object="in/")},
+        {"name": None},
+    ],
+)
+@pytest.mark.parametrize("kind", [Job, BatchJob])
+def test_the_marker_counts_however_the_service_spells_the_rest(kind: Any, change: dict[str, Any]) -> None:
+    request = REQUEST if kind is Job else BATCH
+    marked = with_marker(request, IDENTITY.marker("f" * 64))
+    given = {"name": "other", "input": request.input} if kind is BatchJob else {"input": request.input}
+    job = kind(
+        job_id="j1", operation=marked.operation, **{k: v for k, v in (given | change).items() if k in given}
+    )
+    assert is_answer_to(job, marked)
+    other: Any = replace(marked.operation, user_data=IDENTITY._replace(clears=1).marker("f" * 64))  # type: ignore[type-var]
+    assert not is_answer_to(replace(job, operation=other), marked)
 
 
 @pytest.mark.parametrize("stored", [None, "text", 5, {"clears": 0}, {"unknown": 1}, []])

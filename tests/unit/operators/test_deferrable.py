@@ -162,7 +162,7 @@ class TestGoingOn:
             "code": "SecretidNotExist",
             "request_id": "NjQ",
         }
-        with pytest.raises(AuthenticationError, match=r"SecretidNotExist .*HTTP 401, request id NjQ"):
+        with pytest.raises(AuthenticationError, match=r"SecretidNotExist .*HTTP 401, job j1, request id NjQ"):
             make_operator().execute_complete(context, event("error", **said))
 
     @pytest.mark.parametrize(
