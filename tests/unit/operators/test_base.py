@@ -22,6 +22,7 @@ from airflow_provider_ci.exceptions import (
     JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
+    PermissionDeniedError,
     ServerError,
     TaskKilledError,
     ThrottledError,
@@ -186,6 +187,13 @@ class TestWait:
             "Job j1: Running",
             "Job j1: Success",
         ]
+
+    def test_a_wait_that_fails_names_the_job(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, error(403, "AccessDenied"))
+        with pytest.raises(PermissionDeniedError, match=r"AccessDenied.*\(HTTP 403, job j1, request id"):
+            make_operator().execute(context)
 
     def test_a_job_that_has_ended_already_is_not_asked_for(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
