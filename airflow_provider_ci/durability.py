@@ -348,6 +348,8 @@ class DurableSubmission(Generic[R, J]):
             if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
                 self._service.cancel(job_id)
                 self._log.info("Asked to cancel job %s", job_id)
+        except TaskKilledError:
+            raise
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
 

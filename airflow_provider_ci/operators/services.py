@@ -49,6 +49,7 @@ class BoundJobs:
         prepare: Callable[[VoiceSeparateRequest], None] | None = None,
     ) -> None:
         self._hook = operator.hook
+        self._raise_if_killed = operator.raise_if_killed
         self._log = operator.log
         self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
         self._prepare = prepare
@@ -61,6 +62,7 @@ class BoundJobs:
             self._prepare(request)
 
     def submit(self, request: VoiceSeparateRequest, valid_until: float | None) -> Job:
+        self._raise_if_killed()
         job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
         self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
@@ -91,6 +93,7 @@ class BoundBatches:
 
     def __init__(self, operator: CIJobOperator[Any, Any]) -> None:
         self._hook = operator.hook
+        self._raise_if_killed = operator.raise_if_killed
         self._log = operator.log
         self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
 
@@ -101,6 +104,7 @@ class BoundBatches:
         pass
 
     def submit(self, request: BatchRequest, valid_until: float | None) -> BatchJob:
+        self._raise_if_killed()
         batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch
