@@ -179,7 +179,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         broken = [
             f"{name} is {value!r}, allowed: a number of seconds above 0"
             for name, value in given.items()
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf
         ]
         if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
             allowed = ", ".join(_ON_AMBIGUOUS)
