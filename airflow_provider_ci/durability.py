@@ -306,19 +306,19 @@ class DurableSubmission(Generic[R, J]):
     def _take_over(self) -> None:
         """Say that this try has begun, before it looks what earlier ones intended.
 
-        They look whether a later one has begun after they have written their intention. So whichever of two
-        processes comes second sees the other.
+        Each looks whether another one has said so after it has written its intention. So whichever of two
+        processes comes second sees the other. The other one may also be an earlier try that was held up just
+        here.
         """
         if self._store is not None and self._try_number > 1:
-            self._stop_if_superseded()
+            self._stop_if_superseded(by_earlier_too=False)
             self._store.set(TRY_KEY, self._try_number)
 
-    def _stop_if_superseded(self) -> None:
-        latest = self._store.get(TRY_KEY, 1) if self._store is not None else 1
-        if latest > self._try_number:
-            raise TaskKilledError(
-                f"Try {latest} of this task has taken over; try {self._try_number} sent nothing"
-            )
+    def _stop_if_superseded(self, *, by_earlier_too: bool = True) -> None:
+        own = self._try_number
+        latest = own if self._store is None else self._store.get(TRY_KEY, own)
+        if latest > own or (by_earlier_too and latest != own):
+            raise TaskKilledError(f"Try {latest} of this task has taken over; try {own} does not submit")
 
     def _intend(self, wanted: str) -> float:
         since = self._clock()  # before the look: whoever is held up after it must not get fresh time
@@ -348,6 +348,8 @@ class DurableSubmission(Generic[R, J]):
             if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
                 self._service.cancel(job_id)
                 self._log.info("Asked to cancel job %s", job_id)
+        except TaskKilledError:
+            raise
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
 

@@ -141,9 +141,9 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
         request = self.build_request(endpoint)
         self.service.check(request)
-        self._raise_if_killed()
+        self.raise_if_killed()
         job = self._get_job(request, endpoint, context)
-        self._raise_if_killed()
+        self.raise_if_killed()
         if not self.wait_for_completion:
             return str(self.job_id)
         if self.deferrable:
@@ -179,7 +179,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         broken = [
             f"{name} is {value!r}, allowed: a number of seconds above 0"
             for name, value in given.items()
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf
         ]
         if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
             allowed = ", ".join(_ON_AMBIGUOUS)
@@ -255,7 +255,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         if error := watch.error():
             raise error
         self._push(context, watch.jobs[str(self.job_id)])
-        self._raise_if_killed()
+        self.raise_if_killed()
         return str(self.job_id)
 
     def _watch(self, job: J) -> JobWatch[J]:
@@ -271,7 +271,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
             job = self._describe()
         if job is not None and self._has_ended(job):
             return self._complete(context, self._watch(job))
-        self._raise_if_killed()
+        self.raise_if_killed()
         backstop = None
         if deadline is not None:
             backstop = timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60)
@@ -333,11 +333,15 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         """Sleep in naps: a signal handler cannot end a longer sleep."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._raise_if_killed()
+            self.raise_if_killed()
             time.sleep(min(left, _NAP))
-        self._raise_if_killed()
+        self.raise_if_killed()
 
-    def _raise_if_killed(self) -> None:
+    def raise_if_killed(self) -> None:
+        """End a task that was told to stop, before it does anything that costs.
+
+        :raises TaskKilledError: it was.
+        """
         if not self._killed:
             return
         self._cancel()

@@ -62,7 +62,7 @@ class CIBatchTrigger(CIJobTrigger):
                     )
                     failures += 1
                     if failures > FAILURES_TOLERATED:
-                        raise known from error
+                        raise known from None
                     self.log.warning("A poll failed, trying on: %s", known)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -344,10 +345,60 @@ def test_an_earlier_try_that_is_held_up_anywhere_causes_no_second_job(
     assert set(jobs) == {jobs[0]}, "no try has another job"
 
 
+class HeldUp:
+    """The store of a try that stands still before it says that it has taken over."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.stands, self.may_go_on = threading.Event(), threading.Event()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._world.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        if key == TRY_KEY:
+            self.stands.set()
+            assert self.may_go_on.wait(20)
+        self._world.set(key, value)
+
+
+@pytest.mark.parametrize("died_at", [2, 5])  # before and after its intention
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(12))
+def test_a_try_that_was_held_up_while_it_took_over_causes_no_second_job(
+    died_at: int, when: str, number: int
+) -> None:
+    """Try 1 dies, try 2 is held up, and goes on to its end when try 3 is at each of its steps in turn."""
+    world, ended = World(), []
+    world.crash_at = (died_at, "before")
+    with pytest.raises(Crash):
+        submission(world).job(REQUEST, PLACE)
+    world.crash_at, store = None, HeldUp(world)
+
+    def attempt(**arguments: Any) -> None:
+        with contextlib.suppress(TaskKilledError, AuthenticationError):
+            ended.append(submission(world, **arguments).job(REQUEST, PLACE).job_id)
+
+    second = threading.Thread(target=lambda: attempt(try_number=2, store=store), daemon=True)
+    second.start()
+    assert store.stands.wait(20)
+
+    def let_it_go_on() -> None:
+        store.may_go_on.set()
+        second.join(20)
+
+    world.held_at, world.meanwhile = (len(world.calls) + number, when), let_it_go_on
+    attempt(try_number=3)
+    let_it_go_on()
+    attempt(try_number=4)
+    assert world.active == ["j1"]
+    assert set(ended) == {"j1"}
+
+
 def test_an_earlier_try_that_still_lives_may_not_submit_after_a_later_one() -> None:
     world = World()
     world.stored[TRY_KEY] = 2
-    with pytest.raises(TaskKilledError, match="Try 2 of this task has taken over; try 1 sent nothing"):
+    with pytest.raises(TaskKilledError, match="Try 2 of this task has taken over; try 1 does not submit"):
         submission(world, 1).job(REQUEST, PLACE)
     assert not world.jobs
 
