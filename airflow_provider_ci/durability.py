@@ -27,7 +27,7 @@ from airflow_provider_ci.identity import R, TaskIdentity, fingerprint, is_answer
 from airflow_provider_ci.protocol.admin_models import BatchRequest
 from airflow_provider_ci.protocol.models import CANCEL, FAILED, VoiceSeparateRequest
 from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, J_co, Log
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, J_co, Log, sentence
 
 #: Key in Airflow's task state store. Never rename it: tries under way look it up.
 STORE_KEY = "ci_submission"
@@ -201,10 +201,7 @@ class DurableSubmission(Generic[R, J]):
 
     def _if_usable(self, job: J) -> J | None:
         if job.job_state in (FAILED, CANCEL):
-            self._log.warning(
-                "Job %s of an earlier try ended %s (%s: %s): submitting a new one",
-                *(job.job_id, job.job_state, job.code, job.message),
-            )
+            self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
             return None
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
@@ -310,19 +307,19 @@ class DurableSubmission(Generic[R, J]):
     def _take_over(self) -> None:
         """Say that this try has begun, before it looks what earlier ones intended.
 
-        They look whether a later one has begun after they have written their intention. So whichever of two
-        processes comes second sees the other.
+        Each looks whether another one has said so after it has written its intention. So whichever of two
+        processes comes second sees the other. The other one may also be an earlier try that was held up just
+        here.
         """
         if self._store is not None and self._try_number > 1:
-            self._stop_if_superseded()
+            self._stop_if_superseded(by_earlier_too=False)
             self._store.set(TRY_KEY, self._try_number)
 
-    def _stop_if_superseded(self) -> None:
-        latest = self._store.get(TRY_KEY, 1) if self._store is not None else 1
-        if latest > self._try_number:
-            raise TaskKilledError(
-                f"Try {latest} of this task has taken over; try {self._try_number} sent nothing"
-            )
+    def _stop_if_superseded(self, *, by_earlier_too: bool = True) -> None:
+        own = self._try_number
+        latest = own if self._store is None else self._store.get(TRY_KEY, own)
+        if latest > own or (by_earlier_too and latest != own):
+            raise TaskKilledError(f"Try {latest} of this task has taken over; try {own} does not submit")
 
     def _intend(self, wanted: str) -> float:
         since = self._clock()  # before the look: whoever is held up after it must not get fresh time
@@ -352,6 +349,8 @@ class DurableSubmission(Generic[R, J]):
             if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
                 self._service.cancel(job_id)
                 self._log.info("Asked to cancel job %s", job_id)
+        except TaskKilledError:
+            raise
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
 

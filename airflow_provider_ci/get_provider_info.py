@@ -38,7 +38,8 @@ CONN_FIELDS: dict[str, Any] = {
             "Where the keys come from: static (SecretId and SecretKey above; the default), environment, file,"
             " instance_role, assume_role, web_identity"
         ),
-        "schema": {"type": ["string", "null"], "enum": [*CREDENTIAL_SOURCES, None]},
+        # no null in the list, which the form would show as a choice
+        "schema": {"type": ["string", "null"], "enum": [*CREDENTIAL_SOURCES]},
     },
     "security_token": {
         "label": "Security token",

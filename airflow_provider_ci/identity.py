@@ -76,8 +76,15 @@ def with_marker(request: R, marker: str) -> R:
 def is_answer_to(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest) -> bool:
     """Tell whether ``job`` is what submitting ``request`` gives.
 
-    ``UserData`` and the input must be equal. Of the rest, what the service does not hand back cannot differ.
+    A marker names the whole request, so it alone decides: how the service spells what it hands back does not
+    matter then. Otherwise ``UserData`` and the input must be equal; of the rest, what the service does not
+    hand back cannot differ.
     """
+    asked: Any = request.operation
+    if asked is not None and _is_marker(asked.user_data):
+        got = job.operation.user_data if job.operation else None
+        if got is not None:
+            return bool(got == asked.user_data)
     if isinstance(request, BatchRequest):
         return isinstance(job, BatchJob) and _is_batch_of(job, request)
     return isinstance(job, Job) and _is_job_of(job, request)
@@ -87,14 +94,11 @@ def _is_job_of(job: Job, request: VoiceSeparateRequest) -> bool:
     asked, got = request.operation or Operation(), job.operation or Operation()
     if asked.user_data != got.user_data or not request.input or not job.input:
         return False
-    return request.input.object == job.input.object and (
-        # the marker names the whole request; how the service spells what it hands back does not matter then
-        _is_marker(asked.user_data)
-        or (
-            _agree(asked.output or Output(), got.output)
-            and _agree_values(asked.template_id, got.template_id)
-            and _agree_parameters(asked, got)
-        )
+    return (
+        request.input.object == job.input.object
+        and _agree(asked.output or Output(), got.output)
+        and _agree_values(asked.template_id, got.template_id)
+        and _agree_parameters(asked, got)
     )
 
 
@@ -104,8 +108,6 @@ def _is_batch_of(batch: BatchJob, request: BatchRequest) -> bool:
         return False
     if got.user_data is not None and asked.user_data != got.user_data:
         return False
-    if _is_marker(got.user_data):
-        return True
     # that a batch job's answers hold UserData is sampled nowhere: without, the whole request decides
     param, given = asked.job_param or BatchJobParam(), got.job_param or BatchJobParam()
     return (

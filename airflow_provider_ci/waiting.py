@@ -108,7 +108,7 @@ class JobWatch(Generic[J]):
         cancelled_only = all(job.job_state == CANCEL for job in bad)
         one = bad[0] if len(self.job_ids) == 1 else None
         return (JobCancelledError if cancelled_only else JobFailedError)(
-            _sentence(bad[0]) if one else _sentences(bad, len(self.job_ids)),
+            _ending(bad[0]) if one else _sentences(bad, len(self.job_ids)),
             state=str(bad[0].job_state),
             code=_code(one) if one else None,
             service_message=one.message if one else None,
@@ -133,7 +133,7 @@ class JobWatch(Generic[J]):
         if before is not None and before.state == job.state:
             return
         if state.is_terminal and not state.is_successful:
-            self._log.error("%s", _sentence(job) + _why(job))
+            self._log.error("%s", sentence(job))
         elif not state.is_known:
             self._log.warning("Job %s: unknown state %r, waiting on", job_id, str(state))
         elif not self._is_crowd:
@@ -166,12 +166,17 @@ class JobWatch(Generic[J]):
             )
 
 
-def _sentence(job: Job | BatchJob) -> str:
+def sentence(job: Job | BatchJob) -> str:
+    """Return how a job ended, with the service's reason, for a log or a message."""
+    return _ending(job) + _why(job)
+
+
+def _ending(job: Job | BatchJob) -> str:
     return f"Job {job.job_id} ended {job.job_state}"
 
 
 def _sentences(jobs: Sequence[Job | BatchJob], total: int) -> str:
-    named = [_sentence(job) + _why(job) for job in jobs[:_NAMED_AT_MOST]]
+    named = [sentence(job) for job in jobs[:_NAMED_AT_MOST]]
     rest = f"; and {len(jobs) - _NAMED_AT_MOST} more" if len(jobs) > _NAMED_AT_MOST else ""
     return f"{len(jobs)} of {total} jobs did not succeed: {'; '.join(named)}{rest}"
 

@@ -1,7 +1,7 @@
 """What waiting for many jobs costs: the shared poller, beside one request for each job and poll, Airflow's
 HTTP trigger and Tencent's SDK.
 
-``python -m benchmarks.poller`` measures all in one run of three minutes. A minimal service in a process
+``python -m benchmarks.poller`` measures all in one run of four minutes. A minimal service in a process
 of its own answers on loopback; each measurement is a new process. ``--jobs 1 100`` measures fewer.
 """
 
@@ -138,7 +138,7 @@ async def measure(start: Callable[[], list[asyncio.Task[Any]]], jobs: int, port:
     interval, rounds = PACE[jobs]
     tasks = start()
     gc.collect()
-    await asyncio.sleep(min(interval * 1.5, 4))  # the first polls open connections
+    await asyncio.sleep(interval * 1.2)  # the first polls open connections, and log each job's first state
     cost = Cost(jobs)
     window = interval * rounds
     requests, cpu = await requests_so_far(port), time.process_time()

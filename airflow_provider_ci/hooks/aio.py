@@ -101,7 +101,7 @@ class AsyncClient:
             try:
                 return await self.once(call, endpoint)
             except CIError as error:
-                left = None if call.valid_until is None else int(call.valid_until) - time.time()
+                left = None if call.valid_until is None else int(call.valid_until) - self._now()
                 pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
@@ -121,13 +121,13 @@ class AsyncClient:
 
         :raises CIError: as of :meth:`call`.
         """
-        recovery = Recovery(self.settings)
+        recovery = Recovery(self.settings, call)
         while True:
             credentials = await recovery.abegin()
             try:
                 return await self._attempt(call, endpoint, credentials)
             except CIError as error:
-                if not recovery.can_save(error, expires=call.valid_until is not None):
+                if not recovery.can_save(error):
                     raise
 
     async def _attempt(self, call: RemoteCall[T], endpoint: Endpoint, credentials: Credentials) -> T:
@@ -135,13 +135,17 @@ class AsyncClient:
             call.request(),
             endpoint,
             credentials,
-            now=time.time() + self.settings.clock.offset,
+            now=self._now(),
             valid_until=call.valid_until,
         )
         response = await self._exchange(send)
         if len(response.body) > _PARSE_IN_LOOP:
             return await asyncio.to_thread(call.parse, response)
         return call.parse(response)
+
+    def _now(self) -> float:
+        """Return the Unix time by the service's clock."""
+        return time.time() + self.settings.clock.offset
 
     def _proxy(self, url: str) -> str | None:
         """Return the environment's proxy for ``url``. aiohttp's ``trust_env`` would also take logins from

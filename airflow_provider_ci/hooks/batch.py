@@ -23,10 +23,11 @@ class BatchCalls(Calls):
     ) -> tuple[BatchJob, str | None]:
         """Submit ``batch`` once and return it as accepted, with the request id.
 
-        :param expires: Unix time after which the service shall refuse the submission.
+        :param expires: time by the hook's ``now`` after which the service shall refuse the submission.
         :param bucket: the inputs' bucket, ``<name>-<appid>``.
         :raises RequestValidationError: it breaks a documented rule; nothing was sent.
         :raises AmbiguousSubmissionError: it is unknown whether the batch job was accepted.
+        :raises ClockSkewError: as of ``submit_job``.
         :raises ServiceError: the service refused it.
         """
         answer = self._submit(CreateBatch(batch, expires), bucket, region)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_provider_ci.hooks.connection import ConnectionSettings
-    from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
+    from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -39,9 +39,11 @@ class Calls:
             self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None
         ) -> T: ...
 
-        def _repeat(self, call: RemoteCall[Any], attempt: Callable[[], T]) -> T: ...
+        def _repeat(self, call: RemoteCall[Any], attempt: Callable[[Credentials], T]) -> T: ...
 
-        def _signed(self, call: RemoteCall[Any], endpoint: Endpoint) -> SignedRequest: ...
+        def _signed(
+            self, call: RemoteCall[Any], endpoint: Endpoint, credentials: Credentials
+        ) -> SignedRequest: ...
 
     def _pages(self, call: PagedCall[Any, Item], bucket: str | None, region: str | None) -> Iterator[Item]:
         """Yield what is on each page; a page is asked for when the one before has been consumed."""

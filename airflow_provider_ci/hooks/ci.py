@@ -39,7 +39,7 @@ from airflow_provider_ci.protocol.operations import (
     check_job_ids,
 )
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest, signed
+from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, signed
 
 if TYPE_CHECKING:
     import requests
@@ -209,37 +209,41 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
-            call, timeouts = ListJobs(size=1), self.settings.timeouts
-            self._repeat(
-                call, lambda: self._once(call, endpoint, self._session, timeouts), RetryPolicy(max_attempts=1)
-            )
+            self._call_at(endpoint, ListJobs(size=1), RetryPolicy(max_attempts=1))
         except CIError as error:
             settings = self.__dict__.get("settings")  # none if they were the problem
             return False, f"{_diagnosis(error, settings.source.name if settings else '')}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
 
     def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
-        endpoint = self.settings.endpoint(bucket, region, regional=call.regional)
-        return self._repeat(call, lambda: self._once(call, endpoint, self._session, self.settings.timeouts))
+        return self._call_at(self.settings.endpoint(bucket, region, regional=call.regional), call)
+
+    def _call_at(self, endpoint: Endpoint, call: RemoteCall[T], retry: RetryPolicy | None = None) -> T:
+        def attempt(credentials: Credentials) -> T:
+            send = self._signed(call, endpoint, credentials)
+            return call.parse(transport.exchange(self._session, send, self.settings.timeouts))
+
+        return self._repeat(call, attempt, retry)
 
     def _call_within(self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None) -> T:
-        endpoint = self.settings.endpoint(bucket, region)
+        endpoint, provider = self.settings.endpoint(bucket, region), self.settings.provider
+        # those at hand, though newer ones may be due: there is no time to ask for them
+        send = self._signed(call, endpoint, provider.held() or provider.get())
         with transport.new_session(loopback=self.settings.is_loopback) as session:
-            return self._once(call, endpoint, session, (seconds / 2, seconds / 2))
+            return call.parse(transport.exchange(session, send, (seconds / 2, seconds / 2)))
 
-    def _once(
-        self, call: RemoteCall[T], endpoint: Endpoint, session: requests.Session, timeout: tuple[float, float]
+    def _repeat(
+        self,
+        call: RemoteCall[Any],
+        attempt: Callable[[Credentials], T],
+        retry: RetryPolicy | None = None,
     ) -> T:
-        return call.parse(transport.exchange(session, self._signed(call, endpoint), timeout))
-
-    def _repeat(self, call: RemoteCall[Any], attempt: Callable[[], T], retry: RetryPolicy | None = None) -> T:
-        retry, recovery, count = retry or self.settings.retry, Recovery(self.settings), 0
+        retry, recovery, count = retry or self.settings.retry, Recovery(self.settings, call), 0
         while True:
             try:
-                recovery.begin()
-                return attempt()
+                return attempt(recovery.begin())
             except CIError as error:
-                if recovery.can_save(error, expires=call.valid_until is not None):
+                if recovery.can_save(error):
                     continue
                 count += 1
                 left = None if call.valid_until is None else int(call.valid_until) - self.now()
@@ -249,16 +253,9 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
                 self.log.warning("Attempt %d failed, again in %.1f s: %s", count, pause, error)
                 (self.sleep or time.sleep)(pause)
 
-    def _signed(self, call: RemoteCall[Any], endpoint: Endpoint) -> SignedRequest:
+    def _signed(self, call: RemoteCall[Any], endpoint: Endpoint, credentials: Credentials) -> SignedRequest:
         # for each attempt anew: a signature expires
-        provider = self.settings.provider
-        return signed(
-            call.request(),
-            endpoint,
-            provider.held() or provider.get(),
-            now=self.now(),
-            valid_until=call.valid_until,
-        )
+        return signed(call.request(), endpoint, credentials, now=self.now(), valid_until=call.valid_until)
 
 
 def _distinct(job_ids: Sequence[str]) -> list[str]:

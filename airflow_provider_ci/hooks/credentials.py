@@ -57,7 +57,8 @@ class CredentialProvider:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._clock = service_clock(source.endpoint_url)
-        self._lock = threading.Lock()  # held while the source is asked
+        # held while the source is asked; reentrant: a signal may end that by a call, in the very thread
+        self._lock = threading.RLock()
         self._present: _Generation | None = None
         self._attempts = 0
         self._failure: CredentialsError | None = None

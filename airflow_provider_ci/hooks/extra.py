@@ -85,5 +85,7 @@ class Extra:
         return int(number)
 
     def _refused(self, name: str, value: object, allowed: str) -> ConfigurationError:
-        given = "a value not shown" if name == "security_token" else repr(value)
+        # an address may hold a password
+        hidden = name in ("security_token", "endpoint_url", "sts_endpoint_url")
+        given = "a value not shown" if hidden else repr(value)
         return ConfigurationError(f"Connection {self.conn_id!r}: extra {name} is {given}, allowed: {allowed}")

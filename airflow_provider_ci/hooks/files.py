@@ -15,6 +15,7 @@ from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.calls import Calls
 from airflow_provider_ci.protocol.models import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
+from airflow_provider_ci.protocol.wire import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class FileCalls(Calls):
         call, endpoint = GetObject(key), self.settings.endpoint(bucket, region)
         target = Path(path)
 
-        def attempt() -> StoredFile:
-            send = self._signed(call, endpoint)
+        def attempt(credentials: Credentials) -> StoredFile:
+            send = self._signed(call, endpoint, credentials)
             with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
                 if answer.status_code != 200:
                     call.parse(transport.whole(answer, self.settings.read_timeout))
@@ -86,12 +87,12 @@ class FileCalls(Calls):
             digest = hashlib.file_digest(file, "md5")
         call = PutObject(key, base64.b64encode(digest.digest()).decode())
 
-        def attempt() -> StoredFile:
+        def attempt(credentials: Credentials) -> StoredFile:
             size = source.stat().st_size
             with source.open("rb") as file:
                 # requests would send an empty file in chunks, without the length that the service asks for
                 data = file if size else None
-                send = self._signed(call, endpoint)
+                send = self._signed(call, endpoint, credentials)
                 call.parse(transport.exchange(self._session, send, self.settings.timeouts, data=data))
             return StoredFile(str(source), size, digest.hexdigest())
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from airflow_provider_ci.exceptions import CIError, ClockSkewError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.protocol.errors import is_key_refused
+from airflow_provider_ci.protocol.errors import is_key_refused, is_not_accepted
+from airflow_provider_ci.protocol.operations import RemoteCall
 from airflow_provider_ci.protocol.wire import Credentials
 
 
 class Recovery:
-    """Of one call. Begin each of its attempts with :meth:`begin` or :meth:`abegin`, which give the
+    """Of one ``call``. Begin each of its attempts with :meth:`begin` or :meth:`abegin`, which give the
     credentials to sign with; after a failed one ask :meth:`can_save`.
     """
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, call: RemoteCall[Any]) -> None:
+        self._call = call
         self._provider = settings.provider
         self._clock = settings.clock
         self._used: Credentials | None = None
@@ -40,17 +43,18 @@ class Recovery:
             return self._taken(await self._provider.aget())
         return self._taken(await self._provider.arefresh(self._refused))
 
-    def can_save(self, error: CIError, *, expires: bool) -> bool:
-        """Tell whether another attempt may help at once. A refused request was not carried out, so that this
-        holds for a submission too.
-
-        :param expires: the call has an end of its own by the service's clock, so that it must be made anew
-            when that clock turns out to be another.
+    def can_save(self, error: CIError) -> bool:
+        """Tell whether another attempt may help at once, and may be made: a refused request was not carried
+        out, so that this holds for a submission too. But not when the code of a refusal came with a status
+        that leaves it open. A call with an end of its own must be made anew when the service's clock turns
+        out to be another.
         """
+        if not (self._call.idempotent or is_not_accepted(error)):
+            return False
         if isinstance(error, ClockSkewError) and not self._clock_was_asked:
             self._clock_was_asked = True
             error.corrected = self._clock.learn(error.server_time, time.time(), self._offset)
-            return error.corrected and not expires
+            return error.corrected and self._call.valid_until is None
         if is_key_refused(error) and self._refusal is None:
             self._refused, self._refusal = self._used, error
             return True

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ci.durability import JobService, R_contra
+from airflow_provider_ci.exceptions import CIError
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
 from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
@@ -47,6 +49,7 @@ class BoundJobs:
         prepare: Callable[[VoiceSeparateRequest], None] | None = None,
     ) -> None:
         self._hook = operator.hook
+        self._raise_if_killed = operator.raise_if_killed
         self._log = operator.log
         self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
         self._prepare = prepare
@@ -59,12 +62,14 @@ class BoundJobs:
             self._prepare(request)
 
     def submit(self, request: VoiceSeparateRequest, valid_until: float | None) -> Job:
+        self._raise_if_killed()
         job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
         self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
 
     def describe(self, job_id: str) -> JobsAnswer:
-        return self._hook.describe_jobs([job_id], **self._place)
+        with _about(job_id):
+            return self._hook.describe_jobs([job_id], **self._place)
 
     def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterable[Job]:
         input_object = (request.input.object if request.input else None) or ""
@@ -88,6 +93,7 @@ class BoundBatches:
 
     def __init__(self, operator: CIJobOperator[Any, Any]) -> None:
         self._hook = operator.hook
+        self._raise_if_killed = operator.raise_if_killed
         self._log = operator.log
         self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
 
@@ -98,12 +104,14 @@ class BoundBatches:
         pass
 
     def submit(self, request: BatchRequest, valid_until: float | None) -> BatchJob:
+        self._raise_if_killed()
         batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch
 
     def describe(self, job_id: str) -> BatchAnswer:
-        return self._hook.describe_batch(job_id, **self._place)
+        with _about(job_id):
+            return self._hook.describe_batch(job_id, **self._place)
 
     def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - few enough
         return self._hook.list_batches(start_creation_time=since, **self._place)
@@ -120,3 +128,13 @@ class BoundBatches:
     def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
         """Return an iterator over the jobs that a batch job has made."""
         return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._place)
+
+
+@contextmanager
+def _about(job_id: str) -> Iterator[None]:
+    """Let an error say which job it is about: the task waits for it, and it goes on."""
+    try:
+        yield
+    except CIError as error:
+        error.job_id = error.job_id or job_id
+        raise

@@ -136,13 +136,16 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             ),
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any] | None = None, job_id: str | None = None
+    ) -> str:
         """Go on after the triggerer has waited, which it does until the job list can be trusted."""
         from airflow_provider_ci.triggers.job import ENDED
 
-        if isinstance(event, dict) and event.get("status") == ENDED:
+        said = event if isinstance(event, dict) else {}
+        if said.get("status") == ENDED and job_id in (None, *said.get("job_ids", ())):
             self._ended_at = -math.inf
-        return super().execute_complete(context, event)
+        return super().execute_complete(context, event, job_id)
 
     @property
     def _default_name(self) -> str:

@@ -98,14 +98,14 @@ class BatchTally:
         self.counts[str(state)] += 1
         self.pending += not state.is_terminal
         if state.is_terminal and not state.is_successful and len(self.unsuccessful) < UNSUCCESSFUL_NAMED:
-            failed = state == FAILED
+            code, message = _reason(job)
             self.unsuccessful.append(
                 {
                     "job_id": job.job_id,
                     "input_object": job.input.object if job.input else None,
                     "state": str(state),
-                    "code": job.code if failed else None,
-                    "message": job.message if failed else None,
+                    "code": code,
+                    "message": message,
                 }
             )
 
@@ -122,14 +122,14 @@ class BatchTally:
 
 def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
     """Return what a DAG needs to know of ``batch``."""
-    failed = batch.job_state == FAILED
+    code, message = _reason(batch)
     given = batch.input or BatchInput()
     return {
         "job_id": batch.job_id,
         "name": batch.name,
         "state": str(batch.job_state),
-        "code": batch.code if failed else None,
-        "message": batch.message if failed else None,
+        "code": code,
+        "message": message,
         "creation_time": batch.creation_time.isoformat() if batch.creation_time else None,
         "start_time": batch.start_time.isoformat() if batch.start_time else None,
         "end_time": batch.end_time.isoformat() if batch.end_time else None,
@@ -148,12 +148,12 @@ def job_result(job: Job) -> JobResult:
     outputs, other = _by_stem(
         _known_placeholders(job), output or Output(), (media.output_file if media else None) or OutputFile()
     )
-    failed = job.job_state == FAILED  # otherwise they are "Success" and the like, whatever happened
+    code, message = _reason(job)
     return {
         "job_id": job.job_id,
         "state": str(job.job_state),
-        "code": job.code if failed else None,
-        "message": without_signatures(job.message) if failed and job.message else None,
+        "code": code,
+        "message": message,
         "creation_time": job.creation_time.isoformat() if job.creation_time else None,
         "start_time": job.start_time.isoformat() if job.start_time else None,
         "end_time": job.end_time.isoformat() if job.end_time else None,
@@ -168,6 +168,15 @@ def job_result(job: Job) -> JobResult:
         "outputs": outputs,
         "other_objects": other,
     }
+
+
+def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
+    """Return code and message of a job that failed: of others they are "Success" and the like, whatever
+    happened.
+    """
+    if job.job_state != FAILED:
+        return None, None
+    return job.code, without_signatures(job.message) if job.message else None
 
 
 def _by_stem(

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci import durability
 from airflow_provider_ci.exceptions import CIError, JobError
-from airflow_provider_ci.protocol.admin_models import BatchJob
-from airflow_provider_ci.protocol.batch_operations import CancelBatch, DescribeBatch
-from airflow_provider_ci.protocol.models import PENDING_STATES
-from airflow_provider_ci.protocol.operations import ListJobs
-from airflow_provider_ci.triggers.job import ENDED, FAILURES_TOLERATED, CIJobTrigger
-from airflow_provider_ci.waiting import JobWatch, poll_delay
+from airflow_provider_ci.triggers.job import ENDED, FAILURES_TOLERATED, CIJobTrigger, load
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.aio import AsyncClient
+    from airflow_provider_ci.protocol.admin_models import BatchJob
     from airflow_provider_ci.protocol.operations import RemoteCall
     from airflow_provider_ci.protocol.wire import Endpoint
+    from airflow_provider_ci.waiting import JobWatch
 
 
 class CIBatchTrigger(CIJobTrigger):
@@ -31,31 +28,42 @@ class CIBatchTrigger(CIJobTrigger):
     """
 
     def _cancel_calls(self) -> list[RemoteCall[None]]:
+        from airflow_provider_ci.protocol.batch_operations import CancelBatch
+
         return [CancelBatch(job_id) for job_id in self.job_ids]
 
     async def _wait(self) -> dict[str, Any]:
+        await load("airflow_provider_ci.hooks.aio")
         from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+        from airflow_provider_ci.waiting import JobWatch, poll_delay
 
         watch: JobWatch[BatchJob] = JobWatch(self.job_ids, self.log)
         wait = _BatchWait(self.job_ids[0], watch)
-        start, failures = time.monotonic(), 0
-        async with AsyncClient(await load_settings(self.ci_conn_id)) as client:
+        start, failures, client = time.monotonic(), 0, None
+        async with AsyncExitStack() as stack:
             while True:
                 # first a pause: the worker has just looked
                 await asyncio.sleep(poll_delay(time.monotonic() - start, self.poll_interval))
                 try:
+                    if client is None:
+                        opened = AsyncClient(await load_settings(self.ci_conn_id))
+                        client = await stack.enter_async_context(opened)
+                    elif failures:  # the connection may have got new keys
+                        client.settings = await load_settings(self.ci_conn_id)
                     endpoint = client.settings.endpoint(self.bucket, self.region)
                     if await wait.is_over(client, endpoint, time.monotonic() - start):
                         return self._event(ENDED)
                     failures = 0
                 except JobError:
                     raise
-                except CIError as error:
+                except Exception as error:  # also Airflow's own, for instance when the connection is gone
+                    known = (
+                        error if isinstance(error, CIError) else CIError(f"{type(error).__name__}: {error}")
+                    )
                     failures += 1
                     if failures > FAILURES_TOLERATED:
-                        raise
-                    self.log.warning("A poll failed, trying on: %s", error)
-                    client.settings = await load_settings(self.ci_conn_id)  # it may have got new keys
+                        raise known from None
+                    self.log.warning("A poll failed, trying on: %s", known)
 
 
 class _BatchWait:
@@ -68,6 +76,11 @@ class _BatchWait:
 
     async def is_over(self, client: AsyncClient, endpoint: Endpoint, elapsed: float) -> bool:
         """Look, and tell whether there is nothing left to wait for."""
+        from airflow_provider_ci import durability
+        from airflow_provider_ci.protocol.batch_operations import DescribeBatch
+        from airflow_provider_ci.protocol.models import PENDING_STATES
+        from airflow_provider_ci.protocol.operations import ListJobs
+
         if self._watch.pending:
             answer = await client.once(DescribeBatch(self._job_id), endpoint)
             self._watch.observe(answer, elapsed)

@@ -42,5 +42,6 @@ def _error(said: dict[str, Any]) -> CIError:
         code=said.get("code"),
         service_message=said.get("service_message"),
         request_id=said.get("request_id"),
+        job_id=said.get("job_id") or (said["job_ids"][0] if said.get("job_count") == 1 else None),
         hint=said.get("hint"),
     )

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ci.exceptions import CIError
-from airflow_provider_ci.waiting import JobWatch
 
 if TYPE_CHECKING:
     from airflow_provider_ci.protocol.models import Job
     from airflow_provider_ci.protocol.operations import RemoteCall
+    from airflow_provider_ci.waiting import JobWatch
 
 #: What an event's ``status`` may be: the jobs have ended (well or not), the deadline has passed, or waiting
 #: failed.
@@ -26,9 +26,18 @@ ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 #: Failed polls of a job in a row that are taken for noise. The poller pauses longer after each.
 FAILURES_TOLERATED = 10
 _NAMED_AT_MOST = 20
-_POLLER = "airflow_provider_ci.triggers.poller"
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
+
+
+async def load(module: str) -> None:
+    """Import a module off the loop: its libraries take up to a third of a second, in which no other trigger
+    would run.
+    """
+    found = sys.modules.get(module)
+    # while another trigger's thread imports it, it is there, but importing from it would wait for that thread
+    if found is None or getattr(found.__spec__, "_initializing", False):
+        await asyncio.to_thread(import_module, module)
 
 
 class CIJobTrigger(BaseTrigger):
@@ -97,6 +106,7 @@ class CIJobTrigger(BaseTrigger):
                 "code": error.code,
                 "service_message": error.service_message,
                 "request_id": error.request_id,
+                "job_id": error.job_id,
                 "hint": error.hint,
             }
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
@@ -105,10 +115,11 @@ class CIJobTrigger(BaseTrigger):
         """Cancel the jobs: a user has cleared or failed the task. Airflow calls this from 3.3 on."""
         if not self.cancel_on_kill:
             return
-        from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
+                await load("airflow_provider_ci.hooks.aio")
+                from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+
                 settings = await load_settings(self.ci_conn_id)
                 endpoint = settings.endpoint(self.bucket, self.region)
                 async with AsyncClient(settings) as client:
@@ -127,10 +138,9 @@ class CIJobTrigger(BaseTrigger):
         return [CancelJobs(tuple(self.job_ids[start : start + IDS_PER_REQUEST])) for start in starts]
 
     async def _wait(self) -> dict[str, Any]:
-        if _POLLER not in sys.modules:
-            # its libraries take a third of a second to load, in which no other trigger would run
-            await asyncio.to_thread(import_module, _POLLER)
+        await load("airflow_provider_ci.triggers.poller")
         from airflow_provider_ci.triggers.poller import Group, subscribe
+        from airflow_provider_ci.waiting import JobWatch
 
         watch: JobWatch[Job] = JobWatch(self.job_ids, self.log)
         failures: Counter[str] = Counter()  # of each job: a poll is about some of them only

@@ -19,7 +19,7 @@ from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
@@ -56,7 +56,7 @@ def page(stack: AirflowStack, tmp_path: Path) -> Iterator[Page]:
         browser.close()
 
 
-def picture(page: Page | Locator, name: str) -> None:
+def picture(page: Page, name: str) -> None:
     if IMAGES:
         page.screenshot(path=Path(IMAGES) / f"{name}.png")
 
@@ -79,7 +79,6 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
     dialog.locator("input[name=login]").fill(quick.emulator.secret_id)
     dialog.locator("input[name=password]").fill(quick.emulator.secret_key)
     dialog.locator("input[name=port]").fill("443")
-    picture(dialog, "connection-form-standard")
 
     # the extra fields, each with its label and its explanation
     dialog.get_by_text("Extra Fields", exact=True).click()
@@ -91,7 +90,8 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
     dialog.locator("input[name=element_region]").fill(quick.emulator.region)
     dialog.locator("input[name=element_bucket]").fill(quick.emulator.bucket)
     dialog.locator("input[name=element_endpoint_url]").fill(quick.emulator.url)
-    picture(dialog, "connection-form")
+    dialog.get_by_text("Region", exact=True).scroll_into_view_if_needed()
+    picture(page, "connection-form")
     dialog.get_by_role("button", name="Save").click()
 
     row = page.get_by_role("row").filter(has_text="by_form")

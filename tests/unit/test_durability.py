@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -344,10 +345,60 @@ def test_an_earlier_try_that_is_held_up_anywhere_causes_no_second_job(
     assert set(jobs) == {jobs[0]}, "no try has another job"
 
 
+class HeldUp:
+    """The store of a try that stands still before it says that it has taken over."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.stands, self.may_go_on = threading.Event(), threading.Event()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._world.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        if key == TRY_KEY:
+            self.stands.set()
+            assert self.may_go_on.wait(20)
+        self._world.set(key, value)
+
+
+@pytest.mark.parametrize("died_at", [2, 5])  # before and after its intention
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(12))
+def test_a_try_that_was_held_up_while_it_took_over_causes_no_second_job(
+    died_at: int, when: str, number: int
+) -> None:
+    """Try 1 dies, try 2 is held up, and goes on to its end when try 3 is at each of its steps in turn."""
+    world, ended = World(), []
+    world.crash_at = (died_at, "before")
+    with pytest.raises(Crash):
+        submission(world).job(REQUEST, PLACE)
+    world.crash_at, store = None, HeldUp(world)
+
+    def attempt(**arguments: Any) -> None:
+        with contextlib.suppress(TaskKilledError, AuthenticationError):
+            ended.append(submission(world, **arguments).job(REQUEST, PLACE).job_id)
+
+    second = threading.Thread(target=lambda: attempt(try_number=2, store=store), daemon=True)
+    second.start()
+    assert store.stands.wait(20)
+
+    def let_it_go_on() -> None:
+        store.may_go_on.set()
+        second.join(20)
+
+    world.held_at, world.meanwhile = (len(world.calls) + number, when), let_it_go_on
+    attempt(try_number=3)
+    let_it_go_on()
+    attempt(try_number=4)
+    assert world.active == ["j1"]
+    assert set(ended) == {"j1"}
+
+
 def test_an_earlier_try_that_still_lives_may_not_submit_after_a_later_one() -> None:
     world = World()
     world.stored[TRY_KEY] = 2
-    with pytest.raises(TaskKilledError, match="Try 2 of this task has taken over; try 1 sent nothing"):
+    with pytest.raises(TaskKilledError, match="Try 2 of this task has taken over; try 1 does not submit"):
         submission(world, 1).job(REQUEST, PLACE)
     assert not world.jobs
 
@@ -372,6 +423,15 @@ class TestRetryTable:
     def test_submits_anew_after(self, state: str, has_store: bool) -> None:
         world = self.earlier(state, has_store=has_store)
         assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
+
+    def test_why_the_job_before_failed_is_logged_without_signatures(self) -> None:
+        world, log = self.earlier("Failed"), Log()
+        message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"
+        world.jobs[0] = replace(world.jobs[0], code="ResourceDownloadFailed", message=message)
+        submission(world, 2, log=log).job(REQUEST, PLACE)
+        (line,) = [line for line in log.lines if "ResourceDownloadFailed" in line]
+        assert "Job j1 ended Failed" in line
+        assert "hunter2" not in line
 
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize(("state", "left"), [("Submitted", "Cancel"), ("Running", "Running")])
@@ -575,6 +635,28 @@ def test_which_job_answers_a_request_with_the_users_own_data(change: dict[str, A
     job = Job(job_id="j1", input=Input(object="in/song.mp3"), operation=operation)
     assert is_answer_to(job, OWN_DATA) is same
     assert not is_answer_to(replace(job, input=Input(object="in/other")), OWN_DATA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input": None},
+        {"input": Input(object="in%2Fsong.mp3")},
+        {"input": BatchInput(object="in/")},
+        {"name": None},
+    ],
+)
+@pytest.mark.parametrize("kind", [Job, BatchJob])
+def test_the_marker_counts_however_the_service_spells_the_rest(kind: Any, change: dict[str, Any]) -> None:
+    request = REQUEST if kind is Job else BATCH
+    marked = with_marker(request, IDENTITY.marker("f" * 64))
+    given = {"name": "other", "input": request.input} if kind is BatchJob else {"input": request.input}
+    job = kind(
+        job_id="j1", operation=marked.operation, **{k: v for k, v in (given | change).items() if k in given}
+    )
+    assert is_answer_to(job, marked)
+    other: Any = replace(marked.operation, user_data=IDENTITY._replace(clears=1).marker("f" * 64))  # type: ignore[type-var]
+    assert not is_answer_to(replace(job, operation=other), marked)
 
 
 @pytest.mark.parametrize("stored", [None, "text", 5, {"clears": 0}, {"unknown": 1}, []])

@@ -27,6 +27,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, ListJobs, RemoteCall, SubmitJob
 from tests.conftest import BUCKET, CREDENTIALS, REGION
@@ -177,13 +178,15 @@ class TestLikeTheHook:
         asynchronously(conn_id, DESCRIBE)
         assert pauses == [8]
 
+    @pytest.mark.parametrize("offset", [0.0, 7200.0, -7200.0])
     @pytest.mark.parametrize(("seconds_left", "sent"), [(1.0, 1), (1.5, 2), (2.4, 2)])
-    def test_a_submission_is_not_repeated_after_its_validity(
-        self, connection: Define, pauses: list[float], seconds_left: float, sent: int
+    def test_a_submission_is_not_repeated_after_its_validity_by_the_services_clock(
+        self, connection: Define, pauses: list[float], seconds_left: float, sent: int, offset: float
     ) -> None:
-        call = SubmitJob(REQUEST, expires=1_700_000_000.5 + seconds_left)
+        call = SubmitJob(REQUEST, expires=1_700_000_000.5 + offset + seconds_left)
         for send in (asynchronously, synchronously):
             with ScriptedServer() as server:
+                service_clock(server.url).offset = offset
                 server.always("POST", error(429, "SlowDown"))
                 with pytest.raises(ThrottledError):
                     send(connection(server.url), call)

@@ -221,6 +221,21 @@ class TestFailure:
 
 
 class TestManyThreads:
+    def test_a_signal_while_the_source_is_asked_may_ask_too(self, source: Source) -> None:
+        provider, asked = CredentialProvider(source), []
+
+        def on_kill() -> None:  # runs in the very thread that holds the lock
+            if not asked:
+                asked.append(provider)
+                asked.append(provider.get())
+
+        source.before = on_kill
+        thread = threading.Thread(target=provider.get, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert len(asked) == 2
+
     def test_one_fetch(self, source: Source) -> None:
         provider = CredentialProvider(source)
         lock = watched(provider)

@@ -21,8 +21,9 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.hooks.clock import service_clock
+from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.protocol.operations import DescribeJobs, RemoteCall, SubmitJob
-from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE
+from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE, Credentials
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, http, job, jobs
 from tests.unit.hooks.fakes import Metadata
@@ -99,6 +100,16 @@ class TestRefusedKeys:
         server.play(error(status, code), answer)
         send(rotating, call)
         assert signers(server) == [("AKIDtmp1", "token-1"), ("AKIDtmp2", "token-2")]
+
+    @pytest.mark.parametrize("status", [200, 408, 500, 503])
+    @pytest.mark.parametrize("code", ["ExpiredToken", "SignatureExpired"])
+    def test_a_submission_that_may_have_been_accepted_is_not_sent_again(
+        self, send: Send, rotating: str, server: ScriptedServer, status: int, code: str
+    ) -> None:
+        server.play(error(status, code, date=at(7200)))
+        with pytest.raises(AuthenticationError):
+            send(rotating, SUBMIT)
+        assert server.methods() == ["POST"]
 
     def test_once(self, send: Send, rotating: str, server: ScriptedServer) -> None:
         server.play(error(400, "ExpiredToken"), error(400, "ExpiredToken"))
@@ -223,6 +234,25 @@ class TestRefusedKeys:
         hook.cancel_job_within("j1", 2)
         hook.close()
         assert metadata.issued == 1
+
+    def test_what_was_refused_is_what_was_sent_though_others_renew_meanwhile(
+        self, rotating: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hook = CIHook(rotating)
+        provider, begin, others = hook.settings.provider, Recovery.begin, [True]
+
+        def begin_and_lose_the_race(self: Recovery) -> Credentials:
+            taken = begin(self)
+            if others:  # between taking credentials and signing, another thread was refused them
+                others.pop()
+                provider.refresh(taken)
+            return taken
+
+        monkeypatch.setattr(Recovery, "begin", begin_and_lose_the_race)
+        server.play(error(400, "ExpiredToken"), jobs())
+        hook.describe_jobs(["j1"])
+        hook.close()
+        assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp2"]
 
     def test_no_secret_is_logged(self, send: Send, rotating: str, server: ScriptedServer, logs: Logs) -> None:
         server.play(error(400, "ExpiredToken"), jobs())

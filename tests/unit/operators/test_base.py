@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
+from airflow_provider_ci.durability import Record
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
@@ -22,6 +23,7 @@ from airflow_provider_ci.exceptions import (
     JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
+    PermissionDeniedError,
     ServerError,
     TaskKilledError,
     ThrottledError,
@@ -187,6 +189,13 @@ class TestWait:
             "Job j1: Success",
         ]
 
+    def test_a_wait_that_fails_names_the_job(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, error(403, "AccessDenied"))
+        with pytest.raises(PermissionDeniedError, match=r"AccessDenied.*\(HTTP 403, job j1, request id"):
+            make_operator().execute(context)
+
     def test_a_job_that_has_ended_already_is_not_asked_for(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
@@ -335,6 +344,41 @@ class TestKill:
         with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(kind) as caught:
             operator.execute(context)
         return caught.value, time.monotonic() - begun
+
+    @pytest.mark.parametrize("durable", [True, False])
+    def test_while_the_input_is_looked_at_nothing_is_submitted(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, durable: bool
+    ) -> None:
+        server.play(after(terminate, http(length=7, keep_alive=False)))
+        failure, _ = self.killed(make_operator(check_input=True, durable=durable), context)
+        assert "before a job was submitted" in str(failure)
+        assert server.methods() == ["HEAD"]
+
+    def test_while_the_store_answers_nothing_is_submitted(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        operator = make_operator()
+
+        class Store(dict[str, Any]):
+            def set(self, key: str, value: Any) -> None:
+                self[key] = value
+                operator.on_kill()
+
+        context["task_state_store"] = Store()
+        with pytest.raises(TaskKilledError):
+            operator.execute(context)
+        assert not server.requests
+
+    def test_a_changed_requests_job_that_cannot_be_looked_at_any_more(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        class Store(dict[str, Any]):
+            set = dict.__setitem__
+
+        context["task_state_store"] = Store(ci_submission=Record(0, "another", time.time(), "j0").to_json())
+        server.play(after(terminate, error(503, "ServiceUnavailable")))
+        self.killed(make_operator(extra={"max_attempts": 3}), context)
+        assert server.methods() == ["GET"]
 
     def test_before_the_submission_nothing_is_sent(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context

@@ -114,6 +114,17 @@ class TestGoingOn:
         assert context["ti"].xcoms[-1][0] == "job"
         assert context["ti"].xcoms[-1][1]["state"] == "Success"
 
+    def test_an_event_about_another_job_decides_nothing(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        """Seen on SQLite: the cleared try's trigger fired after the new try had deferred."""
+        server.play(job("j2", "Submitted"), job("j2", "Submitted"))
+        with pytest.raises(TaskDeferred) as deferred:
+            make_operator().execute_complete(context, event("timeout"), job_id="j2")
+        assert deferred.value.trigger.job_ids == ["j2"]
+        assert deferred.value.kwargs == {"job_id": "j2"}
+        assert all("/jobs/j2" in request.path for request in server.requests), "nothing was cancelled"
+
     @pytest.mark.parametrize(("state", "kind"), [("Failed", JobFailedError), ("Cancel", JobCancelledError)])
     def test_no_success(
         self,
@@ -162,7 +173,7 @@ class TestGoingOn:
             "code": "SecretidNotExist",
             "request_id": "NjQ",
         }
-        with pytest.raises(AuthenticationError, match=r"SecretidNotExist .*HTTP 401, request id NjQ"):
+        with pytest.raises(AuthenticationError, match=r"SecretidNotExist .*HTTP 401, job j1, request id NjQ"):
             make_operator().execute_complete(context, event("error", **said))
 
     @pytest.mark.parametrize(

@@ -242,6 +242,7 @@ class TestBucketAndRegion:
         ({"poll_interval": None}, "poll_interval is None"),
         ({"poll_interval": "30"}, "poll_interval is '30'"),
         ({"poll_interval": float("nan")}, "poll_interval is nan"),
+        ({"timeout": float("inf")}, "timeout is inf"),
         ({"timeout": -1}, "timeout is -1"),
         ({"timeout": True}, "timeout is True"),
     ],

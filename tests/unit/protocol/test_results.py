@@ -228,6 +228,11 @@ def test_a_signed_address_in_a_failed_jobs_message_is_not_passed_on():
     message = "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=hunter2"
     told = job_result(Job(state="Failed", code="ResourceDownloadFailed", message=message))["message"]
     assert told == "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=…"
+    batch = BatchJob(state="Failed", message=message)
+    tally = BatchTally()
+    tally.add(Job(state="Failed", message=message))
+    result = batch_result(batch, tally)
+    assert [result["message"], result["unsuccessful"][0]["message"]] == [told, told]
 
 
 @pytest.mark.parametrize(
