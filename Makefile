@@ -12,15 +12,23 @@ SHELL := bash
 # Without compiled bytecode Airflow takes 3 s to import instead of 1.2 s
 unexport PYTHONDONTWRITEBYTECODE
 
-# Cells of the version matrix, <Airflow>-py<Python>: the newest patch of each minor release
+# The version matrix. A cell is <Airflow>-py<Python>: the newest patch of each minor release
 CELLS ?= 2.11.2-py311 3.0.6-py311 3.1.8-py311 3.2.2-py311 3.3.2-py311 3.3.2-py312 3.3.2-py313
-# What a release does not run with, although it lets pip choose it
+# Its constraints are those of development too
+NEWEST := 3.3.2-py311
+# What a release does not run with, although it lets pip choose it: docs/compatibility.md says why
 PINS_3.0.6 := 'fastapi<0.132'
 PINS_3.2.2 := 'fastapi<0.137' 'svcs<26'
-# constraints.txt belongs to the newest Airflow
-CONSTRAINTS = $(if $(filter 3.3.2,$1),constraints.txt,constraints/$1.txt)
-# Neither asks Airflow for anything; `make test` runs them, and they are run in a cell with another Python
-WITHOUT_AIRFLOW := tests/unit/emulator tests/unit/protocol tests/integration/test_emulator_*.py
+
+# Of the cell 2.11.2-py311: 2.11.2, 3.11, its constraints, and such a Python, which may be pyenv's
+airflow = $(word 1,$(subst -py, ,$*))
+python = $(patsubst 3%,3.%,$(word 2,$(subst -py, ,$*)))
+constraints = $(if $(filter $(NEWEST),$*),constraints.txt,constraints/$*.txt)
+define find_python
+python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(python).*/bin/python; do \
+	if "$$each" -c '' 2> /dev/null; then python=$$each; break; fi; done; \
+	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
+endef
 
 .PHONY: demo test e2e lint types matrix constraints clean
 
@@ -44,13 +52,15 @@ matrix: $(CELLS:%=matrix-%)  ## run the tests on several versions of Airflow: ma
 
 matrix-%: build/matrix/%/.installed
 	@echo "== Airflow $(airflow), Python $(python)"
-	@build/matrix/$*/bin/python -m pytest -q -n auto --dist loadfile \
-		$(if $(filter 3.11,$(python)),$(WITHOUT_AIRFLOW:%=--ignore-glob='$(CURDIR)/%')) $(PYTEST_ARGS)
+	@build/matrix/$*/bin/python -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
 
-constraints:  ## write constraints.txt (with AIRFLOW=3.1.8: constraints/3.1.8.txt) anew from the newest releases that fit
-	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[e2e]' $(AIRFLOW:%=apache-airflow==%) $(PINS_$(AIRFLOW))
-	build/constraints/bin/pip freeze --exclude-editable > $(if $(AIRFLOW),$(call CONSTRAINTS,$(AIRFLOW)),constraints.txt)
+constraints: constraints-$(NEWEST)  ## write constraints.txt anew; make constraints-3.1.8-py311: constraints/3.1.8-py311.txt
+
+constraints-%:
+	@$(find_python); rm -rf build/constraints; "$$python" -m venv build/constraints
+	@build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[e2e]' \
+		apache-airflow==$(airflow) $(PINS_$(airflow))
+	@build/constraints/bin/pip freeze --exclude-editable > $(constraints)
 
 clean:  ## remove what these commands made
 	rm -rf $(VENV) .demo build dist
@@ -72,17 +82,10 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 		|| { echo "The installation failed. Check that pip can reach its package index, then run make again."; exit 1; }
 	@touch $@
 
-# of the cell 2.11.2-py311: 2.11.2 and 3.11
-airflow = $(word 1,$(subst -py, ,$*))
-python = $(patsubst 3%,3.%,$(word 2,$(subst -py, ,$*)))
-
 .PRECIOUS: build/matrix/%/.installed
 .SECONDEXPANSION:
-build/matrix/%/.installed: pyproject.toml $$(call CONSTRAINTS,$$(airflow))
-	@python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(python).*/bin/python; do \
-		if "$$each" -c '' 2> /dev/null; then python=$$each; break; fi; done; \
-		test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }; \
-		echo "== Installing Airflow $(airflow) with $$python"; "$$python" -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c $(call CONSTRAINTS,$(airflow)) \
+build/matrix/%/.installed: pyproject.toml $$(constraints)
+	@$(find_python); echo "== Installing Airflow $(airflow) with $$python"; "$$python" -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c $(constraints) \
 		-e '.[dev]' apache-airflow==$(airflow)
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from packaging.version import Version
 
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
@@ -12,6 +13,10 @@ AIRFLOW = Version(AIRFLOW_VERSION)
 IS_AIRFLOW_2 = Version("3.0") > AIRFLOW
 #: Tasks have a state store, which their tries share.
 HAS_STATE_STORE = Version("3.3") <= AIRFLOW
+needs_state_store = pytest.mark.skipif(
+    not HAS_STATE_STORE, reason="Airflow before 3.3 has no task state store"
+)
+needs_no_state_store = pytest.mark.skipif(HAS_STATE_STORE, reason="Airflow has a task state store since 3.3")
 
 #: The connection's form comes from the provider's description alone, and no hook is imported for it.
 FORM_NEEDS_NO_HOOK = Version("3.3") <= AIRFLOW
