@@ -471,9 +471,9 @@ class TestLoadSettings:
     ) -> None:
         conn_id = connection()
         beats: list[int] = []
-        from airflow.providers.common.compat.sdk import BaseHook
+        from airflow.providers.common.compat.sdk import BaseHook, Connection
 
-        if hasattr(BaseHook, "aget_connection"):
+        if hasattr(Connection, "aextra_dejson"):
             lookup = BaseHook.aget_connection
 
             async def slow_lookup(conn_id: str) -> Any:
@@ -483,7 +483,7 @@ class TestLoadSettings:
 
             monkeypatch.setattr(BaseHook, "aget_connection", slow_lookup)
             monkeypatch.setattr(BaseHook, "get_connection", None)  # would block
-        else:  # Airflow before 3.1, where it must be in a thread
+        else:  # Airflow before 3.3.2, where it must be in a thread
             blocking_lookup = BaseHook.get_connection
 
             def slow_blocking_lookup(conn_id: str) -> Any:
