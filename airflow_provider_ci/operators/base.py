@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    JobError,
     JobTimeoutError,
     RequestValidationError,
     TaskKilledError,
@@ -259,11 +260,14 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
 
     def _complete(self, context: Context, watch: JobWatch[J]) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""
-        if error := watch.error():
+        if error := self._error(watch):
             raise error
         self._push(context, watch.jobs[str(self.job_id)])
         self.raise_if_killed()
         return str(self.job_id)
+
+    def _error(self, watch: JobWatch[J]) -> JobError | None:
+        return watch.error()
 
     def _watch(self, job: J) -> JobWatch[J]:
         from airflow_provider_ci.waiting import JobWatch

@@ -13,7 +13,7 @@ from airflow_provider_ci.durability import JobService, R_contra
 from airflow_provider_ci.exceptions import CIError
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
-from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import CANCEL, FAILED, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.waiting import J
@@ -81,6 +81,9 @@ class BoundJobs:
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.cancel_job_within(job_id, seconds, **self._place)
 
+    def is_void(self, job: Job) -> bool:
+        return job.job_state in (FAILED, CANCEL)
+
     def result(self, job: Job) -> JobResult:
         return job_result(job)
 
@@ -121,6 +124,11 @@ class BoundBatches:
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.cancel_batch_within(job_id, seconds, **self._place)
+
+    def is_void(self, job: BatchJob) -> bool:
+        # of a batch job that failed or was cancelled midway, the jobs that it has made are paid for
+        ended = job.job_state in (FAILED, CANCEL)
+        return ended and next(iter(self.jobs(str(job.job_id))), None) is None
 
     def result(self, job: BatchJob) -> BatchResult:
         return batch_result(job, BatchTally())

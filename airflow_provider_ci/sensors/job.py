@@ -20,9 +20,9 @@ from airflow_provider_ci.exceptions import (
     JobError,
     JobFailedError,
     JobNotFoundError,
-    RequestValidationError,
 )
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.operators.arguments import read_ids
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -171,11 +171,7 @@ class CIJobSensor(BaseSensorOperator):
 
     @cached_property
     def _job_ids(self) -> list[str]:
-        given: Any = self.job_id
-        ids = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
-        if ids is None or isinstance(given, dict) or not all(isinstance(i, str) and i for i in ids):
-            raise RequestValidationError([f"job_id is {given!r}, allowed: a JobId or a list of JobIds"])
-        return ids
+        return read_ids("job_id", self.job_id)
 
     @cached_property
     def _watch(self) -> JobWatch[Job]:

@@ -91,8 +91,9 @@ def terminate() -> None:
 
 
 def xcoms(context: Context) -> list[tuple[str, Any]]:
-    """Return the pushes in order, of the job only its state."""
-    return [(key, value["state"] if key == XCOM_JOB else value) for key, value in context["ti"].xcoms]
+    """Return the pushes in order without the links, of the job only its state."""
+    pushed = [(key, value) for key, value in context["ti"].xcoms if not key.startswith("_link_")]
+    return [(key, value["state"] if key == XCOM_JOB else value) for key, value in pushed]
 
 
 class TestSubmit:

@@ -54,6 +54,7 @@ def make_operator(
         return made[-1]
 
     monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.0)
     yield make
     for operator in made:
         operator.hook.close()
@@ -174,6 +175,15 @@ class TestRequest:
     ) -> None:
         sent(au_object="in/${InputName}.mp3", output_bucket="results-1250000001")
 
+    def test_mapped_task_instances_give_names_of_their_own(
+        self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
+    ) -> None:
+        server.play(SUBMITTED)
+        context = make_context()
+        context["ti"].map_index = 12
+        make_operator(wait_for_completion=False).execute(context)
+        assert leaves(server.requests[-1].body)["Name"] == "adhoc_airflow-batch-12"
+
     def test_a_long_and_foreign_name_is_made_fit(self) -> None:
         operator = VoiceSeparateBatchOperator(task_id="t" * 200, prefix="in/")
         assert len(operator._default_name) == 128
@@ -255,10 +265,23 @@ class TestWait:
         state: str,
         kind: type[Exception],
     ) -> None:
-        server.play(SUBMITTED, batch(state, code="ResourceNotFound", message="no list"))
+        server.play(SUBMITTED, batch(state, code="ResourceNotFound", message="no list"), NONE)
         with pytest.raises(kind, match=f"Job b1 ended {state}") as caught:
             make_operator(allow_failed_jobs=True).execute(context)
         assert not isinstance(caught.value, AirflowFailException), "a retry makes a new one"
+
+    @pytest.mark.parametrize("wait", [True, False])
+    def test_a_batch_that_fails_after_it_has_made_jobs_is_not_retried(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, wait: bool
+    ) -> None:
+        failed = batch("Failed", code="InternalError", message="midway")
+        server.play(*([SUBMITTED, failed] if wait else [failed]), jobs(child("j1", "Success")))
+        with pytest.raises(
+            AirflowFailException, match="Job b1 ended Failed after it had made jobs"
+        ) as caught:
+            make_operator(wait_for_completion=wait).execute(context)
+        assert isinstance(caught.value, JobFailedError)
+        assert (caught.value.code, caught.value.service_message) == ("InternalError", "midway")
 
     def test_jobs_in_unknown_states_are_waited_for(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
@@ -273,6 +296,18 @@ class TestWait:
         server.play(SUBMITTED, SUCCESS, NONE, NONE)
         assert make_operator().execute(context) == "b1"
         assert "Batch job b1 found no input" in logs.at("warning")
+
+    def test_that_there_was_none_is_not_believed_at_once(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 60.0)
+        server.play(SUBMITTED, SUCCESS, NONE, NONE, SUCCESS, NONE, jobs(child("j1", "Failed")))
+        with pytest.raises(AirflowFailException, match="1 of the 1 jobs"):
+            make_operator().execute(context)
 
     def test_the_list_is_given_time_to_show_all_jobs(
         self,
