@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,10 @@ class CIJobSensor(BaseSensorOperator):
             self._is_linked = bool(self._watch.jobs)
 
     def _describe(self, job_ids: Sequence[str]) -> JobsAnswer:
-        return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
+        from airflow_provider_ci.waiting import about
+
+        with about(job_ids[0]) if len(job_ids) == 1 else nullcontext():
+            return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
 
     @cached_property
     def _job_ids(self) -> list[str]:

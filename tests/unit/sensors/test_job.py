@@ -161,6 +161,7 @@ class TestOutcomes:
         with pytest.raises(ServerError) as caught:
             run(mode=mode, soft_fail=soft_fail)
         assert not isinstance(caught.value, AirflowFailException)
+        assert "job j1" in str(caught.value)
 
     def test_time_is_up(
         self,
