@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,20 @@ def test_contributors_are_told_every_command() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     offered = set(re.findall(r"^([a-z][\w-]*):.*  ## ", MAKEFILE, re.MULTILINE))
     assert set(re.findall(r"^\| `make ([\w-]+)`", page, re.MULTILINE)) == offered
+
+
+def test_it_runs_every_cell_of_the_matrix() -> None:
+    (listed,) = re.findall(r"^CELLS \?= (.+)$", MAKEFILE, re.MULTILINE)
+    cells = JOBS["matrix"]["strategy"]["matrix"]["include"]
+    assert [each["cell"] for each in cells] == listed.split()
+    for each in cells:
+        assert each["cell"].endswith("-py" + each["python"].replace(".", ""))
+
+
+def test_the_metadata_names_the_versions_of_python_that_it_runs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = {
+        each.rpartition(" ")[2] for each in project["classifiers"] if re.search(r"Python :: 3\.\d+$", each)
+    }
+    assert named == {each["python"] for each in JOBS["matrix"]["strategy"]["matrix"]["include"]}
+    assert project["requires-python"] == f">={min(named)}"
