@@ -71,7 +71,9 @@ class BoundJobs:
 
     def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterable[Job]:
         input_object = (request.input.object if request.input else None) or ""
-        return self._hook.list_jobs(input_object=input_object, start_creation_time=since, **self._place)
+        return self._hook.list_jobs(
+            tag=str(request.tag), input_object=input_object, start_creation_time=since, **self._place
+        )
 
     def cancel(self, job_id: str) -> None:
         self._hook.cancel_jobs([job_id], **self._place)
