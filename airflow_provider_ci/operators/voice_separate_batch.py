@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_ci.operators.services import BoundBatches, BoundService
     from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest, TimeInterval
@@ -112,6 +114,17 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.operators.services import BoundBatches
 
         return BoundBatches(self)
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        if aliases := [outlet.name for outlet in self.outlets if is_alias(outlet)]:
+            raise RequestValidationError(
+                [
+                    f"outlets has the AssetAlias {name!r}, allowed: assets; a batch may have any number of"
+                    " results, which are in the job list"
+                    for name in aliases
+                ]
+            )
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
@@ -209,6 +222,18 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             push_bucket_link(context, self.hook.settings.endpoint(self.bucket or None, self.region or None))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
+
+    def _announce(self, context: Context) -> None:
+        counts = dict(self._tally.counts) if self._tally else {}
+        announce(
+            context, self.outlets, {"job_id": self.job_id, "state": "Success", "counts": counts}, self.log
+        )
+
+    def _lineage(self) -> OperatorLineage[Any, Any]:
+        from airflow_provider_ci.lineage.openlineage import lineage_of_batch
+
+        endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        return lineage_of_batch(self.seen_jobs[0], self._tally, str(endpoint.bucket))
 
     def _has_ended(self, job: BatchJob | None) -> bool:
         """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""

@@ -22,6 +22,7 @@ from airflow_provider_ci.exceptions import (
     JobFailedError,
     JobNotFoundError,
 )
+from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 from airflow_provider_ci.operators.arguments import read_ids
 
@@ -45,7 +46,7 @@ class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
     """The service does not know a watched job; the sensor fails at once."""
 
 
-class CIJobSensor(BaseSensorOperator):
+class CIJobSensor(LineageMixin, BaseSensorOperator):
     """Waits until every job has ended ``Success``.
 
     XCom ``return_value`` is a :class:`~airflow_provider_ci.protocol.results.JobResult` when ``job_id`` is one
@@ -147,6 +148,7 @@ class CIJobSensor(BaseSensorOperator):
             except JobNotFoundError:
                 # in reschedule mode nothing is known of earlier pokes, so one odd answer must not be the end
                 watch.observe(self._describe(watch.pending), elapsed)
+            self.seen_jobs = list(watch.jobs.values())
             self._push_links(context)
             if error := watch.error():
                 raise error
@@ -154,6 +156,7 @@ class CIJobSensor(BaseSensorOperator):
             raise _without_retry(error) from None
         if watch.pending:
             return PokeReturnValue(is_done=False)
+        self._announce(context)
         results = [job_result(watch.jobs[job_id]) for job_id in self._job_ids]
         return PokeReturnValue(
             is_done=True, xcom_value=results[0] if isinstance(self.job_id, str) else results

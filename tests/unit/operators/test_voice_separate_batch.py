@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, Asset, AssetAlias, TaskDeferred
 
 from airflow_provider_ci.exceptions import (
     JobCancelledError,
@@ -188,6 +189,41 @@ class TestRequest:
         operator = VoiceSeparateBatchOperator(task_id="t" * 200, prefix="in/")
         assert len(operator._default_name) == 128
         assert VoiceSeparateBatchOperator(task_id="a.b", prefix="x")._default_name.endswith("-a_b")
+
+
+class TestOutlets:
+    def test_an_alias_is_refused_for_there_is_no_end_of_results(
+        self, make_operator: MakeOperator, context: Context
+    ) -> None:
+        with pytest.raises(RequestValidationError, match="AssetAlias 'stems', allowed: assets"):
+            make_operator(outlets=[AssetAlias("stems")]).execute(context)
+
+    def test_an_asset_is_told_of_the_batch(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Success")))
+        folder = Asset("cos://media-1250000001/out")
+        context["outlet_events"] = {folder: SimpleNamespace(extra={})}
+        operator = make_operator(outlets=[folder])
+        assert operator.execute(context) == "b1"
+        summary = {"job_id": "b1", "state": "Success", "counts": {"Success": 1}}
+        assert context["outlet_events"][folder].extra == summary
+
+    def test_openlineage_is_told_where_inputs_and_results_are(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        described = job_xml("b1", "Success").replace(
+            "</JobsDetail>",
+            "<Input><Prefix>in/</Prefix></Input><Operation><Output><Bucket>media-1250000001</Bucket>"
+            "<AuObject>out/${InputName}.${ext}</AuObject></Output></Operation></JobsDetail>",
+        )
+        server.play(SUBMITTED, jobs(described), NONE, jobs(child("j1", "Success")))
+        operator = make_operator()
+        operator.execute(context)
+        lineage = operator.get_openlineage_facets_on_complete(None)
+        assert lineage is not None
+        found = [(each.namespace, each.name) for each in (*lineage.inputs, *lineage.outputs)]
+        assert found == [("cos://media-1250000001", "in"), ("cos://media-1250000001", "out")]
 
 
 class TestWait:
