@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowTaskTimeout,
-    BaseOperator,
     conf,
 )
 
@@ -25,6 +24,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.operators.connected import CIOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
+class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
@@ -79,16 +79,11 @@ class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
         may not be listed: ``fail``, or ``resubmit`` at the risk of a second job.
     """
 
-    template_fields: Sequence[str] = ("ci_conn_id", "bucket", "region")
     operator_extra_links: Sequence[Any] = (CIJobsLink(), CIResultsLink())
-    ui_color = "#d6e9ff"
 
     def __init__(
         self,
         *,
-        ci_conn_id: str = "tencent_ci_default",
-        bucket: str | None = None,
-        region: str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30.0,
@@ -99,9 +94,6 @@ class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.ci_conn_id = ci_conn_id
-        self.bucket = bucket
-        self.region = region
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -125,9 +117,7 @@ class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
     @cached_property
     def hook(self) -> CIHook:
         """The hook of this task's connection."""
-        from airflow_provider_ci.hooks.ci import CIHook
-
-        hook = CIHook(self.ci_conn_id)
+        hook = super().hook
         hook.sleep = self._sleep  # a task that was told to stop must not go on after a pause
         return hook
 
@@ -141,7 +131,7 @@ class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
         self._check_arguments()
-        endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        endpoint = self.hook.settings.endpoint(**self.place)
         request = self.build_request(endpoint)
         self.service.check(request)
         self.raise_if_killed()
@@ -296,8 +286,7 @@ class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
             trigger=self._trigger_class(
                 job_ids=[str(self.job_id)],
                 ci_conn_id=self.ci_conn_id,
-                bucket=self.bucket or None,
-                region=self.region or None,
+                **self.place,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,

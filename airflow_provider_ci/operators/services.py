@@ -49,7 +49,7 @@ class BoundJobs:
         self._hook = operator.hook
         self._raise_if_killed = operator.raise_if_killed
         self._log = operator.log
-        self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
+        self._place = operator.place
         self._prepare = prepare
 
     def check(self, request: VoiceSeparateRequest) -> None:
@@ -98,7 +98,7 @@ class BoundBatches:
         self._hook = operator.hook
         self._raise_if_killed = operator.raise_if_killed
         self._log = operator.log
-        self._place: dict[str, Any] = {"bucket": operator.bucket or None, "region": operator.region or None}
+        self._place = operator.place
 
     def check(self, request: BatchRequest) -> None:
         check_batch(request)

@@ -219,7 +219,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
-            push_bucket_link(context, self.hook.settings.endpoint(self.bucket or None, self.region or None))
+            push_bucket_link(context, self.hook.settings.endpoint(**self.place))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 
@@ -232,7 +232,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     def _lineage(self) -> OperatorLineage[Any, Any]:
         from airflow_provider_ci.lineage.openlineage import lineage_of_batch
 
-        endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        endpoint = self.hook.settings.endpoint(**self.place)
         return lineage_of_batch(self.seen_jobs[0], self._tally, str(endpoint.bucket))
 
     def _has_ended(self, job: BatchJob | None) -> bool:
