@@ -31,6 +31,14 @@ with DAG(dag_id="many", schedule=None, catchup=False) as many:
         task_id="separate", wait_for_completion=True, deferrable=True, **REQUEST
     ).expand(input_object=inputs())
 
+with DAG(dag_id="spread", schedule=None, catchup=False, max_active_tasks=64) as spread:
+    VoiceSeparateOperator.partial(
+        task_id="separate",
+        wait_for_completion=True,
+        deferrable=True,
+        **{**REQUEST, "retries": 3, "retry_delay": timedelta(seconds=1)},
+    ).expand(input_object=inputs())
+
 with DAG(dag_id="sensed", schedule=None, catchup=False) as sensed:
     submitted = VoiceSeparateOperator.partial(task_id="submit", **REQUEST).expand(input_object=inputs())
     CIJobSensor(
