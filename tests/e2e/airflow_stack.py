@@ -54,7 +54,7 @@ class AirflowStack:
         components: Mapping[str, Sequence[str]] = COMPONENTS,
     ) -> None:
         self.home = home
-        self._components = components
+        self.components = components
         self.logs = home / "logs"
         self._port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -102,7 +102,7 @@ class AirflowStack:
     def __enter__(self) -> AirflowStack:
         try:
             self.run("db", "migrate")
-            for name in self._components:
+            for name in self.components:
                 self.start(name)
             wait_until(self._is_healthy, _START_SECONDS, "all components are healthy", self._check_alive)
             self._token = requests.post(
@@ -143,7 +143,7 @@ class AirflowStack:
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *self._components[name]],
+                [sys.executable, "-m", "airflow", *self.components[name]],
                 env=self.environment | {MACHINE: name},
                 stdout=log,
                 stderr=log,

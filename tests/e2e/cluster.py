@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.airflow_stack import COMPONENTS, AirflowStack
 from tests.e2e.postgres_redis import postgres_and_redis
 
-#: Tasks that a worker runs at once.
-CONCURRENCY = 4
 WORKERS = ("worker", "worker-2")
 TRIGGERERS = ("triggerer", "triggerer-2")
 
 
 @contextmanager
-def cluster(home: Path, dags: Path, environment: Mapping[str, str]) -> Iterator[AirflowStack]:
-    """Run it until the block is left; arguments as of :class:`AirflowStack`."""
-    components = COMPONENTS | {name: COMPONENTS["triggerer"] for name in TRIGGERERS}
-    for name in WORKERS:
-        options = ["--concurrency", str(CONCURRENCY), "--celery-hostname", name]
+def cluster(
+    home: Path,
+    dags: Path,
+    environment: Mapping[str, str],
+    workers: Sequence[str] = WORKERS,
+    concurrency: int = 4,
+) -> Iterator[AirflowStack]:
+    """Run it until the block is left.
+
+    :param home: as ``dags`` and ``environment`` of :class:`AirflowStack`.
+    :param workers: names of the workers.
+    :param concurrency: how many tasks each of them runs at once.
+    """
+    components = COMPONENTS | dict.fromkeys(TRIGGERERS, COMPONENTS["triggerer"])
+    for name in workers:
+        options = ["--concurrency", str(concurrency), "--celery-hostname", name]
         components[name] = ["celery", "worker", "--skip-serve-logs", *options]
     settings = {
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "tests.e2e.airflow_stack.machine",
         # a task that a killed worker had taken from Redis but not begun is sent anew
-        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "45",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     }
     with (

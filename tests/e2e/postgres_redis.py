@@ -89,9 +89,7 @@ def _redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _running(
-    command: list[str], folder: Path, ready: Callable[[], bool], text: str = ""
-) -> Iterator[None]:
+def _running(command: list[str], folder: Path, ready: Callable[[], bool], text: str = "") -> Iterator[None]:
     """Run a server that reads ``text``, from when it is ready until the block is left."""
     log = folder / f"{Path(command[0]).name}.log"
     with log.open("wb") as output, tempfile.TemporaryFile("w+") as words:
