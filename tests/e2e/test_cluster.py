@@ -31,7 +31,7 @@ def triggerers(stack: AirflowStack, run_id: str) -> Counter[str]:
     return Counter(job["hostname"] for job in jobs if job)
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2400)
 def test_a_worker_and_a_triggerer_are_lost_and_each_task_pays_once(
     cluster: AirflowStack, held: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,10 +51,10 @@ def test_a_worker_and_a_triggerer_are_lost_and_each_task_pays_once(
     cluster.kill("triggerer-2")
 
     moved = Counter({"triggerer": TASKS})
-    cluster.wait(lambda: triggerers(cluster, run_id) == moved, 600, "the other triggerer has all triggers")
+    cluster.wait(lambda: triggerers(cluster, run_id) == moved, 900, "the other triggerer has all triggers")
     deferred = time.monotonic()
     held.let_jobs_end()
-    assert cluster.wait_for_run("spread", run_id, 600) == "success"
+    assert cluster.wait_for_run("spread", run_id, 900) == "success"
     ended = time.monotonic()
     cluster.start("worker-2")
     cluster.start("triggerer-2")
