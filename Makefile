@@ -20,7 +20,7 @@ demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the 
 test: $(VENV)/.installed-dev  ## run the tests, in a process for each core
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow processes
+e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow; CI_E2E_BACKEND=celery: on several machines
 	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style
