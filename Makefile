@@ -12,7 +12,7 @@ SHELL := bash
 # Without compiled bytecode Airflow takes 3 s to import instead of 1.2 s
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e lint types constraints clean
+.PHONY: demo test e2e lint types snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -29,6 +29,9 @@ lint: $(VENV)/.installed-dev  ## check style
 
 types: $(VENV)/.installed-dev  ## check types
 	@$(BIN)/mypy
+
+snippets:  ## copy the excerpts of tested files into the pages anew
+	@$(PYTHON) scripts/snippets.py
 
 constraints:  ## write constraints.txt anew from the newest releases that fit
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
