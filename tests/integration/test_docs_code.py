@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -244,3 +245,10 @@ class TestEmulator:
 
 def test_nothing_of_a_user_is_read() -> None:
     assert "SECRET_ID" not in os.environ
+
+
+def test_the_look_at_the_queues(hook: CIHook, capsys: pytest.CaptureFixture[str]) -> None:
+    (queue,) = hook.list_queues()
+    hook.update_queue(str(queue.queue_id), state="Paused")
+    runpy.run_path(str(ROOT / "tests/docs/queues.py"))
+    assert capsys.readouterr().out.strip().endswith("Paused 0 jobs wait")
