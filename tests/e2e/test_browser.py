@@ -137,6 +137,7 @@ def test_the_example_in_the_grid(page: Page, stack: AirflowStack, quick: Service
         run_id = stack.trigger(dag_id, conf)
         assert stack.wait_for_run(dag_id, run_id, 120) == "success"
 
+    page.set_viewport_size({"width": 1500, "height": 700})  # narrower, the grid's squares are hidden
     page.goto(f"{stack.url}/dags/{dag_id}/runs/{run_id}")
     for task in ("submit", "wait", "download"):
         row = page.get_by_role("row").filter(has=page.get_by_role("link", name=task, exact=True))
