@@ -135,7 +135,7 @@ def test_the_example_in_the_grid(page: Page, stack: AirflowStack, quick: Service
     dag_id = "example_voice_separate"
     for _ in range(3):
         run_id = stack.trigger(dag_id, conf)
-        assert stack.wait_for_run(dag_id, run_id, 120) == "success"
+        assert stack.wait_for_run(dag_id, run_id, 120) == "success", stack.task_logs(dag_id)
 
     page.set_viewport_size({"width": 1500, "height": 700})  # narrower, the grid's squares are hidden
     page.goto(f"{stack.url}/dags/{dag_id}/runs/{run_id}")

@@ -18,11 +18,13 @@ from airflow_provider_ci import exceptions, waiting
 from airflow_provider_ci.exceptions import CIError, JobTimeoutError, RequestValidationError
 from airflow_provider_ci.hooks import ci, sts
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol import errors, models
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.sensors.job import CIJobSensor
 from tests.scripted_server import ScriptedServer, error, http, job
 from tests.source_messages import Message, messages
 
@@ -284,6 +286,30 @@ def test_a_page_of_a_proxy_is_no_answer(server: ScriptedServer, connection: Call
     said = said_by(lambda: hook.describe_jobs(["j1"]))
     hook.close()
     assert pattern("Cannot …: the document is not well-formed XML: …").match(said)
+
+
+def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..., str]) -> None:
+    connection("http://127.0.0.1:9")
+    usual = {"task_id": "x", "audio_mode": "IsAudio", "au_object": "${jobid}"}
+
+    def said(cls: type[Any], **arguments: Any) -> str:
+        return said_by(lambda: cls(**usual | arguments).execute({"ti": None}))
+
+    song = {"input_object": "in/song.mp3"}
+    really = [
+        said(VoiceSeparateOperator, **song, au_object=None),
+        said(VoiceSeparateOperator, input_object="/in/song.mp3"),
+        said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
+        said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
+        said(VoiceSeparateBatchOperator, prefix="in/", au_object="voice.mp3"),
+        said_by(lambda: ci.CIHook().describe_jobs(CIJobSensor(task_id="x", job_id="['j1', 'j2']")._job_ids)),
+    ]
+    table = PAGE[PAGE.index("| Often |") : PAGE.index("### `No …")]
+    shown = [codes(row[0])[0] for row in rows(table)[1:]]
+    assert len(shown) == len(really)
+    for words, text in zip(shown, really, strict=True):
+        assert text.startswith("Nothing was sent: ")
+        assert pattern(words).search(text), text
 
 
 class TestTheChinesePage:
