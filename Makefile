@@ -12,7 +12,7 @@ SHELL := bash
 # Without compiled bytecode Airflow takes 3 s to import instead of 1.2 s
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e lint types dist constraints clean
+.PHONY: demo test e2e lint types dist snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -41,6 +41,9 @@ dist: $(VENV)/.installed-dist  ## build sdist and wheel into dist/, reproducibly
 		|| { echo "The two builds differ: something depends on where, when or by whom it is built."; exit 1; }
 	@$(BIN)/twine check --strict build/dist/first/*
 	@mv build/dist/first dist && cd dist && sha256sum *
+
+snippets:  ## copy the excerpts of tested files into the pages anew
+	@$(PYTHON) scripts/snippets.py
 
 constraints:  ## write constraints.txt anew from the newest releases that fit
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
