@@ -23,7 +23,7 @@ from airflow_provider_ci.protocol.models import (
 from airflow_provider_ci.protocol.xml import mistyped
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
-REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+REGION = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)+")  # one label of a host name
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
@@ -225,6 +225,11 @@ def _choice(field: str, value: object, allowed: Collection[object]) -> Iterator[
 
 def _listed(values: Collection[object]) -> str:
     return ", ".join(str(value) for value in values)
+
+
+def is_carriable(text: str) -> bool:
+    """Tell whether XML, and so an answer, can carry ``text``."""
+    return not _NOT_XML.search(text)
 
 
 def is_web_address(text: str) -> bool:
