@@ -104,7 +104,7 @@ def test_all_calls_are_tried() -> None:
     assert len(CALLS) > 20
 
 
-@effort(250)
+@effort(150)
 @given(RESPONSES)
 def test_every_call_reads_it_or_refuses_it(response: Response) -> None:
     for call in CALLS:
@@ -119,7 +119,7 @@ def test_every_call_reads_it_or_refuses_it(response: Response) -> None:
                 check_error(error)
 
 
-@effort(300)
+@effort(150)
 @given(RESPONSES)
 def test_every_error_answer_has_its_exception(response: Response) -> None:
     with quickly():
@@ -128,7 +128,7 @@ def test_every_error_answer_has_its_exception(response: Response) -> None:
     assert moment is None or isinstance(moment, float)
 
 
-@effort(150)
+@effort(60)
 @given(st.lists(st.sampled_from(TEXTS), min_size=8, max_size=8))
 def test_results_are_told_apart_in_bounded_time(texts: list[str]) -> None:
     tags = ("Object", "AuObject", "BassObject", "DrumObject")

@@ -84,7 +84,7 @@ LARGE = st.builds(
 )
 
 
-@effort(400)
+@effort(200)
 @given(bodies() | said() | DEEP)
 def test_a_callback_is_read_or_refused(body: bytes) -> None:
     with quickly():
@@ -120,7 +120,7 @@ HEADER = st.lists(PIECES, max_size=30).map("".join) | st.builds(
 PAIRS = st.lists(st.tuples(WIRE_TEXTS, WIRE_TEXTS), max_size=6)
 
 
-@effort(400)
+@effort(200)
 @given(HEADER, WIRE_TEXTS, WIRE_TEXTS, PAIRS, PAIRS)
 def test_no_signature_but_the_right_one_verifies(header, method, path, params, headers) -> None:
     with quickly():
@@ -134,7 +134,7 @@ def test_no_signature_but_the_right_one_verifies(header, method, path, params, h
         assert not verify(authorization, method, path, params, headers, secret_key="another key")
 
 
-@effort(200)
+@effort(100)
 @given(WIRE_TEXTS, WIRE_TEXTS, PAIRS, PAIRS, st.integers(0, 2**40), st.integers(0, 2**40))
 def test_what_is_signed_verifies_and_nothing_else(method, path, params, headers, start, end) -> None:
     text = sign(method, path, params, headers, secret_id="AKID", secret_key="k", key_time=(start, end))
@@ -233,7 +233,7 @@ URLS = st.one_of(
 )
 
 
-@effort(400)
+@effort(200)
 @given(URLS, st.booleans())
 def test_an_address_is_an_origin_or_refused(url: str, allow_http: bool) -> None:
     with quickly():
@@ -281,7 +281,7 @@ EXTRAS = st.builds(
 )
 
 
-@effort(300)
+@effort(150)
 @given(
     st.sampled_from(("AKIDmarked", *TEXTS, None)),
     st.sampled_from(("the-secret-key-of-the-tests", *TEXTS, None)),

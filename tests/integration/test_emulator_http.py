@@ -244,6 +244,7 @@ def test_keys_cannot_leave_the_folder(client, emulator):
         ("GET", "/a", "ci-process=imageInfo", 501, "NotImplemented"),
         ("GET", "/none", "ci-process=videoinfo", 404, "NoSuchKey"),
         ("PUT", "/a", "partNumber=1&uploadId=x", 404, "NoSuchUpload"),
+        ("GET", "/a", "uploadId=%ff", 404, "NoSuchUpload"),
         ("POST", "/a", "", 405, "MethodNotAllowed"),
         ("GET", "/", "versions", 501, "NotImplemented"),
     ],
