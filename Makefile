@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEDIA ?= example_dags/media/speech_over_music.mp3
 PYTEST_ARGS ?=
+FUZZ ?= 50
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,13 +13,16 @@ SHELL := bash
 # Without compiled bytecode Airflow takes 3 s to import instead of 1.2 s
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test e2e lint types dist snippets constraints clean
+.PHONY: demo test fuzz e2e lint types dist snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
 
 test: $(VENV)/.installed-dev  ## run the tests, in a process for each core
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed-dev  ## try hostile input for long, other input each time: make fuzz FUZZ=500 for ten times as long
+	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --timeout 0 tests/fuzz --hypothesis-show-statistics $(PYTEST_ARGS)
 
 e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow; CI_E2E_BACKEND=celery: on several machines
 	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
+_MAX_NAME = 200  # a code or request id; the real ones have less than 50 characters
 _SIGNATURE = re.compile(r"(?i)\b(q-signature|sign|x-c(?:i|os)-security-token)(=|: *)[^&\s\"'<>]+")
 
 
@@ -52,9 +53,9 @@ class CIError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
-        self.code = code
+        self.code = code and code[:_MAX_NAME]
         self.service_message = service_message and without_signatures(service_message)[:_MAX_TEXT]
-        self.request_id = request_id
+        self.request_id = request_id and request_id[:_MAX_NAME]
         self.job_id = job_id
         self.hint = hint
 

@@ -13,11 +13,11 @@ from typing import IO, Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 
 from airflow_provider_ci import __version__
 from airflow_provider_ci.exceptions import InvalidResponseError, TransportError
+from airflow_provider_ci.hooks.bounded import BoundedAdapter
 from airflow_provider_ci.protocol.wire import Response, SignedRequest
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
@@ -50,7 +50,7 @@ def new_session(*, loopback: bool) -> requests.Session:
     session.auth = lambda request: request
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers = requests.structures.CaseInsensitiveDict(HEADERS)
-    adapter = HTTPAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
+    adapter = BoundedAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session

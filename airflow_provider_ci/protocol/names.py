@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
-REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+REGION = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)+")  # one label of a host name
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 #: What XML 1.0 cannot carry, not even escaped.

@@ -219,6 +219,11 @@ def _listed(values: Collection[object]) -> str:
     return ", ".join(str(value) for value in values)
 
 
+def is_carriable(text: str) -> bool:
+    """Tell whether XML, and so an answer, can carry ``text``."""
+    return not _NOT_XML.search(text)
+
+
 def is_web_address(text: str) -> bool:
     """Tell whether ``text`` is an absolute http or https URL."""
     try:

@@ -11,6 +11,7 @@ elements, unknown elements, ``-`` for a time that is not known yet); writing is 
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -222,6 +223,13 @@ def _to_int(text: str) -> int:
     return int(number)
 
 
+def _to_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # JSON, and so an XCom, has no such number
+        raise ValueError(text)
+    return number
+
+
 def _to_time(text: str) -> datetime | None:
     if text.strip() == "-":  # not known yet
         return None
@@ -229,7 +237,12 @@ def _to_time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=SERVICE_ZONE)
 
 
-_CONVERTERS: Mapping[type, Callable[[str], Any]] = {str: str, int: _to_int, float: float, datetime: _to_time}
+_CONVERTERS: Mapping[type, Callable[[str], Any]] = {
+    str: str,
+    int: _to_int,
+    float: _to_float,
+    datetime: _to_time,
+}
 
 
 _reading_plans: dict[type, dict[Any, _Slot]] = {}

@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -44,6 +45,7 @@ from tests.scripted_server import (
     job,
     job_xml,
     jobs,
+    raw,
     reset_before_reading,
 )
 from tests.unit.hooks.test_ci import GARBAGE, LOST, REQUEST, chunked
@@ -267,7 +269,7 @@ class TestWhetherARequestWasSent:
         with pytest.raises(TransportError) as caught:
             asynchronously(connection("https://gateway.example", max_attempts=1), CALLS["submit"])
         assert not caught.value.sent
-        assert "pass-of-the-proxy" not in str(caught.value)
+        assert "pass-of-the-proxy" not in shown(caught.value)
 
     @pytest.mark.parametrize("status", [403, 407, 503])
     def test_a_proxy_that_refuses(
@@ -281,7 +283,27 @@ class TestWhetherARequestWasSent:
                 asynchronously(connection("https://gateway.example", max_attempts=1), CALLS["submit"])
             assert proxy.methods() == ["CONNECT"]
         assert not caught.value.sent
-        assert "pass-of-the-proxy" not in str(caught.value)
+        assert "pass-of-the-proxy" not in shown(caught.value)
+
+
+def shown(error: BaseException) -> str:
+    """Return what a traceback shows of an error, and more than that."""
+    chain, cause = "".join(traceback.format_exception(error)), error
+    while cause is not None:
+        chain += repr(cause) + str(vars(cause))
+        cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n: no name\r\n\r\n", b"no HTTP"])
+def test_an_answer_that_is_no_http_does_not_quote_the_request(
+    conn_id: str, server: ScriptedServer, answer: bytes
+) -> None:
+    server.always("GET", raw(answer))
+    with pytest.raises(TransportError) as caught:
+        asynchronously(conn_id, DESCRIBE)
+    assert server.requests[0].authorization.signature not in shown(caught.value)
+    assert str(CREDENTIALS.token) not in shown(caught.value)
 
 
 class TestTheTransportIsClosed:
