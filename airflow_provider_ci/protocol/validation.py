@@ -221,7 +221,7 @@ def _listed(values: Collection[object]) -> str:
 
 def is_carriable(text: str) -> bool:
     """Tell whether XML, and so an answer, can carry ``text``."""
-    return not _NOT_XML.search(text)
+    return not NOT_XML.search(text)
 
 
 def is_web_address(text: str) -> bool:
