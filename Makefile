@@ -13,7 +13,25 @@ SHELL := bash
 # Without compiled bytecode Airflow takes 3 s to import instead of 1.2 s
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fuzz e2e lint types dist snippets constraints clean
+# The version matrix. A cell is <Airflow>-py<Python>: the newest patch of each minor release
+CELLS ?= 2.11.2-py311 3.0.6-py311 3.1.8-py311 3.2.2-py311 3.3.2-py311 3.3.2-py312 3.3.2-py313
+# Its constraints are those of development too
+NEWEST := 3.3.2-py311
+# What a release does not run with, although it lets pip choose it: docs/compatibility.md says why
+PINS_3.0.6 := 'fastapi<0.132'
+PINS_3.2.2 := 'fastapi<0.137' 'svcs<26'
+
+# Of the cell 2.11.2-py311: 2.11.2, 3.11, its constraints, and such a Python, which may be pyenv's
+airflow = $(word 1,$(subst -py, ,$*))
+python = $(patsubst 3%,3.%,$(word 2,$(subst -py, ,$*)))
+constraints = $(if $(filter $(NEWEST),$*),constraints.txt,constraints/$*.txt)
+define find_python
+python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(python).*/bin/python; do \
+	if "$$each" -c '' 2> /dev/null; then python=$$each; break; fi; done; \
+	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
+endef
+
+.PHONY: demo test fuzz e2e lint types matrix dist snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -49,10 +67,19 @@ dist: $(VENV)/.installed-dist  ## build sdist and wheel into dist/, reproducibly
 snippets:  ## copy the excerpts of tested files into the pages anew
 	@$(PYTHON) scripts/snippets.py
 
-constraints:  ## write constraints.txt anew from the newest releases that fit
-	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[e2e,dist]'
-	build/constraints/bin/pip freeze --exclude-editable > constraints.txt
+matrix: $(CELLS:%=matrix-%)  ## run the tests on several versions of Airflow: make -k matrix CELLS="2.11.2-py311 3.1.8-py311"
+
+matrix-%: build/matrix/%/.installed
+	@echo "== Airflow $(airflow), Python $(python)"
+	@build/matrix/$*/bin/python -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
+
+constraints: constraints-$(NEWEST)  ## write constraints.txt anew; make constraints-3.1.8-py311: constraints/3.1.8-py311.txt
+
+constraints-%:
+	@$(find_python); rm -rf build/constraints; "$$python" -m venv build/constraints
+	@build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[e2e,dist]' \
+		apache-airflow==$(airflow) $(PINS_$(airflow))
+	@build/constraints/bin/pip freeze --exclude-editable > $(constraints)
 
 clean:  ## remove what these commands made
 	rm -rf $(VENV) .demo build dist
@@ -75,4 +102,12 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRA_$*)]' \
 		| sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Installing collected packages.*/  installing …/p' \
 		|| { echo "The installation failed. Check that pip can reach its package index, then run make again."; exit 1; }
+	@touch $@
+
+.PRECIOUS: build/matrix/%/.installed
+.SECONDEXPANSION:
+build/matrix/%/.installed: pyproject.toml $$(constraints)
+	@$(find_python); echo "== Installing Airflow $(airflow) with $$python"; "$$python" -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c $(constraints) \
+		-e '.[dev]' apache-airflow==$(airflow)
 	@touch $@

@@ -117,7 +117,8 @@ class DurableSubmission(Generic[R, J]):
     :param identity: the task instance.
     :param try_number: this try.
     :param is_first_try: nothing was submitted since the task instance was created or cleared.
-    :param run_start: no earlier job can be this task instance's.
+    :param run_start: the service's time, as far as it is known, before which no job can be this task
+        instance's; asked for at each look, as a look may correct what is known.
     :param cancel_superseded: cancel an earlier job whose request has changed, if it has not begun.
     :param resubmit_if_unknown: submit again when the job list may not be read, at the risk of a second job.
     :param clock: the service's time, as far as it is known.
@@ -131,7 +132,7 @@ class DurableSubmission(Generic[R, J]):
         identity: TaskIdentity,
         try_number: int,
         is_first_try: bool,
-        run_start: datetime,
+        run_start: Callable[[], datetime],
         cancel_superseded: bool,
         resubmit_if_unknown: bool,
         log: Log,
@@ -183,7 +184,7 @@ class DurableSubmission(Generic[R, J]):
         if record is None and self._is_first_try:
             return None
         if record is not None:
-            return self._found(marked, datetime.fromtimestamp(record.since, UTC), record.since)
+            return self._found(marked, _at(record.since), record.since)
         # with a store, nothing is sent before its intention is recorded; without, it may be on its way
         return self._found(marked, self._run_start, 0.0 if self._store is not None else None)
 
@@ -208,7 +209,7 @@ class DurableSubmission(Generic[R, J]):
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
 
-    def _found(self, marked: R, since: datetime, intended_at: float | None) -> J | None:
+    def _found(self, marked: R, since: Callable[[], datetime], intended_at: float | None) -> J | None:
         """Look for the job of ``marked`` until it is found or certainly does not exist.
 
         :param intended_at: when the submission was intended that may still arrive; ``None``: perhaps just
@@ -216,7 +217,7 @@ class DurableSubmission(Generic[R, J]):
         """
         end = None
         for pause in _pauses():
-            found = self._matches(marked, since)
+            found = self._matches(marked, since())
             if found is None:  # the list may not be read, and the user takes the risk
                 return None
             if found:
@@ -291,7 +292,7 @@ class DurableSubmission(Generic[R, J]):
             except AmbiguousSubmissionError as error:
                 self._log.warning("%s", error)
                 # not before this submission's signature has expired can the answer be: there is no job
-                found = self._found(marked, datetime.fromtimestamp(since, UTC), since)
+                found = self._found(marked, _at(since), since)
                 if found is None and not left:
                     raise
                 if found is None:
@@ -358,6 +359,10 @@ class DurableSubmission(Generic[R, J]):
             raise
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
+
+
+def _at(seconds: float) -> Callable[[], datetime]:
+    return lambda: datetime.fromtimestamp(seconds, UTC)
 
 
 def _arrived(intended_at: float | None, now: float) -> float:

@@ -9,7 +9,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ for _name in [*os.environ]:
         del os.environ[_name]
 
 from airflow_provider_ci.protocol.wire import Credentials  # noqa: E402
+from tests.airflow_version import IS_AIRFLOW_2, SECRETS_MASKER  # noqa: E402
 from tests.scripted_server import ScriptedServer  # noqa: E402
 
 pytest_plugins = ["tests.emulator_fixture"]
@@ -58,6 +61,10 @@ def server() -> Iterator[ScriptedServer]:
     assert not server.unplayed, f"{server.unplayed} answers of the script were never asked for"
 
 
+# What Airflow before 3.2 itself says whenever a connection is looked up
+_AIRFLOWS_OWN = ("Retrieving connection ", "Connection schemes (type: ")
+
+
 class Logs:
     """What was logged, by the standard library's loggers and by structlog's, as readable lines."""
 
@@ -67,10 +74,10 @@ class Logs:
 
     @property
     def lines(self) -> list[str]:
-        return [f"{level}: {text}" for level, text in self._said()]
+        return [f"{level}: {text}" for level, text in self._said() if not text.startswith(_AIRFLOWS_OWN)]
 
     def at(self, level: str) -> list[str]:
-        return [text for said, text in self._said() if said == level]
+        return [text for said, text in self._said() if said == level and not text.startswith(_AIRFLOWS_OWN)]
 
     def _said(self) -> Iterator[tuple[str, str]]:
         for record in self._caplog.records:
@@ -83,17 +90,27 @@ class Logs:
         return self._caplog.text + "\n".join(self.lines) + repr(self._entries)
 
 
+def _forget_what_is_masked() -> None:
+    masker = import_module(SECRETS_MASKER)._secrets_masker()
+    masker.patterns, masker.replacer = set(), None  # what reset_secrets_masker() does, which came with 3.2
+
+
+def _structlog_entries() -> AbstractContextManager[list[Any]]:
+    if IS_AIRFLOW_2:  # it has the standard library's loggers alone
+        return nullcontext([])
+    from structlog.testing import capture_logs
+
+    return capture_logs()
+
+
 @pytest.fixture
 def logs(caplog: pytest.LogCaptureFixture) -> Iterator[Logs]:
     """The log down to DEBUG, of which no line may hold a secret or a signature."""
-    from airflow.sdk._shared.secrets_masker import reset_secrets_masker
-    from structlog.testing import capture_logs
-
     # Airflow masks each connection's whole extra, and compiles all that it masks anew each time
-    reset_secrets_masker()
+    _forget_what_is_masked()
 
     caplog.set_level(logging.DEBUG)
-    with capture_logs() as entries:
+    with _structlog_entries() as entries:
         logs = Logs(caplog, entries)
         yield logs
     said = logs.everything()
@@ -127,16 +144,23 @@ def connection(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Callable[..., str
 class TaskInstance:
     """The part of a task instance that operators and sensors use."""
 
-    def __init__(self, start_date: datetime, first_reschedule_date: datetime | None) -> None:
+    def __init__(self, start_date: datetime) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = "separate", "manual__1", "submit", -1
         self.try_number, self.max_tries = 1, 0
         self.start_date = start_date
         self.xcoms: list[tuple[str, Any]] = []
         self.stats_tags: dict[str, str] = {}
-        self._first_reschedule_date = first_reschedule_date
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms.append((key, json.loads(json.dumps(value))))
+
+
+class TaskInstanceOfAirflow3(TaskInstance):
+    """It starts anew after each rescheduling, and knows of the first."""
+
+    def __init__(self, start_date: datetime, first_reschedule_date: datetime | None) -> None:
+        super().__init__(start_date)
+        self._first_reschedule_date = first_reschedule_date
 
     def get_first_reschedule_date(self, context: dict[str, Any]) -> datetime | None:
         assert context["ti"] is self
@@ -150,6 +174,9 @@ def make_context() -> Callable[..., dict[str, Any]]:
     def make(
         *, start_date: datetime | None = None, first_reschedule_date: datetime | None = None
     ) -> dict[str, Any]:
-        return {"ti": TaskInstance(start_date or datetime.now(UTC), first_reschedule_date)}
+        start = start_date or datetime.now(UTC)
+        if IS_AIRFLOW_2:  # start_date stays what it was at first
+            return {"ti": TaskInstance(first_reschedule_date or start)}
+        return {"ti": TaskInstanceOfAirflow3(start, first_reschedule_date)}
 
     return make

@@ -24,12 +24,11 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
     TransportError,
 )
-from airflow_provider_ci.hooks import transport
+from airflow_provider_ci.hooks import form, transport
 from airflow_provider_ci.hooks.admin import AdminCalls
 from airflow_provider_ci.hooks.batch import BatchCalls
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.files import FileCalls
-from airflow_provider_ci.hooks.form import ConnectionForm
 from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.operations import (
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class CIHook(FileCalls, AdminCalls, BatchCalls, ConnectionForm, BaseHook):
+class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     """Talks to Tencent Cloud Infinite (CI) through an Airflow connection of type ``tencent_ci``.
 
     Nothing is looked up or sent before the first call. Reads are repeated on lost connections, timeouts,
@@ -67,6 +66,9 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, ConnectionForm, BaseHook):
     default_conn_name = "tencent_ci_default"
     conn_type = "tencent_ci"
     hook_name = "Tencent Cloud Infinite (CI)"
+    # Airflow before 3.2 looks for these in the class itself, and does not see inherited ones
+    get_ui_field_behaviour = staticmethod(form.ui_field_behaviour)
+    get_connection_form_widgets = staticmethod(form.connection_form_widgets)
 
     def __init__(self, ci_conn_id: str = default_conn_name) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The connection's form for Airflow before 3.2, which does not read it from the provider's description."""
+"""The connection's form for Airflow before 3.2, which asks the hook. Goes away with support for 3.1."""
 
 from __future__ import annotations
 
@@ -7,33 +7,28 @@ from typing import Any
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
 
-class ConnectionForm:
-    """The methods that older Airflow asks of a hook."""
+def ui_field_behaviour() -> dict[str, Any]:
+    """Return what becomes of the form's standard fields."""
+    return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's standard fields for Airflow before 3.2, which does not read them from provider
-        info.
-        """
-        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow before 3.2, made from the same description."""
-        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
-        from wtforms import BooleanField, FloatField, IntegerField, PasswordField, StringField
-        from wtforms.validators import Optional
+def connection_form_widgets() -> dict[str, Any]:
+    """Return the form's extra fields, made from the same description as newer Airflow's."""
+    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
+    from wtforms.validators import Optional
 
-        fields = {"string": StringField, "number": FloatField, "integer": IntegerField}
-        widgets = {}
-        for name, field in CONN_FIELDS.items():
-            kind, label, text = field["schema"]["type"][0], field["label"], field["description"]
-            if kind == "boolean":
-                widgets[name] = BooleanField(label, description=text)
-            elif field["schema"].get("format") == "password":
-                widgets[name] = PasswordField(label, widget=BS3PasswordFieldWidget(), description=text)
-            else:
-                widgets[name] = fields[kind](
-                    label, widget=BS3TextFieldWidget(), description=text, validators=[Optional()]
-                )
-        return widgets
+    # Airflow 3.0 and 3.1 drop a FloatField; numbers are also read from texts
+    fields = {"string": StringField, "number": StringField, "integer": IntegerField}
+    widgets = {}
+    for name, field in CONN_FIELDS.items():
+        kind, label, text = field["schema"]["type"][0], field["label"], field["description"]
+        if kind == "boolean":
+            widgets[name] = BooleanField(label, description=text)
+        elif field["schema"].get("format") == "password":
+            widgets[name] = PasswordField(label, widget=BS3PasswordFieldWidget(), description=text)
+        else:
+            widgets[name] = fields[kind](
+                label, widget=BS3TextFieldWidget(), description=text, validators=[Optional()]
+            )
+    return widgets

@@ -208,6 +208,7 @@ class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
         ti: Any = context["ti"]
         # Airflow raises max_tries by the tries made so far whenever the task is cleared
         tries_before_clear = max(ti.max_tries - (self.retries or 0), 0)
+        # By Airflow's clock. If the service's is behind this worker's, it may be behind Airflow's too
         run_start = getattr(context.get("dag_run"), "start_date", None) or ti.start_date
         return DurableSubmission(
             service=self.service,
@@ -215,7 +216,7 @@ class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
             identity=TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries_before_clear),
             try_number=ti.try_number,
             is_first_try=ti.try_number <= tries_before_clear + 1,
-            run_start=run_start,
+            run_start=lambda: run_start + timedelta(seconds=min(self.hook.settings.clock.offset, 0)),
             cancel_superseded=self.cancel_on_kill,
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
             log=self.log,

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSkipException,
     BaseSensorOperator,
@@ -103,6 +104,19 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         except AirflowFailException as error:
             if self.soft_fail or self.never_fail:  # as in the other modes
                 raise AirflowSkipException("Skipping because of soft_fail or never_fail") from error
+            raise
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, and skip instead of failing if ``never_fail`` says so, which Airflow 2.11
+        forgets; goes away with its support.
+        """
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            if self.never_fail:
+                raise AirflowSkipException("Skipping because of never_fail") from error
             raise
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:

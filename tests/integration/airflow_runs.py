@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from packaging.version import Version
+
+from tests.airflow_version import AIRFLOW, IS_AIRFLOW_2
 
 
 def dags_in(folder: Path) -> dict[str, Any]:
     """Return the DAGs of a folder, written to the database as the DAG processor does."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-
-    bag = DagBag(str(folder))
+    bag = _dag_bag(str(folder))
     assert not bag.import_errors
+    if IS_AIRFLOW_2:
+        bag.sync_to_db()
+        return bag.dags
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
     DagBundlesManager().sync_bundles_to_db()
-    sync_bag_to_db(bag, "dags-folder", None)
+    if Version("3.1") > AIRFLOW:
+        bag.sync_to_db("dags-folder", None)
+    else:
+        import_module(type(bag).__module__).sync_bag_to_db(bag, "dags-folder", None)
     return bag.dags
+
+
+def _dag_bag(folder: str) -> Any:
+    module = "airflow.models.dagbag" if Version("3.2") > AIRFLOW else "airflow.dag_processing.dagbag"
+    return import_module(module).DagBag(folder)
+
+
+def stored_dag(dag_id: str) -> Any:
+    """Return a DAG as the API server reads it, from the database."""
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        row = SerializedDagModel.get(dag_id, session=session)
+        assert row is not None
+        return row.dag
 
 
 def xcom(dag_run: Any, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
     """Return an XCom of a finished run."""
-    from airflow.models.xcom import XComModel
+    from airflow.models import xcom
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    query = select(XComModel).filter_by(
+    model: Any = xcom.BaseXCom if IS_AIRFLOW_2 else xcom.XComModel
+    query = select(model).filter_by(
         dag_id=dag_run.dag_id, run_id=dag_run.run_id, task_id=task_id, key=key, map_index=map_index
     )
     with create_session() as session:
         row = session.scalars(query).one()
-        return XComModel.deserialize_value(row)
+        return row.value if IS_AIRFLOW_2 else model.deserialize_value(row)
 
 
 def tries(dag_run: Any) -> dict[str, tuple[str, int]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.hooks.ci import CIHook
+from tests.airflow_version import needs_no_state_store, needs_state_store
 from tests.integration.airflow_runs import dags_in, tries, xcom
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
@@ -54,6 +55,38 @@ def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
     assert xcom(dag_run, "separate") == job_ids[0]
     if waits:
         assert set(xcom(dag_run, "separate", "job")["outputs"]) == {"voice", "background"}
+
+
+@pytest.fixture
+def may_not_list(hook: CIHook, emulator: Any) -> None:
+    """Keys that may submit and describe jobs, and not list them."""
+    emulator.faults.add("list", status=403, code="AccessDenied")
+
+
+@needs_state_store
+@pytest.mark.usefixtures("may_not_list")
+@pytest.mark.parametrize("dag_id", ["pushed_submit_only", "pushed_deferrable"])
+def test_a_retry_goes_on_with_the_stored_job_without_a_list(
+    dags: dict[str, Any], emulator: Any, dag_id: str
+) -> None:
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "success"
+    assert tries(dag_run)["separate"] == ("success", 2)
+    assert len(emulator.ledger.accepted_jobs()) == 1
+    assert emulator.ledger.count("list") == 0
+
+
+@needs_no_state_store
+@pytest.mark.usefixtures("may_not_list")
+@pytest.mark.parametrize("dag_id", ["pushed_submit_only", "pushed_deferrable"])
+def test_a_retry_without_store_and_list_fails_rather_than_pays(
+    dags: dict[str, Any], emulator: Any, dag_id: str
+) -> None:
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "failed"
+    assert tries(dag_run)["separate"] == ("failed", 3), "each retry looks, as it may be allowed to by then"
+    assert len(emulator.ledger.accepted_jobs()) == 1
+    assert emulator.ledger.count("submit") == 1
 
 
 @pytest.fixture

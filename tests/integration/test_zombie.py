@@ -122,6 +122,7 @@ class Case:
         return running
 
 
+@pytest.mark.timeout(600)  # a minute on two cores that have nothing else to do
 def test_one_job_wherever_the_old_process_was_held_up(tmp_path: Path) -> None:
     places = list(itertools.product(POINTS, RETRY_IS_AT))
     with Emulator(queue_seconds=600) as emulator, ThreadPoolExecutor(AT_ONCE) as pool:

@@ -132,6 +132,16 @@ def test_users_code_does_not_need_the_emulator(path):
     assert {name for name in within_package(path) if is_within(name, f"{NAME}.emulator")} == set()
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "version_compat.py"], ids=label)
+def test_nothing_else_asks_which_airflow_is_running(path):
+    answers = ("importlib.metadata", "packaging", "airflow.__version__", "airflow.version")
+    assert {name for name in imports(path) if is_within(name, *answers)} == set()
+    names = {
+        node.attr for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute)
+    }
+    assert "__version__" not in names
+
+
 def test_every_module_of_the_protocol_is_checked():
     assert {path.stem for path in modules("protocol")} >= {"signing", "xml", "models", "operations", "errors"}
 

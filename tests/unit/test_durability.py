@@ -230,7 +230,7 @@ def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes:
         "identity": IDENTITY._replace(clears=clears),
         "try_number": try_number,
         "is_first_try": try_number == clears + 1,
-        "run_start": datetime.fromtimestamp(START, UTC),
+        "run_start": lambda: datetime.fromtimestamp(START, UTC),
         "cancel_superseded": True,
         "resubmit_if_unknown": False,
         "log": Log(),
@@ -485,7 +485,7 @@ class TestRetryTable:
         submission(world, identity=IDENTITY._replace(run_id="earlier")).job(OWN_DATA, PLACE)
         world.now += 600
         later = datetime.fromtimestamp(world.now, UTC)
-        assert submission(world, 2, run_start=later).job(OWN_DATA, PLACE).job_id == "j2"
+        assert submission(world, 2, run_start=lambda: later).job(OWN_DATA, PLACE).job_id == "j2"
 
     def test_duplicates_are_reported_and_the_oldest_is_taken(self) -> None:
         world = self.earlier("Running", has_store=False)

@@ -44,6 +44,10 @@ class Machine:
     def clock(self) -> float:
         return self.local() + self.learnt.offset
 
+    def run_start(self) -> datetime:
+        """Return when the run began: Airflow's database had the time of a machine like this one."""
+        return datetime.fromtimestamp(START - self.behind + min(self.learnt.offset, 0), UTC)
+
     def refusal(self, valid_until: float | None = None) -> ClockSkewError | None:
         """Return why the service refuses what is signed now."""
         start = self.clock() - VALID_BEFORE
@@ -86,7 +90,7 @@ class Machine:
             identity=IDENTITY,
             try_number=try_number,
             is_first_try=try_number == 1,
-            run_start=datetime.fromtimestamp(START, UTC),
+            run_start=self.run_start,
             cancel_superseded=True,
             resubmit_if_unknown=False,
             log=Log(),

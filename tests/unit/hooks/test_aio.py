@@ -493,17 +493,27 @@ class TestLoadSettings:
     ) -> None:
         conn_id = connection()
         beats: list[int] = []
-        from airflow.providers.common.compat.sdk import BaseHook
+        from airflow.providers.common.compat.sdk import BaseHook, Connection
 
-        lookup = BaseHook.aget_connection
+        if hasattr(Connection, "aextra_dejson"):
+            lookup = BaseHook.aget_connection
 
-        async def slow_lookup(conn_id: str) -> Any:
-            while len(beats) < 5:
-                await asyncio.sleep(0)
-            return await lookup(conn_id)
+            async def slow_lookup(conn_id: str) -> Any:
+                while len(beats) < 5:
+                    await asyncio.sleep(0)
+                return await lookup(conn_id)
 
-        monkeypatch.setattr(BaseHook, "aget_connection", slow_lookup)
-        monkeypatch.setattr(BaseHook, "get_connection", None)  # would block
+            monkeypatch.setattr(BaseHook, "aget_connection", slow_lookup)
+            monkeypatch.setattr(BaseHook, "get_connection", None)  # would block
+        else:  # Airflow before 3.3.2, where it must be in a thread
+            blocking_lookup = BaseHook.get_connection
+
+            def slow_blocking_lookup(conn_id: str) -> Any:
+                while len(beats) < 5:
+                    time.sleep(0.001)
+                return blocking_lookup(conn_id)
+
+            monkeypatch.setattr(BaseHook, "get_connection", slow_blocking_lookup)
 
         async def main() -> ConnectionSettings:
             loading = asyncio.create_task(load_settings(conn_id))

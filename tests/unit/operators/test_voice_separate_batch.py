@@ -476,10 +476,14 @@ class TestTheClass:
 
     def test_it_survives_airflows_serialization(self) -> None:
         from airflow.providers.common.compat.sdk import DAG
-        from airflow.serialization.serialized_objects import DagSerialization
+        from airflow.serialization import serialized_objects
 
+        # renamed in 3.2
+        serialization = (
+            getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
+        )
         with DAG("d", schedule=None) as dag:
             VoiceSeparateBatchOperator.partial(task_id="one", au_object="out/${jobid}").expand(prefix=["a/"])
             VoiceSeparateBatchOperator(task_id="two", prefix="in/", au_object="out/${jobid}")
-        stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        stored = serialization.deserialize_dag(serialization.serialize_dag(dag))
         assert stored.get_task("two").task_type == "VoiceSeparateBatchOperator"

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     Asset,
+    MappedOperator,
 )
-from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_ci.exceptions import (
     CIError,
@@ -30,6 +31,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors import job as sensors
 from airflow_provider_ci.sensors.job import CIJobSensor
+from tests.airflow_version import IS_AIRFLOW_2
 from tests.conftest import Logs
 from tests.scripted_server import Answer, Recorded, ScriptedServer, error, hang_up, http, job, job_xml, jobs
 
@@ -38,6 +40,13 @@ RUNNING, SUCCESS = job("j1", "Running"), job("j1", "Success")
 FAILED = job("j1", "Failed", code="ResourceNotSupported", message="Not a media file.")
 
 RunSensor = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def earlier_starts(request: pytest.FixtureRequest) -> None:
+    """Airflow 2's sensors look in the database when they first started."""
+    if IS_AIRFLOW_2:
+        request.getfixturevalue("airflow_db")
 
 
 @pytest.fixture
@@ -410,7 +419,7 @@ class TestTheClass:
             CIJobSensor.partial(task_id="wait_each").expand(job_id=many.output)
         assert dag.get_task("wait_one").upstream_task_ids == {"one"}
         assert dag.get_task("wait_many").upstream_task_ids == {"many"}
-        assert dag.get_task("wait_each").is_mapped
+        assert isinstance(dag.get_task("wait_each"), MappedOperator)
 
     def test_its_job_id_is_rendered(self) -> None:
         sensor = CIJobSensor(task_id="wait", job_id=["{{ params.a }}", "j2"])

@@ -1,0 +1,32 @@
+"""Which Airflow the tests run on, and what it has: docs/compatibility.md has the same as a table."""
+
+from __future__ import annotations
+
+import pytest
+from packaging.version import Version
+
+from airflow_provider_ci.version_compat import AIRFLOW_VERSION
+
+AIRFLOW = Version(AIRFLOW_VERSION)
+
+#: Workers talk to the database themselves, and DAGs need not be stored to be run.
+IS_AIRFLOW_2 = Version("3.0") > AIRFLOW
+#: Tasks have a state store, which their tries share.
+HAS_STATE_STORE = Version("3.3") <= AIRFLOW
+needs_state_store = pytest.mark.skipif(
+    not HAS_STATE_STORE, reason="Airflow before 3.3 has no task state store"
+)
+needs_no_state_store = pytest.mark.skipif(HAS_STATE_STORE, reason="Airflow has a task state store since 3.3")
+
+#: The connection's form comes from the provider's description alone, and no hook is imported for it.
+FORM_NEEDS_NO_HOOK = Version("3.3") <= AIRFLOW
+#: Hooks are asked for the form with libraries that the API server has stand-ins for, and the CLI has not.
+CLI_SHOWS_NO_FORM = Version("3.0") <= AIRFLOW < Version("3.2")
+
+SECRETS_MASKER = (
+    "airflow.utils.log.secrets_masker"
+    if IS_AIRFLOW_2
+    else "airflow.sdk.execution_time.secrets_masker"
+    if Version("3.1") > AIRFLOW
+    else "airflow.sdk._shared.secrets_masker"
+)
