@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ci.assets.outlets import ResultEvent
 from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.results import batch_result, job_result
@@ -252,3 +253,12 @@ def test_the_look_at_the_queues(hook: CIHook, capsys: pytest.CaptureFixture[str]
     hook.update_queue(str(queue.queue_id), state="Paused")
     runpy.run_path(str(ROOT / "tests/docs/queues.py"))
     assert capsys.readouterr().out.strip().endswith("Paused 0 jobs wait")
+
+
+def test_assets_are_what_the_page_says() -> None:
+    from tests.docs import assets
+
+    assert set(assets.extra) == set(ResultEvent.__annotations__)
+    (task,) = assets.upstream.tasks
+    assert task.outlets == [assets.VOICE]
+    assert assets.encoded().uri == "cos://media-1250000001/out/%E4%BA%BA%E5%A3%B0%20%231.mp3"

@@ -84,7 +84,9 @@ class TestTheWheel:
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / NAME).rglob("*.py")}
         about = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
         assert f"{NAME}/operators/voice_separate.py" in modules
-        expected = modules | {f"{NAME}/py.typed"} | {f"{INFO}/{name}" for name in about}
+        schemas = {str(path.relative_to(ROOT)) for path in (ROOT / NAME / "lineage").glob("*.json")}
+        assert schemas, "OpenLineage's facets name them"
+        expected = modules | schemas | {f"{NAME}/py.typed"} | {f"{INFO}/{name}" for name in about}
         assert set(contents(wheel)) == expected
 
     def test_runs_on_every_machine(self, wheel: Path) -> None:

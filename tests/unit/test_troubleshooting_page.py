@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import airflow
@@ -293,7 +294,7 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
     usual = {"task_id": "x", "audio_mode": "IsAudio", "au_object": "${jobid}"}
 
     def said(cls: type[Any], **arguments: Any) -> str:
-        return said_by(lambda: cls(**usual | arguments).execute({"ti": None}))
+        return said_by(lambda: cls(**usual | arguments).execute({"ti": SimpleNamespace(map_index=-1)}))
 
     song = {"input_object": "in/song.mp3"}
     really = [
