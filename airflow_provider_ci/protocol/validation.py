@@ -94,9 +94,9 @@ def check(request: VoiceSeparateRequest) -> None:
         raise RequestValidationError([str(problem) for problem in broken])
 
 
-def is_object_key(key: str | None) -> bool:
+def is_object_key(key: object) -> bool:
     """Tell whether COS can hold an object of this key, and XML and a URL can carry it."""
-    return bool(key) and not str(key).startswith("/") and not _NOT_IN_KEY.search(str(key))
+    return isinstance(key, str) and key != "" and not key.startswith("/") and not _NOT_IN_KEY.search(key)
 
 
 def problems(request: VoiceSeparateRequest) -> list[Problem]:
