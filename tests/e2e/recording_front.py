@@ -25,7 +25,7 @@ class Front:
     signatures: set[str] = field(default_factory=set)
     requests: int = 0
     url: str = ""
-    polled: set[str] = field(default_factory=set)
+    polled: dict[str, int] = field(default_factory=dict)
 
     def record(self, headers: Any) -> None:
         self.requests += 1
@@ -50,8 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         front = self.front
         front.record(self.headers)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        is_poll = any(job_id in self.path for job_id in front.polled)
-        if b"in/quoted" in body or is_poll:
+        if b"in/quoted" in body or self.is_later_poll():
             self.answer(403, {}, _quoting(self.headers))
             return
         if "ambiguous" in self.path or "slow" in self.path:  # is the job there?
@@ -68,10 +67,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if b"in/polled" in body:
-            front.polled.update(re.findall(r"<JobId>(\w+)</JobId>", data.decode()))
+            front.polled.update(dict.fromkeys(re.findall(r"<JobId>(\w+)</JobId>", data.decode()), 0))
         self.answer(status, headers, data)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = serve  # noqa: N815
+
+    def is_later_poll(self) -> bool:
+        """Tell whether the triggerer asks for a job of ``in/polled``: the task itself does it once before."""
+        for job_id in self.front.polled:
+            if job_id in self.path:
+                self.front.polled[job_id] += 1
+                return self.front.polled[job_id] > 1
+        return False
 
     def forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=30)
