@@ -17,14 +17,18 @@ from typing import Any
 
 _MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
 _MAX_NAME = 200  # a code or request id; the real ones have less than 50 characters
-_SIGNATURE = re.compile(r"(?i)\b(q-signature|sign|x-c(?:i|os)-security-token)(=|: *)[^&\s\"'<>]+")
+# As in URLs, also escaped ones, in headers and in JSON
+_AUTHORIZATION = re.compile(r"(?i)q-sign-algorithm(?:=|%3D)[^\s\"'<>]+")
+_SIGNATURE = re.compile(
+    r"(?i)(q-signature|\bsign|x-c(?:i|os)-security-token)(=|%3D|[\"']?: *[\"']?)[^&\s\"'<>]+"
+)
 
 
 def without_signatures(text: str) -> str:
     """Return ``text``, which the service said, without the signatures and tokens of URLs and headers that it
     may quote.
     """
-    return _SIGNATURE.sub(r"\1\2…", text)
+    return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text))
 
 
 class CIError(Exception):

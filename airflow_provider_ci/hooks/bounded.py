@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from http.client import HTTPResponse
+from http.client import HTTPResponse, IncompleteRead
 from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
@@ -48,7 +48,10 @@ class _Response(HTTPResponse):
 
     def read1(self, n: int = -1) -> bytes:
         self._until.restart()
-        return super().read1(n)
+        try:
+            return super().read1(n)
+        except ValueError as error:  # of a chunk with a negative size
+            raise IncompleteRead(b"") from error
 
 
 class _Connection(HTTPConnection):

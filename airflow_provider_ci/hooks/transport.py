@@ -116,8 +116,10 @@ def open_answer(
             **session.settings_for(request.url),
         ) as answer:
             yield answer
+        return
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _transport_error(error, request) from error
+        failure, cause = _transport_error(error, request), None if _is_of_an_address(error) else error
+    raise failure from cause
 
 
 def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.PreparedRequest:
@@ -168,7 +170,14 @@ def _transport_error(error: Exception, request: SignedRequest) -> TransportError
     )
 
 
+def _is_of_an_address(error: Exception) -> bool:
+    """Tell whether a text of the error may quote a URL, which may be a proxy's with a login."""
+    return isinstance(error, ValueError)
+
+
 def _reason(error: Exception) -> str:
+    if _is_of_an_address(error):
+        return f"{type(error).__name__}: the address, or that of the proxy, cannot be used"
     cause: Any = error
     while nested := _nested(cause):
         cause = nested
@@ -187,7 +196,7 @@ def _nested(error: Any) -> Exception | None:
 
 def _never_sent(error: Exception) -> bool:
     """Tell whether the connection was not even established: only then can the request not have arrived."""
-    if isinstance(error, ValueError):  # of the URL, a header, the proxy's address: before connecting
+    if _is_of_an_address(error):  # before connecting
         return True
     cause: Any = error
     while cause is not None:

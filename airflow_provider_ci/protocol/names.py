@@ -17,6 +17,6 @@ NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NOT_IN_KEY = re.compile(f"{NOT_XML.pattern}|[\t\n\r\x7f]")
 
 
-def is_object_key(key: str | None) -> bool:
+def is_object_key(key: object) -> bool:
     """Tell whether COS can hold an object of this key, and XML and a URL can carry it."""
-    return bool(key) and not str(key).startswith("/") and not _NOT_IN_KEY.search(str(key))
+    return isinstance(key, str) and key != "" and not key.startswith("/") and not _NOT_IN_KEY.search(key)

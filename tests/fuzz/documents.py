@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import random
 import typing
@@ -136,11 +137,11 @@ def _repeat(rng: random.Random, node: etree._Element) -> None:
     parent = node.getparent()
     if parent is not None:
         for _ in range(rng.choice((1, 1, 2, 30))):
-            parent.append(etree.fromstring(etree.tostring(node, with_tail=False)))
+            parent.append(copy.deepcopy(node))
 
 
 def _rename(rng: random.Random, node: etree._Element) -> None:
-    name = str(node.tag)
+    name = etree.QName(node).localname
     others = ("Error", "Response", "JobsDetail", name.lower(), f"{{urn:x}}{name}", "a-b.c", "人")
     node.tag = rng.choice(others)
 

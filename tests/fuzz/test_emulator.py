@@ -234,7 +234,7 @@ def test_signed_calls_are_answered_or_refused(
     answer = sent(emulator, data, is_all=True)
     assert not failures.lines
     assert b"InternalError" not in answer
-    assert answer == b"" or answer.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")), answer[:100]
+    assert answer == b"" or answer.startswith(b"HTTP/"), answer[:100]
     assert emulator.secret_key.encode() not in answer
 
 
@@ -288,7 +288,7 @@ def test_bytes_that_are_hardly_http(emulator: Emulator, failures: Failures, rng:
     answer = sent(emulator, data, is_all=True)
     assert not failures.lines
     assert b"InternalError" not in answer
-    assert answer == b"" or answer.startswith(b"HTTP/1."), answer[:100]
+    assert answer == b"" or answer.startswith(b"HTTP/"), answer[:100]
     assert emulator.secret_key.encode() not in answer
 
 
@@ -311,7 +311,7 @@ def test_bodies_in_chunks(emulator: Emulator, failures: Failures, chunks: list[b
     data = data.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"".join(chunks)
     answer = sent(emulator, data, is_all=True)
     assert not failures.lines
-    assert answer == b"" or answer.startswith(b"HTTP/1."), answer[:100]
+    assert answer == b"" or answer.startswith(b"HTTP/"), answer[:100]
 
 
 def test_it_still_serves_after_all_that(emulator: Emulator) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import CIError, InvalidResponseError, TransportError
@@ -168,6 +168,7 @@ def answers(draw: st.DrawFn) -> bytes:
 
 @effort(60)
 @given(answers())
+@example(b"HTTP/1.1 301 Moved\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n" + ANSWER)
 def test_an_answer_is_read_or_refused(server: RawServer, send: Send, data: bytes) -> None:
     server.answer = lambda: (data,)
     start = time.monotonic()

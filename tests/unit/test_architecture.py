@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,3 +187,12 @@ def test_relative_imports_are_seen():
         f"{NAME}.hooks.ci",
         "time",
     }
+
+
+def test_every_exception_from_the_security_rules_has_its_reason():
+    root = PACKAGE.parent
+    files = [*MODULES, *(root / "scripts").glob("*.py"), *(root / "example_dags").glob("*.py")]
+    lines = [(path, line) for path in files for line in path.read_text("utf-8").splitlines()]
+    excepted = [(path, line) for path, line in lines if re.search(r"# noqa:[^-]*\bS[0-9]{3}", line)]
+    assert excepted
+    assert [line for _, line in excepted if not re.search(r"# noqa: [A-Z0-9, ]+ - \w+", line)] == []

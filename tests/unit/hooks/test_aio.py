@@ -9,7 +9,6 @@ import json
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -48,7 +47,7 @@ from tests.scripted_server import (
     raw,
     reset_before_reading,
 )
-from tests.unit.hooks.test_ci import GARBAGE, LOST, REQUEST, chunked
+from tests.unit.hooks.test_ci import GARBAGE, LOST, REQUEST, chunked, shown
 
 Define = Callable[..., str]
 DESCRIBE = DescribeJobs(("j1", "j2"))
@@ -259,6 +258,8 @@ class TestWhetherARequestWasSent:
             "http://user:pass-of-the-proxy@127.0.0.1:{closed}",
             "user:pass-of-the-proxy@127.0.0.1:{closed}",
             "http:///pass-of-the-proxy",
+            "http://user:pass-of-the-proxy@[::1",
+            "http://user:pass-of-the-proxy@127.0.0.1:99999",
         ],
     )
     def test_a_dead_proxy_and_its_login_is_not_shown(
@@ -284,15 +285,6 @@ class TestWhetherARequestWasSent:
             assert proxy.methods() == ["CONNECT"]
         assert not caught.value.sent
         assert "pass-of-the-proxy" not in shown(caught.value)
-
-
-def shown(error: BaseException) -> str:
-    """Return what a traceback shows of an error, and more than that."""
-    chain, cause = "".join(traceback.format_exception(error)), error
-    while cause is not None:
-        chain += repr(cause) + str(vars(cause))
-        cause = cause.__cause__ or cause.__context__
-    return chain
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n: no name\r\n\r\n", b"no HTTP"])
