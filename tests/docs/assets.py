@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, task
 
+from airflow_provider_ci.assets.cos import create_asset
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 
 VOICE = Asset("cos://media-1250000001/out/latest/voice.mp3")
@@ -26,9 +27,8 @@ with DAG("upstream", schedule=None) as upstream:
 with DAG("downstream", schedule=[VOICE]) as downstream:
 
     @task
-    def use(triggering_asset_events: Any = None) -> None:
-        for event in triggering_asset_events[VOICE]:
-            print(event.extra["object"], event.extra["md5"])
+    def use(triggering_asset_events: Any = None) -> list[str]:
+        return [event.extra["object"] for event in triggering_asset_events[VOICE]]
 
     use()
 # [END downstream]
@@ -46,11 +46,6 @@ extra = {
 }
 # [END event]
 
-
-def encoded() -> Any:
-    # [START encoded]
-    from airflow_provider_ci.assets.cos import create_asset
-
-    voice = create_asset(bucket="media-1250000001", key="out/人声 #1.mp3")
-    # [END encoded]
-    return voice
+# [START encoded]
+song = create_asset(bucket="media-1250000001", key="out/人声 #1.mp3")
+# [END encoded]

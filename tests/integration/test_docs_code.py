@@ -261,4 +261,4 @@ def test_assets_are_what_the_page_says() -> None:
     assert set(assets.extra) == set(ResultEvent.__annotations__)
     (task,) = assets.upstream.tasks
     assert task.outlets == [assets.VOICE]
-    assert assets.encoded().uri == "cos://media-1250000001/out/%E4%BA%BA%E5%A3%B0%20%231.mp3"
+    assert assets.song.uri == "cos://media-1250000001/out/%E4%BA%BA%E5%A3%B0%20%231.mp3"
