@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEDIA ?= example_dags/media/speech_over_music.mp3
 PYTEST_ARGS ?=
+FUZZ ?= 50
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -30,7 +31,7 @@ python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(
 	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
 endef
 
-.PHONY: demo test e2e lint types matrix constraints clean
+.PHONY: demo test fuzz e2e lint types matrix dist snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -38,7 +39,10 @@ demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the 
 test: $(VENV)/.installed-dev  ## run the tests, in a process for each core
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow processes
+fuzz: $(VENV)/.installed-dev  ## try hostile input for long, other input each time: make fuzz FUZZ=500 for ten times as long
+	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --timeout 0 tests/fuzz --hypothesis-show-statistics $(PYTEST_ARGS)
+
+e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow; CI_E2E_BACKEND=celery: on several machines
 	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style
@@ -47,6 +51,21 @@ lint: $(VENV)/.installed-dev  ## check style
 
 types: $(VENV)/.installed-dev  ## check types
 	@$(BIN)/mypy
+
+# sdist and wheel once from this folder and once from what the sdist holds: the same bytes, or none of them are kept
+dist: $(VENV)/.installed-dist  ## build sdist and wheel into dist/, reproducibly, and check them
+	@if test -n "$$(git status --porcelain 2> /dev/null)"; then echo "Note: not everything here is committed"; fi
+	@rm -rf dist build/dist && mkdir -p build/dist/unpacked
+	@$(BUILD) --outdir build/dist/first .
+	@tar -xzf build/dist/first/*.tar.gz -C build/dist/unpacked --strip-components=1
+	@umask 077 && $(BUILD) --outdir build/dist/again build/dist/unpacked
+	@diff -r build/dist/first build/dist/again \
+		|| { echo "The two builds differ: something depends on where, when or by whom it is built."; exit 1; }
+	@$(BIN)/twine check --strict build/dist/first/*
+	@mv build/dist/first dist && cd dist && sha256sum *
+
+snippets:  ## copy the excerpts of tested files into the pages anew
+	@$(PYTHON) scripts/snippets.py
 
 matrix: $(CELLS:%=matrix-%)  ## run the tests on several versions of Airflow: make -k matrix CELLS="2.11.2-py311 3.1.8-py311"
 
@@ -58,7 +77,7 @@ constraints: constraints-$(NEWEST)  ## write constraints.txt anew; make constrai
 
 constraints-%:
 	@$(find_python); rm -rf build/constraints; "$$python" -m venv build/constraints
-	@build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[e2e]' \
+	@build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[e2e,dist]' \
 		apache-airflow==$(airflow) $(PINS_$(airflow))
 	@build/constraints/bin/pip freeze --exclude-editable > $(constraints)
 
@@ -74,6 +93,9 @@ $(VENV)/bin/python:
 EXTRA_demo := emulator
 EXTRA_dev := dev
 EXTRA_e2e := e2e
+EXTRA_dist := dist
+# not isolated: with the versions of constraints.txt; hatchling's own date, whatever the shell's
+BUILD = env -u SOURCE_DATE_EPOCH $(BIN)/python -m build --no-isolation --sdist --wheel
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the package and what it needs (about a minute the first time)"

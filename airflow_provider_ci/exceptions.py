@@ -16,14 +16,19 @@ from collections.abc import Sequence
 from typing import Any
 
 _MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
-_SIGNATURE = re.compile(r"(?i)\b(q-signature|sign|x-c(?:i|os)-security-token)(=|: *)[^&\s\"'<>]+")
+_MAX_NAME = 200  # a code or request id; the real ones have less than 50 characters
+# As in URLs, also escaped ones, in headers and in JSON
+_AUTHORIZATION = re.compile(r"(?i)q-sign-algorithm(?:=|%3D)[^\s\"'<>]+")
+_SIGNATURE = re.compile(
+    r"(?i)(q-signature|\bsign|x-c(?:i|os)-security-token)(=|%3D|[\"']?: *[\"']?)[^&\s\"'<>]+"
+)
 
 
 def without_signatures(text: str) -> str:
     """Return ``text``, which the service said, without the signatures and tokens of URLs and headers that it
     may quote.
     """
-    return _SIGNATURE.sub(r"\1\2…", text)
+    return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text))
 
 
 class CIError(Exception):
@@ -52,9 +57,9 @@ class CIError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
-        self.code = code
+        self.code = code and code[:_MAX_NAME]
         self.service_message = service_message and without_signatures(service_message)[:_MAX_TEXT]
-        self.request_id = request_id
+        self.request_id = request_id and request_id[:_MAX_NAME]
         self.job_id = job_id
         self.hint = hint
 

@@ -197,7 +197,7 @@ def show_results(media: Path, job_id: str, states: list[tuple[float, str]]) -> N
         raise DemoError(f"expected a voice and a background file in {RESULTS / job_id}, found {len(files)}")
     rows = [("file", "seconds", "MD5", "path")]
     rows += [
-        (name, f"{duration(path):.2f}", hashlib.md5(path.read_bytes()).hexdigest(), shown(path))  # noqa: S324
+        (name, f"{duration(path):.2f}", hashlib.md5(path.read_bytes()).hexdigest(), shown(path))  # noqa: S324 - to compare
         for name, path in [("input", media), *((path.stem, path) for path in files)]
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]

@@ -174,7 +174,7 @@ class BatchStore:
         ]
         given = [(text, value) for text, value in comparisons if value is not None]
         query = (
-            f"SELECT * FROM batches WHERE {' AND '.join(text for text, _ in given)}"  # noqa: S608
+            f"SELECT * FROM batches WHERE {' AND '.join(text for text, _ in given)}"  # noqa: S608 - of literals
             f" ORDER BY number {'ASC' if wanted.ascending else 'DESC'} LIMIT ?"
         )
         values = (*(value for _, value in given), *wanted.states[1:], wanted.size + 1)
@@ -205,7 +205,7 @@ class BatchStore:
         marks = ", ".join("?" * len(before))
         with self._database.transaction() as connection:
             changed = connection.execute(
-                f"UPDATE batches SET {assignments} WHERE id = ? AND state IN ({marks})",  # noqa: S608
+                f"UPDATE batches SET {assignments} WHERE id = ? AND state IN ({marks})",  # noqa: S608 - of literals
                 (*values, batch_id, *before),
             )
             return changed.rowcount == 1

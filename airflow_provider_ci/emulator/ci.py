@@ -39,6 +39,7 @@ from airflow_provider_ci.emulator.queues import QueueCalls, QueueStore
 from airflow_provider_ci.emulator.submission import Submission
 from airflow_provider_ci.emulator.templates import TemplateCalls, TemplateStore
 from airflow_provider_ci.protocol.models import RUNNING, VOICE_SEPARATE
+from airflow_provider_ci.protocol.validation import is_carriable
 from airflow_provider_ci.protocol.xml import to_bytes, to_element
 
 __all__ = ["MAX_IDS", "MAX_PAGE", "Answer", "CIService"]
@@ -122,6 +123,8 @@ class CIService:
 
         :raises ServiceFault: it cannot be served.
         """
+        if not all(is_carriable(text) for text in (request.path, *request.given_params.values())):
+            raise invalid_argument("the path or a parameter has characters that XML cannot carry")
         handler = self._routes.get(_route(request))
         if handler is None:
             raise ServiceFault(

@@ -202,7 +202,7 @@ class JobStore:
         """
         conditions, values = _conditions(bucket, wanted)
         order = "ASC" if wanted.ascending else "DESC"
-        query = f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY number {order} LIMIT ?"  # noqa: S608
+        query = f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY number {order} LIMIT ?"  # noqa: S608 - of literals
         rows = self._database.rows(query, (*values, wanted.size + 1))
         jobs = [_job(row) for row in rows[: wanted.size]]
         return jobs, page_token(jobs[-1].number) if len(rows) > wanted.size else None

@@ -79,7 +79,7 @@ class UploadStore:
         """
         row = self._database.row(
             "SELECT * FROM uploads WHERE id = ? AND bucket = ? AND key = ?",
-            (upload_id, bucket, _escaped(key)),
+            (_escaped(upload_id), bucket, _escaped(key)),
         )
         if row is None:
             raise _no_such_upload()

@@ -300,7 +300,9 @@ class _Service:
         callbacks: Callbacks,
         stop: asyncio.Event,
     ) -> None:
-        runner = web.ServerRunner(web.Server(gateway, access_log=None), shutdown_timeout=1.0)
+        runner = web.ServerRunner(
+            web.Server(gateway, access_log=None, auto_decompress=False), shutdown_timeout=1.0
+        )
         await runner.setup()
         try:
             await callbacks.open()

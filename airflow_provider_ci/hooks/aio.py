@@ -182,7 +182,8 @@ class AsyncClient:
                         )
                 return Response(answer.status, answer.headers, bytes(body))
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise _transport_error(error, request) from error
+            failure, cause = _transport_error(error, request), _showable(error)
+        raise failure from cause
 
 
 def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
@@ -193,8 +194,14 @@ def _transport_error(error: Exception, request: SignedRequest) -> TransportError
     )
 
 
+def _showable(error: Exception) -> Exception | None:
+    """Return what may be chained to our error and so be shown. The text or ``repr`` of these two has the
+    request's headers, or a URL that may be a proxy's with a login.
+    """
+    return None if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL) else error
+
+
 def _reason(error: Exception) -> str:
-    # the texts of these two have a URL, which may be a proxy's with a login
     if isinstance(error, aiohttp.ClientResponseError):
         return f"{type(error).__name__}: {error.status} {error.message}"[:300]
     if isinstance(error, aiohttp.InvalidURL):

@@ -6,6 +6,7 @@ The service answers without authentication to whoever is on the machine. It is n
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,14 +40,12 @@ class InstanceRole:
         role = next(iter(self._ask("").split()), "")
         if not _ROLE.fullmatch(role):
             raise CredentialsError("The metadata service names no role", hint=_HINT)
-        try:
-            said = json.loads(self._ask(role))
-        except ValueError:
-            said = None
+        said = parsed(self._ask(role))
         if not isinstance(said, dict) or said.get("Code") != "Success":
             code = said.get("Code") if isinstance(said, dict) else "no JSON object"
+            why = code[:100] if isinstance(code, str) else "no Code"
             raise CredentialsError(
-                f"The metadata service gives no credentials of role {role}: {str(code)[:100]}",
+                f"The metadata service gives no credentials of role {role}: {why}",
                 transient=True,
                 hint=_HINT,
             )
@@ -87,4 +86,18 @@ def _text(answer: Response) -> str:
 
 def expiry(value: Any) -> float | None:
     """Return the Unix time that an answer names; ``None`` if it names none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        moment = float(value)
+    except OverflowError:
+        return None
+    return moment if math.isfinite(moment) else None
+
+
+def parsed(text: str | bytes) -> Any:
+    """Return what JSON from outside says; ``None`` if it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_provider_ci.exceptions import CIError, CredentialsError
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.hooks.metadata import expiry
+from airflow_provider_ci.hooks.metadata import expiry, parsed
 from airflow_provider_ci.hooks.sources import checked
 from airflow_provider_ci.hooks.transport import exchange, new_session
 from airflow_provider_ci.protocol import tc3
@@ -134,7 +134,7 @@ def _ask(
         offset = clock.offset
         answer = _exchange(_request(action, body, url or _URL, region, base, time.time() + offset), action)
         said = _said(answer, action)
-        code = str((said.get("Error") or {}).get("Code", ""))
+        code = _text((said.get("Error") or {}).get("Code")) or ""
         if not last and code == _CLOCK and clock.learn(server_time(answer), time.time(), offset):
             continue
         break
@@ -190,10 +190,8 @@ def _exchange(request: SignedRequest, action: str) -> Response:
 
 
 def _said(answer: Response, action: str) -> dict[str, Any]:
-    try:
-        said = json.loads(answer.body)["Response"]
-    except (ValueError, TypeError, LookupError):
-        said = None
+    whole = parsed(answer.body)
+    said = whole.get("Response") if isinstance(whole, dict) else None
     if not isinstance(said, dict) or not isinstance(said.get("Error", {}), dict):
         raise CredentialsError(
             f"What answers to {action} is not STS",
@@ -205,14 +203,17 @@ def _said(answer: Response, action: str) -> dict[str, Any]:
 
 
 def _refusal(action: str, code: str, said: dict[str, Any]) -> CredentialsError:
-    message, request_id = said["Error"].get("Message"), said.get("RequestId")
     # the last one that fits says most
     fitting = [hint for name, hint in _HINTS.items() if f"{code}.".startswith(f"{name}.")]
     return CredentialsError(
         f"STS refused {action}",
         code=code,
-        service_message=None if message is None else str(message),
-        request_id=None if request_id is None else str(request_id),
+        service_message=_text(said["Error"].get("Message")),
+        request_id=_text(said.get("RequestId")),
         transient=any(f"{code}.".startswith(f"{name}.") for name in _TRANSIENT),
         hint=fitting[-1] if fitting else _ELSE,
     )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowTaskTimeout,
-    BaseOperator,
     conf,
 )
 
+from airflow_provider_ci.assets.outlets import outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    JobError,
     JobTimeoutError,
     RequestValidationError,
     TaskKilledError,
 )
+from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.operators.connected import CIOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +60,7 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(BaseOperator, Generic[R, J]):
+class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
@@ -76,16 +79,11 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         may not be listed: ``fail``, or ``resubmit`` at the risk of a second job.
     """
 
-    template_fields: Sequence[str] = ("ci_conn_id", "bucket", "region")
     operator_extra_links: Sequence[Any] = (CIJobsLink(), CIResultsLink())
-    ui_color = "#d6e9ff"
 
     def __init__(
         self,
         *,
-        ci_conn_id: str = "tencent_ci_default",
-        bucket: str | None = None,
-        region: str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30.0,
@@ -96,9 +94,6 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.ci_conn_id = ci_conn_id
-        self.bucket = bucket
-        self.region = region
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -122,9 +117,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
     @cached_property
     def hook(self) -> CIHook:
         """The hook of this task's connection."""
-        from airflow_provider_ci.hooks.ci import CIHook
-
-        hook = CIHook(self.ci_conn_id)
+        hook = super().hook
         hook.sleep = self._sleep  # a task that was told to stop must not go on after a pause
         return hook
 
@@ -138,7 +131,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
         self._check_arguments()
-        endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        endpoint = self.hook.settings.endpoint(**self.place)
         request = self.build_request(endpoint)
         self.service.check(request)
         self.raise_if_killed()
@@ -191,6 +184,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
             allowed = ", ".join(_ON_AMBIGUOUS)
             broken.append(f"on_ambiguous_submit is {self.on_ambiguous_submit!r}, allowed: {allowed}")
+        broken += outlet_problems(self.outlets, waits=self.wait_for_completion)
         if broken:
             raise RequestValidationError(broken)
 
@@ -201,6 +195,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         else:
             job = self._submit_once(request)
         self.job_id = job.job_id
+        self.seen_jobs = [job]
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=self.job_id)
         self._push(context, job)
@@ -260,11 +255,16 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
 
     def _complete(self, context: Context, watch: JobWatch[J]) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""
-        if error := watch.error():
+        self.seen_jobs = [watch.jobs[str(self.job_id)]]
+        if error := self._error(watch):
             raise error
         self._push(context, watch.jobs[str(self.job_id)])
         self.raise_if_killed()
+        self._announce(context)
         return str(self.job_id)
+
+    def _error(self, watch: JobWatch[J]) -> JobError | None:
+        return watch.error()
 
     def _watch(self, job: J) -> JobWatch[J]:
         from airflow_provider_ci.waiting import JobWatch
@@ -287,8 +287,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
             trigger=self._trigger_class(
                 job_ids=[str(self.job_id)],
                 ci_conn_id=self.ci_conn_id,
-                bucket=self.bucket or None,
-                region=self.region or None,
+                **self.place,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,

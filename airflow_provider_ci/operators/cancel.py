@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_ci.exceptions import InvalidRequestError, JobError, JobNotFoundError
 from airflow_provider_ci.operators.arguments import read_ids
+from airflow_provider_ci.operators.connected import CIOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.hooks.ci import CIHook
     from airflow_provider_ci.protocol.models import JobState
 
 # Pauses before looking (again) whether a cancellation that was accepted shows
 _LOOK_PAUSES = (0.0, 1.0, 2.0, 4.0)
 
 
-class CICancelJobOperator(BaseOperator):
+class CICancelJobOperator(CIOperator):
     """Cancels jobs, and reports what became of each.
 
     The service cancels only jobs that have not begun (``Submitted``, ``Pause``); it says nothing about what
@@ -41,31 +38,17 @@ class CICancelJobOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
-    ui_color = "#d6e9ff"
 
     def __init__(
         self,
         *,
         job_id: str | Iterable[str],
         fail_if_running: bool = False,
-        ci_conn_id: str = "tencent_ci_default",
-        bucket: str | None = None,
-        region: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job_id = job_id
         self.fail_if_running = fail_if_running
-        self.ci_conn_id = ci_conn_id
-        self.bucket = bucket
-        self.region = region
-
-    @cached_property
-    def hook(self) -> CIHook:
-        """The hook of this task's connection."""
-        from airflow_provider_ci.hooks.ci import CIHook
-
-        return CIHook(self.ci_conn_id)
 
     def execute(self, context: Context) -> dict[str, str]:  # noqa: ARG002 - as Airflow calls it
         """Cancel what can be cancelled, and return each job's state.
@@ -73,7 +56,7 @@ class CICancelJobOperator(BaseOperator):
         :raises JobNotFoundError: the service does not know a job; the others have been dealt with.
         :raises JobError: a job goes on, and ``fail_if_running``.
         """
-        ids = read_ids("job_id", self.job_id)
+        ids = list(dict.fromkeys(read_ids("job_id", self.job_id)))
         states = self._states(ids)
         waiting = [job_id for job_id, state in states.items() if state.is_waiting]
         self._cancel(waiting)
@@ -91,7 +74,7 @@ class CICancelJobOperator(BaseOperator):
         for start in range(0, len(job_ids), IDS_PER_REQUEST):
             part = job_ids[start : start + IDS_PER_REQUEST]
             try:
-                self.hook.cancel_jobs(part, **self._place)
+                self.hook.cancel_jobs(part, **self.place)
             except InvalidRequestError as error:
                 # one that has begun meanwhile may spoil the whole request
                 self.log.info("Cancelling %d jobs was refused, trying each alone: %s", len(part), error)
@@ -100,12 +83,12 @@ class CICancelJobOperator(BaseOperator):
     def _cancel_each(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             try:
-                self.hook.cancel_jobs([job_id], **self._place)
+                self.hook.cancel_jobs([job_id], **self.place)
             except InvalidRequestError as error:
                 self.log.warning("Job %s was not cancelled: %s", job_id, error)
 
     def _states(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        found = self.hook.describe_jobs(job_ids, **self._place).jobs_detail
+        found = self.hook.describe_jobs(job_ids, **self.place).jobs_detail
         return {str(job.job_id): job.job_state for job in found if job.job_id in job_ids}
 
     def _report(self, ids: Sequence[str], states: dict[str, JobState]) -> None:
@@ -130,7 +113,3 @@ class CICancelJobOperator(BaseOperator):
                 job_id=going_on[0],
                 hint="The service cancels only jobs that have not begun",
             )
-
-    @property
-    def _place(self) -> dict[str, str | None]:
-        return {"bucket": self.bucket or None, "region": self.region or None}

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
 from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
+from airflow_provider_ci.operators.connected import CIOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.hooks.ci import CIHook
     from airflow_provider_ci.protocol.models import VoiceSeparate
 
 # Somebody else may create or delete the template between two calls, and the list may lag behind
@@ -24,7 +21,7 @@ _ATTEMPTS = 3
 _PAUSE = 2.0
 
 
-class VoiceSeparateTemplateOperator(BaseOperator):
+class VoiceSeparateTemplateOperator(CIOperator):
     """Makes a voice-separation template be there under a name, with exactly these parameters.
 
     It is created, updated or left alone, so that running twice leaves one template and the same id. XCom
@@ -47,7 +44,6 @@ class VoiceSeparateTemplateOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("name", *PARAMETERS, "ci_conn_id", "bucket", "region")
-    ui_color = "#d6e9ff"
 
     def __init__(
         self,
@@ -58,9 +54,6 @@ class VoiceSeparateTemplateOperator(BaseOperator):
         samplerate: int | str | None = None,
         bitrate: int | str | None = None,
         channels: int | str | None = None,
-        ci_conn_id: str = "tencent_ci_default",
-        bucket: str | None = None,
-        region: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,16 +63,6 @@ class VoiceSeparateTemplateOperator(BaseOperator):
         self.samplerate = samplerate
         self.bitrate = bitrate
         self.channels = channels
-        self.ci_conn_id = ci_conn_id
-        self.bucket = bucket
-        self.region = region
-
-    @cached_property
-    def hook(self) -> CIHook:
-        """The hook of this task's connection."""
-        from airflow_provider_ci.hooks.ci import CIHook
-
-        return CIHook(self.ci_conn_id)
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - as Airflow calls it
         """Create or update the template and return its id.
@@ -109,7 +92,7 @@ class VoiceSeparateTemplateOperator(BaseOperator):
     def _ensured(self, name: str, parameters: VoiceSeparate) -> str:
         from airflow_provider_ci.hooks.admin import is_same
 
-        place = {"bucket": self.bucket or None, "region": self.region or None}
+        place = self.place
         found = self.hook.find_template(name, **place)
         if found is None:
             template_id = self.hook.create_template(name, parameters, **place).template_id
@@ -125,7 +108,7 @@ class VoiceSeparateTemplateOperator(BaseOperator):
 
 def _is_race(error: ServiceError) -> bool:
     """Tell whether the template came or went after it had been looked for."""
-    from airflow_provider_ci.protocol.admin_operations import NAME_DUPLICATE, TEMPLATE_MISSING
+    from airflow_provider_ci.protocol.template_operations import NAME_DUPLICATE, TEMPLATE_MISSING
 
     if isinstance(error, InvalidRequestError):
         return error.code in NAME_DUPLICATE

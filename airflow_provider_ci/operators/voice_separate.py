@@ -81,7 +81,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
     def _check_input(self, request: VoiceSeparateRequest) -> None:
         key = str(request.input.object if request.input else None)
         try:
-            head = self.hook.head_object(key, bucket=self.bucket or None, region=self.region or None)
+            head = self.hook.head_object(key, **self.place)
         except NotFoundError as error:
             raise NotFoundError(
                 f"No job was submitted: the input object {key!r} does not exist",

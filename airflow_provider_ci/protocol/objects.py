@@ -20,6 +20,8 @@ from airflow_provider_ci.protocol.xml import read
 
 T = TypeVar("T")
 
+_DIGITS_MAX = 18  # Python refuses to read numbers of thousands of digits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectHead:
@@ -113,7 +115,7 @@ class HeadObject(_ObjectOperation[ObjectHead]):
         if not 200 <= response.status < 300:
             raise service_error(response, self.action)
         length = response.headers.get("content-length", "")
-        if not (length.isascii() and length.isdigit()):
+        if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_MAX):
             raise unreadable(response, self.action, f"Content-Length is {length!r}")
         return ObjectHead(
             size=int(length),

@@ -23,6 +23,7 @@ Item = TypeVar("Item")
 IDS_PER_REQUEST = 10
 #: The largest page of a job list (460/84766).
 LIST_SIZE_MAX = 100
+_WHY_MAX = 300  # the parser quotes names of the document, of any length
 
 
 class RemoteCall(Generic[T]):
@@ -282,7 +283,7 @@ def document(response: Response, action: str) -> etree._Element:
         root = xml.parse_document(response.body)
     except xml.XMLError as error:
         raise unreadable(response, action, str(error)) from None
-    name = etree.QName(root).localname
+    name = xml.local_name(root.tag)
     if name == "Error":
         raise service_error(response, action)
     if name != "Response":
@@ -302,7 +303,7 @@ def _jobs_answer(response: Response, action: str) -> JobsAnswer:
 def unreadable(response: Response, action: str, why: str) -> InvalidResponseError:
     """Return the error for an answer that is not what the documents promise."""
     return InvalidResponseError(
-        f"Cannot {action}: {why}", status=response.status, request_id=response.request_id
+        f"Cannot {action}: {why[:_WHY_MAX]}", status=response.status, request_id=response.request_id
     )
 
 

@@ -15,6 +15,8 @@ from airflow_provider_ci.protocol.models import FAILED, Job, Output, OutputFile
 STEMS = {"voice": "au_object", "background": "object", "bass": "bass_object", "drums": "drum_object"}
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+_NAMES_MATCHED = 100  # a job has four results at most
+_KEY_MAX = 1024  # COS has none of more than 850 bytes (436/13324)
 
 
 class ResultObject(TypedDict):
@@ -188,7 +190,7 @@ def _by_stem(
     sums = {info.object_name: info.md5 for info in written.md5_info}
     outputs: dict[str, ResultObject] = {}
     other: list[ResultObject] = []
-    for name in written.object_name:
+    for number, name in enumerate(written.object_name):
         # 1045 pages of 2020 say that the key is ObjectPrefix + ObjectName; today the prefix is empty
         key = (written.object_prefix or "") + name
         result: ResultObject = {
@@ -197,7 +199,7 @@ def _by_stem(
             "object": key,
             "md5": sums.get(name) or sums.get(key),
         }
-        stem = _stem(key, known, output, taken=outputs)
+        stem = _stem(key, known, output, taken=outputs) if number < _NAMES_MATCHED else None
         if stem is None:
             other.append(result)
         else:
@@ -223,8 +225,7 @@ def _stem(key: str, known: dict[str, str], output: Output, taken: dict[str, Resu
         return next(stem for stem, pattern in free.items() if pattern == key)
     # then the pattern that leaves least open
     patterns = sorted((item for item in free.items() if item[1]), key=lambda item: _openness(item[1], known))
-    matches = (stem for stem, pattern in patterns if _pattern(pattern, known).fullmatch(key))
-    return next(matches, None)
+    return next((stem for stem, pattern in patterns if _fits(key, pattern, known)), None)
 
 
 def _openness(template: str, known: dict[str, str]) -> tuple[int, int]:
@@ -233,17 +234,44 @@ def _openness(template: str, known: dict[str, str]) -> tuple[int, int]:
     return sum(name not in known and name != "ext" for name in names), names.count("ext")
 
 
-def _pattern(template: str, known: dict[str, str]) -> re.Pattern[str]:
-    def meaning(found: re.Match[str]) -> str:
-        name = found[1]
-        if name == "jobid":
-            return re.escape(known[name])
-        if name in known:
-            # that plain jobs know those of the input is not documented: there they may stay as they are
-            return f"(?:{re.escape(known[name])}|{re.escape(found[0])})"
-        return "[A-Za-z0-9]+" if name == "ext" else ".+"
+def _fits(key: str, template: str, known: dict[str, str]) -> bool:
+    """Tell whether a template can have become ``key``.
 
-    # split leaves texts at even places, names of placeholders at odd ones
-    texts = [re.escape(text) for text in _PLACEHOLDER.split(template)[::2]]
-    values = [meaning(found) for found in _PLACEHOLDER.finditer(template)]
-    return re.compile("".join(a + b for a, b in zip(texts, [*values, ""], strict=True)), re.DOTALL)
+    Not by a regular expression: with several placeholders that may stand for anything it could take forever,
+    and template and key come from outside.
+    """
+    if len(key) > _KEY_MAX or len(template) > _KEY_MAX:
+        return False
+    ends = {0}  # where in the key the part of the template before this one may end
+    # split gives texts at even places, names of placeholders at odd ones
+    for place, part in enumerate(_PLACEHOLDER.split(template)):
+        if place % 2 and part not in known:
+            ends = _open_ends(key, ends, only_letters_and_digits=part == "ext")
+        else:
+            ends = {
+                end + len(text)
+                for text in _texts(part, known, place)
+                for end in ends
+                if key.startswith(text, end)
+            }
+    return len(key) in ends
+
+
+def _texts(part: str, known: dict[str, str], place: int) -> tuple[str, ...]:
+    if place % 2 == 0:
+        return (part,)
+    if part == "jobid":
+        return (known[part],)
+    # that plain jobs know those of the input is not documented: there they may stay as they are
+    return (known[part], f"${{{part}}}")
+
+
+def _open_ends(key: str, starts: set[int], *, only_letters_and_digits: bool) -> set[int]:
+    """Return where a placeholder that stands for one character or more may end."""
+    ends: set[int] = set()
+    for end in range(1, len(key) + 1):
+        goes_on = end - 1 in starts or end - 1 in ends
+        letter = key[end - 1]
+        if goes_on and (not only_letters_and_digits or (letter.isascii() and letter.isalnum())):
+            ends.add(end)
+    return ends

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +24,7 @@ from airflow_provider_ci.protocol.validation import BUCKET, REGION
 VALID_BEFORE = 60
 VALID_AFTER = 900
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 does not have
 _DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}\Z")
 # A user, a query (even an empty one), a fragment, an escape, or what URL parsers disagree about
 _NOT_IN_ORIGIN = re.compile(r"[^!-~]|[@?#%\\]")
@@ -107,6 +109,19 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = field(default=b"", repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse parameters that no query can carry.
+
+        :raises RequestValidationError: naming each of them.
+        """
+        broken = [
+            f"{name} is {repr(value)[:100]}, allowed: a text"
+            for name, value in self.params
+            if not isinstance(value, str) or _SURROGATE.search(value)
+        ]
+        if broken:
+            raise RequestValidationError(broken)
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -168,6 +183,7 @@ def signed(
     return SignedRequest(request.method, url, headers | unsigned, request.body)
 
 
+@lru_cache  # the same few addresses, for each request
 def check_origin(name: str, url: str, *, allow_http: bool) -> None:
     """Check the address of a server to connect to, which the field ``name`` holds.
 

@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import psutil
 import requests
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
+#: Environment variable with a component's name.
+MACHINE = "CI_E2E_MACHINE"
 _START_SECONDS = 120
 _STOP_SECONDS = 20
 _PAUSE = 0.25
@@ -40,10 +43,18 @@ class AirflowStack:
     :param home: an empty folder; logs of the processes and of the tasks are in ``logs`` there.
     :param dags: the folder with the DAG files.
     :param environment: further settings, for instance connections.
+    :param components: what to start, as arguments of ``airflow``, under a name for each.
     """
 
-    def __init__(self, home: Path, dags: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        environment: Mapping[str, str] | None = None,
+        components: Mapping[str, Sequence[str]] = COMPONENTS,
+    ) -> None:
         self.home = home
+        self.components = components
         self.logs = home / "logs"
         self._port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -85,13 +96,13 @@ class AirflowStack:
                 "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
                 "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
             }
-            | (environment or {})
+            | dict(environment or {})
         )
 
     def __enter__(self) -> AirflowStack:
         try:
             self.run("db", "migrate")
-            for name in COMPONENTS:
+            for name in self.components:
                 self.start(name)
             wait_until(self._is_healthy, _START_SECONDS, "all components are healthy", self._check_alive)
             self._token = requests.post(
@@ -132,12 +143,12 @@ class AirflowStack:
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *COMPONENTS[name]],
-                env=self.environment,
+                [sys.executable, "-m", "airflow", *self.components[name]],
+                env=self.environment | {MACHINE: name},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # so that all its children can be found and ended
+                start_new_session=True,  # so that all that it starts can be found and ended
             )
 
     def pid(self, name: str) -> int:
@@ -145,10 +156,8 @@ class AirflowStack:
         return self._processes[name].pid
 
     def kill(self, name: str) -> None:
-        """SIGKILL a component with all its children, as when its machine is lost."""
-        process = self._processes.pop(name)
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
+        """SIGKILL a component with all that it started, as when its machine is lost."""
+        _kill_session(self._processes.pop(name))
 
     def stop(self) -> None:
         """End all components, and whatever they started."""
@@ -159,8 +168,7 @@ class AirflowStack:
         for process in processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(end - time.monotonic(), 0.1))
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+            _kill_session(process)
 
     def log_of(self, name: str) -> str:
         """Return what a component has printed so far."""
@@ -201,9 +209,13 @@ class AirflowStack:
 
     def task_instances(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
         """Return the instances of a task, one for each map index."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?task_id={task_id}&limit=1000"
-        found: list[dict[str, Any]] = self.api("GET", path)["task_instances"]
-        return found
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?task_id={task_id}&order_by=map_index"
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.api("GET", f"{path}&limit=100&offset={len(found)}")  # 100 is the most
+            found += page["task_instances"]
+            if len(found) >= page["total_entries"]:
+                return found
 
     def states(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
         """Return the states of a task's instances."""
@@ -273,6 +285,24 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def machine() -> str:
+    """Return the name of the component that this process belongs to; as ``[core] hostname_callable`` it makes
+    each component a machine of its own.
+    """
+    return os.environ.get(MACHINE, "localhost")
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL all processes of a session. Tasks are in it, although each is a process group of its own."""
+    while members := [pid for pid in psutil.pids() if _is_member(pid, process.pid)]:
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)  # they may have started others meanwhile
+    process.wait()
+
+
+def _is_member(pid: int, session: int) -> bool:
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        return os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False

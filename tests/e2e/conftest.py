@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_ci.emulator.clock import VirtualClock
+from tests.e2e import postgres_redis
 from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.cluster import cluster as run_cluster
 from tests.e2e.services import Service, serve
+
+BACKEND = os.environ.get("CI_E2E_BACKEND", "local")
+DAGS = Path(__file__).parent / "dags"
+SETTINGS = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +35,25 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def stack(held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    """A running Airflow."""
-    home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
-    settings = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
-    with AirflowStack(home, dags, held.environment | quick.environment | settings) as running:
+def stack(
+    request: pytest.FixtureRequest, held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowStack]:
+    """A running Airflow: on one machine, or with ``CI_E2E_BACKEND=celery`` that of :func:`cluster`."""
+    if BACKEND == "celery":
+        yield request.getfixturevalue("cluster")
+        return
+    home = tmp_path_factory.mktemp("airflow")
+    with AirflowStack(home, DAGS, held.environment | quick.environment | SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowStack]:
+    """A running Airflow with two Celery workers, two triggerers, PostgreSQL and Redis."""
+    if reason := postgres_redis.missing():
+        pytest.skip(reason)
+    home = tmp_path_factory.mktemp("cluster")
+    with run_cluster(home, DAGS, held.environment | quick.environment | SETTINGS) as running:
         yield running

@@ -51,6 +51,24 @@ def test_twenty_wait_while_the_triggerer_is_killed(stack: AirflowStack, held: Se
     assert "q-signature" not in stack.task_logs("many") + stack.log_of("triggerer")
 
 
+def test_a_pool_that_counts_deferred_tasks_bounds_the_jobs_under_way(
+    stack: AirflowStack, held: Service
+) -> None:
+    stack.api("POST", "/pools", json={"name": "ci_jobs", "slots": 3, "include_deferred": True})
+    held.put("pooled", 8)
+    run_id = stack.trigger("pooled", {"prefix": "pooled", "count": 8})
+    for deferred, accepted in ((3, 3), (3, 6), (2, 8)):
+        stack.wait(lambda n=accepted: len(held.accepted("pooled")) == n, 120, f"{accepted} are submitted")
+        waiting = lambda n=deferred: stack.states("pooled", run_id, "separate").count("deferred") == n  # noqa: E731
+        stack.wait(waiting, 120, f"{deferred} wait")
+        held.let_jobs_end()
+    assert stack.wait_for_run("pooled", run_id, 120) == "success"
+    jobs = held.jobs("pooled")
+    assert len(jobs) == 8
+    at_once = [sum(job.created <= new.created < (job.ended or 0) for job in jobs) for new in jobs]
+    assert max(at_once) == 3
+
+
 def test_a_sensor_waits_for_all_jobs_of_mapped_tasks(stack: AirflowStack, held: Service) -> None:
     held.put("sensed", 12)
     run_id = stack.trigger("sensed", {"prefix": "sensed", "count": 12})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import http.client
 import logging
@@ -45,7 +46,7 @@ class Client:
             sent["Authorization"] = authorization
         connection = http.client.HTTPConnection("127.0.0.1", self.emulator.port, timeout=20)
         try:
-            target = quote(path, safe="/,") + (f"?{query}" if query else "")
+            target = quote(path, safe="/,", errors="surrogateescape") + (f"?{query}" if query else "")
             connection.request(method, target, body, sent)
             response = connection.getresponse()
             return response, response.read()
@@ -243,6 +244,7 @@ def test_keys_cannot_leave_the_folder(client, emulator):
         ("GET", "/a", "ci-process=imageInfo", 501, "NotImplemented"),
         ("GET", "/none", "ci-process=videoinfo", 404, "NoSuchKey"),
         ("PUT", "/a", "partNumber=1&uploadId=x", 404, "NoSuchUpload"),
+        ("GET", "/a", "uploadId=%ff", 404, "NoSuchUpload"),
         ("POST", "/a", "", 405, "MethodNotAllowed"),
         ("GET", "/", "versions", 501, "NotImplemented"),
     ],
@@ -250,6 +252,43 @@ def test_keys_cannot_leave_the_folder(client, emulator):
 def test_bad_calls(client, method, path, query, status, code):
     body = b"" if method in ("PUT", "POST") else None
     assert client.error(method, path, body, query=query)[:2] == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query"),
+    [
+        ("GET", "/jobs/\udcff", ""),
+        ("GET", "/jobs/\x01", ""),
+        ("PUT", "/jobs/\udcff", "cancel"),
+        ("GET", "/jobs", "tag=VoiceSeparate&queueId=%ff"),
+        ("GET", "/jobs", "tag=VoiceSeparate&inputObject=%01"),
+        ("GET", "/template", "ids=%ff"),
+        ("GET", "/template", "name=%01"),
+        ("GET", "/queue", "queueIds=%ed%a0%80"),
+        ("GET", "/asrbucket", "bucketName=%ff"),
+        ("GET", "/inventorytriggerjob", "name=%ff"),
+    ],
+)
+def test_what_no_answer_could_carry_is_refused(client, caplog, method, path, query):
+    body = b"" if method == "PUT" else None
+    assert client.error(method, path, body, query=query)[:2] == (400, "InvalidArgument")
+    assert "failed" not in caplog.text
+
+
+def test_a_compressed_object_is_stored_as_it_came(client):
+    packed = gzip.compress(b"content")
+    md5 = base64.b64encode(hashlib.md5(packed).digest()).decode()
+    headers = {"Content-Encoding": "gzip", "Content-MD5": md5}
+    assert client("PUT", "/packed", packed, headers=headers)[0].status == 200
+    response, body = client("GET", "/packed")
+    assert (response.headers["Content-Encoding"], body) == ("gzip", packed)
+
+
+def test_a_compressed_call_is_not_unpacked(client):
+    bomb = gzip.compress(b" " * 10_000_000)
+    assert len(bomb) < 20_000
+    error = client.error("POST", "/jobs", bomb, headers={"Content-Encoding": "gzip"})
+    assert error[:2] == (400, "InvalidContent")
 
 
 def test_empty_parameters_count_as_absent(client):

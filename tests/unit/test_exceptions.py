@@ -134,6 +134,11 @@ def test_a_job_named_in_the_message_is_not_named_twice():
     assert str(JobFailedError("Job j1 failed", job_id="j1")) == "Job j1 failed"
 
 
+def test_what_the_service_calls_an_error_is_shortened():
+    error = ServiceError("Cannot do it", code="c" * 60_000, request_id="r" * 60_000)
+    assert len(str(error)) < 500
+
+
 def test_the_services_message_is_shortened():
     error = CIError("Message", service_message="x" * 5000)
     assert error.service_message == "x" * 1000

@@ -1,10 +1,19 @@
-"""docs/operators.md: what it says to import is there."""
+"""docs/operators.md: what it says to import is there, and every parameter has a word."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib import import_module
 from pathlib import Path
+
+import pytest
+
+from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.sensors.job import CIJobSensor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text("utf-8")
 
@@ -14,3 +23,37 @@ def test_every_import_that_is_named_works() -> None:
     assert len(named) >= 7
     for name, module in named:
         assert getattr(import_module(module), name).__module__ == module
+
+
+def parameters(cls: type) -> set[str]:
+    """Return what a class and its bases in this package take."""
+    own = [base for base in cls.__mro__ if base.__module__.startswith("airflow_provider_ci.")]
+    own = [base for base in own if "__init__" in vars(base)]
+    names = {name for base in own for name in inspect.signature(base.__init__).parameters}
+    return names - {"self", "kwargs"}
+
+
+@pytest.mark.parametrize(
+    ("cls", "but_for"),
+    [
+        (VoiceSeparateOperator, None),
+        # its table says that the rest is as of that operator
+        (VoiceSeparateBatchOperator, VoiceSeparateOperator),
+        (VoiceSeparateTemplateOperator, None),
+        (CICancelJobOperator, None),
+        (CIJobSensor, None),
+    ],
+    ids=lambda cls: cls.__name__ if cls else "",
+)
+def test_every_parameter_is_in_the_table_of_its_class(cls: type, but_for: type | None) -> None:
+    section = PAGE.partition(f"\n## {cls.__name__}\n")[2].partition("\n## ")[0]
+    first_cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    named = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    wanted = parameters(cls) - (parameters(but_for) if but_for else set())
+    assert len(wanted) >= 4
+    assert wanted - named == set()
+
+
+def test_every_link_at_the_top_is_a_section() -> None:
+    top = PAGE.partition("\n\nThe snippets")[0]
+    assert len(re.findall(r"\]\(#", top)) == len(re.findall("^## ", PAGE, re.MULTILINE))

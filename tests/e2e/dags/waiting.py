@@ -18,6 +18,7 @@ REQUEST = {
     "poll_interval": 1.0,
     "retries": 0,
 }
+RETRIED = {**REQUEST, "retries": 3, "retry_delay": timedelta(seconds=1)}
 ONE = {**REQUEST, "input_object": "{{ dag_run.conf['prefix'] }}/0.wav"}
 
 
@@ -29,6 +30,16 @@ def inputs(params: dict[str, Any] | None = None, dag_run: Any = None) -> list[st
 with DAG(dag_id="many", schedule=None, catchup=False) as many:
     VoiceSeparateOperator.partial(
         task_id="separate", wait_for_completion=True, deferrable=True, **REQUEST
+    ).expand(input_object=inputs())
+
+with DAG(dag_id="spread", schedule=None, catchup=False, max_active_tasks=64) as spread:
+    VoiceSeparateOperator.partial(
+        task_id="separate", wait_for_completion=True, deferrable=True, **RETRIED
+    ).expand(input_object=inputs())
+
+with DAG(dag_id="pooled", schedule=None, catchup=False) as pooled:
+    VoiceSeparateOperator.partial(
+        task_id="separate", pool="ci_jobs", wait_for_completion=True, deferrable=True, **RETRIED
     ).expand(input_object=inputs())
 
 with DAG(dag_id="sensed", schedule=None, catchup=False) as sensed:

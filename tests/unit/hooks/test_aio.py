@@ -44,9 +44,10 @@ from tests.scripted_server import (
     job,
     job_xml,
     jobs,
+    raw,
     reset_before_reading,
 )
-from tests.unit.hooks.test_ci import GARBAGE, LOST, REQUEST, chunked
+from tests.unit.hooks.test_ci import GARBAGE, LOST, REQUEST, chunked, shown
 
 Define = Callable[..., str]
 DESCRIBE = DescribeJobs(("j1", "j2"))
@@ -257,6 +258,8 @@ class TestWhetherARequestWasSent:
             "http://user:pass-of-the-proxy@127.0.0.1:{closed}",
             "user:pass-of-the-proxy@127.0.0.1:{closed}",
             "http:///pass-of-the-proxy",
+            "http://user:pass-of-the-proxy@[::1",
+            "http://user:pass-of-the-proxy@127.0.0.1:99999",
         ],
     )
     def test_a_dead_proxy_and_its_login_is_not_shown(
@@ -267,7 +270,7 @@ class TestWhetherARequestWasSent:
         with pytest.raises(TransportError) as caught:
             asynchronously(connection("https://gateway.example", max_attempts=1), CALLS["submit"])
         assert not caught.value.sent
-        assert "pass-of-the-proxy" not in str(caught.value)
+        assert "pass-of-the-proxy" not in shown(caught.value)
 
     @pytest.mark.parametrize("status", [403, 407, 503])
     def test_a_proxy_that_refuses(
@@ -281,7 +284,18 @@ class TestWhetherARequestWasSent:
                 asynchronously(connection("https://gateway.example", max_attempts=1), CALLS["submit"])
             assert proxy.methods() == ["CONNECT"]
         assert not caught.value.sent
-        assert "pass-of-the-proxy" not in str(caught.value)
+        assert "pass-of-the-proxy" not in shown(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n: no name\r\n\r\n", b"no HTTP"])
+def test_an_answer_that_is_no_http_does_not_quote_the_request(
+    conn_id: str, server: ScriptedServer, answer: bytes
+) -> None:
+    server.always("GET", raw(answer))
+    with pytest.raises(TransportError) as caught:
+        asynchronously(conn_id, DESCRIBE)
+    assert server.requests[0].authorization.signature not in shown(caught.value)
+    assert str(CREDENTIALS.token) not in shown(caught.value)
 
 
 class TestTheTransportIsClosed:

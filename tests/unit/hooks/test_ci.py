@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +32,7 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.transport import new_session
 from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
@@ -89,6 +92,15 @@ LOST = [
 def chunked(*pieces: str) -> Answer:
     body = "".join(f"{len(piece.encode()):x}\r\n{piece}\r\n" for piece in [*pieces, ""])
     return raw(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{body}".encode())
+
+
+def shown(error: BaseException) -> str:
+    """Return what a traceback shows of an error, and more than that."""
+    chain, cause = "".join(traceback.format_exception(error)), error
+    while cause is not None:
+        chain += repr(cause) + str(vars(cause))
+        cause = cause.__cause__ or cause.__context__
+    return chain
 
 
 class TestWhatIsSent:
@@ -482,7 +494,13 @@ class TestSubmissionsAreNot:
 
     @pytest.mark.parametrize(
         "proxy",
-        ["http://127.0.0.1:{closed}", "http://user:pass-of-the-proxy@127.0.0.1:{closed}", "http:///nowhere"],
+        [
+            "http://127.0.0.1:{closed}",
+            "http://user:pass-of-the-proxy@127.0.0.1:{closed}",
+            "http:///nowhere",
+            "http://user:pass-of-the-proxy@[::1",
+            "http://user:pass-of-the-proxy@127.0.0.1:99999",
+        ],
     )
     def test_a_dead_proxy_is_no_ambiguity_and_its_login_is_not_shown(
         self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch, proxy: str
@@ -492,7 +510,7 @@ class TestSubmissionsAreNot:
         with pytest.raises(TransportError) as caught:
             make_hook(url="https://gateway.example").submit_job(REQUEST)
         assert not caught.value.sent
-        assert "pass-of-the-proxy" not in str(caught.value)
+        assert "pass-of-the-proxy" not in shown(caught.value)
 
     @pytest.mark.parametrize("status", [403, 407, 503])
     def test_nor_is_one_that_refuses(
@@ -525,14 +543,14 @@ class TestTheTransportIsClosed:
         assert [sent.header("Cookie") for sent in server.requests] == [None, None]
         assert len(hook.get_conn().cookies) == 0
 
-    @pytest.mark.parametrize("hidden_by", ["loopback", "the hook's own auth"])
+    @pytest.mark.parametrize("trust_env", [False, True], ids=["loopback", "elsewhere"])
     def test_netrc_is_ignored(
         self,
         make_hook: MakeHook,
         server: ScriptedServer,
         monkeypatch: pytest.MonkeyPatch,
         tmp_path: Any,
-        hidden_by: str,
+        trust_env: bool,
     ) -> None:
         netrc = tmp_path / ".netrc"
         netrc.write_text("machine 127.0.0.1 login somebody password something\n")
@@ -541,7 +559,7 @@ class TestTheTransportIsClosed:
         monkeypatch.setenv("HOME", str(tmp_path))
         server.play(jobs())
         hook = make_hook()
-        hook.get_conn().trust_env = hidden_by != "loopback"
+        hook.get_conn().trust_env = trust_env
         hook.describe_jobs(["j1"])
         assert server.requests[0].is_signed_with(CREDENTIALS.secret_key)
 
@@ -564,6 +582,19 @@ class TestTheTransportIsClosed:
             make_hook(url="http://gateway.example", allow_http=True).describe_jobs(["j1"])
             (sent,) = proxy.requests
             assert sent.target == "http://gateway.example/jobs/j1"
+
+    def test_the_environment_is_read_once_for_each_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:8080")
+        monkeypatch.setenv("NO_PROXY", "direct.example")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/our-own.pem")
+        with new_session(loopback=False) as session:
+            first = session.settings_for("https://gateway.example/jobs/j1")
+            assert first["proxies"]["https"] == "http://proxy.example:8080"
+            assert first["verify"] == "/etc/our-own.pem"
+            assert "https" not in session.settings_for("https://direct.example/jobs/j1")["proxies"]
+            monkeypatch.delenv("HTTPS_PROXY")
+            assert session.settings_for("https://gateway.example/jobs/j2") == first
+            assert "https" not in session.settings_for("https://other.example/")["proxies"]
 
     def test_a_certificate_that_nobody_vouches_for_is_refused(
         self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch
@@ -713,8 +744,16 @@ class TestCancelWithin:
     @pytest.mark.parametrize("answer", [hang(), drip(head(length=10**6))], ids=["hang", "drip"])
     def test_has_its_own_timeout(self, make_hook: MakeHook, server: ScriptedServer, answer: Answer) -> None:
         server.play(answer)
-        with pytest.raises(TransportError):
+        with pytest.raises(TransportError, match=r"No answer within 0\.2 s"):
             make_hook(read_timeout=60).cancel_job_within("j1", 0.2)
+
+    def test_the_credentials_count_too(self, hook: CIHook, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The interrupted code may hold what they need, for instance a lock."""
+        released = threading.Event()
+        monkeypatch.setattr(type(hook.settings.provider), "held", lambda provider: released.wait(60))
+        with pytest.raises(TransportError):
+            hook.cancel_job_within("j1", 0.2)
+        released.set()
 
     def test_has_its_own_connection(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(after(lambda: hook.cancel_job_within("j1", 4), jobs()))

@@ -153,6 +153,8 @@ class TestInstanceRole:
         ("said", "expected"),
         [
             (b"no json", "gives no credentials of role ci-worker"),
+            (b"[" * 100_000, "no JSON object"),
+            ({"Code": ["InternalError"]}, "no Code"),
             ([], "no JSON object"),
             ({"Code": "InternalError"}, "InternalError"),
             ({"Code": "Success"}, "TmpSecretId is missing"),
@@ -166,6 +168,14 @@ class TestInstanceRole:
     def test_no_credentials(self, metadata: Metadata, said: Any, expected: str) -> None:
         metadata.answer = lambda request: (200, said) if request.path.endswith(ROLE) else None
         assert expected in str(failure(InstanceRole()))
+
+    @pytest.mark.parametrize("moment", [b"1e999", b"NaN", b"-Infinity", b"1" + b"0" * 400, b"true", b'"x"'])
+    def test_an_end_that_is_no_time_is_unknown(self, metadata: Metadata, moment: bytes) -> None:
+        said = (
+            b'{"Code": "Success", "TmpSecretId": "a", "TmpSecretKey": "b", "Token": "c", "ExpiredTime": %s}'
+        )
+        metadata.answer = lambda request: (200, said % moment) if request.path.endswith(ROLE) else None
+        assert InstanceRole().fetch().expires_at is None
 
     @pytest.mark.parametrize(
         "answer", [hang(), hang_up(), drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")]
@@ -260,6 +270,7 @@ class TestAssumeRole:
             (200, b"<html>", False),
             (200, [], False),
             (200, {"Response": []}, False),
+            (200, b"[" * 100_000, False),
             (200, {"Response": {"Error": "x"}}, False),
             (502, b"Bad gateway", True),
             (403, b"", False),

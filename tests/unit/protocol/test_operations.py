@@ -201,7 +201,9 @@ def test_objects():
     )
 
 
-@pytest.mark.parametrize("call", [GetObject(""), GetObject("/a"), PutObject("/a", "m")], ids=str)
+@pytest.mark.parametrize(
+    "call", [GetObject(""), GetObject("/a"), PutObject("/a", "m"), GetObject(1.5), GetObject(["a"])], ids=str
+)
 def test_object_keys_are_checked(call):
     with pytest.raises(RequestValidationError, match="a key without / at its begin"):
         call.request()

@@ -315,3 +315,25 @@ class TestBatches:
             batch_result(replace(batch, state="Success", input=None, operation=None), BatchTally())["code"]
             is None
         )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("${a}" * 6 + "x${ext}-", "a" * 800),
+        ("${a}b" * 12 + "x", "ab" * 400),
+        ("${ext}" * 12 + "-", "a" * 800),
+        ("${a}", "a" * 100_000),
+    ],
+)
+def test_no_pattern_takes_long_to_match(pattern, name):
+    # as a regular expression, each but the last would take longer than the universe has existed
+    result = job_result(job([name], patterns={"object": pattern}))
+    assert [other["object"] for other in result["other_objects"]] == [name]
+
+
+def test_of_very_many_results_only_the_first_are_matched():
+    names = [f"out/{number}" for number in range(100)]
+    result = job_result(job([*names, VOICE]))
+    assert (len(result["other_objects"]), result["outputs"]) == (101, {})
+    assert set(job_result(job([*names[1:], VOICE]))["outputs"]) == {"voice"}

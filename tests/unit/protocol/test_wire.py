@@ -143,12 +143,19 @@ def test_plain_http_is_for_loopback_or_when_allowed(url):
         ({"bucket": ""}, "bucket is ''"),
         ({"region": "x.evil.com"}, "region is 'x.evil.com', allowed: a region"),
         ({"region": ""}, "region is ''"),
+        ({"region": "ap-" + "x" * 61}, "region is 'ap-xxx"),
     ],
 )
 def test_bucket_and_region_are_checked_before_they_are_a_host(changes, says):
     with pytest.raises(ConfigurationError) as caught:
         endpoint(**changes)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\udcff", None, 5, ("x",)], ids=ascii)
+def test_a_parameter_that_no_query_can_carry_is_named(value):
+    with pytest.raises(RequestValidationError, match=r"Nothing was sent: queueId is .*, allowed: a text"):
+        Request(method="GET", service=Service.CI, path="/jobs", params=(("queueId", value),))
 
 
 # --- signed request -----------------------------------------------------------------------------------------

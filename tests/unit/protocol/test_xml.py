@@ -250,8 +250,17 @@ def test_whole_numbers(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [("13.25", 13.25), ("-1e3", -1000.0), ("nan", None), ("-inf", None), ("1e999", None)],
+)
+def test_a_number_that_json_has_not_is_none(text, expected):
+    assert parsed(models.MediaFormat, f"<r><Duration>{text}</Duration></r>").duration == expected
+
+
+@pytest.mark.parametrize(
     ("cls", "name", "text"),
     [
+        (models.MediaFormat, "Duration", "nan"),
         (Job, "Progress", "30.5"),
         (Job, "Progress", "1e999"),
         (Job, "EndTime", "soon"),

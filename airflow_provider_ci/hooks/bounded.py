@@ -1,0 +1,86 @@
+"""Bounds how long ``requests`` reads an answer's head, and each piece of its body.
+
+Its read timeout is for each byte that arrives: a server that sends a byte now and then, ``100 Continue`` or
+trailers without end would hold a worker for ever.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from http.client import HTTPResponse, IncompleteRead
+from typing import Any, cast
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class _Until(io.RawIOBase):
+    """What arrives at a socket, until a moment."""
+
+    def __init__(self, raw: io.RawIOBase, seconds: float) -> None:
+        self._raw = raw
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self._end = time.monotonic() + self._seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self._end:
+            raise TimeoutError("the answer did not go on in time")
+        return cast("int | None", self._raw.readinto(buffer))
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._until = _Until(self.fp.detach(), sock.gettimeout() or float("inf"))
+        self.fp = io.BufferedReader(self._until)
+
+    def read1(self, n: int = -1) -> bytes:
+        self._until.restart()
+        try:
+            return super().read1(n)
+        except ValueError as error:  # of a chunk with a negative size
+            raise IncompleteRead(b"") from error
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _TLSConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class BoundedAdapter(HTTPAdapter):
+    """An adapter whose read timeout bounds the whole head of an answer, and each ``read1`` of its body."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        """Return the pools of connections through an HTTP proxy; one for SOCKS has its own."""
+        manager = super().proxy_manager_for(proxy, **options)
+        if not str(proxy).lower().startswith("socks"):
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        return manager

@@ -1,0 +1,24 @@
+"""A DAG that goes on with jobs that a script has submitted, as docs/migrating.md shows it."""
+
+from __future__ import annotations
+
+from airflow.providers.common.compat.sdk import DAG, Param
+
+from airflow_provider_ci.sensors.job import CIJobSensor
+
+with DAG(
+    "adopt",
+    schedule=None,
+    catchup=False,
+    params={"job_ids": Param([], type="array", items={"type": "string"})},
+    # [START adopt]
+    render_template_as_native_obj=True,  # so that the sensor gets a list
+):
+    CIJobSensor(
+        task_id="wait_for_old_jobs",
+        job_id="{{ params.job_ids }}",
+        mode="reschedule",
+        poke_interval=30,
+        timeout=6 * 3600,
+    )
+    # [END adopt]

@@ -1,0 +1,65 @@
+"""How the emulator is used from Python, as docs/emulator.md shows it."""
+
+# ruff: noqa: B018 - a page shows what there is
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_ci.emulator.server import Emulator as _Emulator
+
+
+def start() -> dict[str, Any]:
+    """Start one, and return what it says of itself."""
+    # [START start]
+    from airflow_provider_ci.emulator.server import Emulator
+
+    with Emulator(queue_seconds=1) as emulator:
+        emulator.url  # http://127.0.0.1:<free port>
+        emulator.connection  # the connection above, as a dict
+        emulator.bucket, emulator.region, emulator.secret_id, emulator.secret_key
+        emulator.faults, emulator.ledger, emulator.clock
+        emulator.admin_url, emulator.admin_token
+        # [END start]
+        return {"url": emulator.url, "connection": emulator.connection, "admin_url": emulator.admin_url}
+
+
+def plan_faults(emulator: _Emulator, folder: Path) -> list[Any]:
+    """Let rules come and go, and return what was seen of them."""
+    seen = []
+    plan = folder / "plan.json"
+    # [START faults]
+    rule = emulator.faults.add("submit", nth=1, drop=True, when="after")  # the rule's id
+    rules = emulator.faults.rules()  # as given, with "matched" and "applied": how often
+    emulator.faults.remove(rule)
+    emulator.faults.load(plan)
+    # [END faults]
+    seen += [rules, emulator.faults.rules()]
+    emulator.faults.clear()
+    return [*seen, emulator.faults.rules()]
+
+
+def read_ledger(emulator: _Emulator, job_id: str) -> list[Any]:
+    """Return what the ledger holds of one submitted job."""
+    # [START ledger]
+    requests = emulator.ledger.requests("submit", status=200)  # the newest 10,000
+    count = emulator.ledger.count("submit")  # all since the start
+    jobs = emulator.ledger.accepted_jobs(key="in/song.mp3", user_data="my marker")
+    sent = emulator.ledger.callbacks(job_id)  # the newest 1,000, with what became of each
+    # [END ledger]
+    return [requests, count, jobs, sent]
+
+
+def let_time_pass(submit_my_jobs: Callable[[_Emulator], None]) -> list[Any]:
+    """Do half an hour's jobs at once."""
+    # [START clock]
+    from airflow_provider_ci.emulator.clock import VirtualClock
+    from airflow_provider_ci.emulator.server import Emulator
+
+    with Emulator(clock=VirtualClock(), queue_seconds=600, run_seconds=1800) as emulator:
+        submit_my_jobs(emulator)
+        emulator.clock.advance(3600)  # returns when all that falls due in this hour is done
+        # [END clock]
+        return [job.state for job in emulator.ledger.accepted_jobs()]

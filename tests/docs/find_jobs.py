@@ -1,0 +1,21 @@
+"""Finds jobs that a script has submitted, as docs/migrating.md shows it."""
+
+from __future__ import annotations
+
+# [START find]
+from datetime import UTC, datetime
+
+from airflow_provider_ci.hooks.ci import CIHook
+
+
+def jobs_of_the_script(since: datetime) -> list[str]:
+    """Return the ids of the jobs that have not ended yet, submitted since then."""
+    jobs = CIHook().list_jobs(states=["Submitted", "Running", "Pause"], start_creation_time=since)
+    # a job of the provider has its marker in UserData
+    return [job.job_id for job in jobs if not (job.operation.user_data or "").startswith("airflow ")]
+
+
+# [END find]
+
+#: A moment before any job.
+LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)

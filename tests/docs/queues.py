@@ -1,0 +1,14 @@
+"""A look at the queues, as docs/troubleshooting.md shows it."""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+# [START queues]
+from airflow_provider_ci.hooks.ci import CIHook
+
+hook = CIHook()
+for queue in hook.list_queues():
+    waiting = sum(1 for _ in hook.list_jobs(queue_id=queue.queue_id, states=["Submitted", "Pause"]))
+    print(queue.queue_id, queue.name, queue.state, f"{waiting} jobs wait")
+# [END queues]

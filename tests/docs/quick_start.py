@@ -1,0 +1,19 @@
+"""The README's DAG."""
+
+# [START dag]
+from airflow.sdk import DAG  # Airflow 2.11: from airflow import DAG
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors.job import CIJobSensor
+
+with DAG("separate", schedule=None):
+    submit = VoiceSeparateOperator(
+        task_id="submit",
+        input_object="in/song.mp3",
+        au_object="out/${jobid}/voice.${ext}",
+        object="out/${jobid}/background.${ext}",
+        audio_mode="AudioAndBackground",
+        codec="mp3",
+    )
+    CIJobSensor(task_id="wait", job_id=submit.output, mode="reschedule", poke_interval=30)
+# [END dag]

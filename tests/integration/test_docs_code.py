@@ -1,0 +1,264 @@
+"""The code that the pages show, run on the emulator: what ``tests/docs`` holds, and the blocks of a page
+itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.assets.outlets import ResultEvent
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.protocol.results import batch_result, job_result
+from scripts.snippets import ROOT, excerpt
+from tests.docs import before_script, emulator_use, find_jobs, results
+from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
+from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.integration.sdk_clients import python_client
+from tests.unit.emulator.waiting import wait_until
+
+BUCKET = before_script.BUCKET
+SONG = ROOT / "example_dags" / "media" / "speech_only.mp3"
+KEY = "in/song.mp3"
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """An emulator with the bucket of the pages."""
+    with Emulator(bucket=BUCKET) as running:
+        yield running
+
+
+@pytest.fixture
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+    """A hook on the emulator, whose bucket holds a song."""
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = CIHook()
+    hook.upload_file(SONG, KEY)
+    yield hook
+    hook.close()
+
+
+def dag_of(folder: Path, code: str, dag_id: str) -> Any:
+    """Return the DAG of a page's code, which in Airflow 2.11 is changed as the page says."""
+    try:
+        import airflow.sdk  # noqa: F401
+    except ModuleNotFoundError:
+        code = code.replace("from airflow.sdk import DAG", "from airflow import DAG")
+    (folder / "dag.py").write_text(code)
+    return dags_in(folder)[dag_id]
+
+
+def accepted(emulator: Emulator) -> list[str]:
+    return [job.job_id for job in emulator.ledger.accepted_jobs()]
+
+
+def test_the_dag_of_the_readme(
+    hook: CIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = dag_of(tmp_path, excerpt("tests/docs/quick_start.py#dag"), "separate")
+    monkeypatch.setattr(dag.get_task("wait"), "poke_interval", 1)
+
+    run = dag.test()
+
+    assert run.state == "success"
+    assert [xcom(run, "submit")] == accepted(emulator)
+    assert xcom(run, "wait")["outputs"]["voice"]["object"] == f"out/{xcom(run, 'submit')}/voice.mp3"
+
+
+class TestResults:
+    def test_of_a_job(self, hook: CIHook, emulator: Emulator) -> None:
+        client = python_client(emulator)
+        job_id = submit_by_the_script(client)
+        (job,) = hook.describe_jobs([job_id]).jobs_detail
+        result = job_result(job)
+        assert set(result) == set(results.job)
+        result["user_data"] = result["user_data"] or ""
+        assert results.is_like(result, results.job)
+        assert set(result["outputs"]) == {"voice", "background"}
+
+    def test_of_a_batch(self, hook: CIHook) -> None:
+        from airflow_provider_ci.protocol import admin_models, models
+        from airflow_provider_ci.protocol.results import BatchTally
+
+        request = admin_models.BatchRequest(
+            name="stems",
+            type="Job",
+            input=admin_models.BatchInput(prefix="in/"),
+            operation=admin_models.BatchOperation(
+                tag="VoiceSeparate",
+                job_param=admin_models.BatchJobParam(
+                    voice_separate=models.VoiceSeparate(audio_mode="IsAudio")
+                ),
+                output=models.Output(region="ap-guangzhou", bucket=BUCKET, au_object="out/${jobid}.${ext}"),
+                user_data="airflow",
+            ),
+        )
+        hook.upload_file(ROOT / "pyproject.toml", "in/x.mp3")
+        batch_id = str(hook.create_batch(request)[0].job_id)
+        wait_until(lambda: hook.describe_batch(batch_id).jobs_detail[0].job_state.is_terminal)
+        found = results.jobs_of(batch_id)
+        assert sorted(job["state"] for job in found) == ["Failed", "Success"]
+        tally = BatchTally()
+        for job in hook.list_jobs(inventory_trigger_job_id=batch_id):
+            tally.add(job)
+        result = batch_result(hook.describe_batch(batch_id).jobs_detail[0], tally)
+        assert set(result) == set(results.batch)
+        result["user_data"] = result["user_data"] or ""
+        assert result["counts"] == {"Success": 1, "Failed": 1}
+        assert [set(one) for one in result["unsuccessful"]] == [set(results.batch["unsuccessful"][0])]
+
+
+def submit_by_the_script(client: Any, key: str = KEY) -> str:
+    """Separate by the script, without its long pauses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05)))
+        return before_script.separate(client, key)
+
+
+class TestMigrating:
+    def test_the_script(self, hook: CIHook, emulator: Emulator) -> None:
+        job_id = submit_by_the_script(python_client(emulator))
+        assert accepted(emulator) == [job_id]
+        assert hook.head_object(f"out/{job_id}/voice.mp3").size > 1000
+        with pytest.raises(RuntimeError, match="ResourceNotFound"):
+            submit_by_the_script(python_client(emulator), "in/absent.mp3")
+
+    def test_the_python_task(self, hook: CIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+        from tests.docs import before_python_operator
+
+        monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05)))
+        monkeypatch.setattr(
+            before_python_operator, "client_of_the_environment", lambda: python_client(emulator)
+        )
+        run = before_python_operator.separate_song.function(params={"input_object": KEY})
+        assert accepted(emulator) == [run]
+
+    def test_the_script_pays_for_a_lost_answer_twice_and_we_do_not(
+        self, hook: CIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the page says that changes."""
+        from qcloud_cos import CosConfig, CosS3Client
+
+        keys = {"SecretId": emulator.secret_id, "SecretKey": emulator.secret_key}
+        plain = {"Scheme": "http", "Domain": f"127.0.0.1:{emulator.port}", "Region": "ap-guangzhou"}
+        emulator.faults.add("submit", nth=1, drop=True, when="after")
+        submit_by_the_script(CosS3Client(CosConfig(**keys, **plain)))
+        assert len(accepted(emulator)) == 2
+
+        emulator.faults.clear()
+        emulator.faults.add("submit", nth=1, drop=True, when="after")
+        dag = dag_of(tmp_path, excerpt("tests/docs/quick_start.py#dag"), "separate")
+        monkeypatch.setattr(dag.get_task("wait"), "poke_interval", 1)
+        assert dag.test().state == "success"
+        assert len(accepted(emulator)) == 3
+
+    def test_the_http_operator(
+        self, hook: CIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("airflow.providers.http")
+        at = {"host": "127.0.0.1", "port": emulator.port, "schema": "http"}
+        keys = {"login": emulator.secret_id, "password": emulator.secret_key}
+        monkeypatch.setenv("AIRFLOW_CONN_CI", json.dumps({"conn_type": "http", **at, **keys}))
+        code = (ROOT / "tests/docs/before_http_operator.py").read_text("utf-8")
+        dag = dag_of(tmp_path, code, "before_http_operator")
+        monkeypatch.setattr(dag.get_task("wait"), "retry_delay", timedelta(seconds=1))
+        run = dag.test()
+        assert run.state == "success"
+        assert accepted(emulator) == [xcom(run, "submit")]
+
+    def test_jobs_of_the_script_are_found_and_waited_for(
+        self, hook: CIHook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        with Emulator(bucket=BUCKET, queue_seconds=2) as slow:
+            monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(slow.connection))
+            with CIHook().get_conn():
+                CIHook().upload_file(SONG, KEY)
+            client = python_client(slow)
+            monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=stop))
+            for _ in range(2):
+                with pytest.raises(StoppedError):
+                    before_script.separate(client, KEY)
+            since = datetime.now(UTC) - timedelta(minutes=5)
+            found = find_jobs.jobs_of_the_script(since)
+            assert sorted(found) == sorted(accepted(slow))
+
+            dag = dags_in(ROOT / "tests" / "docs")["adopt"]
+            monkeypatch.setattr(dag.get_task("wait_for_old_jobs"), "poke_interval", 1)
+            run = dag.test(run_conf={"job_ids": found})
+            assert tries(run) == {"wait_for_old_jobs": ("success", 1)}
+            assert [job["job_id"] for job in xcom(run, "wait_for_old_jobs")] == found
+            assert len(accepted(slow)) == 2, "nothing was submitted again"
+
+
+class StoppedError(Exception):
+    """The script was stopped while it waited."""
+
+
+def stop(_: float) -> None:
+    raise StoppedError
+
+
+class TestEmulator:
+    def test_a_test_of_ones_own(
+        self, ci_emulator: Emulator, ci_emulator_connection: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(ROOT)
+        own_dags_test(ci_emulator, ci_emulator_connection)
+
+    def test_starting_one(self) -> None:
+        said = emulator_use.start()
+        assert said["connection"]["extra"]["endpoint_url"] == said["url"]
+
+    def test_faults(self, emulator: Emulator, tmp_path: Path) -> None:
+        (tmp_path / "plan.json").write_text('{"rules": [{"operation": "list", "first": 1, "status": 503}]}')
+        one, planned, none = emulator_use.plan_faults(emulator, tmp_path)
+        assert [rule["operation"] for rule in (*one, *planned)] == ["submit", "list"]
+        assert none == []
+
+    def test_ledger(self, hook: CIHook, emulator: Emulator) -> None:
+        job_id = submit_by_the_script(python_client(emulator))
+        requests, count, jobs, sent = emulator_use.read_ledger(emulator, job_id)
+        assert (len(requests), count, jobs, sent) == (1, 1, [], [])
+
+    def test_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def submit(emulator: Emulator) -> None:
+            monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=stop))
+            monkeypatch.setattr(before_script, "BUCKET", emulator.bucket)
+            python_client(emulator).put_object(Bucket=emulator.bucket, Key=KEY, Body=SONG.read_bytes())
+            with pytest.raises(StoppedError):
+                before_script.separate(python_client(emulator), KEY)
+
+        assert emulator_use.let_time_pass(submit) == ["Success"]
+
+
+def test_nothing_of_a_user_is_read() -> None:
+    assert "SECRET_ID" not in os.environ
+
+
+def test_the_look_at_the_queues(hook: CIHook, capsys: pytest.CaptureFixture[str]) -> None:
+    (queue,) = hook.list_queues()
+    hook.update_queue(str(queue.queue_id), state="Paused")
+    runpy.run_path(str(ROOT / "tests/docs/queues.py"))
+    assert capsys.readouterr().out.strip().endswith("Paused 0 jobs wait")
+
+
+def test_assets_are_what_the_page_says() -> None:
+    from tests.docs import assets
+
+    assert set(assets.extra) == set(ResultEvent.__annotations__)
+    (task,) = assets.upstream.tasks
+    assert task.outlets == [assets.VOICE]
+    assert assets.song.uri == "cos://media-1250000001/out/%E4%BA%BA%E5%A3%B0%20%231.mp3"

@@ -1,0 +1,333 @@
+"""docs/troubleshooting.md says what is really logged, and leaves out nothing that a user may see."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import airflow
+import pytest
+
+from airflow_provider_ci import exceptions, waiting
+from airflow_provider_ci.exceptions import CIError, JobTimeoutError, RequestValidationError
+from airflow_provider_ci.hooks import ci, sts
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.protocol import errors, models
+from airflow_provider_ci.protocol.errors import service_error
+from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.validation import check
+from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.sensors.job import CIJobSensor
+from tests.scripted_server import ScriptedServer, error, http, job
+from tests.source_messages import Message, messages
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "troubleshooting.md").read_text("utf-8")
+CHINESE = (DOCS / "zh-CN" / "troubleshooting.md").read_text("utf-8")
+
+#: A heading or a line of a quotation that is one code span and nothing else.
+_QUOTED = re.compile(r"^(?:### |> )`([^`\n]+)`$", re.MULTILINE)
+_AIRFLOW = "## Messages of Airflow itself\n"
+#: Fewer fixed letters than this say nothing: "…: …".
+_LEAST = 8
+
+ERRORS = {
+    cls.__name__: cls
+    for cls in vars(exceptions).values()
+    if inspect.isclass(cls) and issubclass(cls, CIError)
+}
+
+
+def quoted(page: str) -> list[str]:
+    return _QUOTED.findall(page)
+
+
+def letters(message: str) -> int:
+    return len(re.sub(r"\W", "", message))
+
+
+def of_airflow() -> list[str]:
+    return quoted(PAGE[PAGE.index(_AIRFLOW) :])
+
+
+OURS = [message for message in quoted(PAGE) if message not in of_airflow()]
+
+
+def pattern(message: str) -> re.Pattern[str]:
+    """Return what a quoted message stands for."""
+    return re.compile(".*".join(map(re.escape, message.split("…"))), re.DOTALL)
+
+
+def rows(page: str) -> list[list[str]]:
+    """Return the cells of the tables' rows."""
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+SOURCE = messages()
+
+
+class TestEveryQuotedMessage:
+    def test_is_seen(self) -> None:
+        assert len(OURS) > 70
+        assert len(set(OURS)) == len(OURS)
+        assert len(of_airflow()) >= 8
+
+    @pytest.mark.parametrize("message", OURS)
+    def test_is_in_the_source_or_really_said(self, message: str, really_said: list[str]) -> None:
+        assert letters(message) >= _LEAST or message == "Cannot …: …"
+        stands_for = pattern(message)
+        in_source = any(stands_for.fullmatch(found.text) for found in SOURCE)
+        # what is really said goes on with facts and a hint
+        assert in_source or any(stands_for.match(text) for text in really_said)
+
+    @pytest.mark.parametrize("message", of_airflow())
+    @pytest.mark.skipif(not airflow.__version__.startswith("3.3."), reason="worded so in Airflow 3.3")
+    def test_of_airflow_is_in_its_source(self, message: str) -> None:
+        # longest fixed part: the rest of the sentence is filled in, or split over lines
+        fixed = max(message.split("…"), key=len).strip()
+        assert fixed in airflow_source()
+
+
+@cache
+def airflow_source() -> str:
+    folder = Path(airflow.__file__).parent
+    places = (
+        "jobs/scheduler_job_runner.py",
+        "jobs/triggerer_job_runner.py",
+        "api_fastapi/core_api/routes/public/connections.py",
+        "api_fastapi/execution_api/routes/xcoms.py",
+        "sdk/api/client.py",
+        "sdk/bases/operator.py",
+        "sdk/bases/sensor.py",
+        "sdk/execution_time/context.py",
+    )
+    return "\n".join((folder / place).read_text("utf-8") for place in places)
+
+
+class Log:
+    """Takes what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str, /, *args: object) -> None:
+        self.lines.append(message % args)
+
+    warning = error = info
+
+
+def said_by(raises: Callable[[], Any]) -> str:
+    with pytest.raises(CIError) as raised:
+        raises()
+    return str(raised.value)
+
+
+def watched(*jobs: Job) -> str:
+    watch: waiting.JobWatch[Job] = waiting.JobWatch([str(one.job_id) for one in jobs], Log())
+    watch.observe(JobsAnswer(jobs_detail=jobs), 1.0)
+    return str(watch.error())
+
+
+@pytest.fixture(scope="session")
+def really_said() -> list[str]:
+    """What is said where the source puts a message together of parts."""
+    failed = Job(job_id="j1", state="Failed", code="ResourceNotFound", message="no such object")
+    with pytest.MonkeyPatch.context() as patch:
+        return [
+            said_by(lambda: check(VoiceSeparateRequest())),
+            watched(failed),
+            watched(Job(job_id="j2", state="Cancel", code="Success")),
+            watched(failed, Job(job_id="j3", state="Failed")),
+            *overdue(patch),
+        ]
+
+
+def overdue(patch: pytest.MonkeyPatch) -> Iterator[str]:
+    with ScriptedServer() as server:
+        extra = {"bucket": "media-1250000001", "region": "ap-guangzhou", "endpoint_url": server.url}
+        given = {"conn_type": "tencent_ci", "login": "AKIDexample", "password": "example", "extra": extra}
+        patch.setenv("AIRFLOW_CONN_OVERDUE", json.dumps(given))
+        server.always("POST", job("j1"))
+        server.always("GET", job("j1", "Running"))
+        operator = VoiceSeparateOperator(
+            task_id="separate", ci_conn_id="overdue", input_object="in/a.mp3", au_object="a.mp3",
+            audio_mode="IsAudio", wait_for_completion=True, timeout=0.1, poll_interval=0.05,
+            durable=False, cancel_on_kill=False, do_xcom_push=False,
+        )  # fmt: skip
+        with pytest.raises(JobTimeoutError) as waited:
+            operator.execute({"ti": None})
+        yield str(waited.value)
+        event = {"status": "timeout", "job_ids": ["j1"], "job_count": 1, "deadline": 1.0}
+        with pytest.raises(JobTimeoutError) as deferred:
+            operator.execute_complete({"ti": None}, event, job_id="j1")
+        yield str(deferred.value)
+        operator.hook.close()
+
+
+SHOWN = [
+    message
+    for message in SOURCE
+    if message.letters >= _LEAST
+    and (
+        message.kind in ("warning", "error", "UnknownSubmissionError", "BatchJobsFailedError")
+        or (message.kind in ERRORS and message.kind != RequestValidationError.__name__)
+    )
+]
+
+
+CODES = sorted({code for _, code in errors._BY_STATUS_AND_CODE} | {*errors._BY_CODE})
+
+
+class TestNothingIsLeftOut:
+    def test_messages_are_seen(self) -> None:
+        assert len(SHOWN) > 70
+
+    @pytest.mark.parametrize("message", SHOWN, ids=lambda message: message.place)
+    def test_of_the_messages(self, message: Message) -> None:
+        entries = [one for one in OURS if letters(one) >= 0.6 * message.letters]  # not by "…: …"
+        assert any(pattern(one).fullmatch(message.text) for one in entries), (
+            "docs/troubleshooting.md and its Chinese page need an entry for this message"
+        )
+
+    @pytest.mark.parametrize("name", sorted(ERRORS.keys() - {"CIError", "ServiceError", "JobError"}))
+    def test_of_the_errors(self, name: str) -> None:
+        assert f"`{name}`" in PAGE
+
+    @pytest.mark.parametrize(
+        "code", sorted({code for _, code in errors._BY_STATUS_AND_CODE} | {*errors._BY_CODE})
+    )
+    def test_of_the_codes(self, code: str) -> None:
+        (row,) = [
+            row for row in rows(PAGE) if len(row) == 3 and code in codes(row[0]) and row[1].endswith("Error`")
+        ]
+        status = next((status for status, one in errors._BY_STATUS_AND_CODE if one == code), 400)
+        assert f"`{type(refusal(status, code)).__name__}`" == row[1]
+
+    @pytest.mark.parametrize("number", errors._NUMERIC_CODES)
+    def test_of_the_numbers(self, number: str) -> None:
+        assert f"`{errors._NUMERIC_CODES[number]}` ({number})" in PAGE
+
+    def test_of_the_words(self) -> None:
+        shown = [row for row in rows(PAGE[PAGE.index("| The message has") :]) if len(row) == 3][1:9]
+        seen = set()
+        for words, name, _ in shown:
+            found = refusal(403, "AccessDenied", codes(words)[0])
+            assert [type(found).__name__] == codes(name), words
+            seen.add(found.hint)
+        assert seen == {rule.hint for _, rule in errors._BY_MESSAGE}
+
+    def test_of_the_statuses(self) -> None:
+        shown = [row for row in rows(PAGE) if len(row) == 3 and re.fullmatch(r"[\d, ]+", row[0])]
+        statuses = {int(status): codes(row[1])[0] for row in shown for status in row[0].split(", ")}
+        assert set(errors._BY_STATUS) - {408} <= statuses.keys()
+        for status, name in statuses.items():
+            assert type(refusal(status)).__name__ == name, status
+
+    def test_of_what_sts_refuses(self) -> None:
+        assert [code for code in sts._HINTS if f"| `{code}`" not in PAGE] == []
+
+    def test_of_the_test_button(self) -> None:
+        tree = ast.parse(inspect.getsource(ci._diagnosis))
+        returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+        assert len(returned) >= 9
+        for node in returned:
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+            assert f"| `{text}` |" in PAGE
+
+
+def refusal(status: int, code: str = "", words: str = "Said by the service.") -> CIError:
+    body = f"<Error><Code>{code}</Code><Message>{words}</Message></Error>" if code else ""
+    return service_error(Response(status, {}, body.encode()), "submit the job")
+
+
+def test_the_examples_form_is_that_of_the_errors(
+    server: ScriptedServer, connection: Callable[..., str]
+) -> None:
+    server.play(error(403, "QueueSaturated", "The queue is full"))
+    request = models.VoiceSeparateRequest(
+        input=models.Input(object="in/a.mp3"),
+        operation=models.Operation(
+            voice_separate=models.VoiceSeparate(audio_mode="IsAudio"),
+            output=models.Output(region="ap-guangzhou", bucket="media-1250000001", au_object="a.mp3"),
+        ),
+    )
+    hook = ci.CIHook(connection(server.url, max_attempts=1))
+    said = said_by(lambda: hook.submit_job(request))
+    hook.close()
+    example = re.findall(r"```text\n(.*?)\n", PAGE)[0]
+    begin, _, end = example.partition("NjRhZm…")
+    assert said.startswith(begin)
+    assert end.removesuffix("…") in said
+
+
+def test_no_answer_names_the_host(connection: Callable[..., str]) -> None:
+    hook = ci.CIHook(connection("http://127.0.0.1:9", max_attempts=1))
+    said = said_by(lambda: hook.describe_jobs(["j1"]))
+    hook.close()
+    assert pattern("No answer from … to …: ….").match(said)
+
+
+def test_a_page_of_a_proxy_is_no_answer(server: ScriptedServer, connection: Callable[..., str]) -> None:
+    server.play(http("<html>log in<br></html>"))
+    hook = ci.CIHook(connection(server.url, max_attempts=1))
+    said = said_by(lambda: hook.describe_jobs(["j1"]))
+    hook.close()
+    assert pattern("Cannot …: the document is not well-formed XML: …").match(said)
+
+
+def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..., str]) -> None:
+    connection("http://127.0.0.1:9")
+    usual = {"task_id": "x", "audio_mode": "IsAudio", "au_object": "${jobid}"}
+
+    def said(cls: type[Any], **arguments: Any) -> str:
+        return said_by(lambda: cls(**usual | arguments).execute({"ti": SimpleNamespace(map_index=-1)}))
+
+    song = {"input_object": "in/song.mp3"}
+    really = [
+        said(VoiceSeparateOperator, **song, au_object=None),
+        said(VoiceSeparateOperator, input_object="/in/song.mp3"),
+        said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
+        said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
+        said(VoiceSeparateBatchOperator, prefix="in/", au_object="voice.mp3"),
+        said_by(lambda: ci.CIHook().describe_jobs(CIJobSensor(task_id="x", job_id="['j1', 'j2']")._job_ids)),
+    ]
+    table = PAGE[PAGE.index("| Often |") : PAGE.index("### `No …")]
+    shown = [codes(row[0])[0] for row in rows(table)[1:]]
+    assert len(shown) == len(really)
+    for words, text in zip(shown, really, strict=True):
+        assert text.startswith("Nothing was sent: ")
+        assert pattern(words).search(text), text
+
+
+class TestTheChinesePage:
+    def test_has_the_same_messages_in_the_same_order(self) -> None:
+        assert quoted(CHINESE) == quoted(PAGE)
+
+    def test_has_the_same_tables(self) -> None:
+        """By what is in code in the first cell of each row, and the error in the second one."""
+
+        def keys(page: str) -> list[list[str]]:
+            return [
+                codes(row[0]) + [name for name in codes(row[1]) if name in ERRORS]
+                for row in rows(page)
+                if codes(row[0]) or row[0][:1].isdigit()
+            ]
+
+        assert keys(CHINESE) == keys(PAGE)
+
+    def test_has_as_many_entries(self) -> None:
+        assert len(re.findall("^##", CHINESE, re.MULTILINE)) == len(re.findall("^##", PAGE, re.MULTILINE))
