@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
-from airflow.providers.standard.operators.python import PythonOperator
+from airflow.providers.common.compat.standard.operators import PythonOperator
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors.job import CIJobSensor

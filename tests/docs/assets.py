@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, task
@@ -24,7 +25,7 @@ with DAG("upstream", schedule=None) as upstream:
     # [END operator]
 
 # [START downstream]
-with DAG("downstream", schedule=[VOICE]) as downstream:
+with DAG("downstream", schedule=[VOICE], start_date=datetime(2026, 11, 1)) as downstream:
 
     @task
     def use(triggering_asset_events: Any = None) -> list[str]:

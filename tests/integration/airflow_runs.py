@@ -13,7 +13,7 @@ from tests.airflow_version import AIRFLOW, IS_AIRFLOW_2
 
 def dags_in(folder: Path) -> dict[str, Any]:
     """Return the DAGs of a folder, written to the database as the DAG processor does."""
-    bag = _dag_bag(str(folder))
+    bag = dag_bag(str(folder))
     assert not bag.import_errors
     if IS_AIRFLOW_2:
         bag.sync_to_db()
@@ -28,7 +28,8 @@ def dags_in(folder: Path) -> dict[str, Any]:
     return bag.dags
 
 
-def _dag_bag(folder: str) -> Any:
+def dag_bag(folder: str) -> Any:
+    """Return the DAGs of a folder, and what is wrong with them."""
     module = "airflow.models.dagbag" if Version("3.2") > AIRFLOW else "airflow.dag_processing.dagbag"
     return import_module(module).DagBag(folder)
 
@@ -57,6 +58,19 @@ def xcom(dag_run: Any, task_id: str, key: str = "return_value", map_index: int =
     with create_session() as session:
         row = session.scalars(query).one()
         return row.value if IS_AIRFLOW_2 else model.deserialize_value(row)
+
+
+def asset_events(dag_run: Any, task_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return URI and extra of each event that a task of a finished run caused."""
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    module, name = ("dataset", "DatasetEvent") if IS_AIRFLOW_2 else ("asset", "AssetEvent")
+    query = select(getattr(import_module(f"airflow.models.{module}"), name)).filter_by(
+        source_dag_id=dag_run.dag_id, source_run_id=dag_run.run_id, source_task_id=task_id
+    )
+    with create_session() as session:
+        return [(event.uri, event.extra) for event in session.scalars(query)]
 
 
 def tries(dag_run: Any) -> dict[str, tuple[str, int]]:

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
-from tests.integration.airflow_runs import dags_in, xcom
+from tests.integration.airflow_runs import asset_events, dags_in, xcom
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "in/speech_over_music.mp3"
@@ -38,15 +38,7 @@ def dags(airflow_db: None) -> dict[str, Any]:
 
 def events(dag_run: Any, task_id: str) -> dict[str, dict[str, Any]]:
     """Return the extra of each event that a task caused, by the asset's URI."""
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    query = select(AssetEvent).filter_by(
-        source_dag_id=dag_run.dag_id, source_run_id=dag_run.run_id, source_task_id=task_id
-    )
-    with create_session() as session:
-        found = [(event.asset.uri, event.extra) for event in session.scalars(query)]
+    found = asset_events(dag_run, task_id)
     assert len(found) == len(dict(found)), "one event for each asset"
     return dict(found)
 

@@ -195,7 +195,7 @@ class TestMigrating:
             found = find_jobs.jobs_of_the_script(since)
             assert sorted(found) == sorted(accepted(slow))
 
-            dag = dags_in(ROOT / "tests" / "docs")["adopt"]
+            dag = dag_of(tmp_path, (ROOT / "tests/docs/adopt.py").read_text("utf-8"), "adopt")
             monkeypatch.setattr(dag.get_task("wait_for_old_jobs"), "poke_interval", 1)
             run = dag.test(run_conf={"job_ids": found})
             assert tries(run) == {"wait_for_old_jobs": ("success", 1)}

@@ -9,6 +9,7 @@ import pytest
 
 import benchmarks
 from benchmarks import calls, codec, imports
+from tests.integration.airflow_runs import dag_bag
 
 
 def rows(report: str) -> list[list[str]]:
@@ -45,9 +46,7 @@ def test_imports_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_dags_parse():
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(dag_folder=str(Path(benchmarks.__file__).parent / "dags"))
+    bag = dag_bag(str(Path(benchmarks.__file__).parent / "dags"))
     assert not bag.import_errors
     ours = {"waits_sync", "waits_sensor", "waits_deferrable", "ours_deferrable", "ours_sync", "python_sdk"}
     assert ours <= set(bag.dag_ids)
