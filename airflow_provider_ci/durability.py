@@ -27,7 +27,7 @@ from airflow_provider_ci.identity import R, TaskIdentity, fingerprint, is_answer
 from airflow_provider_ci.protocol.admin_models import BatchRequest
 from airflow_provider_ci.protocol.models import CANCEL, FAILED, VoiceSeparateRequest
 from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, J_co, Log, sentence
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, Log, sentence
 
 #: Key in Airflow's task state store. Never rename it: tries under way look it up.
 STORE_KEY = "ci_submission"
@@ -86,24 +86,27 @@ class Store(Protocol):
 R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contravariant=True)
 
 
-class JobService(Protocol[R_contra, J_co]):
+class JobService(Protocol[R_contra, J]):
     """What is needed of the hook, bound to the input's bucket and region: for jobs, or for batch jobs.
 
-    ``prepare`` is called before a new submission is intended, and may refuse it. ``listing_permission`` names
-    what ``list`` needs.
+    ``prepare`` is called before a new submission is intended, and may refuse it. ``is_void`` tells that
+    nothing came of a job, so that a retry may submit it anew. ``listing_permission`` names what ``list``
+    needs.
     """
 
     listing_permission: str
 
     def prepare(self, request: R_contra) -> None: ...  # noqa: D102
 
-    def submit(self, request: R_contra, valid_until: float | None) -> J_co: ...  # noqa: D102
+    def submit(self, request: R_contra, valid_until: float | None) -> J: ...  # noqa: D102
 
-    def describe(self, job_id: str) -> Answer[J_co]: ...  # noqa: D102
+    def describe(self, job_id: str) -> Answer[J]: ...  # noqa: D102
 
-    def list(self, request: R_contra, since: datetime) -> Iterable[J_co]: ...  # noqa: D102
+    def list(self, request: R_contra, since: datetime) -> Iterable[J]: ...  # noqa: D102
 
     def cancel(self, job_id: str) -> None: ...  # noqa: D102
+
+    def is_void(self, job: J) -> bool: ...  # noqa: D102
 
 
 class DurableSubmission(Generic[R, J]):
@@ -199,7 +202,7 @@ class DurableSubmission(Generic[R, J]):
         raise AssertionError("pauses never end")
 
     def _if_usable(self, job: J) -> J | None:
-        if job.job_state in (FAILED, CANCEL):
+        if self._service.is_void(job):
             self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
             return None
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
@@ -248,16 +251,19 @@ class DurableSubmission(Generic[R, J]):
                 ),
             ) from error
         recent = [job for job in listed if job.creation_time is None or job.creation_time >= begin]
-        usable = [job for job in recent if job.job_id and job.job_state not in (FAILED, CANCEL)]
-        self._leave_changed(usable, marked)
-        return [job for job in usable if is_answer_to(job, marked)]
+        self._leave_changed(recent, marked)
+        return [
+            job
+            for job in recent
+            if job.job_id and is_answer_to(job, marked) and not self._service.is_void(job)
+        ]
 
     def _leave_changed(self, jobs: list[J], marked: R) -> None:
         """Leave the jobs that an earlier try of this very task instance submitted for another request."""
         for job in jobs:
             data = (job.operation.user_data if job.operation else None) or ""
             mine = self._identity.marked(data) and not is_answer_to(job, marked)
-            if mine and job.job_id not in self._left:
+            if mine and job.job_state not in (FAILED, CANCEL) and job.job_id not in self._left:
                 self._leave(job.job_id, "the request has changed")
 
     def _oldest(self, jobs: list[J]) -> J:

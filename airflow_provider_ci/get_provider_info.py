@@ -116,9 +116,17 @@ CONN_FIELDS: dict[str, Any] = {
 
 _INTEGRATION = "Tencent Cloud Infinite"
 
+_ASSETS = "airflow_provider_ci.assets.cos"
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the description in the form of Airflow's ``provider_info.schema.json``."""
+    uris = {
+        "schemes": ["cos"],
+        "handler": f"{_ASSETS}.sanitize_uri",
+        "factory": f"{_ASSETS}.create_asset",
+        "to_openlineage_converter": f"{_ASSETS}.convert_asset_to_openlineage",
+    }
     return {
         # must equal the canonical distribution name, or Airflow refuses to start
         "package-name": "airflow-provider-ci",
@@ -156,6 +164,8 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_ci.links.console.CIJobsLink",
             "airflow_provider_ci.links.console.CIResultsLink",
         ],
+        "asset-uris": [uris],
+        "dataset-uris": [uris],  # Airflow 2.11
         "connection-types": [
             {
                 "connection-type": "tencent_ci",

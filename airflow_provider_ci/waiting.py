@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_ci.exceptions import (
+    CIError,
     JobCancelledError,
     JobError,
     JobFailedError,
@@ -36,6 +38,16 @@ def poll_delay(elapsed: float, poll_interval: float) -> float:
     seconds.
     """
     return min(max(FIRST_DELAY, elapsed * _SHARE), poll_interval)
+
+
+@contextmanager
+def about(job_id: str) -> Iterator[None]:
+    """Let an error say which job it is about: the task waits for it, and it goes on."""
+    try:
+        yield
+    except CIError as error:
+        error.job_id = error.job_id or job_id
+        raise
 
 
 class Log(Protocol):

@@ -9,10 +9,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_provider_ci.emulator import config as defaults
 from airflow_provider_ci.emulator.clock import VirtualClock
-from airflow_provider_ci.emulator.server import Emulator
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.emulator.server import Emulator
 
 _DESCRIPTION = """
 A local service that speaks Tencent Cloud's COS object calls and CI voice-separation job calls, and
@@ -39,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         emulator = _emulator(arguments).start()
+    except ModuleNotFoundError as error:
+        print(
+            f"airflow-ci-emulator needs {error.name}: pip install 'airflow-provider-ci[emulator]'",
+            file=sys.stderr,
+        )
+        return 2
     except (ValueError, OSError) as error:
         print(f"airflow-ci-emulator: {error}", file=sys.stderr)
         return 2
@@ -53,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _emulator(arguments: argparse.Namespace) -> Emulator:
+    # the command is there also without the extra, which the server needs
+    from airflow_provider_ci.emulator.server import Emulator
+
     first, *others = arguments.bucket or [defaults.DEMO_BUCKET]
     return Emulator(
         arguments.data_dir,

@@ -18,18 +18,20 @@ from airflow_provider_ci.protocol.admin_models import (
 from airflow_provider_ci.protocol.admin_operations import (
     ASR,
     CloseBucket,
-    CreateTemplate,
-    DeleteTemplate,
     ListBuckets,
     ListQueues,
-    ListTemplates,
     OpenBucket,
     UpdateQueue,
-    UpdateTemplate,
 )
 from airflow_provider_ci.protocol.errors import is_retryable
 from airflow_provider_ci.protocol.models import VOICE_SEPARATE, AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST
+from airflow_provider_ci.protocol.template_operations import (
+    CreateTemplate,
+    DeleteTemplate,
+    ListTemplates,
+    UpdateTemplate,
+)
 
 
 class AdminCalls(Calls):

@@ -75,6 +75,7 @@ class BatchCalls(Calls):
     ) -> None:
         """Ask once, on a connection of its own, to cancel: for a process that is about to be killed.
 
-        :param seconds: how long it may take; a connection and an answer get half of it each.
+        :param seconds: how long it may take, with everything.
+        :raises TransportError: there was no answer in time; the service may have cancelled the job.
         """
         self._call_within(CancelBatch(job_id), seconds, bucket, region)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -199,7 +201,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, ConnectionForm, BaseHook):
     ) -> None:
         """Ask once, on a connection of its own, to cancel a job: for a process that is about to be killed.
 
-        :param seconds: how long it may take; a connection and an answer get half of it each.
+        :param seconds: how long it may take, with everything.
+        :raises TransportError: there was no answer in time; the service may have cancelled the job.
         """
         self._call_within(CancelJobs((job_id,)), seconds, bucket, region)
 
@@ -224,11 +227,29 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, ConnectionForm, BaseHook):
         return self._repeat(call, attempt, retry)
 
     def _call_within(self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None) -> T:
+        answer: Future[T] = Future()
+
+        def attempt() -> None:
+            try:
+                answer.set_result(self._call_alone(call, (seconds, seconds), bucket, region))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        # a thread bounds all of it: name lookup, credentials, a lock that the interrupted code holds
+        threading.Thread(target=attempt, name="ci-cancel", daemon=True).start()
+        try:
+            return answer.result(seconds)
+        except TimeoutError:
+            raise TransportError(f"No answer within {seconds:g} s", sent=True) from None
+
+    def _call_alone(
+        self, call: RemoteCall[T], timeout: tuple[float, float], bucket: str | None, region: str | None
+    ) -> T:
         endpoint, provider = self.settings.endpoint(bucket, region), self.settings.provider
         # those at hand, though newer ones may be due: there is no time to ask for them
         send = self._signed(call, endpoint, provider.held() or provider.get())
         with transport.new_session(loopback=self.settings.is_loopback) as session:
-            return call.parse(transport.exchange(session, send, (seconds / 2, seconds / 2)))
+            return call.parse(transport.exchange(session, send, timeout))
 
     def _repeat(
         self,

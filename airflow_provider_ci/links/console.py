@@ -53,11 +53,14 @@ class CIResultsLink(_ConsoleLink):
 
 
 def push_links(context: Context, results: Sequence[JobResult]) -> None:
-    """Push the URLs that follow from what is known of the task's jobs."""
+    """Push the URLs that follow from what is known of the task's jobs.
+
+    Also that there is none: Airflow looks for each link when a task ends, and logs an error if it finds
+    nothing.
+    """
     urls = {CIJobsLink.xcom_key: jobs_url(results), CIResultsLink.xcom_key: results_url(results)}
     for key, url in urls.items():
-        if url:
-            context["ti"].xcom_push(key=key, value=url)
+        context["ti"].xcom_push(key=key, value=url or "")
 
 
 def push_bucket_link(context: Context, endpoint: Endpoint) -> None:

@@ -33,14 +33,14 @@ def read_arguments(
 
 
 def read_ids(name: str, given: Any) -> list[str]:
-    """Return ids that were given as one text or several; each once.
+    """Return ids that were given as one text or several.
 
     :raises RequestValidationError: something else was given.
     """
     ids = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
     if ids is None or isinstance(given, dict) or not all(isinstance(i, str) and i for i in ids):
         raise RequestValidationError([f"{name} is {given!r}, allowed: an id or a list of ids"])
-    return list(dict.fromkeys(ids))
+    return ids
 
 
 def separation_parameters(texts: dict[str, str | None], numbers: dict[str, int | None]) -> VoiceSeparate:

@@ -15,12 +15,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_ci.assets.outlets import outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    JobError,
     JobTimeoutError,
     RequestValidationError,
     TaskKilledError,
 )
+from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(BaseOperator, Generic[R, J]):
+class CIJobOperator(LineageMixin, BaseOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
@@ -191,6 +194,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
             allowed = ", ".join(_ON_AMBIGUOUS)
             broken.append(f"on_ambiguous_submit is {self.on_ambiguous_submit!r}, allowed: {allowed}")
+        broken += outlet_problems(self.outlets, waits=self.wait_for_completion)
         if broken:
             raise RequestValidationError(broken)
 
@@ -201,6 +205,7 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
         else:
             job = self._submit_once(request)
         self.job_id = job.job_id
+        self.seen_jobs = [job]
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=self.job_id)
         self._push(context, job)
@@ -259,11 +264,16 @@ class CIJobOperator(BaseOperator, Generic[R, J]):
 
     def _complete(self, context: Context, watch: JobWatch[J]) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""
-        if error := watch.error():
+        self.seen_jobs = [watch.jobs[str(self.job_id)]]
+        if error := self._error(watch):
             raise error
         self._push(context, watch.jobs[str(self.job_id)])
         self.raise_if_killed()
+        self._announce(context)
         return str(self.job_id)
+
+    def _error(self, watch: JobWatch[J]) -> JobError | None:
+        return watch.error()
 
     def _watch(self, job: J) -> JobWatch[J]:
         from airflow_provider_ci.waiting import JobWatch

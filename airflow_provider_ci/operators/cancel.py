@@ -73,7 +73,7 @@ class CICancelJobOperator(BaseOperator):
         :raises JobNotFoundError: the service does not know a job; the others have been dealt with.
         :raises JobError: a job goes on, and ``fail_if_running``.
         """
-        ids = read_ids("job_id", self.job_id)
+        ids = list(dict.fromkeys(read_ids("job_id", self.job_id)))
         states = self._states(ids)
         waiting = [job_id for job_id, state in states.items() if state.is_waiting]
         self._cancel(waiting)

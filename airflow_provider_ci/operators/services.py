@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ci.durability import JobService, R_contra
-from airflow_provider_ci.exceptions import CIError
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
-from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import CANCEL, FAILED, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
 from airflow_provider_ci.protocol.validation import check
-from airflow_provider_ci.waiting import J
+from airflow_provider_ci.waiting import J, about
 
 if TYPE_CHECKING:
     from airflow_provider_ci.operators.base import CIJobOperator
@@ -68,18 +66,23 @@ class BoundJobs:
         return job
 
     def describe(self, job_id: str) -> JobsAnswer:
-        with _about(job_id):
+        with about(job_id):
             return self._hook.describe_jobs([job_id], **self._place)
 
     def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterable[Job]:
         input_object = (request.input.object if request.input else None) or ""
-        return self._hook.list_jobs(input_object=input_object, start_creation_time=since, **self._place)
+        return self._hook.list_jobs(
+            tag=str(request.tag), input_object=input_object, start_creation_time=since, **self._place
+        )
 
     def cancel(self, job_id: str) -> None:
         self._hook.cancel_jobs([job_id], **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.cancel_job_within(job_id, seconds, **self._place)
+
+    def is_void(self, job: Job) -> bool:
+        return job.job_state in (FAILED, CANCEL)
 
     def result(self, job: Job) -> JobResult:
         return job_result(job)
@@ -110,7 +113,7 @@ class BoundBatches:
         return batch
 
     def describe(self, job_id: str) -> BatchAnswer:
-        with _about(job_id):
+        with about(job_id):
             return self._hook.describe_batch(job_id, **self._place)
 
     def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - few enough
@@ -122,19 +125,14 @@ class BoundBatches:
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.cancel_batch_within(job_id, seconds, **self._place)
 
+    def is_void(self, job: BatchJob) -> bool:
+        # of a batch job that failed or was cancelled midway, the jobs that it has made are paid for
+        ended = job.job_state in (FAILED, CANCEL)
+        return ended and next(iter(self.jobs(str(job.job_id))), None) is None
+
     def result(self, job: BatchJob) -> BatchResult:
         return batch_result(job, BatchTally())
 
     def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
         """Return an iterator over the jobs that a batch job has made."""
         return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._place)
-
-
-@contextmanager
-def _about(job_id: str) -> Iterator[None]:
-    """Let an error say which job it is about: the task waits for it, and it goes on."""
-    try:
-        yield
-    except CIError as error:
-        error.job_id = error.job_id or job_id
-        raise

@@ -125,7 +125,7 @@ class VoiceSeparateTemplateOperator(BaseOperator):
 
 def _is_race(error: ServiceError) -> bool:
     """Tell whether the template came or went after it had been looked for."""
-    from airflow_provider_ci.protocol.admin_operations import NAME_DUPLICATE, TEMPLATE_MISSING
+    from airflow_provider_ci.protocol.template_operations import NAME_DUPLICATE, TEMPLATE_MISSING
 
     if isinstance(error, InvalidRequestError):
         return error.code in NAME_DUPLICATE

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_ci.exceptions import JobFailedError, RequestValidationError
+from airflow_provider_ci.assets.outlets import announce, is_alias
+from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_ci.operators.services import BoundBatches, BoundService
     from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest, TimeInterval
@@ -36,8 +38,8 @@ _NAMED_AT_MOST = 20
 
 
 class BatchJobsFailedError(JobFailedError, AirflowFailException):
-    """Jobs of a batch ended without success. A retry would find the same, so there is none; a new batch
-    would pay for the good ones again.
+    """A batch job that has made jobs, or some of those jobs, ended without success. A retry would find the
+    same, so there is none; a new batch would pay for the good ones again.
     """
 
 
@@ -62,7 +64,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     :param manifest: or those of an inventory, by its ``manifest.json`` (``Input.Manifest``). (templated)
     :param url_file: or those in a list of object URLs (``Input.UrlFile``). (templated)
     :param name: the batch job's name (``Name``): Chinese, letters, digits, ``_``, ``-``, at most 128
-        characters; default: made of the ids of DAG and task. (templated)
+        characters; default: made of the ids of DAG and task, and the map index. (templated)
     :param time_interval: take only objects uploaded within it: ``{"start": …, "end": …}``, each a time with
         its zone (``{{ data_interval_start }}``) or left out (``Operation.TimeInterval``). (templated)
     :param allow_failed_jobs: end well although jobs of the batch have ended without success.
@@ -100,6 +102,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         self.allow_failed_jobs = allow_failed_jobs
         self._ended_at: float | None = None
         self._tally: BatchTally | None = None
+        self._map_index: int | None = None
 
     @cached_property
     def service(self) -> BoundService[BatchRequest, BatchJob]:
@@ -111,6 +114,17 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.operators.services import BoundBatches
 
         return BoundBatches(self)
+
+    def _check_arguments(self) -> None:
+        super()._check_arguments()
+        if aliases := [outlet.name for outlet in self.outlets if is_alias(outlet)]:
+            raise RequestValidationError(
+                [
+                    f"outlets has the AssetAlias {name!r}, allowed: assets; a batch may have any number of"
+                    " results, which are in the job list"
+                    for name in aliases
+                ]
+            )
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
@@ -136,6 +150,11 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             ),
         )
 
+    def execute(self, context: Context) -> str:
+        """Get the batch job, wait for it if asked to, and return its id."""
+        self._map_index = context["ti"].map_index
+        return super().execute(context)
+
     def execute_complete(
         self, context: Context, event: dict[str, Any] | None = None, job_id: str | None = None
     ) -> str:
@@ -147,9 +166,20 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             self._ended_at = -math.inf
         return super().execute_complete(context, event, job_id)
 
+    def _get_job(self, request: BatchRequest, endpoint: Endpoint, context: Context) -> BatchJob:
+        batch = super()._get_job(request, endpoint, context)
+        state = batch.job_state
+        # also when nobody waits: no sensor looks at batch jobs
+        if state.is_terminal and not state.is_successful and (error := self._error(self._watch(batch))):
+            raise error
+        return batch
+
     @property
     def _default_name(self) -> str:
-        return re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")[:_NAME_MAX]
+        index = self._map_index
+        mapped = "" if index is None or index < 0 else f"-{index}"
+        named = re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")
+        return f"{named[: _NAME_MAX - len(mapped)]}{mapped}"
 
     def _time_interval(self) -> TimeInterval | None:
         from airflow_provider_ci.protocol.admin_models import TimeInterval
@@ -193,9 +223,22 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 
+    def _announce(self, context: Context) -> None:
+        counts = dict(self._tally.counts) if self._tally else {}
+        announce(
+            context, self.outlets, {"job_id": self.job_id, "state": "Success", "counts": counts}, self.log
+        )
+
+    def _lineage(self) -> OperatorLineage[Any, Any]:
+        from airflow_provider_ci.lineage.openlineage import lineage_of_batch
+
+        endpoint = self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        return lineage_of_batch(self.seen_jobs[0], self._tally, str(endpoint.bucket))
+
     def _has_ended(self, job: BatchJob | None) -> bool:
         """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""
         from airflow_provider_ci.durability import LISTING_LAG
+        from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE
 
         if job is None or not job.job_state.is_terminal:
             return False
@@ -206,23 +249,27 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             self._ended_at = now
         if now - self._ended_at < LISTING_LAG:  # the list may not show all jobs yet
             return False
-        return self._tally is not None or self._count(str(job.job_id))
+        if self._tally is None:
+            self._tally = self._count(str(job.job_id))
+        # a list without any job is rather late than true
+        if self._tally is not None and not self._tally.total and now - self._ended_at < UNKNOWN_JOB_GRACE:
+            self._tally = None
+        return self._tally is not None
 
-    def _count(self, batch_id: str) -> bool:
-        """Count the jobs of the batch; tell whether all have ended."""
+    def _count(self, batch_id: str) -> BatchTally | None:
+        """Count the jobs of the batch, if all have ended."""
         from airflow_provider_ci.protocol.models import PENDING_STATES
         from airflow_provider_ci.protocol.results import BatchTally
 
         if next(iter(self._batches.jobs(batch_id, PENDING_STATES)), None) is not None:
-            return False
+            return None
         tally = BatchTally()
         for job in self._batches.jobs(batch_id):
             tally.add(job)
         if tally.pending:  # in states that no document names
             self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
-            return False
-        self._tally = tally
-        return True
+            return None
+        return tally
 
     def _complete(self, context: Context, watch: JobWatch[BatchJob]) -> str:
         tally = self._tally
@@ -234,6 +281,20 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 self._push(context, watch.jobs[str(self.job_id)])
                 raise self._failed(tally)
         return super()._complete(context, watch)
+
+    def _error(self, watch: JobWatch[BatchJob]) -> JobError | None:
+        error = watch.error()
+        if error is None or self._batches.is_void(watch.unsuccessful[0]):
+            return error
+        return BatchJobsFailedError(
+            f"{error.message} after it had made jobs, each of which is paid for",
+            state=error.state,
+            code=error.code,
+            service_message=error.service_message,
+            request_id=error.request_id,
+            job_id=error.job_id,
+            hint="See its jobs in the console; clearing the task pays for all inputs again",
+        )
 
     def _failed(self, tally: BatchTally) -> BatchJobsFailedError:
         named = tally.unsuccessful[:_NAMED_AT_MOST]

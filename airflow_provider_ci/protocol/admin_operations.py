@@ -1,4 +1,6 @@
-"""The remote calls about templates, queues, and the services that are opened for a bucket."""
+"""The remote calls about queues and the services that are opened for a bucket, and what those about templates
+have in common with them.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,9 @@ from airflow_provider_ci.protocol.admin_models import (
     QueueAnswer,
     QueueRequest,
     QueuesAnswer,
-    Template,
-    TemplateAnswer,
-    TemplateRequest,
     TemplatesAnswer,
 )
-from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_queue, check_template
+from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_queue
 from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
     PagedCall,
@@ -46,86 +45,22 @@ PAGE_SIZE_MAX = 100
 PAGE_SIZE = 10
 
 # The names and the numbers of 1045/33700; which of the two the service sends is not documented
-NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
-TEMPLATE_MISSING = ("TemplateNotFound", "1107")
 _ALREADY_OPEN = ("MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100")
 _NOT_OPEN = ("MediaBucketUnBinded", "1111")
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTemplate(RemoteCall[Template]):
-    """``POST /template`` (436/84510). Not idempotent: after a lost answer a repetition finds its own name
-    taken, so the template has to be looked for by its name.
-    """
-
-    template: TemplateRequest
-    action: ClassVar[str] = "create the template"
-    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaTemplate",)
-    idempotent: ClassVar[bool] = False
-
-    def request(self) -> Request:
-        """Return the request.
-
-        :raises RequestValidationError: the template breaks a documented rule.
-        """
-        return _template_request("POST", "/template", self.template)
-
-    def parse(self, response: Response) -> Template:
-        """Return the template with its id."""
-        return _template(response, self.action)
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateTemplate(RemoteCall[Template]):
-    """``PUT /template/<id>`` (460/84757): the whole definition is replaced."""
-
-    template_id: str
-    template: TemplateRequest
-    action: ClassVar[str] = "update the template"
-    cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
-
-    def request(self) -> Request:
-        """Return the request.
-
-        :raises RequestValidationError: the id is none, or the template breaks a documented rule.
-        """
-        check_id("template_id", self.template_id)
-        return _template_request("PUT", f"/template/{self.template_id}", self.template)
-
-    def parse(self, response: Response) -> Template:
-        """Return the template as it is now."""
-        return _template(response, self.action)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteTemplate(RemoteCall[bool]):
-    """``DELETE /template/<id>`` (1045/49918)."""
-
-    template_id: str
-    action: ClassVar[str] = "delete the template"
-    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaTemplate",)
-
-    def request(self) -> Request:
-        """Return the request.
-
-        :raises RequestValidationError: the id is none.
-        """
-        check_id("template_id", self.template_id)
-        return Request(method="DELETE", service=Service.CI, path=f"/template/{self.template_id}")
-
-    def parse(self, response: Response) -> bool:
-        """Tell whether there was one: it is gone in any case."""
-        return _acknowledged(response, self.action, TEMPLATE_MISSING)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Numbered(PagedCall[T, Item], Generic[T, Item]):
+class NumberedCall(PagedCall[T, Item], Generic[T, Item]):
     """A list whose pages are numbered from 1."""
 
     page_number: int = 1
     page_size: int = PAGE_SIZE
 
     def page_params(self) -> tuple[tuple[str, str], ...]:
+        """Return the parameters that name the page.
+
+        :raises RequestValidationError: the service has no such page.
+        """
         broken = []
         if self.page_number < 1:
             broken.append(f"page_number is {self.page_number!r}, allowed: from 1")
@@ -146,53 +81,7 @@ class _Numbered(PagedCall[T, Item], Generic[T, Item]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListTemplates(_Numbered[TemplatesAnswer, Template]):
-    """``GET /template`` (1045/49919): one page of templates.
-
-    :param ids: only these; unknown ones come back in ``non_exist_tids``.
-    :param name: begin of the name.
-    :param category: ``Custom``, or ``Official`` (of which none is for voice separation).
-    """
-
-    tag: str = "All"
-    category: str = "Custom"
-    ids: Sequence[str] = ()
-    name: str | None = None
-    action: ClassVar[str] = "list templates"
-    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaTemplates",)
-
-    def request(self) -> Request:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
-        check_choice("category", self.category, ("Custom", "Official"))
-        for template_id in self.ids:
-            check_id("template_id", template_id)
-        params = (
-            ("tag", self.tag),
-            ("category", self.category),
-            ("ids", ",".join(self.ids)),
-            ("name", self.name),
-            *self.page_params(),
-        )
-        return Request(method="GET", service=Service.CI, path="/template", params=given(params))
-
-    def parse(self, response: Response) -> TemplatesAnswer:
-        """Return the page."""
-        return _answer(TemplatesAnswer, response, self.action)
-
-    def items(self, answer: TemplatesAnswer) -> Sequence[Template]:
-        """Return the templates of the page."""
-        return answer.template_list
-
-    def following(self, answer: TemplatesAnswer) -> ListTemplates | None:
-        """Return the call for the next page, or ``None``."""
-        return self.page_after(answer, len(answer.template_list))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListQueues(_Numbered[QueuesAnswer, Queue]):
+class ListQueues(NumberedCall[QueuesAnswer, Queue]):
     """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045): one page of a bucket's queues.
 
     :param service: ``asr``, or ``media``, of which all categories are listed.
@@ -230,7 +119,7 @@ class ListQueues(_Numbered[QueuesAnswer, Queue]):
 
     def parse(self, response: Response) -> QueuesAnswer:
         """Return the page."""
-        return _answer(QueuesAnswer, response, self.action)
+        return read_answer(QueuesAnswer, response, self.action)
 
     def items(self, answer: QueuesAnswer) -> Sequence[Queue]:
         """Return the queues of the page."""
@@ -265,7 +154,7 @@ class UpdateQueue(RemoteCall[Queue]):
 
     def parse(self, response: Response) -> Queue:
         """Return the queue as it is now."""
-        queue = _answer(QueueAnswer, response, self.action).queue
+        queue = read_answer(QueueAnswer, response, self.action).queue
         if queue is None:
             raise unreadable(response, self.action, "the answer has no Queue")
         return queue
@@ -293,7 +182,7 @@ class OpenBucket(RemoteCall[BucketBinding | None]):
     def parse(self, response: Response) -> BucketBinding | None:
         """Return the binding; ``None`` if the service was open already."""
         try:
-            answer = _answer(BucketAnswer, response, self.action)
+            answer = read_answer(BucketAnswer, response, self.action)
         except ServiceError as error:
             if error.code in _ALREADY_OPEN:
                 return None
@@ -316,11 +205,11 @@ class CloseBucket(RemoteCall[bool]):
 
     def parse(self, response: Response) -> bool:
         """Tell whether it was open: it is closed in any case."""
-        return _acknowledged(response, self.action, _NOT_OPEN)
+        return acknowledged(response, self.action, _NOT_OPEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBuckets(_Numbered[BucketsAnswer, BucketBinding]):
+class ListBuckets(NumberedCall[BucketsAnswer, BucketBinding]):
     """``GET /asrbucket`` or ``GET /mediabucket`` on the region's host (436/48988): one page of bindings.
 
     :param regions: only buckets of these regions; none leaves it to the service.
@@ -355,7 +244,7 @@ class ListBuckets(_Numbered[BucketsAnswer, BucketBinding]):
 
     def parse(self, response: Response) -> BucketsAnswer:
         """Return the page."""
-        return _answer(BucketsAnswer, response, self.action)
+        return read_answer(BucketsAnswer, response, self.action)
 
     def items(self, answer: BucketsAnswer) -> Sequence[BucketBinding]:
         """Return the bindings of the page."""
@@ -374,24 +263,15 @@ def _bucket_path(service: str) -> str:
     return f"/{service}bucket"
 
 
-def _answer(model: type[T], response: Response, action: str) -> T:
+def read_answer(model: type[T], response: Response, action: str) -> T:
+    """Return an answer as ``model``.
+
+    :raises ServiceError: it is a refusal.
+    """
     return xml.read(model, document(response, action))
 
 
-def _template_request(method: str, path: str, template: TemplateRequest) -> Request:
-    check_template(template)
-    body = xml.to_bytes(xml.to_element(template, "Request"))
-    return Request(method=method, service=Service.CI, path=path, body=body)
-
-
-def _template(response: Response, action: str) -> Template:
-    template = _answer(TemplateAnswer, response, action).template
-    if template is None or not template.template_id:
-        raise unreadable(response, action, "the answer has no TemplateId")
-    return template
-
-
-def _acknowledged(response: Response, action: str, gone_already: Sequence[str]) -> bool:
+def acknowledged(response: Response, action: str, gone_already: Sequence[str]) -> bool:
     """Tell whether a deletion changed anything: repeated after a lost answer, it finds nothing to delete."""
     try:
         if response.body.strip() or not 200 <= response.status < 300:

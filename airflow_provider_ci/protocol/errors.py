@@ -59,7 +59,10 @@ _CREDENTIALS = Rule(
     "Check the connection's SecretId (login) and SecretKey (password), and the token if temporary",
 )
 _NO_HEADER = Rule(AuthenticationError, "A proxy on the way may remove the Authorization header: check it")
-_CLOCK = Rule(ClockSkewError, "Synchronise this machine's clock: the signature is outside its validity")
+_CLOCK = Rule(
+    ClockSkewError,
+    "Synchronise this machine's clock; if it is right, the process was held up, and a retry is enough",
+)
 _REFUSED = Rule(
     PermissionDeniedError,
     "Check the account's CAM policy (ci: actions, cam:PassRole), that the bucket is bound to CI with the"

@@ -20,11 +20,12 @@ from airflow_provider_ci.protocol.models import (
     VoiceSeparate,
     VoiceSeparateRequest,
 )
+from airflow_provider_ci.protocol.names import BUCKET as BUCKET
+from airflow_provider_ci.protocol.names import ID as ID
+from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.names import REGION as REGION
+from airflow_provider_ci.protocol.names import is_object_key as is_object_key
 from airflow_provider_ci.protocol.xml import mistyped
-
-BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
-REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
 JOB_LEVELS = (0, 1, 2)
@@ -64,10 +65,6 @@ _NEEDED_OUTPUTS = {
     "MusicMode": ("object", "au_object"),
 }
 _TYPES: dict[type, str] = {str: "a text", int: "a whole number"}
-# What XML 1.0 cannot carry, not even escaped
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# A line feed at the end, as a template may leave it, is a mistake rather than a part of the key
-_NOT_IN_KEY = re.compile(f"{_NOT_XML.pattern}|[\t\n\r\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +89,6 @@ def check(request: VoiceSeparateRequest) -> None:
     """
     if broken := problems(request):
         raise RequestValidationError([str(problem) for problem in broken])
-
-
-def is_object_key(key: str | None) -> bool:
-    """Tell whether COS can hold an object of this key, and XML and a URL can carry it."""
-    return bool(key) and not str(key).startswith("/") and not _NOT_IN_KEY.search(str(key))
 
 
 def problems(request: VoiceSeparateRequest) -> list[Problem]:
@@ -214,7 +206,7 @@ def _id(field: str, value: str | None) -> Iterator[Problem]:
 
 
 def _text(field: str, value: str | None) -> Iterator[Problem]:
-    if not value or _NOT_XML.search(value):
+    if not value or NOT_XML.search(value):
         yield Problem(field, value, "a text that is not empty and has no control characters")
 
 

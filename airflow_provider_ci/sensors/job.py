@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from airflow_provider_ci.exceptions import (
     JobError,
     JobFailedError,
     JobNotFoundError,
-    RequestValidationError,
 )
+from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.operators.arguments import read_ids
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -44,7 +46,7 @@ class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
     """The service does not know a watched job; the sensor fails at once."""
 
 
-class CIJobSensor(BaseSensorOperator):
+class CIJobSensor(LineageMixin, BaseSensorOperator):
     """Waits until every job has ended ``Success``.
 
     XCom ``return_value`` is a :class:`~airflow_provider_ci.protocol.results.JobResult` when ``job_id`` is one
@@ -146,6 +148,7 @@ class CIJobSensor(BaseSensorOperator):
             except JobNotFoundError:
                 # in reschedule mode nothing is known of earlier pokes, so one odd answer must not be the end
                 watch.observe(self._describe(watch.pending), elapsed)
+            self.seen_jobs = list(watch.jobs.values())
             self._push_links(context)
             if error := watch.error():
                 raise error
@@ -153,6 +156,7 @@ class CIJobSensor(BaseSensorOperator):
             raise _without_retry(error) from None
         if watch.pending:
             return PokeReturnValue(is_done=False)
+        self._announce(context)
         results = [job_result(watch.jobs[job_id]) for job_id in self._job_ids]
         return PokeReturnValue(
             is_done=True, xcom_value=results[0] if isinstance(self.job_id, str) else results
@@ -167,15 +171,14 @@ class CIJobSensor(BaseSensorOperator):
             self._is_linked = bool(self._watch.jobs)
 
     def _describe(self, job_ids: Sequence[str]) -> JobsAnswer:
-        return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
+        from airflow_provider_ci.waiting import about
+
+        with about(job_ids[0]) if len(job_ids) == 1 else nullcontext():
+            return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
 
     @cached_property
     def _job_ids(self) -> list[str]:
-        given: Any = self.job_id
-        ids = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
-        if ids is None or isinstance(given, dict) or not all(isinstance(i, str) and i for i in ids):
-            raise RequestValidationError([f"job_id is {given!r}, allowed: a JobId or a list of JobIds"])
-        return ids
+        return read_ids("job_id", self.job_id)
 
     @cached_property
     def _watch(self) -> JobWatch[Job]:

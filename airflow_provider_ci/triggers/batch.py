@@ -23,7 +23,8 @@ class CIBatchTrigger(CIJobTrigger):
     one event.
 
     A batch job that ended ``Failed`` or ``Cancel`` ends the wait at once. The job list may lag behind, so the
-    jobs are looked for only some seconds after the batch job has ended. Arguments as of
+    jobs are looked for only some seconds after the batch job has ended, and that it made none is believed
+    only after two minutes. Arguments as of
     :class:`~airflow_provider_ci.triggers.job.CIJobTrigger`; ``job_ids`` holds the one batch job's id.
     """
 
@@ -73,6 +74,7 @@ class _BatchWait:
         self._job_id = job_id
         self._watch = watch
         self._ended_at: float | None = None
+        self._has_jobs = False
 
     async def is_over(self, client: AsyncClient, endpoint: Endpoint, elapsed: float) -> bool:
         """Look, and tell whether there is nothing left to wait for."""
@@ -80,6 +82,7 @@ class _BatchWait:
         from airflow_provider_ci.protocol.batch_operations import DescribeBatch
         from airflow_provider_ci.protocol.models import PENDING_STATES
         from airflow_provider_ci.protocol.operations import ListJobs
+        from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE
 
         if self._watch.pending:
             answer = await client.once(DescribeBatch(self._job_id), endpoint)
@@ -93,4 +96,10 @@ class _BatchWait:
         if elapsed - self._ended_at < durability.LISTING_LAG:
             return False
         going_on = ListJobs(inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1)
-        return not (await client.once(going_on, endpoint)).jobs_detail
+        if (await client.once(going_on, endpoint)).jobs_detail:
+            return False
+        if not self._has_jobs:
+            some = await client.once(ListJobs(inventory_trigger_job_id=self._job_id, size=1), endpoint)
+            self._has_jobs = bool(some.jobs_detail)
+        # a list without any job is rather late than true
+        return self._has_jobs or elapsed - self._ended_at >= UNKNOWN_JOB_GRACE

@@ -74,6 +74,16 @@ def test_bad_settings_end_with_a_sentence(arguments, message):
     assert "Traceback" not in done.stderr
 
 
+def test_without_the_extra_it_says_what_to_install(tmp_path):
+    (tmp_path / "av.py").write_text("raise ModuleNotFoundError(\"No module named 'av'\", name='av')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        COMMAND, capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "airflow-ci-emulator needs av: pip install 'airflow-provider-ci[emulator]'\n"
+
+
 def test_help_names_every_option():
     text = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
     for option in (
@@ -100,7 +110,10 @@ def test_help_names_every_option():
 
 
 def test_the_emulator_loads_neither_airflow_nor_requests():
-    code = "import sys, airflow_provider_ci.emulator.cli; print({'airflow', 'requests'} & set(sys.modules))"
+    code = (
+        "import sys, airflow_provider_ci.emulator.cli, airflow_provider_ci.emulator.server\n"
+        "print({'airflow', 'requests'} & set(sys.modules))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "set()\n"

@@ -129,3 +129,30 @@ def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
     for key in voices.values():
         assert key.startswith(f"out/{batch.job_id}/")
         assert hook.head_object(key).size > 1000
+
+
+def test_a_voice_file_starts_another_dag(dags, hook):
+    from airflow.models import DagModel
+    from airflow.models.asset import AssetDagRunQueue, AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:  # a paused DAG is not started
+        session.get_one(DagModel, "example_voice_separate_assets_downstream").is_paused = False
+
+    dag_run = dags["example_voice_separate_assets"].test(run_conf={"input_object": KEY})
+
+    assert dag_run.state == "success"
+    with create_session() as session:
+        queued = {row.target_dag_id for row in session.scalars(select(AssetDagRunQueue))}
+        events = session.scalars(select(AssetEvent).filter_by(source_dag_id=dag_run.dag_id)).all()
+        told = {event.asset.uri: event.extra for event in events}
+    assert queued == {"example_voice_separate_assets_downstream"}
+    stems = xcom(dag_run, "separate_stems")
+    assert {uri.partition("/out/")[2]: extra["job_id"] for uri, extra in told.items()} == {
+        "latest/voice.mp3": xcom(dag_run, "separate"),
+        f"{stems}/voice.mp3": stems,
+        f"{stems}/background.mp3": stems,
+    }
+    for extra in told.values():
+        assert hook.head_object(extra["object"], bucket=extra["bucket"]).size > 1000

@@ -28,19 +28,21 @@ from airflow_provider_ci.protocol.admin_models import (
 )
 from airflow_provider_ci.protocol.admin_operations import (
     CloseBucket,
-    CreateTemplate,
-    DeleteTemplate,
     ListBuckets,
     ListQueues,
-    ListTemplates,
     OpenBucket,
     UpdateQueue,
-    UpdateTemplate,
 )
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.operations import ListJobs, PagedCall, RemoteCall
+from airflow_provider_ci.protocol.template_operations import (
+    CreateTemplate,
+    DeleteTemplate,
+    ListTemplates,
+    UpdateTemplate,
+)
 from tests.unit.emulator.waiting import wait_until
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"

@@ -121,6 +121,12 @@ def test_triggers_know_nothing_of_operators_and_sensors(path):
     assert {name for name in within_package(path) if is_within(name, *above)} == set()
 
 
+@pytest.mark.parametrize("path", modules("assets", "lineage"), ids=label)
+def test_what_tasks_tell_knows_nothing_of_them(path):
+    tasks = tuple(f"{NAME}.{part}" for part in ("operators", "sensors", "triggers", "hooks", "emulator"))
+    assert {name for name in within_package(path) if is_within(name, *tasks)} == set()
+
+
 @pytest.mark.parametrize("path", modules("operators", "sensors", "links"), ids=label)
 def test_users_code_does_not_need_the_emulator(path):
     assert {name for name in within_package(path) if is_within(name, f"{NAME}.emulator")} == set()
@@ -144,6 +150,14 @@ def loaded_by(module: str) -> set[str]:
 def test_the_providers_description_loads_nothing_heavy():
     loaded = loaded_by(f"{NAME}.get_provider_info")
     assert {name for name in loaded if is_within(name, NAME)} == {NAME, f"{NAME}.get_provider_info"}
+    assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {NAME}
+
+
+def test_assets_load_next_to_nothing():
+    """Airflow imports them when it parses DAGs that name any asset."""
+    loaded = loaded_by(f"{NAME}.assets.cos")
+    ours = {name.removeprefix(f"{NAME}.") for name in loaded if is_within(name, NAME)}
+    assert ours == {NAME, "assets", "assets.cos", "protocol", "protocol.names"}
     assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {NAME}
 
 

@@ -21,13 +21,12 @@ ROWS = [
     for line in PAGE.splitlines()
     if line.startswith("|") and not line.startswith(("|---", "| API |"))
 ]
-# What another branch brings is marked, and not looked up
-NAMED = re.compile(r"(TODO-api )?`([^`]+)`")
+NAMED = re.compile(r"`([^`]+)`")
 
 
 def named(column: int) -> list[str]:
     """Return what a column names, each once."""
-    return sorted({name for row in ROWS for todo, name in NAMED.findall(row[column]) if not todo})
+    return sorted({name for row in ROWS for name in NAMED.findall(row[column])})
 
 
 def test_the_page_is_read() -> None:

@@ -184,6 +184,9 @@ class World:
             and (isinstance(request, BatchRequest) or job.input.object == request.input.object)
         ]
 
+    def is_void(self, job: Job) -> bool:
+        return job.state in ("Failed", "Cancel")
+
     def cancel(self, job_id: str) -> None:
         self.step("cancel", lambda: self.set_state(job_id, "Cancel"))
 

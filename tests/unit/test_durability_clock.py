@@ -73,6 +73,9 @@ class Machine:
         self.refusal()
         return self.world.list(request, since)
 
+    def is_void(self, job: Job) -> bool:
+        return job.state in ("Failed", "Cancel")
+
     def cancel(self, job_id: str) -> None:
         self.world.cancel(job_id)
 

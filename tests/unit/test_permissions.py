@@ -30,7 +30,9 @@ def remote_calls() -> list[type[RemoteCall[Any]]]:
         found += [child for child in children if hasattr(child, "action")]
     # dataclass(slots=True) makes a class anew, and the one it was made of may live on for a while
     alive = (getattr(importlib.import_module(each.__module__), each.__name__, None) for each in found)
-    return sorted({each for each in alive if each}, key=lambda each: each.__qualname__)
+    # a private one, as the poller's, is a public call that reads less of the answer
+    public = {each for each in alive if each and not each.__name__.startswith("_")}
+    return sorted(public, key=lambda each: each.__qualname__)
 
 
 CALLS = remote_calls()

@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from airflow_provider_ci.assets.cos import convert_asset_to_openlineage, create_asset, sanitize_uri
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES, get_provider_info
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
@@ -25,6 +26,7 @@ from airflow_provider_ci.hooks.source_fields import _FILE, _ROLE
 
 INFO = get_provider_info()
 (CONNECTION_TYPE,) = INFO["connection-types"]
+(ASSETS,) = INFO["asset-uris"]
 
 
 def python(*arguments: str) -> str:
@@ -79,6 +81,7 @@ class TestTheDescription:
         "path",
         [
             CONNECTION_TYPE["hook-class-name"],
+            *(ASSETS[kind] for kind in ("handler", "factory", "to_openlineage_converter")),
             *(
                 module
                 for kind in ("hooks", "operators", "sensors", "triggers")
@@ -100,6 +103,23 @@ class TestTheDescription:
             for entry in INFO.get(kind, ())
         }
         assert used == described
+
+    def test_airflow_2_finds_the_same_assets(self) -> None:
+        assert INFO["dataset-uris"] == [ASSETS]
+
+    def test_airflow_knows_the_assets(self) -> None:
+        try:
+            from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as Manager
+        except ImportError:  # before Airflow 3.2
+            from airflow.providers_manager import ProvidersManager as Manager
+        manager = Manager()
+        kind = "asset" if hasattr(manager, "asset_uri_handlers") else "dataset"
+        registered = (f"{kind}_uri_handlers", f"{kind}_factories", f"{kind}_to_openlineage_converters")
+        assert [getattr(manager, name)["cos"] for name in registered] == [
+            sanitize_uri,
+            create_asset,
+            convert_asset_to_openlineage,
+        ]
 
     def test_the_hook_fits_the_registered_type(self) -> None:
         assert CIHook.conn_type == CONNECTION_TYPE["connection-type"]
@@ -246,16 +266,20 @@ class TestFreshInterpreters:
 
     def test_parsing_a_dag_loads_neither_the_hook_nor_its_libraries(self) -> None:
         names = "AirflowFailException, BaseHook, BaseOperator, BaseSensorOperator, PokeReturnValue"
-        airflow = loaded_by(f"from airflow.providers.common.compat.sdk import {names}")
+        # an asset of another scheme, for Airflow imports the handlers of all schemes
+        airflow = loaded_by(
+            f"from airflow.providers.common.compat.sdk import {names}, Asset; Asset('s3://b/a')"
+        )
         ours = loaded_by(
             "import airflow_provider_ci.operators.voice_separate, airflow_provider_ci.sensors.job\n"
             "import airflow_provider_ci.operators.voice_separate_batch\n"
             "import airflow_provider_ci.operators.template, airflow_provider_ci.operators.cancel\n"
+            "from airflow.providers.common.compat.sdk import Asset; Asset('cos://media-1250000001/a')\n"
             f"from airflow.providers.common.compat.sdk import {names}"
         )
         added = ours - airflow
         assert not [name for name in added if name.startswith("airflow_provider_ci.hooks")]
-        assert not tops(added) & {"lxml", "requests", "urllib3", "aiohttp", "av"}
+        assert not tops(added) & {"lxml", "requests", "urllib3", "aiohttp", "av", "openlineage"}
 
     @pytest.mark.parametrize(
         ("command", "expected"),

@@ -26,11 +26,8 @@ from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.admin_models import NotifyConfig
 from airflow_provider_ci.protocol.admin_operations import (
     CloseBucket,
-    CreateTemplate,
-    DeleteTemplate,
     ListBuckets,
     ListQueues,
-    ListTemplates,
     OpenBucket,
     UpdateQueue,
 )
@@ -38,6 +35,7 @@ from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBat
 from airflow_provider_ci.protocol.models import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.operations import ListJobs, RemoteCall
+from airflow_provider_ci.protocol.template_operations import CreateTemplate, DeleteTemplate, ListTemplates
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     Answer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -713,8 +714,16 @@ class TestCancelWithin:
     @pytest.mark.parametrize("answer", [hang(), drip(head(length=10**6))], ids=["hang", "drip"])
     def test_has_its_own_timeout(self, make_hook: MakeHook, server: ScriptedServer, answer: Answer) -> None:
         server.play(answer)
-        with pytest.raises(TransportError):
+        with pytest.raises(TransportError, match=r"No answer within 0\.2 s"):
             make_hook(read_timeout=60).cancel_job_within("j1", 0.2)
+
+    def test_the_credentials_count_too(self, hook: CIHook, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The interrupted code may hold what they need, for instance a lock."""
+        released = threading.Event()
+        monkeypatch.setattr(type(hook.settings.provider), "held", lambda provider: released.wait(60))
+        with pytest.raises(TransportError):
+            hook.cancel_job_within("j1", 0.2)
+        released.set()
 
     def test_has_its_own_connection(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(after(lambda: hook.cancel_job_within("j1", 4), jobs()))

@@ -8,10 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowTaskTimeout,
+    Asset,
+    AssetAlias,
+)
 
 from airflow_provider_ci.durability import Record
 from airflow_provider_ci.exceptions import (
@@ -24,6 +30,7 @@ from airflow_provider_ci.exceptions import (
     JobNotFoundError,
     JobTimeoutError,
     PermissionDeniedError,
+    RequestValidationError,
     ServerError,
     TaskKilledError,
     ThrottledError,
@@ -91,8 +98,41 @@ def terminate() -> None:
 
 
 def xcoms(context: Context) -> list[tuple[str, Any]]:
-    """Return the pushes in order, of the job only its state."""
-    return [(key, value["state"] if key == XCOM_JOB else value) for key, value in context["ti"].xcoms]
+    """Return the pushes in order without the links, of the job only its state."""
+    pushed = [(key, value) for key, value in context["ti"].xcoms if not key.startswith("_link_")]
+    return [(key, value["state"] if key == XCOM_JOB else value) for key, value in pushed]
+
+
+class TestOutlets:
+    def test_a_task_that_does_not_wait_announces_no_results(
+        self, make_operator: MakeOperator, context: Context
+    ) -> None:
+        voice = Asset(f"cos://{BUCKET}/out/a")
+        operator = make_operator(wait_for_completion=False, outlets=[voice, AssetAlias("stems")])
+        with pytest.raises(RequestValidationError, match=r"Nothing was sent: outlets has .*'stems' although"):
+            operator.execute(context)
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    def test_a_task_that_waits_says_what_its_outlet_is(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, deferrable: bool
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS)
+        voice = Asset("x-voice")
+        context["outlet_events"] = {voice: SimpleNamespace(extra={})}
+        make_operator(outlets=[voice], deferrable=deferrable).execute(context)
+        assert context["outlet_events"][voice].extra == {"job_ids": ["j1"], "state": "Success"}
+
+    def test_a_job_that_failed_announces_nothing(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, job("j1", "Failed"))
+        voice = Asset("x-voice")
+        context["outlet_events"] = {voice: SimpleNamespace(extra={})}
+        operator = make_operator(outlets=[voice])
+        with pytest.raises(JobFailedError):
+            operator.execute(context)
+        assert context["outlet_events"][voice].extra == {}
+        assert [str(seen.job_state) for seen in operator.seen_jobs] == ["Failed"], "OpenLineage is told"
 
 
 class TestSubmit:

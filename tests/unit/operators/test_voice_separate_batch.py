@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, Asset, AssetAlias, TaskDeferred
 
 from airflow_provider_ci.exceptions import (
     JobCancelledError,
@@ -54,6 +55,7 @@ def make_operator(
         return made[-1]
 
     monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.0)
     yield make
     for operator in made:
         operator.hook.close()
@@ -174,10 +176,54 @@ class TestRequest:
     ) -> None:
         sent(au_object="in/${InputName}.mp3", output_bucket="results-1250000001")
 
+    def test_mapped_task_instances_give_names_of_their_own(
+        self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
+    ) -> None:
+        server.play(SUBMITTED)
+        context = make_context()
+        context["ti"].map_index = 12
+        make_operator(wait_for_completion=False).execute(context)
+        assert leaves(server.requests[-1].body)["Name"] == "adhoc_airflow-batch-12"
+
     def test_a_long_and_foreign_name_is_made_fit(self) -> None:
         operator = VoiceSeparateBatchOperator(task_id="t" * 200, prefix="in/")
         assert len(operator._default_name) == 128
         assert VoiceSeparateBatchOperator(task_id="a.b", prefix="x")._default_name.endswith("-a_b")
+
+
+class TestOutlets:
+    def test_an_alias_is_refused_for_there_is_no_end_of_results(
+        self, make_operator: MakeOperator, context: Context
+    ) -> None:
+        with pytest.raises(RequestValidationError, match="AssetAlias 'stems', allowed: assets"):
+            make_operator(outlets=[AssetAlias("stems")]).execute(context)
+
+    def test_an_asset_is_told_of_the_batch(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Success")))
+        folder = Asset("cos://media-1250000001/out")
+        context["outlet_events"] = {folder: SimpleNamespace(extra={})}
+        operator = make_operator(outlets=[folder])
+        assert operator.execute(context) == "b1"
+        summary = {"job_id": "b1", "state": "Success", "counts": {"Success": 1}}
+        assert context["outlet_events"][folder].extra == summary
+
+    def test_openlineage_is_told_where_inputs_and_results_are(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        described = job_xml("b1", "Success").replace(
+            "</JobsDetail>",
+            "<Input><Prefix>in/</Prefix></Input><Operation><Output><Bucket>media-1250000001</Bucket>"
+            "<AuObject>out/${InputName}.${ext}</AuObject></Output></Operation></JobsDetail>",
+        )
+        server.play(SUBMITTED, jobs(described), NONE, jobs(child("j1", "Success")))
+        operator = make_operator()
+        operator.execute(context)
+        lineage = operator.get_openlineage_facets_on_complete(None)
+        assert lineage is not None
+        found = [(each.namespace, each.name) for each in (*lineage.inputs, *lineage.outputs)]
+        assert found == [("cos://media-1250000001", "in"), ("cos://media-1250000001", "out")]
 
 
 class TestWait:
@@ -255,10 +301,23 @@ class TestWait:
         state: str,
         kind: type[Exception],
     ) -> None:
-        server.play(SUBMITTED, batch(state, code="ResourceNotFound", message="no list"))
+        server.play(SUBMITTED, batch(state, code="ResourceNotFound", message="no list"), NONE)
         with pytest.raises(kind, match=f"Job b1 ended {state}") as caught:
             make_operator(allow_failed_jobs=True).execute(context)
         assert not isinstance(caught.value, AirflowFailException), "a retry makes a new one"
+
+    @pytest.mark.parametrize("wait", [True, False])
+    def test_a_batch_that_fails_after_it_has_made_jobs_is_not_retried(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, wait: bool
+    ) -> None:
+        failed = batch("Failed", code="InternalError", message="midway")
+        server.play(*([SUBMITTED, failed] if wait else [failed]), jobs(child("j1", "Success")))
+        with pytest.raises(
+            AirflowFailException, match="Job b1 ended Failed after it had made jobs"
+        ) as caught:
+            make_operator(wait_for_completion=wait).execute(context)
+        assert isinstance(caught.value, JobFailedError)
+        assert (caught.value.code, caught.value.service_message) == ("InternalError", "midway")
 
     def test_jobs_in_unknown_states_are_waited_for(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
@@ -273,6 +332,18 @@ class TestWait:
         server.play(SUBMITTED, SUCCESS, NONE, NONE)
         assert make_operator().execute(context) == "b1"
         assert "Batch job b1 found no input" in logs.at("warning")
+
+    def test_that_there_was_none_is_not_believed_at_once(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 60.0)
+        server.play(SUBMITTED, SUCCESS, NONE, NONE, SUCCESS, NONE, jobs(child("j1", "Failed")))
+        with pytest.raises(AirflowFailException, match="1 of the 1 jobs"):
+            make_operator().execute(context)
 
     def test_the_list_is_given_time_to_show_all_jobs(
         self,

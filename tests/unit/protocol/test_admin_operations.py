@@ -15,16 +15,18 @@ from airflow_provider_ci.protocol.admin_models import (
 )
 from airflow_provider_ci.protocol.admin_operations import (
     CloseBucket,
-    CreateTemplate,
-    DeleteTemplate,
     ListBuckets,
     ListQueues,
-    ListTemplates,
     OpenBucket,
     UpdateQueue,
-    UpdateTemplate,
 )
 from airflow_provider_ci.protocol.models import AudioConfig, CallBackKafkaConfig
+from airflow_provider_ci.protocol.template_operations import (
+    CreateTemplate,
+    DeleteTemplate,
+    ListTemplates,
+    UpdateTemplate,
+)
 from airflow_provider_ci.protocol.wire import Endpoint, Request, Service
 
 from .builders import REGION, error_body, response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    Asset,
 )
 from airflow.sdk.exceptions import AirflowRescheduleException
 
@@ -51,6 +53,7 @@ def run(
         mode: str = "poke",
         waited: float = 0,
         extra: dict[str, Any] | None = None,
+        outlet_events: dict[Any, Any] | None = None,
         **arguments: Any,
     ) -> Any:
         connection(server.url, **({"max_attempts": 1} | (extra or {})))
@@ -67,6 +70,8 @@ def run(
                 start_date=begun if mode == "poke" else datetime.now(UTC),
                 first_reschedule_date=first,
             )
+            if outlet_events is not None:
+                context["outlet_events"] = outlet_events
             try:
                 return made[-1].execute(context)
             except AirflowRescheduleException:
@@ -77,6 +82,26 @@ def run(
     yield run
     for sensor in made:
         sensor.hook.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+class TestOutlets:
+    def test_they_say_of_which_jobs_they_are(self, run: RunSensor, server: ScriptedServer, mode: str) -> None:
+        server.play(RUNNING, SUCCESS)
+        voice = Asset("x-voice")
+        events = {voice: SimpleNamespace(extra={})}
+        run(mode=mode, outlets=[voice], outlet_events=events)
+        assert events[voice].extra == {"job_ids": ["j1"], "state": "Success"}
+
+    def test_a_job_that_failed_makes_no_event(
+        self, run: RunSensor, server: ScriptedServer, mode: str
+    ) -> None:
+        server.play(RUNNING, FAILED)
+        voice = Asset("x-voice")
+        events = {voice: SimpleNamespace(extra={})}
+        with pytest.raises(JobFailedError):
+            run(mode=mode, outlets=[voice], outlet_events=events)
+        assert events[voice].extra == {}
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])
@@ -161,6 +186,7 @@ class TestOutcomes:
         with pytest.raises(ServerError) as caught:
             run(mode=mode, soft_fail=soft_fail)
         assert not isinstance(caught.value, AirflowFailException)
+        assert "job j1" in str(caught.value)
 
     def test_time_is_up(
         self,

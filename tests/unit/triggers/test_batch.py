@@ -22,6 +22,7 @@ from tests.scripted_server import Answer, ScriptedServer, error, hang, hang_up, 
 
 NONE = jobs()
 GOING_ON = jobs(job_xml("j1", "Running"))
+ENDED = jobs(job_xml("j1", "Success"))
 
 
 def batch(state: str) -> Answer:
@@ -32,6 +33,7 @@ def batch(state: str) -> Answer:
 def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job list that never lags."""
     monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.0)
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def fired(trigger: CIBatchTrigger) -> dict[str, Any]:
 def test_fires_when_the_batch_and_its_jobs_have_ended(
     make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, logs: Logs
 ) -> None:
-    server.play(batch("Submitted"), batch("Running"), batch("Success"), GOING_ON, GOING_ON, NONE)
+    server.play(batch("Submitted"), batch("Running"), batch("Success"), GOING_ON, GOING_ON, NONE, ENDED)
     assert fired(make_trigger()) == {"status": "ended", "job_ids": ["b1"], "job_count": 1, "deadline": None}
-    assert [sent.path for sent in server.requests] == ["/inventorytriggerjob/b1"] * 3 + ["/jobs"] * 3
+    assert [sent.path for sent in server.requests] == ["/inventorytriggerjob/b1"] * 3 + ["/jobs"] * 4
     assert server.requests[3].params == {
         "tag": "VoiceSeparate",
         "inventoryTriggerJobId": "b1",
@@ -85,16 +87,34 @@ def test_the_list_is_given_time_to_show_all_jobs(
     make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.3)
-    server.play(batch("Success"), NONE)
+    server.play(batch("Success"), NONE, ENDED)
     fired(make_trigger(poll_interval=0.05))
-    described, listed = server.requests
+    described, listed, _ = server.requests
     assert listed.at - described.at >= 0.25
+
+
+def test_that_no_job_was_made_is_not_believed_at_once(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 60.0)
+    server.play(batch("Success"), NONE, NONE, GOING_ON, NONE, ENDED)
+    assert fired(make_trigger())["status"] == "ended"
+    assert len(server.requests) == 6
+
+
+def test_a_batch_without_input_ends_after_the_grace_period(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.3)
+    server.always("GET", lambda sent: NONE if sent.path == "/jobs" else batch("Success"))
+    fired(make_trigger(poll_interval=0.05))
+    assert server.requests[-1].at - server.requests[0].at >= 0.3
 
 
 def test_failed_polls_are_noise_until_there_are_too_many(
     make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
 ) -> None:
-    server.play(*[hang_up()] * FAILURES_TOLERATED, batch("Success"), error(503, "SlowDown"), NONE)
+    server.play(*[hang_up()] * FAILURES_TOLERATED, batch("Success"), error(503, "SlowDown"), NONE, ENDED)
     assert fired(make_trigger())["status"] == "ended"
     server.play(*[error(403, "AccessDenied")] * (FAILURES_TOLERATED + 1))
     event = fired(make_trigger())
@@ -117,7 +137,7 @@ def test_a_connection_that_is_gone_for_a_moment_is_noise_too(
         return await load(conn_id)
 
     monkeypatch.setattr(aio, "load_settings", load_or_fail)
-    server.play(hang_up(), batch("Success"), NONE)
+    server.play(hang_up(), batch("Success"), NONE, ENDED)
     assert fired(trigger)["status"] == "ended"
 
 

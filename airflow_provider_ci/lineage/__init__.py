@@ -1,0 +1,1 @@
+"""What tasks tell OpenLineage of their jobs."""

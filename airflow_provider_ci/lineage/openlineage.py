@@ -1,0 +1,193 @@
+"""OpenLineage's view of jobs: datasets are objects in COS, and a run facet says what became of the jobs.
+
+Names follow its naming specification for object stores: namespace ``cos://<bucket>``, name the key. Custom
+facets follow its rules too: a prefix of their own, and a schema, which lies beside this file. Nothing here is
+asked of the service. Loaded only when OpenLineage asks, for it needs the extra ``openlineage``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from airflow.providers.common.compat.openlineage.facet import (
+    Dataset,
+    InputDataset,
+    OutputDataset,
+    OutputStatisticsOutputDatasetFacet,
+    RunFacet,
+)
+from airflow.providers.openlineage.extractors import OperatorLineage
+from attrs import define
+
+from airflow_provider_ci import __version__
+from airflow_provider_ci.assets.cos import SCHEME
+from airflow_provider_ci.assets.outlets import only_result_size
+from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob, BatchOperation
+from airflow_provider_ci.protocol.models import Job, Operation, VoiceSeparate
+from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
+
+#: The keys of the run facets.
+JOBS_FACET, BATCH_FACET = "tencentCi_jobs", "tencentCi_batch"
+#: Of more jobs only so many are described, the unsuccessful ones first; datasets are complete.
+JOBS_DESCRIBED = 100
+
+# A package URL names a file of one release for good, wherever the package comes from
+_PRODUCER = f"pkg:pypi/airflow-provider-ci@{__version__}"
+_SCHEMA = _PRODUCER + "#airflow_provider_ci/lineage/{}.json"
+
+
+@define
+class TencentCiJobsRunFacet(RunFacet):
+    """The jobs that a task has seen: see ``TencentCiJobsRunFacet.json``."""
+
+    jobCount: int  # noqa: N815 - names as in the schema
+    jobs: list[dict[str, Any]]
+
+    @staticmethod
+    def _get_schema() -> str:
+        return _SCHEMA.format("TencentCiJobsRunFacet")
+
+
+@define
+class TencentCiBatchRunFacet(RunFacet):
+    """The batch job of a task: see ``TencentCiBatchRunFacet.json``."""
+
+    batch: dict[str, Any]
+
+    @staticmethod
+    def _get_schema() -> str:
+        return _SCHEMA.format("TencentCiBatchRunFacet")
+
+
+def lineage_of_jobs(jobs: Sequence[Job]) -> OperatorLineage[Any, Any]:
+    """Return inputs and outputs of ``jobs``, and :class:`TencentCiJobsRunFacet`.
+
+    Only results that the service reports are outputs: jobs that go on, or failed, have none.
+    """
+    described = sorted(jobs, key=lambda job: job.job_state.is_successful)[:JOBS_DESCRIBED]
+    facet = TencentCiJobsRunFacet(len(jobs), [_describe_job(job) for job in described], producer=_PRODUCER)
+    return OperatorLineage(
+        inputs=_once(each for job in jobs for each in _inputs(job)),
+        outputs=_once(each for job in jobs for each in _outputs(job)),
+        run_facets={JOBS_FACET: facet},
+    )
+
+
+def lineage_of_batch(batch: BatchJob, tally: BatchTally | None, bucket: str) -> OperatorLineage[Any, Any]:
+    """Return a batch job's prefix or manifest as input, the folders of its results as outputs, and
+    :class:`TencentCiBatchRunFacet`.
+
+    :param tally: the number of its jobs by state, once it has ended.
+    :param bucket: the inputs'.
+    """
+    given, operation = batch.input or BatchInput(), batch.operation or BatchOperation()
+    # a URL of a list may hold a signature, and names no dataset
+    keys = [key for key in (given.prefix, given.manifest) if key]
+    outputs: list[Dataset] = []
+    if tally is not None and tally.counts["Success"] and (output := operation.output):
+        patterns = (output.au_object, output.object, output.bass_object, output.drum_object)
+        folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns if pattern)
+        outputs = [OutputDataset(_namespace(output.bucket), folder) for folder in folders]
+    return OperatorLineage(
+        inputs=_once(InputDataset(_namespace(bucket), key.rstrip("/") or "/") for key in keys),
+        outputs=_once(outputs),
+        run_facets={
+            BATCH_FACET: TencentCiBatchRunFacet(_describe_batch(batch, tally), producer=_PRODUCER),
+        },
+    )
+
+
+def _inputs(job: Job) -> Iterator[Dataset]:
+    source = job.input
+    if source and source.bucket_id and source.object:
+        yield InputDataset(_namespace(source.bucket_id), source.object)
+
+
+def _outputs(job: Job) -> Iterator[Dataset]:
+    result = job_result(job)
+    size = only_result_size(job, result)
+    for found in (*result["outputs"].values(), *result["other_objects"]):
+        if not found["bucket"]:
+            continue
+        dataset = OutputDataset(_namespace(found["bucket"]), found["object"], outputFacets={})
+        if size is not None and dataset.outputFacets is not None:
+            dataset.outputFacets["outputStatistics"] = OutputStatisticsOutputDatasetFacet(size=size)
+        yield dataset
+
+
+def _once(datasets: Iterable[Dataset]) -> list[Dataset]:
+    return list({(each.namespace, each.name): each for each in datasets}.values())
+
+
+def _namespace(bucket: str | None) -> str:
+    return f"{SCHEME}://{bucket}"
+
+
+def _folder(pattern: str, batch_id: str) -> str:
+    """Return the part of results' keys that is the same for all jobs of a batch."""
+    known = pattern.replace("${InventoryTriggerJobId}", batch_id).partition("${")[0]
+    return known.rpartition("/")[0] or "/"
+
+
+def _describe_job(job: Job) -> dict[str, Any]:
+    result, operation = job_result(job), job.operation or Operation()
+    parameters = operation.voice_separate or VoiceSeparate()
+    return _without_none(
+        {
+            "jobId": result["job_id"],
+            "state": result["state"],
+            "code": result["code"],
+            "message": result["message"],
+            "tag": result["tag"],
+            "region": result["input"]["region"],
+            "queueId": result["queue_id"],
+            "templateId": operation.template_id,
+            "audioMode": parameters.audio_mode,
+            "codec": parameters.audio_config.codec if parameters.audio_config else None,
+            **_times(job),
+            "outputs": {
+                stem: _without_none(
+                    {"bucket": found["bucket"], "object": found["object"], "md5": found["md5"]}
+                )
+                for stem, found in result["outputs"].items()
+            },
+        }
+    )
+
+
+def _describe_batch(batch: BatchJob, tally: BatchTally | None) -> dict[str, Any]:
+    result = batch_result(batch, tally or BatchTally())
+    return _without_none(
+        {
+            "jobId": result["job_id"],
+            "name": result["name"],
+            "state": result["state"],
+            "code": result["code"],
+            "message": result["message"],
+            **_times(batch),
+            "counts": result["counts"],
+        }
+    )
+
+
+def _times(job: Job | BatchJob) -> dict[str, Any]:
+    """Return the service's times, and the seconds between them."""
+    created, started, ended = job.creation_time, job.start_time, job.end_time
+    return {
+        "creationTime": created.isoformat() if created else None,
+        "startTime": started.isoformat() if started else None,
+        "endTime": ended.isoformat() if ended else None,
+        "queueSeconds": _seconds(created, started),
+        "processingSeconds": _seconds(started, ended),
+        "totalSeconds": _seconds(created, ended),
+    }
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None
+
+
+def _without_none(described: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in described.items() if value is not None}

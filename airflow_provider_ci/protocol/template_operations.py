@@ -1,0 +1,148 @@
+"""The remote calls about templates of voice separation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.protocol.admin_models import (
+    Template,
+    TemplateAnswer,
+    TemplateRequest,
+    TemplatesAnswer,
+)
+from airflow_provider_ci.protocol.admin_operations import NumberedCall, acknowledged, read_answer
+from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_template
+from airflow_provider_ci.protocol.operations import RemoteCall, given, unreadable
+from airflow_provider_ci.protocol.wire import Request, Response, Service
+
+# The names and the numbers of 1045/33700; which of the two the service sends is not documented
+NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
+TEMPLATE_MISSING = ("TemplateNotFound", "1107")
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTemplate(RemoteCall[Template]):
+    """``POST /template`` (436/84510). Not idempotent: after a lost answer a repetition finds its own name
+    taken, so the template has to be looked for by its name.
+    """
+
+    template: TemplateRequest
+    action: ClassVar[str] = "create the template"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaTemplate",)
+    idempotent: ClassVar[bool] = False
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the template breaks a documented rule.
+        """
+        return _template_request("POST", "/template", self.template)
+
+    def parse(self, response: Response) -> Template:
+        """Return the template with its id."""
+        return _template(response, self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTemplate(RemoteCall[Template]):
+    """``PUT /template/<id>`` (460/84757): the whole definition is replaced."""
+
+    template_id: str
+    template: TemplateRequest
+    action: ClassVar[str] = "update the template"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the id is none, or the template breaks a documented rule.
+        """
+        check_id("template_id", self.template_id)
+        return _template_request("PUT", f"/template/{self.template_id}", self.template)
+
+    def parse(self, response: Response) -> Template:
+        """Return the template as it is now."""
+        return _template(response, self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTemplate(RemoteCall[bool]):
+    """``DELETE /template/<id>`` (1045/49918)."""
+
+    template_id: str
+    action: ClassVar[str] = "delete the template"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaTemplate",)
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the id is none.
+        """
+        check_id("template_id", self.template_id)
+        return Request(method="DELETE", service=Service.CI, path=f"/template/{self.template_id}")
+
+    def parse(self, response: Response) -> bool:
+        """Tell whether there was one: it is gone in any case."""
+        return acknowledged(response, self.action, TEMPLATE_MISSING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTemplates(NumberedCall[TemplatesAnswer, Template]):
+    """``GET /template`` (1045/49919): one page of templates.
+
+    :param ids: only these; unknown ones come back in ``non_exist_tids``.
+    :param name: begin of the name.
+    :param category: ``Custom``, or ``Official`` (of which none is for voice separation).
+    """
+
+    tag: str = "All"
+    category: str = "Custom"
+    ids: Sequence[str] = ()
+    name: str | None = None
+    action: ClassVar[str] = "list templates"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaTemplates",)
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        check_choice("category", self.category, ("Custom", "Official"))
+        for template_id in self.ids:
+            check_id("template_id", template_id)
+        params = (
+            ("tag", self.tag),
+            ("category", self.category),
+            ("ids", ",".join(self.ids)),
+            ("name", self.name),
+            *self.page_params(),
+        )
+        return Request(method="GET", service=Service.CI, path="/template", params=given(params))
+
+    def parse(self, response: Response) -> TemplatesAnswer:
+        """Return the page."""
+        return read_answer(TemplatesAnswer, response, self.action)
+
+    def items(self, answer: TemplatesAnswer) -> Sequence[Template]:
+        """Return the templates of the page."""
+        return answer.template_list
+
+    def following(self, answer: TemplatesAnswer) -> ListTemplates | None:
+        """Return the call for the next page, or ``None``."""
+        return self.page_after(answer, len(answer.template_list))
+
+
+def _template_request(method: str, path: str, template: TemplateRequest) -> Request:
+    check_template(template)
+    body = xml.to_bytes(xml.to_element(template, "Request"))
+    return Request(method=method, service=Service.CI, path=path, body=body)
+
+
+def _template(response: Response, action: str) -> Template:
+    template = read_answer(TemplateAnswer, response, action).template
+    if template is None or not template.template_id:
+        raise unreadable(response, action, "the answer has no TemplateId")
+    return template

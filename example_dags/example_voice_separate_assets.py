@@ -1,0 +1,68 @@
+"""Let a voice file start another DAG: it is an asset, updated by the task that waits for the job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, Param, task
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+
+# The bucket of your connection; this is the one of the emulator
+BUCKET = "demo-1250000000"
+VOICE = Asset(f"cos://{BUCKET}/out/latest/voice.mp3")
+STEMS = AssetAlias("stems")
+
+with DAG(
+    dag_id="example_voice_separate_assets",
+    description=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["example", "tencent-ci"],
+    params={"input_object": Param("in/speech_over_music.mp3", type="string")},
+):
+    # [START howto_outlets]
+    # a key that is known before: the asset is that file
+    VoiceSeparateOperator(
+        task_id="separate",
+        input_object="{{ params.input_object }}",
+        au_object="out/latest/voice.mp3",
+        audio_mode="IsAudio",
+        codec="mp3",
+        wait_for_completion=True,
+        timeout=3600,
+        outlets=[VOICE],
+    )
+
+    # keys that only the service knows: each result becomes an asset, under the alias
+    VoiceSeparateOperator(
+        task_id="separate_stems",
+        input_object="{{ params.input_object }}",
+        au_object="out/${jobid}/voice.${ext}",
+        object="out/${jobid}/background.${ext}",
+        audio_mode="AudioAndBackground",
+        codec="mp3",
+        wait_for_completion=True,
+        timeout=3600,
+        outlets=[STEMS],
+    )
+    # [END howto_outlets]
+
+# [START howto_schedule_on_voice]
+with DAG(
+    dag_id="example_voice_separate_assets_downstream",
+    description="Runs whenever the voice file or the stems are new.",
+    schedule=(VOICE | STEMS),
+    catchup=False,
+    tags=["example", "tencent-ci"],
+):
+
+    @task
+    def use(**context: Any) -> list[dict[str, Any]]:
+        """Return what is new: key, MD5 and job of each file."""
+        # the latter in Airflow 2.11
+        by_asset = context.get("triggering_asset_events") or context["triggering_dataset_events"]
+        return [event.extra for events in by_asset.values() for event in events]
+
+    use()
+# [END howto_schedule_on_voice]

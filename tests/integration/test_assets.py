@@ -1,0 +1,109 @@
+"""Asset events in real Airflow (``dag.test()``), on the emulator: what they say, and what waits for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.hooks.ci import CIHook
+from tests.integration.airflow_runs import dags_in, xcom
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "in/speech_over_music.mp3"
+BUCKET = "demo-1250000000"
+
+pytestmark = [pytest.mark.usefixtures("airflow_db"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[CIHook]:
+    """A hook on an emulator whose jobs take long enough for a task to be deferred."""
+    with Emulator(queue_seconds=1) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
+        hook = CIHook()
+        hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
+        yield hook
+        hook.close()
+
+
+@pytest.fixture(scope="module")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(ROOT / "tests" / "dags")
+
+
+def events(dag_run: Any, task_id: str) -> dict[str, dict[str, Any]]:
+    """Return the extra of each event that a task caused, by the asset's URI."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(AssetEvent).filter_by(
+        source_dag_id=dag_run.dag_id, source_run_id=dag_run.run_id, source_task_id=task_id
+    )
+    with create_session() as session:
+        found = [(event.asset.uri, event.extra) for event in session.scalars(query)]
+    assert len(found) == len(dict(found)), "one event for each asset"
+    return dict(found)
+
+
+def result(dag_run: Any, stem: str, key: str, task_id: str, index: int = -1, **known: Any) -> dict[str, Any]:
+    """Return what the event of a result has to say, by the job's own answer in XCom."""
+    job = xcom(dag_run, task_id, "job", index) if task_id != "sense" else xcom(dag_run, task_id)[index]
+    (written,) = [found for found in job["outputs"].values() if found["object"] == key]
+    return {"job_id": job["job_id"], "state": "Success", "stem": stem, **written, **known}
+
+
+@pytest.fixture(scope="module")
+def ran(dags: dict[str, Any], hook: CIHook) -> Any:
+    """A run of all kinds of tasks with outlets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+        dag_run = dags["told"].test()
+    states = {(ti.task_id, str(ti.state)) for ti in dag_run.get_task_instances()}
+    assert {task for task, state in states if state != "success"} == {"failing"}
+    return dag_run
+
+
+def test_a_task_that_waits_tells_of_its_file(ran: Any, hook: CIHook) -> None:
+    key = "out/waiting 人声.mp3"
+    size = hook.head_object(key).size
+    job_id = xcom(ran, "waiting")
+    assert events(ran, "waiting") == {
+        f"cos://{BUCKET}/out/waiting%20%E4%BA%BA%E5%A3%B0.mp3": result(
+            ran, "voice", key, "waiting", size=size
+        ),
+        f"cos://{BUCKET}/out": {"job_ids": [job_id], "state": "Success"},
+        "voices": {"job_ids": [job_id], "state": "Success"},
+    }
+
+
+def test_a_deferred_task_tells_of_files_whose_keys_the_service_made(ran: Any) -> None:
+    folder = f"out/{xcom(ran, 'deferred')}"
+    found = events(ran, "deferred")
+    for stem in ("voice", "background"):
+        key = f"{folder}/{stem}.mp3"
+        assert found.pop(f"cos://{BUCKET}/{key}") == result(ran, stem, key, "deferred", size=None)
+    # Airflow announces every outlet of a task that succeeded; the log warns of it
+    assert list(found) == [f"cos://{BUCKET}/out/elsewhere.mp3"]
+
+
+@pytest.mark.parametrize("task_id", ["sense", "sense_deferred"])
+def test_a_sensor_tells_of_the_files_of_all_its_jobs(ran: Any, hook: CIHook, task_id: str) -> None:
+    assert events(ran, task_id) == {
+        f"cos://{BUCKET}/{key}": result(ran, "voice", key, "sense", index, size=hook.head_object(key).size)
+        for index, key in enumerate(("out/first.mp3", "out/second.mp3"))
+    }
+
+
+def test_a_batch_tells_of_itself(ran: Any) -> None:
+    summary = {"job_id": xcom(ran, "batch"), "state": "Success", "counts": {"Success": 1}}
+    assert events(ran, "batch") == {f"cos://{BUCKET}/out/batches": summary}
+
+
+def test_a_task_that_failed_tells_nothing(ran: Any) -> None:
+    assert events(ran, "failing") == {}

@@ -1,0 +1,132 @@
+"""Lineage as OpenLineage's own provider writes it, for a DAG that runs on the emulator; and without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.emulator.server import Emulator
+from airflow_provider_ci.hooks.ci import CIHook
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "in/speech_over_music.mp3"
+
+pytestmark = [pytest.mark.usefixtures("airflow_db"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[CIHook]:
+    """A hook on an emulator whose jobs take long enough for a task to be deferred."""
+    with Emulator(queue_seconds=1) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
+        hook = CIHook()
+        hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
+        yield hook
+        hook.close()
+
+
+def run_dag(dag_id: str, before: str = "", **settings: str) -> str:
+    """Run a DAG of ``tests/dags`` in a process of its own, as ``airflow dags test`` does; return its log.
+
+    :param before: code that comes before Airflow.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        # it makes OpenLineage read its settings anew each time
+        if not name.startswith("PYTEST") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    program = f"{before}\nimport sys\nfrom airflow.__main__ import main\nsys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "dags", "test", dag_id],
+        env=inherited | {"AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "tests" / "dags")} | settings,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def events(hook: CIHook, airflow_db: None, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What OpenLineage's file transport wrote of a run."""
+    path = tmp_path_factory.mktemp("lineage") / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(path), "append": True}
+    log = run_dag("lineage", AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport))
+    assert path.exists(), log
+    written = path.read_text("utf-8")
+    assert json.loads(os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"])["password"] not in written
+    assert "q-signature" not in written
+    return [json.loads(line) for line in written.splitlines()]
+
+
+def the(events: list[dict[str, Any]], kind: str, task_id: str) -> dict[str, Any]:
+    """Return the one event of a kind about a task."""
+    (event,) = [
+        each for each in events if (each["eventType"], each["job"]["name"]) == (kind, f"lineage.{task_id}")
+    ]
+    return event
+
+
+def datasets(event: dict[str, Any], side: str) -> set[tuple[str, str]]:
+    return {(each["namespace"], each["name"]) for each in event[side]}
+
+
+def the_job(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the one job that an event describes."""
+    facet = event["run"]["facets"]["tencentCi_jobs"]
+    assert facet["_producer"].startswith("pkg:pypi/airflow-provider-ci@")
+    assert facet["_schemaURL"].endswith("#airflow_provider_ci/lineage/TencentCiJobsRunFacet.json")
+    (job,) = facet["jobs"]
+    assert facet["jobCount"] == 1
+    return dict(job)
+
+
+def test_who_waits_for_a_job_tells_of_its_results(events: list[dict[str, Any]], hook: CIHook) -> None:
+    event = the(events, "COMPLETE", "sensed")
+    job = the_job(event)
+    (answer,) = hook.describe_jobs([job["jobId"]]).jobs_detail
+    bucket = f"cos://{hook.settings.bucket}"
+    assert datasets(event, "inputs") == {(bucket, KEY)}
+    assert datasets(event, "outputs") == {
+        (bucket, f"out/{job['jobId']}/{stem}.mp3") for stem in ("voice", "background")
+    }
+    assert (job["state"], job["audioMode"], job["codec"]) == ("Success", "AudioAndBackground", "mp3")
+    assert answer.creation_time is not None
+    assert answer.start_time is not None
+    assert answer.end_time is not None
+    assert job["queueSeconds"] == (answer.start_time - answer.creation_time).total_seconds() >= 1
+    assert job["processingSeconds"] == (answer.end_time - answer.start_time).total_seconds()
+    assert job["totalSeconds"] == job["queueSeconds"] + job["processingSeconds"]
+
+
+def test_who_only_submits_tells_of_the_input(events: list[dict[str, Any]], hook: CIHook) -> None:
+    event = the(events, "COMPLETE", "accepted")
+    assert datasets(event, "inputs") == {(f"cos://{hook.settings.bucket}", KEY)}
+    assert event["outputs"] == []
+    assert the_job(event)["jobId"] == the_job(the(events, "COMPLETE", "sensed"))["jobId"]
+
+
+def test_a_job_that_failed_says_why(events: list[dict[str, Any]]) -> None:
+    event = the(events, "FAIL", "failed")
+    assert event["outputs"] == []
+    job = the_job(event)
+    assert job["state"] == "Failed"
+    assert job["code"]
+    assert job["message"]
+
+
+def test_without_openlineage_the_tasks_run(hook: CIHook) -> None:
+    log = run_dag("lineage", before="import tests.without_openlineage")
+    states = {name: "new_state=" + state for name, state in {"sensed": "success", "failed": "failed"}.items()}
+    assert all(state in log for state in states.values()), log
+    assert "openlineage" not in log.lower()

@@ -1,0 +1,256 @@
+"""What OpenLineage is told of jobs, and that it is told nothing rather than a task fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jsonschema
+import pytest
+from referencing import Registry, Resource
+
+import airflow_provider_ci
+from airflow_provider_ci.lineage import openlineage
+from airflow_provider_ci.lineage.openlineage import (
+    BATCH_FACET,
+    JOBS_DESCRIBED,
+    JOBS_FACET,
+    lineage_of_batch,
+    lineage_of_jobs,
+)
+from airflow_provider_ci.lineage.task import LineageMixin
+from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob, BatchOperation
+from airflow_provider_ci.protocol.models import (
+    AudioConfig,
+    Input,
+    Job,
+    MediaFormat,
+    MediaInfo,
+    MediaResult,
+    Operation,
+    Output,
+    OutputFile,
+    VoiceSeparate,
+)
+from airflow_provider_ci.protocol.results import BatchTally
+
+BUCKET, REGION = "media-1250000001", "ap-guangzhou"
+CREATED = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+FOLDER = Path(openlineage.__file__).parent
+SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json"
+REGISTRY: Registry[Any] = Registry().with_resource(
+    SPEC,
+    Resource.from_contents(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$defs": {"RunFacet": {"type": "object", "required": ["_producer", "_schemaURL"]}},
+        }
+    ),
+)
+WRITTEN = MediaResult(output_file=OutputFile(bucket=BUCKET, object_name=("out/j1/voice.mp3",)))
+JOB = Job(
+    job_id="j1",
+    state="Success",
+    tag="VoiceSeparate",
+    queue_id="p1",
+    creation_time=CREATED,
+    start_time=CREATED + timedelta(seconds=2),
+    end_time=CREATED + timedelta(seconds=12),
+    input=Input(bucket_id=BUCKET, region=REGION, object="in/a.mp3"),
+    operation=Operation(
+        voice_separate=VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3")),
+        output=Output(bucket=BUCKET, region=REGION, au_object="out/${jobid}/voice.${ext}"),
+        media_result=WRITTEN,
+        media_info=MediaInfo(format=MediaFormat(size=7)),
+        user_data="the-user-data",
+    ),
+)
+BATCH = BatchJob(
+    job_id="b1",
+    name="stems",
+    state="Success",
+    creation_time=CREATED,
+    input=BatchInput(prefix="in/"),
+    operation=BatchOperation(
+        output=Output(
+            bucket="results-1250000001",
+            au_object="out/${InventoryTriggerJobId}/v/${InputName}.${ext}",
+            object="${InputName}-background.mp3",
+        )
+    ),
+)
+
+
+def names(datasets: list[Any]) -> list[tuple[str, str]]:
+    return [(each.namespace, each.name) for each in datasets]
+
+
+def checked(lineage: Any, key: str) -> dict[str, Any]:
+    """Return a facet as OpenLineage writes it, checked against the schema that it names."""
+    from openlineage.client.serde import Serde
+
+    facet: dict[str, Any] = json.loads(Serde.to_json(lineage.run_facets[key]))
+    package, _, path = facet["_schemaURL"].partition("#")
+    assert facet["_producer"] == package == f"pkg:pypi/airflow-provider-ci@{airflow_provider_ci.__version__}"
+    schema = json.loads((FOLDER.parents[1] / path).read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema, registry=REGISTRY).validate(facet)
+    return facet
+
+
+class TestJobs:
+    def test_a_job_that_succeeded(self) -> None:
+        lineage = lineage_of_jobs([JOB])
+        assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in/a.mp3")]
+        assert names(lineage.outputs) == [(f"cos://{BUCKET}", "out/j1/voice.mp3")]
+        assert lineage.outputs[0].outputFacets["outputStatistics"].size == 7
+        facet = checked(lineage, JOBS_FACET)
+        assert facet["jobCount"] == 1
+        assert facet["jobs"] == [
+            {
+                "jobId": "j1",
+                "state": "Success",
+                "tag": "VoiceSeparate",
+                "region": REGION,
+                "queueId": "p1",
+                "audioMode": "IsAudio",
+                "codec": "mp3",
+                "creationTime": "2025-01-02T03:04:05+00:00",
+                "startTime": "2025-01-02T03:04:07+00:00",
+                "endTime": "2025-01-02T03:04:17+00:00",
+                "queueSeconds": 2.0,
+                "processingSeconds": 10.0,
+                "totalSeconds": 12.0,
+                "outputs": {"voice": {"bucket": BUCKET, "object": "out/j1/voice.mp3"}},
+            }
+        ]
+
+    def test_a_job_that_goes_on_has_no_output_yet(self) -> None:
+        going_on = Job(job_id="j1", state="Submitted", creation_time=CREATED, input=JOB.input)
+        lineage = lineage_of_jobs([going_on])
+        assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in/a.mp3")]
+        assert lineage.outputs == []
+        (described,) = checked(lineage, JOBS_FACET)["jobs"]
+        assert described == {
+            "jobId": "j1",
+            "state": "Submitted",
+            "region": REGION,
+            "creationTime": "2025-01-02T03:04:05+00:00",
+            "outputs": {},
+        }
+
+    def test_a_job_that_failed_says_why_without_signatures(self) -> None:
+        said = "cannot read https://x/a?q-signature=abcdef"
+        failed = replace(JOB, state="Failed", code="ResourceDownloadFailed", message=said, operation=None)
+        lineage = lineage_of_jobs([failed])
+        assert lineage.outputs == []
+        (described,) = checked(lineage, JOBS_FACET)["jobs"]
+        assert (described["state"], described["code"]) == ("Failed", "ResourceDownloadFailed")
+        assert described["message"].startswith("cannot read https://x/a")
+        assert "abcdef" not in str(attrs.asdict(lineage))
+
+    def test_several_results_have_no_known_size(self) -> None:
+        assert JOB.operation is not None
+        two = replace(
+            WRITTEN, output_file=OutputFile(bucket=BUCKET, object_name=("out/j1/voice.mp3", "b.mp3"))
+        )
+        lineage = lineage_of_jobs([replace(JOB, operation=replace(JOB.operation, media_result=two))])
+        assert [each.outputFacets for each in lineage.outputs] == [{}, {}]
+
+    def test_datasets_come_once(self) -> None:
+        lineage = lineage_of_jobs([JOB, replace(JOB, job_id="j2")])
+        assert len(lineage.inputs) == len(lineage.outputs) == 1
+
+    def test_of_many_jobs_those_without_success_are_described_first(self) -> None:
+        many = [replace(JOB, job_id=f"j{number}") for number in range(JOBS_DESCRIBED + 5)]
+        lineage = lineage_of_jobs([*many, replace(JOB, job_id="bad", state="Failed", operation=None)])
+        facet = checked(lineage, JOBS_FACET)
+        assert facet["jobCount"] == JOBS_DESCRIBED + 6
+        assert len(facet["jobs"]) == JOBS_DESCRIBED
+        assert facet["jobs"][0]["jobId"] == "bad"
+
+    def test_nothing_of_the_user_data_is_told(self) -> None:
+        assert "the-user-data" not in str(attrs.asdict(lineage_of_jobs([JOB])))
+
+
+class TestBatches:
+    def tally(self, *states: str) -> BatchTally:
+        tally = BatchTally()
+        for state in states:
+            tally.add(Job(state=state))
+        return tally
+
+    def test_a_batch_that_ended(self) -> None:
+        lineage = lineage_of_batch(BATCH, self.tally("Success", "Success", "Failed"), BUCKET)
+        assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in")]
+        assert names(lineage.outputs) == [
+            ("cos://results-1250000001", "out/b1/v"),
+            ("cos://results-1250000001", "/"),
+        ]
+        batch = checked(lineage, BATCH_FACET)["batch"]
+        assert (batch["jobId"], batch["state"], batch["name"]) == ("b1", "Success", "stems")
+        assert batch["counts"] == {"Success": 2, "Failed": 1}
+
+    @pytest.mark.parametrize("states", [None, (), ("Failed",)], ids=["goes-on", "no-input", "all-failed"])
+    def test_without_success_there_is_no_output(self, states: tuple[str, ...] | None) -> None:
+        lineage = lineage_of_batch(BATCH, None if states is None else self.tally(*states), BUCKET)
+        assert lineage.outputs == []
+        checked(lineage, BATCH_FACET)
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({"prefix": "/"}, ["/"]),
+            ({"manifest": "inv/manifest.json"}, ["inv/manifest.json"]),
+            ({"url_file": "https://x/list.txt?q-signature=abc"}, []),
+        ],
+    )
+    def test_inputs(self, given: dict[str, str], expected: list[str]) -> None:
+        lineage = lineage_of_batch(replace(BATCH, input=BatchInput(**given)), None, BUCKET)
+        assert [each.name for each in lineage.inputs] == expected
+        assert "q-signature" not in str(attrs.asdict(lineage))
+
+
+class Task(LineageMixin):
+    def __init__(self, jobs: list[Any]) -> None:
+        self.seen_jobs = jobs
+        self.lines: list[str] = []
+        self.log = self
+
+    def warning(self, message: str, *args: object) -> None:
+        self.lines.append(message % args)
+
+    debug = warning
+
+
+class TestItNeverFails:
+    def test_a_task_that_saw_no_job_tells_nothing(self) -> None:
+        task = Task([])
+        assert task.get_openlineage_facets_on_complete(None) is None
+        assert task.lines == []
+
+    def test_a_fault_is_a_line_in_the_log(self) -> None:
+        task = Task(["no job"])
+        assert task.get_openlineage_facets_on_complete(None) is None
+        (line,) = task.lines
+        assert line.startswith("OpenLineage is not told of the jobs: AttributeError")
+
+    def test_without_openlineage_there_is_nothing(self) -> None:
+        program = """
+import tests.without_openlineage
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.protocol.models import Job
+task = VoiceSeparateOperator(task_id="t", input_object="a")
+task.seen_jobs = [Job(job_id="j1", state="Success")]
+print("TOLD", task.get_openlineage_facets_on_complete(None))
+"""
+        root = Path(__file__).parents[3]
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.rstrip().endswith("TOLD None"), done.stderr
