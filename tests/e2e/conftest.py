@@ -1,4 +1,4 @@
-"""One running Airflow for all tests of this folder, and two services that its connections lead to."""
+"""One running Airflow for all tests of this folder, and the services that its connections lead to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_ci.emulator.clock import VirtualClock
 from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.fault_service import FaultyService
 from tests.e2e.services import Service, serve
 
 
@@ -28,9 +29,19 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def stack(held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyService]:
+    """A service that goes wrong, and is killed: connection ``faulty``."""
+    with FaultyService(tmp_path_factory.mktemp("faulty"), seed=1) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def stack(
+    held: Service, quick: Service, faulty: FaultyService, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowStack]:
     """A running Airflow."""
     home, dags = tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "dags"
     settings = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
-    with AirflowStack(home, dags, held.environment | quick.environment | settings) as running:
+    services = held.environment | quick.environment | faulty.environment
+    with AirflowStack(home, dags, services | settings) as running:
         yield running
