@@ -147,6 +147,8 @@ class DurableSubmission(Generic[R, J]):
         self._clock = clock
         self._sleep = sleep
         self._left: set[str] = set()
+        #: Jobs of earlier submissions that have ended without success.
+        self._spent: list[J] = []
 
     def job(self, request: R, place: str) -> J:
         """Return the job of ``request``, which is submitted only if there is none.
@@ -201,19 +203,23 @@ class DurableSubmission(Generic[R, J]):
     def _if_usable(self, job: J) -> J | None:
         if job.job_state in (FAILED, CANCEL):
             self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
+            self._spent.append(job)
             return None
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
 
-    def _found(self, marked: R, since: datetime, intended_at: float | None) -> J | None:
+    def _found(
+        self, marked: R, since: datetime, intended_at: float | None, *, sent: bool = False
+    ) -> J | None:
         """Look for the job of ``marked`` until it is found or certainly does not exist.
 
         :param intended_at: when the submission was intended that may still arrive; ``None``: perhaps just
             now.
+        :param sent: by this very try, whose job it then is even if it has ended without success already.
         """
         end = None
         for pause in _pauses():
-            found = self._matches(marked, since)
+            found = self._matches(marked, since, sent=sent)
             if found is None:  # the list may not be read, and the user takes the risk
                 return None
             if found:
@@ -226,7 +232,7 @@ class DurableSubmission(Generic[R, J]):
             self._sleep(min(pause, end - now))
         raise AssertionError("pauses never end")
 
-    def _matches(self, marked: R, since: datetime) -> list[J] | None:
+    def _matches(self, marked: R, since: datetime, *, sent: bool) -> list[J] | None:
         begin = since - _CLOCK_SKEW
         try:
             listed = list(self._service.list(marked, begin))
@@ -250,7 +256,24 @@ class DurableSubmission(Generic[R, J]):
         recent = [job for job in listed if job.creation_time is None or job.creation_time >= begin]
         usable = [job for job in recent if job.job_id and job.job_state not in (FAILED, CANCEL)]
         self._leave_changed(usable, marked)
-        return [job for job in usable if is_answer_to(job, marked)]
+        found = [job for job in usable if is_answer_to(job, marked)]
+        return found or self._ended(recent, marked, sent=sent)
+
+    def _ended(self, recent: list[J], marked: R, *, sent: bool) -> list[J]:
+        """Return the job that this try has ``sent`` if it has ended without success already: to submit
+        another one is for the next try. Only a marker tells it from the jobs of others.
+        """
+        ended = [
+            job
+            for job in recent
+            if job.job_state in (FAILED, CANCEL)
+            and self._identity.marked((job.operation.user_data if job.operation else None) or "")
+            and is_answer_to(job, marked)
+        ]
+        if sent:
+            return [job for job in ended if all(_is_newer(job, spent) for spent in self._spent)]
+        self._spent += ended
+        return []
 
     def _leave_changed(self, jobs: list[J], marked: R) -> None:
         """Leave the jobs that an earlier try of this very task instance submitted for another request."""
@@ -285,7 +308,7 @@ class DurableSubmission(Generic[R, J]):
             except AmbiguousSubmissionError as error:
                 self._log.warning("%s", error)
                 # not before this submission's signature has expired can the answer be: there is no job
-                found = self._found(marked, datetime.fromtimestamp(since, UTC), since)
+                found = self._found(marked, datetime.fromtimestamp(since, UTC), since, sent=True)
                 if found is None and not left:
                     raise
                 if found is None:
@@ -358,6 +381,11 @@ def _arrived(intended_at: float | None, now: float) -> float:
     """Return when a submission has arrived, or never will."""
     intended_at = now if intended_at is None else min(intended_at, now)
     return max(intended_at + SUBMISSION_VALIDITY, now)
+
+
+def _is_newer(job: J, spent: J) -> bool:
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return job.job_id != spent.job_id and (job.creation_time or oldest) >= (spent.creation_time or oldest)
 
 
 def _pauses() -> Iterator[float]:
