@@ -31,7 +31,7 @@ _SHARES = {"sync": 0.35, "deferrable": 0.40, "sensed": 0.15}
 #: One of so many jobs is doomed to fail.
 _DOOMED_EVERY = 25
 #: Jobs of one run of the DAG, and runs at once.
-_RUN, _RUNS_AT_ONCE = 100, 3
+_RUN, _RUNS_AT_ONCE = 100, 4
 _LULL = 4.0
 # What a try may log, and a process grow by from the middle of a campaign to its end, MiB
 _LINES_A_TRY, _GROWTH = 200, 32

@@ -41,6 +41,11 @@ class Task:
     def last_log(self) -> str:
         return self.logs[-1] if self.logs else ""
 
+    @property
+    def processes(self) -> int:
+        """Tries and resumptions. Now and then Airflow begins a try twice."""
+        return max(self.tries, sum(log.count("Worker startup parse complete") for log in self.logs))
+
     def __str__(self) -> str:
         return f"{self.task_id} of {self.key}, {self.state} after {self.tries} tries"
 
@@ -122,7 +127,7 @@ def compare(tasks: Sequence[Task], service: FaultyService, prefix: str) -> Truth
 
 
 def _check_jobs(truth: Truth, task: Task, own: Sequence[JobRow]) -> None:
-    """One job, and another one only after the end of one that failed, by a try of its own."""
+    """One job, and another one only after the end of one that failed, by another process."""
     if task.task_id == SENSE:
         return
     if not own:
@@ -132,7 +137,7 @@ def _check_jobs(truth: Truth, task: Task, own: Sequence[JobRow]) -> None:
         for earlier, later in pairwise(own)
     )
     truth.wanted += 1 + after_failures
-    if len(own) > 1 + after_failures or len(own) > max(task.tries, 1):
+    if len(own) > 1 + after_failures or len(own) > task.processes:
         truth.doubled.append(f"{task}: {[(job.job_id, job.state) for job in own]}")
 
 
