@@ -282,7 +282,7 @@ def document(response: Response, action: str) -> etree._Element:
         root = xml.parse_document(response.body)
     except xml.XMLError as error:
         raise unreadable(response, action, str(error)) from None
-    name = etree.QName(root).localname
+    name = xml.local_name(root.tag)
     if name == "Error":
         raise service_error(response, action)
     if name != "Response":

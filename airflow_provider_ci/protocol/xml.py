@@ -22,6 +22,17 @@ from lxml import etree
 T = TypeVar("T")
 Element = etree._Element
 
+_PARSER = etree.XMLParser(  # lxml lets one thread at a time use it
+    encoding="utf-8",
+    resolve_entities=False,
+    load_dtd=False,
+    no_network=True,
+    huge_tree=False,
+    remove_comments=True,
+    remove_pis=True,
+    remove_blank_text=True,
+)
+
 #: A page of 100 jobs is about 260 kB; anything larger than this is not an answer of this service.
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -56,18 +67,8 @@ def parse_document(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
         raise XMLError(f"the document is not UTF-8: {error.reason} at byte {error.start}") from None
     if b"<!DOCTYPE" in data:
         raise XMLError("the document has a document type (DTD), which is refused")
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-        remove_blank_text=True,
-    )
     try:
-        return etree.fromstring(data, parser)
+        return etree.fromstring(data, _PARSER)
     except etree.XMLSyntaxError as error:
         raise XMLError(f"the document is not well-formed XML: {error}") from None
 
@@ -84,20 +85,21 @@ def read(cls: type[T], source: Element, *, strict: bool = False) -> T:
     """
     slots = _reading_plan(cls)
     values: dict[str, Any] = {}
+    repeated: dict[str, list[Any]] = {}
     for child in source:
-        slot = slots.get(child.tag) or slots.get(_local_name(child.tag))
+        tag = child.tag
+        slot = slots.get(tag) or slots.get(local_name(tag))
         if slot is None:
             continue
-        value = slot.value(child, strict)
+        value = _nested(slot, child, strict) if slot.nested else _leaf(slot, child, strict)
         if value is None:
             continue
         if slot.repeated:
-            values.setdefault(slot.field, []).append(value)
-        else:
-            values.setdefault(slot.field, value)
-    for slot in slots.values():
-        if slot.repeated and slot.field in values:
-            values[slot.field] = tuple(values[slot.field])
+            repeated.setdefault(slot.field, []).append(value)
+        elif slot.field not in values:
+            values[slot.field] = value
+    for name, items in repeated.items():
+        values[name] = tuple(items)
     return cls(**values)
 
 
@@ -130,17 +132,15 @@ def mistyped(obj: Any, at: str = "") -> Iterator[tuple[str, Any, type]]:
 
     A ``bool`` is no ``int`` here: equal to 0 or 1, it would be written as ``True``.
     """
-    hints = typing.get_type_hints(type(obj))
-    for field in dataclasses.fields(obj):
-        (kind, repeated), value = _kind(hints[field.name]), getattr(obj, field.name)
-        path = f"{at}{_names(field)[0]}"
-        for item in value if repeated else (value,):
+    for slot in _slots(type(obj)):
+        value = getattr(obj, slot.field)
+        for item in value if slot.repeated else (value,):
             if item is None:
                 continue
-            if not isinstance(item, kind) or isinstance(item, bool):
-                yield path, item, kind
-            elif dataclasses.is_dataclass(item):
-                yield from mistyped(item, f"{path}.")
+            if not isinstance(item, slot.kind) or isinstance(item, bool):
+                yield f"{at}{slot.names[0]}", item, slot.kind
+            elif slot.nested:
+                yield from mistyped(item, f"{at}{slot.names[0]}.")
 
 
 def format_time(moment: datetime) -> str:
@@ -162,26 +162,27 @@ def _plain(value: Any) -> Any:
 
 
 def _fill(root: Element, obj: Any) -> None:
-    for field in dataclasses.fields(obj):
-        value = getattr(obj, field.name)
-        for item in value if isinstance(value, tuple) else (value,):
+    for slot in _slots(type(obj)):
+        value = getattr(obj, slot.field)
+        for item in value if slot.repeated else (value,):
             if item is not None:
-                _append(root, _names(field)[0], item)
+                _append(root, slot, item)
 
 
-def _append(root: Element, tag: str, value: Any) -> None:
-    child = etree.SubElement(root, tag)
-    if dataclasses.is_dataclass(value):
+def _append(root: Element, slot: _Slot, value: Any) -> None:
+    child = etree.SubElement(root, slot.names[0])
+    if slot.nested:
         _fill(child, value)
         return
     text = format_time(value) if isinstance(value, datetime) else str(value)
     try:
         child.text = text
     except ValueError:
-        raise XMLError(f"{tag}: {text!r} has characters that XML cannot carry") from None
+        raise XMLError(f"{slot.names[0]}: {text!r} has characters that XML cannot carry") from None
 
 
-def _local_name(tag: Any) -> str:
+def local_name(tag: Any) -> str:
+    """Return a tag without its namespace."""
     return str(tag).rpartition("}")[2]
 
 
@@ -193,29 +194,41 @@ def _names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Slot:
-    field: str
-    repeated: bool
-    convert: Callable[[str], Any]
-    nested: type | None
+    """A field as elements: the first of ``names`` is written, all are read."""
 
-    def value(self, child: Element, strict: bool) -> Any:
-        if self.nested is not None:
-            # <Video/> means that there is no video stream, not an empty one
-            return read(self.nested, child, strict=strict) if len(child) else None
-        text = child.text or ""
-        if not text.strip():
-            return None
-        try:
-            return self.convert(text)
-        except ValueError:
-            if strict:
-                raise XMLError(
-                    f"{_local_name(child.tag)} has the value {text!r}, which cannot be read"
-                ) from None
-            return None
+    field: str
+    names: tuple[str, ...]
+    kind: type
+    repeated: bool
+    nested: bool
+    #: Reads a text; ``None``: it is kept
+    convert: Callable[[str], Any] | None
+
+
+def _nested(slot: _Slot, child: Element, strict: bool) -> Any:
+    # <Video/> means that there is no video stream, not an empty one
+    return read(slot.kind, child, strict=strict) if len(child) else None
+
+
+def _leaf(slot: _Slot, child: Element, strict: bool) -> Any:
+    text = child.text
+    if not text or text.isspace():
+        return None
+    if slot.convert is None:
+        return text
+    try:
+        return slot.convert(text)
+    except ValueError:
+        if strict:
+            raise XMLError(f"{local_name(child.tag)} has the value {text!r}, which cannot be read") from None
+        return None
 
 
 def _to_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # 44100.0
+        pass
     number = float(text)
     if not number.is_integer():  # also inf and nan
         raise ValueError(text)
@@ -229,27 +242,32 @@ def _to_time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=SERVICE_ZONE)
 
 
-_CONVERTERS: Mapping[type, Callable[[str], Any]] = {str: str, int: _to_int, float: float, datetime: _to_time}
+_CONVERTERS: Mapping[type, Callable[[str], Any]] = {int: _to_int, float: float, datetime: _to_time}
 
 
+# Looking the types of fields up takes far longer than anything else here
+_slots_of: dict[type, tuple[_Slot, ...]] = {}
 _reading_plans: dict[type, dict[Any, _Slot]] = {}
 
 
-def _reading_plan(cls: Any) -> dict[Any, _Slot]:
+def _slots(cls: Any) -> tuple[_Slot, ...]:
+    slots = _slots_of.get(cls)
+    if slots is None:
+        hints = typing.get_type_hints(cls)
+        slots = _slots_of[cls] = tuple(_slot(field, hints[field.name]) for field in dataclasses.fields(cls))
+    return slots
+
+
+def _slot(field: dataclasses.Field[Any], hint: Any) -> _Slot:
+    kind, repeated = _kind(hint)
+    nested = dataclasses.is_dataclass(kind)
+    return _Slot(field.name, _names(field), kind, repeated, nested, _CONVERTERS.get(kind))
+
+
+def _reading_plan(cls: type) -> dict[Any, _Slot]:
     plan = _reading_plans.get(cls)
     if plan is None:
-        plan = _reading_plans[cls] = _make_reading_plan(cls)
-    return plan
-
-
-def _make_reading_plan(cls: Any) -> dict[Any, _Slot]:
-    hints = typing.get_type_hints(cls)
-    plan: dict[Any, _Slot] = {}
-    for field in dataclasses.fields(cls):
-        kind, repeated = _kind(hints[field.name])
-        nested = kind if dataclasses.is_dataclass(kind) else None
-        slot = _Slot(field.name, repeated, _CONVERTERS.get(kind, str), nested)
-        plan.update(dict.fromkeys(_names(field), slot))
+        plan = _reading_plans[cls] = {name: slot for slot in _slots(cls) for name in slot.names}
     return plan
 
 
