@@ -10,9 +10,8 @@ from airflow_provider_ci.protocol.errors import is_not_accepted
 from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
 
 if TYPE_CHECKING:
-    import requests
-
     from airflow_provider_ci.hooks.connection import ConnectionSettings
+    from airflow_provider_ci.hooks.transport import Session
     from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest
 
 T = TypeVar("T")
@@ -31,7 +30,7 @@ class Calls:
         def log(self) -> Any: ...  # noqa: D102
 
         @property
-        def _session(self) -> requests.Session: ...
+        def _session(self) -> Session: ...
 
         def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T: ...
 

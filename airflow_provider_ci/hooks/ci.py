@@ -86,7 +86,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, ConnectionForm, BaseHook):
         return settings
 
     @cached_property
-    def _session(self) -> requests.Session:
+    def _session(self) -> transport.Session:
         return transport.new_session(loopback=self.settings.is_loopback)
 
     def now(self) -> float:

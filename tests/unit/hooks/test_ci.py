@@ -525,14 +525,14 @@ class TestTheTransportIsClosed:
         assert [sent.header("Cookie") for sent in server.requests] == [None, None]
         assert len(hook.get_conn().cookies) == 0
 
-    @pytest.mark.parametrize("hidden_by", ["loopback", "the hook's own auth"])
+    @pytest.mark.parametrize("trust_env", [False, True], ids=["loopback", "elsewhere"])
     def test_netrc_is_ignored(
         self,
         make_hook: MakeHook,
         server: ScriptedServer,
         monkeypatch: pytest.MonkeyPatch,
         tmp_path: Any,
-        hidden_by: str,
+        trust_env: bool,
     ) -> None:
         netrc = tmp_path / ".netrc"
         netrc.write_text("machine 127.0.0.1 login somebody password something\n")
@@ -541,7 +541,7 @@ class TestTheTransportIsClosed:
         monkeypatch.setenv("HOME", str(tmp_path))
         server.play(jobs())
         hook = make_hook()
-        hook.get_conn().trust_env = hidden_by != "loopback"
+        hook.get_conn().trust_env = trust_env
         hook.describe_jobs(["j1"])
         assert server.requests[0].is_signed_with(CREDENTIALS.secret_key)
 
