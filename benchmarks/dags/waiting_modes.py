@@ -1,0 +1,42 @@
+"""Three ways to wait for a job, each followed by another task: for ``python -m benchmarks.latency``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.standard.operators.python import PythonOperator
+
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors.job import CIJobSensor
+from benchmarks.dags import POLL_SECONDS
+
+JOB: dict[str, Any] = {
+    "task_id": "separate",
+    "ci_conn_id": "media",
+    "input_object": "{{ dag_run.conf['prefix'] }}/0.wav",
+    "au_object": "out/${jobid}.${ext}",
+    "audio_mode": "IsAudio",
+    "codec": "wav",
+}
+
+
+def following() -> PythonOperator:
+    return PythonOperator(task_id="following", python_callable=lambda: None)
+
+
+with DAG(dag_id="waits_sync", schedule=None):
+    VoiceSeparateOperator(**JOB, wait_for_completion=True, poll_interval=POLL_SECONDS) >> following()
+
+with DAG(dag_id="waits_sensor", schedule=None):
+    submit = VoiceSeparateOperator(**JOB)
+    wait = CIJobSensor(
+        task_id="wait", ci_conn_id="media", job_id=submit.output, mode="poke", poke_interval=POLL_SECONDS
+    )
+    wait >> following()
+
+with DAG(dag_id="waits_deferrable", schedule=None):
+    (
+        VoiceSeparateOperator(**JOB, wait_for_completion=True, deferrable=True, poll_interval=POLL_SECONDS)
+        >> following()
+    )
