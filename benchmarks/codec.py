@@ -58,7 +58,7 @@ def sdk() -> Side:
     from qcloud_cos.cos_comm import format_dict, format_xml, xml_to_dict
     from requests import Request, Session
 
-    logging.disable(logging.INFO)  # it logs each call, which would cost more
+    logging.getLogger("qcloud_cos").setLevel(logging.WARNING)  # it logs each call, which would cost more
     config = CosConfig(Region=REGION, SecretId=SECRET_ID, SecretKey=SECRET_KEY)
     url = config.uri(bucket=BUCKET, path="/jobs", endpoint=config._endpoint_ci)
     body = format_xml(data=SDK_JOB, root="Request")

@@ -30,6 +30,7 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.transport import new_session
 from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
@@ -564,6 +565,19 @@ class TestTheTransportIsClosed:
             make_hook(url="http://gateway.example", allow_http=True).describe_jobs(["j1"])
             (sent,) = proxy.requests
             assert sent.target == "http://gateway.example/jobs/j1"
+
+    def test_the_environment_is_read_once_for_each_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:8080")
+        monkeypatch.setenv("NO_PROXY", "direct.example")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/our-own.pem")
+        with new_session(loopback=False) as session:
+            first = session.settings_for("https://gateway.example/jobs/j1")
+            assert first["proxies"]["https"] == "http://proxy.example:8080"
+            assert first["verify"] == "/etc/our-own.pem"
+            assert "https" not in session.settings_for("https://direct.example/jobs/j1")["proxies"]
+            monkeypatch.delenv("HTTPS_PROXY")
+            assert session.settings_for("https://gateway.example/jobs/j2") == first
+            assert "https" not in session.settings_for("https://other.example/")["proxies"]
 
     def test_a_certificate_that_nobody_vouches_for_is_refused(
         self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch

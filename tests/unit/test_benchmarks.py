@@ -1,0 +1,53 @@
+"""The benchmarks still run; what they measure is in ``benchmarks/RESULTS.md``, and no test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+from benchmarks import calls, codec, imports
+
+
+def rows(report: str) -> list[list[str]]:
+    """Return the cells of the table's lines, without its head."""
+    lines = [line for line in report.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_codec_compares_the_same_work():
+    table = rows(codec.report(rounds=1, calls=2))
+    assert [cells[0] for cells in table] == ["sign", "build", "parse", "sum"]
+    assert all(float(figure) > 0 for cells in table for figure in cells[1:])
+
+
+def test_codec_refuses_to_compare_other_work():
+    ours, sdk = codec.ours(), codec.sdk()
+    sdk["build"] = lambda: b"<Request><Tag>VoiceSeparate</Tag></Request>"
+    with pytest.raises(AssertionError, match="different documents"):
+        codec.check_same_work(ours, sdk)
+
+
+def test_calls_are_answered_on_all_sides(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW_CONN_BENCHMARK", "set by the benchmark, and taken away by the test")
+    table = rows(calls.report(rounds=1, calls=2))
+    assert [cells[0].partition(",")[0] for cells in table] == ["submit", "describe"] * 2
+    assert all(float(figure) > 0 for cells in table for figure in cells[1:])
+
+
+def test_imports_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(imports, "PEERS", ("airflow.providers.not_installed.operators.any",))
+    monkeypatch.setattr(sys, "argv", ["imports"])
+    with pytest.raises(SystemExit, match=r"not_installed.*pip install apache-airflow-providers-amazon"):
+        imports.main()
+
+
+def test_the_dags_parse():
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(Path(benchmarks.__file__).parent / "dags"))
+    assert not bag.import_errors
+    ours = {"waits_sync", "waits_sensor", "waits_deferrable", "ours_deferrable", "ours_sync", "python_sdk"}
+    assert ours <= set(bag.dag_ids)
