@@ -40,8 +40,8 @@ _BEFORE_SENDING = (
 
 
 class Session(requests.Session):
-    """A session that looks into the environment once for each host: requests does it for each request, which
-    takes a quarter of a call's time.
+    """A session that knows no redirects, and looks into the environment once for each host: requests does it
+    for each request, which takes a quarter of a call's time.
     """
 
     def __init__(self) -> None:
@@ -56,6 +56,11 @@ class Session(requests.Session):
             settings = {**self.merge_environment_settings(url, {}, True, None, None)}
             self._settings[scheme, host] = settings
         return settings
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return nothing: a redirect is an answer like others. requests would prepare the next request even
+        when it must not send it.
+        """
 
 
 def new_session(*, loopback: bool) -> Session:
@@ -127,7 +132,6 @@ def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.Prepa
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url = request.method, request.url
     prepared.prepare_headers(HEADERS | request.headers)
-    prepared.prepare_cookies({})  # none, but requests expects a jar when it meets a redirect
     prepared.prepare_body(body, None)
     return prepared
 

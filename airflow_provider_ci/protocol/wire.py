@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
@@ -168,6 +169,7 @@ def signed(
     return SignedRequest(request.method, url, headers | unsigned, request.body)
 
 
+@lru_cache  # the same few addresses, for each request
 def check_origin(name: str, url: str, *, allow_http: bool) -> None:
     """Check the address of a server to connect to, which the field ``name`` holds.
 

@@ -135,7 +135,7 @@ def mistyped(obj: Any, at: str = "") -> Iterator[tuple[str, Any, type]]:
     for slot in _slots(type(obj)):
         value = getattr(obj, slot.field)
         for item in value if slot.repeated else (value,):
-            if item is None:
+            if item is None or (type(item) is slot.kind and not slot.nested):
                 continue
             if not isinstance(item, slot.kind) or isinstance(item, bool):
                 yield f"{at}{slot.names[0]}", item, slot.kind
