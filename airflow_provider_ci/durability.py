@@ -12,10 +12,10 @@ No Airflow and no I/O of its own: the hook, the store, clock and sleep are given
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from airflow_provider_ci.durable_record import STORE_KEY, TRY_KEY, Record, Store
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
@@ -29,11 +29,6 @@ from airflow_provider_ci.protocol.models import CANCEL, FAILED, VoiceSeparateReq
 from airflow_provider_ci.protocol.wire import VALID_BEFORE
 from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, Log, sentence
 
-#: Key in Airflow's task state store. Never rename it: tries under way look it up.
-STORE_KEY = "ci_submission"
-#: Key of the latest try that has begun; apart, so that an earlier one that still lives cannot overwrite it.
-TRY_KEY = "ci_submission_try"
-
 #: Seconds for which a submission's signature is valid after its intention was written. A process that wakes
 #: up later, for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
 SUBMISSION_VALIDITY = 60.0
@@ -45,42 +40,6 @@ _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 _CLOCK_SKEW = timedelta(seconds=VALID_BEFORE + 1)
 #: Submissions within one try: the first, and one more after each time that the job is known not to exist.
 _SUBMISSIONS_PER_TRY = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the store holds about the latest submission of a task instance.
-
-    :param clears: as in :class:`TaskIdentity`.
-    :param fingerprint: digest of the request.
-    :param since: Unix time of the intention, by the service's clock: another try may run on another machine.
-    :param job_id: the job, once it is known.
-    """
-
-    clears: int
-    fingerprint: str
-    since: float
-    job_id: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as the store takes it."""
-        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
-
-    @classmethod
-    def from_json(cls, value: Any) -> Record | None:
-        """Return it as stored, or ``None`` for nothing or something else."""
-        try:
-            return cls(**value)
-        except TypeError:
-            return None
-
-
-class Store(Protocol):
-    """Airflow's task state store."""
-
-    def get(self, key: str, default: Any = None) -> Any: ...  # noqa: D102
-
-    def set(self, key: str, value: Any) -> None: ...  # noqa: D102
 
 
 R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contravariant=True)
@@ -151,6 +110,8 @@ class DurableSubmission(Generic[R, J]):
         self._clock = clock
         self._sleep = sleep
         self._left: set[str] = set()
+        #: Jobs of earlier submissions that have ended without success.
+        self._spent: list[J] = []
 
     def job(self, request: R, place: str) -> J:
         """Return the job of ``request``, which is submitted only if there is none.
@@ -205,19 +166,23 @@ class DurableSubmission(Generic[R, J]):
     def _if_usable(self, job: J) -> J | None:
         if self._service.is_void(job):
             self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
+            self._spent.append(job)
             return None
         self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
 
-    def _found(self, marked: R, since: Callable[[], datetime], intended_at: float | None) -> J | None:
+    def _found(
+        self, marked: R, since: Callable[[], datetime], intended_at: float | None, *, sent: bool = False
+    ) -> J | None:
         """Look for the job of ``marked`` until it is found or certainly does not exist.
 
         :param intended_at: when the submission was intended that may still arrive; ``None``: perhaps just
             now.
+        :param sent: by this very try, whose job it then is even if it has ended without success already.
         """
         end = None
         for pause in _pauses():
-            found = self._matches(marked, since())
+            found = self._matches(marked, since(), sent=sent)
             if found is None:  # the list may not be read, and the user takes the risk
                 return None
             if found:
@@ -230,7 +195,7 @@ class DurableSubmission(Generic[R, J]):
             self._sleep(min(pause, end - now))
         raise AssertionError("pauses never end")
 
-    def _matches(self, marked: R, since: datetime) -> list[J] | None:
+    def _matches(self, marked: R, since: datetime, *, sent: bool) -> list[J] | None:
         begin = since - _CLOCK_SKEW
         try:
             listed = list(self._service.list(marked, begin))
@@ -253,11 +218,25 @@ class DurableSubmission(Generic[R, J]):
             ) from error
         recent = [job for job in listed if job.creation_time is None or job.creation_time >= begin]
         self._leave_changed(recent, marked)
-        return [
+        answers = [job for job in recent if job.job_id and is_answer_to(job, marked)]
+        found = [job for job in answers if not self._service.is_void(job)]
+        return found or self._ended(answers, sent=sent)
+
+    def _ended(self, void: list[J], *, sent: bool) -> list[J]:
+        """Return the job that this try has ``sent`` if it has ended without success already: to submit
+        another one is for the next try. Only a marker tells it from the jobs of others.
+
+        :param void: the answers to the request of which nothing came.
+        """
+        ended = [
             job
-            for job in recent
-            if job.job_id and is_answer_to(job, marked) and not self._service.is_void(job)
+            for job in void
+            if self._identity.marked((job.operation.user_data if job.operation else None) or "")
         ]
+        if sent:
+            return [job for job in ended if all(_is_newer(job, spent) for spent in self._spent)]
+        self._spent += ended
+        return []
 
     def _leave_changed(self, jobs: list[J], marked: R) -> None:
         """Leave the jobs that an earlier try of this very task instance submitted for another request."""
@@ -292,7 +271,7 @@ class DurableSubmission(Generic[R, J]):
             except AmbiguousSubmissionError as error:
                 self._log.warning("%s", error)
                 # not before this submission's signature has expired can the answer be: there is no job
-                found = self._found(marked, _at(since), since)
+                found = self._found(marked, _at(since), since, sent=True)
                 if found is None and not left:
                     raise
                 if found is None:
@@ -369,6 +348,11 @@ def _arrived(intended_at: float | None, now: float) -> float:
     """Return when a submission has arrived, or never will."""
     intended_at = now if intended_at is None else min(intended_at, now)
     return max(intended_at + SUBMISSION_VALIDITY, now)
+
+
+def _is_newer(job: J, spent: J) -> bool:
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return job.job_id != spent.job_id and (job.creation_time or oldest) >= (spent.creation_time or oldest)
 
 
 def _pauses() -> Iterator[float]:

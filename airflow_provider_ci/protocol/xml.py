@@ -23,16 +23,24 @@ from lxml import etree
 T = TypeVar("T")
 Element = etree._Element
 
-_PARSER = etree.XMLParser(  # lxml lets one thread at a time use it
-    encoding="utf-8",
-    resolve_entities=False,
-    load_dtd=False,
-    no_network=True,
-    huge_tree=False,
-    remove_comments=True,
-    remove_pis=True,
-    remove_blank_text=True,
-)
+
+def _new_parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        remove_blank_text=True,
+    )
+
+
+# Making one takes as long as reading a short document
+_PARSER = _new_parser()
+# lxml lets one thread at a time use a parser: an event loop would wait for a large document in another thread
+_SHORT = 64 * 1024
 
 #: A page of 100 jobs is about 260 kB; anything larger than this is not an answer of this service.
 MAX_BYTES = 8 * 1024 * 1024
@@ -69,7 +77,7 @@ def parse_document(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
     if b"<!DOCTYPE" in data:
         raise XMLError("the document has a document type (DTD), which is refused")
     try:
-        return etree.fromstring(data, _PARSER)
+        return etree.fromstring(data, _PARSER if len(data) <= _SHORT else _new_parser())
     except etree.XMLSyntaxError as error:
         raise XMLError(f"the document is not well-formed XML: {error}") from None
 

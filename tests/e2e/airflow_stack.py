@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = {
-    "api-server": ["api-server", "--workers", "1"],
+    "api-server": ["api-server"],
     "dag-processor": ["dag-processor"],
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 #: Environment variable with a component's name.
 MACHINE = "CI_E2E_MACHINE"
-_START_SECONDS = 120
+_START_SECONDS = 300
 _STOP_SECONDS = 20
 _PAUSE = 0.25
 
@@ -80,6 +80,7 @@ class AirflowStack:
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
                 "AIRFLOW__API__HOST": "127.0.0.1",
                 "AIRFLOW__API__PORT": str(self._port),
+                "AIRFLOW__API__WORKERS": "1",
                 "AIRFLOW__API__BASE_URL": self.url,
                 "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
                 "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),

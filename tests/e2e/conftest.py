@@ -1,4 +1,4 @@
-"""One running Airflow for all tests of this folder, and two services that its connections lead to."""
+"""One running Airflow for all tests of this folder, and the services that its connections lead to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from airflow_provider_ci.emulator.clock import VirtualClock
 from tests.e2e import postgres_redis
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.cluster import cluster as run_cluster
+from tests.e2e.fault_service import FaultyService
 from tests.e2e.services import Service, serve
 
 BACKEND = os.environ.get("CI_E2E_BACKEND", "local")
@@ -35,25 +36,38 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyService]:
+    """A service that goes wrong, and is killed: connection ``faulty``."""
+    with FaultyService(tmp_path_factory.mktemp("faulty"), seed=1) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def services(held: Service, quick: Service, faulty: FaultyService) -> dict[str, str]:
+    """The connections to all of them, as environment."""
+    return held.environment | quick.environment | faulty.environment
+
+
+@pytest.fixture(scope="session")
 def stack(
-    request: pytest.FixtureRequest, held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    services: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[AirflowStack]:
     """A running Airflow: on one machine, or with ``CI_E2E_BACKEND=celery`` that of :func:`cluster`."""
     if BACKEND == "celery":
         yield request.getfixturevalue("cluster")
         return
     home = tmp_path_factory.mktemp("airflow")
-    with AirflowStack(home, DAGS, held.environment | quick.environment | SETTINGS) as running:
+    with AirflowStack(home, DAGS, services | SETTINGS) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def cluster(
-    held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AirflowStack]:
+def cluster(services: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """A running Airflow with two Celery workers, two triggerers, PostgreSQL and Redis."""
     if reason := postgres_redis.missing():
         pytest.skip(reason)
     home = tmp_path_factory.mktemp("cluster")
-    with run_cluster(home, DAGS, held.environment | quick.environment | SETTINGS) as running:
+    with run_cluster(home, DAGS, services | SETTINGS) as running:
         yield running

@@ -9,6 +9,7 @@ import sys
 import time
 import wave
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -23,16 +24,18 @@ NO_ANSWER = (http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 class EmulatorProcess:
-    """``airflow-ci-emulator`` on a data folder."""
+    """``airflow-ci-emulator`` on a data folder; ``log`` is a file for its standard error."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, log: Path | None = None) -> None:
+        self._log = log
         self._command = [
             *(sys.executable, "-m", "airflow_provider_ci.emulator", "--data-dir", str(folder)),
             *("--admin-token", TOKEN, "--log-level", "warning", *options),
         ]
 
     def __enter__(self) -> EmulatorProcess:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        with self._log.open("ab") if self._log is not None else nullcontext() as log:
+            self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("ready http://127.0.0.1:"), line

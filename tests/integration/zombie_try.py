@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_ci import durability
+from airflow_provider_ci import durability, durable_record
 from airflow_provider_ci.exceptions import CIError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
@@ -71,7 +71,7 @@ class FileStore:
 
     def get(self, key: str, default: Any = None) -> Any:
         what = "the look at the record"
-        if key == durability.TRY_KEY:
+        if key == durable_record.TRY_KEY:
             self._looks_at_try += 1
             what = f"the look at the try {self._looks_at_try}"
         self._process.at(f"before {what}")
@@ -82,7 +82,7 @@ class FileStore:
 
     def set(self, key: str, value: Any) -> None:
         what = "taking over"
-        if key == durability.STORE_KEY:
+        if key == durable_record.STORE_KEY:
             what = "the job id" if "job_id" in value else "the intention"
         self._process.at(f"before {what}")
         whole = self._folder / f"{key}.{os.getpid()}"

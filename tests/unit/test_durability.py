@@ -427,6 +427,34 @@ class TestRetryTable:
         world = self.earlier(state, has_store=has_store)
         assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
 
+    @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize("state", ["Failed", "Cancel"])
+    def test_what_ends_before_its_answer_is_found_is_not_paid_for_again(
+        self, state: str, has_store: bool
+    ) -> None:
+        """One try, one job: that it failed is for this try to tell, another job for the next one to pay."""
+        world = World(has_store=has_store, answers=("lost after", "lost after"), lag=3)
+        world.on_sleep = lambda: world.set_state("j1", state)
+        assert submission(world).job(REQUEST, PLACE).job_id == "j1"
+        world.now += 5
+        world.on_sleep = lambda: world.set_state("j2", state)
+        assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
+        assert len(world.jobs) == 2
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    def test_a_job_that_ended_before_is_not_taken_for_the_one_whose_answer_is_lost(
+        self, has_store: bool
+    ) -> None:
+        world = self.earlier("Failed", has_store=has_store, answers=("ok", "lost before"))
+        world.now -= 58  # the list shows what is a minute older than the submission, too
+        assert submission(world, 2).job(REQUEST, PLACE).job_id == "j2"
+
+    def test_another_ones_job_with_the_same_data_is_not_taken_for_the_lost_one(self) -> None:
+        world = World(has_store=False, answers=("ok", "lost before"))
+        submission(world, identity=IDENTITY._replace(map_index=3)).job(OWN_DATA, PLACE)
+        world.set_state("j1", "Failed")
+        assert submission(world).job(OWN_DATA, PLACE).job_id == "j2"
+
     def test_why_the_job_before_failed_is_logged_without_signatures(self) -> None:
         world, log = self.earlier("Failed"), Log()
         message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
     AssetAlias,
 )
 
-from airflow_provider_ci.durability import Record
+from airflow_provider_ci.durable_record import Record
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
