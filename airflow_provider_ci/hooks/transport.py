@@ -138,17 +138,6 @@ def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.Prepa
     return prepared
 
 
-def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.PreparedRequest:
-    """Return the request as it is: the URL was encoded when it was signed, and nothing of it may change. A
-    session's own preparation would also replace the ``Authorization`` with a login from ``~/.netrc``.
-    """
-    prepared = requests.PreparedRequest()
-    prepared.method, prepared.url = request.method, request.url
-    prepared.prepare_headers(HEADERS | request.headers)
-    prepared.prepare_body(body, None)
-    return prepared
-
-
 def pieces(answer: requests.Response) -> Iterator[bytes]:
     """Yield the body as it arrives, in the bytes of the wire."""
     while piece := answer.raw.read1(_PIECE):
