@@ -19,14 +19,12 @@ from airflow_provider_ci.exceptions import CIError
 from airflow_provider_ci.hooks import clock
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJobParam, BatchOperation, BatchRequest
-from airflow_provider_ci.protocol.admin_operations import (
-    DeleteTemplate,
-    ListBuckets,
-)
+from airflow_provider_ci.protocol.admin_operations import ListBuckets
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 from airflow_provider_ci.protocol.models import Input, VoiceSeparateRequest
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, ListJobs, RemoteCall, SubmitJob
+from airflow_provider_ci.protocol.template_operations import DeleteTemplate
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, REGION
 from tests.unit.protocol import builders
