@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, Param, task
@@ -53,6 +54,7 @@ with DAG(
     dag_id="example_voice_separate_assets_downstream",
     description="Runs whenever the voice file or the stems are new.",
     schedule=(VOICE | STEMS),
+    start_date=datetime(2026, 11, 1),
     catchup=False,
     tags=["example", "tencent-ci"],
 ):

@@ -60,13 +60,18 @@ def xcom(dag_run: Any, task_id: str, key: str = "return_value", map_index: int =
         return row.value if IS_AIRFLOW_2 else model.deserialize_value(row)
 
 
+def asset_model(name: str) -> Any:
+    """Return the model ``AssetEvent`` for ``Event``, in Airflow 2 ``DatasetEvent``."""
+    models = import_module("airflow.models.dataset" if IS_AIRFLOW_2 else "airflow.models.asset")
+    return getattr(models, ("Dataset" if IS_AIRFLOW_2 else "Asset") + name)
+
+
 def asset_events(dag_run: Any, task_id: str) -> list[tuple[str, dict[str, Any]]]:
     """Return URI and extra of each event that a task of a finished run caused."""
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    module, name = ("dataset", "DatasetEvent") if IS_AIRFLOW_2 else ("asset", "AssetEvent")
-    query = select(getattr(import_module(f"airflow.models.{module}"), name)).filter_by(
+    query = select(asset_model("Event")).filter_by(
         source_dag_id=dag_run.dag_id, source_run_id=dag_run.run_id, source_task_id=task_id
     )
     with create_session() as session:

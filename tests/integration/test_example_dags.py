@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.airflow_runs import dags_in, xcom
+from tests.integration.airflow_runs import asset_events, asset_model, dags_in, xcom
 
 ROOT = Path(__file__).resolve().parents[2]
 MEDIA = ROOT / "example_dags" / "media" / "speech_over_music.mp3"
@@ -133,20 +133,18 @@ def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
 
 def test_a_voice_file_starts_another_dag(dags, hook):
     from airflow.models import DagModel
-    from airflow.models.asset import AssetDagRunQueue, AssetEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:  # a paused DAG is not started
-        session.get_one(DagModel, "example_voice_separate_assets_downstream").is_paused = False
+        session.get(DagModel, "example_voice_separate_assets_downstream").is_paused = False
 
     dag_run = dags["example_voice_separate_assets"].test(run_conf={"input_object": KEY})
 
     assert dag_run.state == "success"
     with create_session() as session:
-        queued = {row.target_dag_id for row in session.scalars(select(AssetDagRunQueue))}
-        events = session.scalars(select(AssetEvent).filter_by(source_dag_id=dag_run.dag_id)).all()
-        told = {event.asset.uri: event.extra for event in events}
+        queued = {row.target_dag_id for row in session.scalars(select(asset_model("DagRunQueue")))}
+    told = dict(asset_events(dag_run, "separate") + asset_events(dag_run, "separate_stems"))
     assert queued == {"example_voice_separate_assets_downstream"}
     stems = xcom(dag_run, "separate_stems")
     assert {uri.partition("/out/")[2]: extra["job_id"] for uri, extra in told.items()} == {
