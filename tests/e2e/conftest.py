@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,10 @@ SETTINGS = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION"
 def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose jobs stay ``Submitted`` until the test lets time pass: connection ``held``."""
     settings = {"queue_seconds": 1800, "run_seconds": 1800, "queue_max_concurrent": 100}
-    with serve("held", tmp_path_factory.mktemp("held"), clock=VirtualClock(), **settings) as service:
+    # ahead of the true time for as long as the tests take: a retry looks for jobs that were made since its
+    # earlier try's submission, and this clock stands still
+    clock = VirtualClock(start=time.time() + 2 * 3600)
+    with serve("held", tmp_path_factory.mktemp("held"), clock=clock, **settings) as service:
         yield service
 
 
