@@ -65,7 +65,7 @@ class Truth:
     excused: list[str] = field(default_factory=list)
     green: int = 0
     red: int = 0
-    #: Submissions that were wanted: one of each task, and one more for each try whose job had failed before.
+    #: Submissions that were wanted: one of each task, and one more for each job that ended without success.
     wanted: int = 0
     accepted: int = 0
 
@@ -127,13 +127,13 @@ def compare(tasks: Sequence[Task], service: FaultyService, prefix: str) -> Truth
 
 
 def _check_jobs(truth: Truth, task: Task, own: Sequence[JobRow]) -> None:
-    """One job, and another one only after the end of one that failed, by another process."""
+    """One job, and another one only after the end of one that failed or was cancelled, by another process."""
     if task.task_id == SENSE:
         return
     if not own:
         truth.lost.append(str(task))
     after_failures = sum(
-        earlier.state == "Failed" and earlier.ended is not None and earlier.ended <= later.created
+        earlier.state in ("Failed", "Cancel") and earlier.ended is not None and earlier.ended <= later.created
         for earlier, later in pairwise(own)
     )
     truth.wanted += 1 + after_failures
