@@ -88,8 +88,10 @@ def serve(ready: Connection) -> None:
 @contextmanager
 def service() -> Iterator[int]:
     """Run the service in a process of its own; yield its port."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
+    # not forked: a fork of a process with threads, as a test run is, may wait for a lock for ever
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()
     try:
         yield ours.recv()
