@@ -744,7 +744,7 @@ class TestCancelWithin:
     @pytest.mark.parametrize("answer", [hang(), drip(head(length=10**6))], ids=["hang", "drip"])
     def test_has_its_own_timeout(self, make_hook: MakeHook, server: ScriptedServer, answer: Answer) -> None:
         server.play(answer)
-        with pytest.raises(TransportError, match=r"No answer within 0\.2 s"):
+        with pytest.raises(TransportError, match=r"No answer (within 0\.2 s|from)"):
             make_hook(read_timeout=60).cancel_job_within("j1", 0.2)
 
     def test_the_credentials_count_too(self, hook: CIHook, monkeypatch: pytest.MonkeyPatch) -> None:
