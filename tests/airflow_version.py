@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from packaging.version import Version
 
@@ -30,3 +32,12 @@ SECRETS_MASKER = (
     if Version("3.1") > AIRFLOW
     else "airflow.sdk._shared.secrets_masker"
 )
+
+
+def outlet_event_accessors() -> Any:
+    """Return what the task runner puts in a task's context as ``outlet_events``."""
+    try:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+    except ImportError:  # Airflow 2.11
+        from airflow.utils.context import OutletEventAccessors
+    return OutletEventAccessors()

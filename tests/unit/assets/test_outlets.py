@@ -20,6 +20,7 @@ from airflow_provider_ci.protocol.models import (
     Output,
     OutputFile,
 )
+from tests.airflow_version import outlet_event_accessors
 
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 VOICE = f"cos://{BUCKET}/out/voice.mp3"
@@ -45,11 +46,7 @@ def log() -> Lines:
 @pytest.fixture
 def context() -> Any:
     """A context with the accessors that the task runner puts in it."""
-    try:
-        from airflow.sdk.execution_time.context import OutletEventAccessors
-    except ImportError:  # Airflow 2.11
-        from airflow.utils.context import OutletEventAccessors
-    return {"outlet_events": OutletEventAccessors()}
+    return {"outlet_events": outlet_event_accessors()}
 
 
 def job(job_id: str = "j1", size: int | None = 5, **keys: str) -> Job:
@@ -159,8 +156,8 @@ class TestItNeverFails:
         assert log.warnings == []
 
     def test_with_one_outlet_that_fails(self, context: Any, log: Lines) -> None:
-        class Events(dict[Any, Any]):
-            def __missing__(self, key: Any) -> Any:
+        class Events:
+            def __getitem__(self, key: Any) -> Any:
                 if key == "broken":
                     raise LookupError("no such asset")
                 return context["outlet_events"][key]

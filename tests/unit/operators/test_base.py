@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,6 +36,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.operators.base import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from tests.airflow_version import outlet_event_accessors
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     REQUEST_ID,
@@ -118,7 +118,7 @@ class TestOutlets:
     ) -> None:
         server.play(SUBMITTED, SUCCESS)
         voice = Asset("x-voice")
-        context["outlet_events"] = {voice: SimpleNamespace(extra={})}
+        context["outlet_events"] = outlet_event_accessors()
         make_operator(outlets=[voice], deferrable=deferrable).execute(context)
         assert context["outlet_events"][voice].extra == {"job_ids": ["j1"], "state": "Success"}
 
@@ -127,7 +127,7 @@ class TestOutlets:
     ) -> None:
         server.play(SUBMITTED, job("j1", "Failed"))
         voice = Asset("x-voice")
-        context["outlet_events"] = {voice: SimpleNamespace(extra={})}
+        context["outlet_events"] = outlet_event_accessors()
         operator = make_operator(outlets=[voice])
         with pytest.raises(JobFailedError):
             operator.execute(context)

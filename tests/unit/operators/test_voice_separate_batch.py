@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.triggers.batch import CIBatchTrigger
+from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job_xml, jobs
 from tests.unit.operators.test_voice_separate import leaves
@@ -203,7 +203,7 @@ class TestOutlets:
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Success")))
         folder = Asset("cos://media-1250000001/out")
-        context["outlet_events"] = {folder: SimpleNamespace(extra={})}
+        context["outlet_events"] = outlet_event_accessors()
         operator = make_operator(outlets=[folder])
         assert operator.execute(context) == "b1"
         summary = {"job_id": "b1", "state": "Success", "counts": {"Success": 1}}

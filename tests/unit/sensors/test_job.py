@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors import job as sensors
 from airflow_provider_ci.sensors.job import CIJobSensor
-from tests.airflow_version import IS_AIRFLOW_2
+from tests.airflow_version import IS_AIRFLOW_2, outlet_event_accessors
 from tests.conftest import Logs
 from tests.scripted_server import Answer, Recorded, ScriptedServer, error, hang_up, http, job, job_xml, jobs
 
@@ -62,7 +61,7 @@ def run(
         mode: str = "poke",
         waited: float = 0,
         extra: dict[str, Any] | None = None,
-        outlet_events: dict[Any, Any] | None = None,
+        outlet_events: Any = None,
         **arguments: Any,
     ) -> Any:
         connection(server.url, **({"max_attempts": 1} | (extra or {})))
@@ -98,7 +97,7 @@ class TestOutlets:
     def test_they_say_of_which_jobs_they_are(self, run: RunSensor, server: ScriptedServer, mode: str) -> None:
         server.play(RUNNING, SUCCESS)
         voice = Asset("x-voice")
-        events = {voice: SimpleNamespace(extra={})}
+        events = outlet_event_accessors()
         run(mode=mode, outlets=[voice], outlet_events=events)
         assert events[voice].extra == {"job_ids": ["j1"], "state": "Success"}
 
@@ -107,7 +106,7 @@ class TestOutlets:
     ) -> None:
         server.play(RUNNING, FAILED)
         voice = Asset("x-voice")
-        events = {voice: SimpleNamespace(extra={})}
+        events = outlet_event_accessors()
         with pytest.raises(JobFailedError):
             run(mode=mode, outlets=[voice], outlet_events=events)
         assert events[voice].extra == {}
