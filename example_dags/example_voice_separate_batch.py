@@ -31,7 +31,7 @@ with DAG(
     # [END howto_operator_voice_separate_batch]
 
     # [START howto_batch_results]
-    @task
+    @task(multiple_outputs=False)  # one XCom: Airflow would make one of each object
     def results(batch_id: str) -> dict[str, str]:
         """Return the key of each input's voice."""
         from airflow_provider_ci.hooks.ci import CIHook

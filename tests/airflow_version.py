@@ -25,6 +25,12 @@ FORM_NEEDS_NO_HOOK = Version("3.3") <= AIRFLOW
 #: Hooks are asked for the form with libraries that the API server has stand-ins for, and the CLI has not.
 CLI_SHOWS_NO_FORM = Version("3.0") <= AIRFLOW < Version("3.2")
 
+#: The API server shows extra fields of a connection only where flask-appbuilder is installed.
+FORM_NEEDS_FAB = Version("3.0") <= AIRFLOW < Version("3.1")
+
+#: In ``dag.test()`` Airflow reads the time of a sensor's first poke as a text, and fails to subtract it.
+CANNOT_RESCHEDULE_IN_DAG_TEST = Version("3.0") <= AIRFLOW < Version("3.1")
+
 SECRETS_MASKER = (
     "airflow.utils.log.secrets_masker"
     if IS_AIRFLOW_2

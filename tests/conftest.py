@@ -62,7 +62,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 # What Airflow before 3.2 itself says whenever a connection is looked up
-_AIRFLOWS_OWN = ("Retrieving connection ", "Connection schemes (type: ")
+_AIRFLOWS_OWN = ("Retrieving connection ", "Connection Retrieved ", "Connection schemes (type: ")
 
 
 class Logs:

@@ -21,6 +21,7 @@ from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.results import batch_result, job_result
 from scripts.snippets import ROOT, excerpt
+from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST
 from tests.docs import before_script, emulator_use, find_jobs, results
 from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
 from tests.integration.airflow_runs import dags_in, tries, xcom
@@ -212,6 +213,9 @@ def stop(_: float) -> None:
 
 
 class TestEmulator:
+    @pytest.mark.skipif(
+        CANNOT_RESCHEDULE_IN_DAG_TEST, reason="dag.test() of Airflow 3.0 cannot reschedule a sensor"
+    )
     def test_a_test_of_ones_own(
         self, ci_emulator: Emulator, ci_emulator_connection: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
