@@ -219,9 +219,9 @@ class _Service:
         self._clock = clock
         self._faults = faults
         self._ledger = ledger
-        self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="emulator-server", daemon=True)
         self.port = 0
@@ -235,24 +235,22 @@ class _Service:
             raise self._error
 
     def stop(self) -> None:
-        if self._stop is not None:
+        if self._stop is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._serve())
+            asyncio.run(self._serve())
         except BaseException as error:
             self._error = error
             if self._started.is_set():
                 _log.exception("the emulator has failed")
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
             self._started.set()
 
     async def _serve(self) -> None:
-        self._stop = stop = asyncio.Event()
+        self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
         config, clock = self._config, self._clock
         with FolderLock(config.data_dir):
             database = Database(config.data_dir / "emulator.sqlite3")
