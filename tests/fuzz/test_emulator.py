@@ -62,7 +62,8 @@ def sent(emulator: Emulator, data: bytes, *, is_all: bool = False) -> bytes:
         with contextlib.suppress(ConnectionError):
             connection.sendall(data)
             if is_all:
-                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # ENOTCONN: the server has already hung up
+                    connection.shutdown(socket.SHUT_WR)
         answer = b""
         with contextlib.suppress(ConnectionError):
             while piece := connection.recv(65536):
