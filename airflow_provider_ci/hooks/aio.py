@@ -5,8 +5,11 @@ hook's.
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import time
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -56,7 +59,10 @@ async def load_settings(conn_id: str) -> ConnectionSettings:
     from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
     connection = await get_async_connection(conn_id)
-    return ConnectionSettings.from_connection(connection, await get_async_extra_dejson(connection))
+    settings = ConnectionSettings.from_connection(connection, await get_async_extra_dejson(connection))
+    if not settings.is_loopback:
+        await asyncio.to_thread(_certificates)  # reading them takes milliseconds, the first time
+    return settings
 
 
 class AsyncClient:
@@ -170,6 +176,7 @@ class AsyncClient:
                 timeout=limits,
                 allow_redirects=False,
                 proxy=self._proxy(request.url),
+                ssl=self.settings.is_loopback or _certificates(),
             ) as answer:
                 body = bytearray()
                 async for piece in answer.content.iter_chunked(_PIECE):
@@ -184,6 +191,21 @@ class AsyncClient:
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             failure, cause = _transport_error(error, request), _showable(error)
         raise failure from cause
+
+
+def _certificates() -> ssl.SSLContext | bool:
+    """Return whose certificates are trusted: the bundle that the environment names, as requests reads it for
+    the hook, or ``True`` for aiohttp's own choice.
+    """
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return _trust_in(bundle) if bundle else True
+
+
+@lru_cache
+def _trust_in(bundle: str) -> ssl.SSLContext:
+    if os.path.isdir(bundle):
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
 
 
 def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
