@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 from yarl import URL
 
-from airflow_provider_ci.exceptions import CIError, InvalidResponseError, TransportError
+from airflow_provider_ci.exceptions import CIError, ConfigurationError, InvalidResponseError, TransportError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy
@@ -54,7 +54,8 @@ _OWN_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 async def load_settings(conn_id: str) -> ConnectionSettings:
     """Return the settings of a connection without blocking the loop.
 
-    :raises ConfigurationError: a field is missing or has a value that is not allowed.
+    :raises ConfigurationError: a field is missing or has a value that is not allowed, or the environment's
+        bundle of certificates cannot be read.
     """
     from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
@@ -196,6 +197,8 @@ class AsyncClient:
 def _certificates() -> ssl.SSLContext | bool:
     """Return whose certificates are trusted: the bundle that the environment names, as requests reads it for
     the hook, or ``True`` for aiohttp's own choice.
+
+    :raises ConfigurationError: the bundle cannot be read.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     return _trust_in(bundle) if bundle else True
@@ -203,9 +206,16 @@ def _certificates() -> ssl.SSLContext | bool:
 
 @lru_cache
 def _trust_in(bundle: str) -> ssl.SSLContext:
-    if os.path.isdir(bundle):
-        return ssl.create_default_context(capath=bundle)
-    return ssl.create_default_context(cafile=bundle)
+    is_folder = os.path.isdir(bundle)
+    try:
+        return ssl.create_default_context(
+            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+        )
+    except OSError as error:  # which does not say what it could not read
+        raise ConfigurationError(
+            f"The bundle of certificates {bundle} cannot be read: {type(error).__name__}",
+            hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE of the triggerer's environment",
+        ) from error
 
 
 def _transport_error(error: Exception, request: SignedRequest) -> TransportError:

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from airflow_provider_ci.exceptions import TransportError
+from airflow_provider_ci.exceptions import ConfigurationError, TransportError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.operations import DescribeJobs
@@ -105,3 +105,19 @@ def test_both_trust_whom_the_environments_bundle_vouches_for(
                 ask()
             assert not caught.value.sent
     hook.close()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_bundle_that_cannot_be_read_is_named(
+    tmp_path: Path,
+    connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+) -> None:
+    bundle = tmp_path / "company.pem"
+    if content:
+        bundle.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    connection()
+    with pytest.raises(ConfigurationError, match=r"company\.pem cannot be read: .*Check REQUESTS_CA_BUNDLE"):
+        asyncio.run(load_settings("tencent_ci_default"))
