@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,7 +27,10 @@ from airflow_provider_ci.protocol.models import (
 #: What is submitted: a job or a batch job.
 R = TypeVar("R", bound=VoiceSeparateRequest | BatchRequest)
 
-_MARKER_BEGIN = "airflow "
+# A user's own text may begin with "airflow " too
+_MARKER = re.compile(
+    r"airflow dag=\S* run=\S* task=\S* map=\S* clear=\S* request=[0-9a-f]{12} id=[0-9a-f]{16}"
+)
 _PART_MAX = 180
 
 
@@ -55,7 +59,7 @@ class TaskIdentity(NamedTuple):
         """
         names = ("dag", "run", "task", "map", "clear")
         parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=True)]
-        return f"{_MARKER_BEGIN}{' '.join(parts)} request={request_fingerprint[:12]} id={self.digest}"
+        return f"airflow {' '.join(parts)} request={request_fingerprint[:12]} id={self.digest}"
 
 
 def fingerprint(request: VoiceSeparateRequest | BatchRequest, place: str) -> str:
@@ -119,7 +123,7 @@ def _is_batch_of(batch: BatchJob, request: BatchRequest) -> bool:
 
 
 def _is_marker(user_data: str | None) -> bool:
-    return (user_data or "").startswith(_MARKER_BEGIN)
+    return _MARKER.fullmatch(user_data or "") is not None
 
 
 def _readable(text: str) -> str:

@@ -21,7 +21,6 @@ from airflow_provider_ci.exceptions import (
     CredentialsError,
     InvalidResponseError,
     PermissionDeniedError,
-    RequestValidationError,
     TransportError,
 )
 from airflow_provider_ci.hooks import form, transport
@@ -280,11 +279,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
 
 def _distinct(job_ids: Sequence[str]) -> list[str]:
-    if isinstance(job_ids, str):  # its characters would pass as ids
-        raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of JobIds"])
-    ids = list(dict.fromkeys(job_ids))
-    check_job_ids(ids)
-    return ids
+    check_job_ids(job_ids)
+    return list(dict.fromkeys(job_ids))
 
 
 def _diagnosis(error: CIError, source: str) -> str:

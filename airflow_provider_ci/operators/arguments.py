@@ -18,7 +18,7 @@ _NUMBERS = ("samplerate", "bitrate", "channels", "job_level")
 def read_arguments(
     operator: Any, names: Iterable[str]
 ) -> tuple[dict[str, str | None], dict[str, int | None]]:
-    """Return the rendered texts and numbers of an operator; an empty text is not given.
+    """Return the rendered texts and numbers of an operator; an empty or blank text is not given.
 
     :raises RequestValidationError: naming each that is neither.
     """
@@ -62,12 +62,13 @@ def separation_parameters(texts: dict[str, str | None], numbers: dict[str, int |
 
 
 def _text(name: str, value: Any, broken: list[str]) -> str | None:
-    if value is None or value == "":
+    if value is None:
         return None
     if not isinstance(value, str):
         broken.append(f"{name} is {value!r}, allowed: a text")
         return None
-    return value
+    # blanks alone would not be read back from an answer, so that the job could not be found again
+    return value if value.strip() else None
 
 
 def _whole_number(name: str, value: Any, broken: list[str]) -> int | None:

@@ -199,6 +199,10 @@ class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=self.job_id)
         self._push(context, job)
+        state = job.job_state
+        # also when nobody waits: the task must not be green
+        if state.is_terminal and not state.is_successful and (error := self._error(self._watch(job))):
+            raise error
         return job
 
     def _submission(self, context: Context) -> DurableSubmission[R, J]:

@@ -30,7 +30,7 @@ class CICancelJobOperator(CIOperator):
     .. seealso:: ``docs/operators.md``, and Tencent's page 436/120620.
 
     :param job_id: one JobId or several, for instance the output of a (mapped) ``VoiceSeparateOperator``. No
-        ids at all is a success. (templated)
+        ids at all is a success, as is ``None``, the output of one that got no job. (templated)
     :param fail_if_running: fail when a job goes on because it had begun; default: only say so in the log.
     :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket of the jobs' input; default: the connection's. (templated)
@@ -42,7 +42,7 @@ class CICancelJobOperator(CIOperator):
     def __init__(
         self,
         *,
-        job_id: str | Iterable[str],
+        job_id: str | Iterable[str] | None,
         fail_if_running: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -56,7 +56,8 @@ class CICancelJobOperator(CIOperator):
         :raises JobNotFoundError: the service does not know a job; the others have been dealt with.
         :raises JobError: a job goes on, and ``fail_if_running``.
         """
-        ids = list(dict.fromkeys(read_ids("job_id", self.job_id)))
+        # a task that failed before it had a job has no XCom
+        ids = list(dict.fromkeys(read_ids("job_id", [] if self.job_id is None else self.job_id)))
         states = self._states(ids)
         waiting = [job_id for job_id, state in states.items() if state.is_waiting]
         self._cancel(waiting)

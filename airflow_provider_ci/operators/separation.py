@@ -19,6 +19,20 @@ Numbers = dict[str, int | None]
 
 #: What each result's key is called.
 RESULTS = ("object", "au_object", "bass_object", "drum_object")
+# The texts and numbers among the arguments
+_VALUES = (
+    *RESULTS,
+    "output_bucket",
+    "output_region",
+    "template_id",
+    *PARAMETERS,
+    "user_data",
+    "job_level",
+    "queue_id",
+    "call_back",
+    "call_back_format",
+    "call_back_type",
+)
 
 
 class SeparationOperator(CIJobOperator[R, J]):
@@ -51,17 +65,7 @@ class SeparationOperator(CIJobOperator[R, J]):
 
     template_fields: Sequence[str] = (
         *CIJobOperator.template_fields,
-        *RESULTS,
-        "output_bucket",
-        "output_region",
-        "template_id",
-        *PARAMETERS,
-        "user_data",
-        "job_level",
-        "queue_id",
-        "call_back",
-        "call_back_format",
-        "call_back_type",
+        *_VALUES,
         "call_back_mq_config",
         "call_back_kafka_config",
     )
@@ -117,11 +121,13 @@ class SeparationOperator(CIJobOperator[R, J]):
         self.call_back_mq_config = call_back_mq_config
         self.call_back_kafka_config = call_back_kafka_config
 
-    def _given(self) -> tuple[Texts, Numbers]:
-        """Return the rendered texts and numbers; an empty text, which templates often give, is not given."""
-        texts, numbers = read_arguments(
-            self, [name for name in self.template_fields if name not in self.template_fields_renderers]
-        )
+    def _given(self, *own: str) -> tuple[Texts, Numbers]:
+        """Return the rendered texts and numbers; an empty text, which templates often give, is not given.
+
+        :param own: the texts that only this operator has.
+        """
+        # not by template_fields, to which a user's subclass may add whatever it likes
+        texts, numbers = read_arguments(self, (*own, *CIJobOperator.template_fields, *_VALUES))
         if texts["template_id"]:
             ignored = [name for name in PARAMETERS if getattr(self, name) not in (None, "")]
             if ignored:

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_ci import durability
 from airflow_provider_ci.durability import JobService, R_contra
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
@@ -127,8 +129,18 @@ class BoundBatches:
 
     def is_void(self, job: BatchJob) -> bool:
         # of a batch job that failed or was cancelled midway, the jobs that it has made are paid for
-        ended = job.job_state in (FAILED, CANCEL)
-        return ended and next(iter(self.jobs(str(job.job_id))), None) is None
+        if job.job_state not in (FAILED, CANCEL) or self._has_jobs(job):
+            return False
+        now = self._hook.now()
+        ended_at = min(job.end_time.timestamp(), now) if job.end_time else now
+        left = ended_at + durability.LISTING_LAG - now
+        if left <= 0:
+            return True
+        (self._hook.sleep or time.sleep)(left)  # the list may not show them yet
+        return not self._has_jobs(job)
+
+    def _has_jobs(self, batch: BatchJob) -> bool:
+        return next(iter(self.jobs(str(batch.job_id))), None) is not None
 
     def result(self, job: BatchJob) -> BatchResult:
         return batch_result(job, BatchTally())

@@ -54,7 +54,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         # lxml comes with the models: not at DAG-parse time
         from airflow_provider_ci.protocol import models
 
-        texts, numbers = self._given()
+        texts, numbers = self._given("input_object")
         self._refuse_overwriting(texts, endpoint)
         return models.VoiceSeparateRequest(
             input=models.Input(object=texts["input_object"]),

@@ -130,7 +130,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
         from airflow_provider_ci.protocol import admin_models as models
 
-        texts, numbers = self._given()
+        texts, numbers = self._given(*_INPUTS, "name")
         self._refuse_results_among_inputs(texts, endpoint)
         return models.BatchRequest(
             name=texts["name"] or self._default_name,
@@ -165,14 +165,6 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         if said.get("status") == ENDED and job_id in (None, *said.get("job_ids", ())):
             self._ended_at = -math.inf
         return super().execute_complete(context, event, job_id)
-
-    def _get_job(self, request: BatchRequest, endpoint: Endpoint, context: Context) -> BatchJob:
-        batch = super()._get_job(request, endpoint, context)
-        state = batch.job_state
-        # also when nobody waits: no sensor looks at batch jobs
-        if state.is_terminal and not state.is_successful and (error := self._error(self._watch(batch))):
-            raise error
-        return batch
 
     @property
     def _default_name(self) -> str:

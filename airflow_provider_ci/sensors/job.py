@@ -136,7 +136,8 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         poked = self.poke(context)
         if poked.is_done:
             return poked.xcom_value
-        elapsed = (datetime.now(UTC) - self._begun(context)).total_seconds()
+        # Airflow 3 does not apply execution_timeout to deferred tasks
+        longest = min(timedelta(seconds=self.timeout), self.execution_timeout or timedelta.max)
         self.defer(
             trigger=CIJobTrigger(
                 job_ids=self._watch.pending,
@@ -147,7 +148,7 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
                 cancel_on_kill=False,  # the jobs are another task's
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(self.timeout - elapsed, 0)),
+            timeout=max(self._begun(context) + longest - datetime.now(UTC), timedelta()),
         )
         raise AssertionError("defer raises")
 
@@ -203,7 +204,7 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
     def _begun(self, context: Context) -> datetime:
         """Return when this sensor first poked: in reschedule mode each poke is a new process."""
         task_instance: Any = context["ti"]
-        if self.reschedule and hasattr(task_instance, "get_first_reschedule_date"):
+        if self.reschedule and not self.deferrable and hasattr(task_instance, "get_first_reschedule_date"):
             first: datetime | None = task_instance.get_first_reschedule_date(context)
             return first or datetime.now(UTC)
         # Airflow 2.11 keeps the first start in start_date across reschedules, and has none in dag.test()

@@ -22,13 +22,10 @@ from weakref import WeakKeyDictionary
 from lxml import etree
 
 from airflow_provider_ci.exceptions import (
-    AuthenticationError,
     CIError,
-    CredentialsError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
-    PermissionDeniedError,
     ServerError,
     ThrottledError,
 )
@@ -280,8 +277,8 @@ class _Poller:
     def _take_failure(self, batch: list[_Job], error: CIError) -> None:
         for job in batch:
             job.told = None
-        if isinstance(error, AuthenticationError | CredentialsError | PermissionDeniedError):
-            self._stale = True  # the connection may have got new keys since
+        if not isinstance(error, ThrottledError | ServerError):
+            self._stale = True  # the connection may have been corrected since, or got new keys
         if is_retryable(error) and batch[0].slow == self._slow:
             self._slow = min(self._slow * 2, SLOWEST)
         if isinstance(error, ThrottledError | ServerError):

@@ -640,6 +640,18 @@ class TestMarker:
             "f"
         )
 
+    def test_is_not_what_a_user_may_write(self) -> None:
+        """Two tasks separate one input, each in its own way, with data that begin as a marker does."""
+        operation: Any = replace(OWN_DATA.operation, user_data="airflow nightly")  # type: ignore[type-var]
+        first = replace(OWN_DATA, operation=operation)
+        second = replace(
+            first, operation=replace(operation, output=replace(operation.output, au_object="out/b"))
+        )
+        world = World(has_store=False)
+        submission(world, identity=IDENTITY._replace(task_id="other")).job(first, PLACE)
+        # a retry without a store looks for what the try before it may have submitted
+        assert submission(world, 2).job(second, PLACE).job_id == "j2"
+
     def test_never_replaces_the_users_data(self) -> None:
         assert with_marker(OWN_DATA, "m") is OWN_DATA
         assert with_marker(REQUEST, "m").operation.user_data == "m"  # type: ignore[union-attr]

@@ -596,11 +596,6 @@ class TestTheTransportIsClosed:
             assert session.settings_for("https://gateway.example/jobs/j2") == first
             assert "https" not in session.settings_for("https://other.example/")["proxies"]
 
-    def test_a_certificate_that_nobody_vouches_for_is_refused(
-        self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        assert make_hook().get_conn().verify is True
-
 
 class TestBounds:
     def test_of_size(self, make_hook: MakeHook, server: ScriptedServer) -> None:

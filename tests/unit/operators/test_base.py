@@ -146,12 +146,20 @@ class TestSubmit:
         assert xcoms(context) == [("return_value", "j1"), ("job", "Submitted")]
         assert f"Submitted job j1 (Submitted, request id {REQUEST_ID})" in logs.at("info")
 
-    def test_a_job_that_fails_at_once_is_left_to_the_sensor(
-        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    @pytest.mark.parametrize(("state", "kind"), [("Failed", JobFailedError), ("Cancel", JobCancelledError)])
+    def test_a_job_that_is_known_to_have_failed_is_not_green(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        state: str,
+        kind: type[JobError],
     ) -> None:
-        server.play(job("j1", "Failed"))
-        assert make_operator(wait_for_completion=False).execute(context) == "j1"
-        assert xcoms(context)[-1] == ("job", "Failed")
+        server.play(job("j1", state))
+        with pytest.raises(kind, match=f"Job j1 ended {state}"):
+            make_operator(wait_for_completion=False).execute(context)
+        assert server.methods() == ["POST"]
+        assert xcoms(context) == [("return_value", "j1"), ("job", state)]
 
     def test_pushes_nothing_if_told_so(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context

@@ -159,6 +159,28 @@ def test_an_empty_argument_is_one_not_given(
     assert submitted(**(others | {name: empty})) == expected
 
 
+def test_a_blank_text_is_not_given_either(submitted: Callable[..., dict[str, str]]) -> None:
+    """Answers are read without it, so that a job that has it could not be found again."""
+    assert submitted(user_data="  ", template_id=" ") == submitted()
+
+
+def test_a_subclass_may_have_template_fields_of_any_kind(
+    connection: Callable[..., str], server: ScriptedServer, make_context: Callable[..., Any]
+) -> None:
+    class Labelled(VoiceSeparateOperator):
+        template_fields = (*VoiceSeparateOperator.template_fields, "labels")
+
+        def __init__(self, *, labels: dict[str, str], **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.labels = labels
+
+    connection(server.url)
+    server.play(job("j1"))
+    operator = Labelled(task_id="submit", labels={"a": "b"}, input_object="in/a.mp3", au_object="out/a")
+    assert operator.execute(make_context()) == "j1"
+    operator.hook.close()
+
+
 class TestBucketAndRegion:
     @pytest.mark.parametrize("empty", ["", None])
     def test_of_the_connection_are_the_defaults(

@@ -319,6 +319,20 @@ class TestWait:
         assert isinstance(caught.value, JobFailedError)
         assert (caught.value.code, caught.value.service_message) == ("InternalError", "midway")
 
+    def test_that_it_has_made_none_is_not_believed_while_the_list_may_lag(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        operator = make_operator(wait_for_completion=False)
+        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.05)
+        server.play(batch("Failed"), NONE, jobs(child("j1", "Running")))
+        with pytest.raises(AirflowFailException, match="after it had made jobs"):
+            operator.execute(context)
+        assert server.requests[2].at - server.requests[1].at >= 0.05
+
     def test_jobs_in_unknown_states_are_waited_for(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -47,6 +47,26 @@ def test_defers_and_goes_on(make_sensor: MakeSensor, server: ScriptedServer, con
     assert timedelta(seconds=90) < deferred.value.timeout <= timedelta(seconds=100)
     server.play(SUCCESS)
     assert make_sensor().execute_complete(context, ENDED)["state"] == "Success"
+
+
+@pytest.mark.parametrize(("execution_timeout", "left"), [(None, 60), (50, 10), (30, 0), (500, 60)])
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_the_first_timeout_that_passes_counts_from_the_start(
+    make_sensor: MakeSensor,
+    server: ScriptedServer,
+    make_context: Callable[..., dict[str, Any]],
+    execution_timeout: int | None,
+    left: int,
+    mode: str,
+) -> None:
+    """Airflow 3 itself does not apply ``execution_timeout`` while a task is deferred."""
+    server.play(RUNNING)
+    limit = timedelta(seconds=execution_timeout) if execution_timeout else None
+    sensor = make_sensor(timeout=100, execution_timeout=limit, mode=mode)
+    context = make_context(start_date=datetime.now(UTC) - timedelta(seconds=40))
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute_complete(context, ENDED)
+    assert timedelta(seconds=max(left - 9, 0)) <= deferred.value.timeout <= timedelta(seconds=left)
 
 
 def test_defers_only_for_what_has_not_ended(

@@ -143,6 +143,22 @@ class TestTrouble:
 
         run(main, connection, secret_key=CREDENTIALS.secret_key)
 
+    def test_a_connection_that_led_nowhere_is_corrected(self, connection: Define, logs: Logs) -> None:
+        """Also for those that come while others still wait, and so share their poller."""
+
+        async def main(service: WebService) -> None:
+            connection("http://127.0.0.1:9", read_timeout=5)
+            service.ended = {"j1", "j2"}
+            first = asyncio.create_task(fired("tencent_ci_default", ["j1"]))
+            async with asyncio.timeout(20):
+                while "A poll failed" not in logs.everything():
+                    await asyncio.sleep(0.01)
+            connection(service.url, read_timeout=5)
+            assert await fired("tencent_ci_default", ["j2"]) == "ended"
+            assert await first == "ended"
+
+        run(main, connection)
+
     def test_rotated_temporary_keys(self, connection: Define, monkeypatch: pytest.MonkeyPatch) -> None:
         """They are replaced without a failed poll, and without another look at the connection."""
         monkeypatch.setattr(credentials, "_process", process := credentials._Process())
