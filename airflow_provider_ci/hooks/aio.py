@@ -157,10 +157,17 @@ class AsyncClient:
     def _proxy(self, url: str) -> str | None:
         """Return the environment's proxy for ``url``. aiohttp's ``trust_env`` would also take logins from
         ``.netrc``, and read that file for each request.
+
+        :raises ConfigurationError: it is a SOCKS proxy, which aiohttp would take for one of HTTP.
         """
         origin = "/".join(url.split("/", 3)[:3])
         if origin not in self._proxies:
             proxy = None if is_loopback_url(origin) else environment_proxy(origin)
+            if (proxy or "").lower().startswith("socks"):
+                raise ConfigurationError(
+                    "The environment names a SOCKS proxy, which the triggerer cannot use",
+                    hint="Name an http proxy in the triggerer's HTTPS_PROXY, or wait on the worker",
+                )
             # aiohttp wants a URL where requests is content with host:port
             self._proxies[origin] = f"http://{proxy}" if proxy and "://" not in proxy else proxy
         return self._proxies[origin]

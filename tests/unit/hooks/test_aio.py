@@ -272,6 +272,15 @@ class TestWhetherARequestWasSent:
         assert not caught.value.sent
         assert "pass-of-the-proxy" not in shown(caught.value)
 
+    def test_a_socks_proxy_is_refused_by_name(
+        self, connection: Define, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would be sent an HTTP request, and the failure would say nothing of the kind."""
+        monkeypatch.setenv("HTTPS_PROXY", "socks5h://user:pass-of-the-proxy@127.0.0.1:9")
+        with pytest.raises(ConfigurationError, match=r"a SOCKS proxy, .*wait on the worker") as caught:
+            asynchronously(connection("https://gateway.example", max_attempts=1), DESCRIBE)
+        assert "pass-of-the-proxy" not in shown(caught.value)
+
     @pytest.mark.parametrize("status", [403, 407, 503])
     def test_a_proxy_that_refuses(
         self, connection: Define, monkeypatch: pytest.MonkeyPatch, status: int
