@@ -103,11 +103,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     "effect",
     [
         {"drop": True},
-        {"status": 500, "code": "InternalError"},
         {"status": 503, "code": "ServiceUnavailable"},
         {"status": 429, "code": "SlowDown"},
     ],
-    ids=["drop", "500", "503", "429"],
+    ids=["drop", "503", "429"],
 )
 def test_a_lost_answer_is_looked_for(
     dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
