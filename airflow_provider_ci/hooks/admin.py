@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.admin_operations import (
 )
 from airflow_provider_ci.protocol.errors import is_retryable
 from airflow_provider_ci.protocol.models import VOICE_SEPARATE, AudioConfig, VoiceSeparate
-from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST
+from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, check_list
 from airflow_provider_ci.protocol.template_operations import (
     CreateTemplate,
     DeleteTemplate,
@@ -88,6 +88,7 @@ class AdminCalls(Calls):
         self, template_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
     ) -> list[Template]:
         """Return those of the templates that exist. Any number of ids; one request for each ten of them."""
+        check_list("template_ids", template_ids)
         ids = list(dict.fromkeys(template_ids))
         parts = [ids[start : start + IDS_PER_REQUEST] for start in range(0, len(ids), IDS_PER_REQUEST)]
         calls = [ListTemplates(ids=part, page_size=IDS_PER_REQUEST) for part in parts]

@@ -27,6 +27,7 @@ from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
     PagedCall,
     RemoteCall,
+    check_list,
     document,
     given,
     unreadable,
@@ -103,6 +104,7 @@ class ListQueues(NumberedCall[QueuesAnswer, Queue]):
         check_choice("service", self.service, SERVICES)
         if self.state is not None:
             check_choice("state", self.state, (ACTIVE, PAUSED))
+        check_list("queue_ids", self.queue_ids)
         if len(self.queue_ids) > IDS_PER_REQUEST:
             raise RequestValidationError(
                 [f"queue_ids has {len(self.queue_ids)} ids, allowed: at most {IDS_PER_REQUEST}"]
@@ -232,6 +234,8 @@ class ListBuckets(NumberedCall[BucketsAnswer, BucketBinding]):
         :raises RequestValidationError: an argument outside the documented values.
         """
         check_choice("service", self.service, SERVICES)
+        check_list("regions", self.regions)
+        check_list("bucket_names", self.bucket_names)
         params = (
             ("regions", ",".join(self.regions)),
             ("bucketNames", ",".join(self.bucket_names)),

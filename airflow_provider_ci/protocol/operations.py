@@ -319,8 +319,7 @@ def check_job_ids(job_ids: Sequence[str]) -> None:
 
     :raises RequestValidationError: naming each such value.
     """
-    if isinstance(job_ids, str):
-        raise RequestValidationError([f"job_ids is the text {job_ids!r}, allowed: a list of ids"])
+    check_list("job_ids", job_ids)
     broken = [
         f"job_id is {job_id!r}, allowed: letters, digits, _ and -, at most 128"
         for job_id in job_ids
@@ -328,6 +327,15 @@ def check_job_ids(job_ids: Sequence[str]) -> None:
     ]
     if broken:
         raise RequestValidationError(broken)
+
+
+def check_list(field: str, values: Sequence[str]) -> None:
+    """Refuse a text, which would be taken for a list of its letters.
+
+    :raises RequestValidationError: naming the field.
+    """
+    if isinstance(values, str):
+        raise RequestValidationError([f"{field} is the text {values!r}, allowed: a list"])
 
 
 def _time(moment: datetime | None) -> str | None:

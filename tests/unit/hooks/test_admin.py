@@ -151,6 +151,17 @@ class TestTemplates:
         assert [len(sent.params["ids"].split(",")) for sent in server.requests] == [10, 2]
         assert hook.get_templates([]) == []
 
+    def test_a_text_is_no_list(self, hook: CIHook, server: ScriptedServer) -> None:
+        for field, call in {
+            "template_ids": lambda: hook.get_templates("abc"),
+            "queue_ids": lambda: list(hook.list_queues(queue_ids="abc")),
+            "regions": lambda: list(hook.list_buckets(regions="abc")),
+            "bucket_names": lambda: list(hook.list_buckets(bucket_names="abc")),
+        }.items():
+            with pytest.raises(RequestValidationError, match=f"{field} is the text 'abc', allowed: a list"):
+                call()
+        assert not server.requests
+
     def test_deleting_twice(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><TemplateId>t1</TemplateId></Response>"), error(404, "TemplateNotFound"))
         assert [hook.delete_template("t1"), hook.delete_template("t1")] == [True, False]
