@@ -25,6 +25,8 @@ J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 UNKNOWN_JOB_GRACE = 120.0
 #: The first pause between two polls, seconds.
 FIRST_DELAY = 1.0
+#: Each round of failed polls doubles the pauses in the triggerer, up to this factor; a good one halves them.
+SLOWEST = 16.0
 #: Each pause is this share of the time waited so far, so that a wait ends at most so much late.
 _SHARE = 0.25
 _NAMED_AT_MOST = 20

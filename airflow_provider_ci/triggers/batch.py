@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.exceptions import CIError, JobError
+from airflow_provider_ci.exceptions import CIError, JobError, ServerError, ThrottledError
 from airflow_provider_ci.triggers.job import ENDED, FAILURES_TOLERATED, CIJobTrigger, load
 
 if TYPE_CHECKING:
@@ -39,32 +39,59 @@ class CIBatchTrigger(CIJobTrigger):
         from airflow_provider_ci.waiting import JobWatch, poll_delay
 
         watch: JobWatch[BatchJob] = JobWatch(self.job_ids, self.log)
-        wait = _BatchWait(self.job_ids[0], watch)
-        start, failures, client = time.monotonic(), 0, None
+        wait, pace = _BatchWait(self.job_ids[0], watch), _Pace()
+        start, client = time.monotonic(), None
         async with AsyncExitStack() as stack:
             while True:
                 # first a pause: the worker has just looked
-                await asyncio.sleep(poll_delay(time.monotonic() - start, self.poll_interval))
+                await asyncio.sleep(pace.stretch(poll_delay(time.monotonic() - start, self.poll_interval)))
                 try:
                     if client is None:
                         opened = AsyncClient(await load_settings(self.ci_conn_id))
                         client = await stack.enter_async_context(opened)
-                    elif failures:  # the connection may have got new keys
+                    elif pace.failures:  # the connection may have got new keys
                         client.settings = await load_settings(self.ci_conn_id)
                     endpoint = client.settings.endpoint(self.bucket, self.region)
                     if await wait.is_over(client, endpoint, time.monotonic() - start):
                         return self._event(ENDED)
-                    failures = 0
+                    pace.take_answer()
                 except JobError:
                     raise
                 except Exception as error:  # also Airflow's own, for instance when the connection is gone
                     known = (
                         error if isinstance(error, CIError) else CIError(f"{type(error).__name__}: {error}")
                     )
-                    failures += 1
-                    if failures > FAILURES_TOLERATED:
+                    pace.take_failure(known)
+                    if pace.failures > FAILURES_TOLERATED:
                         raise known from None
-                    self.log.warning("A poll failed, trying on: %s", known)
+                    if pace.failures == 1:
+                        self.log.warning("A poll failed, trying on: %s", known)
+
+
+class _Pace:
+    """How fast a batch job is polled: as the poller polls jobs, slower after failures."""
+
+    def __init__(self) -> None:
+        self.failures = 0  # in a row
+        self._slow = 1.0
+        self._asked_for = 0.0
+
+    def stretch(self, pause: float) -> float:
+        return max(pause * self._slow, self._asked_for)
+
+    def take_answer(self) -> None:
+        self.failures = 0
+        self._slow, self._asked_for = max(self._slow / 2, 1.0), 0.0
+
+    def take_failure(self, error: CIError) -> None:
+        from airflow_provider_ci.protocol.errors import is_retryable
+        from airflow_provider_ci.waiting import SLOWEST
+
+        self.failures += 1
+        if is_retryable(error):
+            self._slow = min(self._slow * 2, SLOWEST)
+        if isinstance(error, ThrottledError | ServerError):
+            self._asked_for = error.retry_after or 0.0
 
 
 class _BatchWait:

@@ -35,12 +35,10 @@ from airflow_provider_ci.protocol.models import JobsAnswer
 from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, DescribeJobs, check_job_ids, document
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import read
-from airflow_provider_ci.waiting import poll_delay
+from airflow_provider_ci.waiting import SLOWEST, poll_delay
 
 #: Requests under way at once, for one connection, bucket and region.
 CONCURRENCY = 8
-#: Each round of failed requests doubles the pauses of its group, up to this factor; a good one halves them.
-SLOWEST = 16.0
 #: Share by which a pause varies, and by which a job may be polled early to fill a request.
 _JITTER = 0.1
 #: Seconds to whose multiples polls are put off: a process that has just slept is slow, so that requests sent

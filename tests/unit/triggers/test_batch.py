@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -125,6 +126,27 @@ def test_failed_polls_are_noise_until_there_are_too_many(
         "AccessDenied",
     )
     assert "job b1" in str(events.read_event(event).error)
+
+
+def test_failed_polls_slow_it_down(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, logs: Logs
+) -> None:
+    bad = error(500, "InternalError")
+    server.play(bad, bad, bad, batch("Running"), bad, batch("Success"), NONE, ENDED)
+    fired(make_trigger(poll_interval=0.05))
+    pauses = [later.at - earlier.at for earlier, later in pairwise(server.requests[:6])]
+    for pause, least in zip(pauses, [0.1, 0.2, 0.4, 0.2, 0.4], strict=True):
+        assert pause >= least * 0.9
+    assert len([line for line in logs.at("warning") if line.startswith("A poll failed")]) == 2  # a spell each
+
+
+def test_the_service_may_ask_for_a_pause(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+) -> None:
+    server.play(error(503, "SlowDown", retry_after="1"), batch("Success"), NONE, ENDED)
+    fired(make_trigger(poll_interval=0.01))
+    refused, asked_again, _, _ = (request.at for request in server.requests)
+    assert asked_again - refused >= 0.9
 
 
 def test_a_connection_that_is_gone_for_a_moment_is_noise_too(

@@ -25,7 +25,8 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.protocol.models import Job, JobsAnswer
 from airflow_provider_ci.triggers import poller
-from airflow_provider_ci.triggers.poller import CONCURRENCY, SLOWEST, Group, subscribe
+from airflow_provider_ci.triggers.poller import CONCURRENCY, Group, subscribe
+from airflow_provider_ci.waiting import SLOWEST
 from tests.unit.triggers.virtual import GROUP, Request, Service, now, run, wait_for
 
 
