@@ -154,6 +154,10 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms.append((key, json.loads(json.dumps(value))))
 
+    def xcom_pull(self, *, task_ids: str, map_indexes: int, key: str = "return_value") -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return dict(self.xcoms).get(key)
+
 
 class TaskInstanceOfAirflow3(TaskInstance):
     """It starts anew after each rescheduling, and knows of the first."""

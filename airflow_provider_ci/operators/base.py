@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowTaskTimeout,
     conf,
@@ -18,13 +19,12 @@ from airflow_provider_ci.assets.outlets import outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     JobError,
-    JobTimeoutError,
     RequestValidationError,
-    TaskKilledError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 from airflow_provider_ci.operators.connected import CIOperator
+from airflow_provider_ci.operators.stopping import StoppingMixin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +47,8 @@ J = TypeVar("J", bound="Job | BatchJob")
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
 
-# The supervisor kills the process 5 s after SIGTERM
-_KILL_SECONDS = 4.0
-# How soon a waiting task notices that it was told to stop
-_NAP = 1.0
+# What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
+_TRIGGER_FAILED = "__fail__"
 _ON_AMBIGUOUS = ("fail", "resubmit")
 
 
@@ -60,7 +58,7 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
+class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
@@ -101,10 +99,6 @@ class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.on_ambiguous_submit = on_ambiguous_submit
-        self.job_id: str | None = None
-        self._killed = False
-        self._cancel_asked = False
-        self._cancel_accepted = False
 
     def build_request(self, endpoint: Endpoint) -> R:
         """Return the request made of the rendered arguments; ``endpoint`` names the input's bucket and
@@ -167,10 +161,33 @@ class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
                 raise seen.error
         return self._complete_or_defer(context, job, seen.deadline)
 
-    def on_kill(self) -> None:
-        """Cancel the job, best effort. Airflow lets ``execute`` go on afterwards: it then raises."""
-        self._killed = True
-        self._cancel()
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral. If the triggerer failed, or none was there until some time after the
+        deadline, the service is asked what became of the job.
+
+        :raises JobTimeoutError: the job still goes on after the deadline.
+        """
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            job_id = self._pushed_id(context) if next_method == _TRIGGER_FAILED else None
+            if job_id is None:
+                raise
+            self.job_id = job_id
+            self.log.warning("The triggerer did not wait for job %s to the end: %s", job_id, error)
+            job = self._describe()
+            if job is not None and self._has_ended(job):
+                return self._complete(context, self._watch(job))
+            state = job.state if job else None
+            if type(error).__name__ == "TaskDeferralTimeout":  # where it is imported from varies by version
+                self._raise_overdue(state, "after its timeout or execution_timeout; does a triggerer run?")
+            self.log.error("Job %s is %s and goes on; a retry goes on with it", job_id, state or "unknown")
+            raise
+
+    def _pushed_id(self, context: Context) -> str | None:
+        ti: Any = context["ti"]
+        pushed = ti.xcom_pull(task_ids=self.task_id, map_indexes=ti.map_index) if self.do_xcom_push else None
+        return pushed if isinstance(pushed, str) else None
 
     def _check_arguments(self) -> None:
         given = {"poll_interval": self.poll_interval}
@@ -340,56 +357,3 @@ class CIJobOperator(LineageMixin, CIOperator, Generic[R, J]):
             self._sleep(min(poll_delay(elapsed, self.poll_interval), left))
             watch.observe(self.service.describe(job_id), time.monotonic() - start)
         return watch
-
-    def _sleep(self, seconds: float) -> None:
-        """Sleep in naps: a signal handler cannot end a longer sleep."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.raise_if_killed()
-            time.sleep(min(left, _NAP))
-        self.raise_if_killed()
-
-    def raise_if_killed(self) -> None:
-        """End a task that was told to stop, before it does anything that costs.
-
-        :raises TaskKilledError: it was.
-        """
-        if not self._killed:
-            return
-        self._cancel()
-        if self.job_id is None:
-            raise TaskKilledError("The task was told to stop before a job was submitted")
-        raise TaskKilledError(
-            f"The task was told to stop while job {self.job_id} was under way",
-            job_id=self.job_id,
-            hint=self._fate,
-        )
-
-    def _raise_overdue(self, state: str | None, passed: str) -> None:
-        self._cancel()
-        raise JobTimeoutError(
-            f"Job {self.job_id} is {state or 'unknown'} {passed}",
-            job_id=self.job_id,
-            state=state,
-            hint=self._fate,
-        )
-
-    @property
-    def _fate(self) -> str:
-        if self._cancel_accepted:
-            return "Its cancellation was asked for, which the service grants only before the job begins"
-        return "It was not cancelled and goes on"
-
-    def _cancel(self) -> None:
-        if not self.cancel_on_kill or self.job_id is None or self._cancel_asked:
-            return
-        self._cancel_asked = True
-        try:
-            self.service.cancel_within(self.job_id, _KILL_SECONDS)
-        except Exception as error:  # best effort: whatever goes wrong must not hide why the task ends
-            self.log.warning("Job %s could not be cancelled: %s", self.job_id, error)
-        else:
-            self._cancel_accepted = True
-            self.log.info(
-                "Asked to cancel job %s; the service cancels only jobs that have not begun", self.job_id
-            )

@@ -113,3 +113,19 @@ def test_the_deadline_cancels_the_job(stack: AirflowStack, held: Service, dag_id
     log = stack.task_logs(dag_id)
     assert f"Job {job_id} is Submitted after its timeout or execution_timeout" in log
     assert "Its cancellation was asked for" in log
+
+
+def test_without_a_triggerer_the_deadline_holds_all_the_same(stack: AirflowStack, held: Service) -> None:
+    held.put("alone", 1)
+    stack.kill("triggerer")
+    try:
+        run_id = stack.trigger("short_timeout", {"prefix": "alone"})
+        # Airflow ends the deferral a minute after the deadline
+        assert stack.wait_for_run("short_timeout", run_id, 240) == "failed"
+    finally:
+        stack.start("triggerer")
+    (job_id,) = held.accepted("alone")
+    assert held.states([job_id]) == ["Cancel"]
+    log = stack.task_logs("short_timeout")
+    assert f"The triggerer did not wait for job {job_id} to the end" in log
+    assert f"Job {job_id} is Submitted after its timeout or execution_timeout; does a triggerer run?" in log

@@ -45,7 +45,14 @@ MODES: dict[str, dict[str, Any]] = {
 RETRIES = 9
 #: The network holds a submission back so many seconds, and its answer is lost.
 LATE = "late"
-_MODULES_WITH_TIME = ("operators.base", "hooks.ci", "hooks.aio", "triggers.job", "emulator.server")
+_MODULES_WITH_TIME = (
+    "operators.base",
+    "operators.stopping",
+    "hooks.ci",
+    "hooks.aio",
+    "triggers.job",
+    "emulator.server",
+)
 
 
 class Died(SystemExit):
@@ -285,7 +292,7 @@ def simulated_world(media: Path) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         for module in _MODULES_WITH_TIME:
             patch.setattr(f"airflow_provider_ci.{module}.time", world)
-        patch.setattr("airflow_provider_ci.operators.base._NAP", 1000.0)
+        patch.setattr("airflow_provider_ci.operators.stopping._NAP", 1000.0)
         patch.setattr(transport, "exchange", world.exchange)
         patch.setattr(poller, "load_settings", _on_its_way(world, poller.load_settings))
         patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
@@ -19,6 +19,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.triggers.job import CIJobTrigger
+from tests.conftest import Logs
 from tests.scripted_server import Answer, ScriptedServer, http, job, jobs
 
 MakeOperator = Callable[..., VoiceSeparateOperator]
@@ -203,3 +204,80 @@ class TestGoingOn:
         with pytest.raises(CIError) as caught:
             make_operator().execute_complete(context, event("error", error=name, message="m"))
         assert type(caught.value) is CIError
+
+
+class TestWithoutTheTriggerer:
+    """Airflow calls ``__fail__`` when nobody fired an event until the deferral's timeout, or a trigger
+    failed.
+    """
+
+    TIMED_OUT, BROKEN = {"error": "Trigger timeout"}, {"error": "Trigger failure", "traceback": ["boom"]}
+
+    @pytest.fixture
+    def context(self, make_context: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        context = make_context()
+        context["ti"].xcom_push("return_value", "j1")
+        return context
+
+    @pytest.mark.parametrize("why", [TIMED_OUT, BROKEN])
+    def test_a_job_that_has_succeeded_counts(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        why: dict[str, Any],
+    ) -> None:
+        server.play(SUCCESS)
+        assert make_operator().resume_execution("__fail__", why, context) == "j1"
+        assert context["ti"].xcoms[-1][1]["state"] == "Success"
+
+    @pytest.mark.parametrize("why", [TIMED_OUT, BROKEN])
+    def test_a_job_that_has_failed_says_so(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        why: dict[str, Any],
+    ) -> None:
+        server.play(job("j1", "Failed"))
+        with pytest.raises(JobFailedError, match="j1"):
+            make_operator().resume_execution("__fail__", why, context)
+
+    def test_a_job_that_goes_on_after_the_deadline_is_cancelled(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(RUNNING, http())
+        with pytest.raises(JobTimeoutError, match=r"j1 is Running after .*does a triggerer run"):
+            make_operator().resume_execution("__fail__", self.TIMED_OUT, context)
+        assert server.methods() == ["GET", "PUT"]
+
+    def test_a_job_that_goes_on_after_a_trigger_failed_is_left_to_a_retry(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], logs: Logs
+    ) -> None:
+        server.play(RUNNING)
+        with pytest.raises(AirflowException, match="Trigger failure"):
+            make_operator().resume_execution("__fail__", self.BROKEN, context)
+        assert "Job j1 is Running and goes on; a retry goes on with it" in logs.at("error")
+        assert server.methods() == ["GET"]
+
+    @pytest.mark.parametrize("arguments", [{}, {"do_xcom_push": False}])
+    def test_an_unknown_job_is_not_asked_for(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        arguments: dict[str, Any],
+    ) -> None:
+        if not arguments:
+            context["ti"].xcoms.clear()
+        with pytest.raises(AirflowException, match="Trigger timeout"):
+            make_operator(**arguments).resume_execution("__fail__", self.TIMED_OUT, context)
+        assert server.requests == []
+
+    def test_other_errors_stay_what_they_are(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(job("j1", "Failed"))
+        with pytest.raises(JobFailedError):
+            make_operator().resume_execution("execute_complete", {"event": event(), "job_id": "j1"}, context)
+        assert server.methods() == ["GET"]
