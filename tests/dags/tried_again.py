@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors.job import CIJobSensor
@@ -47,6 +49,23 @@ class DiesOnFirstTry(VoiceSeparateOperator):
         return job
 
 
+class WithoutTriggerer(VoiceSeparateOperator):
+    """Is deferred, and resumed as Airflow does when no triggerer has fired an event in time; before that, the
+    job may end.
+    """
+
+    def __init__(self, *, job_ends: bool, **kwargs: Any) -> None:
+        super().__init__(wait_for_completion=True, deferrable=True, **kwargs)
+        self.job_ends = job_ends
+
+    def execute(self, context: Any) -> str:
+        with suppress(TaskDeferred):
+            return super().execute(context)
+        while self.job_ends and not self._has_ended(self._describe()):
+            time.sleep(0.1)
+        return str(self.resume_execution("__fail__", {"error": "Trigger timeout"}, context))
+
+
 def dag_of(dag_id: str, **arguments: Any) -> DAG:
     with DAG(dag_id=dag_id, schedule=None, catchup=False) as dag:
         DiesOnFirstTry(task_id="separate", retries=2, retry_delay=timedelta(0), **(REQUEST | arguments))
@@ -72,3 +91,9 @@ with DAG(dag_id="all_deferred", schedule=None, catchup=False) as all_deferred:
 
 with DAG(dag_id="deadline", schedule=None, catchup=False) as deadline:
     VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=2, **REQUEST)
+
+with DAG(dag_id="without_triggerer", schedule=None, catchup=False) as without_triggerer:
+    WithoutTriggerer.partial(task_id="separate", job_ends=True, **REQUEST).expand(job_level=[0, 1])
+
+with DAG(dag_id="without_triggerer_late", schedule=None, catchup=False) as without_triggerer_late:
+    WithoutTriggerer(task_id="separate", job_ends=False, **REQUEST)

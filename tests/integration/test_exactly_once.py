@@ -143,13 +143,36 @@ def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: CIHook) -> Non
     assert all(result["outputs"]["voice"]["md5"] for result in xcom(dag_run, "sense"))
 
 
-def test_the_deadline_cancels_a_waiting_job(dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dag_id", ["deadline", "without_triggerer_late"])
+def test_the_deadline_cancels_a_waiting_job(
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dag_id: str
+) -> None:
     from airflow_provider_ci.emulator.server import Emulator
 
     with Emulator(queue_seconds=600) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
         hook = CIHook()
-        dag_run = dags["deadline"].test()
+        dag_run = dags[dag_id].test()
         assert dag_run.state == "failed"
         assert [job.state for job in hook.list_jobs()] == ["Cancel"]
+        hook.close()
+
+
+def test_jobs_that_ended_while_no_triggerer_ran_count(
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_ci.emulator.server import Emulator
+
+    with Emulator(queue_seconds=1) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+        hook = CIHook()
+        hook.upload_file(MEDIA, "in/speech_over_music.mp3")
+        dag_run = dags["without_triggerer"].test()
+        assert dag_run.state == "success"
+        submitted = {job.job_id for job in hook.list_jobs()}
+        assert len(submitted) == 2
+        assert {xcom(dag_run, "separate", map_index=index) for index in range(2)} == submitted
+        results = [xcom(dag_run, "separate", "job", map_index=index) for index in range(2)]
+        assert {result["job_id"] for result in results} == submitted
+        assert {result["state"] for result in results} == {"Success"}
         hook.close()
