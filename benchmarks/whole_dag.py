@@ -1,11 +1,11 @@
 """A DAG that separates many files, in real Airflow: our operator, deferrable and not, a Python task with
 Tencent's SDK, and ``HttpOperator`` with ``HttpSensor``.
 
-``python -m benchmarks.whole_dag`` runs the DAGs of ``benchmarks/dags/whole_dag.py`` one after the other, with
-scheduler, triggerer, dag-processor, api-server, the emulator as the service, and 16 worker slots, and prints
-a table after about 20 minutes. It needs the peers: ``pip install cos-python-sdk-v5
-apache-airflow-providers-http``. A slot is in use while a task instance is ``running``; the database is asked
-four times a second.
+``python -m benchmarks.whole_dag`` runs the DAGs of ``benchmarks/dags/whole_dag.py`` one after the other, each
+in an Airflow of its own with scheduler, triggerer, dag-processor, api-server and 16 worker slots, with the
+emulator as the service, and prints a table after about 20 minutes. It needs the peers: ``pip install
+cos-python-sdk-v5 apache-airflow-providers-http``. A slot is in use while a task instance is ``running``; the
+database is asked four times a second.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -40,8 +41,8 @@ _LIMIT = 3600
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run took: seconds of the clock, slot seconds, requests by operation, jobs, and files that were
-    paid for.
+    """What a run took: seconds of the clock, slot seconds, requests by operation, jobs, files that were paid
+    for, and tasks that the scheduler took for lost and began anew.
     """
 
     wall: float
@@ -49,6 +50,7 @@ class Figures:
     requests: Counter[str]
     jobs: int
     paid: int
+    resets: int
 
 
 class SlotClock(threading.Thread):
@@ -112,7 +114,15 @@ def measure(stack: AirflowStack, service: Service, way: str, files: int) -> Figu
     begin, end = (datetime.fromisoformat(run[name]) for name in ("start_date", "end_date"))
     asked = Counter(record.operation for record in service.emulator.ledger.requests())
     jobs = service.jobs(way)
-    return Figures((end - begin).total_seconds(), taken, asked, len(jobs), len({job.key for job in jobs}))
+    resets = re.findall(r"Reset the following (\d+) orphaned", stack.log_of("scheduler"))
+    return Figures(
+        (end - begin).total_seconds(),
+        taken,
+        asked,
+        len(jobs),
+        len({job.key for job in jobs}),
+        sum(int(number) for number in resets),
+    )
 
 
 def report(ways: list[str], files: int, job_seconds: float) -> Iterator[str]:
@@ -122,15 +132,18 @@ def report(ways: list[str], files: int, job_seconds: float) -> Iterator[str]:
         f" {SLOTS} worker slots"
     )
     yield ""
-    yield "| way | wall, s | worker-slot seconds | requests | of them polls | files paid for | jobs paid |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    with running(job_seconds) as (stack, service):
-        for way in ways:
+    yield (
+        "| way | wall, s | worker-slot seconds | requests | of them polls | files paid for | jobs paid"
+        " | tasks reset |"
+    )
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for way in ways:
+        with running(job_seconds) as (stack, service):
             found = measure(stack, service, way, files)
-            yield (
-                f"| `{way}` | {found.wall:.0f} | {found.slots:.0f} | {found.requests.total()}"
-                f" | {found.requests['describe']} | {found.paid} | {found.jobs} |"
-            )
+        yield (
+            f"| `{way}` | {found.wall:.0f} | {found.slots:.0f} | {found.requests.total()}"
+            f" | {found.requests['describe']} | {found.paid} | {found.jobs} | {found.resets} |"
+        )
 
 
 def missing(module: str) -> bool:

@@ -114,6 +114,7 @@ def airflow_source() -> str:
         "sdk/bases/operator.py",
         "sdk/bases/sensor.py",
         "sdk/execution_time/context.py",
+        "sdk/execution_time/supervisor.py",
     )
     return "\n".join((folder / place).read_text("utf-8") for place in places)
 
