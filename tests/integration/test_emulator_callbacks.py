@@ -128,11 +128,9 @@ def test_nothing_leaves_this_machine(emulator, client, host, monkeypatch):
     assert "hush" not in repr(record)
 
 
-def test_a_receiver_that_is_not_there(emulator, client):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/?key=hush"
-        (record,) = recorded(emulator, submitted(client, job(f"<CallBack>{url}</CallBack>")))
+def test_a_receiver_that_is_not_there(emulator, client, closed_port):
+    url = f"http://127.0.0.1:{closed_port}/?key=hush"
+    (record,) = recorded(emulator, submitted(client, job(f"<CallBack>{url}</CallBack>")))
     assert (record.outcome, record.status) == ("failed", None)
     assert "Connect" in record.detail
 

@@ -80,7 +80,7 @@ class Running:
     def _state(self) -> str:
         try:
             return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # before, while reading
             return "ended"
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -236,11 +235,9 @@ class TestWhetherARequestWasSent:
         assert server.methods() == ["POST"]
         assert not pauses
 
-    def test_a_refused_connection(self, connection: Define, pauses: list[float]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
+    def test_a_refused_connection(self, connection: Define, pauses: list[float], closed_port: int) -> None:
         with pytest.raises(TransportError) as caught:
-            asynchronously(connection(f"http://127.0.0.1:{port}"), CALLS["submit"])
+            asynchronously(connection(f"http://127.0.0.1:{closed_port}"), CALLS["submit"])
         assert not caught.value.sent
         assert pauses == [1, 2, 4, 8, 16]
 
@@ -263,10 +260,9 @@ class TestWhetherARequestWasSent:
         ],
     )
     def test_a_dead_proxy_and_its_login_is_not_shown(
-        self, connection: Define, monkeypatch: pytest.MonkeyPatch, proxy: str
+        self, connection: Define, monkeypatch: pytest.MonkeyPatch, closed_port: int, proxy: str
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            monkeypatch.setenv("HTTPS_PROXY", proxy.format(closed=closed.getsockname()[1]))
+        monkeypatch.setenv("HTTPS_PROXY", proxy.format(closed=closed_port))
         with pytest.raises(TransportError) as caught:
             asynchronously(connection("https://gateway.example", max_attempts=1), CALLS["submit"])
         assert not caught.value.sent

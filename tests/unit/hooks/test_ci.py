@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -321,11 +320,11 @@ class TestReadsAreRepeated:
         make_hook(read_timeout=0.1).describe_jobs(["j1"])
         assert pauses == [1]
 
-    def test_after_a_refused_connection(self, make_hook: MakeHook, pauses: list[float]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    def test_after_a_refused_connection(
+        self, make_hook: MakeHook, pauses: list[float], closed_port: int
+    ) -> None:
         with pytest.raises(TransportError, match="refused") as caught:
-            make_hook(url=url).describe_jobs(["j1"])
+            make_hook(url=f"http://127.0.0.1:{closed_port}").describe_jobs(["j1"])
         assert not caught.value.sent
         assert pauses == [1, 2, 4, 8, 16]
 
@@ -472,13 +471,11 @@ class TestSubmissionsAreNot:
         assert pauses == [1]
 
     def test_and_a_refused_connection_too(
-        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch, closed_port: int
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
         with ScriptedServer() as late:
             late.play(job("j9"))
-            hook = make_hook(url=f"http://127.0.0.1:{port}")
+            hook = make_hook(url=f"http://127.0.0.1:{closed_port}")
 
             def wake_up(seconds: float) -> None:
                 pauses.append(seconds)
@@ -503,10 +500,14 @@ class TestSubmissionsAreNot:
         ],
     )
     def test_a_dead_proxy_is_no_ambiguity_and_its_login_is_not_shown(
-        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch, proxy: str
+        self,
+        make_hook: MakeHook,
+        pauses: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+        closed_port: int,
+        proxy: str,
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            monkeypatch.setenv("HTTPS_PROXY", proxy.format(closed=closed.getsockname()[1]))
+        monkeypatch.setenv("HTTPS_PROXY", proxy.format(closed=closed_port))
         with pytest.raises(TransportError) as caught:
             make_hook(url="https://gateway.example").submit_job(REQUEST)
         assert not caught.value.sent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import socket
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -341,7 +340,7 @@ class TestOnKill:
 
     @pytest.mark.parametrize("how", ["refused", "no connection", "bad id", "cannot connect"])
     def test_nothing_is_raised(
-        self, connection: Callable[..., str], server: ScriptedServer, logs: Logs, how: str
+        self, connection: Callable[..., str], server: ScriptedServer, logs: Logs, closed_port: int, how: str
     ) -> None:
         given = web(connection, server)
         if how == "refused":
@@ -349,9 +348,7 @@ class TestOnKill:
         elif how == "no connection":
             given["ci_conn_id"] = "nowhere"
         elif how == "cannot connect":
-            with socket.create_server(("127.0.0.1", 0)) as closed:
-                url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-            given["ci_conn_id"] = connection(url, max_attempts=1)
+            given["ci_conn_id"] = connection(f"http://127.0.0.1:{closed_port}", max_attempts=1)
         self.kill(CIJobTrigger(["a/b" if how == "bad id" else "j1"], **given))
         assert len(logs.at("warning")) >= 1
 
