@@ -6,7 +6,7 @@ from airflow.sdk import DAG  # Airflow 2.11: from airflow import DAG
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors.job import CIJobSensor
 
-with DAG("separate", schedule=None):
+with DAG("separate", schedule=None, default_args={"retries": 2}):
     submit = VoiceSeparateOperator(
         task_id="submit",
         input_object="in/song.mp3",
