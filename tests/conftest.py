@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 _HOME = tempfile.mkdtemp(prefix="airflow-provider-ci-tests-")
 # not by a fixture: a run that fails while it imports leaves nothing either
@@ -38,6 +39,10 @@ from tests.airflow_version import IS_AIRFLOW_2, SECRETS_MASKER  # noqa: E402
 from tests.scripted_server import ScriptedServer  # noqa: E402
 
 pytest_plugins = ["tests.emulator_fixture"]
+
+# The same inputs each time, and a busy machine is no failure; `make fuzz` tries other ones
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 CREDENTIALS = Credentials(
     "AKIDexampleexample00", "the-secret-key-of-the-tests", "the-session-token-of-the-tests"

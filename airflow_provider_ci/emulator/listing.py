@@ -135,7 +135,7 @@ def _after(wanted: _Wanted) -> bytes | None:
     marker = wanted.marker
     if not marker:
         return b""
-    if wanted.delimiter and marker.startswith(wanted.prefix) and marker.endswith(wanted.delimiter):
+    if marker.startswith(wanted.prefix) and _group(marker, wanted) == marker:
         return after_prefix(_raw(marker))
     return _raw(marker) + b"\0"
 
