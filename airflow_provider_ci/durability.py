@@ -1,84 +1,65 @@
-"""Exactly one paid job, or batch job, for each task instance: what is remembered, and how an earlier
-submission is found again.
+"""Exactly one paid job, or batch job, for each task instance: what is recorded, and how an earlier submission
+is found again.
 
-The service has no idempotency token. So a *marker* of the task instance travels in ``UserData`` (unless the
-user has data of their own there), what was intended is written into Airflow's task state store before the
-``POST`` and the id after it (Airflow 3.3 or newer), and where neither tells what became of a submission, the
-job list does.
+The service has no idempotency token. So a text that identifies the task instance travels in ``UserData``
+(unless the user has data of their own there), what is about to be submitted is recorded in Airflow's task
+state store before the ``POST`` and the job id after it (Airflow 3.3 or newer), and where neither says what
+became of a submission, the job list does.
 
-No Airflow and no I/O of its own: the hook, the store, clock and sleep are given.
+That text names the deployment of Airflow and is another one for each submission, so that neither a second
+Airflow's job nor one into which somebody has copied it is taken for this task's, or cancelled.
+
+No Airflow and no I/O of its own: the hook, the store, clock and sleep are arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic
 
-from airflow_provider_ci.durable_record import STORE_KEY, TRY_KEY, Record, Store
+from airflow_provider_ci.durable_record import SubmissionRecord, SubmissionRecords, TaskStateStore
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
     ClockSkewError,
-    PermissionDeniedError,
+    StateStoreError,
     TaskKilledError,
 )
-from airflow_provider_ci.identity import R, TaskIdentity, fingerprint, is_answer_to, with_marker
-from airflow_provider_ci.protocol.admin_models import BatchRequest
-from airflow_provider_ci.protocol.models import CANCEL, FAILED, VoiceSeparateRequest
-from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Answer, J, Log, sentence
+from airflow_provider_ci.identity import WORKER, R, TaskIdentity, fingerprint, user_data_of, with_user_data
+from airflow_provider_ci.recovery import (
+    JobSearch,
+    JobService,
+    log_interrupted,
+    look_pauses,
+    refuse_if_cancelled_by_others,
+)
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, J, Log, sentence
 
-#: Seconds for which a submission's signature is valid after its intention was written. A process that wakes
-#: up later, for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
+#: Seconds for which a submission's signature is valid after it was recorded. A process that wakes up later,
+#: for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
 SUBMISSION_VALIDITY = 60.0
 #: Seconds that the job list may lag behind a submission. Not documented; assumed.
 LISTING_LAG = 10.0
-#: Pauses between looks at the list while a submission may still arrive, seconds; the last one repeats.
-_LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
-# With a clock further ahead of the service's, the submission's signature would not have been valid yet
-_CLOCK_SKEW = timedelta(seconds=VALID_BEFORE + 1)
 #: Submissions within one try: the first, and one more after each time that the job is known not to exist.
 _SUBMISSIONS_PER_TRY = 3
 
 
-R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contravariant=True)
-
-
-class JobService(Protocol[R_contra, J]):
-    """What is needed of the hook, bound to the input's bucket and region: for jobs, or for batch jobs.
-
-    ``prepare`` is called before a new submission is intended, and may refuse it. ``is_void`` tells that
-    nothing came of a job, so that a retry may submit it anew. ``listing_permission`` names what ``list``
-    needs.
-    """
-
-    listing_permission: str
-
-    def prepare(self, request: R_contra) -> None: ...  # noqa: D102
-
-    def submit(self, request: R_contra, valid_until: float | None) -> J: ...  # noqa: D102
-
-    def describe(self, job_id: str) -> Answer[J]: ...  # noqa: D102
-
-    def list(self, request: R_contra, since: datetime) -> Iterable[J]: ...  # noqa: D102
-
-    def cancel(self, job_id: str) -> None: ...  # noqa: D102
-
-    def is_void(self, job: J) -> bool: ...  # noqa: D102
-
-
 class DurableSubmission(Generic[R, J]):
-    """Gets the one job of a task instance: a known one, one found again, or a new one.
+    """Gets the one job of a task instance: a recorded one, one found in the job list, or a new one.
 
     :param service: the hook, bound to bucket and region.
     :param store: the task state store; ``None`` before Airflow 3.3.
     :param identity: the task instance.
     :param try_number: this try.
-    :param is_first_try: nothing was submitted since the task instance was created or cleared.
-    :param run_start: the service's time, as far as it is known, before which no job can be this task
-        instance's; asked for at each look, as a look may correct what is known.
-    :param cancel_superseded: cancel an earlier job whose request has changed, if it has not begun.
+    :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
+    :param may_have_submitted: an earlier try may have submitted without leaving a record.
+    :param clear_interrupts: clearing a task while a worker runs it raises ``max_tries`` (Airflow 3.1 or
+        newer), so that it cannot be told from a clear after the task's end by that number alone.
+    :param run_start: Unix time, as the service's clock shows it as far as it is known, before which no job
+        can be this task instance's; asked for at each look, as a look may correct what is known.
+    :param cancel_superseded: cancel this task's earlier job if its request has changed or the task was
+        cleared, and it has not begun.
     :param resubmit_if_unknown: submit again when the job list may not be read, at the risk of a second job.
     :param clock: the service's time, as far as it is known.
     """
@@ -87,11 +68,13 @@ class DurableSubmission(Generic[R, J]):
         self,
         *,
         service: JobService[R, J],
-        store: Store | None,
+        store: TaskStateStore | None,
         identity: TaskIdentity,
         try_number: int,
-        is_first_try: bool,
-        run_start: Callable[[], datetime],
+        waits: str,
+        may_have_submitted: bool,
+        clear_interrupts: bool,
+        run_start: Callable[[], float],
         cancel_superseded: bool,
         resubmit_if_unknown: bool,
         log: Log,
@@ -99,234 +82,193 @@ class DurableSubmission(Generic[R, J]):
         sleep: Callable[[float], None],
     ) -> None:
         self._service = service
-        self._store = store
+        self._records = SubmissionRecords(store, try_number)
+        self._has_store = store is not None
         self._identity = identity
-        self._try_number = try_number
-        self._is_first_try = is_first_try
+        self._waits = waits
+        self._may_have_submitted = may_have_submitted
         self._run_start = run_start
         self._cancel_superseded = cancel_superseded
-        self._resubmit_if_unknown = resubmit_if_unknown
         self._log = log
         self._clock = clock
         self._sleep = sleep
-        self._left: set[str] = set()
-        #: Jobs of earlier submissions that have ended without success.
-        self._spent: list[J] = []
+        self._fingerprint = ""
+        self._search: JobSearch[R, J] = JobSearch(
+            service=service,
+            identity=identity,
+            clear_interrupts=clear_interrupts,
+            resubmit_if_unknown=resubmit_if_unknown,
+            validity=SUBMISSION_VALIDITY,
+            list_lag=LISTING_LAG,
+            abandon=lambda job_id: self._abandon(job_id, "the request has changed"),
+            log=log,
+            clock=clock,
+            sleep=sleep,
+        )
 
-    def job(self, request: R, place: str) -> J:
+    def get_or_submit(self, request: R, bucket_and_region: str) -> J:
         """Return the job of ``request``, which is submitted only if there is none.
 
+        :param bucket_and_region: of the input.
         :raises AmbiguousSubmissionError: it cannot be found out whether there is one.
+        :raises JobCancelledError: somebody else has cancelled it, so that it is not submitted again.
+        :raises StateStoreError: Airflow did not say or not take down what was submitted; nothing was sent.
+        :raises TaskKilledError: a later try of the task has begun.
         """
-        wanted = fingerprint(request, place)
-        marked = with_marker(request, self._identity.marker(wanted))
-        self._take_over()
-        record = self._record()
-        if record is not None and record.clears != self._identity.clears:
-            self._leave(record.job_id, "the task was cleared")
-        elif record is not None and record.fingerprint != wanted:
-            self._leave(record.job_id, "the request has changed")
-        else:
-            found = self._earlier(record, marked)
-            if found is not None:
-                self._remember(found, wanted)
-                return found
-        return self._submit(marked, wanted)
+        self._fingerprint = fingerprint(request, bucket_and_region)
+        self._records.claim()
+        job = self._find_earlier(request)
+        return job if job is not None else self._submit(request)
 
-    def _record(self) -> Record | None:
-        return Record.from_json(self._store.get(STORE_KEY)) if self._store is not None else None
-
-    def _earlier(self, record: Record | None, marked: R) -> J | None:
+    def _find_earlier(self, request: R) -> J | None:
         """Return the job that an earlier try submitted, if it may still be used."""
-        if record is not None and record.job_id is not None:
-            job = self._known(record.job_id)
-            if job is not None:
-                return self._if_usable(job)
-        if record is None and self._is_first_try:
+        record = self._records.load()
+        if record is None:
+            return self._find_without_record(request) if self._may_have_submitted else None
+        if record.fingerprint != self._fingerprint:
+            self._abandon(record.job_id, "the request has changed")
             return None
-        if record is not None:
-            return self._found(marked, _at(record.since), record.since)
-        # with a store, nothing is sent before its intention is recorded; without, it may be on its way
-        return self._found(marked, self._run_start, 0.0 if self._store is not None else None)
+        if record.max_tries == self._identity.max_tries:
+            return self._find_recorded(record, request)
+        job = self._find_interrupted(record, request) if record.worker_waits else None
+        if job is None:
+            self._abandon(record.job_id, "the task was cleared")
+        return job
 
-    def _known(self, job_id: str) -> J | None:
-        """Return the job of a stored id; ``None`` if the service does not know it after the grace period."""
+    def _find_recorded(self, record: SubmissionRecord, request: R) -> J | None:
+        job = self._describe_until_known(record.job_id) if record.job_id is not None else None
+        if job is not None:
+            job = self._job_to_continue(job, record)
+        else:
+            job = self._search_recorded(record, request)
+        if job is not None:
+            self._remember(job, record)
+        return job
+
+    def _find_without_record(self, request: R) -> J | None:
+        text = self._idempotency_key()
+        # with a store, nothing is sent before it is recorded; without one, it may be on its way
+        sent_at = 0.0 if self._has_store else None
+        submitted = with_user_data(request, text)
+        job = self._search.search_until_certain(submitted, self._run_start, sent_at)
+        if job is not None:
+            since = job.creation_time.timestamp() if job.creation_time else self._run_start()
+            self._remember(job, self._new_record(since, user_data_of(job) or text))
+        return job
+
+    def _find_interrupted(self, record: SubmissionRecord, request: R) -> J | None:
+        """Return the job of a try that was cleared while a worker waited for it, if the job has not ended:
+        what has begun cannot be cancelled, and a second job would be paid for beside it.
+        """
+        if record.job_id is not None:
+            job = self._describe_until_known(record.job_id)
+        else:
+            job = self._search_recorded(record, request)
+        if job is None or job.job_state.is_terminal:
+            return None
+        log_interrupted(job, self._log)
+        self._remember(job, replace(record, max_tries=self._identity.max_tries))
+        return job
+
+    def _search_recorded(self, record: SubmissionRecord, request: R) -> J | None:
+        submitted = with_user_data(request, record.idempotency_key)
+        return self._search.search_until_certain(submitted, lambda: record.since, record.since, record=record)
+
+    def _describe_until_known(self, job_id: str) -> J | None:
+        """Return the job; ``None`` if the service does not find it until the grace period is over."""
         end = None
-        for pause in _pauses():
+        for pause in look_pauses():
             for job in self._service.describe(job_id).jobs_detail:
                 if job.job_id == job_id:
                     return job
             end = end or self._clock() + UNKNOWN_JOB_GRACE  # the first answer may correct the clock
             if self._clock() + pause > end:
-                self._log.warning("The service does not know job %s of an earlier try any more", job_id)
+                self._log.warning("The service no longer finds job %s of an earlier try", job_id)
                 return None
             self._sleep(pause)
         raise AssertionError("pauses never end")
 
-    def _if_usable(self, job: J) -> J | None:
+    def _job_to_continue(self, job: J, record: SubmissionRecord) -> J | None:
+        """Return the job of an earlier try, or ``None`` if nothing came of it."""
+        refuse_if_cancelled_by_others(job, record)
         if self._service.is_void(job):
             self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
-            self._spent.append(job)
+            self._search.ended_jobs.append(job)
             return None
-        self._log.info("Going on with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
+        self._log.info("Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
         return job
 
-    def _found(
-        self, marked: R, since: Callable[[], datetime], intended_at: float | None, *, sent: bool = False
-    ) -> J | None:
-        """Look for the job of ``marked`` until it is found or certainly does not exist.
-
-        :param intended_at: when the submission was intended that may still arrive; ``None``: perhaps just
-            now.
-        :param sent: by this very try, whose job it then is even if it has ended without success already.
-        """
-        end = None
-        for pause in _pauses():
-            found = self._matches(marked, since(), sent=sent)
-            if found is None:  # the list may not be read, and the user takes the risk
-                return None
-            if found:
-                return self._oldest(found)
-            now = self._clock()
-            # after the first look, which may correct the clock
-            end = end or _arrived(intended_at, now) + LISTING_LAG
-            if now >= end:
-                return None
-            self._sleep(min(pause, end - now))
-        raise AssertionError("pauses never end")
-
-    def _matches(self, marked: R, since: datetime, *, sent: bool) -> list[J] | None:
-        begin = since - _CLOCK_SKEW
-        try:
-            listed = list(self._service.list(marked, begin))
-        except PermissionDeniedError as error:
-            if self._resubmit_if_unknown:
-                self._log.warning(
-                    "The jobs may not be listed, submitting at the risk of a second job: %s", error
-                )
-                return None
-            raise AmbiguousSubmissionError(
-                "It is unknown whether the job was accepted before, and the jobs may not be listed",
-                status=error.status,
-                code=error.code,
-                service_message=error.service_message,
-                request_id=error.request_id,
-                hint=(
-                    f"Permit {self._service.listing_permission}, or look in the console and clear the task if"
-                    ' there is none, or set on_ambiguous_submit="resubmit"'
-                ),
-            ) from error
-        recent = [job for job in listed if job.creation_time is None or job.creation_time >= begin]
-        self._leave_changed(recent, marked)
-        answers = [job for job in recent if job.job_id and is_answer_to(job, marked)]
-        found = [job for job in answers if not self._service.is_void(job)]
-        return found or self._ended(answers, sent=sent)
-
-    def _ended(self, void: list[J], *, sent: bool) -> list[J]:
-        """Return the job that this try has ``sent`` if it has ended without success already: to submit
-        another one is for the next try. Only a marker tells it from the jobs of others.
-
-        :param void: the answers to the request of which nothing came.
-        """
-        ended = [
-            job
-            for job in void
-            if self._identity.marked((job.operation.user_data if job.operation else None) or "")
-        ]
-        if sent:
-            return [job for job in ended if all(_is_newer(job, spent) for spent in self._spent)]
-        self._spent += ended
-        return []
-
-    def _leave_changed(self, jobs: list[J], marked: R) -> None:
-        """Leave the jobs that an earlier try of this very task instance submitted for another request."""
-        for job in jobs:
-            data = (job.operation.user_data if job.operation else None) or ""
-            mine = self._identity.marked(data) and not is_answer_to(job, marked)
-            if mine and job.job_state not in (FAILED, CANCEL) and job.job_id not in self._left:
-                self._leave(job.job_id, "the request has changed")
-
-    def _oldest(self, jobs: list[J]) -> J:
-        latest = datetime.max.replace(tzinfo=UTC)
-        first, *others = sorted(jobs, key=lambda job: job.creation_time or latest)
-        if others:
-            ids = ", ".join(str(job.job_id) for job in others)
-            self._log.error("Suspected duplicates of job %s, each billed: %s", first.job_id, ids)
-        self._log.info("Found job %s (%s), submitted before", first.job_id, first.job_state)
-        return first
-
-    def _submit(self, marked: R, wanted: str) -> J:
-        self._service.prepare(marked)
-        for left in reversed(range(_SUBMISSIONS_PER_TRY)):
-            since = self._intend(wanted)
+    def _submit(self, request: R) -> J:
+        self._service.prepare(with_user_data(request, self._idempotency_key()))
+        for remaining in reversed(range(_SUBMISSIONS_PER_TRY)):
+            # before the look at other tries: whoever is held up after it must not get fresh time
+            record = self._new_record(self._clock(), self._idempotency_key())
+            self._records.save_before_submission(record)
+            submitted = with_user_data(request, record.idempotency_key)
             try:
-                job = self._service.submit(marked, since + SUBMISSION_VALIDITY)
+                job: J | None = self._service.submit(submitted, record.since + SUBMISSION_VALIDITY)
             except ClockSkewError as error:
-                if not (left and error.corrected):
+                if not (remaining and error.corrected):
                     raise
-                found = self._submitted_meanwhile(marked)
-                if found is None:
-                    continue
-                job = found
+                job = self._find_submitted_meanwhile(submitted)
             except AmbiguousSubmissionError as error:
-                self._log.warning("%s", error)
-                # not before this submission's signature has expired can the answer be: there is no job
-                found = self._found(marked, _at(since), since, sent=True)
-                if found is None and not left:
+                job = self._find_unanswered(error, submitted, record)
+                if job is None and not remaining:
                     raise
-                if found is None:
-                    continue
-                job = found
-            self._remember(job, wanted)
-            return job
+            if job is not None:
+                self._remember(job, record)
+                return job
         raise AssertionError("the last submission returns or raises")
 
-    def _submitted_meanwhile(self, marked: R) -> J | None:
+    def _find_unanswered(
+        self, error: AmbiguousSubmissionError, submitted: R, record: SubmissionRecord
+    ) -> J | None:
+        """Return the job of a submission of this try whose response is not known. That there is none is
+        certain only after its signature has expired.
+        """
+        self._log.warning("%s. Looking for the job before submitting again", _without_hint(error))
+        return self._search.search_until_certain(
+            submitted, lambda: record.since, record.since, by_this_try=True
+        )
+
+    def _find_submitted_meanwhile(self, submitted: R) -> J | None:
         """Return the job that another try submitted while this process slept, after which its clock is wrong
         too. A store tells by itself.
         """
-        if self._store is not None:
+        if self._has_store:
             return None
-        return self._found(marked, self._run_start, 0.0)
+        return self._search.search_until_certain(submitted, self._run_start, 0.0)
 
-    def _take_over(self) -> None:
-        """Say that this try has begun, before it looks what earlier ones intended.
+    def _new_record(self, since: float, idempotency_key: str) -> SubmissionRecord:
+        return SubmissionRecord(
+            max_tries=self._identity.max_tries,
+            fingerprint=self._fingerprint,
+            since=since,
+            idempotency_key=idempotency_key,
+            worker_waits=self._waits == WORKER,
+        )
 
-        Each looks whether another one has said so after it has written its intention. So whichever of two
-        processes comes second sees the other. The other one may also be an earlier try that was held up just
-        here.
-        """
-        if self._store is not None and self._try_number > 1:
-            self._stop_if_superseded(by_earlier_too=False)
-            self._store.set(TRY_KEY, self._try_number)
+    def _idempotency_key(self) -> str:
+        return self._identity.idempotency_key(self._fingerprint, self._waits)
 
-    def _stop_if_superseded(self, *, by_earlier_too: bool = True) -> None:
-        own = self._try_number
-        latest = own if self._store is None else self._store.get(TRY_KEY, own)
-        if latest > own or (by_earlier_too and latest != own):
-            raise TaskKilledError(f"Try {latest} of this task has taken over; try {own} does not submit")
+    def _remember(self, job: J, record: SubmissionRecord) -> None:
+        """Record the job in hand. When it was submitted stays as it is, for a later look at the list."""
+        known = replace(record, job_id=str(job.job_id), worker_waits=self._waits == WORKER)
+        try:
+            self._records.save(known)
+        except StateStoreError as error:  # the job is in hand, and a later try finds it in the list
+            self._log.warning("Job %s is known to this try only: %s", job.job_id, error)
 
-    def _intend(self, wanted: str) -> float:
-        since = self._clock()  # before the look: whoever is held up after it must not get fresh time
-        self._stop_if_superseded()  # also before: it would overwrite what the later try has recorded
-        self._write(Record(self._identity.clears, wanted, since))
-        self._stop_if_superseded()
-        return since
-
-    def _remember(self, job: J, wanted: str) -> None:
-        self._write(Record(self._identity.clears, wanted, self._clock(), job.job_id))
-
-    def _write(self, record: Record) -> None:
-        if self._store is not None:
-            self._store.set(STORE_KEY, record.to_json())
-
-    def _leave(self, job_id: str | None, why: str) -> None:
-        """Report a job that counts no more, and cancel it if it still can be."""
+    def _abandon(self, job_id: str | None, why: str) -> None:
+        """Report a job that no longer counts, and cancel it if it still can be."""
         if job_id is None:
-            self._log.warning("An earlier submission, of which no job is known, is left alone: %s", why)
+            self._log.warning(
+                "An earlier submission, whose job is not known, is abandoned because %s: it may have been"
+                " accepted and be billed",
+                why,
+            )
             return
-        self._left.add(job_id)
-        self._log.warning("Job %s, submitted before, is left alone: %s", job_id, why)
+        self._log.warning("Job %s, submitted before, is abandoned because %s", job_id, why)
         if not self._cancel_superseded:
             return
         try:
@@ -340,22 +282,10 @@ class DurableSubmission(Generic[R, J]):
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
 
 
-def _at(seconds: float) -> Callable[[], datetime]:
-    return lambda: datetime.fromtimestamp(seconds, UTC)
-
-
-def _arrived(intended_at: float | None, now: float) -> float:
-    """Return when a submission has arrived, or never will."""
-    intended_at = now if intended_at is None else min(intended_at, now)
-    return max(intended_at + SUBMISSION_VALIDITY, now)
-
-
-def _is_newer(job: J, spent: J) -> bool:
-    oldest = datetime.min.replace(tzinfo=UTC)
-    return job.job_id != spent.job_id and (job.creation_time or oldest) >= (spent.creation_time or oldest)
-
-
-def _pauses() -> Iterator[float]:
-    yield from _LOOK_PAUSES
-    while True:
-        yield _LOOK_PAUSES[-1]
+def _without_hint(error: CIError) -> str:
+    """Return the error without its advice to look for the job, which is done here."""
+    hint, error.hint = error.hint, None
+    try:
+        return str(error)
+    finally:
+        error.hint = hint

@@ -192,6 +192,10 @@ class AmbiguousSubmissionError(CIError):
     """
 
 
+class StateStoreError(CIError):
+    """Airflow's task state store could not be read or written. Nothing was submitted without a record."""
+
+
 class JobError(CIError):
     """Base of what can go wrong with a job that was accepted. ``state`` is the job's last known state."""
 

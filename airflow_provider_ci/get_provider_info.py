@@ -97,6 +97,14 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "Accept an http:// endpoint on another machine; requests can then be read on the way",
         "schema": {"type": ["boolean", "null"]},
     },
+    "deployment": {
+        "label": "Deployment",
+        "description": (
+            "Only for several Airflows that are to find each other's jobs again (blue/green): the same name"
+            " in each"
+        ),
+        "schema": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+    },
     "connect_timeout": {
         "label": "Connect timeout (s)",
         "description": "Seconds to wait for a connection, default 5",

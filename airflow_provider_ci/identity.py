@@ -1,154 +1,205 @@
-"""Which task instance wants a job or a batch job, which request, and which job answers it."""
+"""Which task instance wants a job or a batch job, which request, and which job is the one it submitted."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import re
+import secrets
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.admin_models import (
-    BatchJob,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
-    TimeInterval,
-)
-from airflow_provider_ci.protocol.models import (
-    AudioConfig,
-    Job,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
+from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
 
 #: What is submitted: a job or a batch job.
 R = TypeVar("R", bound=VoiceSeparateRequest | BatchRequest)
 
+#: Who waits for the job that is submitted: a worker, a triggerer, or nobody.
+WORKER, TRIGGERER, NOBODY = "worker", "triggerer", "nobody"
+
 # A user's own text may begin with "airflow " too
-_MARKER = re.compile(
-    r"airflow dag=\S* run=\S* task=\S* map=\S* clear=\S* request=[0-9a-f]{12} id=[0-9a-f]{16}"
+_KEY = re.compile(
+    r"airflow dag=\S* run=\S* task=\S* map=\S* deployment=\S* max_tries=(?P<max_tries>-?\d{1,9})"
+    r" waits=(?P<waits>worker|triggerer|nobody) request=(?P<request>[0-9a-f]{12}) id=(?P<id>[0-9a-f]{16})"
+    r" nonce=(?P<nonce>[0-9a-f]{8})"
 )
-_PART_MAX = 180
+_PART_MAX = 150
 
 
 class TaskIdentity(NamedTuple):
-    """A task instance; ``clears`` rises whenever somebody clears it, which asks for a new job."""
+    """A task instance of one Airflow.
+
+    :param deployment: tells this Airflow from others that run the same DAG: what the connection says, or the
+        moment at which the DAG run started, in microseconds.
+    :param max_tries: as Airflow's database has it. Clearing the task raises it, which asks for a new job.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int
-    clears: int
+    deployment: str
+    max_tries: int
 
     @property
     def digest(self) -> str:
-        """Tells apart what shortening or replacing characters makes look alike."""
-        return hashlib.sha256("\0".join(map(str, self)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        """Tells apart what shortening or replacing characters makes look alike; the same after a clear."""
+        text = "\0".join(map(str, self[:-1]))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def marked(self, user_data: str) -> bool:
-        """Tell whether ``user_data`` is a marker of this task instance, whatever the request."""
-        return _is_marker(user_data) and user_data.endswith(f"id={self.digest}")
-
-    def marker(self, request_fingerprint: str) -> str:
+    def idempotency_key(self, request_fingerprint: str, waits: str) -> str:
         """Return the text that identifies this task instance's request in ``UserData``.
 
         Readable, printable ASCII, at most 1,024 characters.
         """
-        names = ("dag", "run", "task", "map", "clear")
+        names = ("dag", "run", "task", "map", "deployment", "max_tries")
         parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=True)]
-        return f"airflow {' '.join(parts)} request={request_fingerprint[:12]} id={self.digest}"
+        return (
+            f"airflow {' '.join(parts)} waits={waits} request={request_fingerprint[:12]} id={self.digest}"
+            f" nonce={secrets.token_hex(4)}"
+        )
 
 
-def fingerprint(request: VoiceSeparateRequest | BatchRequest, place: str) -> str:
-    """Return a digest of a request as the user wants it; ``place`` names bucket and region of the input."""
-    body = xml.to_bytes(xml.to_element(request, "Request"))
-    return hashlib.sha256(place.encode() + b"\0" + body).hexdigest()
+class IdempotencyKey(NamedTuple):
+    """What counts of the text that :meth:`TaskIdentity.idempotency_key` makes.
+
+    :param nonce: another one for each submission, so that a job into which somebody has copied the text of an
+        earlier one can be told from it.
+    """
+
+    task_instance: str
+    max_tries: int
+    request: str
+    waits: str
+    nonce: str
+
+    @classmethod
+    def parse(cls, user_data: str | None) -> IdempotencyKey | None:
+        """Return the key in ``UserData``, or ``None`` if there is another text."""
+        found = _KEY.fullmatch(user_data or "")
+        if found is None:
+            return None
+        return cls(found["id"], int(found["max_tries"]), found["request"], found["waits"], found["nonce"])
+
+    def is_same_request(self, other: IdempotencyKey | None) -> bool:
+        """Tell whether both are of one request of one task instance, between the same two clears. Who waits
+        may be edited between two tries, and does not count.
+        """
+        return other is not None and self[:3] == other[:3]
 
 
-def with_marker(request: R, marker: str) -> R:
-    """Return the request with the marker in ``UserData``, or unchanged if the user has data there."""
+def user_data_of(job: Job | BatchJob) -> str | None:
+    """Return the ``UserData`` that the service hands back with a job, if any."""
+    return job.operation.user_data if job.operation else None
+
+
+def fingerprint(request: VoiceSeparateRequest | BatchRequest, bucket_and_region: str) -> str:
+    """Return a digest of what the user asks for.
+
+    Not of the bytes that are sent: they may change with the provider's version. An argument that is added to
+    it later, and that the user does not give, changes no digest.
+
+    :param bucket_and_region: of the input.
+    """
+    asked = {"Tag": getattr(request, "tag", None), "Request": _values_that_are_no_defaults(request)}
+    text = json.dumps([bucket_and_region, asked], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_user_data(request: R, text: str) -> R:
+    """Return the request with ``text`` in ``UserData``, or unchanged if the user has data there."""
     operation: Any = request.operation
     if operation.user_data is not None:
         return request
-    marked: Any = replace(operation, user_data=marker)
-    return replace(request, operation=marked)
+    changed: Any = replace(operation, user_data=text)
+    return replace(request, operation=changed)
 
 
-def is_answer_to(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest) -> bool:
+def is_job_of(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest) -> bool:
     """Tell whether ``job`` is what submitting ``request`` gives.
 
-    A marker names the whole request, so it alone decides: how the service spells what it hands back does not
-    matter then. Otherwise ``UserData`` and the input must be equal; of the rest, what the service does not
-    hand back cannot differ.
+    An idempotency key names the whole request, so it alone decides: how the service spells what it hands back
+    does not matter then. Without one ``UserData`` and the input must be equal, and the rest must not
+    contradict.
     """
     asked: Any = request.operation
-    if asked is not None and _is_marker(asked.user_data):
-        got = job.operation.user_data if job.operation else None
-        if got is not None:
-            return bool(got == asked.user_data)
+    got = user_data_of(job)
+    key = IdempotencyKey.parse(asked.user_data) if asked else None
+    if key is not None and got is not None:
+        return key.is_same_request(IdempotencyKey.parse(got))
     if isinstance(request, BatchRequest):
         return isinstance(job, BatchJob) and _is_batch_of(job, request)
-    return isinstance(job, Job) and _is_job_of(job, request)
+    return isinstance(job, Job) and _is_single_job_of(job, request, has_key=key is not None)
 
 
-def _is_job_of(job: Job, request: VoiceSeparateRequest) -> bool:
-    asked, got = request.operation or Operation(), job.operation or Operation()
-    if asked.user_data != got.user_data or not request.input or not job.input:
+def _is_single_job_of(job: Job, request: VoiceSeparateRequest, *, has_key: bool) -> bool:
+    asked: Any = request.operation
+    # a service that does not hand back UserData cannot be asked for it: the request decides then
+    if not has_key and (asked.user_data if asked else None) != user_data_of(job):
         return False
-    return (
-        request.input.object == job.input.object
-        and _agree(asked.output or Output(), got.output)
-        and _agree_values(asked.template_id, got.template_id)
-        and _agree_parameters(asked, got)
-    )
+    if not request.input or not job.input or request.input.object != job.input.object:
+        return False
+    return _agree(request, job)
 
 
 def _is_batch_of(batch: BatchJob, request: BatchRequest) -> bool:
-    asked, got = request.operation or BatchOperation(), batch.operation or BatchOperation()
+    asked: Any = request.operation
     if (request.name, request.input) != (batch.name, batch.input):
         return False
-    if got.user_data is not None and asked.user_data != got.user_data:
-        return False
     # that a batch job's answers hold UserData is sampled nowhere: without, the whole request decides
-    param, given = asked.job_param or BatchJobParam(), got.job_param or BatchJobParam()
-    return (
-        _agree(asked.output or Output(), got.output)
-        and _agree(asked.time_interval or TimeInterval(), got.time_interval)
-        and _agree_parameters(param, given)
-        and given.template_id in (None, param.template_id)
+    if IdempotencyKey.parse(asked.user_data) is None and user_data_of(batch) not in (None, asked.user_data):
+        return False
+    return _agree(request, batch)
+
+
+# Compared by the callers, in a stricter way
+_NOT_COMPARED = {"user_data", "input", "name"}
+# One excludes the other: a job with one of them is no answer to a request with the other
+_TEMPLATE, _PARAMETERS = "template_id", "voice_separate"
+
+
+def _agree(asked: Any, got: Any) -> bool:
+    """Compare every field that a request and a job have in common. The service may leave out what it does not
+    hand back, and adds what was not asked for.
+    """
+    if asked is None or got is None:
+        return True
+    if isinstance(asked, tuple) or isinstance(got, tuple):
+        return not asked or not got or list(map(str, asked)) == list(map(str, got))
+    if not dataclasses.is_dataclass(asked):
+        return bool(asked == got) if isinstance(asked, str) else str(asked).lower() == str(got).lower()
+    asks_parameters = getattr(asked, _PARAMETERS, None) is not None
+    has_template_only = getattr(got, _PARAMETERS, None) is None and getattr(got, _TEMPLATE, None) is not None
+    if asks_parameters and has_template_only:
+        return False
+    return all(
+        _agree(getattr(asked, field.name), getattr(got, field.name, None))
+        for field in dataclasses.fields(asked)
+        if field.name not in _NOT_COMPARED
     )
 
 
-def _is_marker(user_data: str | None) -> bool:
-    return _MARKER.fullmatch(user_data or "") is not None
+def _values_that_are_no_defaults(obj: Any) -> dict[str, Any]:
+    """Return a dataclass under the names of its elements, without what nobody gave."""
+    return {
+        xml.element_name(field): _plain(value)
+        for field in dataclasses.fields(obj)
+        if (value := getattr(obj, field.name)) is not None and value != field.default
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return _values_that_are_no_defaults(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return xml.format_time(value) if isinstance(value, datetime) else str(value)
 
 
 def _readable(text: str) -> str:
     shown = "".join(char if char.isascii() and char.isprintable() and char != " " else "?" for char in text)
     return shown if len(shown) <= _PART_MAX else f"{shown[: _PART_MAX - 3]}..."
-
-
-def _agree(asked: Any, got: Any) -> bool:
-    """Compare two elements of one kind: the service may leave out what it does not hand back."""
-    if got is None:
-        return True
-    return all(_agree_values(getattr(asked, name), getattr(got, name)) for name in asked.__slots__)
-
-
-def _agree_values(asked: Any, got: Any) -> bool:
-    if asked is None or got is None:
-        return True
-    return str(asked).lower() == str(got).lower() if not isinstance(asked, str) else bool(asked == got)
-
-
-def _agree_parameters(asked: Operation | BatchJobParam, got: Operation | BatchJobParam) -> bool:
-    wanted = asked.voice_separate
-    if asked.template_id is not None or wanted is None:
-        return True
-    given = got.voice_separate or VoiceSeparate()
-    return _agree_values(wanted.audio_mode, given.audio_mode) and _agree(
-        wanted.audio_config or AudioConfig(), given.audio_config
-    )

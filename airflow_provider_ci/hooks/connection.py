@@ -41,6 +41,7 @@ class ConnectionSettings:
     region: str | None
     endpoint_url: str | None
     allow_http: bool
+    deployment: str | None
     connect_timeout: float
     read_timeout: float
     retry: RetryPolicy
@@ -75,6 +76,7 @@ class ConnectionSettings:
             region=read.text("region"),
             endpoint_url=endpoint_url,
             allow_http=read.flag("allow_http"),
+            deployment=read.text("deployment"),
             connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),
             read_timeout=read.number("read_timeout", READ_TIMEOUT, "a number of seconds above 0"),
             retry=RetryPolicy(max_attempts=read.count("max_attempts", RetryPolicy().max_attempts, 1, 10)),

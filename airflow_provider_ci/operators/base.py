@@ -20,6 +20,8 @@ from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     JobError,
     RequestValidationError,
+    StateStoreError,
+    TaskKilledError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.durability import DurableSubmission
+    from airflow_provider_ci.durable_record import TaskStateStore
     from airflow_provider_ci.hooks.ci import CIHook
     from airflow_provider_ci.operators.services import BoundService
     from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
@@ -135,7 +138,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             return str(self.job_id)
         if self.deferrable:
             return self._complete_or_defer(context, job, self._deadline(context))
-        return self._complete(context, self._wait(job))
+        return self._complete(context, self._wait_on_worker(job, context))
 
     def execute_complete(
         self, context: Context, event: dict[str, Any] | None = None, job_id: str | None = None
@@ -206,11 +209,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             raise RequestValidationError(broken)
 
     def _get_job(self, request: R, endpoint: Endpoint, context: Context) -> J:
-        if self.durable:
-            place = f"{endpoint.bucket} {endpoint.region}"
-            job = self._submission(context).job(request, place)
-        else:
-            job = self._submit_once(request)
+        job = self._get_or_submit(request, endpoint, context) if self.durable else self._submit_once(request)
         self.job_id = job.job_id
         self.seen_jobs = [job]
         if self.do_xcom_push:
@@ -222,28 +221,50 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             raise error
         return job
 
+    def _get_or_submit(self, request: R, endpoint: Endpoint, context: Context) -> J:
+        try:
+            return self._submission(context).get_or_submit(request, f"{endpoint.bucket} {endpoint.region}")
+        except AirflowTaskTimeout:  # not an Exception; Airflow's own message names neither job nor service
+            self.log.error(
+                "execution_timeout ended this try before its job was known: the service may have accepted a"
+                " job, which then runs and is billed. A retry looks for it before it submits another one"
+            )
+            raise
+
     def _submission(self, context: Context) -> DurableSubmission[R, J]:
         from airflow_provider_ci.durability import DurableSubmission
-        from airflow_provider_ci.identity import TaskIdentity
+        from airflow_provider_ci.identity import NOBODY, TRIGGERER, WORKER, TaskIdentity
+        from airflow_provider_ci.operators.earlier_tries import (
+            CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES,
+            may_have_earlier_try,
+        )
 
         ti: Any = context["ti"]
-        # Airflow raises max_tries by the tries made so far whenever the task is cleared
-        tries_before_clear = max(ti.max_tries - (self.retries or 0), 0)
+        settings = self.hook.settings
+        started = getattr(context.get("dag_run"), "start_date", None)
+        # two Airflows do not start one run in the same microsecond, and no retry changes when it started
+        deployment = settings.deployment or (started.astimezone(UTC).isoformat() if started else "unknown")
         # By Airflow's clock. If the service's is behind this worker's, it may be behind Airflow's too
-        run_start = getattr(context.get("dag_run"), "start_date", None) or ti.start_date
+        run_start = (started or ti.start_date).timestamp()
         return DurableSubmission(
             service=self.service,
-            store=context.get("task_state_store"),  # there is none before Airflow 3.3
-            identity=TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, tries_before_clear),
+            store=self._store(context),
+            identity=TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, deployment, ti.max_tries),
             try_number=ti.try_number,
-            is_first_try=ti.try_number <= tries_before_clear + 1,
-            run_start=lambda: run_start + timedelta(seconds=min(self.hook.settings.clock.offset, 0)),
+            waits=NOBODY if not self.wait_for_completion else TRIGGERER if self.deferrable else WORKER,
+            may_have_submitted=may_have_earlier_try(ti),
+            clear_interrupts=CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES,
+            run_start=lambda: run_start + min(settings.clock.offset, 0),
             cancel_superseded=self.cancel_on_kill,
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
             log=self.log,
             clock=self.hook.now,
             sleep=self._sleep,
         )
+
+    def _store(self, context: Context) -> TaskStateStore | None:
+        """Return where this task instance's submission is recorded; there is none before Airflow 3.3."""
+        return context.get("task_state_store") if self.durable else None
 
     def _submit_once(self, request: R) -> J:
         self.service.prepare(request)
@@ -341,6 +362,30 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         """Return the job as it is now; ``None`` if the service does not know it (yet)."""
         answer = self.service.describe(str(self.job_id))
         return next((job for job in answer.jobs_detail if job.job_id == self.job_id), None)
+
+    def _wait_on_worker(self, job: J, context: Context) -> JobWatch[J]:
+        """Wait, and record the end of the wait, unless the task is killed: what a clear of the task means
+        depends on it.
+        """
+        try:
+            watch = self._wait(job)
+        except TaskKilledError:
+            raise
+        except (Exception, AirflowTaskTimeout):
+            self._note_end_of_wait(context)
+            raise
+        self._note_end_of_wait(context)
+        return watch
+
+    def _note_end_of_wait(self, context: Context) -> None:
+        from airflow_provider_ci.durable_record import SubmissionRecords
+
+        try:
+            SubmissionRecords(self._store(context), context["ti"].try_number).note_end_of_wait(
+                str(self.job_id)
+            )
+        except StateStoreError as error:  # the end of the task must not depend on it
+            self.log.warning("%s", error)
 
     def _wait(self, job: J) -> JobWatch[J]:
         from airflow_provider_ci.waiting import poll_delay

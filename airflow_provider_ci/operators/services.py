@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ci import durability
-from airflow_provider_ci.durability import JobService, R_contra
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
 from airflow_provider_ci.protocol.models import CANCEL, FAILED, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
 from airflow_provider_ci.protocol.validation import check
+from airflow_provider_ci.recovery import JobService, R_contra
 from airflow_provider_ci.waiting import J, about
 
 if TYPE_CHECKING:

@@ -195,6 +195,11 @@ def local_name(tag: Any) -> str:
     return str(tag).rpartition("}")[2]
 
 
+def element_name(field: dataclasses.Field[Any]) -> str:
+    """Return the name under which a field is written."""
+    return _names(field)[0]
+
+
 def _names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
     camel = "".join(part[:1].upper() + part[1:] for part in field.name.split("_"))
     names: tuple[str, ...] = field.metadata.get("element", (camel,))

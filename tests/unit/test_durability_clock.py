@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from airflow_provider_ci.durability import (
     LISTING_LAG,
-    STORE_KEY,
     SUBMISSION_VALIDITY,
     DurableSubmission,
-    Record,
 )
+from airflow_provider_ci.durable_record import STORE_KEY, SubmissionRecord
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ClockSkewError
 from airflow_provider_ci.hooks.clock import ServiceClock
 from airflow_provider_ci.identity import fingerprint
@@ -44,9 +43,9 @@ class Machine:
     def clock(self) -> float:
         return self.local() + self.learnt.offset
 
-    def run_start(self) -> datetime:
+    def run_start(self) -> float:
         """Return when the run began: Airflow's database had the time of a machine like this one."""
-        return datetime.fromtimestamp(START - self.behind + min(self.learnt.offset, 0), UTC)
+        return START - self.behind + min(self.learnt.offset, 0)
 
     def refusal(self, valid_until: float | None = None) -> ClockSkewError | None:
         """Return why the service refuses what is signed now."""
@@ -89,7 +88,9 @@ class Machine:
             store=self.world if self.world.has_store else None,  # type: ignore[arg-type]
             identity=IDENTITY,
             try_number=try_number,
-            is_first_try=try_number == 1,
+            waits="nobody",
+            may_have_submitted=try_number > 1,
+            clear_interrupts=True,
             run_start=self.run_start,
             cancel_superseded=True,
             resubmit_if_unknown=False,
@@ -104,7 +105,7 @@ def run_task(world: World, behind: tuple[float, float], retry_delay: float) -> s
     for try_number in range(1, 7):
         machine = Machine(world, behind[min(try_number, 2) - 1])
         try:
-            return machine.submission(try_number).job(REQUEST, PLACE).job_id
+            return machine.submission(try_number).get_or_submit(REQUEST, PLACE).job_id
         except Crash:
             world.crash_at = None
             world.pass_time(retry_delay)
@@ -134,7 +135,7 @@ def test_one_job_for_every_crash_and_answer(
 @pytest.mark.parametrize("behind", [HOUR, -HOUR])
 def test_the_intention_is_recorded_anew_in_the_services_time(behind: float) -> None:
     world = World()
-    Machine(world, behind).submission(1).job(REQUEST, PLACE)
+    Machine(world, behind).submission(1).get_or_submit(REQUEST, PLACE)
     # a submission: is it superseded, intention, is it superseded, POST
     submission = ["get", "set", "get", "submit"]
     assert world.calls == ["get", "prepare", *submission, *submission, "set"]
@@ -153,7 +154,7 @@ def test_what_is_refused_with_the_right_clock_is_not_sent_again() -> None:
 
     machine.submit = late  # type: ignore[method-assign]
     with pytest.raises(ClockSkewError):
-        machine.submission(1).job(REQUEST, PLACE)
+        machine.submission(1).get_or_submit(REQUEST, PLACE)
     assert not world.jobs
 
 
@@ -172,14 +173,16 @@ def test_without_store_a_process_that_slept_through_looks_before_it_submits_agai
         return send(request, valid_until)
 
     machine.submit = slept  # type: ignore[method-assign]
-    assert machine.submission(1).job(REQUEST, PLACE).job_id == submitted[0]
+    assert machine.submission(1).get_or_submit(REQUEST, PLACE).job_id == submitted[0]
     assert world.active == submitted
 
 
 def test_the_grace_of_an_unknown_job_is_not_measured_with_two_clocks() -> None:
     world = World()
     wanted = fingerprint(REQUEST, PLACE)
-    world.stored[STORE_KEY] = Record(0, wanted, since=START, job_id="gone").to_json()
-    job = Machine(world, -HOUR).submission(2).job(REQUEST, PLACE)
+    world.stored[STORE_KEY] = SubmissionRecord(
+        IDENTITY.max_tries, wanted, since=START, job_id="gone"
+    ).to_json()
+    job = Machine(world, -HOUR).submission(2).get_or_submit(REQUEST, PLACE)
     assert world.active == [job.job_id]
     assert world.now - START < 200
