@@ -127,6 +127,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
+        self._refuse_nested_call(context)
         self._check_arguments()
         endpoint = self.hook.settings.endpoint(**self.place)
         request = self.build_request(endpoint)
@@ -191,6 +192,20 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         ti: Any = context["ti"]
         pushed = ti.xcom_pull(task_ids=self.task_id, map_indexes=ti.map_index) if self.do_xcom_push else None
         return pushed if isinstance(pushed, str) else None
+
+    def _refuse_nested_call(self, context: Context) -> None:
+        """Refuse to run inside another task, whose identity would stand for several jobs: a retry could not
+        tell them from each other, Airflow would call neither ``on_kill`` nor ``execute_complete``.
+        """
+        task: Any = context.get("task")
+        if task is not None and task is not self:
+            raise RequestValidationError(
+                [
+                    f"{type(self).__name__} {self.task_id!r} is executed inside task {context['ti'].task_id!r};"
+                    " allowed: a task of its own, for several inputs with .expand(); inside other tasks use"
+                    " CIHook.submit_job"
+                ]
+            )
 
     def _check_arguments(self) -> None:
         given = {"poll_interval": self.poll_interval}

@@ -17,11 +17,11 @@ CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES = AIRFLOW_MINOR >= (3, 1)
 def may_have_earlier_try(ti: Any) -> bool:
     """Tell whether there may have been an earlier try since the task instance was created or cleared.
 
-    ``try_number`` alone does not tell on Airflow 2.11: ``airflow tasks run --ignore-all-dependencies`` runs a
-    task that is up for retry under the number of the try before. Its database holds the earlier tries, with
-    the ``max_tries`` that each of them had.
+    A first ``try_number`` does not tell that there was none on Airflow 2.11: ``airflow tasks run
+    --ignore-all-dependencies`` runs a task that is up for retry under the number of the try before. Its
+    database holds that try.
     """
-    if AIRFLOW_MINOR >= (3, 0):
+    if ti.try_number > 1 or AIRFLOW_MINOR >= (3, 0):
         return bool(ti.try_number > 1)
     try:
         return _has_recorded_try(ti)

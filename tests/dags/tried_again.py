@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors.job import CIJobSensor
@@ -35,7 +35,9 @@ class DiesOnFirstTry(VoiceSeparateOperator):
     def _get_job(self, *args: Any) -> Any:
         context = args[-1]
         first = context["ti"].try_number == 1
-        if first and self.dies == "accepted":
+        if self.dies == "accepted once":  # whatever number the next try has
+            first = next(self.hook.list_jobs(), None) is None
+        if first and self.dies.startswith("accepted"):
             submit = self.hook.submit_job
 
             def submit_and_die(*arguments: Any, **options: Any) -> Any:
@@ -73,6 +75,7 @@ def dag_of(dag_id: str, **arguments: Any) -> DAG:
 
 
 accepted_submit_only = dag_of("accepted_submit_only", dies="accepted")
+accepted_by_hand = dag_of("accepted_by_hand", dies="accepted once")
 accepted_sync = dag_of("accepted_sync", dies="accepted", wait_for_completion=True)
 accepted_deferrable = dag_of(
     "accepted_deferrable", dies="accepted", wait_for_completion=True, deferrable=True
@@ -88,6 +91,15 @@ with DAG(dag_id="all_deferred", schedule=None, catchup=False) as all_deferred:
         task_id="separate", wait_for_completion=True, deferrable=True, **REQUEST
     ).expand(job_level=[0, 1])
     CIJobSensor(task_id="sense", job_id=separate.output, deferrable=True)
+
+with DAG(dag_id="nested", schedule=None, catchup=False) as nested:
+
+    @task
+    def loop(**context: Any) -> None:
+        for name in ("one", "two", "three"):
+            VoiceSeparateOperator(task_id="loop", **(REQUEST | {"au_object": f"out/{name}"})).execute(context)
+
+    loop()
 
 with DAG(dag_id="deadline", schedule=None, catchup=False) as deadline:
     VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=2, **REQUEST)

@@ -134,6 +134,15 @@ def test_a_second_run_gets_a_job_of_its_own(dags: dict[str, Any], hook: CIHook) 
     assert len(list(hook.list_jobs())) == 2
 
 
+def test_an_operator_inside_another_task_is_refused(
+    dags: dict[str, Any], hook: CIHook, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dag_run = dags["nested"].test()
+    assert dag_run.state == "failed"
+    assert list(hook.list_jobs()) == [], "nothing was sent"
+    assert "is executed inside task 'loop'" in caplog.text + capsys.readouterr().out
+
+
 def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: CIHook) -> None:
     dag_run = dags["all_deferred"].test()
     assert dag_run.state == "success"

@@ -200,7 +200,64 @@ def test_one_job_for_each_request_that_was_asked_for(
     assert max(markers.values()) == 1, (markers, world.steps)
     assert len(jobs) <= asked
     assert described(job_id).operation.output.au_object == task.arguments["au_object"]
-    assert f" clear={task.ti.max_tries - RETRIES} " in described(job_id).operation.user_data
+    assert f" max_tries={task.ti.max_tries} " in described(job_id).operation.user_data
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("retries", [0, RETRIES - 1, RETRIES + 1, RETRIES * 2])
+def test_editing_the_retries_between_two_tries_is_no_clear(
+    world: World, mode: str, has_store: bool, retries: int
+) -> None:
+    """Airflow's database keeps the ``max_tries`` that the task instance was created with."""
+    begin(world)
+    task = Task(world, mode, has_store=has_store)
+    task.run()
+    steps = list(world.steps)
+    begin(world)
+    task = Task(world, mode, has_store=has_store)
+    world.dies_before = steps.index("submit") + 1
+    task.attempt()
+    task.arguments["retries"] = retries
+    task.run()
+    assert_one_job(world, task, retries)
+
+
+class TestTwoAirflows:
+    """They run the same DAG with the same run ids on one bucket, each with a database of its own."""
+
+    @pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
+    @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.parametrize("differs", [{}, {"channels": 1}], ids=["same request", "another request"])
+    def test_each_has_a_job_of_its_own(
+        self, world: World, mode: str, differs: dict[str, Any], has_store: bool
+    ) -> None:
+        begin(world)
+        other = Task(world, mode, has_store=has_store, **differs)
+        world.sleep(0.001)  # no two runs start in the same microsecond
+        task = Task(world, mode, has_store=has_store)
+        other.run()
+        world.dies_before = len(world.steps) + 1 + 4 * has_store  # before the submission
+        task.attempt()
+        task.run()
+        jobs = world.accepted()
+        assert [job.job_id for job in jobs] == [other.job_id, task.job_id]
+        assert {job.state for job in jobs} == {"Success"}, "none was cancelled"
+
+    def test_share_their_jobs_if_the_connection_says_so(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin(world)
+        connection = world.emulator.connection
+        extra = connection["extra"] | {"deployment": "blue-green"}
+        monkeypatch.setenv("AIRFLOW_CONN_SHARED", json.dumps(connection | {"extra": extra}))
+        blue = Task(world, "submit-only", has_store=False, ci_conn_id="shared")
+        world.sleep(0.001)
+        green = Task(world, "submit-only", has_store=False, ci_conn_id="shared")
+        blue.run()
+        green.ti.try_number = 1  # a retry
+        assert green.run() == blue.job_id
+        assert len(world.accepted()) == 1
 
 
 class TestTaskInstancesThatAskForTheSame:

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     AssetAlias,
 )
 
-from airflow_provider_ci.durable_record import Record
+from airflow_provider_ci.durable_record import SubmissionRecord
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
@@ -423,7 +423,9 @@ class TestKill:
         class Store(dict[str, Any]):
             set = dict.__setitem__
 
-        context["task_state_store"] = Store(ci_submission=Record(0, "another", time.time(), "j0").to_json())
+        context["task_state_store"] = Store(
+            ci_submission=SubmissionRecord(0, "another", time.time(), job_id="j0").to_json()
+        )
         server.play(after(terminate, error(503, "ServiceUnavailable")))
         self.killed(make_operator(extra={"max_attempts": 3}), context)
         assert server.methods() == ["GET"]
