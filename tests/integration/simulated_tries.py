@@ -212,9 +212,14 @@ class Task:
         self._store = Store(world) if has_store else None
         self.triggerer_death_fails = False  # otherwise the trigger goes on in another process
 
-    def clear(self) -> None:
-        """Do what Airflow does when somebody clears a task instance that is not running."""
+    def clear(self, *, of_finished_run: bool = False) -> None:
+        """Do what Airflow does when somebody clears a task instance that is not running.
+
+        :param of_finished_run: no other task of the run is left, so that the run begins anew.
+        """
         self.ti.max_tries = self.ti.try_number + RETRIES
+        if of_finished_run:
+            self._dag_run.start_date = datetime.fromtimestamp(self.world.time(), UTC)
 
     @property
     def job_id(self) -> str:
