@@ -11,7 +11,7 @@ from airflow_provider_ci.hooks.ci import CIHook
 def jobs_of_the_script(since: datetime) -> list[str]:
     """Return the ids of the jobs that have not ended yet, submitted since then."""
     jobs = CIHook().list_jobs(states=["Submitted", "Running", "Pause"], start_creation_time=since)
-    # a job of the provider has its marker in UserData
+    # a job of the provider has its key in UserData
     return [job.job_id for job in jobs if not (job.operation.user_data or "").startswith("airflow ")]
 
 
