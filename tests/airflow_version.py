@@ -20,6 +20,9 @@ needs_state_store = pytest.mark.skipif(
 )
 needs_no_state_store = pytest.mark.skipif(HAS_STATE_STORE, reason="Airflow has a task state store since 3.3")
 
+#: Clearing a task discards what its tries have stored, unless ``keep_task_state`` is asked for.
+CLEAR_DISCARDS_STATE = Version("3.4.0b1") <= AIRFLOW
+
 #: The connection's form comes from the provider's description alone, and no hook is imported for it.
 FORM_NEEDS_NO_HOOK = Version("3.3") <= AIRFLOW
 #: Hooks are asked for the form with libraries that the API server has stand-ins for, and the CLI has not.

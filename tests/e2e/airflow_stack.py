@@ -222,9 +222,15 @@ class AirflowStack:
         """Return the states of a task's instances."""
         return [str(ti["state"]) for ti in self.task_instances(dag_id, run_id, task_id)]
 
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+    def clear(self, dag_id: str, run_id: str, task_id: str, **options: Any) -> None:
         """Clear a task, as the button in the UI does."""
-        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "only_failed": False,
+            **options,
+        }
         self.api("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", index: int = -1) -> Any:

@@ -49,6 +49,11 @@ class Service:
         known = {job.job_id: job.state for job in self.hook.describe_jobs(job_ids).jobs_detail}
         return [str(known[job_id]) for job_id in job_ids]
 
+    def let_jobs_begin(self) -> None:
+        """Let the time pass that jobs wait, and not that they run."""
+        assert isinstance(self.emulator.clock, VirtualClock)
+        self.emulator.clock.advance(1801)
+
     def let_jobs_end(self) -> None:
         """Let the time pass that jobs wait and run."""
         assert isinstance(self.emulator.clock, VirtualClock)
