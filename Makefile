@@ -17,6 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # The version matrix. A cell is <Airflow>-py<Python>: the newest patch of each minor release
 CELLS ?= 2.11.2-py311 3.0.6-py311 3.1.8-py311 3.2.2-py311 3.3.2-py311 3.3.2-py312 3.3.2-py313
+# The newest beta: it may fail, and says early what the next release changes
+BETA ?= 3.4.0b2-py311
 # Its constraints are those of development too
 NEWEST := 3.3.2-py311
 # What a release does not run with, although it lets pip choose it: docs/compatibility.md says why
@@ -33,7 +35,7 @@ python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(
 	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
 endef
 
-.PHONY: demo test fuzz e2e lint types matrix dist snippets constraints clean
+.PHONY: demo test fuzz e2e lint types matrix matrix-beta dist snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -68,6 +70,8 @@ dist: $(VENV)/.installed-dist  ## build sdist and wheel into dist/, reproducibly
 
 snippets:  ## copy the excerpts of tested files into the pages anew
 	@$(PYTHON) scripts/snippets.py
+
+matrix-beta: matrix-$(BETA)  ## run the tests on the newest beta of Airflow
 
 matrix: $(CELLS:%=matrix-%)  ## run the tests on several versions of Airflow: make -k matrix CELLS="2.11.2-py311 3.1.8-py311"
 

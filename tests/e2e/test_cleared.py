@@ -23,6 +23,7 @@ def polls(stack: AirflowStack, service: Service) -> None:
     stack.wait(lambda: service.emulator.ledger.count("describe") > before, 120, "the job is polled")
 
 
+@pytest.mark.xfail(CLEAR_DISCARDS_STATE, reason="3.4.0b2's scheduler ends on SQLite", strict=False)
 def test_a_task_that_is_cleared_while_it_waits_on_a_worker_continues_with_its_running_job(
     stack: AirflowStack, held: Service
 ) -> None:
