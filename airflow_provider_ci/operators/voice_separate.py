@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
-from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+from airflow_provider_ci.operators.separation import SeparationOperator, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,12 +70,20 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         )
 
     def _refuse_overwriting(self, texts: Texts, endpoint: Endpoint) -> None:
-        if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
+        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be
+
+        key = texts["input_object"]
+        if key is None or (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
             return
-        same = [name for name in RESULTS if texts[name] and texts[name] == texts["input_object"]]
+        results = self._units_of_results(texts, KnownInputs(object=key))
+        same = [name for name, units in results.items() if may_be(units, key)]
         if same:
             raise RequestValidationError(
-                [f"{name} is {texts[name]!r}, allowed: another key than input_object's" for name in same]
+                [
+                    f"{name} is {texts[name]!r}, allowed: another key than input_object's, {key!r}, also"
+                    " when its placeholders are replaced"
+                    for name in same
+                ]
             )
 
     def _check_input(self, request: VoiceSeparateRequest) -> None:

@@ -30,12 +30,15 @@ from airflow_provider_ci.protocol.models import (
     VoiceSeparate,
     VoiceSeparateRequest,
 )
+from airflow_provider_ci.protocol.names import KEY_BYTES_MAX, object_address, shown_address, utf8_length
+from airflow_provider_ci.protocol.result_keys import KnownInputs, is_of_its_own
 from airflow_provider_ci.protocol.validation import (
     ID,
     is_object_key,
     is_web_address,
     parameter_problems,
     problems,
+    result_problems,
 )
 from airflow_provider_ci.protocol.xml import mistyped
 
@@ -50,9 +53,6 @@ _EVENTS = ("TaskFinish", "WorkflowFinish")
 _NOTIFY_TYPES = ("Url", "TDMQ", "Kafka")
 _FORMATS = ("XML", "JSON")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
-_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-#: Placeholders that may be the same for several inputs of a batch.
-_NOT_OF_THE_INPUT = frozenset(("ext", "Ext", "InputPath", "InventoryTriggerJobId", "Time"))
 
 
 def check_id(field: str, value: object) -> None:
@@ -190,18 +190,26 @@ def _batch(batch: BatchRequest) -> Iterator[str]:
         yield f"Type is {batch.type!r}, allowed: Job (workflows are not supported here)"
     yield from _batch_input(batch.input or BatchInput())
     operation = batch.operation or BatchOperation()
-    for problem in problems(job_of_batch(operation, "any")):
+    job, inputs = job_of_batch(operation, "any"), known_inputs(batch)
+    for problem in (*problems(job), *result_problems(job.operation or Operation(), inputs)):
         field = problem.field.removeprefix("Operation.")
         if field.startswith(("VoiceSeparate", "TemplateId")):
             field = f"JobParam.{field}"
         yield f"Operation.{field}{str(problem)[len(problem.field) :]}"
-    yield from _keys_of_their_own(operation.output or Output())
+    if inputs.are_several:
+        yield from _keys_of_their_own(operation.output or Output())
     interval = operation.time_interval
     for name, text in (("Start", interval.start), ("End", interval.end)) if interval else ():
         if text is not None and not _TIME.fullmatch(text):
             yield (
                 f"Operation.TimeInterval.{name} is {text!r}, allowed: a time as in 2025-01-01T00:00:00+0800"
             )
+
+
+def known_inputs(batch: BatchRequest) -> KnownInputs:
+    """Return what a batch job's request tells of its inputs."""
+    given = batch.input or BatchInput()
+    return KnownInputs(is_batch=True, object=given.object, prefix=given.prefix)
 
 
 def _batch_input(given: BatchInput) -> Iterator[str]:
@@ -217,17 +225,30 @@ def _batch_input(given: BatchInput) -> Iterator[str]:
     for name, value in named.items():
         if name in ("Prefix", "Object") and not is_object_key(value):
             yield f"Input.{name} is {value!r}, allowed: {name.lower()} of keys, without / at its begin"
-        if name in ("Manifest", "UrlFile") and not (value and value.isprintable()):
+        elif name in ("Manifest", "UrlFile") and not (value and value.isprintable()):
             yield f"Input.{name} is {value!r}, allowed: the URL or key of a file"
+        elif problem := _address_instead_of_key(name, value):
+            yield problem
+        elif name == "Prefix" and utf8_length(value) > KEY_BYTES_MAX:
+            yield f"Input.{name} has {utf8_length(value)} bytes in UTF-8, allowed: at most {KEY_BYTES_MAX}"
+
+
+def _address_instead_of_key(name: str, value: str) -> str | None:
+    address = object_address(value)
+    if address is None or (name in ("Manifest", "UrlFile") and value.lower().startswith(("http:", "https:"))):
+        return None
+    wanted = {"Manifest": "the URL or key of a file", "UrlFile": "the URL or key of a file"}.get(name, "keys")
+    return f"Input.{name} is {shown_address(value)!r}, allowed: {wanted}, here {address.key!r}"
 
 
 def _keys_of_their_own(output: Output) -> Iterator[str]:
     """Each input needs result keys of its own, or the results overwrite each other."""
     for name in ("object", "au_object", "bass_object", "drum_object"):
         key = getattr(output, name)
-        if key and not set(_PLACEHOLDER.findall(key)) - _NOT_OF_THE_INPUT:
+        if key and not is_of_its_own(key):
             element = "".join(part.capitalize() for part in name.split("_"))
             yield (
-                f"Operation.Output.{element} is {key!r}, allowed: a key with a placeholder that differs"
-                " between inputs, for instance ${InputName} or ${jobid}, or results overwrite each other"
+                f"Operation.Output.{element} is {key!r}, allowed: a key that differs between all inputs: one"
+                " with ${jobid}, or with ${InputPath} and ${InputNameAndExt} and a / between them; or results"
+                " overwrite each other"
             )
