@@ -14,6 +14,7 @@ from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidati
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.names import object_address, shown_address
 from airflow_provider_ci.protocol.validation import ID, check, is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
@@ -274,6 +275,9 @@ class ListJobs(Listing[JobsAnswer, Job]):
         yield from Listing.problems(self)
         if self.input_object is not None and not is_object_key(self.input_object):
             yield f"input_object is {self.input_object!r}, allowed: an object key"
+        elif self.input_object is not None and (address := object_address(self.input_object)):
+            shown = shown_address(self.input_object)
+            yield f"input_object is {shown!r}, allowed: an object key, here {address.key!r}"
 
     def parse(self, response: Response) -> JobsAnswer:
         """Return the page."""

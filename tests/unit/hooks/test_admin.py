@@ -191,7 +191,8 @@ class TestQueues:
     def test_what_no_page_names_is_written_back_as_it_was_read(
         self, hook: CIHook, server: ScriptedServer, notify: str
     ) -> None:
-        queue = f"<QueueId>p1</QueueId><Name>queue 1</Name><State>Frozen</State><NotifyConfig>{notify}</NotifyConfig>"
+        named = "<QueueId>p1</QueueId><Name>queue 1</Name><State>Frozen</State>"
+        queue = f"{named}<NotifyConfig>{notify}</NotifyConfig>"
         described = http(f"<Response><QueueList>{queue}</QueueList></Response>")
         updated = http(f"<Response><Queue>{queue}</Queue></Response>")
         server.play(described, updated, described, updated, described)

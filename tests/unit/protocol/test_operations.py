@@ -188,6 +188,8 @@ def test_list_with_defaults():
         ({"size": 101}, "size is 101"),
         ({"start_creation_time": datetime(2025, 1, 1)}, "start_creation_time is datetime"),
         ({"end_creation_time": datetime(2025, 1, 1)}, "allowed: a time with its zone"),
+        ({"input_object": "/a"}, "input_object is '/a', allowed: an object key"),
+        ({"input_object": "cos://media-1250000001/in/a.mp3"}, "allowed: an object key, here 'in/a.mp3'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
