@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
-from airflow_provider_ci.operators.separation import SeparationOperator, Texts
+from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.operators.services import BoundService
     from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
@@ -48,6 +51,21 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         from airflow_provider_ci.operators.services import BoundJobs
 
         return BoundJobs(self, prepare=self._check_input if self.check_input else None)
+
+    def execute(self, context: Context) -> str:
+        """Get the job, wait for it if asked to, and return its id."""
+        operator: Any = self  # Airflow does not annotate it
+        is_mapped = getattr(context.get("ti"), "map_index", -1) >= 0 and operator.has_dag()
+        mapped = operator.dag.task_dict.get(self.task_id) if is_mapped else None
+        if broken := [name for name in RESULTS if _is_shared(mapped, name)]:
+            raise RequestValidationError(
+                [
+                    f"{name} is {getattr(self, name)!r} in every mapped task instance, allowed: a key that"
+                    " differs between them, for instance by ${jobid}, or results overwrite each other"
+                    for name in broken
+                ]
+            )
+        return super().execute(context)
 
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
         """Return the request; results go to the input's bucket unless the arguments say otherwise."""
@@ -105,3 +123,19 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 f"No job was submitted: the input object {key!r} is archived"
                 f" ({head.tier or head.storage_class}), and must be restored first"
             )
+
+
+def _is_shared(mapped: Any, name: str) -> bool:
+    """Tell whether all instances of a mapped operator write a result to the same key.
+
+    Only what is certain counts: a key without a template and without ``${jobid}``, more than one instance,
+    and nothing mapped over that would set the results apart.
+    """
+    key = getattr(mapped, "partial_kwargs", {}).get(name)
+    # What expand_kwargs maps over is not known here
+    over = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if not isinstance(key, str) or not isinstance(over, Mapping):
+        return False
+    apart = {"bucket", "output_bucket", "ci_conn_id", *(("codec", "template_id") if "${ext}" in key else ())}
+    is_only_one = all(isinstance(values, list | tuple) and len(values) == 1 for values in over.values())
+    return not ("{{" in key or "{%" in key or "${jobid}" in key or is_only_one or apart & set(over))
