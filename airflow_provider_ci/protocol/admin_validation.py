@@ -243,7 +243,7 @@ def _batch_input(given: BatchInput) -> Iterator[str]:
             yield f"Input.{name} is {value!r}, allowed: the URL or key of a file"
         elif problem := _address_instead_of_key(name, value):
             yield problem
-        elif name == "Prefix" and utf8_length(value) > KEY_BYTES_MAX:
+        elif name in ("Prefix", "Object") and utf8_length(value) > KEY_BYTES_MAX:
             yield f"Input.{name} has {utf8_length(value)} bytes in UTF-8, allowed: at most {KEY_BYTES_MAX}"
 
 

@@ -177,9 +177,7 @@ def _value(name: str, inputs: KnownInputs, extension: str | None) -> Units:
 def cos_problem(key: str, inputs: KnownInputs, extension: str | None) -> str | None:
     """Return the rule of COS that a key breaks for certain, whatever its placeholders become."""
     units = expanded(key, inputs, extension)
-    length = sum(
-        utf8_length(unit.char) if isinstance(unit.char, str) else 1 for unit in units if not unit.repeats
-    )
+    length = _least_bytes(units)
     if length > KEY_BYTES_MAX:
         at_least = "at least " if any(unit.repeats for unit in units) else ""
         return (
@@ -190,6 +188,12 @@ def cos_problem(key: str, inputs: KnownInputs, extension: str | None) -> str | N
     if are_known and may_begin_with(units, "/"):
         return "a key that does not begin with /, as this one would for an input without a folder"
     return key_text_forbidden(_PLACEHOLDER.sub("x", key))
+
+
+def _least_bytes(units: Units) -> int:
+    return sum(
+        utf8_length(unit.char) if isinstance(unit.char, str) else 1 for unit in units if not unit.repeats
+    )
 
 
 def is_of_its_own(key: str) -> bool:
@@ -223,13 +227,15 @@ def _with_extension(key: str, extension: str) -> str:
 
 
 def may_begin_with(units: Units, prefix: str) -> bool:
-    """Tell whether a key can begin with ``prefix``."""
+    """Tell whether a key can begin with ``prefix``. One that is too long for COS cannot."""
+    if _least_bytes(units) > KEY_BYTES_MAX or len(prefix) > KEY_BYTES_MAX:
+        return False  # comparing them would take long, for nothing
     return may_meet(units, (*_literal(prefix), _Unit(_Kind.ANY, repeats=True)))
 
 
 def may_be(units: Units, key: str) -> bool:
-    """Tell whether a key can be ``key``."""
-    return may_meet(units, _literal(key))
+    """Tell whether a key can be ``key``. One that is too long for COS cannot."""
+    return _least_bytes(units) <= KEY_BYTES_MAX >= len(key) and may_meet(units, _literal(key))
 
 
 def may_meet(one: Sequence[_Unit], other: Sequence[_Unit]) -> bool:

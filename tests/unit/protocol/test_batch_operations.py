@@ -115,6 +115,11 @@ class TestRefused:
             (replace(BATCH, input=BatchInput(prefix="/in")), "Input.Prefix is '/in'"),
             (replace(BATCH, input=BatchInput(prefix="in/\n")), "Input.Prefix is"),
             (replace(BATCH, input=BatchInput(url_file="")), "Input.UrlFile is ''"),
+            (
+                replace(BATCH, input=BatchInput(prefix="声" * 284)),
+                "Input.Prefix has 852 bytes in UTF-8, allowed",
+            ),
+            (replace(BATCH, input=BatchInput(object="x" * 851)), "Input.Object has 851 bytes in UTF-8"),
             (replace(BATCH, input=BatchInput(prefix=5)), "Input.Prefix is 5, allowed: a text"),
             (changed(tag="Transcode"), "Operation.Tag is 'Transcode', allowed: VoiceSeparate"),
             (changed(job_param=None), "Operation is 'neither TemplateId nor VoiceSeparate'"),

@@ -137,6 +137,12 @@ class TestLimitsOfCos:
         assert self.problem("x" * 749 + "/${InputPath}", deep) is None
         assert "at least 851" in str(self.problem("x" * 750 + "/${InputPath}", deep))
 
+    def test_keys_that_are_too_long_are_not_compared(self):
+        long = expanded("${InputName}" + "a" * 100_000, BATCH, "mp3")
+        assert not may_begin_with(long, "a" * 800)
+        assert not may_be(long, "a" * 800)
+        assert not may_begin_with(expanded("${InputPath}", BATCH, "mp3"), "in/" + "a" * 100_000)
+
     @pytest.mark.parametrize("key", ["out/.", "out/..", ".", "..", "out/${jobid}/.", "\\out", "a%0A%0Db"])
     def test_what_else_cos_refuses(self, key):
         assert self.problem(key) is not None
