@@ -35,6 +35,7 @@ XCOM_BATCH = "batch"
 _INPUTS = ("prefix", "manifest", "url_file")
 _NAME_MAX = 128
 _NAMED_AT_MOST = 20
+_YEAR_MAX = 9999  # Python has no time after it, in no zone
 
 
 class BatchJobsFailedError(JobFailedError, AirflowFailException):
@@ -363,13 +364,13 @@ def _whole_second(name: str, value: Any) -> datetime | None:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
         second = datetime.fromtimestamp(math.floor(moment.timestamp()), UTC)
-    except (ValueError, OverflowError):  # of a time before the year 1, too
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise RequestValidationError(
-            [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
-        )
-    return second
+        if moment.tzinfo is not None and 1970 <= second.year < _YEAR_MAX:
+            return second
+    except (ValueError, OverflowError):
+        pass
+    raise RequestValidationError(
+        [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
+    )
 
 
 def _key_of(text: str | None) -> str | None:

@@ -168,6 +168,8 @@ class TestRequest:
             ),
             ({"time_interval": {"start": "2025-01-02T00:00:00Z", "end": "2025-01-01T00:00:00Z"}}, "an end a"),
             ({"time_interval": {"start": "0001-01-01T00:00:00+08:00"}}, "time_interval.start is '0001"),
+            ({"time_interval": {"end": "0001-01-01T00:00:00Z"}}, "time_interval.end is '0001"),
+            ({"time_interval": {"end": "9999-12-31T23:59:59Z"}}, "time_interval.end is '9999"),
             ({"au_object": "out/${InputName}.${ext}"}, "differs between all inputs: one with ${jobid}"),
             ({"au_object": "out/${JobId}.${ext}"}, "${jobid}, spelt exactly so, instead of ${JobId}"),
             (
