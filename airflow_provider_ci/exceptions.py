@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 _MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
+# The rest of longer texts is not looked at: the patterns below would hold the triggerer's event loop up
+_MAX_READ = 4 * _MAX_TEXT
 _MAX_NAME = 200  # a code or request id; the real ones have less than 50 characters
 # As in URLs, also escaped ones, in headers and in JSON
 _AUTHORIZATION = re.compile(r"(?i)q-sign-algorithm(?:=|%3D)[^\s\"'<>]+")
@@ -26,9 +28,9 @@ _SIGNATURE = re.compile(
 
 def without_signatures(text: str) -> str:
     """Return ``text``, which the service said, without the signatures and tokens of URLs and headers that it
-    may quote.
+    may quote. A very long one is cut off.
     """
-    return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text))
+    return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text[:_MAX_READ]))
 
 
 class CIError(Exception):

@@ -161,7 +161,7 @@ class AdminCalls(Calls):
             state=state if state is not None else queue.state,
             notify_config=notify_config or queue.notify_config or NotifyConfig(state="Off"),
         )
-        return self._call(UpdateQueue(queue_id, wanted, service), bucket, region)
+        return self._call(UpdateQueue(queue_id, wanted, service, as_read=queue), bucket, region)
 
     def open_bucket(
         self, *, service: str = ASR, bucket: str | None = None, region: str | None = None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_ci.protocol.models import Output, VoiceSeparate
+    from airflow_provider_ci.protocol.result_keys import KnownInputs, Units
     from airflow_provider_ci.protocol.wire import Endpoint
 
 Texts = dict[str, str | None]
@@ -128,6 +129,10 @@ class SeparationOperator(CIJobOperator[R, J]):
         """
         # not by template_fields, to which a user's subclass may add whatever it likes
         texts, numbers = read_arguments(self, (*own, *CIJobOperator.template_fields, *_VALUES))
+        if broken := [
+            problem for name in (*own, *RESULTS) if (problem := _address_problem(name, texts[name]))
+        ]:
+            raise RequestValidationError(broken)
         if texts["template_id"]:
             ignored = [name for name in PARAMETERS if getattr(self, name) not in (None, "")]
             if ignored:
@@ -138,6 +143,14 @@ class SeparationOperator(CIJobOperator[R, J]):
                     ]
                 )
         return texts, numbers
+
+    def _units_of_results(self, texts: Texts, inputs: KnownInputs) -> dict[str, Units]:
+        """Return what the key of each result becomes, as far as it is known."""
+        from airflow_provider_ci.protocol.result_keys import expanded
+        from airflow_provider_ci.protocol.validation import DEFAULT_CODEC
+
+        extension = None if texts["template_id"] else (texts["codec"] or DEFAULT_CODEC).lower()
+        return {name: expanded(key, inputs, extension) for name in RESULTS if (key := texts[name])}
 
     def _parameters(self, texts: Texts, numbers: Numbers) -> VoiceSeparate | None:
         return None if texts["template_id"] else separation_parameters(texts, numbers)
@@ -172,3 +185,20 @@ class SeparationOperator(CIJobOperator[R, J]):
         if not isinstance(value, dict) or not set(value) <= set(fields):
             raise RequestValidationError([f"{name} is {value!r}, allowed: a dict with {', '.join(fields)}"])
         return model(**value)
+
+
+def _address_problem(name: str, value: str | None) -> str | None:
+    """Return what to write instead of an object's address, such as assets have, where its key is wanted."""
+    from airflow_provider_ci.protocol.names import object_address, shown_address
+
+    address = object_address(value)
+    if value is None or address is None:
+        return None
+    is_list = name in ("manifest", "url_file")
+    if name == "name" or (is_list and value.lower().startswith(("http:", "https:"))):
+        return None
+    shown = f"{name} is {shown_address(value)!r}, allowed: an object key"
+    if address.bucket is None:
+        return f"{shown}, without scheme and bucket"
+    bucket = "output_bucket" if name in RESULTS else "bucket"
+    return f"{shown}: write {bucket}={address.bucket!r}, {name}={address.key!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.operators.services import BoundService
     from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
@@ -49,6 +52,21 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
 
         return BoundJobs(self, prepare=self._check_input if self.check_input else None)
 
+    def execute(self, context: Context) -> str:
+        """Get the job, wait for it if asked to, and return its id."""
+        operator: Any = self  # Airflow does not annotate it
+        is_mapped = getattr(context.get("ti"), "map_index", -1) >= 0 and operator.has_dag()
+        mapped = operator.dag.task_dict.get(self.task_id) if is_mapped else None
+        if broken := [name for name in RESULTS if _is_shared(mapped, name)]:
+            raise RequestValidationError(
+                [
+                    f"{name} is {getattr(self, name)!r} in every mapped task instance, allowed: a key that"
+                    " differs between them, for instance by ${jobid}, or results overwrite each other"
+                    for name in broken
+                ]
+            )
+        return super().execute(context)
+
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
         """Return the request; results go to the input's bucket unless the arguments say otherwise."""
         # lxml comes with the models: not at DAG-parse time
@@ -70,12 +88,20 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         )
 
     def _refuse_overwriting(self, texts: Texts, endpoint: Endpoint) -> None:
-        if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
+        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be
+
+        key = texts["input_object"]
+        if key is None or (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
             return
-        same = [name for name in RESULTS if texts[name] and texts[name] == texts["input_object"]]
+        results = self._units_of_results(texts, KnownInputs(object=key))
+        same = [name for name, units in results.items() if may_be(units, key)]
         if same:
             raise RequestValidationError(
-                [f"{name} is {texts[name]!r}, allowed: another key than input_object's" for name in same]
+                [
+                    f"{name} is {texts[name]!r}, allowed: another key than input_object's, {key!r}, also"
+                    " when its placeholders are replaced"
+                    for name in same
+                ]
             )
 
     def _check_input(self, request: VoiceSeparateRequest) -> None:
@@ -97,3 +123,19 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 f"No job was submitted: the input object {key!r} is archived"
                 f" ({head.tier or head.storage_class}), and must be restored first"
             )
+
+
+def _is_shared(mapped: Any, name: str) -> bool:
+    """Tell whether all instances of a mapped operator write a result to the same key.
+
+    Only what is certain counts: a key without a template and without ``${jobid}``, more than one instance,
+    and nothing mapped over that would set the results apart.
+    """
+    key = getattr(mapped, "partial_kwargs", {}).get(name)
+    # What expand_kwargs maps over is not known here
+    over = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if not isinstance(key, str) or not isinstance(over, Mapping):
+        return False
+    apart = {"bucket", "output_bucket", "ci_conn_id", *(("codec", "template_id") if "${ext}" in key else ())}
+    is_only_one = all(isinstance(values, list | tuple) and len(values) == 1 for values in over.values())
+    return not ("{{" in key or "{%" in key or "${jobid}" in key or is_only_one or apart & set(over))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
-from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+from airflow_provider_ci.operators.separation import SeparationOperator, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,7 @@ XCOM_BATCH = "batch"
 _INPUTS = ("prefix", "manifest", "url_file")
 _NAME_MAX = 128
 _NAMED_AT_MOST = 20
+_YEAR_MAX = 9999  # Python has no time after it, in no zone
 
 
 class BatchJobsFailedError(JobFailedError, AirflowFailException):
@@ -55,8 +56,8 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
     The arguments for results and parameters are those of
     :class:`~airflow_provider_ci.operators.separation.SeparationOperator`, those for the connection and for
-    waiting of :class:`~airflow_provider_ci.operators.base.CIJobOperator`. The key of each result needs a
-    placeholder that differs between inputs, such as ``${InputName}`` or ``${jobid}``.
+    waiting of :class:`~airflow_provider_ci.operators.base.CIJobOperator`. The key of each result must differ
+    between all inputs for certain: it needs ``${jobid}``, or ``${InputPath}`` and ``${InputNameAndExt}``.
 
     .. seealso:: ``docs/operators.md``, and Tencent's page 460/80155 for the fields of the request.
 
@@ -65,8 +66,9 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     :param url_file: or those in a list of object URLs (``Input.UrlFile``). (templated)
     :param name: the batch job's name (``Name``): Chinese, letters, digits, ``_``, ``-``, at most 128
         characters; default: made of the ids of DAG and task, and the map index. (templated)
-    :param time_interval: take only objects uploaded within it: ``{"start": …, "end": …}``, each a time with
-        its zone (``{{ data_interval_start }}``) or left out (``Operation.TimeInterval``). (templated)
+    :param time_interval: take only objects uploaded from ``start`` on and before ``end`` (``{"start": …,
+        "end": …}``), each a time with its zone (``{{ data_interval_start }}``) or left out
+        (``Operation.TimeInterval``). (templated)
     :param allow_failed_jobs: end well although jobs of the batch have ended without success.
     """
 
@@ -131,7 +133,13 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol import admin_models as models
 
         texts, numbers = self._given(*_INPUTS, "name")
+        self._check_source(texts)
         self._refuse_results_among_inputs(texts, endpoint)
+        if self.time_interval and not texts["prefix"]:
+            self.log.warning(
+                "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
+                " inputs of the list would be paid for"
+            )
         return models.BatchRequest(
             name=texts["name"] or self._default_name,
             type="Job",
@@ -174,7 +182,12 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         return f"{named[: _NAME_MAX - len(mapped)]}{mapped}"
 
     def _time_interval(self) -> TimeInterval | None:
+        """Return the interval as the service counts it, in whole seconds and with both of its ends.
+
+        The moment ``end`` belongs to the next interval, so that no input is separated twice, nor left out.
+        """
         from airflow_provider_ci.protocol.admin_models import TimeInterval
+        from airflow_provider_ci.protocol.xml import format_time
 
         given = self.time_interval
         if not given:
@@ -183,23 +196,57 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             raise RequestValidationError(
                 [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
             )
-        return TimeInterval(**{name: _service_time(name, value) for name, value in given.items()})
-
-    def _refuse_results_among_inputs(self, texts: Texts, endpoint: Endpoint) -> None:
-        """Results under the prefix would be inputs of the next batch, and be paid for again."""
-        prefix = texts["prefix"]
-        if not prefix or (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
-            return
-        keys = {name: texts[name] or "" for name in RESULTS}
-        broken = [name for name, key in keys.items() if key.startswith((prefix, "${InputPath}"))]
-        if broken:
+        start, end = (_whole_second(name, given.get(name)) for name in ("start", "end"))
+        if start is not None and end is not None and end <= start:
             raise RequestValidationError(
                 [
-                    f"{name} is {keys[name]!r}, allowed: a key that does not begin with the prefix"
-                    f" {prefix!r}, or the next batch would separate this one's results"
-                    for name in broken
+                    f"time_interval is from {given['start']} to {given['end']}, allowed: an end a second or"
+                    " more after the start; with Airflow 3's default timetable data_interval_start and"
+                    " data_interval_end are the same moment: give the DAG a CronDataIntervalTimetable"
                 ]
             )
+        return TimeInterval(
+            start=format_time(start) if start else None,
+            end=format_time(end - timedelta(seconds=1)) if end else None,
+        )
+
+    def _check_source(self, texts: Texts) -> None:
+        """Refuse none and several of the arguments that say which inputs to take."""
+        given = [name for name in _INPUTS if texts[name]]
+        if len(given) == 1:
+            return
+        said = f"{' and '.join(given)} are given" if given else "no input is given"
+        empty = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
+        shown = f" ({', '.join(empty)})" if empty and not given else ""
+        raise RequestValidationError([f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"])
+
+    def _refuse_results_among_inputs(self, texts: Texts, endpoint: Endpoint) -> None:
+        """Results among the inputs would be inputs of the next batch, and be paid for again."""
+        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be, may_begin_with
+
+        if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
+            return
+        prefix = texts["prefix"]
+        lists = [key for name in ("manifest", "url_file") if (key := _key_of(texts[name]))]
+        broken = []
+        for name, units in self._units_of_results(texts, KnownInputs(is_batch=True, prefix=prefix)).items():
+            if prefix and may_begin_with(units, prefix):
+                why = (
+                    f"does not begin with the prefix {prefix!r}, whatever its placeholders become, or the"
+                    " next batch would separate this one's results"
+                )
+            elif lists and str(texts[name]).startswith("${InputPath}"):
+                why = "does not lie beside its input, or the next list would name it as an input"
+            elif any(may_be(units, key) for key in lists):
+                why = f"cannot be that of the list, {lists[0]!r}, which would be overwritten"
+            else:
+                continue
+            broken.append(
+                f"{name} is {texts[name]!r}, allowed: a key that {why}, for instance"
+                " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another output_bucket"
+            )
+        if broken:
+            raise RequestValidationError(broken)
 
     @property
     def _trigger_class(self) -> type[CIJobTrigger]:
@@ -310,16 +357,25 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         super()._raise_overdue(shown, passed)
 
 
-def _service_time(name: str, value: Any) -> str | None:
-    """Return a time, as templates render it, as the service writes it."""
-    from airflow_provider_ci.protocol.xml import format_time
-
+def _whole_second(name: str, value: Any) -> datetime | None:
+    """Return a time, as templates render it, without its fraction of a second: times of uploads have none."""
     if value is None or value == "":
         return None
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-        return format_time(moment)
-    except ValueError:
-        raise RequestValidationError(
-            [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
-        ) from None
+        second = datetime.fromtimestamp(math.floor(moment.timestamp()), UTC)
+        if moment.tzinfo is not None and 1970 <= second.year < _YEAR_MAX:
+            return second
+    except (ValueError, OverflowError):
+        pass
+    raise RequestValidationError(
+        [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
+    )
+
+
+def _key_of(text: str | None) -> str | None:
+    """Return the key of a list of inputs, which may be given by its URL."""
+    from airflow_provider_ci.protocol.names import object_address
+
+    address = object_address(text)
+    return address.key if address else text

@@ -48,13 +48,16 @@ def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """One template as the service describes it. ``category`` is ``Custom`` or ``Official``."""
+    """One template as the service describes it. ``category`` is ``Custom`` or ``Official``; of ``state`` only
+    ``Normal`` has been seen.
+    """
 
     tag: str | None = None
     template_id: str | None = None
     name: str | None = None
     bucket_id: str | None = None
     category: str | None = None
+    state: str | None = None
     voice_separate: VoiceSeparate | None = None
     create_time: datetime | None = None
     update_time: datetime | None = None
@@ -97,8 +100,9 @@ class TemplateDeletedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyConfig:
-    """Callbacks of a queue: ``state`` is ``On`` or ``Off``, ``event`` a comma list of ``TaskFinish`` and
-    ``WorkflowFinish``, ``type`` is ``Url``, ``TDMQ`` or (SDKs only) ``Kafka``.
+    """Callbacks of a queue: ``state`` is ``On`` or ``Off``, ``event`` a comma list of ``TaskFinish``,
+    ``WorkflowFinish`` and ``TransCodingFinish``, ``type`` is ``Url``, ``TDMQ`` or ``Kafka``. The last event,
+    ``Kafka`` and a ``url`` without scheme are known from SDKs only.
     """
 
     state: str | None = None
@@ -255,17 +259,23 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchJob:
-    """One batch job. Its jobs are found by ``GET /jobs?inventoryTriggerJobId=``."""
+    """One batch job. Its jobs are found by ``GET /jobs?inventoryTriggerJobId=``.
+
+    ``tag``, ``progress`` (0 to 100) and ``queue_id`` are known from Tencent's SDKs only.
+    """
 
     code: str | None = None
     message: str | None = None
     type: str | None = None
     name: str | None = None
     job_id: str | None = None
+    tag: str | None = None
+    progress: int | None = None
     state: str | None = None
     creation_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    queue_id: str | None = None
     input: BatchInput | None = None
     operation: BatchOperation | None = None
 

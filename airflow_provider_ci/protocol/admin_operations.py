@@ -134,11 +134,15 @@ class ListQueues(NumberedCall[QueuesAnswer, Queue]):
 
 @dataclass(frozen=True, slots=True)
 class UpdateQueue(RemoteCall[Queue]):
-    """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced."""
+    """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced.
+
+    ``as_read`` is the queue as the service described it: what it keeps of that is sent as it is, unchecked.
+    """
 
     queue_id: str
     queue: QueueRequest
     service: str = ASR
+    as_read: Queue | None = None
     action: ClassVar[str] = "update the queue"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
 
@@ -149,7 +153,7 @@ class UpdateQueue(RemoteCall[Queue]):
         """
         check_choice("service", self.service, SERVICES)
         check_id("queue_id", self.queue_id)
-        check_queue(self.queue)
+        check_queue(self.queue, self.as_read)
         body = xml.to_bytes(xml.to_element(self.queue, "Request"))
         path = f"{_queue_path(self.service)}/{self.queue_id}"
         return Request(method="PUT", service=Service.CI, path=path, body=body)

@@ -19,6 +19,7 @@ from airflow_provider_ci.protocol.admin_models import (
     BatchOperation,
     BatchRequest,
     NotifyConfig,
+    Queue,
     QueueRequest,
     TemplateRequest,
 )
@@ -30,12 +31,15 @@ from airflow_provider_ci.protocol.models import (
     VoiceSeparate,
     VoiceSeparateRequest,
 )
+from airflow_provider_ci.protocol.names import KEY_BYTES_MAX, object_address, shown_address, utf8_length
+from airflow_provider_ci.protocol.result_keys import KnownInputs, is_of_its_own
 from airflow_provider_ci.protocol.validation import (
     ID,
     is_object_key,
     is_web_address,
     parameter_problems,
     problems,
+    result_problems,
 )
 from airflow_provider_ci.protocol.xml import mistyped
 
@@ -46,13 +50,11 @@ BATCH_NAME_MAX = 128
 _CHINESE = "\u3400-\u9fff"
 _NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_*-]+")
 _BATCH_NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_-]+")
-_EVENTS = ("TaskFinish", "WorkflowFinish")
+# The last one is known from samples of Tencent's SDKs only
+_EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
 _NOTIFY_TYPES = ("Url", "TDMQ", "Kafka")
 _FORMATS = ("XML", "JSON")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
-_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-#: Placeholders that may be the same for several inputs of a batch.
-_NOT_OF_THE_INPUT = frozenset(("ext", "Ext", "InputPath", "InventoryTriggerJobId", "Time"))
 
 
 def check_id(field: str, value: object) -> None:
@@ -83,12 +85,14 @@ def check_template(template: TemplateRequest) -> None:
     _refuse(_wrong_types(template) or list(_template(template)))
 
 
-def check_queue(queue: QueueRequest) -> None:
+def check_queue(queue: QueueRequest, as_read: Queue | None = None) -> None:
     """Refuse a queue's definition that breaks a documented rule.
 
+    :param as_read: the queue as the service described it. What is kept of it is not checked: the service has
+        values that no page names.
     :raises RequestValidationError: naming every such field, what was given and what is allowed.
     """
-    _refuse(_wrong_types(queue) or list(_queue(queue)))
+    _refuse(_wrong_types(queue) or list(_queue(queue, as_read or Queue())))
 
 
 def check_batch(batch: BatchRequest) -> None:
@@ -151,13 +155,14 @@ def _template(template: TemplateRequest) -> Iterator[str]:
     yield from map(str, parameter_problems(parameters, ""))
 
 
-def _queue(queue: QueueRequest) -> Iterator[str]:
-    yield from _name(queue.name, QUEUE_NAME_MAX, _NAME, "_ - *")
-    if queue.state not in (ACTIVE, PAUSED):
+def _queue(queue: QueueRequest, as_read: Queue) -> Iterator[str]:
+    if queue.name is None or queue.name != as_read.name:
+        yield from _name(queue.name, QUEUE_NAME_MAX, _NAME, "_ - *")
+    if queue.state is None or queue.state not in (ACTIVE, PAUSED, as_read.state):
         yield f"State is {queue.state!r}, allowed: {ACTIVE}, {PAUSED}"
     if queue.notify_config is None:
         yield "NotifyConfig is None, allowed: the queue's callbacks; the service demands them"
-    else:
+    elif queue.notify_config != as_read.notify_config:
         yield from _notify(queue.notify_config)
 
 
@@ -175,13 +180,22 @@ def _notify(notify: NotifyConfig) -> Iterator[str]:
         yield f"NotifyConfig.Event is {notify.event!r}, allowed: a comma list of {', '.join(_EVENTS)}"
     if is_on and notify.type is None:
         yield f"NotifyConfig.Type is None, allowed: {', '.join(_NOTIFY_TYPES)}, when State is On"
-    if is_on and notify.type == "Url" and not is_web_address(notify.url or ""):
-        # not shown: it may hold the receiver's secret
-        yield "NotifyConfig.Url is not an absolute http or https URL, which it must be when Type is Url"
+    if is_on and notify.type == "Url" and not _is_callback_address(notify.url or ""):
+        shown = shown_address(notify.url or "")
+        yield (
+            "NotifyConfig.Url is not an absolute http or https URL, which it must be when Type is Url: it is"
+            f" {shown!r}"
+        )
     if is_on and notify.type == "TDMQ" and not (notify.mq_mode and notify.mq_region and notify.mq_name):
         yield "NotifyConfig lacks MqMode, MqRegion or MqName, which must be given when Type is TDMQ"
     if is_on and notify.type == "Kafka" and notify.kafka_config is None:
         yield "NotifyConfig.KafkaConfig is None, allowed: given when Type is Kafka"
+
+
+def _is_callback_address(text: str) -> bool:
+    """Tell whether a queue can have this address; samples of Tencent's SDKs have one without scheme."""
+    host = re.split("[:/?#]", text, maxsplit=1)[0]
+    return is_web_address(text) or ("." in host and is_web_address(f"http://{text}"))
 
 
 def _batch(batch: BatchRequest) -> Iterator[str]:
@@ -190,18 +204,26 @@ def _batch(batch: BatchRequest) -> Iterator[str]:
         yield f"Type is {batch.type!r}, allowed: Job (workflows are not supported here)"
     yield from _batch_input(batch.input or BatchInput())
     operation = batch.operation or BatchOperation()
-    for problem in problems(job_of_batch(operation, "any")):
+    job, inputs = job_of_batch(operation, "any"), known_inputs(batch)
+    for problem in (*problems(job), *result_problems(job.operation or Operation(), inputs)):
         field = problem.field.removeprefix("Operation.")
         if field.startswith(("VoiceSeparate", "TemplateId")):
             field = f"JobParam.{field}"
         yield f"Operation.{field}{str(problem)[len(problem.field) :]}"
-    yield from _keys_of_their_own(operation.output or Output())
+    if inputs.are_several:
+        yield from _keys_of_their_own(operation.output or Output())
     interval = operation.time_interval
     for name, text in (("Start", interval.start), ("End", interval.end)) if interval else ():
         if text is not None and not _TIME.fullmatch(text):
             yield (
                 f"Operation.TimeInterval.{name} is {text!r}, allowed: a time as in 2025-01-01T00:00:00+0800"
             )
+
+
+def known_inputs(batch: BatchRequest) -> KnownInputs:
+    """Return what a batch job's request tells of its inputs."""
+    given = batch.input or BatchInput()
+    return KnownInputs(is_batch=True, object=given.object, prefix=given.prefix)
 
 
 def _batch_input(given: BatchInput) -> Iterator[str]:
@@ -217,17 +239,30 @@ def _batch_input(given: BatchInput) -> Iterator[str]:
     for name, value in named.items():
         if name in ("Prefix", "Object") and not is_object_key(value):
             yield f"Input.{name} is {value!r}, allowed: {name.lower()} of keys, without / at its begin"
-        if name in ("Manifest", "UrlFile") and not (value and value.isprintable()):
+        elif name in ("Manifest", "UrlFile") and not (value and value.isprintable()):
             yield f"Input.{name} is {value!r}, allowed: the URL or key of a file"
+        elif problem := _address_instead_of_key(name, value):
+            yield problem
+        elif name in ("Prefix", "Object") and utf8_length(value) > KEY_BYTES_MAX:
+            yield f"Input.{name} has {utf8_length(value)} bytes in UTF-8, allowed: at most {KEY_BYTES_MAX}"
+
+
+def _address_instead_of_key(name: str, value: str) -> str | None:
+    address = object_address(value)
+    if address is None or (name in ("Manifest", "UrlFile") and value.lower().startswith(("http:", "https:"))):
+        return None
+    wanted = {"Manifest": "the URL or key of a file", "UrlFile": "the URL or key of a file"}.get(name, "keys")
+    return f"Input.{name} is {shown_address(value)!r}, allowed: {wanted}, here {address.key!r}"
 
 
 def _keys_of_their_own(output: Output) -> Iterator[str]:
     """Each input needs result keys of its own, or the results overwrite each other."""
     for name in ("object", "au_object", "bass_object", "drum_object"):
         key = getattr(output, name)
-        if key and not set(_PLACEHOLDER.findall(key)) - _NOT_OF_THE_INPUT:
+        if key and not is_of_its_own(key):
             element = "".join(part.capitalize() for part in name.split("_"))
             yield (
-                f"Operation.Output.{element} is {key!r}, allowed: a key with a placeholder that differs"
-                " between inputs, for instance ${InputName} or ${jobid}, or results overwrite each other"
+                f"Operation.Output.{element} is {key!r}, allowed: a key that differs between all inputs: one"
+                " with ${jobid}, or with ${InputPath} and ${InputNameAndExt} and a / between them; or results"
+                " overwrite each other"
             )

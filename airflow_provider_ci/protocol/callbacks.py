@@ -20,6 +20,7 @@ from lxml import etree
 from airflow_provider_ci.exceptions import InvalidCallbackError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.models import CosHeader, Job
+from airflow_provider_ci.protocol.names import NOT_XML
 from airflow_provider_ci.protocol.xml import element
 
 #: ``event_name`` of a job's callback.
@@ -94,9 +95,9 @@ def parse_callback(body: bytes) -> Callback:
 
     Reads as tolerantly as answers are read: empty containers in any form (``""``, ``{}``, ``null``, ``[]``,
     an empty element), one object where a list is documented, numbers that are no texts, elements in any
-    order, unknown ones.
+    order, unknown ones. Characters that XML cannot carry and bytes that are not UTF-8 are read as U+FFFD.
 
-    :raises InvalidCallbackError: larger than ``MAX_BYTES``, not UTF-8, neither XML nor JSON, with a document
+    :raises InvalidCallbackError: larger than ``MAX_BYTES``, neither XML nor JSON, with a document
         type, or without anything that a callback has.
     """
     if len(body) > MAX_BYTES:
@@ -112,7 +113,7 @@ def parse_callback(body: bytes) -> Callback:
 
 def _from_xml(body: bytes) -> etree._Element:
     try:
-        root = xml.parse_document(body, max_bytes=MAX_BYTES)
+        root = xml.parse_response(body, max_bytes=MAX_BYTES)
     except xml.XMLError as error:
         why = str(error)[:_QUOTED]
         raise InvalidCallbackError(f"The callback is neither JSON nor readable XML: {why}") from None
@@ -125,7 +126,8 @@ def _from_xml(body: bytes) -> etree._Element:
 def _from_json(body: bytes) -> etree._Element:
     """Return JSON as the XML that says the same, so that there is one way to read both."""
     try:
-        said = json.loads(body.decode("utf-8"))
+        # strict=False: control characters may also stand in it as they are
+        said = json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
         raise InvalidCallbackError(f"The callback is not readable JSON: {type(error).__name__}") from None
     if not isinstance(said, dict):
@@ -153,7 +155,4 @@ def _append(parent: etree._Element, name: str, value: Any, depth: int) -> None:
     if isinstance(value, dict):
         _fill(child, value, depth + 1)
     elif value is not None and not isinstance(value, list):
-        try:
-            child.text = str(value)
-        except ValueError:
-            raise InvalidCallbackError(f"{name[:_QUOTED]} has characters that XML cannot carry") from None
+        child.text = NOT_XML.sub(xml.REPLACEMENT, str(value))

@@ -29,10 +29,11 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.protocol.wire import Response
-from airflow_provider_ci.protocol.xml import XMLError, parse_document, read
+from airflow_provider_ci.protocol.xml import XMLError, parse_response, read
 
 _BODY_MAX = 64 * 1024
 _RETRY_AFTER_MAX = 300.0
+_MESSAGE_READ = 1000  # characters of a message in which its cause is looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +237,7 @@ def service_error(response: Response, action: str) -> ServiceError:
     :param action: what was attempted, for the message: ``describe jobs``.
     """
     body = _error_body(response)
-    rule = _rule(response.status, body.code, body.message or "")
+    rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_READ])
     error = rule.exception(
         f"Cannot {action}",
         status=response.status,
@@ -316,7 +317,7 @@ def _elsewhere(response: Response) -> str:
 
 def _error_body(response: Response) -> ErrorBody:
     try:
-        return read(ErrorBody, parse_document(response.body, max_bytes=_BODY_MAX))
+        return read(ErrorBody, parse_response(response.body, max_bytes=_BODY_MAX))
     except XMLError:
         return ErrorBody()
 

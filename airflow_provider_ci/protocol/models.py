@@ -170,6 +170,7 @@ class AudioStream:
     duration: float | None = None
     bitrate: float | None = None
     language: str | None = None
+    creation_time: str | None = None  # as printed: its form is not documented
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +207,7 @@ class VideoStream:
     num_frames: int | None = None
     language: str | None = None
     rotation: float | None = None
+    creation_time: str | None = None  # as printed: its form is not documented
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +216,7 @@ class SubtitleStream:
 
     index: int | None = None
     language: str | None = None
+    creation_time: str | None = None  # as printed: its form is not documented
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +310,7 @@ class Job:
     start_time: datetime | None = None
     end_time: datetime | None = None
     queue_id: str | None = None
+    queue_type: str | None = None
     tag: str | None = None
     sub_tag: str | None = None
     input: Input | None = None

@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, TypeVar
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import MediaInfo
+from airflow_provider_ci.protocol.names import object_address, shown_address
 from airflow_provider_ci.protocol.operations import RemoteCall, document, unreadable
 from airflow_provider_ci.protocol.validation import is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
@@ -52,11 +53,16 @@ class _ObjectOperation(RemoteCall[T], Generic[T]):
     def request(self) -> Request:
         """Return the request.
 
-        :raises RequestValidationError: the key is empty, begins with ``/`` or has control characters.
+        :raises RequestValidationError: the key is empty, begins with ``/``, has control characters, or is an
+            object's whole address.
         """
         if not is_object_key(self.key):
             allowed = "a key without / at its begin and without control characters"
             raise RequestValidationError([f"object key is {self.key!r}, allowed: {allowed}"])
+        address = object_address(self.key)
+        if address is not None and address.bucket is not None:
+            allowed = f"a key: write bucket={address.bucket!r}, key={address.key!r}"
+            raise RequestValidationError([f"object key is {shown_address(self.key)!r}, allowed: {allowed}"])
         return Request(method=self.method, service=Service.COS, path="/" + self.key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import ClassVar, Generic, Self, TypeVar
 
 from lxml import etree
@@ -13,6 +14,7 @@ from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidati
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.names import object_address, shown_address
 from airflow_provider_ci.protocol.validation import ID, check, is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
@@ -24,6 +26,32 @@ IDS_PER_REQUEST = 10
 #: The largest page of a job list (460/84766).
 LIST_SIZE_MAX = 100
 _WHY_MAX = 300  # the parser quotes names of the document, of any length
+
+
+class SeenTokens:
+    """The tokens of a listing's pages so far. It is never changed: ``with_token`` returns another one.
+
+    The next one shares what this one holds, so that a listing of many pages takes time in proportion to them.
+    """
+
+    __slots__ = ("_count", "_places")
+
+    def __init__(self, places: dict[str, int] | None = None, count: int = 0) -> None:
+        # Of the shared tokens in the order of their pages, those before ``count`` are this one's
+        self._places = {} if places is None else places
+        self._count = count
+
+    def __contains__(self, token: str) -> bool:
+        return self._places.get(token, self._count) < self._count
+
+    def with_token(self, token: str) -> SeenTokens:
+        """Return these and ``token``."""
+        places = self._places
+        if len(places) != self._count and places.get(token) != self._count:
+            # The same page was asked for before, and was followed by another one then
+            places = dict(islice(places.items(), self._count))
+        places.setdefault(token, self._count)
+        return SeenTokens(places, self._count + 1)
 
 
 class RemoteCall(Generic[T]):
@@ -169,7 +197,7 @@ class Listing(PagedCall[T, Item], Generic[T, Item]):
     end_creation_time: datetime | None = None
     size: int = LIST_SIZE_MAX
     next_token: str | None = None
-    tokens_seen: frozenset[str] = field(default=frozenset(), repr=False)
+    tokens_seen: SeenTokens = field(default_factory=SeenTokens, repr=False, compare=False)
 
     def page_after(self, next_token: str | None, page: Sequence[object]) -> Self | None:
         """Return the call for the page after ``page``: how a listing ends is not documented, so three signs
@@ -177,7 +205,7 @@ class Listing(PagedCall[T, Item], Generic[T, Item]):
         """
         if not next_token or next_token in self.tokens_seen or not page:
             return None
-        return replace(self, next_token=next_token, tokens_seen=self.tokens_seen | {next_token})
+        return replace(self, next_token=next_token, tokens_seen=self.tokens_seen.with_token(next_token))
 
     def page_request(self, path: str, *params: tuple[str, str | None]) -> Request:
         """Return the request, with the parameters of its own that have a value.
@@ -247,6 +275,9 @@ class ListJobs(Listing[JobsAnswer, Job]):
         yield from Listing.problems(self)
         if self.input_object is not None and not is_object_key(self.input_object):
             yield f"input_object is {self.input_object!r}, allowed: an object key"
+        elif self.input_object is not None and (address := object_address(self.input_object)):
+            shown = shown_address(self.input_object)
+            yield f"input_object is {shown!r}, allowed: an object key, here {address.key!r}"
 
     def parse(self, response: Response) -> JobsAnswer:
         """Return the page."""
@@ -280,7 +311,7 @@ def document(response: Response, action: str) -> etree._Element:
     if not 200 <= response.status < 300:
         raise service_error(response, action)
     try:
-        root = xml.parse_document(response.body)
+        root = xml.parse_response(response.body)
     except xml.XMLError as error:
         raise unreadable(response, action, str(error)) from None
     name = xml.local_name(root.tag)

@@ -1,14 +1,18 @@
 """The documented rules of a voice-separation request, checked before anything is sent.
 
-Sources: 460/84794 (outputs, placeholders), 436/84510 and 436/120977 (parameters), 1045/43605 (object keys),
-460/78927 (callback queues). ``UserData``'s limit is documented for sibling jobs only and assumed here.
+``problems`` has the rules by which the service refuses a request, as far as they are documented. ``check``
+also refuses what the service would accept and bill although the results could not be told apart, stored or
+fetched.
+
+Sources: 460/84794 (outputs, placeholders), 436/84510 and 436/120977 (parameters), 1045/43605 and 436/13324
+(object keys), 460/78927 (callback queues). ``UserData``'s limit is documented for sibling jobs only.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from urllib.parse import urlsplit
 
 from airflow_provider_ci.exceptions import RequestValidationError
@@ -22,9 +26,15 @@ from airflow_provider_ci.protocol.models import (
 )
 from airflow_provider_ci.protocol.names import BUCKET as BUCKET
 from airflow_provider_ci.protocol.names import ID as ID
-from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.names import NOT_XML, key_rule_broken, object_address, shown_address
 from airflow_provider_ci.protocol.names import REGION as REGION
 from airflow_provider_ci.protocol.names import is_object_key as is_object_key
+from airflow_provider_ci.protocol.result_keys import (
+    KnownInputs,
+    cos_problem,
+    may_be_alike,
+    placeholder_problem,
+)
 from airflow_provider_ci.protocol.xml import mistyped
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
@@ -45,7 +55,8 @@ _CHANNELS = (1, 2, 4, 5, 6, 8)
 _CHANNELS_OF = {"aac": _CHANNELS, "flac": _CHANNELS, "mp3": (1, 2), "amr": (1,), "wav": _CHANNELS}
 CODECS = tuple(_SAMPLE_RATES_OF)
 _BITRATES = (8, 1000)
-_DEFAULT_CODEC = "aac"
+#: What the service takes if no codec is given.
+DEFAULT_CODEC = "aac"
 
 _CALL_BACK_FORMATS = ("XML", "JSON")
 _CALL_BACK_TYPES = ("Url", "TDMQ", "Kafka")
@@ -64,6 +75,8 @@ _NEEDED_OUTPUTS = {
     "AudioAndBackground": ("object", "au_object"),
     "MusicMode": ("object", "au_object"),
 }
+# Of a mode that is not named here, what it makes is not known
+_MADE_OUTPUTS = {**_NEEDED_OUTPUTS, "MusicMode": tuple(_OUTPUTS)}
 _TYPES: dict[type, str] = {str: "a text", int: "a whole number"}
 
 
@@ -83,11 +96,16 @@ class Problem:
 
 
 def check(request: VoiceSeparateRequest) -> None:
-    """Refuse a request that breaks a documented rule.
+    """Refuse a request that breaks a documented rule, or whose results would be lost.
 
     :raises RequestValidationError: naming every such field, what was given and what is allowed.
     """
-    if broken := problems(request):
+    broken = problems(request)
+    if not any(mistyped(request)):
+        key = request.input.object if request.input else None
+        broken += _input_key_problems("Input.Object", key)
+        broken += result_problems(request.operation or Operation(), KnownInputs(object=key))
+    if broken:
         raise RequestValidationError([str(problem) for problem in broken])
 
 
@@ -132,7 +150,7 @@ def parameter_problems(separate: VoiceSeparate, parent: str) -> Iterator[Problem
     config = separate.audio_config or AudioConfig()
     at = f"{parent}AudioConfig"
     music = separate.audio_mode == "MusicMode"
-    codec = (config.codec or _DEFAULT_CODEC).lower()
+    codec = (config.codec or DEFAULT_CODEC).lower()
     if codec not in (_MUSIC_MODE_CODECS if music else CODECS):
         allowed = f"{_listed(_MUSIC_MODE_CODECS)} with MusicMode" if music else _listed(CODECS)
         yield Problem(f"{at}.Codec", config.codec, allowed)
@@ -169,12 +187,58 @@ def _output(output: Output, mode: str | None) -> Iterator[Problem]:
         yield Problem(f"{at}'s object keys", given, "different keys, or one result would overwrite another")
 
 
+def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Problem]:
+    """Yield what would be accepted and billed, and whose results would be lost all the same.
+
+    :param inputs: what is known of the inputs, whose names may become part of the keys.
+    """
+    output, separate = operation.output or Output(), operation.voice_separate
+    extension, mode = None, None
+    if operation.template_id is None and separate is not None:
+        mode = separate.audio_mode
+        extension = ((separate.audio_config or AudioConfig()).codec or DEFAULT_CODEC).lower()
+    keys = {name: key for name in _OUTPUTS if is_object_key(key := getattr(output, name))}
+    usable = {}
+    for name, key in keys.items():
+        field = f"Operation.Output.{_OUTPUTS[name]}"
+        if name not in _MADE_OUTPUTS.get(mode or "", _OUTPUTS):
+            yield Problem(field, key, f"no key, because AudioMode {mode} makes no such result")
+        elif object_address(key):
+            yield _address_problem(field, key)
+        elif allowed := placeholder_problem(key, inputs) or cos_problem(key, inputs, extension):
+            yield Problem(field, key, allowed)
+        else:
+            usable[name] = key
+    for one, other in combinations(usable, 2):
+        if usable[one] != usable[other] and may_be_alike(usable[one], usable[other], inputs, extension):
+            yield Problem(
+                f"Operation.Output.{_OUTPUTS[other]}",
+                usable[other],
+                f"a key that can never be that of {_OUTPUTS[one]}, {usable[one]!r},"
+                " or one result would overwrite another",
+            )
+
+
+def _input_key_problems(field: str, key: str | None) -> Iterator[Problem]:
+    if key is None or not is_object_key(key):
+        return
+    if object_address(key):
+        yield _address_problem(field, key)
+    elif allowed := key_rule_broken(key):
+        yield Problem(field, key, allowed)
+
+
+def _address_problem(field: str, given: str) -> Problem:
+    address = object_address(given)
+    bucket, key = address or (None, "")
+    where = f", and the bucket, {bucket!r}, apart from it" if bucket else ""
+    return Problem(field, shown_address(given), f"an object key, here {key!r}{where}")
+
+
 def _call_back(request: VoiceSeparateRequest) -> Iterator[Problem]:
     url = request.call_back
     if url is not None and url != "no" and not is_web_address(url):
-        # user, query and fragment may hold the receiver's secret
-        shown = re.split("[?#]", url, maxsplit=1)[0].rpartition("@")[2]
-        yield Problem("CallBack", shown, "an absolute http or https URL, or no")
+        yield Problem("CallBack", shown_address(url), "an absolute http or https URL, or no")
     yield from _choice("CallBackFormat", request.call_back_format, _CALL_BACK_FORMATS)
     yield from _choice("CallBackType", request.call_back_type, _CALL_BACK_TYPES)
     mq, kafka = request.call_back_mq_config, request.call_back_kafka_config

@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
+from airflow_provider_ci.protocol.names import shown_address
 from airflow_provider_ci.protocol.signing import sign
 from airflow_provider_ci.protocol.validation import BUCKET, REGION
 
@@ -24,6 +25,7 @@ from airflow_provider_ci.protocol.validation import BUCKET, REGION
 VALID_BEFORE = 60
 VALID_AFTER = 900
 
+_SHOWN_MAX = 100  # characters of an address that an error repeats
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 does not have
 _DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}\Z")
 # A user, a query (even an empty one), a fragment, an escape, or what URL parsers disagree about
@@ -202,8 +204,8 @@ def check_origin(name: str, url: str, *, allow_http: bool) -> None:
         or parts.path.strip("/")
         or _NOT_IN_ORIGIN.search(url)
     ):
-        # the value is not repeated: it may hold a password
-        raise ConfigurationError(f"{name} has not the allowed form: {allowed}")
+        shown = shown_address(url, with_path=False)[:_SHOWN_MAX]
+        raise ConfigurationError(f"{name} has not the allowed form: it is {shown!r}, allowed: {allowed}")
     if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(f"{name} is plain http to {host}, allowed: {allowed}")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from lxml import etree
+
+from airflow_provider_ci.protocol.names import NOT_XML
 
 T = TypeVar("T")
 Element = etree._Element
@@ -44,6 +47,16 @@ _SHORT = 64 * 1024
 
 #: A page of 100 jobs is about 260 kB; anything larger than this is not an answer of this service.
 MAX_BYTES = 8 * 1024 * 1024
+
+#: What is read in the place of a character that XML cannot carry.
+REPLACEMENT = "\ufffd"
+_CHARACTER_REFERENCE = re.compile("&#([^;&<>\\s]{0,20});?")
+# What is written as an entity is none of them: it has no meaning, and the document is refused
+_BARE_AMPERSAND = re.compile(r"&(?!#|[A-Za-z_:][\w:.-]*;)")
+# A page of 100 jobs is far smaller; more would hold an event loop up
+_REPAIRED_BYTES_MAX = 1024 * 1024
+_REPAIRED_REFERENCES_MAX = 20_000
+_BEFORE_MARKUP = "\ufeff\x00 \t\r\n"
 
 #: The service's clock: every time it prints carries this offset.
 SERVICE_ZONE = timezone(timedelta(hours=8))
@@ -80,6 +93,44 @@ def parse_document(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
         return etree.fromstring(data, _PARSER if len(data) <= _SHORT else _new_parser())
     except etree.XMLSyntaxError as error:
         raise XMLError(f"the document is not well-formed XML: {error}") from None
+
+
+def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
+    """Parse a document of the service, as far as it can be read, and return its root element.
+
+    :func:`parse_document` comes first. But one text with a character that XML cannot carry (the message of a
+    failed job may quote anything) must not make all other jobs of the document unreadable. So such
+    characters, references to them and bytes that are not UTF-8 are replaced by U+FFFD, a bare ``&`` stands
+    for itself, and whitespace before the declaration is skipped. Document types, entities and sizes are
+    refused all the same.
+
+    :raises XMLError: as of :func:`parse_document`, and this did not help.
+    """
+    try:
+        return parse_document(data, max_bytes=max_bytes)
+    except XMLError as error:
+        if len(data) > min(max_bytes, _REPAIRED_BYTES_MAX) or data.count(b"&") > _REPAIRED_REFERENCES_MAX:
+            raise
+        try:
+            return parse_document(_repaired(data))
+        except XMLError:
+            raise error from None
+
+
+def _repaired(data: bytes) -> bytes:
+    text = data.decode("utf-8", "replace").lstrip(_BEFORE_MARKUP)
+    text = NOT_XML.sub(REPLACEMENT, text)
+    text = _CHARACTER_REFERENCE.sub(lambda found: found[0] if _is_readable(found) else REPLACEMENT, text)
+    return _BARE_AMPERSAND.sub("&amp;", text).encode("utf-8")
+
+
+def _is_readable(reference: re.Match[str]) -> bool:
+    digits = reference[1]
+    try:
+        number = int(digits[1:], 16) if digits.startswith("x") else int(digits)
+        return reference[0].endswith(";") and digits.isalnum() and not NOT_XML.search(chr(number))
+    except (ValueError, OverflowError):  # no number, or one of no character
+        return False
 
 
 def read(cls: type[T], source: Element, *, strict: bool = False) -> T:

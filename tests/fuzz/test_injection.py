@@ -163,7 +163,7 @@ def batch(**changes: Any) -> BatchRequest:
     operation = BatchOperation(
         tag="VoiceSeparate",
         job_param=BatchJobParam(template_id="t1"),
-        output=builders.output(object="${InputName}-b", au_object="${InputName}-v"),
+        output=builders.output(object="${jobid}-b", au_object="${jobid}-v"),
     )
     return BatchRequest(
         **{"name": "n", "type": "Job", "input": BatchInput(prefix="in/"), "operation": operation} | changes

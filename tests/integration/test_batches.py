@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.unit.emulator.waiting import wait_until
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 
@@ -110,3 +114,30 @@ def test_a_failed_job_that_the_list_shows_late_is_not_missed(
     dag_run = dags["batch_plain"].test()
     assert dag_run.state == "failed"
     assert xcom(dag_run, "separate", "batch")["counts"] == {"Success": 1, "Failed": 1}
+
+
+def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
+    emulator: Any, monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., dict[str, Any]]
+) -> None:
+    """Every second is the boundary of two intervals here, so that each upload lies on one."""
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = CIHook()
+    began = datetime.now(UTC).replace(microsecond=0)
+    for key in ("in/a.mp3", "in/b.mp3"):
+        hook.upload_file(MEDIA, key)
+    seconds = int((datetime.now(UTC) - began).total_seconds()) + 2
+    for start, end in itertools.pairwise(began + timedelta(seconds=one) for one in range(-1, seconds)):
+        operator = VoiceSeparateBatchOperator(
+            task_id="separate",
+            name=f"batch-{start:%H%M%S}",
+            prefix="in/",
+            au_object="out/${jobid}.${ext}",
+            audio_mode="IsAudio",
+            time_interval={"start": start, "end": end},
+            durable=False,
+        )
+        operator.execute(make_context())
+        operator.hook.close()
+    wait_until(lambda: all(batch.job_state.is_terminal for batch in hook.list_batches()), 120)
+    hook.close()
+    assert sorted(job.key for job in emulator.ledger.accepted_jobs()) == ["in/a.mp3", "in/b.mp3"]

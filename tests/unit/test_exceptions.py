@@ -19,6 +19,7 @@ from airflow_provider_ci.exceptions import (
     ServiceError,
     ThrottledError,
     TransportError,
+    without_signatures,
 )
 
 CLASSES = [
@@ -167,3 +168,11 @@ def test_advice_belongs_to_one_error(cls):
     assert error.retry_after is None
     error.retry_after = 7.0
     assert cls("x").retry_after is None
+
+
+def test_a_very_long_text_is_cut_off_before_it_is_searched() -> None:
+    shown = without_signatures("ab " * 20_000)
+    assert len(shown) == 4000
+    hidden = without_signatures("x" * 3980 + "&sign=hunter2 and more hunter2")
+    assert "hunter" not in hidden
+    assert without_signatures("x" * 3990 + "&sign=hunter2").endswith("&sign=…")

@@ -305,6 +305,13 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
         said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
         said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
         said(VoiceSeparateBatchOperator, prefix="in/", au_object="voice.mp3"),
+        said(VoiceSeparateOperator, **song, au_object="out/${JobId}.mp3"),
+        said(VoiceSeparateOperator, input_object="cos://media-1250000001/in/song.mp3"),
+        said(
+            VoiceSeparateBatchOperator,
+            prefix="in/",
+            time_interval={"start": "2025-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"},
+        ),
         said_by(lambda: ci.CIHook().describe_jobs(CIJobSensor(task_id="x", job_id="['j1', 'j2']")._job_ids)),
     ]
     table = PAGE[PAGE.index("| Often |") : PAGE.index("### `No …")]

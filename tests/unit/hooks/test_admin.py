@@ -180,6 +180,31 @@ class TestQueues:
             b"<ResultFormat>JSON</ResultFormat></NotifyConfig></Request>"
         )
 
+    @pytest.mark.parametrize(
+        "notify",
+        [
+            "<State>On</State><Url>test.com</Url><Event>TransCodingFinish</Event><Type>Url</Type>",
+            "<State>On</State><Url>test.com/ci</Url><Event>TaskFinish,New</Event><Type>New</Type>",
+            "<State>on</State><Type>TDMQ</Type><ResultFormat>xml</ResultFormat>",
+        ],
+    )
+    def test_what_no_page_names_is_written_back_as_it_was_read(
+        self, hook: CIHook, server: ScriptedServer, notify: str
+    ) -> None:
+        named = "<QueueId>p1</QueueId><Name>queue 1</Name><State>Frozen</State>"
+        queue = f"{named}<NotifyConfig>{notify}</NotifyConfig>"
+        described = http(f"<Response><QueueList>{queue}</QueueList></Response>")
+        updated = http(f"<Response><Queue>{queue}</Queue></Response>")
+        server.play(described, updated, described, updated, described)
+        hook.update_queue("p1", state="Paused")
+        hook.update_queue("p1", name="mine")
+        _, paused, _, renamed = server.requests
+        assert f"<State>Paused</State><NotifyConfig>{notify}</NotifyConfig>".encode() in paused.body
+        assert b"<Name>queue 1</Name>" in paused.body
+        assert b"<Name>mine</Name><State>Frozen</State>" in renamed.body
+        with pytest.raises(RequestValidationError, match="State is 'Stopped', allowed: Active, Paused"):
+            hook.update_queue("p1", state="Stopped")
+
     def test_what_is_given_wins(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))
         hook.update_queue("p1", name="mine", notify_config=NotifyConfig(state="Off"), service="media")

@@ -384,6 +384,19 @@ class TestReadsAreRepeated:
         assert all(sent.is_signed_with(CREDENTIALS.secret_key) for sent in server.requests)
 
 
+class TestSubmissionsAreRead:
+    @pytest.mark.parametrize("message", [b"&#x1b;", b"\x1b", b"\xff", b"&#0;"], ids=ascii)
+    def test_whatever_their_message_holds(self, hook: CIHook, server: ScriptedServer, message: bytes) -> None:
+        accepted = (
+            b"\r\n<?xml version='1.0' encoding='UTF-8'?><Response><JobsDetail><JobId>j1</JobId>"
+            b"<State>Submitted</State><Message>" + message + b"</Message></JobsDetail></Response>"
+        )
+        server.play(http(accepted))
+        job, _ = hook.submit_job(REQUEST)
+        assert (job.job_id, job.message) == ("j1", "\ufffd")
+        assert server.methods() == ["POST"]
+
+
 class TestSubmissionsAreNot:
     @pytest.mark.parametrize(
         "answer",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -50,7 +52,7 @@ def make_operator(
         connection(server.url, max_attempts=1, read_timeout=5)
         usual = {"wait_for_completion": True, "poll_interval": 0.01, "prefix": "in/", "durable": False}
         if not any(name in arguments for name in ("object", "au_object")):
-            usual["au_object"] = "out/${InputName}.${ext}"
+            usual["au_object"] = "out/${InputName}-${jobid}.${ext}"
         made.append(VoiceSeparateBatchOperator(task_id="batch", **(usual | arguments)))
         return made[-1]
 
@@ -90,7 +92,7 @@ class TestRequest:
             "Operation/JobParam/VoiceSeparate": "",
             "Operation/Output/Region": "ap-guangzhou",
             "Operation/Output/Bucket": "media-1250000001",
-            "Operation/Output/AuObject": "out/${InputName}.${ext}",
+            "Operation/Output/AuObject": "out/${InputName}-${jobid}.${ext}",
         }
         assert [key for key, _ in context["ti"].xcoms] == ["return_value", "_link_CIJobsLink", "batch"]
         assert context["ti"].xcoms[2][1]["counts"] == {}
@@ -141,8 +143,9 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            ({"prefix": None}, "Input has nothing"),
-            ({"manifest": "m"}, "Input has Manifest, Prefix"),
+            ({"prefix": None}, "no input is given, allowed: exactly one of prefix, manifest, url_file"),
+            ({"prefix": " "}, "no input is given (prefix is ' '), allowed: exactly one of prefix"),
+            ({"manifest": "m"}, "prefix and manifest are given, allowed: exactly one of prefix, manifest"),
             ({"name": "a b"}, "Name is 'a b'"),
             ({"au_object": "out/voice.mp3"}, "overwrite each other"),
             (
@@ -155,6 +158,60 @@ class TestRequest:
             ({"time_interval": "today"}, "time_interval is 'today', allowed: a dict with start and end"),
             ({"time_interval": {"start": "2025-01-01T00:00:00"}}, "time_interval.start is"),
             ({"time_interval": {"end": "soon"}}, "time_interval.end is 'soon', allowed: a time with zone"),
+            (
+                {"time_interval": {"start": "2025-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}},
+                "allowed: an end a second or more after the start; with Airflow 3's default timetable",
+            ),
+            (
+                {"time_interval": {"start": "2025-01-01T00:00:00.1Z", "end": "2025-01-01T00:00:00.9Z"}},
+                "an end a",
+            ),
+            ({"time_interval": {"start": "2025-01-02T00:00:00Z", "end": "2025-01-01T00:00:00Z"}}, "an end a"),
+            ({"time_interval": {"start": "0001-01-01T00:00:00+08:00"}}, "time_interval.start is '0001"),
+            ({"time_interval": {"end": "0001-01-01T00:00:00Z"}}, "time_interval.end is '0001"),
+            ({"time_interval": {"end": "9999-12-31T23:59:59Z"}}, "time_interval.end is '9999"),
+            ({"au_object": "out/${InputName}.${ext}"}, "differs between all inputs: one with ${jobid}"),
+            ({"au_object": "out/${JobId}.${ext}"}, "${jobid}, spelt exactly so, instead of ${JobId}"),
+            (
+                {"prefix": "rec", "au_object": "${InputName}-${jobid}.${ext}"},
+                "with the prefix 'rec', whatever",
+            ),
+            ({"prefix": "rec", "au_object": "${InputNameAndExt}/${jobid}"}, "the prefix 'rec', whatever"),
+            ({"prefix": "j", "au_object": "${jobid}.${ext}"}, "the prefix 'j', whatever its placeholders"),
+            ({"prefix": "mp", "au_object": "${ext}/${jobid}", "codec": "mp3"}, "the prefix 'mp', whatever"),
+            (
+                {"prefix": "rec", "au_object": "${ext}/${jobid}", "template_id": "t1"},
+                "the prefix 'rec', whatever",
+            ),
+            (
+                {"prefix": None, "manifest": "m.json", "au_object": "${InputPath}/${jobid}.mp3"},
+                "does not lie beside its input, or the next list would name it as an input",
+            ),
+            (
+                {"prefix": None, "url_file": "${InputPath}", "object": "${InputPath}/${InputNameAndExt}"},
+                "does not lie beside its input",
+            ),
+            (
+                {"prefix": None, "url_file": "https://b.cos.x.y/l/urls.txt", "object": "l/urls.txt"},
+                "cannot be that of the list, 'l/urls.txt', which would be overwritten",
+            ),
+            (
+                {"prefix": "cos://media-1250000001/in/%E4%BA%BA"},
+                "prefix is 'cos://media-1250000001/in/%E4%BA%BA', allowed: an object key: write"
+                " bucket='media-1250000001', prefix='in/人'",
+            ),
+            (
+                {"prefix": None, "manifest": "cos://media-1250000001/m.json"},
+                "write bucket='media-1250000001', manifest='m.json'",
+            ),
+            (
+                {"prefix": None, "url_file": "s3://b/urls.txt"},
+                "allowed: an object key, without scheme and bucket",
+            ),
+            (
+                {"au_object": "cos://results-1250000001/out/${jobid}.mp3"},
+                "write output_bucket='results-1250000001', au_object='out/${jobid}.mp3'",
+            ),
             ({"poll_interval": 0}, "poll_interval is 0"),
         ],
     )
@@ -171,10 +228,81 @@ class TestRequest:
         assert says in str(caught.value)
         assert not server.requests
 
+    @pytest.mark.parametrize(
+        ("given", "sent_as"),
+        [
+            (
+                {"start": "2025-01-01T00:00:00+00:00", "end": "2025-01-02T00:00:00+00:00"},
+                ("2025-01-01T08:00:00+0800", "2025-01-02T07:59:59+0800"),
+            ),
+            # a fraction belongs to the second in which it lies, on both ends
+            (
+                {"start": "2025-01-01T00:00:00.7+08:00", "end": "2025-01-01T00:00:01.2+08:00"},
+                ("2025-01-01T00:00:00+0800", "2025-01-01T00:00:00+0800"),
+            ),
+            ({"end": datetime(2025, 1, 1, tzinfo=UTC)}, (None, "2025-01-01T07:59:59+0800")),
+            ({"start": datetime(2025, 1, 1, tzinfo=UTC), "end": ""}, ("2025-01-01T08:00:00+0800", None)),
+        ],
+    )
+    def test_the_end_of_an_interval_belongs_to_the_next_one(
+        self,
+        sent: Callable[..., dict[str, str]],
+        given: dict[str, Any],
+        sent_as: tuple[str | None, str | None],
+    ) -> None:
+        body = sent(time_interval=given)
+        at = "Operation/TimeInterval"
+        assert (body.get(f"{at}/Start"), body.get(f"{at}/End")) == sent_as
+
+    def test_an_interval_may_be_without_effect_on_a_list(
+        self, sent: Callable[..., dict[str, str]], logs: Logs
+    ) -> None:
+        sent(time_interval={"end": datetime(2025, 1, 1, tzinfo=UTC)})
+        assert not [line for line in logs.at("warning") if "time_interval" in line]
+        sent(prefix=None, url_file="urls.txt", time_interval={"end": datetime(2025, 1, 1, tzinfo=UTC)})
+        (warning,) = (line for line in logs.at("warning") if "time_interval" in line)
+        assert "may have no effect without prefix" in warning
+
+    def test_every_second_is_in_exactly_one_of_consecutive_intervals(
+        self, sent: Callable[..., dict[str, str]]
+    ) -> None:
+        moments = [datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=1.3 * number) for number in range(20)]
+        taken: list[int] = []
+        for start, end in itertools.pairwise(moments):
+            body = sent(time_interval={"start": start, "end": end})
+            first, last = (
+                int(datetime.fromisoformat(body[f"Operation/TimeInterval/{name}"]).timestamp())
+                for name in ("Start", "End")
+            )
+            taken += range(first, last + 1)
+        assert taken == list(range(int(moments[0].timestamp()), int(moments[-1].timestamp())))
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"prefix": "rec/", "au_object": "${InputName}-${jobid}.${ext}"},
+            {"prefix": "rec", "au_object": "out/${InputName}-${jobid}.${ext}"},
+            {"prefix": "in/", "au_object": "out/${InputPath}/${InputNameAndExt}/voice.${ext}"},
+            {"prefix": None, "manifest": "m.json", "au_object": "out/${InputPath}/${jobid}.${ext}"},
+            {
+                "prefix": None,
+                "url_file": "urls.txt",
+                "au_object": "${InputPath}/${InputNameAndExt}",
+                "output_bucket": "results-1250000001",
+            },
+            {"prefix": "out/j8d121820f5e411ec926ef19d53ba9c6f/", "au_object": "out/${jobid}/voice.${ext}"},
+        ],
+        ids=str,
+    )
+    def test_results_that_are_no_inputs_of_the_next_batch(
+        self, sent: Callable[..., dict[str, str]], arguments: dict[str, Any]
+    ) -> None:
+        sent(**arguments)
+
     def test_results_beside_the_inputs_are_allowed_in_another_bucket(
         self, sent: Callable[..., dict[str, str]]
     ) -> None:
-        sent(au_object="in/${InputName}.mp3", output_bucket="results-1250000001")
+        sent(au_object="in/${InputName}-${jobid}.mp3", output_bucket="results-1250000001")
 
     def test_mapped_task_instances_give_names_of_their_own(
         self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]

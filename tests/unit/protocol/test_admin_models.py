@@ -91,3 +91,16 @@ def test_batch_jobs():
     assert answer.non_exist_job_ids == ("b2", "b3")  # both spellings
     assert "<NonExistJobIds>b2" in written(answer)
     assert written(BatchJob(job_id="b1"), "JobsDetail") == "<JobsDetail><JobId>b1</JobId></JobsDetail>"
+
+
+def test_what_only_the_sdks_know_of_templates_and_batch_jobs_is_kept():
+    answer = parse(
+        TemplatesAnswer, "<TemplateList><TemplateId>t1</TemplateId><State>Normal</State></TemplateList>"
+    )
+    assert answer.template_list[0].state == "Normal"
+    batches = parse(
+        BatchAnswer,
+        "<JobsDetail><JobId>b1</JobId><Tag>VoiceSeparate</Tag><Progress>40</Progress><QueueId>p1</QueueId>"
+        "</JobsDetail>",
+    )
+    assert batches.jobs_detail[0] == BatchJob(job_id="b1", tag="VoiceSeparate", progress=40, queue_id="p1")

@@ -254,6 +254,7 @@ class TestRefused:
         notify = NotifyConfig(state="On", event="TaskFinish", type="Url", url="ftp://x/?secret=hunter2")
         said = self.says(UpdateQueue("p1", QueueRequest(name="q", state="Active", notify_config=notify)))
         assert "NotifyConfig.Url is not an absolute http or https URL" in said
+        assert "it is 'ftp://x/'" in said
         assert "hunter2" not in said
 
     @pytest.mark.parametrize(
@@ -263,6 +264,8 @@ class TestRefused:
             NotifyConfig(
                 state="On", event="TaskFinish", type="TDMQ", mq_mode="Queue", mq_region="sh", mq_name="q"
             ),
+            NotifyConfig(state="On", event="TransCodingFinish", type="Url", url="test.com"),
+            NotifyConfig(state="On", event="TaskFinish", type="Url", url="example.org:8080/ci?a=b"),
             NotifyConfig(
                 state="On", event="TaskFinish", type="Kafka", kafka_config=CallBackKafkaConfig(topic="t")
             ),

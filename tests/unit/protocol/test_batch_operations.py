@@ -21,12 +21,13 @@ from airflow_provider_ci.protocol.wire import Request, Service
 
 from .builders import BUCKET, REGION, error_body, response
 
-OUTPUT = Output(region=REGION, bucket=BUCKET, au_object="out/${InputName}.${ext}")
+OUTPUT = Output(region=REGION, bucket=BUCKET, au_object="out/${InputName}-${jobid}.${ext}")
 OPERATION = BatchOperation(
     tag="VoiceSeparate",
     job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
     output=OUTPUT,
 )
+BOTH = BatchJobParam(voice_separate=VoiceSeparate(audio_mode="AudioAndBackground"))
 BATCH = BatchRequest(name="stems-1_声", type="Job", input=BatchInput(prefix="in/"), operation=OPERATION)
 DETAIL = "<JobsDetail><JobId>b1</JobId><State>Submitted</State></JobsDetail>"
 
@@ -48,7 +49,7 @@ def test_what_is_sent():
         "<Request><Name>stems-1_声</Name><Type>Job</Type><Input><Prefix>in/</Prefix></Input><Operation>"
         "<Tag>VoiceSeparate</Tag><JobParam><VoiceSeparate><AudioMode>IsAudio</AudioMode></VoiceSeparate>"
         "</JobParam><Output><Region>ap-guangzhou</Region><Bucket>media-1250000001</Bucket>"
-        "<AuObject>out/${InputName}.${ext}</AuObject></Output>"
+        "<AuObject>out/${InputName}-${jobid}.${ext}</AuObject></Output>"
         "<TimeInterval><Start>2025-01-01T00:00:00+0800</Start></TimeInterval><UserData>mine</UserData>"
         "<JobLevel>1</JobLevel><CallBack>https://example.org/ci</CallBack></Operation></Request>"
     )
@@ -114,6 +115,11 @@ class TestRefused:
             (replace(BATCH, input=BatchInput(prefix="/in")), "Input.Prefix is '/in'"),
             (replace(BATCH, input=BatchInput(prefix="in/\n")), "Input.Prefix is"),
             (replace(BATCH, input=BatchInput(url_file="")), "Input.UrlFile is ''"),
+            (
+                replace(BATCH, input=BatchInput(prefix="声" * 284)),
+                "Input.Prefix has 852 bytes in UTF-8, allowed",
+            ),
+            (replace(BATCH, input=BatchInput(object="x" * 851)), "Input.Object has 851 bytes in UTF-8"),
             (replace(BATCH, input=BatchInput(prefix=5)), "Input.Prefix is 5, allowed: a text"),
             (changed(tag="Transcode"), "Operation.Tag is 'Transcode', allowed: VoiceSeparate"),
             (changed(job_param=None), "Operation is 'neither TemplateId nor VoiceSeparate'"),
@@ -144,15 +150,77 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         "key",
-        ["out/voice.mp3", "out/${InventoryTriggerJobId}.${ext}", "${InputPath}/voice.${ext}", "${Time}"],
+        [
+            "out/voice.mp3",
+            "out/${InventoryTriggerJobId}.${ext}",
+            "${InputPath}/voice.${ext}",
+            "out/${InputName}.${ext}",
+            "out/${InputNameAndExt}",
+            "out/${InputPath}/${InputName}.${ext}",
+            "out/${InputPath}${InputNameAndExt}",
+            "out/${InputPath}-${InputNameAndExt}",
+        ],
     )
     def test_results_that_would_overwrite_each_other(self, key):
-        with pytest.raises(RequestValidationError, match=r"Operation\.Output\.AuObject is .* overwrite"):
+        with pytest.raises(
+            RequestValidationError, match=r"Operation\.Output\.AuObject is .* \$\{jobid\}.* overwrite"
+        ):
             CreateBatch(changed(output=replace(OUTPUT, au_object=key))).request()
 
-    @pytest.mark.parametrize("key", ["${InputName}", "${jobid}.${ext}", "a/${InputNameAndExt}", "${Number}"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "${jobid}.${ext}",
+            "out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+            "out/${InputPath}/${InputNameAndExt}/voice.${ext}",
+            "out/${InputNameAndExt}/of/${InputPath}",
+        ],
+    )
     def test_but_not_keys_of_their_own(self, key):
         CreateBatch(changed(output=replace(OUTPUT, au_object=key))).request()
+
+    def test_one_input_has_a_key_of_its_own_in_any_case(self):
+        only = replace(
+            changed(output=replace(OUTPUT, au_object="out/a.mp3")), input=BatchInput(object="in/a.mp3")
+        )
+        CreateBatch(only).request()
+
+    @pytest.mark.parametrize(
+        ("background", "voice"),
+        [
+            # of other inputs: bg-a.mp3's voice is where a.mp3's background is
+            ("out/${InputPath}/bg-${InputNameAndExt}", "out/${InputPath}/${InputNameAndExt}"),
+            ("out/${InputPath}/${InputNameAndExt}", "out/${InputPath}/${InputNameAndExt}/${InputName}"),
+        ],
+    )
+    def test_a_voice_where_another_inputs_background_is(self, background, voice):
+        output = replace(OUTPUT, object=background, au_object=voice)
+        with pytest.raises(RequestValidationError, match="one result would overwrite another"):
+            CreateBatch(changed(output=output, job_param=BOTH)).request()
+
+    @pytest.mark.parametrize(
+        ("background", "voice"),
+        [
+            ("out/${InputName}-bg-${jobid}.${ext}", "out/${InputName}-${jobid}.${ext}"),
+            ("out/${InputPath}/${InputNameAndExt}/b", "out/${InputPath}/${InputNameAndExt}/v"),
+            ("bg/${InputPath}/${InputNameAndExt}", "voice/${InputPath}/${InputNameAndExt}"),
+            ("out/${InputPath}/bg-${InputNameAndExt}", "out/${InputPath}/voice-${InputNameAndExt}"),
+        ],
+    )
+    def test_voices_and_backgrounds_that_never_meet(self, background, voice):
+        output = replace(OUTPUT, object=background, au_object=voice)
+        CreateBatch(changed(output=output, job_param=BOTH)).request()
+
+    @pytest.mark.parametrize(
+        "source", [{"prefix": "cos://media-1250000001/in/"}, {"url_file": "cos://b/urls.txt"}]
+    )
+    def test_addresses_for_keys(self, source):
+        with pytest.raises(RequestValidationError, match=r"Input\.\w+ is 'cos://.*', allowed: .*, here '"):
+            CreateBatch(replace(BATCH, input=BatchInput(**source))).request()
+
+    def test_a_list_may_be_given_by_its_url(self):
+        url = "https://media-1250000001.cos.ap-guangzhou.myqcloud.com/urls.txt"
+        CreateBatch(replace(BATCH, input=BatchInput(url_file=url))).request()
 
     @pytest.mark.parametrize("bad", ["", "b1,b2", "../jobs", "b1\n", None])
     def test_ids_never_reach_a_path(self, bad):

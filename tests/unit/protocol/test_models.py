@@ -110,3 +110,19 @@ def test_states_survive_copies():
 
 def test_a_callbacks_secret_is_not_in_the_repr():
     assert "hunter2" not in repr(VoiceSeparateRequest(call_back="https://h/?hunter2"))
+
+
+def test_what_only_the_sdks_know_of_jobs_is_kept():
+    streams = "".join(
+        f"<{kind}><CreationTime>2021-09-01T00:00:00.000000Z</CreationTime></{kind}>"
+        for kind in ("Video", "Audio", "Subtitle")
+    )
+    text = (
+        "<Response><JobsDetail><QueueType>Speeching</QueueType><Operation><MediaInfo><Stream>"
+        f"{streams}</Stream></MediaInfo></Operation></JobsDetail></Response>"
+    )
+    (job,) = read(JobsAnswer, parse_document(text.encode()), strict=True).jobs_detail
+    assert job.queue_type == "Speeching"
+    stream = job.operation.media_info.stream
+    times = [one.creation_time for one in (*stream.video, *stream.audio, *stream.subtitle)]
+    assert times == ["2021-09-01T00:00:00.000000Z"] * 3

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_ci.exceptions import InvalidResponseError, NotFoundError, PermissionDeniedError
-from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject, ObjectHead
+from airflow_provider_ci.exceptions import (
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestValidationError,
+)
+from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.wire import Request, Service
 
-from .builders import response
+from .builders import BUCKET, response
 
 
 def test_what_is_sent():
@@ -81,3 +86,22 @@ def test_media_information():
     assert info.stream.video == ()
     with pytest.raises(InvalidResponseError, match="no MediaInfo"):
         GetMediaInfo("a").parse(response(200, "<Response/>"))
+
+
+@pytest.mark.parametrize("call", [HeadObject, GetObject, GetMediaInfo, lambda key: PutObject(key, "md5")])
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"cos://{BUCKET}/in/a%20b.mp3",
+        f"https://{BUCKET}.cos.ap-guangzhou.myqcloud.com/in/a%20b.mp3?sign=hush",
+    ],
+)
+def test_an_address_is_no_key(call, address):
+    with pytest.raises(RequestValidationError, match="object key is") as caught:
+        call(address).request()
+    assert f"allowed: a key: write bucket='{BUCKET}', key='in/a b.mp3'" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_key_may_look_like_another_address():
+    assert HeadObject("http://example.org/a.mp3").request().path == "/http://example.org/a.mp3"

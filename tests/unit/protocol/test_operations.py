@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import (
     InvalidRequestError,
@@ -26,6 +28,7 @@ from airflow_provider_ci.protocol.operations import (
     CancelJobs,
     DescribeJobs,
     ListJobs,
+    SeenTokens,
     SubmitJob,
     check_job_ids,
 )
@@ -185,6 +188,8 @@ def test_list_with_defaults():
         ({"size": 101}, "size is 101"),
         ({"start_creation_time": datetime(2025, 1, 1)}, "start_creation_time is datetime"),
         ({"end_creation_time": datetime(2025, 1, 1)}, "allowed: a time with its zone"),
+        ({"input_object": "/a"}, "input_object is '/a', allowed: an object key"),
+        ({"input_object": "cos://media-1250000001/in/a.mp3"}, "allowed: an object key, here 'in/a.mp3'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -347,3 +352,61 @@ def test_one_id_as_text_is_refused_instead_of_read_as_letters():
 def test_keys_that_cannot_be_sent_are_refused_by_the_listing(key):
     with pytest.raises(RequestValidationError, match="input_object"):
         ListJobs(input_object=key).request()
+
+
+# --- what XML cannot carry ----------------------------------------------------------------------------------
+
+SPOILT = pytest.mark.parametrize(
+    "message", [b"a&#x1b;b", b"a\x1bb", b"a\xffb", b"a&#0;b", b"a&#xFFFE;b", b"a&#xD800;b"], ids=ascii
+)
+
+
+@jobs_calls
+@SPOILT
+def test_a_message_that_xml_cannot_carry_hides_no_other_job(call, message):
+    spoilt = (
+        b"<JobsDetail><JobId>j2</JobId><State>Failed</State><Message>" + message + b"</Message></JobsDetail>"
+    )
+    body = b"\n<?xml version='1.0'?><Response>" + JOB.encode() + spoilt + JOB.encode() + b"</Response>"
+    answer = call.parse(response(200, body))
+    assert [job.job_id for job in answer.jobs_detail] == [JOB_ID, "j2", JOB_ID]
+    assert answer.jobs_detail[1].message == "a\ufffdb"
+    assert answer.jobs_detail[1].job_state == "Failed"
+
+
+@all_calls
+@SPOILT
+def test_an_error_whose_message_xml_cannot_carry_keeps_its_code(call, message):
+    body = (
+        b" <?xml version='1.0'?><Error><Code>NoSuchBucket</Code><Message>" + message + b"</Message></Error>"
+    )
+    with pytest.raises(NotFoundError) as caught:
+        call.parse(response(404, body))
+    assert (caught.value.code, caught.value.service_message) == ("NoSuchBucket", "a\ufffdb")
+
+
+# --- tokens that were seen ----------------------------------------------------------------------------------
+
+
+def test_a_long_listing_holds_its_tokens_once():
+    first = SeenTokens()
+    tokens = first
+    for number in range(10_000):
+        tokens = tokens.with_token(str(number))
+        assert tokens._places is first._places, "nothing was copied"
+    assert "9999" in tokens
+    assert "10000" not in tokens
+    assert "0" not in first
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abcdef")), max_size=30))
+def test_tokens_are_those_of_the_pages_before_whatever_was_asked_for_again(steps):
+    """Each step goes on from any page before it: a page may be asked for twice, and answer otherwise."""
+    made = [(SeenTokens(), frozenset())]
+    for back, token in steps:
+        tokens, expected = made[max(len(made) - 1 - back, 0)]
+        if token in expected:
+            continue
+        made.append((tokens.with_token(token), expected | {token}))
+        for each, right in made:
+            assert {one for one in "abcdef" if one in each} == right

@@ -119,6 +119,23 @@ def test_base_url_refused(url):
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("gateway.example.org:8080", "'gateway.example.org:8080'"),
+        ("ftp://me:hunter2@gateway.example.org/a?b", "'ftp://gateway.example.org/…'"),
+        ("https://me:hunter2", "'https://me:…'"),
+        ("https://gate way.example.org\n", r"'https://gate way.example.org\n'"),
+        ("x" * 5000, f"'{'x' * 100}'"),
+    ],
+)
+def test_a_refused_base_url_is_shown_without_its_password(url, shown):
+    with pytest.raises(ConfigurationError, match="endpoint_url has not the allowed form") as caught:
+        endpoint(url)
+    assert f"it is {shown}, allowed: scheme://host[:port]" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "http://gateway.example.org",

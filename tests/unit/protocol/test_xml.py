@@ -33,6 +33,7 @@ from airflow_provider_ci.protocol.xml import (
     format_time,
     mistyped,
     parse_document,
+    parse_response,
     read,
     to_bytes,
     to_dict,
@@ -342,6 +343,87 @@ LAUGHS = (
 def test_parser_refuses(data, says):
     with pytest.raises(XMLError, match=says):
         parse_document(data)
+
+
+@pytest.mark.parametrize(
+    ("message", "read_as"),
+    [
+        pytest.param(b"a&#x1b;b", "a\ufffdb", id="reference-to-a-control-character"),
+        pytest.param(b"a\x1b[31mb", "a\ufffd[31mb", id="control-character"),
+        pytest.param(b"\x00", "\ufffd", id="nul-byte"),
+        pytest.param(b"&#0;", "\ufffd", id="nul-reference"),
+        pytest.param(b"a\xffb", "a\ufffdb", id="byte-of-no-character"),
+        pytest.param("人".encode("gbk"), "\ufffd\ufffd", id="other-encoding"),
+        pytest.param("人".encode()[:2], "\ufffd", id="cut-off-character"),
+        pytest.param(b"\xed\xa0\x80", "\ufffd\ufffd\ufffd", id="surrogate"),
+        pytest.param(b"&#xD800;&#55296;", "\ufffd\ufffd", id="references-to-surrogates"),
+        pytest.param(b"&#xFFFE;\xef\xbf\xbf", "\ufffd\ufffd", id="no-characters"),
+        pytest.param(b"&#x110000;", "\ufffd", id="beyond-unicode"),
+        pytest.param(b"&#X41;&#;&#x;&#1_0;&#+65;", "\ufffd" * 5, id="misspelt-references"),
+        pytest.param(b"&#" + b"9" * 50 + b";", "\ufffd" + "9" * 30 + ";", id="long-number"),
+        pytest.param(b"<![CDATA[\x1b]]>", "\ufffd", id="in-cdata"),
+        pytest.param(b"Tom & Jerry?a=1&b=2", "Tom & Jerry?a=1&b=2", id="bare-ampersand"),
+        pytest.param(b"\x1b&lt;a&gt;&amp;&#65;&#x42;", "\ufffd<a>&AB", id="the-rest-is-read-as-ever"),
+    ],
+)
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf", b"\r\n ", b" \xef\xbb\xbf\n", b"\x00"], ids=ascii)
+def test_a_text_that_xml_cannot_carry_leaves_its_neighbours_readable(message, read_as, begin):
+    document = (
+        begin + b"<?xml version='1.0' encoding='gb2312'?><Response><JobsDetail><JobId>j1</JobId></JobsDetail>"
+        b"<JobsDetail><JobId>j2</JobId><Message>" + message + b"</Message><State>Failed</State></JobsDetail>"
+        b"<JobsDetail><JobId>j3</JobId></JobsDetail></Response>"
+    )
+    found = read(JobsAnswer, parse_response(document), strict=True)
+    assert [job.job_id for job in found.jobs_detail] == ["j1", "j2", "j3"]
+    assert (found.jobs_detail[1].message, found.jobs_detail[1].state) == (read_as, "Failed")
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"\x1b", b"\xff", b"&#0;", b" & "], ids=ascii)
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(DTD.format("utf-8").encode(), id="internal-dtd"),
+        pytest.param(
+            b"<!DOCTYPE r [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><r>&x;</r>", id="external-entity"
+        ),
+        pytest.param(LAUGHS.encode(), id="billion-laughs"),
+        pytest.param(DTD.format("utf-16").encode("utf-16"), id="dtd-utf-16"),
+        pytest.param(DTD.format("utf-16").encode("utf-16-le"), id="dtd-utf-16-le"),
+        pytest.param(DTD.format("cp037").encode("cp037"), id="dtd-ebcdic"),
+        pytest.param(b"\n<!DOCTYPE r><r/>", id="dtd-after-whitespace"),
+        pytest.param(b"<r>&undefined;</r>", id="undefined-entity"),
+        pytest.param(b"<a>" * 5000 + b"</a>" * 5000, id="nesting"),
+        pytest.param(b"<r><a>1</a>", id="truncated"),
+        pytest.param(b"<r/><r/>", id="two-roots"),
+        pytest.param(b"<html><body><p>Bad gateway</body></html>", id="html"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_a_repair_lets_nothing_else_in(document, spoilt):
+    with pytest.raises(XMLError):
+        parse_response(document.replace(b"</", spoilt + b"</", 1) if spoilt else document)
+
+
+def test_a_repair_has_its_bounds():
+    spoilt = b"<r>" + b"\x1b" * 95 + b"</r>"
+    assert parse_response(spoilt, max_bytes=102).text == "\ufffd" * 95
+    with pytest.raises(XMLError, match="102 bytes, more than 101"):
+        parse_response(spoilt, max_bytes=101)
+    with pytest.raises(XMLError, match="not well-formed"):
+        parse_response(b"<r>" + b"\x1b" * 1024 * 1024 + b"</r>")
+    with pytest.raises(XMLError, match="not well-formed"):
+        parse_response(b"<r>" + b"&" * 20_001 + b"</r>")
+
+
+@given(
+    st.binary(max_size=200)
+    | st.text(alphabet="<>/!?&;#x'\"=[]- aDOCTYPE\x1b\ud800", max_size=60).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    )
+)
+def test_whatever_comes_is_read_or_refused(data):
+    with contextlib.suppress(XMLError):
+        read(JobsAnswer, parse_response(data))
 
 
 def test_size_is_bounded_before_anything_is_parsed():
