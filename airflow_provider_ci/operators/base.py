@@ -201,9 +201,9 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         if task is not None and task is not self:
             raise RequestValidationError(
                 [
-                    f"{type(self).__name__} {self.task_id!r} is executed inside task {context['ti'].task_id!r};"
-                    " allowed: a task of its own, for several inputs with .expand(); inside other tasks use"
-                    " CIHook.submit_job"
+                    f"{type(self).__name__} {self.task_id!r} is executed inside task"
+                    f" {context['ti'].task_id!r}; allowed: a task of its own, for several inputs with"
+                    " .expand(); inside other tasks use CIHook.submit_job"
                 ]
             )
 
