@@ -195,7 +195,7 @@ class AsyncClient:
                             status=answer.status,
                             request_id=answer.headers.get("x-ci-request-id"),
                         )
-                return Response(answer.status, answer.headers, bytes(body))
+                return Response(answer.status, answer.headers, bytes(body), request.validity)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             failure, cause = _transport_error(error, request), _showable(error)
         raise failure from cause

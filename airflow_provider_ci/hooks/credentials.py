@@ -62,6 +62,7 @@ class CredentialProvider:
         self._present: _Generation | None = None
         self._attempts = 0
         self._failure: CredentialsError | None = None
+        self._useless_until = float("-inf")
         if isinstance(source, StaticKeys):  # needs no asking, which on an event loop would take a thread
             self._present = self._generation(source.credentials)
 
@@ -101,6 +102,16 @@ class CredentialProvider:
                 return present.credentials
             self._present = None
             return self._fetched(before)
+
+    def may_refresh_on_suspicion(self) -> bool:
+        """Tell whether to ask for newer credentials after a refusal that does not say what was wrong."""
+        return time.monotonic() >= self._useless_until
+
+    def note_useless_refresh(self) -> None:
+        """Note that newer credentials were refused alike, so that the source is not asked at each such
+        refusal: it may be a permission that is missing.
+        """
+        self._useless_until = time.monotonic() + PAUSE
 
     async def aget(self) -> Credentials:
         """Do what :meth:`get` does without blocking the event loop."""

@@ -65,7 +65,7 @@ class FileCalls(Calls):
             send = self._signed(call, endpoint, credentials)
             with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
                 if answer.status_code != 200:
-                    call.parse(transport.whole(answer, self.settings.read_timeout))
+                    call.parse(transport.whole(answer, send, self.settings.read_timeout))
                     raise InvalidResponseError(
                         f"HTTP {answer.status_code} is not the whole object", status=answer.status_code
                     )

@@ -99,7 +99,7 @@ def exchange(
     :raises InvalidResponseError: the answer is larger than any of this service.
     """
     with open_answer(session, request, timeout, data=data) as answer:
-        return whole(answer, timeout[1])
+        return whole(answer, request, timeout[1])
 
 
 @contextmanager
@@ -144,10 +144,10 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def whole(answer: requests.Response, seconds: float) -> Response:
-    """Return the answer with its body, which must be read within ``seconds``."""
+def whole(answer: requests.Response, request: SignedRequest, seconds: float) -> Response:
+    """Return the answer to ``request`` with its body, which must be read within ``seconds``."""
     body = _read_bounded(answer, time.monotonic() + seconds)
-    return Response(answer.status_code, answer.headers, body)
+    return Response(answer.status_code, answer.headers, body, request.validity)
 
 
 def _read_bounded(answer: requests.Response, deadline: float) -> bytes:

@@ -237,6 +237,8 @@ def service_error(response: Response, action: str) -> ServiceError:
     """
     body = _error_body(response)
     rule = _rule(response.status, body.code, body.message or "")
+    if rule is _REFUSED and (body.code or not response.body) and _came_outside_validity(response):
+        rule = _CLOCK
     error = rule.exception(
         f"Cannot {action}",
         status=response.status,
@@ -288,6 +290,22 @@ def is_key_refused(error: CIError) -> bool:
     )
 
 
+def is_key_doubtful(error: CIError) -> bool:
+    """Tell whether other credentials might make the call succeed, though the service does not say so.
+
+    That is so for a refusal without a code (an answer to ``HEAD`` has no body), and for ``AccessDenied`` with
+    status 401: documented for a missing permission, and seen for keys and signatures too.
+    """
+    if not isinstance(error, ServiceError) or isinstance(error, ClockSkewError):
+        return False
+    if error.code is None:
+        return error.status in (400, 401, 403)
+    return error.status == 401 and (
+        _NUMERIC_CODES.get(error.code, error.code) == "AccessDenied"
+        and _rule(error.status, error.code, error.service_message or "") is _REFUSED
+    )
+
+
 def _rule(status: int, code: str | None, message: str) -> Rule:
     name = _NUMERIC_CODES.get(code or "", code or "")
     if (name in _GENERAL_CODES or name not in _BY_CODE) and status < 500 and status not in (408, 429):
@@ -312,6 +330,15 @@ def _elsewhere(response: Response) -> str:
     """Return the region that a redirection names, of its address nothing else."""
     found = _HOST_REGION.search(response.headers.get("location", "")) if response.status < 400 else None
     return f"; the service points to region {found[1]}" if found else ""
+
+
+def _came_outside_validity(response: Response) -> bool:
+    """Tell whether the request's signature was not valid by the service's clock when it answered."""
+    answered_at = server_time(response)
+    if answered_at is None or response.validity is None:
+        return False
+    first, last = response.validity
+    return not first <= answered_at <= last
 
 
 def _error_body(response: Response) -> ErrorBody:

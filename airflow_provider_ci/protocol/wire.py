@@ -125,11 +125,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. ``headers`` must be case-insensitive or have lower-case names."""
+    """What came back. ``headers`` must be case-insensitive or have lower-case names.
+
+    ``validity`` is that of the request which it answers.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    validity: tuple[int, int] | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -141,12 +145,15 @@ class Response:
 class SignedRequest:
     """A request ready to be sent as it is: ``url`` is percent-encoded, ``headers`` include
     ``Authorization``. Neither they nor the body, which may hold a callback's secret, are in its ``repr``.
+
+    ``validity`` is the first and the last second in which the signature is valid, Unix time.
     """
 
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    validity: tuple[int, int] | None = None
 
 
 def signed(
@@ -170,6 +177,7 @@ def signed(
     if request.body:
         unsigned["Content-Type"] = "application/xml"
         headers["Content-MD5"] = content_md5(request.body)
+    validity = (int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until))
     headers["Authorization"] = sign(
         request.method,
         request.path,
@@ -177,10 +185,10 @@ def signed(
         headers.items(),
         secret_id=credentials.secret_id,
         secret_key=credentials.secret_key,
-        key_time=(int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until)),
+        key_time=validity,
     )
     url = endpoint.origin(request.service) + _escaped_path(request.path) + _query(request.params)
-    return SignedRequest(request.method, url, headers | unsigned, request.body)
+    return SignedRequest(request.method, url, headers | unsigned, request.body, validity)
 
 
 @lru_cache  # the same few addresses, for each request

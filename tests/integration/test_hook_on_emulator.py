@@ -249,3 +249,13 @@ def test_what_needs_an_open_service_says_so(hook: CIHook, emulator: Emulator) ->
     hook.close_bucket()
     with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
         hook.create_batch(batch(emulator, prefix="in/"))
+
+
+@pytest.mark.parametrize("skew", [7200, -7200])
+def test_a_wrong_clock_is_put_right_though_a_head_is_what_meets_it_first(
+    way: Sync, hook: CIHook, emulator: Emulator, skew: float
+) -> None:
+    hook.upload_file(MEDIA, "in/a.mp3")
+    emulator.faults.add("head_object", clock_skew=skew)
+    assert way.call(HeadObject("in/a.mp3")).size == MEDIA.stat().st_size
+    assert emulator.ledger.count("head_object") == 2
