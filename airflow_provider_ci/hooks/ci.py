@@ -211,10 +211,12 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
+        except ConfigurationError as error:
+            return False, f"The connection is incomplete or wrong: {error}"
+        try:
             self._call_at(endpoint, ListJobs(size=1), RetryPolicy(max_attempts=1))
         except CIError as error:
-            settings = self.__dict__.get("settings")  # none if they were the problem
-            return False, f"{_diagnosis(error, settings.source.name if settings else '')}: {error}"
+            return False, f"{_diagnosis(error, self.settings.source.name)}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
 
     def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
@@ -285,7 +287,7 @@ def _distinct(job_ids: Sequence[str]) -> list[str]:
 
 def _diagnosis(error: CIError, source: str) -> str:
     if isinstance(error, ConfigurationError):
-        return "The connection is incomplete or wrong"
+        return "The environment of this process is wrong"
     if isinstance(error, CredentialsError):
         return f"There are no credentials from source {source}"
     if isinstance(error, ClockSkewError):
