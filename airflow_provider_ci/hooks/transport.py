@@ -113,8 +113,8 @@ def _context(bundle: str) -> ssl.SSLContext:
 def _unusable_bundle(bundle: str, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"The bundle of certificates {bundle} cannot be read: {type(error).__name__}",
-        hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE in the environment of this process: allowed is a file"
-        " of certificates in PEM form, or a folder of them under OpenSSL's hashed names",
+        hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE in the environment of this process: allowed is a"
+        " file of certificates in PEM form, or a folder of them under OpenSSL's hashed names",
     )
 
 

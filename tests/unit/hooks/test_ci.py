@@ -497,7 +497,7 @@ class TestSubmissionsAreNot:
             "http:///nowhere",
             "http://user:pass-of-the-proxy@[::1",
             "http://user:pass-of-the-proxy@127.0.0.1:99999",
-            "quic://user:pass-of-the-proxy@127.0.0.1:9",
+            "quic://user:pass-of-the-proxy@proxy.example",
         ],
     )
     def test_a_dead_proxy_is_no_ambiguity_and_its_login_is_not_shown(
