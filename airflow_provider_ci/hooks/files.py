@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from airflow_provider_ci.exceptions import InvalidResponseError
+from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.calls import Calls
 from airflow_provider_ci.protocol.models import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.wire import Credentials
+
+
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,18 @@ class FileCalls(Calls):
         """Download a COS object into ``path``, which appears only when it is complete.
 
         :param md5: hex MD5 that the content must have, for instance ``outputs["voice"]["md5"]`` of a job's
-            result.
+            result. Content that differs is downloaded once more at most.
+        :raises RequestValidationError: ``md5`` is none.
         :raises NotFoundError: there is no such object.
         :raises InvalidResponseError: the content's MD5 differs.
         """
         call, endpoint = GetObject(key), self.settings.endpoint(bucket, region)
-        target = Path(path)
+        target, has_differed = Path(path), False
+        if md5 is not None and not (isinstance(md5, str) and _MD5.fullmatch(md5)):
+            raise RequestValidationError([f"md5 is {md5!r}, allowed: 32 hexadecimal digits"])
 
         def attempt(credentials: Credentials) -> StoredFile:
+            nonlocal has_differed
             send = self._signed(call, endpoint, credentials)
             with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
                 if answer.status_code != 200:
@@ -69,7 +77,11 @@ class FileCalls(Calls):
                     raise InvalidResponseError(
                         f"HTTP {answer.status_code} is not the whole object", status=answer.status_code
                     )
-                return _write_whole(transport.pieces(answer), target, md5)
+                try:
+                    return _write_whole(transport.pieces(answer), target, md5)
+                except InvalidResponseError as error:  # its MD5 differs
+                    error.final, has_differed = has_differed, True
+                    raise
 
         return self._repeat(call, attempt)
 
@@ -108,7 +120,10 @@ def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> Stor
                 size += file.write(piece)
                 digest.update(piece)
         if md5 is not None and digest.hexdigest() != md5.lower():
-            raise InvalidResponseError(f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}")
+            raise InvalidResponseError(
+                f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}",
+                hint="Another object may have been written to this key since",
+            )
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)

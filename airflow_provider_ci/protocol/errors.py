@@ -262,7 +262,9 @@ def is_retryable(error: CIError) -> bool:
         return error.status != 501
     if isinstance(error, CredentialsError):
         return error.transient
-    return isinstance(error, TransportError | ThrottledError | InvalidResponseError)
+    if isinstance(error, InvalidResponseError):
+        return not error.final
+    return isinstance(error, TransportError | ThrottledError)
 
 
 def is_not_accepted(error: CIError) -> bool:

@@ -150,6 +150,40 @@ class TestDownload:
         assert len(server.requests) == 2
         assert not files(tmp_path)
 
+    @pytest.mark.parametrize("max_attempts", [1, 6])
+    def test_another_content_is_downloaded_once_more_at_most(
+        self,
+        make_hook: Callable[..., CIHook],
+        server: ScriptedServer,
+        tmp_path: Path,
+        pauses: list[float],
+        max_attempts: int,
+    ) -> None:
+        hook = make_hook(max_attempts=max_attempts)
+        server.always("GET", http(b"something else"))
+        with pytest.raises(InvalidResponseError, match=r"has MD5 .*, not .*written to this key since"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
+        assert len(server.requests) == min(max_attempts, 2)
+        assert not files(tmp_path)
+
+    def test_other_failures_between_do_not_count(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
+    ) -> None:
+        other = http(b"something else")
+        server.play(hang_up(), other, error(503, "SlowDown"), hang_up(), http(CONTENT))
+        hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5.upper())
+        server.play(hang_up(), other, error(503, "SlowDown"), hang_up(), other)
+        with pytest.raises(InvalidResponseError, match="has MD5"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
+
+    @pytest.mark.parametrize("md5", ["", "abc", f'"{MD5}"', "1B2M2Y8AsgTpgAmY7PhCfg==", MD5 + "0", 5])
+    def test_an_md5_that_is_none_is_not_compared(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: Any
+    ) -> None:
+        with pytest.raises(RequestValidationError, match="md5 is .*, allowed: 32 hexadecimal digits"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=md5)
+        assert not server.requests
+
     def test_a_missing_object_is_told_at_once(
         self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
     ) -> None:
