@@ -75,6 +75,12 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         #: Pauses between attempts, if not ``time.sleep``: a task's own ends when the task is told to stop.
         self.sleep: Callable[[float], None] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: not the connection, with its secrets and locks, and what it opened. A copy
+        reads it again when it is needed.
+        """
+        return {name: value for name, value in vars(self).items() if name not in ("settings", "_session")}
+
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The connection, read and checked once.

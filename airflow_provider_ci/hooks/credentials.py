@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_ci.exceptions import CredentialsError
 from airflow_provider_ci.hooks.clock import service_clock
@@ -65,6 +65,10 @@ class CredentialProvider:
         self._useless_until = float("-inf")
         if isinstance(source, StaticKeys):  # needs no asking, which on an event loop would take a thread
             self._present = self._generation(source.credentials)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is the provider that the process has of this source."""
+        return provider_of, (self.source,)
 
     def held(self) -> Credentials | None:
         """Return the present credentials if they have not expired. Never blocks."""

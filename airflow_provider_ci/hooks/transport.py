@@ -46,6 +46,8 @@ class Session(requests.Session):
     for each request, which takes a quarter of a call's time.
     """
 
+    __attrs__ = (*requests.Session.__attrs__, "_settings")
+
     def __init__(self) -> None:
         super().__init__()
         self._settings: dict[tuple[str, str], dict[str, Any]] = {}
