@@ -123,8 +123,8 @@ class TransportError(CIError):
 
 
 class InvalidResponseError(CIError):
-    """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large), or content
-    of another MD5 than was asked for. ``final`` tells that a repetition brought the same.
+    """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large), or
+    content of another MD5 than was asked for. ``final`` tells that a repetition brought the same.
     """
 
     final: bool = False

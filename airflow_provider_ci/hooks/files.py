@@ -18,7 +18,6 @@ from airflow_provider_ci.protocol.models import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.wire import Credentials
 
-
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 

@@ -178,10 +178,10 @@ class TestDownload:
 
     @pytest.mark.parametrize("md5", ["", "abc", f'"{MD5}"', "1B2M2Y8AsgTpgAmY7PhCfg==", MD5 + "0", 5])
     def test_an_md5_that_is_none_is_not_compared(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: Any
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: object
     ) -> None:
-        with pytest.raises(RequestValidationError, match="md5 is .*, allowed: 32 hexadecimal digits"):
-            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=md5)
+        with pytest.raises(RequestValidationError, match=r"md5 is .*, allowed: 32 hexadecimal digits"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=md5)  # type: ignore[arg-type]
         assert not server.requests
 
     def test_a_missing_object_is_told_at_once(
