@@ -10,9 +10,10 @@ from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
 from airflow_provider_ci.hooks.credentials import CredentialProvider, provider_of
-from airflow_provider_ci.hooks.extra import Extra
+from airflow_provider_ci.hooks.extra import Extra, as_text
 from airflow_provider_ci.hooks.source_fields import read_source
 from airflow_provider_ci.hooks.sources import Source
+from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.wire import Endpoint, is_loopback_url
 
@@ -55,6 +56,12 @@ class ConnectionSettings:
         :raises ConfigurationError: a field is missing or has a value that is not allowed.
         """
         conn_id = str(connection.conn_id)
+        if not connection.conn_type:
+            raise ConfigurationError(
+                f"Connection {conn_id!r} has no type",
+                hint="Its type is tencent_ci; a URI begins with tencent-ci://, with a hyphen, because an"
+                " underscore makes it no scheme",
+            )
         if extra is None:
             extra = connection.extra_dejson
         if not isinstance(extra, dict):
@@ -63,16 +70,18 @@ class ConnectionSettings:
             known = ", ".join(CONN_FIELDS)
             log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
         read = Extra(conn_id, extra)
-        source = read_source(read, connection.login, connection.password)
+        # JSON may hold numbers there too
+        login, password = (as_text(value) or value for value in (connection.login, connection.password))
+        source = read_source(read, login, password)
         endpoint_url = read.text("endpoint_url")
         return cls(
             conn_id=conn_id,
             source=source,
-            secrets=tuple(secret for secret in (connection.password, read.token("security_token")) if secret),
+            secrets=tuple(secret for secret in (password, read.token("security_token")) if secret),
             provider=provider_of(source),
             clock=service_clock(endpoint_url),
-            bucket=read.text("bucket"),
-            region=read.text("region"),
+            bucket=read.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
+            region=read.matching("region", REGION, "a region, for instance ap-guangzhou"),
             endpoint_url=endpoint_url,
             allow_http=read.flag("allow_http"),
             connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),
