@@ -89,11 +89,18 @@ _CONFLICT = Rule(
 )
 _LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not needed or ask Tencent for more")
 _UNBOUND = Rule(
-    PermissionDeniedError, "Bind the bucket to CI and open the smart audio service for it in the console"
+    PermissionDeniedError,
+    "Bind the bucket to CI and open the smart audio service for it (or, for other types of job, the service"
+    " that they belong to): in the console of CI, or by CIHook().open_bucket()",
 )
 _NOT_OPENED = Rule(
     PermissionDeniedError,
-    "Open the smart audio service for the bucket in the console of CI (POST /asrbucket)",
+    "Open the smart audio service for the bucket: in the console of CI, or by CIHook().open_bucket()"
+    " (POST /asrbucket)",
+)
+_OTHER_NOT_OPENED = Rule(
+    PermissionDeniedError,
+    "Bind the bucket to CI and open the service that the code names for it in the console of CI",
 )
 _PASS_ROLE = Rule(PermissionDeniedError, "Allow the account cam:PassRole on the role CI_QCSRole")
 _STRICT = Rule(
@@ -137,6 +144,7 @@ _BY_CODE: dict[str, Rule] = {
     "RequestTimeTooSkewed": _CLOCK,
     "AccessDenied": _REFUSED,
     "MediaBucketAlreadyBinded": _CONFLICT,
+    "AsrBucketAlreadyBinded": _CONFLICT,
     "BucketAlreadyBinded": _CONFLICT,
     "TemplateNameDuplicate": _CONFLICT,
     "ActiveWorkflowForbiddenUpdate": _CONFLICT,
@@ -148,6 +156,9 @@ _BY_CODE: dict[str, Rule] = {
     "NoSuchBucket": _MISSING,
     "NoSuchKey": _MISSING_OBJECT,
     "MediaBucketUnBinded": _UNBOUND,
+    "AsrBucketUnBinded": _NOT_OPENED,
+    "PicBucketUnBinded": _OTHER_NOT_OPENED,
+    "AIBucketUnBinded": _OTHER_NOT_OPENED,
     "WriteTargetBucketDenied": _RESOURCE_ACCESS,
     "BindedBucketNumLimit": _LIMIT,
     "CreatedTemplateNumLimit": _LIMIT,
@@ -175,6 +186,9 @@ _BY_STATUS: dict[int, Rule] = {
     451: _BLOCKED,
     501: Rule(ServerError, "The service does not offer this call: check region and endpoint_url"),
 }
+# Only some of the names are documented, or were seen; each service has its own, like FileBucketUnBinded
+_ALREADY_OPEN = re.compile(r"\w*BucketAlreadyBinded", re.IGNORECASE | re.ASCII)
+_NOT_OPEN = re.compile(r"\w*BucketUnBinded", re.IGNORECASE | re.ASCII)
 _NOT = r"(?:\bnot|\bnever|n't)\b"
 # The wording is not documented but for the first two lines and the last
 _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
@@ -281,6 +295,16 @@ def is_not_accepted(error: CIError) -> bool:
     return 300 <= error.status < 500 and error.status != 408
 
 
+def is_open_already(error: ServiceError) -> bool:
+    """Tell whether a service was not opened for a bucket because it is open, whatever status says so."""
+    return bool(_ALREADY_OPEN.fullmatch(_name(error.code)))
+
+
+def is_not_open(error: ServiceError) -> bool:
+    """Tell whether a call failed because a service is not open for the bucket."""
+    return bool(_NOT_OPEN.fullmatch(_name(error.code)))
+
+
 def is_key_refused(error: CIError) -> bool:
     """Tell whether other credentials could make the call succeed: the service refused these, not their
     rights.
@@ -288,7 +312,7 @@ def is_key_refused(error: CIError) -> bool:
     return (
         isinstance(error, AuthenticationError)
         and not isinstance(error, ClockSkewError)
-        and _NUMERIC_CODES.get(error.code or "", error.code) != "MissingAuthorization"
+        and _name(error.code) != "MissingAuthorization"
     )
 
 
@@ -303,13 +327,18 @@ def is_key_doubtful(error: CIError) -> bool:
     if error.code is None:
         return error.status in (400, 401, 403)
     return error.status == 401 and (
-        _NUMERIC_CODES.get(error.code, error.code) == "AccessDenied"
+        _name(error.code) == "AccessDenied"
         and _rule(error.status, error.code, error.service_message or "") is _REFUSED
     )
 
 
+def _name(code: str | None) -> str:
+    """Return the name that a code has, which may be a number (1045/33700)."""
+    return _NUMERIC_CODES.get(code or "", code or "")
+
+
 def _rule(status: int, code: str | None, message: str) -> Rule:
-    name = _NUMERIC_CODES.get(code or "", code or "")
+    name = _name(code)
     if (name in _GENERAL_CODES or name not in _BY_CODE) and status < 500 and status not in (408, 429):
         for pattern, rule in _BY_MESSAGE:
             if re.search(pattern, message, re.IGNORECASE):
@@ -318,7 +347,12 @@ def _rule(status: int, code: str | None, message: str) -> Rule:
 
 
 def _rule_of_code(status: int, name: str) -> Rule:
-    rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name) or _BY_STATUS.get(status)
+    rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name)
+    if rule is None and _NOT_OPEN.fullmatch(name):
+        rule = _OTHER_NOT_OPENED
+    if rule is None and _ALREADY_OPEN.fullmatch(name):
+        rule = _CONFLICT
+    rule = rule or _BY_STATUS.get(status)
     if rule is not None:
         return rule
     if 300 <= status < 400:

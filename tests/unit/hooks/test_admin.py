@@ -204,6 +204,14 @@ class TestBuckets:
         server.play(hang_up(), error(403, "MediaBucketUnBinded"))
         assert hook.close_bucket() is False
 
+    @pytest.mark.parametrize(("service", "name"), [("asr", "Asr"), ("media", "Media")])
+    def test_each_service(self, hook: CIHook, server: ScriptedServer, service: str, name: str) -> None:
+        server.play(error(400, f"{name}BucketAlreadyBinded"), http("<Response/>"))
+        server.play(error(400, f"{name}BucketUnBinded"))
+        assert hook.open_bucket(service=service) is None
+        assert [hook.close_bucket(service=service) for _ in range(2)] == [True, False]
+        assert {sent.path for sent in server.requests} == {f"/{service}bucket"}
+
     def test_lists_come_from_the_regions_host_without_any_bucket(
         self, make_hook: MakeHook, server: ScriptedServer
     ) -> None:

@@ -109,7 +109,24 @@ OTHER_CODES = [
     (400, "CreatedTemplateNumLimit", InvalidRequestError, NO, "quota"),
     (400, "WorkFlowNumLimit", InvalidRequestError, NO, "quota"),
     (400, "QueueNumLimit", InvalidRequestError, NO, "quota"),
-    (403, "MediaBucketUnBinded", PermissionDeniedError, NO, "Bind the bucket"),
+    *(
+        (status, code, PermissionDeniedError, NO, hint)
+        for status in (400, 403)
+        for code, hint in {
+            "MediaBucketUnBinded": "Bind the bucket",
+            "AsrBucketUnBinded": "CIHook().open_bucket()",
+            "PicBucketUnBinded": "the service that the code names",
+            "AIBucketUnBinded": "the service that the code names",
+            # no source has these; they are named alike
+            "FileBucketUnBinded": "the service that the code names",
+            "BucketUnBinded": "the service that the code names",
+        }.items()
+    ),
+    *(
+        (status, f"{service}BucketAlreadyBinded", InvalidRequestError, NO, "exists already")
+        for status in (400, 403)
+        for service in ("Asr", "Pic", "AI")
+    ),
     (400, "TemplateNameDuplicate", InvalidRequestError, NO, "exists already"),
     (400, "ActiveWorkflowForbiddenUpdate", InvalidRequestError, NO, "state"),
     (403, "WriteTargetBucketDenied", PermissionDeniedError, NO, "CI_QCSRole"),
