@@ -15,7 +15,15 @@ from airflow_provider_ci.hooks.source_fields import read_source
 from airflow_provider_ci.hooks.sources import Source
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import Endpoint, is_loopback_url
+from airflow_provider_ci.protocol.wire import (
+    ALLOWED_HOSTS,
+    CI_HOST,
+    COS_HOST,
+    HOSTS,
+    Endpoint,
+    Service,
+    is_loopback_url,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -40,6 +48,8 @@ class ConnectionSettings:
     secrets: tuple[str, ...] = field(repr=False)
     bucket: str | None
     region: str | None
+    ci_host: str
+    cos_host: str
     endpoint_url: str | None
     allow_http: bool
     connect_timeout: float
@@ -56,7 +66,7 @@ class ConnectionSettings:
         :raises ConfigurationError: a field is missing or has a value that is not allowed.
         """
         conn_id = str(connection.conn_id)
-        if not connection.conn_type:
+        if getattr(connection, "conn_type", None) == "":
             raise ConfigurationError(
                 f"Connection {conn_id!r} has no type",
                 hint="Its type is tencent_ci; a URI begins with tencent-ci://, with a hyphen, because an"
@@ -82,6 +92,8 @@ class ConnectionSettings:
             clock=service_clock(endpoint_url),
             bucket=read.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
             region=read.matching("region", REGION, "a region, for instance ap-guangzhou"),
+            ci_host=read.matching("ci_host", HOSTS[Service.CI], ALLOWED_HOSTS[Service.CI]) or CI_HOST,
+            cos_host=read.matching("cos_host", HOSTS[Service.COS], ALLOWED_HOSTS[Service.COS]) or COS_HOST,
             endpoint_url=endpoint_url,
             allow_http=read.flag("allow_http"),
             connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),
@@ -120,6 +132,8 @@ class ConnectionSettings:
         return Endpoint(
             bucket=chosen.get("bucket"),
             region=chosen["region"] or "",
+            ci_host=self.ci_host,
+            cos_host=self.cos_host,
             base_url=self.endpoint_url,
             allow_http=self.allow_http,
         )

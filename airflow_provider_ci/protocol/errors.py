@@ -214,7 +214,9 @@ _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
 )
 # Codes that say so little that a message may tell more
 _GENERAL_CODES = frozenset(("AccessDenied", "InvalidArgument", "InvalidRequest", "ResourceNotFound"))
-_HOST_REGION = re.compile(r"\.(?:ci|cos)\.([a-z0-9-]{2,40})\.[a-z]+\.")
+_HOST_REGION = re.compile(
+    r"\.(?:ci|cos)(?:-internal)?\.((?=[a-z0-9-]{3,40}\.)[a-z0-9]+(?:-[a-z0-9]+)+)\.[a-z]+\."
+)
 _NUMERIC_CODES = {
     "1007": "InternalError",
     "1010": "InvalidUrl",

@@ -37,6 +37,25 @@ class Service(Enum):
     COS = "cos"
 
 
+_REGION_HERE = "{region}"
+#: The default host names of the two services, without the bucket.
+CI_HOST, COS_HOST = (f"{service.value}.{_REGION_HERE}.myqcloud.com" for service in Service)
+_DOMAINS = ("myqcloud.com", "tencentci.cn", "tencentcos.cn")
+#: The host names of Tencent Cloud that each service may have, without the bucket: public, internal,
+#: accelerated (436/6224). Any other address is for ``endpoint_url``.
+HOSTS = {
+    service: re.compile(
+        rf"{service.value}(-[a-z0-9-]{{1,30}})?\.([a-z0-9-]{{1,63}}|{re.escape(_REGION_HERE)})"
+        rf"\.({'|'.join(map(re.escape, _DOMAINS))})"
+    )
+    for service in Service
+}
+ALLOWED_HOSTS = {
+    service: f"{service.value}.{_REGION_HERE}.<domain> with {', '.join(_DOMAINS)}, without the bucket"
+    for service in Service
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """A key pair, with the session token that belongs to it if it is temporary.
@@ -58,6 +77,8 @@ class Endpoint:
 
     :param bucket: ``<name>-<appid>``; ``None`` for the calls that go to a region's own host.
     :param region: for instance ``ap-guangzhou``.
+    :param ci_host: host name of CI without the bucket, where ``{region}`` stands for the region.
+    :param cos_host: the same of COS, for instance ``cos-internal.{region}.tencentcos.cn``.
     :param base_url: ``scheme://host[:port]`` to connect to instead; the ``Host`` header and the signature
         keep the virtual host name, so that the other side sees bucket and region.
     :param allow_http: accept plain ``http`` for a ``base_url`` that is not a loopback address.
@@ -66,6 +87,8 @@ class Endpoint:
 
     bucket: str | None
     region: str
+    ci_host: str = CI_HOST
+    cos_host: str = COS_HOST
     base_url: str | None = None
     allow_http: bool = False
 
@@ -78,13 +101,20 @@ class Endpoint:
             raise ConfigurationError(
                 f"region is {self.region!r}, allowed: a region, for instance ap-guangzhou"
             )
+        for service in Service:
+            name, host = f"{service.value}_host", self._host(service)
+            if not HOSTS[service].fullmatch(host):
+                raise ConfigurationError(f"{name} is {host!r}, allowed: {ALLOWED_HOSTS[service]}")
         if self.base_url is not None:
             check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
     def host(self, service: Service) -> str:
         """Return the virtual host name of ``service``; without bucket that of the region (436/48988)."""
-        regional = f"{service.value}.{self.region}.myqcloud.com"
+        regional = self._host(service).replace(_REGION_HERE, self.region)
         return f"{self.bucket}.{regional}" if self.bucket else regional
+
+    def _host(self, service: Service) -> str:
+        return self.ci_host if service is Service.CI else self.cos_host
 
     def origin(self, service: Service) -> str:
         """Return ``scheme://host[:port]`` to connect to."""

@@ -398,6 +398,8 @@ def test_other_messages_tell_nothing(message):
             "; the service points to region ap-shanghai",
         ),
         ("https://media-1250000001.cos.na-ashburn.tencentcos.cn/?q-signature=hunter2", "region na-ashburn"),
+        ("https://media-1250000001.cos-internal.ap-beijing-1.tencentcos.cn/", "region ap-beijing-1"),
+        ("https://media-1250000001.ci.ap-nanjing.tencentci.cn/", "region ap-nanjing"),
         ("https://example.org/?x=hunter2", "endpoint_url of the connection"),
         ("", "endpoint_url of the connection"),
     ],
