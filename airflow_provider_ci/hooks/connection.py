@@ -15,15 +15,7 @@ from airflow_provider_ci.hooks.source_fields import read_source
 from airflow_provider_ci.hooks.sources import Source
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import (
-    ALLOWED_HOSTS,
-    CI_HOST,
-    COS_HOST,
-    HOSTS,
-    Endpoint,
-    Service,
-    is_loopback_url,
-)
+from airflow_provider_ci.protocol.wire import CI_HOST, COS_HOST, HOSTS, Endpoint, Service, is_loopback_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -32,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
+_A_HOST = "a host name of Tencent Cloud without the bucket, for instance cos.{region}.tencentcos.cn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +85,8 @@ class ConnectionSettings:
             clock=service_clock(endpoint_url),
             bucket=read.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
             region=read.matching("region", REGION, "a region, for instance ap-guangzhou"),
-            ci_host=read.matching("ci_host", HOSTS[Service.CI], ALLOWED_HOSTS[Service.CI]) or CI_HOST,
-            cos_host=read.matching("cos_host", HOSTS[Service.COS], ALLOWED_HOSTS[Service.COS]) or COS_HOST,
+            ci_host=read.matching("ci_host", HOSTS[Service.CI], _A_HOST) or CI_HOST,
+            cos_host=read.matching("cos_host", HOSTS[Service.COS], _A_HOST) or COS_HOST,
             endpoint_url=endpoint_url,
             allow_http=read.flag("allow_http"),
             connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),

@@ -50,10 +50,6 @@ HOSTS = {
     )
     for service in Service
 }
-ALLOWED_HOSTS = {
-    service: f"{service.value}.{_REGION_HERE}.<domain> with {', '.join(_DOMAINS)}, without the bucket"
-    for service in Service
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,10 @@ class Endpoint:
         for service in Service:
             name, host = f"{service.value}_host", self._host(service)
             if not HOSTS[service].fullmatch(host):
-                raise ConfigurationError(f"{name} is {host!r}, allowed: {ALLOWED_HOSTS[service]}")
+                raise ConfigurationError(
+                    f"{name} is {host!r}, allowed: a host name of Tencent Cloud without the bucket, for"
+                    f" instance {service.value}.{_REGION_HERE}.{_DOMAINS[0]}"
+                )
         if self.base_url is not None:
             check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
