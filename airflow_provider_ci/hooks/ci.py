@@ -122,6 +122,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     ) -> tuple[Job, str | None]:
         """Submit ``job`` once and return it as accepted, with the request id.
 
+        Results go to the bucket and region that the call goes to, unless ``job`` names others.
+
         :param expires: time by :meth:`now` after which the service shall refuse the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
@@ -130,6 +132,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
             :meth:`now` goes by it if that is ``corrected``.
         :raises ServiceError: the service refused it.
         """
+        job = replace(job, operation=self._with_output_place(job.operation, bucket, region))
         answer = self._submit(SubmitJob(job, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 

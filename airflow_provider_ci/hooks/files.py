@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import mimetypes
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
@@ -18,6 +19,20 @@ from airflow_provider_ci.protocol.models import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.wire import Credentials
 
+_TYPES = mimetypes.MimeTypes()
+# What Python does not know, or names otherwise from version to version
+for _end, _type in {
+    ".aac": "audio/aac",
+    ".amr": "audio/amr",
+    ".flac": "audio/flac",
+    ".m4a": "audio/mp4",
+    ".mkv": "video/x-matroska",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".wav": "audio/wav",
+    ".wma": "audio/x-ms-wma",
+}.items():
+    _TYPES.add_type(_type, _end)
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -92,11 +107,15 @@ class FileCalls(Calls):
         bucket: str | None = None,
         region: str | None = None,
     ) -> StoredFile:
-        """Upload a file of at most 5 GB as a COS object; the service checks its MD5."""
+        """Upload a file of at most 5 GB as a COS object; the service checks its MD5.
+
+        The object's content type is guessed from the end of the key, else from that of the path.
+        """
         source, endpoint = Path(path), self.settings.endpoint(bucket, region)
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "md5")
-        call = PutObject(key, base64.b64encode(digest.digest()).decode())
+        content_type = _content_type(str(key)) or _content_type(source.name)
+        call = PutObject(key, base64.b64encode(digest.digest()).decode(), content_type)
 
         def attempt(credentials: Credentials) -> StoredFile:
             size = source.stat().st_size
@@ -108,6 +127,13 @@ class FileCalls(Calls):
             return StoredFile(str(source), size, digest.hexdigest())
 
         return self._repeat(call, attempt)
+
+
+def _content_type(name: str) -> str | None:
+    """Return what the end of a name says of the content; the same on every machine."""
+    # only the end: a key with a colon would be taken for a URL
+    content_type, encoding = _TYPES.guess_type("file" + PurePosixPath(name).suffix.lower())
+    return content_type if encoding is None else None
 
 
 def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> StoredFile:

@@ -128,7 +128,7 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What an operation asks for, unsigned. ``path`` is decoded; a parameter with value ``""`` has no
-    value.
+    value. A body is XML unless ``content_type`` says what it is.
     """
 
     method: str
@@ -136,6 +136,7 @@ class Request:
     path: str
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str | None = None
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
@@ -202,9 +203,9 @@ def signed(
     headers = {"Host": endpoint.host(request.service), **dict(request.headers)}
     if credentials.token:
         headers[f"x-{request.service.value}-security-token"] = credentials.token
-    unsigned = {}
+    unsigned = {"Content-Type": request.content_type} if request.content_type else {}
     if request.body:
-        unsigned["Content-Type"] = "application/xml"
+        unsigned.setdefault("Content-Type", "application/xml")
         headers["Content-MD5"] = content_md5(request.body)
     validity = (int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until))
     headers["Authorization"] = sign(
