@@ -125,7 +125,11 @@ class TransportError(CIError):
 
 
 class InvalidResponseError(CIError):
-    """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large)."""
+    """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large), or
+    content of another MD5 than was asked for. ``final`` tells that a repetition brought the same.
+    """
+
+    final: bool = False
 
 
 class InvalidCallbackError(CIError, ValueError):

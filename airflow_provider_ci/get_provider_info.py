@@ -92,6 +92,22 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "Connect here instead of to Tencent Cloud (emulator, gateway); empty for the service",
         "schema": {"type": ["string", "null"]},
     },
+    "ci_host": {
+        "label": "CI host",
+        "description": (
+            "Host name of CI without the bucket, default ci.{region}.myqcloud.com; the other one is"
+            " ci.{region}.tencentci.cn"
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
+    "cos_host": {
+        "label": "COS host",
+        "description": (
+            "The same of COS, default cos.{region}.myqcloud.com; inside Tencent Cloud for instance"
+            " cos-internal.{region}.tencentcos.cn"
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
     "allow_http": {
         "label": "Allow plain HTTP",
         "description": "Accept an http:// endpoint on another machine; requests can then be read on the way",

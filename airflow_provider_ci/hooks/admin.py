@@ -173,9 +173,14 @@ class AdminCalls(Calls):
         """
         return self._call(OpenBucket(service), bucket, region)
 
-    def close_bucket(self, *, bucket: str | None = None, region: str | None = None) -> bool:
-        """Close smart audio for a bucket; return ``False`` if it was not open."""
-        return self._call(CloseBucket(), bucket, region)
+    def close_bucket(
+        self, *, service: str = ASR, bucket: str | None = None, region: str | None = None
+    ) -> bool:
+        """Close a service for a bucket; return ``False`` if it was not open.
+
+        :param service: ``asr`` (smart audio) or ``media``.
+        """
+        return self._call(CloseBucket(service), bucket, region)
 
     def list_buckets(
         self,

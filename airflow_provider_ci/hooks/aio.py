@@ -5,11 +5,8 @@ hook's.
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 import time
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -18,7 +15,7 @@ from yarl import URL
 from airflow_provider_ci.exceptions import CIError, ConfigurationError, InvalidResponseError, TransportError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.recovery import Recovery
-from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy
+from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy, trusted_certificates
 from airflow_provider_ci.protocol.wire import (
     Credentials,
     Endpoint,
@@ -62,7 +59,7 @@ async def load_settings(conn_id: str) -> ConnectionSettings:
     connection = await get_async_connection(conn_id)
     settings = ConnectionSettings.from_connection(connection, await get_async_extra_dejson(connection))
     if not settings.is_loopback:
-        await asyncio.to_thread(_certificates)  # reading them takes milliseconds, the first time
+        await asyncio.to_thread(trusted_certificates)  # reading them takes milliseconds, the first time
     return settings
 
 
@@ -169,7 +166,10 @@ class AsyncClient:
                     hint="Name an http proxy in the triggerer's HTTPS_PROXY, or wait on the worker",
                 )
             # aiohttp wants a URL where requests is content with host:port
-            self._proxies[origin] = f"http://{proxy}" if proxy and "://" not in proxy else proxy
+            proxy = f"http://{proxy}" if proxy and "://" not in proxy else proxy
+            if proxy and not proxy.lower().startswith(("http://", "https://")):
+                raise aiohttp.InvalidURL(proxy)
+            self._proxies[origin] = proxy
         return self._proxies[origin]
 
     async def _exchange(self, request: SignedRequest) -> Response:
@@ -184,7 +184,7 @@ class AsyncClient:
                 timeout=limits,
                 allow_redirects=False,
                 proxy=self._proxy(request.url),
-                ssl=self.settings.is_loopback or _certificates(),
+                ssl=self.settings.is_loopback or trusted_certificates(),
             ) as answer:
                 body = bytearray()
                 async for piece in answer.content.iter_chunked(_PIECE):
@@ -195,34 +195,10 @@ class AsyncClient:
                             status=answer.status,
                             request_id=answer.headers.get("x-ci-request-id"),
                         )
-                return Response(answer.status, answer.headers, bytes(body))
+                return Response(answer.status, answer.headers, bytes(body), request.validity)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             failure, cause = _transport_error(error, request), _showable(error)
         raise failure from cause
-
-
-def _certificates() -> ssl.SSLContext | bool:
-    """Return whose certificates are trusted: the bundle that the environment names, as requests reads it for
-    the hook, or ``True`` for aiohttp's own choice.
-
-    :raises ConfigurationError: the bundle cannot be read.
-    """
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return _trust_in(bundle) if bundle else True
-
-
-@lru_cache
-def _trust_in(bundle: str) -> ssl.SSLContext:
-    is_folder = os.path.isdir(bundle)
-    try:
-        return ssl.create_default_context(
-            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-        )
-    except OSError as error:  # which does not say what it could not read
-        raise ConfigurationError(
-            f"The bundle of certificates {bundle} cannot be read: {type(error).__name__}",
-            hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE of the triggerer's environment",
-        ) from error
 
 
 def _transport_error(error: Exception, request: SignedRequest) -> TransportError:

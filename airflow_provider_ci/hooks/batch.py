@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from airflow_provider_ci.hooks.calls import Calls
@@ -23,6 +24,8 @@ class BatchCalls(Calls):
     ) -> tuple[BatchJob, str | None]:
         """Submit ``batch`` once and return it as accepted, with the request id.
 
+        Results go to the bucket and region that the call goes to, unless ``batch`` names others.
+
         :param expires: time by the hook's ``now`` after which the service shall refuse the submission.
         :param bucket: the inputs' bucket, ``<name>-<appid>``.
         :raises RequestValidationError: it breaks a documented rule; nothing was sent.
@@ -30,6 +33,7 @@ class BatchCalls(Calls):
         :raises ClockSkewError: as of ``submit_job``.
         :raises ServiceError: the service refused it.
         """
+        batch = replace(batch, operation=self._with_output_place(batch.operation, bucket, region))
         answer = self._submit(CreateBatch(batch, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 

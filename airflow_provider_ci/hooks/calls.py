@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, CIError, JobError
 from airflow_provider_ci.protocol.errors import is_not_accepted
+from airflow_provider_ci.protocol.models import Output
 from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
 
 if TYPE_CHECKING:
@@ -51,6 +53,19 @@ class Calls:
             answer = self._call(following, bucket, region)
             yield from following.items(answer)
             following = following.following(answer)
+
+    def _with_output_place(self, operation: Any, bucket: str | None, region: str | None) -> Any:
+        """Return the ``operation`` of a job or batch job with its results in the bucket that the call goes
+        to, unless it names another one.
+        """
+        output = getattr(operation, "output", None)
+        if not isinstance(output, Output) or (output.bucket and output.region):
+            return operation
+        endpoint = self.settings.endpoint(bucket, region)
+        output = replace(
+            output, bucket=output.bucket or endpoint.bucket, region=output.region or endpoint.region
+        )
+        return replace(operation, output=output)
 
     def _submit(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
         """Make a paid call.

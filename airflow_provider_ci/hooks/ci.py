@@ -75,6 +75,12 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         #: Pauses between attempts, if not ``time.sleep``: a task's own ends when the task is told to stop.
         self.sleep: Callable[[float], None] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: not the connection, with its secrets and locks, and what it opened. A copy
+        reads it again when it is needed.
+        """
+        return {name: value for name, value in vars(self).items() if name not in ("settings", "_session")}
+
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The connection, read and checked once.
@@ -116,6 +122,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     ) -> tuple[Job, str | None]:
         """Submit ``job`` once and return it as accepted, with the request id.
 
+        Results go to the bucket and region that the call goes to, unless ``job`` names others.
+
         :param expires: time by :meth:`now` after which the service shall refuse the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
@@ -124,6 +132,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
             :meth:`now` goes by it if that is ``corrected``.
         :raises ServiceError: the service refused it.
         """
+        job = replace(job, operation=self._with_output_place(job.operation, bucket, region))
         answer = self._submit(SubmitJob(job, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 
@@ -211,10 +220,12 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
+        except ConfigurationError as error:
+            return False, f"The connection is incomplete or wrong: {error}"
+        try:
             self._call_at(endpoint, ListJobs(size=1), RetryPolicy(max_attempts=1))
         except CIError as error:
-            settings = self.__dict__.get("settings")  # none if they were the problem
-            return False, f"{_diagnosis(error, settings.source.name if settings else '')}: {error}"
+            return False, f"{_diagnosis(error, self.settings.source.name)}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
 
     def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
@@ -285,7 +296,7 @@ def _distinct(job_ids: Sequence[str]) -> list[str]:
 
 def _diagnosis(error: CIError, source: str) -> str:
     if isinstance(error, ConfigurationError):
-        return "The connection is incomplete or wrong"
+        return "The environment of this process is wrong"
     if isinstance(error, CredentialsError):
         return f"There are no credentials from source {source}"
     if isinstance(error, ClockSkewError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ class ServiceClock:
         #: Seconds to add to this machine's time to get the service's.
         self.offset = 0.0
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is the clock that the process has of this service."""
+        return service_clock, (self.name,)
 
     def learn(self, server_time: float | None, now: float, used: float) -> bool:
         """Take over what the service's clock showed, and tell whether signing anew can help.

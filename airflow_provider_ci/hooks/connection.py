@@ -10,11 +10,12 @@ from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
 from airflow_provider_ci.hooks.credentials import CredentialProvider, provider_of
-from airflow_provider_ci.hooks.extra import Extra
+from airflow_provider_ci.hooks.extra import Extra, as_text
 from airflow_provider_ci.hooks.source_fields import read_source
 from airflow_provider_ci.hooks.sources import Source
+from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import Endpoint, is_loopback_url
+from airflow_provider_ci.protocol.wire import CI_HOST, COS_HOST, HOSTS, Endpoint, Service, is_loopback_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
+_A_HOST = "a host name of Tencent Cloud without the bucket, for instance cos.{region}.tencentcos.cn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class ConnectionSettings:
     secrets: tuple[str, ...] = field(repr=False)
     bucket: str | None
     region: str | None
+    ci_host: str
+    cos_host: str
     endpoint_url: str | None
     allow_http: bool
     deployment: str | None
@@ -56,6 +60,12 @@ class ConnectionSettings:
         :raises ConfigurationError: a field is missing or has a value that is not allowed.
         """
         conn_id = str(connection.conn_id)
+        if getattr(connection, "conn_type", None) == "":
+            raise ConfigurationError(
+                f"Connection {conn_id!r} has no type",
+                hint="Its type is tencent_ci; a URI begins with tencent-ci://, with a hyphen, because an"
+                " underscore makes it no scheme",
+            )
         if extra is None:
             extra = connection.extra_dejson
         if not isinstance(extra, dict):
@@ -64,16 +74,20 @@ class ConnectionSettings:
             known = ", ".join(CONN_FIELDS)
             log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
         read = Extra(conn_id, extra)
-        source = read_source(read, connection.login, connection.password)
+        # JSON may hold numbers there too
+        login, password = (as_text(value) or value for value in (connection.login, connection.password))
+        source = read_source(read, login, password)
         endpoint_url = read.text("endpoint_url")
         return cls(
             conn_id=conn_id,
             source=source,
-            secrets=tuple(secret for secret in (connection.password, read.token("security_token")) if secret),
+            secrets=tuple(secret for secret in (password, read.token("security_token")) if secret),
             provider=provider_of(source),
             clock=service_clock(endpoint_url),
-            bucket=read.text("bucket"),
-            region=read.text("region"),
+            bucket=read.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
+            region=read.matching("region", REGION, "a region, for instance ap-guangzhou"),
+            ci_host=read.matching("ci_host", HOSTS[Service.CI], _A_HOST) or CI_HOST,
+            cos_host=read.matching("cos_host", HOSTS[Service.COS], _A_HOST) or COS_HOST,
             endpoint_url=endpoint_url,
             allow_http=read.flag("allow_http"),
             deployment=read.text("deployment"),
@@ -113,6 +127,8 @@ class ConnectionSettings:
         return Endpoint(
             bucket=chosen.get("bucket"),
             region=chosen["region"] or "",
+            ci_host=self.ci_host,
+            cos_host=self.cos_host,
             base_url=self.endpoint_url,
             allow_http=self.allow_http,
         )

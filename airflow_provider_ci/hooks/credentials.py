@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_ci.exceptions import CredentialsError
 from airflow_provider_ci.hooks.clock import service_clock
@@ -62,8 +62,13 @@ class CredentialProvider:
         self._present: _Generation | None = None
         self._attempts = 0
         self._failure: CredentialsError | None = None
+        self._useless_until = float("-inf")
         if isinstance(source, StaticKeys):  # needs no asking, which on an event loop would take a thread
             self._present = self._generation(source.credentials)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is the provider that the process has of this source."""
+        return provider_of, (self.source,)
 
     def held(self) -> Credentials | None:
         """Return the present credentials if they have not expired. Never blocks."""
@@ -101,6 +106,16 @@ class CredentialProvider:
                 return present.credentials
             self._present = None
             return self._fetched(before)
+
+    def may_refresh_on_suspicion(self) -> bool:
+        """Tell whether to ask for newer credentials after a refusal that does not say what was wrong."""
+        return time.monotonic() >= self._useless_until
+
+    def note_useless_refresh(self) -> None:
+        """Note that newer credentials were refused alike, so that the source is not asked at each such
+        refusal: it may be a permission that is missing.
+        """
+        self._useless_until = time.monotonic() + PAUSE
 
     async def aget(self) -> Credentials:
         """Do what :meth:`get` does without blocking the event loop."""

@@ -13,6 +13,20 @@ from airflow_provider_ci.exceptions import ConfigurationError
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
+def as_text(value: object) -> str | None:
+    """Return the text of a string, number or truth value that was read from JSON; ``None`` if it is something
+    else, or a number that would not be written so.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        text = repr(value)
+        return text if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Extra:
     """The extra of a connection; an empty field is one that is not there.
@@ -24,13 +38,16 @@ class Extra:
     values: Mapping[str, Any]
 
     def text(self, name: str) -> str | None:
-        """Return a text."""
+        """Return a string. Of a URI, Airflow's database model reads ``20260101`` as a number and ``true`` as
+        a truth value; they are the string again here.
+        """
         value = self.values.get(name)
         if value is None or value == "":
             return None
-        if not isinstance(value, str) or value != value.strip() or not value.isprintable():
-            raise self._refused(name, value, "a text without blanks around it")
-        return value
+        text = as_text(value)
+        if text is None or text != text.strip() or not text.isprintable():
+            raise self._refused(name, value, "a string without whitespace around it")
+        return text
 
     def matching(self, name: str, pattern: re.Pattern[str], allowed: str) -> str | None:
         """Return a text of the form ``pattern``, which ``allowed`` describes."""

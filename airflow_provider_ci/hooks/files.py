@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import mimetypes
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from airflow_provider_ci.exceptions import InvalidResponseError
+from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.calls import Calls
 from airflow_provider_ci.protocol.models import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.wire import Credentials
+
+_TYPES = mimetypes.MimeTypes()
+# What Python does not know, or names otherwise from version to version
+for _end, _type in {
+    ".aac": "audio/aac",
+    ".amr": "audio/amr",
+    ".flac": "audio/flac",
+    ".m4a": "audio/mp4",
+    ".mkv": "video/x-matroska",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".wav": "audio/wav",
+    ".wma": "audio/x-ms-wma",
+}.items():
+    _TYPES.add_type(_type, _end)
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +72,30 @@ class FileCalls(Calls):
         """Download a COS object into ``path``, which appears only when it is complete.
 
         :param md5: hex MD5 that the content must have, for instance ``outputs["voice"]["md5"]`` of a job's
-            result.
+            result. Content that differs is downloaded once more at most.
+        :raises RequestValidationError: ``md5`` is none.
         :raises NotFoundError: there is no such object.
         :raises InvalidResponseError: the content's MD5 differs.
         """
         call, endpoint = GetObject(key), self.settings.endpoint(bucket, region)
-        target = Path(path)
+        target, has_differed = Path(path), False
+        if md5 is not None and not (isinstance(md5, str) and _MD5.fullmatch(md5)):
+            raise RequestValidationError([f"md5 is {md5!r}, allowed: 32 hexadecimal digits"])
 
         def attempt(credentials: Credentials) -> StoredFile:
+            nonlocal has_differed
             send = self._signed(call, endpoint, credentials)
             with transport.open_answer(self._session, send, self.settings.timeouts) as answer:
                 if answer.status_code != 200:
-                    call.parse(transport.whole(answer, self.settings.read_timeout))
+                    call.parse(transport.whole(answer, send, self.settings.read_timeout))
                     raise InvalidResponseError(
                         f"HTTP {answer.status_code} is not the whole object", status=answer.status_code
                     )
-                return _write_whole(transport.pieces(answer), target, md5)
+                try:
+                    return _write_whole(transport.pieces(answer), target, md5)
+                except InvalidResponseError as error:  # its MD5 differs
+                    error.final, has_differed = has_differed, True
+                    raise
 
         return self._repeat(call, attempt)
 
@@ -81,11 +107,15 @@ class FileCalls(Calls):
         bucket: str | None = None,
         region: str | None = None,
     ) -> StoredFile:
-        """Upload a file of at most 5 GB as a COS object; the service checks its MD5."""
+        """Upload a file of at most 5 GB as a COS object; the service checks its MD5.
+
+        The object's content type is guessed from the end of the key, else from that of the path.
+        """
         source, endpoint = Path(path), self.settings.endpoint(bucket, region)
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "md5")
-        call = PutObject(key, base64.b64encode(digest.digest()).decode())
+        content_type = _content_type(str(key)) or _content_type(source.name)
+        call = PutObject(key, base64.b64encode(digest.digest()).decode(), content_type)
 
         def attempt(credentials: Credentials) -> StoredFile:
             size = source.stat().st_size
@@ -99,6 +129,13 @@ class FileCalls(Calls):
         return self._repeat(call, attempt)
 
 
+def _content_type(name: str) -> str | None:
+    """Return what the end of a name says of the content; the same on every machine."""
+    # only the end: a key with a colon would be taken for a URL
+    content_type, encoding = _TYPES.guess_type("file" + PurePosixPath(name).suffix.lower())
+    return content_type if encoding is None else None
+
+
 def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> StoredFile:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     part = target.with_name(f".{target.name}.{uuid4().hex}")
@@ -108,7 +145,10 @@ def _write_whole(pieces: Iterator[bytes], target: Path, md5: str | None) -> Stor
                 size += file.write(piece)
                 digest.update(piece)
         if md5 is not None and digest.hexdigest() != md5.lower():
-            raise InvalidResponseError(f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}")
+            raise InvalidResponseError(
+                f"What arrived for {target} has MD5 {digest.hexdigest()}, not {md5}",
+                hint="Another object may have been written to this key since",
+            )
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_ci.exceptions import CIError, ClockSkewError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.protocol.errors import is_key_refused, is_not_accepted
+from airflow_provider_ci.protocol.errors import is_key_doubtful, is_key_refused, is_not_accepted
 from airflow_provider_ci.protocol.operations import RemoteCall
 from airflow_provider_ci.protocol.wire import Credentials
 
@@ -55,7 +55,12 @@ class Recovery:
             self._clock_was_asked = True
             error.corrected = self._clock.learn(error.server_time, time.time(), self._offset)
             return error.corrected and self._call.valid_until is None
-        if is_key_refused(error) and self._refusal is None:
+        is_doubtful = is_key_doubtful(error)
+        if self._refusal is not None:
+            if is_doubtful:
+                self._provider.note_useless_refresh()
+            return False
+        if is_key_refused(error) or (is_doubtful and self._provider.may_refresh_on_suspicion()):
             self._refused, self._refusal = self._used, error
             return True
         return False

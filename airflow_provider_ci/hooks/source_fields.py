@@ -92,7 +92,7 @@ def _check_fields(extra: Extra, source: str, standard: dict[str, str | None]) ->
 
 def _key(extra: Extra, field: str, value: str | None) -> str:
     # the value itself must not be shown
-    if not value or not is_key(value):
+    if not (isinstance(value, str) and is_key(value)):
         raise ConfigurationError(
             f"Connection {extra.conn_id!r}: {field} has blanks around it or characters that no key has"
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_ci.exceptions import CIError, CredentialsError
+from airflow_provider_ci.exceptions import CIError, ConfigurationError, CredentialsError
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.metadata import expiry, parsed
 from airflow_provider_ci.hooks.sources import checked
@@ -181,6 +181,8 @@ def _exchange(request: SignedRequest, action: str) -> Response:
     try:
         with new_session(loopback=is_loopback_url(request.url)) as session:
             return exchange(session, request, TIMEOUTS)
+    except ConfigurationError as error:
+        raise CredentialsError(f"STS cannot be asked: {error.message}", hint=error.hint) from error
     except CIError as error:
         raise CredentialsError(
             f"STS does not answer to {action}: {error.message}",

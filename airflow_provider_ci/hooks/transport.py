@@ -4,20 +4,22 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from airflow_provider_ci import __version__
-from airflow_provider_ci.exceptions import InvalidResponseError, TransportError
+from airflow_provider_ci.exceptions import ConfigurationError, InvalidResponseError, TransportError
 from airflow_provider_ci.hooks.bounded import BoundedAdapter
 from airflow_provider_ci.protocol.wire import Response, SignedRequest
 from airflow_provider_ci.protocol.xml import MAX_BYTES
@@ -43,6 +45,8 @@ class Session(requests.Session):
     """A session that knows no redirects, and looks into the environment once for each host: requests does it
     for each request, which takes a quarter of a call's time.
     """
+
+    __attrs__ = (*requests.Session.__attrs__, "_settings")
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +87,39 @@ def environment_proxy(url: str) -> str | None:
     return select_proxy(url, get_environ_proxies(url))
 
 
+def trusted_certificates() -> ssl.SSLContext:
+    """Return a context that trusts whom the environment names, else those of certifi: as requests itself
+    would choose.
+
+    :raises ConfigurationError: the environment's bundle cannot be used.
+    """
+    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return _trust_in(named or DEFAULT_CA_BUNDLE_PATH)
+
+
+def _trust_in(bundle: str) -> ssl.SSLContext:
+    try:
+        return _context(bundle)
+    except OSError as error:  # which does not say what it could not read
+        raise _unusable_bundle(bundle, error) from error
+
+
+@lru_cache
+def _context(bundle: str) -> ssl.SSLContext:
+    is_folder = os.path.isdir(bundle)
+    return ssl.create_default_context(
+        cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+    )
+
+
+def _unusable_bundle(bundle: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"The bundle of certificates {bundle} cannot be read: {type(error).__name__}",
+        hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE in the environment of this process: allowed is a"
+        " file of certificates in PEM form, or a folder of them under OpenSSL's hashed names",
+    )
+
+
 def exchange(
     session: Session,
     request: SignedRequest,
@@ -96,10 +133,11 @@ def exchange(
         body may take the latter once more, so that a server that drips bytes cannot hold a worker.
     :param data: body to stream instead of the request's own.
     :raises TransportError: no complete answer; ``sent`` tells whether the request may have arrived.
+    :raises ConfigurationError: the environment's bundle of certificates cannot be used.
     :raises InvalidResponseError: the answer is larger than any of this service.
     """
     with open_answer(session, request, timeout, data=data) as answer:
-        return whole(answer, timeout[1])
+        return whole(answer, request, timeout[1])
 
 
 @contextmanager
@@ -114,17 +152,28 @@ def open_answer(
     reading.
     """
     try:
-        with session.send(
-            _prepared(request, data if data is not None else request.body),
-            timeout=timeout,
-            allow_redirects=False,
-            **session.settings_for(request.url),
-        ) as answer:
+        with _send(session, request, timeout, data) as answer:
             yield answer
         return
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         failure, cause = _transport_error(error, request), None if _is_of_an_address(error) else error
     raise failure from cause
+
+
+def _send(
+    session: Session, request: SignedRequest, timeout: tuple[float, float], data: IO[bytes] | None
+) -> requests.Response:
+    prepared = _prepared(request, data if data is not None else request.body)
+    settings = session.settings_for(request.url)
+    bundle = settings["verify"]
+    if isinstance(bundle, str) and request.url.startswith("https:"):
+        _trust_in(bundle)  # requests would find its fault too, and not say what it is
+    try:
+        return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+    except requests.RequestException:
+        raise
+    except OSError as error:  # requests' own, for a bundle that has gone since it was read
+        raise _unusable_bundle(bundle, error) from error
 
 
 def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.PreparedRequest:
@@ -144,10 +193,10 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def whole(answer: requests.Response, seconds: float) -> Response:
-    """Return the answer with its body, which must be read within ``seconds``."""
+def whole(answer: requests.Response, request: SignedRequest, seconds: float) -> Response:
+    """Return the answer to ``request`` with its body, which must be read within ``seconds``."""
     body = _read_bounded(answer, time.monotonic() + seconds)
-    return Response(answer.status_code, answer.headers, body)
+    return Response(answer.status_code, answer.headers, body, request.validity)
 
 
 def _read_bounded(answer: requests.Response, deadline: float) -> bytes:

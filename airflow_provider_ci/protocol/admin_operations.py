@@ -23,6 +23,7 @@ from airflow_provider_ci.protocol.admin_models import (
     TemplatesAnswer,
 )
 from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_queue
+from airflow_provider_ci.protocol.errors import is_not_open, is_open_already
 from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
     PagedCall,
@@ -44,10 +45,6 @@ SERVICES = (ASR, MEDIA)
 PAGE_SIZE_MAX = 100
 #: The default page: no larger one is documented for templates and queues.
 PAGE_SIZE = 10
-
-# The names and the numbers of 1045/33700; which of the two the service sends is not documented
-_ALREADY_OPEN = ("MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100")
-_NOT_OPEN = ("MediaBucketUnBinded", "1111")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +187,7 @@ class OpenBucket(RemoteCall[BucketBinding | None]):
         try:
             answer = read_answer(BucketAnswer, response, self.action)
         except ServiceError as error:
-            if error.code in _ALREADY_OPEN:
+            if is_open_already(error):
                 return None
             raise
         return answer.asr_bucket or answer.media_bucket or BucketBinding()
@@ -198,20 +195,31 @@ class OpenBucket(RemoteCall[BucketBinding | None]):
 
 @dataclass(frozen=True, slots=True)
 class CloseBucket(RemoteCall[bool]):
-    """``DELETE /asrbucket`` (436/98018): close smart audio for the bucket. Media processing has no such
-    call.
+    """``DELETE /asrbucket`` (436/98018) or ``DELETE /mediabucket``: close a service for the bucket.
+
+    The second is known by its permission only (``ci:DeleteMediaBucket``, 1045/49896).
     """
 
+    service: str = ASR
     action: ClassVar[str] = "close the service for the bucket"
-    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteAsrBucket",)
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaBucket", "ci:DeleteAsrBucket")
 
     def request(self) -> Request:
-        """Return the request."""
-        return Request(method="DELETE", service=Service.CI, path=_bucket_path(ASR))
+        """Return the request.
+
+        :raises RequestValidationError: no such service.
+        """
+        check_choice("service", self.service, SERVICES)
+        return Request(method="DELETE", service=Service.CI, path=_bucket_path(self.service))
 
     def parse(self, response: Response) -> bool:
         """Tell whether it was open: it is closed in any case."""
-        return acknowledged(response, self.action, _NOT_OPEN)
+        try:
+            return acknowledged(response, self.action, ())
+        except ServiceError as error:
+            if is_not_open(error):
+                return False
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,11 +90,18 @@ _CONFLICT = Rule(
 )
 _LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not needed or ask Tencent for more")
 _UNBOUND = Rule(
-    PermissionDeniedError, "Bind the bucket to CI and open the smart audio service for it in the console"
+    PermissionDeniedError,
+    "Bind the bucket to CI and open the smart audio service for it (or, for other types of job, the service"
+    " that they belong to): in the console of CI, or by CIHook().open_bucket()",
 )
 _NOT_OPENED = Rule(
     PermissionDeniedError,
-    "Open the smart audio service for the bucket in the console of CI (POST /asrbucket)",
+    "Open the smart audio service for the bucket: in the console of CI, or by CIHook().open_bucket()"
+    " (POST /asrbucket)",
+)
+_OTHER_NOT_OPENED = Rule(
+    PermissionDeniedError,
+    "Bind the bucket to CI and open the service that the code names for it in the console of CI",
 )
 _PASS_ROLE = Rule(PermissionDeniedError, "Allow the account cam:PassRole on the role CI_QCSRole")
 _STRICT = Rule(
@@ -138,6 +145,7 @@ _BY_CODE: dict[str, Rule] = {
     "RequestTimeTooSkewed": _CLOCK,
     "AccessDenied": _REFUSED,
     "MediaBucketAlreadyBinded": _CONFLICT,
+    "AsrBucketAlreadyBinded": _CONFLICT,
     "BucketAlreadyBinded": _CONFLICT,
     "TemplateNameDuplicate": _CONFLICT,
     "ActiveWorkflowForbiddenUpdate": _CONFLICT,
@@ -149,6 +157,9 @@ _BY_CODE: dict[str, Rule] = {
     "NoSuchBucket": _MISSING,
     "NoSuchKey": _MISSING_OBJECT,
     "MediaBucketUnBinded": _UNBOUND,
+    "AsrBucketUnBinded": _NOT_OPENED,
+    "PicBucketUnBinded": _OTHER_NOT_OPENED,
+    "AIBucketUnBinded": _OTHER_NOT_OPENED,
     "WriteTargetBucketDenied": _RESOURCE_ACCESS,
     "BindedBucketNumLimit": _LIMIT,
     "CreatedTemplateNumLimit": _LIMIT,
@@ -176,6 +187,9 @@ _BY_STATUS: dict[int, Rule] = {
     451: _BLOCKED,
     501: Rule(ServerError, "The service does not offer this call: check region and endpoint_url"),
 }
+# Only some of the names are documented, or were seen; each service has its own, like FileBucketUnBinded
+_ALREADY_OPEN = re.compile(r"\w*BucketAlreadyBinded", re.IGNORECASE | re.ASCII)
+_NOT_OPEN = re.compile(r"\w*BucketUnBinded", re.IGNORECASE | re.ASCII)
 _NOT = r"(?:\bnot|\bnever|n't)\b"
 # The wording is not documented but for the first two lines and the last
 _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
@@ -201,7 +215,9 @@ _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
 )
 # Codes that say so little that a message may tell more
 _GENERAL_CODES = frozenset(("AccessDenied", "InvalidArgument", "InvalidRequest", "ResourceNotFound"))
-_HOST_REGION = re.compile(r"\.(?:ci|cos)\.([a-z0-9-]{2,40})\.[a-z]+\.")
+_HOST_REGION = re.compile(
+    r"\.(?:ci|cos)(?:-internal)?\.((?=[a-z0-9-]{3,40}\.)[a-z0-9]+(?:-[a-z0-9]+)+)\.[a-z]+\."
+)
 _NUMERIC_CODES = {
     "1007": "InternalError",
     "1010": "InvalidUrl",
@@ -238,6 +254,8 @@ def service_error(response: Response, action: str) -> ServiceError:
     """
     body = _error_body(response)
     rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_READ])
+    if rule is _REFUSED and (body.code or not response.body) and _came_outside_validity(response):
+        rule = _CLOCK
     error = rule.exception(
         f"Cannot {action}",
         status=response.status,
@@ -261,7 +279,9 @@ def is_retryable(error: CIError) -> bool:
         return error.status != 501
     if isinstance(error, CredentialsError):
         return error.transient
-    return isinstance(error, TransportError | ThrottledError | InvalidResponseError)
+    if isinstance(error, InvalidResponseError):
+        return not error.final
+    return isinstance(error, TransportError | ThrottledError)
 
 
 def is_not_accepted(error: CIError) -> bool:
@@ -278,6 +298,16 @@ def is_not_accepted(error: CIError) -> bool:
     return 300 <= error.status < 500 and error.status != 408
 
 
+def is_open_already(error: ServiceError) -> bool:
+    """Tell whether a service was not opened for a bucket because it is open, whatever status says so."""
+    return bool(_ALREADY_OPEN.fullmatch(_name(error.code)))
+
+
+def is_not_open(error: ServiceError) -> bool:
+    """Tell whether a call failed because a service is not open for the bucket."""
+    return bool(_NOT_OPEN.fullmatch(_name(error.code)))
+
+
 def is_key_refused(error: CIError) -> bool:
     """Tell whether other credentials could make the call succeed: the service refused these, not their
     rights.
@@ -285,12 +315,33 @@ def is_key_refused(error: CIError) -> bool:
     return (
         isinstance(error, AuthenticationError)
         and not isinstance(error, ClockSkewError)
-        and _NUMERIC_CODES.get(error.code or "", error.code) != "MissingAuthorization"
+        and _name(error.code) != "MissingAuthorization"
     )
 
 
+def is_key_doubtful(error: CIError) -> bool:
+    """Tell whether other credentials might make the call succeed, though the service does not say so.
+
+    That is so for a refusal without a code (an answer to ``HEAD`` has no body), and for ``AccessDenied`` with
+    status 401: documented for a missing permission, and seen for keys and signatures too.
+    """
+    if not isinstance(error, ServiceError) or isinstance(error, ClockSkewError):
+        return False
+    if error.code is None:
+        return error.status in (400, 401, 403)
+    return error.status == 401 and (
+        _name(error.code) == "AccessDenied"
+        and _rule(error.status, error.code, error.service_message or "") is _REFUSED
+    )
+
+
+def _name(code: str | None) -> str:
+    """Return the name that a code has, which may be a number (1045/33700)."""
+    return _NUMERIC_CODES.get(code or "", code or "")
+
+
 def _rule(status: int, code: str | None, message: str) -> Rule:
-    name = _NUMERIC_CODES.get(code or "", code or "")
+    name = _name(code)
     if (name in _GENERAL_CODES or name not in _BY_CODE) and status < 500 and status not in (408, 429):
         for pattern, rule in _BY_MESSAGE:
             if re.search(pattern, message, re.IGNORECASE):
@@ -299,7 +350,12 @@ def _rule(status: int, code: str | None, message: str) -> Rule:
 
 
 def _rule_of_code(status: int, name: str) -> Rule:
-    rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name) or _BY_STATUS.get(status)
+    rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name)
+    if rule is None and _NOT_OPEN.fullmatch(name):
+        rule = _OTHER_NOT_OPENED
+    if rule is None and _ALREADY_OPEN.fullmatch(name):
+        rule = _CONFLICT
+    rule = rule or _BY_STATUS.get(status)
     if rule is not None:
         return rule
     if 300 <= status < 400:
@@ -313,6 +369,15 @@ def _elsewhere(response: Response) -> str:
     """Return the region that a redirection names, of its address nothing else."""
     found = _HOST_REGION.search(response.headers.get("location", "")) if response.status < 400 else None
     return f"; the service points to region {found[1]}" if found else ""
+
+
+def _came_outside_validity(response: Response) -> bool:
+    """Tell whether the request's signature was not valid by the service's clock when it answered."""
+    answered_at = server_time(response)
+    if answered_at is None or response.validity is None:
+        return False
+    first, last = response.validity
+    return not first <= answered_at <= last
 
 
 def _error_body(response: Response) -> ErrorBody:

@@ -85,10 +85,14 @@ class GetObject(_TransferOperation):
 
 @dataclass(frozen=True, slots=True)
 class PutObject(_TransferOperation):
-    """``PUT /<key>``; ``content_md5`` (base64) lets the service refuse a damaged upload. At most 5 GB."""
+    """``PUT /<key>``; ``content_md5`` (base64) lets the service refuse a damaged upload. At most 5 GB.
+
+    Without ``content_type`` the service keeps ``application/octet-stream``.
+    """
 
     key: str
     content_md5: str
+    content_type: str | None = None
     method: ClassVar[str] = "PUT"
     action: ClassVar[str] = "upload the object"
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:PutObject",)
@@ -96,12 +100,7 @@ class PutObject(_TransferOperation):
     def request(self) -> Request:
         """Return the request."""
         plain = _TransferOperation.request(self)
-        return Request(
-            method=plain.method,
-            service=plain.service,
-            path=plain.path,
-            headers=(("Content-MD5", self.content_md5),),
-        )
+        return replace(plain, headers=(("Content-MD5", self.content_md5),), content_type=self.content_type)
 
 
 @dataclass(frozen=True, slots=True)

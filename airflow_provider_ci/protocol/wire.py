@@ -39,6 +39,21 @@ class Service(Enum):
     COS = "cos"
 
 
+_REGION_HERE = "{region}"
+#: The default host names of the two services, without the bucket.
+CI_HOST, COS_HOST = (f"{service.value}.{_REGION_HERE}.myqcloud.com" for service in Service)
+_DOMAINS = ("myqcloud.com", "tencentci.cn", "tencentcos.cn")
+#: The host names of Tencent Cloud that each service may have, without the bucket: public, internal,
+#: accelerated (436/6224). Any other address is for ``endpoint_url``.
+HOSTS = {
+    service: re.compile(
+        rf"{service.value}(-[a-z0-9-]{{1,30}})?\.([a-z0-9-]{{1,63}}|{re.escape(_REGION_HERE)})"
+        rf"\.({'|'.join(map(re.escape, _DOMAINS))})"
+    )
+    for service in Service
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """A key pair, with the session token that belongs to it if it is temporary.
@@ -60,6 +75,8 @@ class Endpoint:
 
     :param bucket: ``<name>-<appid>``; ``None`` for the calls that go to a region's own host.
     :param region: for instance ``ap-guangzhou``.
+    :param ci_host: host name of CI without the bucket, where ``{region}`` stands for the region.
+    :param cos_host: the same of COS, for instance ``cos-internal.{region}.tencentcos.cn``.
     :param base_url: ``scheme://host[:port]`` to connect to instead; the ``Host`` header and the signature
         keep the virtual host name, so that the other side sees bucket and region.
     :param allow_http: accept plain ``http`` for a ``base_url`` that is not a loopback address.
@@ -68,6 +85,8 @@ class Endpoint:
 
     bucket: str | None
     region: str
+    ci_host: str = CI_HOST
+    cos_host: str = COS_HOST
     base_url: str | None = None
     allow_http: bool = False
 
@@ -80,13 +99,23 @@ class Endpoint:
             raise ConfigurationError(
                 f"region is {self.region!r}, allowed: a region, for instance ap-guangzhou"
             )
+        for service in Service:
+            name, host = f"{service.value}_host", self._host(service)
+            if not HOSTS[service].fullmatch(host):
+                raise ConfigurationError(
+                    f"{name} is {host!r}, allowed: a host name of Tencent Cloud without the bucket, for"
+                    f" instance {service.value}.{_REGION_HERE}.{_DOMAINS[0]}"
+                )
         if self.base_url is not None:
             check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
     def host(self, service: Service) -> str:
         """Return the virtual host name of ``service``; without bucket that of the region (436/48988)."""
-        regional = f"{service.value}.{self.region}.myqcloud.com"
+        regional = self._host(service).replace(_REGION_HERE, self.region)
         return f"{self.bucket}.{regional}" if self.bucket else regional
+
+    def _host(self, service: Service) -> str:
+        return self.ci_host if service is Service.CI else self.cos_host
 
     def origin(self, service: Service) -> str:
         """Return ``scheme://host[:port]`` to connect to."""
@@ -101,7 +130,7 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What an operation asks for, unsigned. ``path`` is decoded; a parameter with value ``""`` has no
-    value.
+    value. A body is XML unless ``content_type`` says what it is.
     """
 
     method: str
@@ -109,6 +138,7 @@ class Request:
     path: str
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str | None = None
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
@@ -127,11 +157,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. ``headers`` must be case-insensitive or have lower-case names."""
+    """What came back. ``headers`` must be case-insensitive or have lower-case names.
+
+    ``validity`` is that of the request which it answers.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    validity: tuple[int, int] | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -143,12 +177,15 @@ class Response:
 class SignedRequest:
     """A request ready to be sent as it is: ``url`` is percent-encoded, ``headers`` include
     ``Authorization``. Neither they nor the body, which may hold a callback's secret, are in its ``repr``.
+
+    ``validity`` is the first and the last second in which the signature is valid, Unix time.
     """
 
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    validity: tuple[int, int] | None = None
 
 
 def signed(
@@ -168,10 +205,11 @@ def signed(
     headers = {"Host": endpoint.host(request.service), **dict(request.headers)}
     if credentials.token:
         headers[f"x-{request.service.value}-security-token"] = credentials.token
-    unsigned = {}
+    unsigned = {"Content-Type": request.content_type} if request.content_type else {}
     if request.body:
-        unsigned["Content-Type"] = "application/xml"
+        unsigned.setdefault("Content-Type", "application/xml")
         headers["Content-MD5"] = content_md5(request.body)
+    validity = (int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until))
     headers["Authorization"] = sign(
         request.method,
         request.path,
@@ -179,10 +217,10 @@ def signed(
         headers.items(),
         secret_id=credentials.secret_id,
         secret_key=credentials.secret_key,
-        key_time=(int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until)),
+        key_time=validity,
     )
     url = endpoint.origin(request.service) + _escaped_path(request.path) + _query(request.params)
-    return SignedRequest(request.method, url, headers | unsigned, request.body)
+    return SignedRequest(request.method, url, headers | unsigned, request.body, validity)
 
 
 @lru_cache  # the same few addresses, for each request

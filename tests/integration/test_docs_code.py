@@ -22,7 +22,7 @@ from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.results import batch_result, job_result
 from scripts.snippets import ROOT, excerpt
 from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST
-from tests.docs import before_script, emulator_use, find_jobs, results
+from tests.docs import before_script, emulator_use, find_jobs, results, submit
 from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
 from tests.integration.airflow_runs import dags_in, tries, xcom
 from tests.integration.sdk_clients import python_client
@@ -250,6 +250,16 @@ class TestEmulator:
 
 def test_nothing_of_a_user_is_read() -> None:
     assert "SECRET_ID" not in os.environ
+
+
+def test_a_job_by_the_hook_alone(hook: CIHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "sleep", lambda _, pause=time.sleep: pause(0.05))
+
+    assert sorted(submit.separate(str(SONG))) == ["background.mp3", "voice.mp3"]
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["background.mp3", "voice.mp3"]
+    assert hook.head_object(KEY).content_type == "audio/mpeg"
 
 
 def test_the_look_at_the_queues(hook: CIHook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -249,3 +249,27 @@ def test_what_needs_an_open_service_says_so(hook: CIHook, emulator: Emulator) ->
     hook.close_bucket()
     with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
         hook.create_batch(batch(emulator, prefix="in/"))
+
+
+def test_other_hosts_of_tencent_cloud(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    connection = emulator.connection
+    connection["extra"] |= {"ci_host": "ci.{region}.tencentci.cn", "cos_host": "cos.{region}.tencentcos.cn"}
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(connection))
+    hook = CIHook()
+    for way in (Sync(hook), Async(hook)):
+        assert way.items(ListJobs()) == []
+    hook.upload_file(MEDIA, "in/a.mp3")
+    assert hook.download_file("in/a.mp3", tmp_path / "a.mp3").size == MEDIA.stat().st_size
+    hook.close()
+
+
+@pytest.mark.parametrize("skew", [7200, -7200])
+def test_a_wrong_clock_is_put_right_though_a_head_is_what_meets_it_first(
+    way: Sync, hook: CIHook, emulator: Emulator, skew: float
+) -> None:
+    hook.upload_file(MEDIA, "in/a.mp3")
+    emulator.faults.add("head_object", clock_skew=skew)
+    assert way.call(HeadObject("in/a.mp3")).size == MEDIA.stat().st_size
+    assert emulator.ledger.count("head_object") == 2

@@ -116,7 +116,8 @@ def airflow_source() -> str:
         "sdk/execution_time/context.py",
         "sdk/execution_time/supervisor.py",
     )
-    return "\n".join((folder / place).read_text("utf-8") for place in places)
+    pages = sorted((folder / "ui" / "dist" / "assets").glob("index-*.js"))
+    return "\n".join(path.read_text("utf-8") for path in [*(folder / place for place in places), *pages])
 
 
 class Log:

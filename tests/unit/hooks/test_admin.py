@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ from airflow_provider_ci.protocol.admin_operations import (
     UpdateQueue,
 )
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
-from airflow_provider_ci.protocol.models import AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.operations import ListJobs, RemoteCall
 from airflow_provider_ci.protocol.template_operations import CreateTemplate, DeleteTemplate, ListTemplates
@@ -229,6 +230,14 @@ class TestBuckets:
         server.play(hang_up(), error(403, "MediaBucketUnBinded"))
         assert hook.close_bucket() is False
 
+    @pytest.mark.parametrize(("service", "name"), [("asr", "Asr"), ("media", "Media")])
+    def test_each_service(self, hook: CIHook, server: ScriptedServer, service: str, name: str) -> None:
+        server.play(error(400, f"{name}BucketAlreadyBinded"), http("<Response/>"))
+        server.play(error(400, f"{name}BucketUnBinded"))
+        assert hook.open_bucket(service=service) is None
+        assert [hook.close_bucket(service=service) for _ in range(2)] == [True, False]
+        assert {sent.path for sent in server.requests} == {f"/{service}bucket"}
+
     def test_lists_come_from_the_regions_host_without_any_bucket(
         self, make_hook: MakeHook, server: ScriptedServer
     ) -> None:
@@ -260,6 +269,21 @@ class TestBatches:
         server.play(error(403, "QueueSaturated"))
         with pytest.raises(QueueFullError):
             hook.create_batch(BATCH)
+
+    def test_results_go_to_the_bucket_of_the_call_unless_the_request_names_another(
+        self, hook: CIHook, server: ScriptedServer
+    ) -> None:
+        operation = BATCH.operation
+        assert operation is not None
+        output = Output(au_object="out/${InputName}.${ext}")
+        server.play(jobs(job_xml("b1")), jobs(job_xml("b2")))
+        hook.create_batch(replace(BATCH, operation=replace(operation, output=output)), region="ap-beijing")
+        hook.create_batch(BATCH, bucket="in-1250000002", region="ap-beijing")
+        sent = [request.body.decode() for request in server.requests]
+        assert [
+            f"<Region>{region}</Region><Bucket>{BUCKET}</Bucket>" in body
+            for region, body in zip(("ap-beijing", REGION), sent, strict=True)
+        ] == [True, True]
 
     def test_describing(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(jobs(unknown=("b1",)), jobs(job_xml("b1", "Running")))

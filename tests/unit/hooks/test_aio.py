@@ -255,6 +255,7 @@ class TestWhetherARequestWasSent:
             "http://user:pass-of-the-proxy@127.0.0.1:{closed}",
             "user:pass-of-the-proxy@127.0.0.1:{closed}",
             "http:///pass-of-the-proxy",
+            "quic://user:pass-of-the-proxy@proxy.example",
             "http://user:pass-of-the-proxy@[::1",
             "http://user:pass-of-the-proxy@127.0.0.1:99999",
         ],

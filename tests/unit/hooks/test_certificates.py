@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from airflow_provider_ci.exceptions import ConfigurationError, TransportError
+from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TransportError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.operations import DescribeJobs
@@ -86,8 +86,6 @@ def test_both_trust_whom_the_environments_bundle_vouches_for(
 ) -> None:
     url, bundle = gateway
     connection(url, max_attempts=1)
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
     if variable:
         monkeypatch.setenv(variable, str(bundle))
     hook = CIHook()
@@ -107,17 +105,122 @@ def test_both_trust_whom_the_environments_bundle_vouches_for(
     hook.close()
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
+def ask_by_hook() -> Any:
+    hook = CIHook()
+    try:
+        return hook.describe_jobs(["j1"])
+    finally:
+        hook.close()
+
+
+def ask_by_loop() -> Any:
+    async def described() -> Any:
+        settings = await load_settings("tencent_ci_default")
+        async with AsyncClient(settings) as client:
+            return await client.call(DescribeJobs(("j1",)), settings.endpoint())
+
+    return asyncio.run(described())
+
+
+BROKEN = {
+    "missing": None,
+    "empty": "",
+    "no PEM": "no certificate",
+    "broken PEM": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    "below a file": "",
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=BROKEN)
+def broken_bundle(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    bundle, content = tmp_path / "company.pem", BROKEN[request.param]
+    if content is not None:
+        bundle.write_text(content)
+    return bundle / "company.pem" if request.param == "below a file" else bundle
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
 def test_a_bundle_that_cannot_be_read_is_named(
-    tmp_path: Path,
+    broken_bundle: Path,
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
-    content: str | None,
+    variable: str,
+    ask: Callable[[], Any],
 ) -> None:
-    bundle = tmp_path / "company.pem"
-    if content:
-        bundle.write_text(content)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    monkeypatch.setenv(variable, str(broken_bundle))
     connection()
-    with pytest.raises(ConfigurationError, match=r"company\.pem cannot be read: .*Check REQUESTS_CA_BUNDLE"):
-        asyncio.run(load_settings("tencent_ci_default"))
+    with pytest.raises(ConfigurationError, match=rf"company\.pem cannot be read: .*Check .*{variable}"):
+        ask()
+
+
+def test_the_test_button_names_it_too(
+    broken_bundle: Path, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(broken_bundle))
+    ok, message = CIHook(connection()).test_connection()
+    assert not ok
+    assert message.startswith("The environment of this process is wrong: The bundle of certificates ")
+    assert str(broken_bundle) in message
+
+
+def test_a_bundle_that_goes_away_is_named(
+    gateway: tuple[str, Path],
+    connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, bundle = gateway
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    hook = CIHook(connection(url, max_attempts=1))
+    hook.describe_jobs(["j1"])
+    bundle.unlink()
+    with pytest.raises(ConfigurationError, match=r"company\.pem cannot be read: OSError\. Check REQUESTS_CA"):
+        hook.describe_jobs(["j1"])
+    hook.close()
+
+
+@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
+def test_an_empty_folder_vouches_for_nobody(
+    gateway: tuple[str, Path],
+    connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ask: Callable[[], Any],
+) -> None:
+    (tmp_path / "certificates").mkdir()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificates"))
+    connection(gateway[0], max_attempts=1)
+    with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
+        ask()
+
+
+@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
+def test_openssls_own_variables_decide_nothing(
+    gateway: tuple[str, Path],
+    connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[], Any],
+) -> None:
+    """Both trust the same: what the worker may send, the triggerer may wait for."""
+    url, bundle = gateway
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    connection(url, max_attempts=1)
+    with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
+        ask()
+
+
+def test_sts_is_not_asked_without_the_bundle(
+    broken_bundle: Path, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(broken_bundle))
+    role = "qcs::cam::uin/100000000001:roleName/airflow"
+    hook = CIHook(connection(credential_source="assume_role", role_arn=role))
+    with pytest.raises(CredentialsError, match=r"STS cannot be asked: The bundle .*Check REQ") as caught:
+        hook.describe_jobs(["j1"])
+    assert not caught.value.transient

@@ -510,6 +510,7 @@ class TestSubmissionsAreNot:
             "http:///nowhere",
             "http://user:pass-of-the-proxy@[::1",
             "http://user:pass-of-the-proxy@127.0.0.1:99999",
+            "quic://user:pass-of-the-proxy@proxy.example",
         ],
     )
     def test_a_dead_proxy_is_no_ambiguity_and_its_login_is_not_shown(
@@ -537,6 +538,46 @@ class TestSubmissionsAreNot:
                 make_hook(url="https://gateway.example", max_attempts=1).submit_job(REQUEST)
             assert not caught.value.sent
             assert proxy.methods() == ["CONNECT"]
+
+
+class TestWhereResultsGo:
+    @pytest.mark.parametrize(
+        ("given", "of_the_call", "expected"),
+        [
+            ({}, {}, (BUCKET, REGION)),
+            ({"bucket": "", "region": ""}, {}, (BUCKET, REGION)),
+            ({}, {"bucket": "in-1250000002", "region": "ap-beijing"}, ("in-1250000002", "ap-beijing")),
+            ({"bucket": "out-1250000003"}, {}, ("out-1250000003", REGION)),
+            ({"region": "ap-beijing"}, {}, (BUCKET, "ap-beijing")),
+            (
+                {"bucket": "out-1250000003", "region": "ap-beijing"},
+                {"bucket": "in-1250000002"},
+                ("out-1250000003", "ap-beijing"),
+            ),
+        ],
+    )
+    def test_to_the_bucket_of_the_call_unless_the_request_names_another(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        given: dict[str, str],
+        of_the_call: dict[str, str],
+        expected: tuple[str, str],
+    ) -> None:
+        output = Output(au_object="out/voice.mp3", **given)
+        operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
+        request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
+        server.play(job())
+        hook.submit_job(request, **of_the_call)
+        sent = server.requests[0].body.decode()
+        assert f"<Bucket>{expected[0]}</Bucket>" in sent
+        assert f"<Region>{expected[1]}</Region>" in sent
+
+    @pytest.mark.parametrize("operation", [None, Operation(), "text", 5])
+    def test_a_request_without_output_is_refused_by_its_fields(self, hook: CIHook, operation: Any) -> None:
+        request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
+        with pytest.raises(RequestValidationError, match="Operation"):
+            hook.submit_job(request)
 
 
 class TestTheTransportIsClosed:

@@ -43,6 +43,20 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+MEDIA_TYPES = {
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "aac": "audio/aac",
+    "m4a": "audio/mp4",
+    "amr": "audio/amr",
+    "ogg": "audio/ogg",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+}
+
+
 class TestDownload:
     @pytest.mark.parametrize("md5", [None, MD5, MD5.upper()])
     def test_writes_the_whole_object(
@@ -150,6 +164,40 @@ class TestDownload:
         assert len(server.requests) == 2
         assert not files(tmp_path)
 
+    @pytest.mark.parametrize("max_attempts", [1, 6])
+    def test_another_content_is_downloaded_once_more_at_most(
+        self,
+        make_hook: Callable[..., CIHook],
+        server: ScriptedServer,
+        tmp_path: Path,
+        pauses: list[float],
+        max_attempts: int,
+    ) -> None:
+        hook = make_hook(max_attempts=max_attempts)
+        server.always("GET", http(b"something else"))
+        with pytest.raises(InvalidResponseError, match=r"has MD5 .*, not .*written to this key since"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
+        assert len(server.requests) == min(max_attempts, 2)
+        assert not files(tmp_path)
+
+    def test_other_failures_between_do_not_count(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
+    ) -> None:
+        other = http(b"something else")
+        server.play(hang_up(), other, error(503, "SlowDown"), hang_up(), http(CONTENT))
+        hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5.upper())
+        server.play(hang_up(), other, error(503, "SlowDown"), hang_up(), other)
+        with pytest.raises(InvalidResponseError, match="has MD5"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
+
+    @pytest.mark.parametrize("md5", ["", "abc", f'"{MD5}"', "1B2M2Y8AsgTpgAmY7PhCfg==", MD5 + "0", 5])
+    def test_an_md5_that_is_none_is_not_compared(
+        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: object
+    ) -> None:
+        with pytest.raises(RequestValidationError, match=r"md5 is .*, allowed: 32 hexadecimal digits"):
+            hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=md5)  # type: ignore[arg-type]
+        assert not server.requests
+
     def test_a_missing_object_is_told_at_once(
         self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
     ) -> None:
@@ -196,6 +244,46 @@ class TestUpload:
         assert sent.header("Content-MD5") == base64.b64encode(digest.digest()).decode()
         assert "content-md5" in sent.authorization.header_list
         assert sent.is_signed_with(CREDENTIALS.secret_key)
+
+    @pytest.mark.parametrize(
+        ("name", "key", "content_type"),
+        [
+            *((f"song.{end}", f"in/song.{end}", kind) for end, kind in MEDIA_TYPES.items()),
+            ("song.mp3", "in/song", "audio/mpeg"),
+            ("song", "in/song.mp3", "audio/mpeg"),
+            ("song.wav", "in/song.MP3", "audio/mpeg"),
+            ("song", "data:in/a:b.mp3", "audio/mpeg"),
+            ("list.txt", "list.txt", "text/plain"),
+            ("song", "in/song", None),
+            ("song", "in/song.unheard-of", None),
+            ("song", "in.mp3/song", None),
+            ("song", ".mp3", None),
+            ("song", "songs.tar.gz", None),
+            ("song", "in/\u58f0.\u97f3", None),
+        ],
+    )
+    def test_the_content_type_is_that_of_the_name(
+        self,
+        hook: CIHook,
+        server: ScriptedServer,
+        tmp_path: Path,
+        name: str,
+        key: str,
+        content_type: str | None,
+    ) -> None:
+        (tmp_path / name).write_bytes(b"x")
+        server.play(http())
+        hook.upload_file(tmp_path / name, key)
+        (sent,) = server.requests
+        assert sent.header("Content-Type") == content_type
+        assert "content-type" not in sent.authorization.header_list
+        assert sent.is_signed_with(CREDENTIALS.secret_key)
+
+    @pytest.mark.parametrize("key", [None, 5, ""])
+    def test_a_key_that_is_none_is_refused(self, hook: CIHook, tmp_path: Path, key: object) -> None:
+        (tmp_path / "song.mp3").write_bytes(b"x")
+        with pytest.raises(RequestValidationError, match="object key is"):
+            hook.upload_file(tmp_path / "song.mp3", key)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("key", STRANGE_KEYS)
     def test_the_key_arrives_as_signed(

@@ -13,8 +13,10 @@ import pytest
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
+    CIError,
     ClockSkewError,
     CredentialsError,
+    NotFoundError,
     PermissionDeniedError,
     ServerError,
 )
@@ -22,6 +24,7 @@ from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.recovery import Recovery
+from airflow_provider_ci.protocol.objects import GetObject, HeadObject
 from airflow_provider_ci.protocol.operations import DescribeJobs, RemoteCall, SubmitJob
 from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE, Credentials
 from tests.conftest import CREDENTIALS, Logs
@@ -30,8 +33,11 @@ from tests.unit.hooks.fakes import Metadata
 from tests.unit.hooks.test_ci import REQUEST
 
 Send = Callable[[str, RemoteCall[Any]], Any]
+HEAD, GET = HeadObject("in/song.mp3"), GetObject("in/song.mp3")
 READ, SUBMIT = DescribeJobs(("j1",)), SubmitJob(REQUEST)
 ROTATING: dict[str, Any] = {"login": None, "password": None, "credential_source": "instance_role"}
+BODILESS = [http("", status) for status in (400, 401, 403)]
+DOUBTFUL = [error(401, "AccessDenied"), error(401, "1018"), *BODILESS]
 REFUSED = [(400, "ExpiredToken"), (401, "SecretidNotExist"), (403, "InvalidAccessKeyId"), (401, "1019")]
 
 
@@ -73,8 +79,9 @@ def signers(server: ScriptedServer) -> list[tuple[str, str | None]]:
     """Return the SecretId and token of each request, after checking that the key belongs to them."""
     found = []
     for request in server.requests:
-        secret_id, token = request.authorization.secret_id, request.header("x-ci-security-token")
+        secret_id = request.authorization.secret_id
         assert request.is_signed_with(f"key-{secret_id.removeprefix('AKIDtmp')}")
+        token = request.header("x-ci-security-token") or request.header("x-cos-security-token")
         found.append((secret_id, token))
     return found
 
@@ -130,7 +137,8 @@ class TestRefusedKeys:
         ("answer", "kind"),
         [
             (error(403, "AccessDenied"), PermissionDeniedError),
-            (error(401, "AccessDenied"), PermissionDeniedError),
+            (error(401, "AccessDenied", "not allowed to PassRole"), PermissionDeniedError),
+            (http("", 404), NotFoundError),
             (error(401, "MissingAuthorization"), AuthenticationError),
         ],
     )
@@ -141,6 +149,41 @@ class TestRefusedKeys:
         with pytest.raises(kind):
             send(rotating, READ)
         assert metadata.issued == 1
+
+    @pytest.mark.parametrize(
+        ("call", "answer", "refusal"),
+        [
+            *((READ, jobs(), refusal) for refusal in DOUBTFUL),
+            *((SUBMIT, job(), refusal) for refusal in DOUBTFUL),
+            *((HEAD, http(""), refusal) for refusal in BODILESS),
+        ],
+    )
+    def test_newer_ones_are_tried_once_where_the_refusal_does_not_say_why(
+        self, send: Send, rotating: str, server: ScriptedServer, call: Any, answer: Answer, refusal: Answer
+    ) -> None:
+        server.play(refusal, answer)
+        send(rotating, call)
+        assert signers(server) == [("AKIDtmp1", "token-1"), ("AKIDtmp2", "token-2")]
+
+    @pytest.mark.parametrize("refusal", BODILESS)
+    def test_a_permission_that_is_missing_does_not_ask_the_source_at_each_call(
+        self, send: Send, rotating: str, server: ScriptedServer, metadata: Metadata, refusal: Answer
+    ) -> None:
+        server.always("HEAD", refusal)
+        for _ in range(5):
+            with pytest.raises(CIError, match="look at the object"):
+                send(rotating, HEAD)
+        assert metadata.issued == 2
+        server.play(error(400, "ExpiredToken"), jobs())
+        send(rotating, READ)  # a refusal that says it is the key still helps
+        assert metadata.issued == 3
+
+    def test_static_keys_are_not_tried_twice(self, send: Send, static: str, server: ScriptedServer) -> None:
+        server.play(error(401, "AccessDenied"), http("", 403))
+        for call in (READ, HEAD):
+            with pytest.raises(PermissionDeniedError, match="Check the account's CAM policy"):
+                send(static, call)
+        assert len(server.requests) == 2
 
     def test_a_source_without_others(
         self, send: Send, connection: Callable[..., str], server: ScriptedServer, tmp_path: Path
@@ -262,6 +305,53 @@ class TestRefusedKeys:
 
 
 class TestTheClock:
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize("skew", [7200, -7200, 1000, -100])
+    @pytest.mark.parametrize("call", [HEAD, GET], ids=["head", "get"])
+    def test_it_is_learnt_from_a_refusal_without_a_body(
+        self, send: Send, static: str, server: ScriptedServer, status: int, skew: float, call: Any
+    ) -> None:
+        server.play(http("", status, date=at(skew)), http(""))
+        send(static, call)
+        first, second = (request.authorization for request in server.requests)
+        assert abs(second.start - first.start - skew) <= 30
+
+    def test_it_is_learnt_from_a_refusal_in_general_words(
+        self, send: Send, static: str, server: ScriptedServer
+    ) -> None:
+        server.play(error(401, "AccessDenied", "signature not verified", date=at(7200)), job())
+        send(static, SUBMIT)
+        first, second = (request.authorization for request in server.requests)
+        assert abs(second.start - first.start - 7200) <= 30
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ("", None),
+            ("", "soon"),
+            ("", 0),
+            ("", 300),  # within the validity: the time was not the reason
+            ("<html>a gateway</html>", 7200),
+            ("<Error><Code>AccessDenied</Code><Message>cannot PassRole</Message></Error>", 7200),
+        ],
+    )
+    def test_a_refusal_for_another_reason_is_no_matter_of_time(
+        self, send: Send, static: str, server: ScriptedServer, body: str, said: int | str | None
+    ) -> None:
+        date = at(said) if isinstance(said, int) else said
+        server.play(http(body, 403, **({} if date is None else {"date": date})))
+        with pytest.raises(PermissionDeniedError) as caught:
+            send(static, GET)
+        assert type(caught.value) is PermissionDeniedError
+        assert service_clock(server.url).offset == 0
+
+    def test_a_difference_that_is_not_believed_is_called_by_its_name(
+        self, send: Send, static: str, server: ScriptedServer
+    ) -> None:
+        server.play(http("", 403, date=at(200_000)))
+        with pytest.raises(ClockSkewError, match="Synchronise this machine's clock"):
+            send(static, HEAD)
+
     @pytest.mark.parametrize(
         ("status", "code", "message"),
         [

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from airflow.exceptions import AirflowNotFoundException
+from airflow.models import Connection as StoredConnection
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_ci.exceptions import ConfigurationError
@@ -218,3 +220,95 @@ def test_the_connections_own_secrets_are_masked(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("AIRFLOW_CONN_CI", json.dumps({"conn_type": "tencent_ci", **keys, "extra": extra}))
     CIHook("ci").settings  # noqa: B018
     assert masked == [KEY, TOKEN]
+
+
+# As in a URI, and what it means: the database model of newer Airflow reads each value as JSON if it can
+LIKE_JSON = {
+    "20260101": "20260101",
+    "0": "0",
+    "-5": "-5",
+    "007": "007",
+    "123456789012345678901234567890": "123456789012345678901234567890",
+    "1.5": "1.5",
+    "true": "true",
+    "false": "false",
+    "True": "True",
+}
+
+
+@pytest.mark.parametrize("written", LIKE_JSON)
+@pytest.mark.parametrize("field", ["role_session_name", "external_id", "security_token", "profile"])
+def test_a_text_that_looks_like_json_in_a_uri(field: str, written: str) -> None:
+    means = LIKE_JSON[written]
+    if field in ("role_session_name", "external_id") and len(means) < 2:
+        means = written = "20"
+    fields = {
+        "role_session_name": {"credential_source": "assume_role", "role_arn": ARN},
+        "external_id": {"credential_source": "assume_role", "role_arn": ARN},
+        "security_token": {},
+        "profile": {"credential_source": "file"},
+    }[field]
+    keys = "" if field == "profile" else f"{ID}:{KEY}@"
+    uri = f"tencent-ci://{keys}/?{urlencode({**fields, field: written})}"
+    source: Any = ConnectionSettings.from_connection(StoredConnection(conn_id="ci", uri=uri)).source
+    read = source.credentials.token if field == "security_token" else getattr(source, field)
+    assert read == means
+
+
+@pytest.mark.parametrize("value", [1e30, [1], {}, float("inf"), float("nan")])
+def test_what_airflow_read_as_something_else_is_refused_by_its_field(value: object) -> None:
+    extra = json.dumps({"credential_source": "file", "profile": value})
+    with pytest.raises(ConfigurationError, match=r"extra profile is .*, allowed: a string"):
+        ConnectionSettings.from_connection(Connection(conn_id="ci", conn_type="tencent_ci", extra=extra))
+
+
+@pytest.mark.parametrize("name", ["region", "bucket", "credential_source", "role_arn", "endpoint_url"])
+@pytest.mark.parametrize("value", ["20260101", "true", "1.5"])
+def test_what_is_no_value_of_the_field_is_refused_as_such(name: str, value: str) -> None:
+    given = {"credential_source": "assume_role", "role_arn": ARN, name: value}
+    uri = f"tencent-ci://{ID}:{KEY}@/?{urlencode(given)}"
+
+    def read() -> None:
+        stored = StoredConnection(conn_id="ci", uri=uri)
+        ConnectionSettings.from_connection(stored).endpoint("media-1250000001", "ap-guangzhou")
+
+    said = rf"{name} (is '{value}', allowed: |has not the allowed form: )"
+    with pytest.raises(ConfigurationError, match=said):
+        read()
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize(
+    "query", ["endpoint_url=http://127.0.0.1:9000", "region=ap-guangzhou"], ids=["endpoint", "slash"]
+)
+def test_a_uri_that_airflow_cannot_read_is_one_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """As the pages say; a connection in JSON has no such traps."""
+    key = "a/b" if query.startswith("region") else KEY
+    monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{ID}:{key}@/?{query}")
+    with pytest.raises(AirflowNotFoundException, match="conn_id `ci` isn't defined"):
+        CIHook("ci").settings  # noqa: B018
+
+
+def test_a_uri_with_an_underscore_in_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent_ci://{ID}:{KEY}@/?region=ap-guangzhou")
+    with pytest.raises(ConfigurationError, match=r"Connection 'ci' has no type\..*tencent-ci://"):
+        CIHook("ci").settings  # noqa: B018
+
+
+def test_keys_that_json_has_as_numbers() -> None:
+    connection: Any = Connection(conn_id="ci", conn_type="tencent_ci")
+    connection.login, connection.password = 12345678, 987654321
+    read = ConnectionSettings.from_connection(connection)
+    assert read.source == StaticKeys(Credentials("12345678", "987654321"))
+    assert read.secrets == ("987654321",)
+
+
+@pytest.mark.parametrize("value", [["AKID"], {"id": 1}, 1e30])
+def test_keys_of_another_kind_are_refused_and_not_shown(value: Any) -> None:
+    connection: Any = Connection(conn_id="ci", conn_type="tencent_ci", login=ID)
+    connection.password = value
+    with pytest.raises(ConfigurationError, match=r"password \(SecretKey\) has blanks") as caught:
+        ConnectionSettings.from_connection(connection)
+    assert repr(value) not in str(caught.value)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_ci.exceptions import InvalidRequestError, InvalidResponseError, RequestValidationError
+from airflow_provider_ci.exceptions import (
+    InvalidRequestError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    RequestValidationError,
+)
 from airflow_provider_ci.protocol.admin_models import (
     BucketBinding,
     NotifyConfig,
@@ -100,6 +105,7 @@ def ci(method: str, path: str, *params: tuple[str, str], body: bytes = b"") -> R
         (OpenBucket(), ci("POST", "/asrbucket")),
         (OpenBucket("media"), ci("POST", "/mediabucket")),
         (CloseBucket(), ci("DELETE", "/asrbucket")),
+        (CloseBucket("media"), ci("DELETE", "/mediabucket")),
         (
             ListBuckets(regions=["ap-beijing", "All"], bucket_names=["a-1", "b-1"], bucket_name="a"),
             ci(
@@ -214,6 +220,7 @@ class TestRefused:
             (ListQueues(queue_ids=[f"p{n}" for n in range(11)]), "queue_ids has 11 ids, allowed: at most 10"),
             (ListQueues(service="ai"), "service is 'ai', allowed: asr, media"),
             (OpenBucket("../x"), "service is '../x'"),
+            (CloseBucket("pic"), "service is 'pic', allowed: asr, media"),
             (ListBuckets(service=""), "service is ''"),
             (UpdateQueue("p1", QUEUE, "x"), "service is 'x'"),
         ],
@@ -296,8 +303,14 @@ class TestAnswers:
         with pytest.raises(InvalidResponseError):
             call.parse(response(200, "<html/>"))
 
-    @pytest.mark.parametrize("status", [400, 403])
-    @pytest.mark.parametrize("code", ["MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100"])
+    @pytest.mark.parametrize("status", [200, 400, 403, 409])
+    @pytest.mark.parametrize(
+        "code",
+        [
+            *("MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100"),
+            *("AsrBucketAlreadyBinded", "ASRBucketAlreadyBinded", "PicBucketAlreadyBinded"),
+        ],
+    )
     @pytest.mark.parametrize("service", ["asr", "media"])
     def test_opening_what_is_open(self, service, code, status):
         assert OpenBucket(service).parse(response(status, error_body(code))) is None
@@ -310,10 +323,19 @@ class TestAnswers:
         with pytest.raises(InvalidRequestError):
             OpenBucket().parse(response(400, error_body("BindedBucketNumLimit")))
 
-    @pytest.mark.parametrize("code", ["MediaBucketUnBinded", "1111"])
-    def test_closing_what_is_closed(self, code):
-        assert CloseBucket().parse(response(200, "<Response><BucketName>a</BucketName></Response>"))
-        assert not CloseBucket().parse(response(403, error_body(code)))
+    @pytest.mark.parametrize("status", [400, 403, 404])
+    @pytest.mark.parametrize(
+        "code", ["MediaBucketUnBinded", "1111", "AsrBucketUnBinded", "AsrBucketUnbinded", "BucketUnBinded"]
+    )
+    @pytest.mark.parametrize("service", ["asr", "media"])
+    def test_closing_what_is_closed(self, service, code, status):
+        call = CloseBucket(service)
+        assert call.parse(response(200, "<Response><BucketName>a</BucketName></Response>"))
+        assert not call.parse(response(status, error_body(code)))
+
+    def test_closing_what_may_not_be_closed(self):
+        with pytest.raises(PermissionDeniedError):
+            CloseBucket().parse(response(403, error_body("AccessDenied")))
 
     def test_a_queue(self):
         body = "<Response><Queue><QueueId>p1</QueueId><MaxSize>10000</MaxSize></Queue></Response>"

@@ -109,7 +109,24 @@ OTHER_CODES = [
     (400, "CreatedTemplateNumLimit", InvalidRequestError, NO, "quota"),
     (400, "WorkFlowNumLimit", InvalidRequestError, NO, "quota"),
     (400, "QueueNumLimit", InvalidRequestError, NO, "quota"),
-    (403, "MediaBucketUnBinded", PermissionDeniedError, NO, "Bind the bucket"),
+    *(
+        (status, code, PermissionDeniedError, NO, hint)
+        for status in (400, 403)
+        for code, hint in {
+            "MediaBucketUnBinded": "Bind the bucket",
+            "AsrBucketUnBinded": "CIHook().open_bucket()",
+            "PicBucketUnBinded": "the service that the code names",
+            "AIBucketUnBinded": "the service that the code names",
+            # no source has these; they are named alike
+            "FileBucketUnBinded": "the service that the code names",
+            "BucketUnBinded": "the service that the code names",
+        }.items()
+    ),
+    *(
+        (status, f"{service}BucketAlreadyBinded", InvalidRequestError, NO, "exists already")
+        for status in (400, 403)
+        for service in ("Asr", "Pic", "AI")
+    ),
     (400, "TemplateNameDuplicate", InvalidRequestError, NO, "exists already"),
     (400, "ActiveWorkflowForbiddenUpdate", InvalidRequestError, NO, "state"),
     (403, "WriteTargetBucketDenied", PermissionDeniedError, NO, "CI_QCSRole"),
@@ -381,6 +398,8 @@ def test_other_messages_tell_nothing(message):
             "; the service points to region ap-shanghai",
         ),
         ("https://media-1250000001.cos.na-ashburn.tencentcos.cn/?q-signature=hunter2", "region na-ashburn"),
+        ("https://media-1250000001.cos-internal.ap-beijing-1.tencentcos.cn/", "region ap-beijing-1"),
+        ("https://media-1250000001.ci.ap-nanjing.tencentci.cn/", "region ap-nanjing"),
         ("https://example.org/?x=hunter2", "endpoint_url of the connection"),
         ("", "endpoint_url of the connection"),
     ],

@@ -63,6 +63,42 @@ def test_virtual_hosts():
     assert not ENDPOINT.is_loopback
 
 
+INTERNAL = "cos-internal.{region}.tencentcos.cn"
+
+
+def test_other_hosts_of_tencent_cloud():
+    inside = Endpoint(bucket=BUCKET, region=REGION, ci_host="ci.{region}.tencentci.cn", cos_host=INTERNAL)
+    assert inside.host(Service.CI) == f"{BUCKET}.ci.{REGION}.tencentci.cn"
+    assert inside.origin(Service.COS) == f"https://{BUCKET}.cos-internal.{REGION}.tencentcos.cn"
+    accelerated = Endpoint(bucket=BUCKET, region=REGION, cos_host="cos.accelerate.myqcloud.com")
+    assert accelerated.host(Service.COS) == f"{BUCKET}.cos.accelerate.myqcloud.com"
+    assert accelerated.host(Service.CI) == ENDPOINT.host(Service.CI)
+    of_the_region = Endpoint(bucket=None, region=REGION, ci_host="ci.{region}.tencentci.cn")
+    assert of_the_region.host(Service.CI) == f"ci.{REGION}.tencentci.cn"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "ci", "myqcloud.com", "cos.{region}.example.com", "cos.{region}.myqcloud.com.example.com"),
+        *(f"{BUCKET}.{INTERNAL}", f"https://{INTERNAL}", f"{INTERNAL}:443", f"{INTERNAL}/", f"{INTERNAL}\n"),
+        *(
+            "ci.{region}.tencentci.cn",
+            "cos.{Region}.myqcloud.com",
+            "cos.{}.myqcloud.com",
+            "cos..myqcloud.com",
+        ),
+        "COS.{region}.myqcloud.com",
+    ],
+)
+def test_a_host_that_is_none_is_refused(host):
+    with pytest.raises(
+        ConfigurationError, match=r"cos_host is .*, allowed: a host name of Tencent Cloud"
+    ) as caught:
+        Endpoint(bucket=BUCKET, region=REGION, cos_host=host)
+    assert repr(host) in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "origin", "loopback"),
     [
