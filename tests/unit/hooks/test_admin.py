@@ -275,7 +275,7 @@ class TestBatches:
     ) -> None:
         operation = BATCH.operation
         assert operation is not None
-        output = Output(au_object="out/${InputName}.${ext}")
+        output = Output(au_object="out/${jobid}.${ext}")
         server.play(jobs(job_xml("b1")), jobs(job_xml("b2")))
         hook.create_batch(replace(BATCH, operation=replace(operation, output=output)), region="ap-beijing")
         hook.create_batch(BATCH, bucket="in-1250000002", region="ap-beijing")

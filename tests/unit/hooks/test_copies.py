@@ -79,7 +79,7 @@ def test_a_dag(
     server.always("GET", jobs())
     connection(server.url)
     with DAG("copied", start_date=datetime(2025, 1, 1, tzinfo=UTC), schedule=None) as dag:
-        job = {"audio_mode": "IsAudio", "au_object": "out/${InputName}.${ext}"}
+        job = {"audio_mode": "IsAudio", "au_object": "out/${jobid}.${ext}"}
         tasks: list[Any] = [
             VoiceSeparateOperator(task_id="one", input_object="in/a.mp3", **job),
             VoiceSeparateBatchOperator(task_id="many", prefix="in/", **job),
