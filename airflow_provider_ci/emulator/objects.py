@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_ci.emulator.database import Database
+from airflow_provider_ci.emulator.folder import INCOMING, OBJECTS, own_files
 
 MAX_KEY_BYTES = 850  # 436/13324
 
@@ -49,8 +50,8 @@ class ObjectStore:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
-        self._objects = folder / "objects"
-        self._incoming = folder / "incoming"
+        self._objects = folder / OBJECTS
+        self._incoming = folder / INCOMING
         self._objects.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
         with database.transaction() as connection:
@@ -128,7 +129,7 @@ class ObjectStore:
     def _remove_leftovers(self) -> None:
         """Remove what a killed emulator left behind: unfinished uploads, contents that no row points to."""
         known = {row["file"] for row in self._database.rows("SELECT file FROM objects")}
-        for path in [*self._incoming.iterdir(), *self._objects.iterdir()]:
+        for path in [*own_files(self._incoming), *own_files(self._objects)]:
             if path.parent == self._incoming or path.name not in known:
                 path.unlink()
 

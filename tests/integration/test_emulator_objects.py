@@ -149,7 +149,7 @@ def test_parts_survive_a_restart_and_end_with_their_upload(tmp_path):
         tag = client.upload_part(Bucket=BUCKET, Key="k", Body=b"part", PartNumber=1, UploadId=upload_id)[
             "ETag"
         ]
-        (tmp_path / "parts" / "leftover").write_bytes(b"of a killed emulator")
+        (tmp_path / "parts" / ("0" * 32)).write_bytes(b"of a killed emulator")
     with Emulator(tmp_path) as emulator:
         client = python_client(emulator)
         parts = {"Part": [{"PartNumber": 1, "ETag": tag}]}
