@@ -15,6 +15,12 @@ DEMO_REGION = "ap-guangzhou"
 DEMO_SECRET_ID = "AKIDdemo-not-a-real-id"  # noqa: S105 - a documented example, no secret
 DEMO_SECRET_KEY = "demo-not-a-real-key"  # noqa: S105 - a documented example, no secret
 
+#: Environment variables that keep what is secret out of the process list, by the setting that they give
+ENVIRONMENT = {
+    name: f"AIRFLOW_CI_EMULATOR_{name.upper()}"
+    for name in ("secret_id", "secret_key", "security_token", "admin_token")
+}
+
 #: What a job on a bucket without the service is refused with: neither is documented for certain
 UNBOUND_CODES = ("MediaBucketUnBinded", "AccessDenied")
 
@@ -26,7 +32,8 @@ class EmulatorConfig:
     """Settings of one emulator.
 
     :param data_dir: folder for objects and jobs; made if absent; one running emulator to a folder.
-    :param host: address to listen on; anything but loopback needs ``allow_remote``.
+    :param host: address to listen on; anything but loopback needs ``allow_remote``, which needs keys that are
+        not the public ones.
     :param port: TCP port, 0 for a free one.
     :param buckets: the buckets that exist, ``<name>-<appid>``; the first is meant where a request names none.
     :param security_token: if set, requests must carry it as temporary credentials do.
@@ -96,6 +103,12 @@ class EmulatorConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}: allowed is 1 or more")
         if self.unbound not in (None, *UNBOUND_CODES):
             raise ValueError(f"unbound is {self.unbound!r}: allowed is {' or '.join(UNBOUND_CODES)}")
+        if self.allow_remote and (self.secret_id == DEMO_SECRET_ID or self.secret_key == DEMO_SECRET_KEY):
+            raise ValueError(
+                "with allow_remote (--allow-remote) a secret_id and a secret_key of your own are needed, as"
+                " everybody knows those of the demo."
+                f" Set {ENVIRONMENT['secret_id']} and {ENVIRONMENT['secret_key']}"
+            )
         if not self.allow_remote and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} is not a loopback address: the emulator is no service for a network. "

@@ -106,7 +106,8 @@ class COSService:
         if request.service_only:
             raise ServiceFault(501, "NotImplemented", "calls without a bucket are not served")
         bucket = request.bucket or self._config.default_bucket
-        if bucket not in self._config.buckets or request.region not in (None, self._config.region):
+        regions = (None, self._config.region, "accelerate")  # global acceleration names no region
+        if bucket not in self._config.buckets or request.region not in regions:
             raise ServiceFault(404, "NoSuchBucket", f"bucket {bucket} does not exist in this region")
         return bucket
 

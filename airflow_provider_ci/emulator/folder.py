@@ -86,7 +86,7 @@ class DataFolder:
             self._lock = None
 
     def _refuse_foreign_entries(self) -> None:
-        """Refuse links, which may lead to files outside, and entries of another kind than an emulator makes."""
+        """Refuse links, which may lead outside, and entries of another kind than an emulator makes."""
         for name in _FILES + _FOLDERS:
             path = self._folder / name
             if path.is_symlink():

@@ -10,9 +10,11 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 from airflow_provider_ci.emulator.effects import NO_EFFECTS, Effects
 
+# Also COS's internal and accelerated domains, and service.cos.myqcloud.com, which lists buckets
 _VIRTUAL_HOST = re.compile(
-    r"(?:(?P<bucket>[a-z0-9-]+)\.)?(?P<service>ci|cos)\.(?P<region>[a-z0-9-]+)"
+    r"(?:(?P<bucket>(?!service\.)[a-z0-9-]+)\.)?(?P<service>ci|cos)(?:-internal)?\.(?P<region>[a-z0-9-]+)"
     r"\.(?:myqcloud\.com|tencentci\.cn|tencentcos\.cn)"
+    r"|service\.cos\.(?:[a-z0-9-]+\.)?(?:myqcloud\.com|tencentcos\.cn)"
 )
 _JOB_IDS = re.compile(r"/jobs/[A-Za-z0-9_,-]+")
 
@@ -51,6 +53,7 @@ class Incoming:
     :param path: decoded; undecodable bytes as surrogates.
     :param params: decoded query parameters in order, ``""`` where there is no value.
     :param headers: names and values as received.
+    :param hosts: what names a host: the Host headers, and the request line if it is a whole URL.
     :param bucket: from the Host, ``None`` where it names none.
     :param region: from the Host, ``None`` where it names none.
     :param effects: what the fault plan does to the call.
@@ -63,6 +66,7 @@ class Incoming:
     service: Service
     bucket: str | None
     region: str | None
+    hosts: tuple[str, ...] = ()
     effects: Effects = NO_EFFECTS
 
     @property
@@ -74,9 +78,9 @@ class Incoming:
     def read(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Incoming:
         """Read a request line and headers. ``target`` may be absolute, as a proxy receives it."""
         pairs = tuple(headers)
-        path, query = _path_and_query(target)
-        host = next((value for name, value in pairs if name.lower() == "host"), "")
-        match = _VIRTUAL_HOST.fullmatch(host.rpartition(":")[0].lower() if ":" in host else host.lower())
+        named, path, query = _split(target)
+        hosts = [value.strip() for name, value in pairs if name.lower() == "host"] + named
+        match = virtual_host(_without_port(hosts[0])) if hosts else None
         params = tuple(_pairs(query))
         return cls(
             method=method,
@@ -85,7 +89,8 @@ class Incoming:
             headers=pairs,
             service=_service(match, method, path, {name.lower() for name, _ in params}),
             bucket=match["bucket"] if match else None,
-            region=match["region"] if match else None,
+            region=(match["region"] or "") if match else None,
+            hosts=tuple(hosts),
         )
 
     def header(self, name: str) -> str | None:
@@ -102,13 +107,25 @@ class Incoming:
         return any(key.lower() == name for key, _ in self.params)
 
 
-def _path_and_query(target: str) -> tuple[str, str]:
+def virtual_host(name: str) -> re.Match[str] | None:
+    """Return bucket, service and region of one of the service's own host names, ``None`` for any other."""
+    return _VIRTUAL_HOST.fullmatch(name.lower())
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name.rstrip(".") if port.isdigit() else host.rstrip(".")
+
+
+def _split(target: str) -> tuple[list[str], str, str]:
+    """Return the host that a request line names, if any, its path and its query."""
+    named: list[str] = []
     if not target.startswith("/"):
         parts = urlsplit(target)
-        path, query = parts.path or "/", parts.query
+        named, path, query = [parts.netloc], parts.path or "/", parts.query
     else:
         path, _, query = target.partition("?")
-    return unquote(path, errors="surrogateescape"), query
+    return named, unquote(path, errors="surrogateescape"), query
 
 
 def _pairs(query: str) -> Iterable[tuple[str, str]]:
