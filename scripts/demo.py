@@ -32,7 +32,7 @@ EMULATOR_LOG = WORK / "emulator.log"
 DAG_ID = "example_voice_separate"
 FORMATS = (".mp3", ".wav", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".mov", ".avi")
 
-# of this run alone, and given to the emulator by its environment, so that nobody can read them in a process list
+# Of this run alone. The emulator gets them by its environment, which a process list does not show
 SECRET_ID, SECRET_KEY = f"AKID{secrets.token_hex(16)}", secrets.token_hex(16)
 BUCKET, REGION = "demo-1250000000", "ap-guangzhou"
 # so that the job can be seen waiting and running even when the file is short
