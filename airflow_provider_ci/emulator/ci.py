@@ -21,6 +21,7 @@ from airflow_provider_ci.emulator.calls import (
     ascending,
     bad_token,
     cannot_be_modified,
+    comma_list,
     ids,
     mark_unknown_times,
     moment,
@@ -88,6 +89,7 @@ class CIService:
         self._jobs = jobs
         self._clock = clock
         opened, templates, batches = BucketStore(database), TemplateStore(database), BatchStore(database)
+        self._queues, self._templates, self._batches = queues, templates, batches
         opened.begin(config.buckets, None if config.unbound else clock.now())
         for bucket in config.buckets:
             queues.begin(bucket, clock.now())
@@ -117,6 +119,19 @@ class CIService:
     def stop(self) -> None:
         """Stop the batch jobs; the next start takes them up."""
         self._runner.stop()
+
+    def knows(self, request: Incoming) -> bool:
+        """Tell whether a path names ids of the bucket's jobs, batch jobs, templates or queues."""
+        kind, _, text = request.path.removeprefix("/").partition("/")
+        bucket, asked = request.bucket or "", comma_list(text)
+        if kind == "jobs":
+            return bool(self._jobs.find(bucket, asked))
+        if kind == "inventorytriggerjob":
+            return bool(self._batches.find(bucket, asked))
+        if kind == "template":
+            return any(self._templates.get(bucket, one) is not None for one in asked)
+        queues = (self._queues.get(one) for one in asked)
+        return any(queue is not None and queue.bucket == bucket for queue in queues)
 
     def handle(self, request: Incoming, body: bytes, request_id: str = "") -> Answer:
         """Answer an authenticated request.

@@ -1,5 +1,5 @@
 """COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743), uploads in parts;
-HEAD and GET of a bucket; media information (460/38935).
+HEAD and GET of a bucket, its location (436/8275) and versioning (436/19888); media information (460/38935).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
+from lxml import etree
 
 from airflow_provider_ci.emulator.clock import Clock
 from airflow_provider_ci.emulator.config import EmulatorConfig
+from airflow_provider_ci.emulator.cos_parameters import unserved_parameter
 from airflow_provider_ci.emulator.errors import ServiceFault
 from airflow_provider_ci.emulator.incoming import Incoming
 from airflow_provider_ci.emulator.listing import list_objects
@@ -32,6 +34,7 @@ from airflow_provider_ci.emulator.multipart import (
     upload_list,
 )
 from airflow_provider_ci.emulator.objects import MAX_KEY_BYTES, ObjectStore, StoredObject
+from airflow_provider_ci.protocol.xml import to_bytes
 
 _BLOCK = 256 * 1024
 _LOOKS = 5
@@ -46,14 +49,6 @@ _KEPT_HEADERS = frozenset(
         "content-language",
         "content-type",
         "expires",
-    )
-)
-# Parameters that turn an object call into another one, which is not served: answering as if they were absent
-# would store or send the wrong thing
-_OTHER_CALLS = frozenset(
-    (
-        *("acl", "append", "delete", "restore", "select"),
-        *("tagging", "torrent", "versionid"),
     )
 )
 
@@ -77,6 +72,9 @@ class COSService:
         :raises ServiceFault: it cannot be served.
         """
         bucket = self._bucket(request)
+        unserved = unserved_parameter(request)
+        if unserved is not None:
+            raise ServiceFault(501, "NotImplemented", f"{request.method} with {unserved} is not served")
         key = request.path.removeprefix("/")
         if not key:
             return await self._whole_bucket(bucket, request, headers)
@@ -92,15 +90,16 @@ class COSService:
             calls["POST"] = self._begin if request.has_flag("uploads") else self._complete
         if request.method not in calls:
             raise ServiceFault(405, "MethodNotAllowed", f"{request.method} is not served for objects")
-        if any(name.lower() in _OTHER_CALLS for name, _ in request.params) or request.header(
-            "x-cos-copy-source"
-        ):
-            raise ServiceFault(
-                501, "NotImplemented", "of the object calls, PUT, GET, HEAD, DELETE and uploads are served"
-            )
+        if request.header("x-cos-copy-source"):
+            raise ServiceFault(501, "NotImplemented", "objects cannot be copied here")
         if request.has_flag("partnumber") and not request.has_flag("uploadid"):
             raise ServiceFault(400, "InvalidArgument", "partNumber is given without uploadId")
         return await calls[request.method](bucket, key, request, raw, headers)
+
+    def has(self, request: Incoming) -> bool:
+        """Tell whether there is an object of a request's path."""
+        bucket = request.bucket or self._config.default_bucket
+        return self._objects.get(bucket, request.path.removeprefix("/")) is not None
 
     def _bucket(self, request: Incoming) -> str:
         if request.service_only:
@@ -118,6 +117,12 @@ class COSService:
             return web.Response(headers={**headers, "x-cos-bucket-region": self._config.region})
         if request.method != "GET":
             raise ServiceFault(501, "NotImplemented", "of the bucket calls, HEAD and GET are served")
+        if request.has_flag("versioning"):
+            return _xml(to_bytes(etree.Element("VersioningConfiguration")), headers)  # it never was enabled
+        if request.has_flag("location"):
+            location = etree.Element("LocationConstraint")
+            location.text = self._config.region
+            return _xml(to_bytes(location), headers)
         if request.has_flag("uploads"):
             params = request.given_params
             uploads = self._uploads.open_uploads(bucket, params.get("prefix", ""))

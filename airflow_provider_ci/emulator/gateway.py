@@ -56,6 +56,8 @@ class Gateway:
             _log.warning("%s: refused, %s", problem, request_id)
             refusal = ServiceFault(400, "InvalidHost", problem)
             return _fault_response(refusal, request, _common_headers(request.service, request_id), request_id)
+        if request.may_be_call and self._ci.knows(request) and not self._cos.has(request):
+            request = replace(request, service=Service.CI)
         entry = self._watch.received(request, request_id)
         try:
             response = await self._respond(request, raw, request_id, entry)

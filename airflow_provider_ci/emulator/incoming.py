@@ -16,16 +16,16 @@ _VIRTUAL_HOST = re.compile(
     r"\.(?:myqcloud\.com|tencentci\.cn|tencentcos\.cn)"
     r"|service\.cos\.(?:[a-z0-9-]+\.)?(?:myqcloud\.com|tencentcos\.cn)"
 )
-_JOB_IDS = re.compile(r"/jobs/[A-Za-z0-9_,-]+")
+_JOB_IDS = re.compile(r"/(?:jobs|inventorytriggerjob)/[A-Za-z0-9_,-]+")
 
-# CI calls by path and method, wherever they are sent
+# CI calls by path and method
 _CALLS = {
     "/jobs": ("GET", "POST"),
     "/template": ("GET", "POST"),
     "/queue": ("GET",),
     "/asrqueue": ("GET",),
     "/asrbucket": ("GET", "POST", "DELETE"),
-    "/mediabucket": ("GET", "POST"),
+    "/mediabucket": ("GET", "POST", "DELETE"),
     "/inventorytriggerjob": ("GET", "POST"),
 }
 _CALLS_WITH_ID = {
@@ -35,8 +35,25 @@ _CALLS_WITH_ID = {
     "/inventorytriggerjob/": ("GET", "PUT"),
 }
 _WITH_ID = re.compile(r"(/[a-z]+/)([A-Za-z0-9_-]+)")
-# Ids as the service makes them: on a COS host nothing else is taken for one, as it may be an object's key
-_MADE_ID = re.compile(r"[a-z][0-9a-f]{32}")
+# Ids as the service makes them
+_MADE_IDS = re.compile(r"(/[a-z]+/)[a-z][0-9a-f]{32}(?:,[a-z][0-9a-f]{32})*")
+# CI calls that on a COS host are told from object calls only by whether their ids are known
+_CALLS_BY_KNOWN_ID = {
+    "/jobs/": ("GET",),
+    "/inventorytriggerjob/": ("GET",),
+    "/template/": ("PUT", "DELETE"),
+    "/queue/": ("PUT",),
+    "/asrqueue/": ("PUT",),
+}
+# Parameters of CI's lists, none of which COS knows for an object
+_OF_LISTS = frozenset(
+    (
+        *("bucketname", "bucketnames", "category", "ids", "name", "nexttoken", "orderbytime", "pagenumber"),
+        *("pagesize", "queueids", "regions", "size", "state", "states", "tag", "type"),
+    )
+)
+# Parameters that only a call of COS has; a signature in the query makes a presigned URL
+_OF_OBJECTS = frozenset(("ci-process", "partnumber", "q-signature", "uploadid", "uploads"))
 
 
 class Service(Enum):
@@ -82,15 +99,33 @@ class Incoming:
         hosts = [value.strip() for name, value in pairs if name.lower() == "host"] + named
         match = virtual_host(_without_port(hosts[0])) if hosts else None
         params = tuple(_pairs(query))
+        names = {name.lower() for name, _ in params}
+        if any(name.lower() == "authorization" for name, _ in pairs):
+            names.discard("q-signature")
         return cls(
             method=method,
             path=path,
             params=params,
             headers=pairs,
-            service=_service(match, method, path, {name.lower() for name, _ in params}),
+            service=_service(match, method, path, names),
             bucket=match["bucket"] if match else None,
             region=(match["region"] or "") if match else None,
             hosts=tuple(hosts),
+        )
+
+    @property
+    def may_be_call(self) -> bool:
+        """Whether a path on a COS host would be a CI call if its ids were known and no object had it as key.
+
+        Tencent's Python SDK with ``IP=`` sends such calls.
+        """
+        named = _MADE_IDS.fullmatch(self.path)
+        return (
+            self.service is Service.COS
+            and self.bucket is not None
+            and named is not None
+            and self.method in _CALLS_BY_KNOWN_ID.get(named[1], ())
+            and not any(name.lower() in _OF_OBJECTS for name, _ in self.params)
         )
 
     def header(self, name: str) -> str | None:
@@ -140,15 +175,20 @@ def _decoded(text: str) -> str:
 
 
 def _service(host: re.Match[str] | None, method: str, path: str, params: set[str]) -> Service:
-    """Decide by path and Host: with ``IP=`` the Python SDK sends CI calls under the bucket's COS host."""
+    """Decide by Host, and where it does not tell, by path.
+
+    A COS host is asked for objects, whatever their keys. Only what is no call about an object goes to CI
+    there, because Tencent's Python SDK with ``IP=`` sends CI calls under the bucket's COS host.
+    """
     if host is not None and host["service"] == "ci":
         return Service.CI
-    if method in _CALLS.get(path, ()):
-        return Service.CI
+    if params & _OF_OBJECTS:
+        return Service.COS
+    is_call = method in _CALLS.get(path, ())
+    if host is not None:
+        is_cancel = method == "PUT" and "cancel" in params and _JOB_IDS.fullmatch(path) is not None
+        asks = is_call and (not params if method == "POST" else method == "GET" and bool(params & _OF_LISTS))
+        return Service.CI if asks or is_cancel else Service.COS
     named = _WITH_ID.fullmatch(path)
-    if named is not None and method in _CALLS_WITH_ID.get(named[1], ()):
-        return Service.CI if host is None or _MADE_ID.fullmatch(named[2]) else Service.COS
-    if host is None:
-        return Service.CI if path.startswith("/jobs/") else Service.COS
-    is_call = method == "GET" or (method == "PUT" and "cancel" in params)
-    return Service.CI if is_call and _JOB_IDS.fullmatch(path) else Service.COS
+    by_id = named is not None and method in _CALLS_WITH_ID.get(named[1], ())
+    return Service.CI if is_call or by_id or path.startswith("/jobs/") else Service.COS
