@@ -18,6 +18,7 @@ from airflow_provider_ci.emulator.calls import (
     Answer,
     Call,
     Handler,
+    add_missing,
     ascending,
     bad_token,
     cannot_be_modified,
@@ -208,7 +209,8 @@ class CIService:
 
     def _detail(self, job: StoredJob) -> etree._Element:
         described = replace(job.as_job(), progress=self._progress(job))
-        return mark_unknown_times(to_element(described, "JobsDetail"))
+        detail = mark_unknown_times(to_element(described, "JobsDetail"))
+        return add_missing(detail, QueueType=job.queue_type)
 
     def _progress(self, job: StoredJob) -> int:
         """A job that is kept ``Running`` for a time gets on as that time goes by."""

@@ -211,11 +211,11 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--unbound",
         nargs="?",
-        const=defaults.UNBOUND_CODES[0],
+        const=next(iter(defaults.UNBOUND_CODES)),
         choices=defaults.UNBOUND_CODES,
         metavar="CODE",
         help="leave the services of new buckets closed until POST /asrbucket or /mediabucket opens them;"
-        " until then jobs get 403 with this code (default: open; without CODE: %(const)s)",
+        " until then jobs are refused with this code: %(choices)s (default: open; without CODE: %(const)s)",
     )
 
 

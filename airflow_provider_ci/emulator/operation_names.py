@@ -23,6 +23,7 @@ _CI_NAMES = {
     ("DELETE", "/asrbucket"): "close_asr",
     ("GET", "/asrbucket"): "list_asr_buckets",
     ("POST", "/mediabucket"): "open_media",
+    ("DELETE", "/mediabucket"): "close_media",
     ("GET", "/mediabucket"): "list_media_buckets",
     ("POST", "/inventorytriggerjob"): "create_batch",
     ("GET", "/inventorytriggerjob"): "list_batches",

@@ -62,6 +62,7 @@ def test_a_templates_life(client, request):
         "AudioConfig": DEFINITION["AudioConfig"],
     }
     assert made["CreateTime"].endswith("+0800")
+    assert made["State"] == "Normal"
 
     new = {
         "Tag": "VoiceSeparate",
