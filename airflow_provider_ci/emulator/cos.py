@@ -19,7 +19,8 @@ from lxml import etree
 
 from airflow_provider_ci.emulator.clock import Clock
 from airflow_provider_ci.emulator.config import EmulatorConfig
-from airflow_provider_ci.emulator.cos_parameters import unserved_parameter
+from airflow_provider_ci.emulator.cos_parameters import RESPONSE_HEADERS, unserved_parameter
+from airflow_provider_ci.emulator.crc64 import crc64_of
 from airflow_provider_ci.emulator.errors import ServiceFault
 from airflow_provider_ci.emulator.incoming import Incoming
 from airflow_provider_ci.emulator.listing import list_objects
@@ -38,6 +39,7 @@ from airflow_provider_ci.protocol.xml import to_bytes
 
 _BLOCK = 256 * 1024
 _LOOKS = 5
+_CRC64 = "x-cos-hash-crc64ecma"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 # Kept with the object and sent back with it; besides x-cos-meta-*
@@ -113,8 +115,9 @@ class COSService:
     async def _whole_bucket(
         self, bucket: str, request: Incoming, headers: Mapping[str, str]
     ) -> web.StreamResponse:
+        headers = {**headers, "x-cos-bucket-region": self._config.region}
         if request.method == "HEAD":
-            return web.Response(headers={**headers, "x-cos-bucket-region": self._config.region})
+            return web.Response(headers=headers)
         if request.method != "GET":
             raise ServiceFault(501, "NotImplemented", "of the bucket calls, HEAD and GET are served")
         if request.has_flag("versioning"):
@@ -133,10 +136,16 @@ class COSService:
         self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         async with self._received(request, raw) as (path, md5):
-            stored = self._objects.put(
-                bucket, key, path, md5=md5, modified=self._clock.now(), headers=_kept_headers(request)
+            stored = await asyncio.to_thread(
+                self._objects.put,
+                bucket,
+                key,
+                path,
+                md5=md5,
+                modified=self._clock.now(),
+                headers=_kept_headers(request),
             )
-        return web.Response(headers={**headers, "ETag": stored.etag})
+        return web.Response(headers={**headers, "ETag": stored.etag, _CRC64: stored.crc64})
 
     async def _begin(
         self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
@@ -152,8 +161,9 @@ class COSService:
             part_number(request.given_params.get("partnumber")),
         )
         async with self._received(request, raw) as (path, md5):
+            crc64 = await asyncio.to_thread(crc64_of, path)
             self._uploads.put(upload, number, path, md5, self._clock.now())
-        return web.Response(headers={**headers, "ETag": f'"{md5}"'})
+        return web.Response(headers={**headers, "ETag": f'"{md5}"', _CRC64: crc64})
 
     async def _complete(
         self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
@@ -165,7 +175,7 @@ class COSService:
             body = path.read_bytes()
         stored = await asyncio.to_thread(self._uploads.complete, upload, body, self._clock.now())
         location = (request.header("host") or "") + request.path
-        return _xml(completed(location, bucket, stored), headers)
+        return _xml(completed(location, bucket, stored), {**headers, _CRC64: stored.crc64})
 
     async def _abort(
         self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
@@ -245,7 +255,8 @@ class COSService:
             return web.Response(status=status, headers={**headers, "ETag": stored.etag})
         first, last = _range(request.header("range"), stored.size)
         partial = request.header("range") is not None
-        response = web.StreamResponse(status=206 if partial else 200, headers={**headers, **_facts(stored)})
+        facts = {**headers, **_facts(stored), **_wanted_headers(request)}
+        response = web.StreamResponse(status=206 if partial else 200, headers=facts)
         if partial:
             response.headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
         response.content_length = last - first + 1
@@ -321,8 +332,24 @@ def _facts(stored: StoredObject) -> dict[str, str]:
         **stored.headers,
         "ETag": stored.etag,
         "Last-Modified": formatdate(stored.modified, usegmt=True),
+        _CRC64: stored.crc64,
         "Accept-Ranges": "bytes",
     }
+
+
+def _wanted_headers(request: Incoming) -> dict[str, str]:
+    """What a GET sets in its own answer, as in ``response-content-type``.
+
+    :raises ServiceFault: a header cannot carry the value.
+    """
+    if request.method != "GET":
+        return {}
+    wanted = {RESPONSE_HEADERS[name]: name for name in RESPONSE_HEADERS if name in request.given_params}
+    for name in wanted.values():
+        value = request.given_params[name]
+        if not value.isprintable():
+            raise ServiceFault(400, "InvalidArgument", f"{name} has characters that no header can carry")
+    return {header: request.given_params[name] for header, name in wanted.items()}
 
 
 def _condition(request: Incoming, stored: StoredObject) -> int | None:
