@@ -128,7 +128,13 @@ def _uniform(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[A
         if resampler is None:
             resampler, current = AudioResampler(format="fltp", layout=layout, rate=rate), kind
         frame.pts = None  # gaps and overlaps in the source's clock are not sound
-        yield from resampler.resample(frame)
+        try:
+            converted = resampler.resample(frame)
+        except av.FFmpegError as error:  # more channels than FFmpeg has a name for, for instance
+            kind_of_sound = f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz"
+            reason = f"its audio of {kind_of_sound} cannot be converted ({error.strerror})"
+            raise UnsupportedMediaError(reason) from None
+        yield from converted
     if resampler is not None:
         yield from resampler.resample(None)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -20,6 +21,10 @@ _CONTAINERS = (
 _OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 
 
+# Headers say anything. At 1 Hz a few kilobytes would become hours of sound
+_SAMPLE_RATES = range(1_000, 1_000_001)
+
+
 class UnsupportedMediaError(ValueError):
     """The input is not media with sound that FFmpeg can read. The text completes "the input object cannot be
     processed:" and names no local path.
@@ -32,10 +37,24 @@ def open_media(path: Path) -> InputContainer:
     :raises UnsupportedMediaError: unknown format, damaged beyond reading, or without sound.
     """
     container = open_container(path)
-    if not container.streams.audio:
+    problem = _problem(container)
+    if problem is not None:
         container.close()
-        raise UnsupportedMediaError("it has no audio stream")
+        raise UnsupportedMediaError(problem)
     return container
+
+
+def _problem(container: InputContainer) -> str | None:
+    """Return why the sound cannot be decoded, as far as the headers tell."""
+    if not container.streams.audio:
+        return "it has no audio stream"
+    # None where FFmpeg has no decoder, which PyAV's types do not say
+    context: AudioCodecContext | None = container.streams.audio[0].codec_context
+    if context is None:
+        return "its audio is in a format that cannot be decoded"
+    if context.sample_rate not in _SAMPLE_RATES:
+        return f"its audio has a sample rate of {context.sample_rate} Hz"
+    return None
 
 
 def open_container(path: Path) -> InputContainer:
