@@ -101,6 +101,17 @@ def test_headers_that_cannot_be(tmp_path, header, reason):
     assert inspect(path).format.num_stream == 1
 
 
+NO_NUMBERS = numpy.array([numpy.nan, numpy.inf, -numpy.inf, 1e38, 0.5], "<f4").repeat(2000).tobytes()
+
+
+@pytest.mark.parametrize("codec", ["mp3", "aac", "flac", "wav", "amr"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_floats_that_are_no_numbers_do_not_end_the_process(tmp_path, codec, channels):
+    path = wav(tmp_path / "a.wav", channels=channels, bits=32, kind=3, content=NO_NUMBERS)
+    separate(path, {Stem.VOICE: tmp_path / "voice", Stem.BACKGROUND: tmp_path / "rest"}, codec)
+    assert describe(tmp_path / "voice")[0].duration > 0
+
+
 @pytest.mark.parametrize("content", [b"", b"R", b"RIFF", b"OggS" + bytes(100)])
 def test_what_is_no_file_at_all(tmp_path, content):
     path = tmp_path / "a.wav"
