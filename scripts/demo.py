@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -208,7 +209,14 @@ def show_results(media: Path, job_id: str, states: list[tuple[float, str]]) -> N
     print("States " + " -> ".join(f"{state} ({seconds:.1f} s)" for seconds, state in states) + "\n")
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nPlay the voice and the background to hear the difference.")
+    print(f"\nSeparated by: {separated_by(job_id)}")
+    print("Play the voice and the background to hear what that makes of it.")
+
+
+def separated_by(job_id: str) -> str:
+    """Return how the emulator says that it separated the job's recording."""
+    found = re.search(rf"job {job_id} was separated by: (.+)", EMULATOR_LOG.read_text(errors="replace"))
+    return found[1] if found else "unknown"
 
 
 def duration(path: Path) -> float:
