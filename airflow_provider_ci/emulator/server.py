@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import av  # noqa: F401 - first of the extra's packages, so that this one is named when the extra is missing
 from aiohttp import web
 
 from airflow_provider_ci.emulator.admin import Admin
