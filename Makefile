@@ -96,7 +96,7 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-EXTRA_demo := emulator
+EXTRA_demo := emulator,speech
 EXTRA_dev := dev
 EXTRA_e2e := e2e
 EXTRA_dist := dist

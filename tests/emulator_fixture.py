@@ -6,7 +6,26 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_ci.emulator.audio import speech
 from airflow_provider_ci.emulator.server import Emulator
+
+_library = speech.library
+
+
+@pytest.fixture(autouse=True, scope="session")
+def mono_by_filters() -> Iterator[None]:
+    """Separate mono recordings by FFmpeg's filters alone: enhancing speech takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speech, "library", lambda: None)
+        yield
+
+
+@pytest.fixture
+def with_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enhance the speech in mono recordings, for tests of just that."""
+    if _library() is None:
+        pytest.skip("the extra speech is not installed")
+    monkeypatch.setattr(speech, "library", _library)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from airflow_provider_ci.emulator.clock import Clock, VirtualClock
 from airflow_provider_ci.emulator.config import EmulatorConfig, is_loopback
 from airflow_provider_ci.emulator.fault_rules import FaultPlanError
 from airflow_provider_ci.emulator.faults import FaultPlan
+from airflow_provider_ci.emulator.hosts import names_this_machine
 from airflow_provider_ci.emulator.incoming import Incoming
 from airflow_provider_ci.emulator.ledger import Ledger, as_json
 from airflow_provider_ci.emulator.status_page import StatusPage
@@ -106,9 +107,7 @@ class Admin:
         return _json(await call(rest, request, raw))
 
     def _check_reader(self, request: Incoming, raw: web.BaseRequest) -> None:
-        host = (request.header("host") or "").lower()
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if is_loopback(raw.remote or "") and is_loopback(name):
+        if is_loopback(raw.remote or "") and names_this_machine(request):
             return
         if not (self._is_token(request.header(TOKEN_HEADER.lower())) or self._is_token(_password(request))):
             raise _RefusedError(401, f"not from this machine: the admin token is needed, as {TOKEN_HEADER}")

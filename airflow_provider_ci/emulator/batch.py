@@ -14,6 +14,7 @@ from airflow_provider_ci.emulator.calls import (
     Answer,
     Call,
     Handler,
+    add_missing,
     ascending,
     bad_token,
     cannot_be_modified,
@@ -261,23 +262,23 @@ class BatchCalls:
         queue = self._queues.choose(call.bucket, job.queue_id)
         batch = self._store.add(call.bucket, queue.id, request, job, self._clock.now())
         self._runner.wake()
-        return _answer(call, [batch])
+        return self._answer(call, [batch])
 
     def _describe(self, call: Call) -> Answer:
         asked = ids(call.id, "batch job")
         found = self._store.find(call.bucket, asked)
-        return _answer(call, list(found.values()), missing=[one for one in asked if one not in found])
+        return self._answer(call, list(found.values()), missing=[one for one in asked if one not in found])
 
     def _list(self, call: Call) -> Answer:
         kind = call.params.get("type", "Job")
         require("type", kind, ("Job", "Workflow"))
         if kind == "Workflow" or call.params.get("workflowid"):
-            return _answer(call, [], token="")  # there are no workflows here
+            return self._answer(call, [], token="")  # there are no workflows here
         try:
             batches, token = self._store.page(call.bucket, _filter(call.params))
         except BadTokenError:
             raise bad_token() from None
-        return _answer(call, batches, token=token or "")
+        return self._answer(call, batches, token=token or "")
 
     def _cancel(self, call: Call) -> Answer:
         asked = ids(call.id, "batch job")
@@ -291,6 +292,32 @@ class BatchCalls:
             raise cannot_be_modified(refused)
         self._runner.wake()
         return Answer()
+
+    def _answer(
+        self,
+        call: Call,
+        batches: list[StoredBatch],
+        *,
+        missing: list[str] | None = None,
+        token: str | None = None,
+    ) -> Answer:
+        body = BatchAnswer(
+            request_id=call.request_id,
+            jobs_detail=tuple(batch.as_batch_job() for batch in batches),
+            non_exist_job_ids=tuple(missing or ()),
+            next_token=token,
+        )
+        root = to_element(body, "Response")
+        for detail, batch in zip(root.iterfind("JobsDetail"), batches, strict=True):
+            mark_unknown_times(detail)
+            tag = batch.request.operation.tag if batch.request.operation else None
+            # As SDK models have them
+            add_missing(detail, Tag=tag, QueueId=batch.queue_id, Progress=self._progress(batch))
+        return Answer(body=to_bytes(root))
+
+    def _progress(self, batch: StoredBatch) -> int:
+        done = 100 if batch.state == SUCCESS else self._jobs.progress_of_batch(batch.id)
+        return done if batch.ended is not None else min(99, done)
 
 
 def _check(request: BatchRequest) -> None:
@@ -319,21 +346,6 @@ def _filter(params: Mapping[str, str]) -> BatchFilter:
         size=number(params, "size"),
         token=params.get("nexttoken"),
     )
-
-
-def _answer(
-    call: Call, batches: list[StoredBatch], *, missing: list[str] | None = None, token: str | None = None
-) -> Answer:
-    body = BatchAnswer(
-        request_id=call.request_id,
-        jobs_detail=tuple(batch.as_batch_job() for batch in batches),
-        non_exist_job_ids=tuple(missing or ()),
-        next_token=token,
-    )
-    root = to_element(body, "Response")
-    for detail in root.iterfind("JobsDetail"):
-        mark_unknown_times(detail)
-    return Answer(body=to_bytes(root))
 
 
 def _batch(row: sqlite3.Row) -> StoredBatch:

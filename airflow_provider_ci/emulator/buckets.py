@@ -1,6 +1,7 @@
 """Opening services for a bucket, and the lists of buckets.
 
-Smart audio: 460/95754 (open), 436/98018 (close), 1045/49551 (list). Media processing: 436/115298, 1045/49940.
+Smart audio: 460/95754 (open), 436/98018 (close), 1045/49551 (list). Media processing: 436/115298, 1045/49940;
+that it can be closed is known from the CAM action ``ci:DeleteMediaBucket``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from enum import Enum
 
 from airflow_provider_ci.emulator.calls import Answer, Call, Handler, Page, answer, comma_list, shown
 from airflow_provider_ci.emulator.clock import Clock
-from airflow_provider_ci.emulator.config import EmulatorConfig
+from airflow_provider_ci.emulator.config import UNBOUND_CODES, EmulatorConfig
 from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.emulator.errors import ServiceFault
 from airflow_provider_ci.protocol.admin_models import (
@@ -81,8 +82,9 @@ class BucketCalls:
         """Return the handler of each call."""
         return {
             "POST /asrbucket": lambda call: self._open(call, CIFeature.SMART_AUDIO),
-            "DELETE /asrbucket": self._close,
+            "DELETE /asrbucket": lambda call: self._close(call, CIFeature.SMART_AUDIO),
             "GET /asrbucket": lambda call: self._list(call, CIFeature.SMART_AUDIO),
+            "DELETE /mediabucket": lambda call: self._close(call, CIFeature.MEDIA),
             "POST /mediabucket": lambda call: self._open(call, CIFeature.MEDIA),
             "GET /mediabucket": lambda call: self._list(call, CIFeature.MEDIA),
         }
@@ -94,26 +96,28 @@ class BucketCalls:
         """
         if self._store.opened(bucket, feature) is None:
             name = "smart audio" if feature is CIFeature.SMART_AUDIO else "media processing"
+            code = self._config.unbound or "MediaBucketUnBinded"
             raise ServiceFault(
-                403,
-                self._config.unbound or "MediaBucketUnBinded",
+                UNBOUND_CODES[code],
+                code,
                 f"{name} is not open for bucket {bucket}: POST {feature.path} opens it",
             )
 
     def _open(self, call: Call, feature: CIFeature) -> Answer:
         if self._store.opened(call.bucket, feature) is not None:
-            raise ServiceFault(
-                403, "MediaBucketAlreadyBinded", f"the service is open for bucket {call.bucket} already"
-            )
+            # A service that calls its lack AsrBucketUnBinded calls this AsrBucketAlreadyBinded
+            service = (self._config.unbound or "").partition("Bucket")[0]
+            code = f"{'Media' if service in ('', 'AccessDenied') else service}BucketAlreadyBinded"
+            raise ServiceFault(403, code, f"the service is open for bucket {call.bucket} already")
         self._store.set(call.bucket, feature, self._clock.now())
         bound = self._binding(call.bucket, feature)
         if feature is CIFeature.MEDIA:
             return answer(BucketAnswer(request_id=call.request_id, media_bucket=bound))
         return answer(BucketAnswer(request_id=call.request_id, asr_bucket=bound))
 
-    def _close(self, call: Call) -> Answer:
-        self.demand(call.bucket, CIFeature.SMART_AUDIO)
-        self._store.set(call.bucket, CIFeature.SMART_AUDIO, None)
+    def _close(self, call: Call, feature: CIFeature) -> Answer:
+        self.demand(call.bucket, feature)
+        self._store.set(call.bucket, feature, None)
         return answer(BucketClosedAnswer(request_id=call.request_id, bucket_name=call.bucket))
 
     def _list(self, call: Call, feature: CIFeature) -> Answer:

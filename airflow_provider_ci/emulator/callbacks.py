@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 import aiohttp
 from lxml import etree
 
-from airflow_provider_ci.emulator.calls import mark_unknown_times
+from airflow_provider_ci.emulator.calls import add_missing, comma_list, mark_unknown_times
 from airflow_provider_ci.emulator.clock import Clock
 from airflow_provider_ci.emulator.config import is_loopback
 from airflow_provider_ci.emulator.effects import CallbackEffects
 from airflow_provider_ci.emulator.faults import FaultPlan
 from airflow_provider_ci.emulator.jobs import JobStore, StoredJob
 from airflow_provider_ci.emulator.ledger import CallbackRecord, Ledger
+from airflow_provider_ci.emulator.queues import with_scheme
 from airflow_provider_ci.protocol.admin_models import NotifyConfig
 from airflow_provider_ci.protocol.models import FAILED, SUCCESS, VoiceSeparateRequest
 from airflow_provider_ci.protocol.xml import to_bytes, to_element
@@ -132,7 +133,8 @@ class Callbacks:
         if own is not None or job.request.call_back == "no":
             return own
         notify = self._of_queue(job.queue_id)
-        if notify is None or "TaskFinish" not in (notify.event or ""):
+        events = comma_list(notify.event) if notify else []
+        if notify is None or not {"TaskFinish", "TransCodingFinish"} & set(events):
             return None
         return _queue_target(notify, job.request.call_back_format or notify.result_format or "XML")
 
@@ -214,7 +216,7 @@ def _queue_target(notify: NotifyConfig, form: str) -> Target | None:
     if notify.type == "Kafka" and (kafka := notify.kafka_config) is not None:
         address = _topic(kafka.region, kafka.instance_id, kafka.topic)
         return Target(kind="Kafka", address=address, format=form)
-    return Target(kind="Url", address=notify.url, format=form) if notify.url else None
+    return Target(kind="Url", address=with_scheme(notify.url), format=form) if notify.url else None
 
 
 def _topic(*parts: str | None) -> str:
@@ -225,7 +227,8 @@ def callback_body(job: StoredJob, form: str) -> bytes:
     """Return the message about a job, as ``XML`` or ``JSON``."""
     root = etree.Element("Response")
     etree.SubElement(root, "EventName").text = "TaskFinish"
-    root.append(mark_unknown_times(to_element(job.as_job(), "JobsDetail")))
+    detail = mark_unknown_times(to_element(job.as_job(), "JobsDetail"))
+    root.append(add_missing(detail, QueueType=job.queue_type))
     return json.dumps(_plain(root), ensure_ascii=False).encode() if form == "JSON" else to_bytes(root)
 
 

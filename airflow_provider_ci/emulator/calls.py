@@ -243,6 +243,14 @@ def shown(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(int(seconds), SERVICE_ZONE)
 
 
+def add_missing(detail: etree._Element, **texts: object) -> etree._Element:
+    """Add elements that are not there yet; ``None`` is left out."""
+    for name, text in texts.items():
+        if text is not None and detail.find(name) is None:
+            etree.SubElement(detail, name).text = str(text)
+    return detail
+
+
 def mark_unknown_times(detail: etree._Element) -> etree._Element:
     """Put ``-`` where a job has not begun or not ended yet."""
     place = [child.tag for child in detail].index("CreationTime")

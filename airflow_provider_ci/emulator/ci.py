@@ -18,9 +18,11 @@ from airflow_provider_ci.emulator.calls import (
     Answer,
     Call,
     Handler,
+    add_missing,
     ascending,
     bad_token,
     cannot_be_modified,
+    comma_list,
     ids,
     mark_unknown_times,
     moment,
@@ -88,6 +90,7 @@ class CIService:
         self._jobs = jobs
         self._clock = clock
         opened, templates, batches = BucketStore(database), TemplateStore(database), BatchStore(database)
+        self._queues, self._templates, self._batches = queues, templates, batches
         opened.begin(config.buckets, None if config.unbound else clock.now())
         for bucket in config.buckets:
             queues.begin(bucket, clock.now())
@@ -117,6 +120,19 @@ class CIService:
     def stop(self) -> None:
         """Stop the batch jobs; the next start takes them up."""
         self._runner.stop()
+
+    def knows(self, request: Incoming) -> bool:
+        """Tell whether a path names ids of the bucket's jobs, batch jobs, templates or queues."""
+        kind, _, text = request.path.removeprefix("/").partition("/")
+        bucket, asked = request.bucket or "", comma_list(text)
+        if kind == "jobs":
+            return bool(self._jobs.find(bucket, asked))
+        if kind == "inventorytriggerjob":
+            return bool(self._batches.find(bucket, asked))
+        if kind == "template":
+            return any(self._templates.get(bucket, one) is not None for one in asked)
+        queues = (self._queues.get(one) for one in asked)
+        return any(queue is not None and queue.bucket == bucket for queue in queues)
 
     def handle(self, request: Incoming, body: bytes, request_id: str = "") -> Answer:
         """Answer an authenticated request.
@@ -193,7 +209,8 @@ class CIService:
 
     def _detail(self, job: StoredJob) -> etree._Element:
         described = replace(job.as_job(), progress=self._progress(job))
-        return mark_unknown_times(to_element(described, "JobsDetail"))
+        detail = mark_unknown_times(to_element(described, "JobsDetail"))
+        return add_missing(detail, QueueType=job.queue_type)
 
     def _progress(self, job: StoredJob) -> int:
         """A job that is kept ``Running`` for a time gets on as that time goes by."""

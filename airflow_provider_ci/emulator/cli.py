@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,9 @@ really separates. For trying and testing: it needs no account and sends nothing 
 _EPILOG = """
 The first line on standard output is "ready http://HOST:PORT"; logs go to standard error. The status page,
 with buckets, jobs and their results to listen to, is http://HOST:PORT/_emulator/.
+On the command line every user of this machine can see keys and tokens. The environment variables
+AIRFLOW_CI_EMULATOR_SECRET_ID, AIRFLOW_CI_EMULATOR_SECRET_KEY, AIRFLOW_CI_EMULATOR_SECURITY_TOKEN and
+AIRFLOW_CI_EMULATOR_ADMIN_TOKEN set them unseen.
 SIGTERM or SIGINT (Ctrl-C) stops the emulator with exit status 0. Errors at the start give status 2.
 """
 
@@ -93,6 +97,11 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
     )
 
 
+def _from_environment(setting: str) -> str | None:
+    """Return a setting's environment variable; one that is empty counts as not set."""
+    return os.environ.get(defaults.ENVIRONMENT[setting]) or None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-ci-emulator",
@@ -117,10 +126,21 @@ def _parser() -> argparse.ArgumentParser:
         f" (default: {defaults.DEMO_BUCKET})",
     )
     add("--region", default=defaults.DEMO_REGION, help="region of all buckets (default: %(default)s)")
-    add("--secret-id", default=defaults.DEMO_SECRET_ID, metavar="ID", help="(default: %(default)s)")
-    add("--secret-key", default=defaults.DEMO_SECRET_KEY, metavar="KEY", help="(default: %(default)s)")
+    add(
+        "--secret-id",
+        default=_from_environment("secret_id") or defaults.DEMO_SECRET_ID,
+        metavar="ID",
+        help=f"(default: {defaults.DEMO_SECRET_ID})",
+    )
+    add(
+        "--secret-key",
+        default=_from_environment("secret_key") or defaults.DEMO_SECRET_KEY,
+        metavar="KEY",
+        help=f"(default: {defaults.DEMO_SECRET_KEY})",
+    )
     add(
         "--security-token",
+        default=_from_environment("security_token"),
         metavar="TOKEN",
         help="demand this token, as with temporary credentials (default: none)",
     )
@@ -144,7 +164,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="answer 200 without effect, not an error, when a job cannot be cancelled any more",
     )
-    add("--allow-remote", action="store_true", help="allow a --host that other machines can reach")
+    add(
+        "--allow-remote",
+        action="store_true",
+        help="allow a --host that other machines can reach; --secret-id and --secret-key must be your own",
+    )
     _add_service_options(parser)
     _add_testing_options(parser)
     add(
@@ -187,11 +211,11 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--unbound",
         nargs="?",
-        const=defaults.UNBOUND_CODES[0],
+        const=next(iter(defaults.UNBOUND_CODES)),
         choices=defaults.UNBOUND_CODES,
         metavar="CODE",
         help="leave the services of new buckets closed until POST /asrbucket or /mediabucket opens them;"
-        " until then jobs get 403 with this code (default: open; without CODE: %(const)s)",
+        " until then jobs are refused with this code: %(choices)s (default: open; without CODE: %(const)s)",
     )
 
 
@@ -200,6 +224,7 @@ def _add_testing_options(parser: argparse.ArgumentParser) -> None:
     add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file: what goes wrong, and when")
     add(
         "--admin-token",
+        default=_from_environment("admin_token"),
         metavar="TOKEN",
         help="token for the admin path /_emulator/ (default: a random one, printed on standard error)",
     )

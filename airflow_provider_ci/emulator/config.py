@@ -15,8 +15,21 @@ DEMO_REGION = "ap-guangzhou"
 DEMO_SECRET_ID = "AKIDdemo-not-a-real-id"  # noqa: S105 - a documented example, no secret
 DEMO_SECRET_KEY = "demo-not-a-real-key"  # noqa: S105 - a documented example, no secret
 
-#: What a job on a bucket without the service is refused with: neither is documented for certain
-UNBOUND_CODES = ("MediaBucketUnBinded", "AccessDenied")
+#: Environment variables that keep what is secret out of the process list, by the setting that they give
+ENVIRONMENT = {
+    name: f"AIRFLOW_CI_EMULATOR_{name.upper()}"
+    for name in ("secret_id", "secret_key", "security_token", "admin_token")
+}
+
+#: What a job on a bucket without the service may be refused with, and its status. The first is on record, its
+#: siblings belong to other services, and ``AsrBucketUnBinded`` is what smart audio would call it likewise
+UNBOUND_CODES = {
+    "MediaBucketUnBinded": 400,
+    "AsrBucketUnBinded": 400,
+    "PicBucketUnBinded": 400,
+    "AIBucketUnBinded": 400,
+    "AccessDenied": 403,
+}
 
 _GIGABYTE = 1024**3
 
@@ -26,7 +39,8 @@ class EmulatorConfig:
     """Settings of one emulator.
 
     :param data_dir: folder for objects and jobs; made if absent; one running emulator to a folder.
-    :param host: address to listen on; anything but loopback needs ``allow_remote``.
+    :param host: address to listen on; anything but loopback needs ``allow_remote``, which needs keys that are
+        not the public ones.
     :param port: TCP port, 0 for a free one.
     :param buckets: the buckets that exist, ``<name>-<appid>``; the first is meant where a request names none.
     :param security_token: if set, requests must carry it as temporary credentials do.
@@ -39,8 +53,8 @@ class EmulatorConfig:
     :param queue_max_size: jobs of one queue that may wait; more are refused with ``QueueSaturated``.
     :param refuse_when_paused: refuse jobs for a paused queue with ``QueuePaused``, instead of holding them.
     :param max_templates: templates that a bucket may have; the service's number is not documented.
-    :param unbound: if set, no service is open for new buckets, and jobs are refused with this code:
-        ``MediaBucketUnBinded`` or ``AccessDenied``.
+    :param unbound: if set, no service is open for new buckets, and jobs are refused with this code, one of
+        ``UNBOUND_CODES``.
     :param admin_token: token of the admin path, ``/_emulator/``; never the service's own credentials.
     :param allow_remote_callbacks: send callbacks to other machines, too.
     :param max_object_bytes: largest object accepted; COS takes 5 GB in one PUT.
@@ -95,7 +109,13 @@ class EmulatorConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: allowed is 1 or more")
         if self.unbound not in (None, *UNBOUND_CODES):
-            raise ValueError(f"unbound is {self.unbound!r}: allowed is {' or '.join(UNBOUND_CODES)}")
+            raise ValueError(f"unbound is {self.unbound!r}: allowed is {', '.join(UNBOUND_CODES)}")
+        if self.allow_remote and (self.secret_id == DEMO_SECRET_ID or self.secret_key == DEMO_SECRET_KEY):
+            raise ValueError(
+                "with allow_remote (--allow-remote) a secret_id and a secret_key of your own are needed, as"
+                " everybody knows those of the demo."
+                f" Set {ENVIRONMENT['secret_id']} and {ENVIRONMENT['secret_key']}"
+            )
         if not self.allow_remote and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} is not a loopback address: the emulator is no service for a network. "

@@ -1,5 +1,5 @@
 """COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743), uploads in parts;
-HEAD and GET of a bucket; media information (460/38935).
+HEAD and GET of a bucket, its location (436/8275) and versioning (436/19888); media information (460/38935).
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
+from lxml import etree
 
 from airflow_provider_ci.emulator.clock import Clock
 from airflow_provider_ci.emulator.config import EmulatorConfig
+from airflow_provider_ci.emulator.cos_parameters import RESPONSE_HEADERS, unserved_parameter
+from airflow_provider_ci.emulator.crc64 import crc64_of
 from airflow_provider_ci.emulator.errors import ServiceFault
 from airflow_provider_ci.emulator.incoming import Incoming
 from airflow_provider_ci.emulator.listing import list_objects
@@ -32,9 +35,11 @@ from airflow_provider_ci.emulator.multipart import (
     upload_list,
 )
 from airflow_provider_ci.emulator.objects import MAX_KEY_BYTES, ObjectStore, StoredObject
+from airflow_provider_ci.protocol.xml import to_bytes
 
 _BLOCK = 256 * 1024
 _LOOKS = 5
+_CRC64 = "x-cos-hash-crc64ecma"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 # Kept with the object and sent back with it; besides x-cos-meta-*
@@ -46,14 +51,6 @@ _KEPT_HEADERS = frozenset(
         "content-language",
         "content-type",
         "expires",
-    )
-)
-# Parameters that turn an object call into another one, which is not served: answering as if they were absent
-# would store or send the wrong thing
-_OTHER_CALLS = frozenset(
-    (
-        *("acl", "append", "delete", "restore", "select"),
-        *("tagging", "torrent", "versionid"),
     )
 )
 
@@ -77,6 +74,9 @@ class COSService:
         :raises ServiceFault: it cannot be served.
         """
         bucket = self._bucket(request)
+        unserved = unserved_parameter(request)
+        if unserved is not None:
+            raise ServiceFault(501, "NotImplemented", f"{request.method} with {unserved} is not served")
         key = request.path.removeprefix("/")
         if not key:
             return await self._whole_bucket(bucket, request, headers)
@@ -92,31 +92,40 @@ class COSService:
             calls["POST"] = self._begin if request.has_flag("uploads") else self._complete
         if request.method not in calls:
             raise ServiceFault(405, "MethodNotAllowed", f"{request.method} is not served for objects")
-        if any(name.lower() in _OTHER_CALLS for name, _ in request.params) or request.header(
-            "x-cos-copy-source"
-        ):
-            raise ServiceFault(
-                501, "NotImplemented", "of the object calls, PUT, GET, HEAD, DELETE and uploads are served"
-            )
+        if request.header("x-cos-copy-source"):
+            raise ServiceFault(501, "NotImplemented", "objects cannot be copied here")
         if request.has_flag("partnumber") and not request.has_flag("uploadid"):
             raise ServiceFault(400, "InvalidArgument", "partNumber is given without uploadId")
         return await calls[request.method](bucket, key, request, raw, headers)
+
+    def has(self, request: Incoming) -> bool:
+        """Tell whether there is an object of a request's path."""
+        bucket = request.bucket or self._config.default_bucket
+        return self._objects.get(bucket, request.path.removeprefix("/")) is not None
 
     def _bucket(self, request: Incoming) -> str:
         if request.service_only:
             raise ServiceFault(501, "NotImplemented", "calls without a bucket are not served")
         bucket = request.bucket or self._config.default_bucket
-        if bucket not in self._config.buckets or request.region not in (None, self._config.region):
+        regions = (None, self._config.region, "accelerate")  # global acceleration names no region
+        if bucket not in self._config.buckets or request.region not in regions:
             raise ServiceFault(404, "NoSuchBucket", f"bucket {bucket} does not exist in this region")
         return bucket
 
     async def _whole_bucket(
         self, bucket: str, request: Incoming, headers: Mapping[str, str]
     ) -> web.StreamResponse:
+        headers = {**headers, "x-cos-bucket-region": self._config.region}
         if request.method == "HEAD":
-            return web.Response(headers={**headers, "x-cos-bucket-region": self._config.region})
+            return web.Response(headers=headers)
         if request.method != "GET":
             raise ServiceFault(501, "NotImplemented", "of the bucket calls, HEAD and GET are served")
+        if request.has_flag("versioning"):
+            return _xml(to_bytes(etree.Element("VersioningConfiguration")), headers)  # it never was enabled
+        if request.has_flag("location"):
+            location = etree.Element("LocationConstraint")
+            location.text = self._config.region
+            return _xml(to_bytes(location), headers)
         if request.has_flag("uploads"):
             params = request.given_params
             uploads = self._uploads.open_uploads(bucket, params.get("prefix", ""))
@@ -127,10 +136,16 @@ class COSService:
         self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         async with self._received(request, raw) as (path, md5):
-            stored = self._objects.put(
-                bucket, key, path, md5=md5, modified=self._clock.now(), headers=_kept_headers(request)
+            stored = await asyncio.to_thread(
+                self._objects.put,
+                bucket,
+                key,
+                path,
+                md5=md5,
+                modified=self._clock.now(),
+                headers=_kept_headers(request),
             )
-        return web.Response(headers={**headers, "ETag": stored.etag})
+        return web.Response(headers={**headers, "ETag": stored.etag, _CRC64: stored.crc64})
 
     async def _begin(
         self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
@@ -146,8 +161,9 @@ class COSService:
             part_number(request.given_params.get("partnumber")),
         )
         async with self._received(request, raw) as (path, md5):
+            crc64 = await asyncio.to_thread(crc64_of, path)
             self._uploads.put(upload, number, path, md5, self._clock.now())
-        return web.Response(headers={**headers, "ETag": f'"{md5}"'})
+        return web.Response(headers={**headers, "ETag": f'"{md5}"', _CRC64: crc64})
 
     async def _complete(
         self, bucket: str, key: str, request: Incoming, raw: web.BaseRequest, headers: Mapping[str, str]
@@ -159,7 +175,7 @@ class COSService:
             body = path.read_bytes()
         stored = await asyncio.to_thread(self._uploads.complete, upload, body, self._clock.now())
         location = (request.header("host") or "") + request.path
-        return _xml(completed(location, bucket, stored), headers)
+        return _xml(completed(location, bucket, stored), {**headers, _CRC64: stored.crc64})
 
     async def _abort(
         self, bucket: str, key: str, request: Incoming, _raw: web.BaseRequest, headers: Mapping[str, str]
@@ -239,7 +255,8 @@ class COSService:
             return web.Response(status=status, headers={**headers, "ETag": stored.etag})
         first, last = _range(request.header("range"), stored.size)
         partial = request.header("range") is not None
-        response = web.StreamResponse(status=206 if partial else 200, headers={**headers, **_facts(stored)})
+        facts = {**headers, **_facts(stored), **_wanted_headers(request)}
+        response = web.StreamResponse(status=206 if partial else 200, headers=facts)
         if partial:
             response.headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
         response.content_length = last - first + 1
@@ -315,8 +332,24 @@ def _facts(stored: StoredObject) -> dict[str, str]:
         **stored.headers,
         "ETag": stored.etag,
         "Last-Modified": formatdate(stored.modified, usegmt=True),
+        _CRC64: stored.crc64,
         "Accept-Ranges": "bytes",
     }
+
+
+def _wanted_headers(request: Incoming) -> dict[str, str]:
+    """What a GET sets in its own answer, as in ``response-content-type``.
+
+    :raises ServiceFault: a header cannot carry the value.
+    """
+    if request.method != "GET":
+        return {}
+    wanted = {RESPONSE_HEADERS[name]: name for name in RESPONSE_HEADERS if name in request.given_params}
+    for name in wanted.values():
+        value = request.given_params[name]
+        if not value.isprintable():
+            raise ServiceFault(400, "InvalidArgument", f"{name} has characters that no header can carry")
+    return {header: request.given_params[name] for header, name in wanted.items()}
 
 
 def _condition(request: Incoming, stored: StoredObject) -> int | None:

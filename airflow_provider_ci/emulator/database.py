@@ -13,17 +13,21 @@ from typing import Any
 class Database:
     """One connection, used by one thread at a time; each :meth:`transaction` is all or nothing.
 
-    :raises sqlite3.Error: the file cannot be opened or is damaged.
+    :raises OSError: the file cannot be opened or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
-        # With WAL a killed process loses nothing that was committed; only a power cut might cost the last
-        # jobs
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            # With WAL a killed process loses nothing that was committed; only a power cut might cost the last
+            # jobs
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise OSError(f"the database {path} cannot be used: {error}") from None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

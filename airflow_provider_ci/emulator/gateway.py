@@ -17,6 +17,7 @@ from airflow_provider_ci.emulator.config import EmulatorConfig
 from airflow_provider_ci.emulator.cos import COSService
 from airflow_provider_ci.emulator.effects import NO_EFFECTS
 from airflow_provider_ci.emulator.errors import ServiceFault, error_document
+from airflow_provider_ci.emulator.hosts import foreign_host
 from airflow_provider_ci.emulator.incoming import Incoming, Service
 from airflow_provider_ci.emulator.ledger import Entry
 from airflow_provider_ci.emulator.tampering import DroppedError, interrupt, rewrite, skewed_date, spoil
@@ -50,6 +51,13 @@ class Gateway:
         if self._admin.serves(request):
             return await self._admin.handle(request, raw)
         request_id = secrets.token_hex(12)
+        problem = foreign_host(request, self._config)
+        if problem is not None:
+            _log.warning("%s: refused, %s", problem, request_id)
+            refusal = ServiceFault(400, "InvalidHost", problem)
+            return _fault_response(refusal, request, _common_headers(request.service, request_id), request_id)
+        if request.may_be_call and self._ci.knows(request) and not self._cos.has(request):
+            request = replace(request, service=Service.CI)
         entry = self._watch.received(request, request_id)
         try:
             response = await self._respond(request, raw, request_id, entry)

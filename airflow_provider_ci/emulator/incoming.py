@@ -10,20 +10,22 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 
 from airflow_provider_ci.emulator.effects import NO_EFFECTS, Effects
 
+# Also COS's internal and accelerated domains, and service.cos.myqcloud.com, which lists buckets
 _VIRTUAL_HOST = re.compile(
-    r"(?:(?P<bucket>[a-z0-9-]+)\.)?(?P<service>ci|cos)\.(?P<region>[a-z0-9-]+)"
+    r"(?:(?P<bucket>(?!service\.)[a-z0-9-]+)\.)?(?P<service>ci|cos)(?:-internal)?\.(?P<region>[a-z0-9-]+)"
     r"\.(?:myqcloud\.com|tencentci\.cn|tencentcos\.cn)"
+    r"|service\.cos\.(?:[a-z0-9-]+\.)?(?:myqcloud\.com|tencentcos\.cn)"
 )
-_JOB_IDS = re.compile(r"/jobs/[A-Za-z0-9_,-]+")
+_JOB_IDS = re.compile(r"/(?:jobs|inventorytriggerjob)/[A-Za-z0-9_,-]+")
 
-# CI calls by path and method, wherever they are sent
+# CI calls by path and method
 _CALLS = {
     "/jobs": ("GET", "POST"),
     "/template": ("GET", "POST"),
     "/queue": ("GET",),
     "/asrqueue": ("GET",),
     "/asrbucket": ("GET", "POST", "DELETE"),
-    "/mediabucket": ("GET", "POST"),
+    "/mediabucket": ("GET", "POST", "DELETE"),
     "/inventorytriggerjob": ("GET", "POST"),
 }
 _CALLS_WITH_ID = {
@@ -33,8 +35,25 @@ _CALLS_WITH_ID = {
     "/inventorytriggerjob/": ("GET", "PUT"),
 }
 _WITH_ID = re.compile(r"(/[a-z]+/)([A-Za-z0-9_-]+)")
-# Ids as the service makes them: on a COS host nothing else is taken for one, as it may be an object's key
-_MADE_ID = re.compile(r"[a-z][0-9a-f]{32}")
+# Ids as the service makes them
+_MADE_IDS = re.compile(r"(/[a-z]+/)[a-z][0-9a-f]{32}(?:,[a-z][0-9a-f]{32})*")
+# CI calls that on a COS host are told from object calls only by whether their ids are known
+_CALLS_BY_KNOWN_ID = {
+    "/jobs/": ("GET",),
+    "/inventorytriggerjob/": ("GET",),
+    "/template/": ("PUT", "DELETE"),
+    "/queue/": ("PUT",),
+    "/asrqueue/": ("PUT",),
+}
+# Parameters of CI's lists, none of which COS knows for an object
+_OF_LISTS = frozenset(
+    (
+        *("bucketname", "bucketnames", "category", "ids", "name", "nexttoken", "orderbytime", "pagenumber"),
+        *("pagesize", "queueids", "regions", "size", "state", "states", "tag", "type"),
+    )
+)
+# Parameters that only a call of COS has; a signature in the query makes a presigned URL
+_OF_OBJECTS = frozenset(("ci-process", "partnumber", "q-signature", "uploadid", "uploads"))
 
 
 class Service(Enum):
@@ -51,6 +70,7 @@ class Incoming:
     :param path: decoded; undecodable bytes as surrogates.
     :param params: decoded query parameters in order, ``""`` where there is no value.
     :param headers: names and values as received.
+    :param hosts: what names a host: the Host headers, and the request line if it is a whole URL.
     :param bucket: from the Host, ``None`` where it names none.
     :param region: from the Host, ``None`` where it names none.
     :param effects: what the fault plan does to the call.
@@ -63,6 +83,7 @@ class Incoming:
     service: Service
     bucket: str | None
     region: str | None
+    hosts: tuple[str, ...] = ()
     effects: Effects = NO_EFFECTS
 
     @property
@@ -74,18 +95,37 @@ class Incoming:
     def read(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Incoming:
         """Read a request line and headers. ``target`` may be absolute, as a proxy receives it."""
         pairs = tuple(headers)
-        path, query = _path_and_query(target)
-        host = next((value for name, value in pairs if name.lower() == "host"), "")
-        match = _VIRTUAL_HOST.fullmatch(host.rpartition(":")[0].lower() if ":" in host else host.lower())
+        named, path, query = _split(target)
+        hosts = [value.strip() for name, value in pairs if name.lower() == "host"] + named
+        match = virtual_host(_without_port(hosts[0])) if hosts else None
         params = tuple(_pairs(query))
+        names = {name.lower() for name, _ in params}
+        if any(name.lower() == "authorization" for name, _ in pairs):
+            names.discard("q-signature")
         return cls(
             method=method,
             path=path,
             params=params,
             headers=pairs,
-            service=_service(match, method, path, {name.lower() for name, _ in params}),
+            service=_service(match, method, path, names),
             bucket=match["bucket"] if match else None,
-            region=match["region"] if match else None,
+            region=(match["region"] or "") if match else None,
+            hosts=tuple(hosts),
+        )
+
+    @property
+    def may_be_call(self) -> bool:
+        """Whether a path on a COS host would be a CI call if its ids were known and no object had it as key.
+
+        Tencent's Python SDK with ``IP=`` sends such calls.
+        """
+        named = _MADE_IDS.fullmatch(self.path)
+        return (
+            self.service is Service.COS
+            and self.bucket is not None
+            and named is not None
+            and self.method in _CALLS_BY_KNOWN_ID.get(named[1], ())
+            and not any(name.lower() in _OF_OBJECTS for name, _ in self.params)
         )
 
     def header(self, name: str) -> str | None:
@@ -102,13 +142,25 @@ class Incoming:
         return any(key.lower() == name for key, _ in self.params)
 
 
-def _path_and_query(target: str) -> tuple[str, str]:
+def virtual_host(name: str) -> re.Match[str] | None:
+    """Return bucket, service and region of one of the service's own host names, ``None`` for any other."""
+    return _VIRTUAL_HOST.fullmatch(name.lower())
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name.rstrip(".") if port.isdigit() else host.rstrip(".")
+
+
+def _split(target: str) -> tuple[list[str], str, str]:
+    """Return the host that a request line names, if any, its path and its query."""
+    named: list[str] = []
     if not target.startswith("/"):
         parts = urlsplit(target)
-        path, query = parts.path or "/", parts.query
+        named, path, query = [parts.netloc], parts.path or "/", parts.query
     else:
         path, _, query = target.partition("?")
-    return unquote(path, errors="surrogateescape"), query
+    return named, unquote(path, errors="surrogateescape"), query
 
 
 def _pairs(query: str) -> Iterable[tuple[str, str]]:
@@ -123,15 +175,20 @@ def _decoded(text: str) -> str:
 
 
 def _service(host: re.Match[str] | None, method: str, path: str, params: set[str]) -> Service:
-    """Decide by path and Host: with ``IP=`` the Python SDK sends CI calls under the bucket's COS host."""
+    """Decide by Host, and where it does not tell, by path.
+
+    A COS host is asked for objects, whatever their keys. Only what is no call about an object goes to CI
+    there, because Tencent's Python SDK with ``IP=`` sends CI calls under the bucket's COS host.
+    """
     if host is not None and host["service"] == "ci":
         return Service.CI
-    if method in _CALLS.get(path, ()):
-        return Service.CI
+    if params & _OF_OBJECTS:
+        return Service.COS
+    is_call = method in _CALLS.get(path, ())
+    if host is not None:
+        is_cancel = method == "PUT" and "cancel" in params and _JOB_IDS.fullmatch(path) is not None
+        asks = is_call and (not params if method == "POST" else method == "GET" and bool(params & _OF_LISTS))
+        return Service.CI if asks or is_cancel else Service.COS
     named = _WITH_ID.fullmatch(path)
-    if named is not None and method in _CALLS_WITH_ID.get(named[1], ()):
-        return Service.CI if host is None or _MADE_ID.fullmatch(named[2]) else Service.COS
-    if host is None:
-        return Service.CI if path.startswith("/jobs/") else Service.COS
-    is_call = method == "GET" or (method == "PUT" and "cancel" in params)
-    return Service.CI if is_call and _JOB_IDS.fullmatch(path) else Service.COS
+    by_id = named is not None and method in _CALLS_WITH_ID.get(named[1], ())
+    return Service.CI if is_call or by_id or path.startswith("/jobs/") else Service.COS

@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 class StoredJob:
     """One row: times in Unix seconds, ``number`` the order of creation.
 
-    :param queue_type: as the request gave it; only recorded.
+    :param queue_type: as the request gave it, or else its queue's category; without effect.
     :param batch_id: the batch job that made it.
     """
 
@@ -234,6 +234,12 @@ class JobStore:
         """Tell whether no job of a batch job waits or runs."""
         query = "SELECT 1 FROM jobs WHERE batch_id = ? AND state IN (?, ?, ?) LIMIT 1"
         return self._database.row(query, (batch_id, SUBMITTED, PAUSE, RUNNING)) is None
+
+    def progress_of_batch(self, batch_id: str) -> int:
+        """Return how many per cent of the jobs that a batch job has made so far have ended."""
+        query = "SELECT COUNT(*), COUNT(ended) FROM jobs WHERE batch_id = ?"
+        made, ended = self._database.rows(query, (batch_id,))[0]
+        return int(100 * ended / made) if made else 0
 
     def cancel_batch(self, batch_id: str, ended: float) -> None:
         """Cancel the jobs of a batch job that have not begun."""

@@ -16,11 +16,6 @@ from airflow_provider_ci.protocol.xml import to_bytes
 
 MAX_KEYS = 1000
 
-#: Parameters that make another call of ``GET /``, which is not served
-_OTHER_CALLS = frozenset(
-    ("list-type", "versions", "inventory", "acl", "policy", "tagging", "lifecycle", "cors")
-)
-
 
 @dataclass(slots=True)
 class _Found:
@@ -70,9 +65,6 @@ def list_objects(bucket: str, request: Incoming, objects: ObjectStore) -> bytes:
 
 def _wanted(request: Incoming) -> _Wanted:
     given = {name.lower(): value for name, value in request.params}
-    other = sorted(_OTHER_CALLS & given.keys())
-    if other:
-        raise ServiceFault(501, "NotImplemented", f"GET / with {other[0]} is not served")
     encoding = given.get("encoding-type") or None
     if encoding not in (None, "url"):
         raise ServiceFault(400, "InvalidArgument", f"encoding-type is {encoding!r}, allowed: url")

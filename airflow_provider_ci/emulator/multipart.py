@@ -19,6 +19,7 @@ from lxml import etree
 
 from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.emulator.errors import ServiceFault
+from airflow_provider_ci.emulator.folder import PARTS, own_files
 from airflow_provider_ci.emulator.listing import instant, max_of
 from airflow_provider_ci.emulator.objects import ObjectStore, StoredObject
 from airflow_provider_ci.protocol.xml import XMLError, parse_document, to_bytes
@@ -52,13 +53,13 @@ class UploadStore:
     def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
         self._database = database
         self._objects = objects
-        self._folder = folder / "parts"
+        self._folder = folder / PARTS
         self._folder.mkdir(exist_ok=True)
         with database.transaction() as connection:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
         known = {row["file"] for row in database.rows("SELECT file FROM upload_parts")}
-        for path in self._folder.iterdir():
+        for path in own_files(self._folder):
             if path.name not in known:
                 path.unlink()
 

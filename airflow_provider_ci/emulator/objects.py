@@ -15,21 +15,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_ci.emulator.crc64 import crc64_of
 from airflow_provider_ci.emulator.database import Database
+from airflow_provider_ci.emulator.folder import INCOMING, OBJECTS, own_files
 
 MAX_KEY_BYTES = 850  # 436/13324
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
     bucket TEXT NOT NULL, key BLOB NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, md5 TEXT NOT NULL,
-    modified REAL NOT NULL, headers TEXT NOT NULL, PRIMARY KEY (bucket, key)
+    modified REAL NOT NULL, headers TEXT NOT NULL, crc64 TEXT, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object. ``md5`` in hex, ``modified`` in Unix seconds, ``headers`` to be sent with it."""
+    """One object. ``md5`` in hex, ``modified`` in Unix seconds, ``headers`` to be sent with it, ``crc64`` in
+    decimal.
+    """
 
     key: str
     path: Path
@@ -37,6 +41,7 @@ class StoredObject:
     md5: str
     modified: float
     headers: Mapping[str, str] = field(default_factory=dict)
+    crc64: str = ""
 
     @property
     def etag(self) -> str:
@@ -49,13 +54,14 @@ class ObjectStore:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
-        self._objects = folder / "objects"
-        self._incoming = folder / "incoming"
+        self._objects = folder / OBJECTS
+        self._incoming = folder / INCOMING
         self._objects.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
         with database.transaction() as connection:
             connection.execute(_SCHEMA)
         self._remove_leftovers()
+        self._add_missing_crcs()
 
     def incoming(self) -> Path:
         """Return a path for content that is still being written. Hand it to :meth:`put`, or unlink it."""
@@ -71,18 +77,34 @@ class ObjectStore:
         modified: float,
         headers: Mapping[str, str] | None = None,
     ) -> StoredObject:
-        """Make the file ``content``, which is moved away, the content of a key."""
+        """Make the file ``content``, which is read once more and moved away, the content of a key."""
         name = uuid.uuid4().hex
         stored = StoredObject(
-            key, self._objects / name, content.stat().st_size, md5, modified, dict(headers or {})
+            key,
+            self._objects / name,
+            content.stat().st_size,
+            md5,
+            modified,
+            dict(headers or {}),
+            crc64_of(content),
         )
         content.replace(stored.path)
         try:
             with self._database.transaction() as connection:
                 old = self._row(bucket, key)
                 connection.execute(
-                    "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (bucket, _bytes(key), name, stored.size, md5, modified, json.dumps(dict(stored.headers))),
+                    "INSERT OR REPLACE INTO objects (bucket, key, file, size, md5, modified, headers, crc64)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        bucket,
+                        _bytes(key),
+                        name,
+                        stored.size,
+                        md5,
+                        modified,
+                        json.dumps(dict(stored.headers)),
+                        stored.crc64,
+                    ),
                 )
         except BaseException:
             stored.path.unlink(missing_ok=True)
@@ -119,7 +141,9 @@ class ObjectStore:
 
     def _object(self, row: sqlite3.Row) -> StoredObject:
         key, path = row["key"].decode(errors="surrogateescape"), self._objects / row["file"]
-        return StoredObject(key, path, row["size"], row["md5"], row["modified"], json.loads(row["headers"]))
+        return StoredObject(
+            key, path, row["size"], row["md5"], row["modified"], json.loads(row["headers"]), row["crc64"]
+        )
 
     def _unlink(self, row: Any) -> None:
         if row is not None:
@@ -128,9 +152,19 @@ class ObjectStore:
     def _remove_leftovers(self) -> None:
         """Remove what a killed emulator left behind: unfinished uploads, contents that no row points to."""
         known = {row["file"] for row in self._database.rows("SELECT file FROM objects")}
-        for path in [*self._incoming.iterdir(), *self._objects.iterdir()]:
+        for path in [*own_files(self._incoming), *own_files(self._objects)]:
             if path.parent == self._incoming or path.name not in known:
                 path.unlink()
+
+    def _add_missing_crcs(self) -> None:
+        """Compute them for the objects of a folder whose emulator did not keep them yet."""
+        with self._database.transaction() as connection:
+            if "crc64" not in [row["name"] for row in connection.execute("PRAGMA table_info(objects)")]:
+                connection.execute("ALTER TABLE objects ADD COLUMN crc64 TEXT")
+            for (file,) in connection.execute("SELECT file FROM objects WHERE crc64 IS NULL").fetchall():
+                path = self._objects / file
+                crc = crc64_of(path) if path.exists() else ""
+                connection.execute("UPDATE objects SET crc64 = ? WHERE file = ?", (crc, file))
 
 
 def after_prefix(prefix: bytes) -> bytes | None:

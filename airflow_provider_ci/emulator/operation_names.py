@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_ci.emulator.cos_parameters import unserved_parameter
 from airflow_provider_ci.emulator.incoming import Incoming, Service
 
 # CI calls: method, path (``/*`` stands for what follows it) and name
@@ -22,6 +23,7 @@ _CI_NAMES = {
     ("DELETE", "/asrbucket"): "close_asr",
     ("GET", "/asrbucket"): "list_asr_buckets",
     ("POST", "/mediabucket"): "open_media",
+    ("DELETE", "/mediabucket"): "close_media",
     ("GET", "/mediabucket"): "list_media_buckets",
     ("POST", "/inventorytriggerjob"): "create_batch",
     ("GET", "/inventorytriggerjob"): "list_batches",
@@ -55,8 +57,11 @@ def operation_of(request: Incoming) -> str:
     if request.service is Service.CI:
         head, separator, _ = request.path.removeprefix("/").partition("/")
         return _CI_NAMES.get((request.method, f"/{head}{'/*' if separator else ''}"), OTHER)
+    if unserved_parameter(request) is not None:
+        return OTHER
     if request.path in ("", "/"):
-        return _BUCKET_NAMES.get(request.method, OTHER)
+        is_facts = request.has_flag("location") or request.has_flag("versioning")
+        return OTHER if is_facts else _BUCKET_NAMES.get(request.method, OTHER)
     if request.method == "GET" and request.given_params.get("ci-process") == "videoinfo":
         return "media_info"
     if any(request.has_flag(name) for name in ("uploads", "uploadid", "partnumber")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ from airflow_provider_ci.protocol.xml import parse_document, read, to_bytes, to_
 NAME_MAX = 128
 MAX_IDS = 10
 
-_EVENTS = ("TaskFinish", "WorkflowFinish")
+# The last is TaskFinish as older queues name it
+_EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
 _TYPES = ("Url", "TDMQ", "Kafka")
 _FORMATS = ("XML", "JSON")
 
@@ -56,9 +58,15 @@ CREATE TABLE IF NOT EXISTS queues (
     notify BLOB NOT NULL, created REAL NOT NULL, updated REAL NOT NULL
 )
 """
+_HOST_NAME = re.compile(r"[^\s/]+")
 # 436/53970
 _DEFAULT_NAMES = {CIFeature.MEDIA: "queue-1", CIFeature.SMART_AUDIO: "queue-smart-audio-1"}
 _CATEGORIES = {CIFeature.MEDIA: "Transcoding", CIFeature.SMART_AUDIO: "Speeching"}
+
+
+def with_scheme(url: str) -> str:
+    """Return a callback's address as a whole URL: without a scheme, plain http is meant."""
+    return url if "://" in url else f"http://{url}"
 
 
 def queue_id_of(bucket: str, feature: CIFeature = CIFeature.SMART_AUDIO) -> str:
@@ -171,6 +179,11 @@ class QueueCalls:
         """Return how many more jobs may wait in a queue."""
         return max(0, self._config.queue_max_size - self._jobs.waiting(queue_id))
 
+    def category(self, queue_id: str) -> str | None:
+        """Return which kind of jobs a queue is for, ``None`` if it is not known."""
+        queue = self._store.get(queue_id)
+        return _CATEGORIES[queue.feature] if queue else None
+
     def is_paused(self, queue_id: str) -> bool:
         """Tell whether a queue begins no jobs."""
         return not self._store.rule(queue_id).active
@@ -280,7 +293,8 @@ def _broken_rules(notify: NotifyConfig) -> Iterator[str]:
 
 def _broken_target(at: str, notify: NotifyConfig) -> Iterator[str]:
     if notify.type == "Url" and not _is_web_address(notify.url):
-        yield f"{at}.Url is not an absolute http or https URL"  # not shown: it may hold a secret
+        # Not shown, because it may hold a secret
+        yield f"{at}.Url is neither an http or https URL nor one without its scheme"
     if notify.type == "TDMQ" and not (notify.mq_mode and notify.mq_region and notify.mq_name):
         yield f"{at}.MqMode, MqRegion and MqName are needed with Type TDMQ"
     if notify.type == "Kafka" and notify.kafka_config is None:
@@ -288,11 +302,12 @@ def _broken_target(at: str, notify: NotifyConfig) -> Iterator[str]:
 
 
 def _is_web_address(url: str | None) -> bool:
+    """Tell whether callbacks can be sent there; queues on record have addresses without scheme, too."""
     try:
-        parts = urlsplit(url or "")
+        parts = urlsplit(with_scheme(url or ""))
+        return parts.scheme in ("http", "https") and _HOST_NAME.fullmatch(parts.hostname or "") is not None
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _shown_notify(notify: NotifyConfig) -> NotifyConfig:

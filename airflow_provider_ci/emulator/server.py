@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import av  # noqa: F401 - first of the extra's packages, so that this one is named when the extra is missing
 from aiohttp import web
 
 from airflow_provider_ci.emulator.admin import Admin
@@ -31,7 +32,7 @@ from airflow_provider_ci.emulator.cos import COSService
 from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.emulator.engine import JobEngine
 from airflow_provider_ci.emulator.faults import FaultPlan
-from airflow_provider_ci.emulator.folder import FolderLock
+from airflow_provider_ci.emulator.folder import DATABASE, DataFolder
 from airflow_provider_ci.emulator.gateway import Gateway
 from airflow_provider_ci.emulator.jobs import JobStore
 from airflow_provider_ci.emulator.lanes import Lanes
@@ -106,6 +107,7 @@ class Emulator:
         """Start serving; return when requests are answered.
 
         :raises OSError: the port is taken, or the folder cannot be used or is in use by another emulator.
+        :raises ValueError: the folder holds files that no emulator has made.
         :raises RuntimeError: it is running already.
         """
         if self._service is not None:
@@ -252,8 +254,8 @@ class _Service:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
         config, clock = self._config, self._clock
-        with FolderLock(config.data_dir):
-            database = Database(config.data_dir / "emulator.sqlite3")
+        with DataFolder(config.data_dir):
+            database = Database(config.data_dir / DATABASE)
             try:
                 objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
                 queues = QueueStore(database, config.queue_max_concurrent)

@@ -18,6 +18,7 @@ from airflow_provider_ci.emulator.database import Database
 from airflow_provider_ci.emulator.jobs import JobFilter, JobStore, StoredJob
 from airflow_provider_ci.emulator.objects import ObjectStore
 from airflow_provider_ci.emulator.queues import QueueStore
+from airflow_provider_ci.emulator.work import METHOD_HEADER
 from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE
 from airflow_provider_ci.protocol.xml import SERVICE_ZONE
 
@@ -179,7 +180,11 @@ class StatusPage:
         written = job.result.media_result.output_file if job.result and job.result.media_result else None
         if written is None:
             return ""
-        return "".join(self._player(written.bucket or job.bucket, key) for key in written.object_name)
+        bucket = written.bucket or job.bucket
+        results = [self._objects.get(bucket, key) for key in written.object_name]
+        methods = {one.headers.get(METHOD_HEADER, "") for one in results if one is not None}
+        said = "".join(f'<span class="muted">{escape(method)}</span>' for method in sorted(methods))
+        return "".join(self._player(bucket, key) for key in written.object_name) + said
 
     def _objects_of(self, bucket: str) -> Iterator[str]:
         query = "SELECT key, size, modified FROM objects WHERE bucket = ? ORDER BY modified DESC LIMIT ?"

@@ -22,8 +22,8 @@ from airflow_provider_ci.protocol.validation import problems
 
 MAX_OPERATIONS = 6
 
-#: Values of ``QueueType``; ``Transcoding`` is known from SDK comments only
-_QUEUE_TYPES = ("Transcoding", "SpeedTranscoding")
+#: Values of ``QueueType``, from SDK comments and the pages of lists
+_QUEUE_TYPES = ("Transcoding", "SpeedTranscoding", "Speeching", "PicProcess", "AIProcess")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Submission:
             request,
             self._clock.now(),
             state=state,
-            queue_type=order.queue_type,
+            queue_type=order.queue_type or self._queues.category(order.queue_id),
             batch_id=order.batch_id,
         )
 

@@ -13,6 +13,7 @@ from airflow_provider_ci.emulator.calls import (
     Call,
     Handler,
     Page,
+    add_missing,
     answer,
     check_name,
     comma_list,
@@ -168,7 +169,7 @@ class TemplateCalls:
             template = self._store.add(call.bucket, name, parameters, self._clock.now())
         except NameTakenError:
             raise _name_taken(name) from None
-        return answer(TemplateAnswer(request_id=call.request_id, template=template.as_template()))
+        return _answer(TemplateAnswer(request_id=call.request_id, template=template.as_template()))
 
     def _update(self, call: Call) -> Answer:
         if self._store.get(call.bucket, call.id) is None:
@@ -181,7 +182,7 @@ class TemplateCalls:
         template = self._store.get(call.bucket, call.id)
         if template is None:
             raise not_found(call.id)
-        return answer(TemplateAnswer(request_id=call.request_id, template=template.as_template()))
+        return _answer(TemplateAnswer(request_id=call.request_id, template=template.as_template()))
 
     def _delete(self, call: Call) -> Answer:
         if not self._store.delete(call.bucket, call.id):
@@ -196,7 +197,7 @@ class TemplateCalls:
         kept = self._store.all(call.bucket) if category == CUSTOM else []
         found = [one.as_template() for one in kept if _is_wanted(one, asked, call.params)]
         if not asked:
-            return answer(
+            return _answer(
                 TemplatesAnswer(
                     request_id=call.request_id,
                     total_count=len(found),
@@ -206,13 +207,21 @@ class TemplateCalls:
                 )
             )
         missing = tuple(one for one in asked if one not in {template.template_id for template in found})
-        return answer(
+        return _answer(
             TemplatesAnswer(
                 request_id=call.request_id,
                 template_list=tuple(found),
                 non_exist_tids=TemplateIds(template_id=missing) if missing else None,
             )
         )
+
+
+def _answer(document: TemplateAnswer | TemplatesAnswer) -> Answer:
+    """Return the body, with the state that SDK models have (its value is guessed)."""
+    root = to_element(document, "Response")
+    for template in root.iter("Template", "TemplateList"):
+        add_missing(template, State="Normal")
+    return Answer(body=to_bytes(root))
 
 
 def not_found(template_id: str) -> ServiceFault:

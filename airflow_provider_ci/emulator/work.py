@@ -11,6 +11,7 @@ from pathlib import Path
 
 from airflow_provider_ci.emulator.audio import (
     EXTENSIONS,
+    Method,
     Stem,
     UnsupportedMediaError,
     describe,
@@ -32,6 +33,9 @@ from airflow_provider_ci.protocol.models import (
     OutputFile,
     VoiceSeparate,
 )
+
+#: Says of a result how it was separated; the real service has no such header
+METHOD_HEADER = "x-cos-meta-separated-by"
 
 # All at once, so that a placeholder in an input's name is left alone
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -63,6 +67,7 @@ class Finished:
     contents: dict[str, Path]
     info: MediaInfo
     result: MediaResult
+    method: Method
 
     def discard(self) -> None:
         """Delete the files."""
@@ -85,12 +90,12 @@ def process(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float],
         for path in paths.values():
             on_error.callback(path.unlink, missing_ok=True)
         music = separation.audio_mode == "MusicMode"
-        while not _separate(source.path, paths, config, music, on_progress):
+        while (method := _separate(source.path, paths, config, music, on_progress)) is None:
             # Deleted since it was looked up, or overwritten: then there is another file for it
             before, source = source, _input(job, objects)
             if source.path == before.path:
                 raise JobFailedError("InternalError", "the input object has lost its content")
-        finished = _finished(operation.output or Output(), keys, paths)
+        finished = _finished(operation.output or Output(), keys, paths, method)
         on_error.pop_all()
         return finished
 
@@ -100,7 +105,14 @@ def publish(job: StoredJob, finished: Finished, objects: ObjectStore, now: float
     output = finished.result.output_file or OutputFile()
     sums = {info.object_name: info.md5 for info in output.md5_info}
     for key, path in finished.contents.items():
-        objects.put(output.bucket or job.bucket, key, path, md5=sums[key] or "", modified=now)
+        objects.put(
+            output.bucket or job.bucket,
+            key,
+            path,
+            md5=sums[key] or "",
+            modified=now,
+            headers={METHOD_HEADER: finished.method},
+        )
 
 
 def result_keys(job: StoredJob, output: Output, separation: VoiceSeparate) -> dict[Stem, str]:
@@ -149,25 +161,24 @@ def _separate(
     config: AudioConfig,
     music: bool,
     on_progress: Callable[[float], None],
-) -> bool:
-    """Tell whether the source could be opened.
+) -> Method | None:
+    """Return how the source was separated, ``None`` if there is no such file.
 
     :raises JobFailedError: it is unusable.
     """
     # In MusicMode the documents let everything but the codec be ignored
     settings = (None, None, None) if music else (config.samplerate, config.bitrate, config.channels)
     try:
-        separate(source, paths, config.codec, *settings, on_progress=on_progress)
+        return separate(source, paths, config.codec, *settings, on_progress=on_progress)
     except UnsupportedMediaError as error:
         raise JobFailedError(
             "ResourceNotSupported", f"the input object cannot be processed: {error}"
         ) from None
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
-def _finished(output: Output, keys: dict[Stem, str], paths: dict[Stem, Path]) -> Finished:
+def _finished(output: Output, keys: dict[Stem, str], paths: dict[Stem, Path], method: Method) -> Finished:
     contents = {keys[stem]: path for stem, path in paths.items()}
     facts = [describe(path) for path in paths.values()]
     names = sorted(contents)
@@ -178,7 +189,7 @@ def _finished(output: Output, keys: dict[Stem, str], paths: dict[Stem, Path]) ->
         object_name=tuple(names),
         md5_info=tuple(Md5Info(object_name=name, md5=_md5(contents[name])) for name in names),
     )
-    return Finished(contents, _media_info(facts), MediaResult(output_file=written))
+    return Finished(contents, _media_info(facts), MediaResult(output_file=written), method)
 
 
 def _media_info(facts: list[tuple[MediaFormat, AudioStream]]) -> MediaInfo:

@@ -90,9 +90,11 @@ def test_a_prefix_is_separated(client, emulator, request):
     )  # fmt: skip
     assert (made["StartTime"], made["EndTime"], made["Input"]) == ("-", "-", {"Prefix": f"{prefix}/"})
     assert made["Operation"]["Output"] == OUTPUT
+    assert (made["Tag"], made["QueueId"]) == ("VoiceSeparate", made["Operation"]["QueueId"])
+    assert made["Progress"] == "0"
 
     done = ended(client, batch_id)
-    assert (done["State"], done["EndTime"][-5:]) == ("Success", "+0800")
+    assert (done["State"], done["EndTime"][-5:], done["Progress"]) == ("Success", "+0800", "100")
     jobs = children(emulator, batch_id)
     assert keys(jobs) == [f"{prefix}/one.song.mp3", f"{prefix}/two"]
     for job, name in zip(jobs, ("one.song", "two"), strict=True):

@@ -6,7 +6,7 @@ import pytest
 from qcloud_cos import CosServiceError
 
 from airflow_provider_ci.emulator.server import Emulator
-from airflow_provider_ci.protocol.admin_models import BucketAnswer, BucketsAnswer
+from airflow_provider_ci.protocol.admin_models import BucketAnswer, BucketClosedAnswer, BucketsAnswer
 from airflow_provider_ci.protocol.xml import parse_document, read
 from tests.integration.sdk_clients import WAYS, python_client
 from tests.integration.test_emulator_http import JOB, Client
@@ -61,7 +61,7 @@ def test_closing_and_opening_smart_audio(client):
     assert client.ci_get_asr_queue(**bucket)["TotalCount"] == "0"
     with pytest.raises(CosServiceError) as caught:
         client.ci_close_asr_bucket(**bucket)
-    assert code_of(caught) == (403, "MediaBucketUnBinded")
+    assert code_of(caught) == (400, "MediaBucketUnBinded")
     headers, opened = client.ci_open_asr_bucket(**bucket)
     assert opened["RequestId"] == headers["x-ci-request-id"]
     assert (opened["AsrBucket"]["BucketId"], opened["AsrBucket"]["Region"]) == (BUCKETS[0], "ap-guangzhou")
@@ -77,23 +77,46 @@ def test_the_regional_host_knows_no_other_call(emulator):
     assert raw.error("GET", "/queue", host=REGIONAL)[:2] == (404, "InvalidUrl")
     other = REGIONAL.replace("guangzhou", "beijing")
     assert raw.error("GET", "/asrbucket", host=other)[:2] == (400, "InvalidHost")
-    assert raw.error("DELETE", "/mediabucket", host=f"{BUCKETS[0]}.{REGIONAL}")[:2] == (404, "InvalidUrl")
+    assert raw.error("DELETE", "/mediabucket", host=REGIONAL)[:2] == (404, "InvalidUrl")
 
 
-@pytest.mark.parametrize("code", ["MediaBucketUnBinded", "AccessDenied"])
-def test_jobs_need_the_service(tmp_path, code):
+def test_closing_and_opening_media_processing(emulator):
+    raw, host = Client(emulator), f"{BUCKETS[0]}.{REGIONAL}"
+    before = emulator.ledger.count("close_media")
+    closed = read(BucketClosedAnswer, parse_document(raw("DELETE", "/mediabucket", host=host)[1]))
+    assert closed.bucket_name == BUCKETS[0]
+    assert raw.error("DELETE", "/mediabucket", host=host)[:2] == (400, "MediaBucketUnBinded")
+    assert b"<TotalCount>0<" in raw("GET", "/queue", host=host)[1]
+    assert b"<TotalCount>1<" in raw("GET", "/asrqueue", host=host)[1]
+    assert raw("POST", "/mediabucket", b"", host=host)[0].status == 200
+    assert b"<TotalCount>1<" in raw("GET", "/queue", host=host)[1]
+    assert emulator.ledger.count("close_media") == before + 2
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "open_already"),
+    [
+        ("MediaBucketUnBinded", 400, "MediaBucketAlreadyBinded"),
+        ("AsrBucketUnBinded", 400, "AsrBucketAlreadyBinded"),
+        ("PicBucketUnBinded", 400, "PicBucketAlreadyBinded"),
+        ("AIBucketUnBinded", 400, "AIBucketAlreadyBinded"),
+        ("AccessDenied", 403, "MediaBucketAlreadyBinded"),
+    ],
+)
+def test_jobs_need_the_service(tmp_path, code, status, open_already):
     with Emulator(tmp_path, unbound=code) as emulator:
         raw, client = Client(emulator), python_client(emulator)
-        assert raw.error("POST", "/jobs", JOB)[:2] == (403, code)
+        assert raw.error("POST", "/jobs", JOB)[:2] == (status, code)
         assert client.ci_get_media_bucket()["TotalCount"] == "0"
         assert (
             read(BucketAnswer, parse_document(raw("POST", "/mediabucket", b"")[1])).media_bucket is not None
         )
-        assert raw.error("POST", "/jobs", JOB)[:2] == (403, code)  # it is the other service's
+        assert raw.error("POST", "/jobs", JOB)[:2] == (status, code)  # it is the other service's
         media = client.ci_get_media_queue(Bucket=BUCKETS[0])["QueueList"][0]["QueueId"]
         in_media = JOB.replace("</Request>", f"<QueueId>{media}</QueueId></Request>")
         assert raw("POST", "/jobs", in_media)[0].status == 200
         client.ci_open_asr_bucket(Bucket=BUCKETS[0])
+        assert raw.error("POST", "/asrbucket", b"")[:2] == (403, open_already)
         assert raw("POST", "/jobs", JOB)[0].status == 200
     with Emulator(tmp_path, unbound=code) as emulator:  # and it stays open
         assert Client(emulator)("POST", "/jobs", JOB)[0].status == 200
@@ -103,4 +126,4 @@ def test_a_closed_service_stays_closed(tmp_path):
     with Emulator(tmp_path) as emulator:
         python_client(emulator).ci_close_asr_bucket(Bucket=BUCKETS[0])
     with Emulator(tmp_path) as emulator:
-        assert Client(emulator).error("POST", "/jobs", JOB)[:2] == (403, "MediaBucketUnBinded")
+        assert Client(emulator).error("POST", "/jobs", JOB)[:2] == (400, "MediaBucketUnBinded")

@@ -184,6 +184,20 @@ def test_the_queue_s_callback_counts_unless_the_job_has_its_own(emulator, client
         assert {one.path: one.body[:1] for one in receiver.received} == {"/queue": b"{", "/own": b"<"}
 
 
+def test_a_queue_as_older_ones_name_its_event_and_address(emulator, client):
+    with Receiver() as receiver:
+        address = receiver.url.removeprefix("http://")
+        queue_with(
+            client,
+            f"<State>On</State><Url>{address}/queue</Url><Event>TransCodingFinish</Event><Type>Url</Type>",
+        )
+        (record,) = recorded(emulator, submitted(client, job()))
+        assert record.outcome == "sent"
+        (received,) = receiver.received
+    assert received.path == "/queue"
+    assert etree.fromstring(received.body).findtext("JobsDetail/QueueType") == "Speeching"
+
+
 def test_twice_and_never(emulator, client):
     emulator.faults.add("callback", callback="twice", key="in/twice.mp3")
     emulator.faults.add("callback", callback="never", key="in/never.mp3")

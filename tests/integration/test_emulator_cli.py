@@ -10,8 +10,12 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
+
+from tests.integration.test_emulator_http import Client
 
 COMMAND = [sys.executable, "-m", "airflow_provider_ci.emulator"]
 
@@ -61,6 +65,8 @@ def test_data_dir_and_settings(tmp_path):
     ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "--allow-remote"),
+        (["--host", "0.0.0.0", "--allow-remote"], "AIRFLOW_CI_EMULATOR_SECRET_KEY"),
+        (["--allow-remote", "--secret-id", "my-id"], "AIRFLOW_CI_EMULATOR_SECRET_KEY"),
         (["--bucket", "nodigits"], "nodigits"),
         (["--port", "99999"], "port"),
         (["--data-dir", "/dev/null/x"], "/dev/null"),
@@ -72,6 +78,45 @@ def test_bad_settings_end_with_a_sentence(arguments, message):
     assert done.stdout == ""
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+KEYS = {
+    "AIRFLOW_CI_EMULATOR_SECRET_ID": "my-id",
+    "AIRFLOW_CI_EMULATOR_SECRET_KEY": "my-hush-key",
+    "AIRFLOW_CI_EMULATOR_SECURITY_TOKEN": "my-hush-token",
+    "AIRFLOW_CI_EMULATOR_ADMIN_TOKEN": "my-hush-admin",
+}
+
+
+def test_keys_and_tokens_come_from_the_environment():
+    with running("--allow-remote", env={**os.environ, **KEYS}) as process:
+        url = process.stdout.readline().split()[1]
+        client = Client(SimpleNamespace(port=urlsplit(url).port, secret_id="my-id", secret_key="my-hush-key"))
+        token = {"x-cos-security-token": "my-hush-token"}
+        assert client("GET", "/jobs", query="tag=Tts", headers=token)[0].status == 200
+        assert client("GET", "/jobs", query="tag=Tts")[0].status == 401
+        assert client("GET", "/jobs", query="tag=Tts", headers=token, secret_key="other")[0].status == 401
+        admin = {"X-Emulator-Token": "my-hush-admin"}
+        assert client("GET", "/_emulator/clock", headers=admin)[0].status == 200
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert "my-hush" not in err
+
+
+def test_an_empty_variable_counts_as_absent_and_an_option_wins():
+    env = {**os.environ, **dict.fromkeys(KEYS, "")}
+    with running("--secret-key", "my-other-key", env=env) as process:
+        url = process.stdout.readline().split()[1]
+        emulator = SimpleNamespace(
+            port=urlsplit(url).port, secret_id="AKIDdemo-not-a-real-id", secret_key="my-other-key"
+        )
+        assert Client(emulator)("GET", "/jobs", query="tag=Tts")[0].status == 200
+
+
+def test_the_help_shows_no_key_of_the_environment():
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, env={**os.environ, **KEYS})
+    assert "my-hush" not in done.stdout
+    assert all(name in done.stdout for name in KEYS)
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path):

@@ -19,6 +19,7 @@ from airflow_provider_ci.emulator.objects import ObjectStore
 from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.protocol.signing import sign
 from tests.unit.emulator.audio_tools import MIX
+from tests.unit.emulator.test_media_files import wav
 from tests.unit.emulator.waiting import wait_until
 
 JOB = """<Request><Tag>VoiceSeparate</Tag><Input><Object>in/a.mp3</Object></Input><Operation>
@@ -336,6 +337,20 @@ def test_a_broken_upload_leaves_nothing(client, emulator, caplog):
         wait_until(lambda: list(incoming.iterdir()))
     wait_until(lambda: not list(incoming.iterdir()))
     assert client.error("GET", "/half")[1] == "NoSuchKey"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_header_with_255_channels_ends_in_a_failed_job(client, tmp_path, caplog):
+    client("PUT", "/in/a.mp3", wav(tmp_path / "a.wav", channels=255).read_bytes())
+    job_id = etree.fromstring(client("POST", "/jobs", JOB)[1]).findtext("JobsDetail/JobId")
+
+    def detail():
+        return etree.fromstring(client("GET", f"/jobs/{job_id}")[1]).find("JobsDetail")
+
+    wait_until(lambda: detail().findtext("State") == "Failed")
+    assert detail().findtext("Code") == "ResourceNotSupported"
+    assert "255 channels at 8000 Hz cannot be converted" in detail().findtext("Message")
+    assert client("GET", "/in/a.mp3", query="ci-process=videoinfo")[0].status == 200
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 

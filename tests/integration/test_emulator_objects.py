@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
+from contextlib import closing
+from urllib.parse import quote
 
 import av
 import numpy
@@ -142,6 +145,67 @@ def test_parts_by_pages_and_bad_requests(raw):
     assert raw.error("POST", "/other", b"<x/>", query=f"uploadId={one}")[:2] == (404, "NoSuchUpload")
 
 
+# of b"123456789", by crcmod, which Tencent's SDKs use (436/40334)
+CRC64 = ("x-cos-hash-crc64ecma", "11051210869376104954")
+
+
+def test_every_answer_about_an_object_has_its_crc64(raw):
+    content = b"123456789"
+    assert CRC64 in raw("PUT", "/crc", content)[0].getheaders()
+    for method in ("GET", "HEAD"):
+        assert CRC64 in raw(method, "/crc")[0].getheaders()
+    assert CRC64 in raw("GET", "/crc", headers={"Range": "bytes=2-4"})[0].getheaders()
+    upload = etree.fromstring(raw("POST", "/crc-parts", b"", query="uploads")[1]).findtext("UploadId")
+    response, _ = raw("PUT", "/crc-parts", content, query=f"partNumber=1&uploadId={upload}")
+    assert CRC64 in response.getheaders()
+    parts = (
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>"
+        f"<ETag>{response.getheader('ETag')}</ETag></Part></CompleteMultipartUpload>"
+    )
+    assert CRC64 in raw("POST", "/crc-parts", parts, query=f"uploadId={upload}")[0].getheaders()
+    assert CRC64 in raw("HEAD", "/crc-parts")[0].getheaders()
+    raw("PUT", "/crc-empty", b"")
+    assert raw("HEAD", "/crc-empty")[0].getheader("x-cos-hash-crc64ecma") == "0"
+
+
+def test_objects_of_an_earlier_version_get_their_crc64(tmp_path):
+    with Emulator(tmp_path) as emulator:
+        Client(emulator)("PUT", "/crc", b"123456789")
+    with closing(sqlite3.connect(tmp_path / "emulator.sqlite3")) as database:
+        database.execute("ALTER TABLE objects DROP COLUMN crc64")
+    for _ in range(2):
+        with Emulator(tmp_path) as emulator:
+            assert CRC64 in Client(emulator)("HEAD", "/crc")[0].getheaders()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "header", "value"),
+    [
+        ("response-content-type", "Content-Type", "audio/mpeg"),
+        ("response-content-disposition", "Content-Disposition", 'attachment; filename="a b.mp3"'),
+        ("response-content-encoding", "Content-Encoding", "identity"),
+        ("response-content-language", "Content-Language", "zh"),
+        ("response-cache-control", "Cache-Control", "no-store"),
+        ("response-expires", "Expires", "Thu, 01 Jan 2026 00:00:00 GMT"),
+    ],
+)
+def test_a_get_sets_headers_of_its_answer(raw, parameter, header, value):
+    raw("PUT", "/answered", b"content", headers={header: "stored"})
+    response, body = raw("GET", "/answered", query=f"{parameter}={quote(value)}")
+    assert (response.status, response.getheader(header), body) == (200, value, b"content")
+    assert raw("GET", "/answered")[0].getheader(header) == "stored"
+    for other in (f"{parameter}=", f"{parameter}"):
+        assert raw("GET", "/answered", query=other)[0].getheader(header) == "stored"
+    error = raw.error("GET", "/answered", query=f"{parameter}=a%0D%0AX-Evil:%201")
+    assert error[:2] == (400, "InvalidArgument")
+    assert parameter in error[2]
+
+
+def test_a_buckets_answers_name_its_region(raw):
+    for method, query in (("HEAD", ""), ("GET", ""), ("GET", "uploads"), ("GET", "location")):
+        assert raw(method, "/", query=query)[0].getheader("x-cos-bucket-region") == "ap-guangzhou"
+
+
 def test_parts_survive_a_restart_and_end_with_their_upload(tmp_path):
     with Emulator(tmp_path) as emulator:
         client = python_client(emulator)
@@ -149,7 +213,7 @@ def test_parts_survive_a_restart_and_end_with_their_upload(tmp_path):
         tag = client.upload_part(Bucket=BUCKET, Key="k", Body=b"part", PartNumber=1, UploadId=upload_id)[
             "ETag"
         ]
-        (tmp_path / "parts" / "leftover").write_bytes(b"of a killed emulator")
+        (tmp_path / "parts" / ("0" * 32)).write_bytes(b"of a killed emulator")
     with Emulator(tmp_path) as emulator:
         client = python_client(emulator)
         parts = {"Part": [{"PartNumber": 1, "ETag": tag}]}

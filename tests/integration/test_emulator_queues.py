@@ -141,7 +141,7 @@ def test_categories_and_bad_lists(emulator):
         assert raw.error("GET", "/queue", query=query)[:2] == (400, "InvalidArgument")
 
 
-def test_update_in_every_way(client):
+def test_update_in_every_way(client, request):
     for path, listed, update in (
         ("asr", client.ci_get_asr_queue, client.ci_update_asr_queue),
         ("media", client.ci_get_media_queue, client.ci_update_media_queue),
@@ -165,10 +165,21 @@ def test_update_in_every_way(client):
         }
         [queue] = update(Bucket=BUCKET, QueueId=queue_id, Request={**body, "NotifyConfig": mq})["Queue"]
         assert {**queue["NotifyConfig"], **mq} == queue["NotifyConfig"]
+        # as queues on record have it
+        old = {**notify, "Event": "TransCodingFinish", "Url": "www.callback.com/hook"}
+        [queue] = update(Bucket=BUCKET, QueueId=queue_id, Request={**body, "NotifyConfig": old})["Queue"]
+        assert queue["NotifyConfig"] == old
+        update(Bucket=BUCKET, QueueId=queue_id, Request={**body, "NotifyConfig": queue["NotifyConfig"]})
         update(Bucket=BUCKET, QueueId=queue_id, Request={**body, "NotifyConfig": OFF})
+        if request.node.callspec.params["client"] == "ip":
+            continue  # to a COS host, where a queue that does not exist is the key of an object
         with pytest.raises(CosServiceError) as caught:
             update(Bucket=BUCKET, QueueId="p" + "0" * 32, Request=body)
         assert code_of(caught) == (400, "QueueNotFound")
+
+
+def on_url(url):
+    return {"State": "On", "Event": "TaskFinish", "Type": "Url", "Url": url}
 
 
 @pytest.mark.parametrize(
@@ -184,6 +195,9 @@ def test_update_in_every_way(client):
         ({"NotifyConfig": {"State": "On", "Event": "Finish", "Type": "Url"}}, "NotifyConfig.Event"),
         ({"NotifyConfig": {"State": "On", "Event": "TaskFinish", "Url": "http://x/"}}, "NotifyConfig.Type"),
         ({"NotifyConfig": {"State": "On", "Event": "TaskFinish", "Type": "Url"}}, "NotifyConfig.Url"),
+        ({"NotifyConfig": on_url("ftp://x/")}, "NotifyConfig.Url"),
+        ({"NotifyConfig": on_url("/path")}, "NotifyConfig.Url"),
+        ({"NotifyConfig": on_url("a b")}, "NotifyConfig.Url"),
         ({"NotifyConfig": {"State": "On", "Event": "TaskFinish", "Type": "TDMQ"}}, "MqName"),
         ({"NotifyConfig": {"State": "On", "Event": "TaskFinish", "Type": "Kafka"}}, "KafkaConfig"),
         ({"NotifyConfig": {"ResultFormat": "YAML"}}, "NotifyConfig.ResultFormat"),

@@ -57,6 +57,13 @@ def test_it_shows_buckets_jobs_and_results(emulator):
     assert get(emulator, "/_emulator")[0].status == 200
 
 
+def test_it_says_how_a_recording_was_separated_and_so_does_the_result(emulator):
+    text = html.fromstring(get(emulator)[1].decode()).text_content()
+    assert "centre channel, by FFmpeg's dialoguenhance" in text
+    said = Client(emulator)("HEAD", "/out/v.aac")[0].getheader("x-cos-meta-separated-by")
+    assert said == "centre channel, by FFmpeg's dialoguenhance"
+
+
 def test_results_can_be_played(emulator):
     page = html.fromstring(get(emulator)[1].decode())
     played = {audio.get("src") for audio in page.iter("audio")}

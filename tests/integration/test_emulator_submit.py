@@ -187,6 +187,12 @@ def test_queue_type_is_taken_and_recorded(emulator):
     with closing(sqlite3.connect(emulator.config.data_dir / "emulator.sqlite3")) as database:
         [row] = database.execute("SELECT queue_type FROM jobs WHERE id = ?", (job["JobId"],))
     assert row == ("SpeedTranscoding",)
+    assert ended(client, job["JobId"])["QueueType"] == "SpeedTranscoding"
+    [job] = submit(client)
+    assert job["QueueType"] == "Speeching"  # its queue's category
+    media = client.ci_get_media_queue(Bucket=BUCKET)["QueueList"][0]["QueueId"]
+    [job] = submit(client, QueueId=media)
+    assert job["QueueType"] == "Transcoding"
     with pytest.raises(CosServiceError) as caught:
         submit(client, QueueType="Slow")
     assert code_of(caught) == (400, "InvalidArgument")

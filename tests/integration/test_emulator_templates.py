@@ -62,6 +62,7 @@ def test_a_templates_life(client, request):
         "AudioConfig": DEFINITION["AudioConfig"],
     }
     assert made["CreateTime"].endswith("+0800")
+    assert made["State"] == "Normal"
 
     new = {
         "Tag": "VoiceSeparate",
@@ -84,6 +85,8 @@ def test_a_templates_life(client, request):
     gone = client.ci_delete_template(Bucket=BUCKET, TemplateId=made["TemplateId"])
     assert gone["TemplateId"] == made["TemplateId"]
     assert gone["RequestId"]
+    if request.node.callspec.params["client"] == "ip":
+        return  # to a COS host, where a template that does not exist is the key of an object
     unknown = "t" + "0" * 32
     for template_id in (made["TemplateId"], unknown):
         assert (

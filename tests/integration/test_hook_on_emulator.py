@@ -187,6 +187,15 @@ def test_objects(way: Sync, hook: CIHook) -> None:
     assert hook.media_info("in/ä 人.mp3") == info
 
 
+@pytest.mark.parametrize("key", ["jobs", "jobs/x.mp3", "queue", "template/t1"])
+def test_objects_whose_keys_look_like_calls(hook: CIHook, key: str, tmp_path: Path) -> None:
+    hook.upload_file(MEDIA, key)
+    assert hook.head_object(key).size == MEDIA.stat().st_size
+    assert hook.media_info(key).format.duration == pytest.approx(13, abs=0.2)
+    hook.download_file(key, tmp_path / "again.mp3")
+    assert (tmp_path / "again.mp3").read_bytes() == MEDIA.read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["prefix", "manifest", "url_file"])
 def test_batches_over(way: Sync, hook: CIHook, emulator: Emulator, kind: str, tmp_path: Path) -> None:
     hook.upload_file(MEDIA, "in/a.mp3")

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from airflow_provider_ci.emulator.audio.encodings import EXTENSIONS, Encoding
 from airflow_provider_ci.emulator.audio.measure import describe
-from airflow_provider_ci.emulator.audio.separate import Stem, UnsupportedMediaError, separate
+from airflow_provider_ci.emulator.audio.separate import Method, Stem, UnsupportedMediaError, separate
 
-__all__ = ["EXTENSIONS", "Encoding", "Stem", "UnsupportedMediaError", "describe", "separate"]
+__all__ = ["EXTENSIONS", "Encoding", "Method", "Stem", "UnsupportedMediaError", "describe", "separate"]

@@ -4,8 +4,8 @@
 ``dialoguenhance`` extracts, scaled to unity and freed of what lies below speech; the background is the mix
 minus that voice, so voice + background = mix, sample by sample.
 
-**Mono**: there is no centre to find. The voice is the speech band, denoised; the background is again the
-rest.
+**Mono**: there is no centre to find. The voice comes from outside the graph, by speech enhancement, or it is
+the speech band, denoised; the background is again the rest.
 
 **Music mode** splits the background further by mere frequency: bass is what lies below 150 Hz (with it the
 kick drum), drums what lies above 4 kHz (cymbals, and the attacks of everything else), and the background
@@ -48,28 +48,42 @@ _DRUM_LIMIT = 4000  # Hz
 
 @dataclass(slots=True)
 class Separation:
-    """A configured graph: push frames into ``source``, pull each stem from its sink."""
+    """A configured graph: push frames into ``source``, and the voice into ``voice_source`` if there is one.
+    Pull each stem from its sink.
+    """
 
     graph: Graph
     source: FilterContext
+    voice_source: FilterContext | None = None
     sinks: dict[Stem, FilterContext] = field(default_factory=dict)
     latency: int = 0
 
 
 def build(
-    stems: frozenset[Stem], *, mono: bool, rate: int, out_layout: str, out_rate: int, out_format: str
+    stems: frozenset[Stem],
+    *,
+    mono: bool,
+    rate: int,
+    out_layout: str,
+    out_rate: int,
+    out_format: str,
+    voice_delay: int | None = None,
 ) -> Separation:
-    """Return a graph from planar floats at ``rate`` Hz (44,100 or 48,000) to stems ready to be encoded."""
+    """Return a graph from planar floats at ``rate`` Hz (44,100 or 48,000) to stems ready to be encoded.
+
+    :param voice_delay: the voice is pushed, too, and comes so many samples late.
+    """
     graph = Graph()
     builder = _Builder(graph, rate)
     layout = "mono" if mono else "stereo"
-    source = graph.add_abuffer(sample_rate=rate, format="fltp", layout=layout, time_base=Fraction(1, rate))
+    source = builder.source(layout)
     result = Separation(graph, source)
-    to_voice, to_mix = builder.split(source, 2)
-    if mono:
-        voice, result.latency = builder.mono_voice(to_voice)
+    if voice_delay is not None:
+        result.voice_source = builder.source(layout)
+        voice, result.latency, to_mix = _End(result.voice_source), voice_delay, _End(source)
     else:
-        voice, result.latency = builder.centre(to_voice)
+        to_voice, to_mix = builder.split(source, 2)
+        voice, result.latency = builder.mono_voice(to_voice) if mono else builder.centre(to_voice)
     mix = builder.then(to_mix, "adelay", f"delays={result.latency}S:all=1")
     outputs = builder.outputs(voice, mix, mono)
     if stems & {Stem.BASS, Stem.DRUMS}:
@@ -96,6 +110,11 @@ class _Builder:
     def __init__(self, graph: Graph, rate: int) -> None:
         self._graph = graph
         self._rate = rate
+
+    def source(self, layout: str) -> FilterContext:
+        return self._graph.add_abuffer(
+            sample_rate=self._rate, format="fltp", layout=layout, time_base=Fraction(1, self._rate)
+        )
 
     def then(self, end: _End, name: str, arguments: str | None = None) -> _End:
         context = self._graph.add(name, arguments)

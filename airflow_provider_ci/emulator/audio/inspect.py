@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-
-from airflow_provider_ci.emulator.audio.measure import audio_facts
+from airflow_provider_ci.emulator.audio.measure import Measured, audio_facts, codec_tag
 from airflow_provider_ci.emulator.audio.source import open_container
 from airflow_provider_ci.protocol.models import (
     MediaFormat,
@@ -21,12 +18,14 @@ from airflow_provider_ci.protocol.models import (
 
 
 def inspect(path: Path) -> MediaInfo:
-    """Return container and streams. Durations are measured from the packets, as raw streams carry none.
+    """Return container and streams, with durations as they are measured.
 
     :raises UnsupportedMediaError: it is no media file.
     """
     with open_container(path) as container:
-        seconds, packets = _measured(container)
+        measured = Measured(path, container)
+        seconds = {one.index: measured.seconds(one) for one in container.streams}
+        packets = measured.packets
         longest = max(seconds.values(), default=0.0)
         size = path.stat().st_size
         streams = container.streams
@@ -54,33 +53,17 @@ def _kbits(size: int, seconds: float) -> float:
     return size * 8 / 1000 / seconds if seconds else 0.0
 
 
-def _measured(container: Any) -> tuple[dict[int, float], Counter[int]]:
-    """Return how long each stream lasts, and how many packets it has."""
-    ticks: Counter[int] = Counter()
-    packets: Counter[int] = Counter()
-    try:
-        for packet in container.demux():
-            if packet.size:
-                ticks[packet.stream.index] += packet.duration or 0
-                packets[packet.stream.index] += 1
-    except av.FFmpegError:
-        pass  # cut off: what was there counts
-    return {
-        one.index: float(ticks[one.index] * one.time_base) if one.time_base else 0.0
-        for one in container.streams
-    }, packets
-
-
 def _video(stream: Any, seconds: float, frames: int) -> VideoStream:
     context = stream.codec_context
+    if context is None:  # FFmpeg has no decoder for it
+        return VideoStream(index=stream.index, duration=round(seconds, 6), num_frames=frames)
     shape = stream.sample_aspect_ratio or Fraction(1)
     whole = Fraction(context.width, context.height) * shape if context.height else None
-    tag = context.codec_tag
     return VideoStream(
         index=stream.index,
         codec_name=context.codec.canonical_name,
         codec_long_name=context.codec.long_name,
-        codec_tag_string=tag if tag.isprintable() and tag else None,
+        codec_tag_string=codec_tag(stream),
         profile=context.profile,
         width=context.width,
         height=context.height,

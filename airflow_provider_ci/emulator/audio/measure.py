@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream as AVAudioStream
 from av.container import InputContainer
 
+from airflow_provider_ci.emulator.audio.source import UnsupportedMediaError, audio_frames, open_container
 from airflow_provider_ci.protocol.models import AudioStream, MediaFormat
+
+# No packet lasts longer: what says so is a difference of timestamps that was wrapped around
+_LONGEST_PACKET = 60  # seconds
 
 # What FFmpeg calls a file that says how many channels it has, but not which
 _LAYOUT_NAMES = {"1 channels": "mono", "2 channels": "stereo"}
@@ -17,12 +25,11 @@ _LAYOUT_NAMES = {"1 channels": "mono", "2 channels": "stereo"}
 def describe(path: Path) -> tuple[MediaFormat, AudioStream]:
     """Return the container's and the first audio stream's facts.
 
-    The duration is the sum of the packets' durations: raw streams (AAC in ADTS, AMR) carry no duration, and
-    FFmpeg's estimate from the bitrate can be far off.
+    See :class:`Measured` for the duration.
     """
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        seconds = _duration(container, stream)
+        seconds = Measured(path, container).seconds(stream)
         size = path.stat().st_size
         kbits = size * 8 / 1000 / seconds if seconds else 0.0
         form = MediaFormat(
@@ -40,13 +47,15 @@ def describe(path: Path) -> tuple[MediaFormat, AudioStream]:
 
 def audio_facts(stream: AVAudioStream, seconds: float, kbits: float) -> AudioStream:
     """Return a stream's facts; ``kbits`` is its bitrate where the file does not say."""
-    context = stream.codec_context
+    context: AudioCodecContext | None = stream.codec_context
+    if context is None:  # FFmpeg has no decoder for it, which PyAV's types do not say
+        return AudioStream(index=stream.index, duration=round(seconds, 6), language=stream.language)
     return AudioStream(
         index=stream.index,
         codec_name=context.codec.canonical_name,
         codec_long_name=context.codec.long_name,
         codec_time_base=f"1/{context.sample_rate}",
-        codec_tag_string=_printable(context.codec_tag),
+        codec_tag_string=codec_tag(stream),
         sample_fmt=context.format.name if context.format else None,
         sample_rate=context.sample_rate,
         channel=context.channels,
@@ -59,11 +68,76 @@ def audio_facts(stream: AVAudioStream, seconds: float, kbits: float) -> AudioStr
     )
 
 
-def _printable(tag: str) -> str | None:
-    """WAV's tags are numbers, whose characters XML cannot carry."""
+def codec_tag(stream: Any) -> str | None:
+    """Return a stream's tag; those of WAV and AVI may be numbers, whose characters XML cannot carry."""
+    try:
+        tag: str = stream.codec_context.codec_tag
+    except UnicodeDecodeError:
+        return None
     return tag if tag.isprintable() and tag else None
 
 
-def _duration(container: InputContainer, stream: AVAudioStream) -> float:
-    ticks = sum(packet.duration or 0 for packet in container.demux(stream) if packet.size)
-    return float(ticks * stream.time_base) if stream.time_base else 0.0
+class Measured:
+    """How long the streams of a file last, and how many packets they have.
+
+    A duration is the sum of the packets' durations: raw streams (AAC in ADTS, AMR) carry no other, and
+    FFmpeg's estimate from the bitrate can be far off. Where packets do not say, or say what cannot be, sound
+    is decoded and counted. So it is with Ogg always: there FFmpeg guesses the first packets' durations, and
+    is wrong for files of one page and for those that do not begin at zero.
+    """
+
+    def __init__(self, path: Path, container: InputContainer) -> None:
+        self._path = path
+        self._ticks: Counter[int] = Counter()
+        self.packets: Counter[int] = Counter()
+        self._first: dict[int, int] = {}
+        self._last: dict[int, int] = {}
+        self._doubtful: set[int] = set()
+        if container.format.name == "ogg":
+            self._doubtful.update(one.index for one in container.streams.audio)
+        try:
+            for packet in container.demux():
+                if packet.size:
+                    self._add(packet)
+        except av.FFmpegError:
+            pass  # cut off: what was there counts
+
+    def seconds(self, stream: Any) -> float:
+        """Return how long a stream of the container lasts."""
+        index = stream.index
+        if index in self._doubtful and isinstance(stream, AVAudioStream):
+            decoded = self._decoded(index)
+            if decoded:
+                return decoded
+        ticks = self._ticks[index]
+        if index in self._doubtful and index in self._first:
+            ticks = self._last[index] - self._first[index]
+        return float(ticks * (stream.time_base or 0))
+
+    def _add(self, packet: Any) -> None:
+        index, duration = packet.stream.index, packet.duration or 0
+        self.packets[index] += 1
+        if 0 < duration * (packet.time_base or 0) <= _LONGEST_PACKET:
+            self._ticks[index] += duration
+        else:
+            self._doubtful.add(index)
+        if packet.pts is not None:
+            self._first[index] = min(packet.pts, self._first.get(index, packet.pts))
+            self._last[index] = max(packet.pts, self._last.get(index, packet.pts))
+
+    def _decoded(self, index: int) -> float:
+        """Count the samples of a stream, none if they cannot be decoded."""
+        with open_container(self._path) as container:
+            stream = next(one for one in container.streams.audio if one.index == index)
+            try:
+                seconds = sum(
+                    (
+                        Fraction(frame.samples, frame.sample_rate)
+                        for frame in audio_frames(container, stream)
+                        if frame.sample_rate
+                    ),
+                    Fraction(0),
+                )
+            except UnsupportedMediaError:
+                return 0.0
+        return float(seconds)

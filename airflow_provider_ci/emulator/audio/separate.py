@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,11 +15,25 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.filter.context import FilterContext
 
+from airflow_provider_ci.emulator.audio import speech
 from airflow_provider_ci.emulator.audio.encodings import Encoding
 from airflow_provider_ci.emulator.audio.filters import Separation, Stem, build
 from airflow_provider_ci.emulator.audio.source import UnsupportedMediaError, audio_frames, open_media
+from airflow_provider_ci.emulator.audio.speech import SpeechEnhancer
 
-__all__ = ["Stem", "UnsupportedMediaError", "separate"]
+__all__ = ["Method", "Stem", "UnsupportedMediaError", "separate"]
+
+# Headers say anything. At 1 Hz a few kilobytes would become hours of sound
+_SAMPLE_RATES = range(1_000, 1_000_001)
+
+
+class Method(StrEnum):
+    """How a recording was separated, in words for the status page and the results."""
+
+    CENTRE = "centre channel, by FFmpeg's dialoguenhance"
+    SPEECH = "speech enhancement, by DeepFilterNet"
+    BAND = "mono: speech band, by FFmpeg's afftdn; music within it is not separated"
+
 
 #: Told how much is done, 0.0 to 1.0. It stops the work by raising.
 Progress = Callable[[float], None]
@@ -33,8 +48,8 @@ def separate(
     channels: int | None = None,
     *,
     on_progress: Progress = lambda _: None,
-) -> None:
-    """Separate ``source`` into the wanted stems and write each to its path.
+) -> Method:
+    """Separate ``source`` into the wanted stems and write each to its path; return how it was done.
 
     The parameters are a job's: ``sample_rate`` in Hz, ``bitrate`` in kbit/s, ``None`` for the documented
     default. Every result lasts as long as the input's audio (encoders add up to 25 ms of padding).
@@ -52,8 +67,9 @@ def separate(
             source_bitrate=_source_kbits(container, stream),
         )
         mono = stream.codec_context.channels == 1
+        enhancing = speech.library() if mono else None
         # Other rates would change the filters' windows, and with them their delay
-        rate = 48_000 if encoding.sample_rate >= 48_000 else 44_100
+        rate = speech.RATE if enhancing or encoding.sample_rate >= 48_000 else 44_100
         graph = build(
             frozenset(targets),
             mono=mono,
@@ -61,10 +77,15 @@ def separate(
             out_layout=encoding.layout,
             out_rate=encoding.sample_rate,
             out_format=encoding.sample_format,
+            voice_delay=speech.DELAY if enhancing else None,
         )
-        with ExitStack() as files:
-            writers = {stem: files.enter_context(_Writer(path, encoding)) for stem, path in targets.items()}
-            _run(container, stream, graph, writers, rate, mono, on_progress)
+        with ExitStack() as opened:
+            enhancer = opened.enter_context(SpeechEnhancer(enhancing)) if enhancing else None
+            writers = {stem: opened.enter_context(_Writer(path, encoding)) for stem, path in targets.items()}
+            _run(container, stream, graph, writers, rate, mono, enhancer, on_progress)
+    if not mono:
+        return Method.CENTRE
+    return Method.SPEECH if enhancing else Method.BAND
 
 
 def _run(
@@ -74,13 +95,15 @@ def _run(
     writers: Mapping[Stem, _Writer],
     rate: int,
     mono: bool,
+    enhancer: SpeechEnhancer | None,
     on_progress: Progress,
 ) -> None:
     expected = _expected_samples(container, stream, rate)
     layout = "mono" if mono else "stereo"
     pushed = 0
+    feed = _Feed(separation, rate, enhancer)
     for frame in _uniform(audio_frames(container, stream), rate, layout):
-        pushed = _push(separation, frame, pushed, rate)
+        pushed = feed.push(frame)
         _pull(separation, writers)
         on_progress(min(1.0, pushed / expected) if expected else 0.0)
     if not pushed:
@@ -88,16 +111,40 @@ def _run(
     for writer in writers.values():
         writer.limit = round(pushed * writer.sample_rate / rate)
     # What the filters still hold comes out only when something follows it
-    _push(separation, _silence(separation.latency, rate, layout), pushed, rate)
-    separation.source.push(None)
+    feed.push(_silence(separation.latency + (enhancer.frame_samples if enhancer else 0), rate, layout))
+    feed.end()
     _pull(separation, writers)
 
 
-def _push(separation: Separation, frame: AudioFrame, position: int, rate: int) -> int:
-    frame.pts = position
-    frame.time_base = Fraction(1, rate)
-    separation.source.push(frame)
-    return position + frame.samples
+class _Feed:
+    """Pushes frames into a graph, and beside them the voice that an enhancer hears in them."""
+
+    def __init__(self, separation: Separation, rate: int, enhancer: SpeechEnhancer | None) -> None:
+        self._separation = separation
+        self._rate = rate
+        self._enhancer = enhancer
+        self._pushed = 0
+        self._voice_pushed = 0
+
+    def push(self, frame: AudioFrame) -> int:
+        """Push a frame; return how many samples have been pushed so far."""
+        voice_source = self._separation.voice_source
+        if self._enhancer is not None and voice_source is not None:
+            for voice in self._enhancer.enhance(frame):
+                self._voice_pushed = self._push(voice_source, voice, self._voice_pushed)
+        self._pushed = self._push(self._separation.source, frame, self._pushed)
+        return self._pushed
+
+    def end(self) -> None:
+        for source in (self._separation.source, self._separation.voice_source):
+            if source is not None:
+                source.push(None)
+
+    def _push(self, source: FilterContext, frame: AudioFrame, position: int) -> int:
+        frame.pts = position
+        frame.time_base = Fraction(1, self._rate)
+        source.push(frame)
+        return position + frame.samples
 
 
 def _pull(separation: Separation, writers: Mapping[Stem, _Writer]) -> None:
@@ -118,19 +165,47 @@ def _ready(sink: FilterContext) -> Iterator[AudioFrame]:
 
 def _uniform(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:
     """Convert to one sample format, rate and layout, even where the source changes its own midway."""
-    resampler: AudioResampler | None = None
+    converter: _Converter | None = None
     current: tuple[str, int, str] | None = None
     for frame in frames:
+        if frame.sample_rate not in _SAMPLE_RATES:
+            raise UnsupportedMediaError(f"its audio has a sample rate of {frame.sample_rate} Hz")
         kind = (frame.format.name, frame.sample_rate, frame.layout.name)
-        if resampler is not None and kind != current:
-            yield from resampler.resample(None)
-            resampler = None
-        if resampler is None:
-            resampler, current = AudioResampler(format="fltp", layout=layout, rate=rate), kind
+        if converter is not None and kind != current:
+            yield from converter.convert(None)
+            converter = None
+        if converter is None:
+            converter, current = _Converter(frame.format.name, rate, layout), kind
         frame.pts = None  # gaps and overlaps in the source's clock are not sound
-        yield from resampler.resample(frame)
-    if resampler is not None:
-        yield from resampler.resample(None)
+        try:
+            converted = converter.convert(frame)
+        except av.FFmpegError as error:  # more channels than FFmpeg has a name for, for instance
+            kind_of_sound = f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz"
+            reason = f"its audio of {kind_of_sound} cannot be converted ({error.strerror})"
+            raise UnsupportedMediaError(reason) from None
+        yield from converted
+    if converter is not None:
+        yield from converter.convert(None)
+
+
+class _Converter:
+    """Converts frames of one kind. Floats become integers first: a file may hold infinite ones or none at all
+    (NaN), at which an encoder may end the whole process.
+    """
+
+    def __init__(self, sample_format: str, rate: int, layout: str) -> None:
+        self._steps = [AudioResampler(format="fltp", layout=layout, rate=rate)]
+        if sample_format.startswith(("flt", "dbl")):
+            self._steps.insert(0, AudioResampler(format="s32p"))
+
+    def convert(self, frame: AudioFrame | None) -> list[AudioFrame]:
+        """Return what becomes of a frame; with ``None``, what was held back."""
+        frames: list[AudioFrame] = []
+        entering: list[AudioFrame | None] = [frame]
+        for step in self._steps:
+            frames = [made for one in entering for made in step.resample(one)]
+            entering = [*frames, None] if frame is None else [*frames]
+        return frames
 
 
 def _silence(samples: int, rate: int, layout: str) -> AudioFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -32,10 +33,20 @@ def open_media(path: Path) -> InputContainer:
     :raises UnsupportedMediaError: unknown format, damaged beyond reading, or without sound.
     """
     container = open_container(path)
-    if not container.streams.audio:
+    problem = _problem(container)
+    if problem is not None:
         container.close()
-        raise UnsupportedMediaError("it has no audio stream")
+        raise UnsupportedMediaError(problem)
     return container
+
+
+def _problem(container: InputContainer) -> str | None:
+    """Return why the sound cannot be decoded, as far as the headers tell."""
+    if not container.streams.audio:
+        return "it has no audio stream"
+    # None where FFmpeg has no decoder, which PyAV's types do not say
+    context: AudioCodecContext | None = container.streams.audio[0].codec_context
+    return None if context else "its audio is in a format that cannot be decoded"
 
 
 def open_container(path: Path) -> InputContainer:

@@ -9,7 +9,14 @@ import av
 import numpy as np
 import pytest
 
-from airflow_provider_ci.emulator.audio import Encoding, Stem, UnsupportedMediaError, describe, separate
+from airflow_provider_ci.emulator.audio import (
+    Encoding,
+    Method,
+    Stem,
+    UnsupportedMediaError,
+    describe,
+    separate,
+)
 from tests.unit.emulator.audio_tools import MEDIA, MIX, RATE, SPEECH, level, load, rms, si_sdr, tones, write
 
 BOTH = (Stem.VOICE, Stem.BACKGROUND)
@@ -78,6 +85,32 @@ def test_music_mode_splits_the_accompaniment_by_frequency(tmp_path):
     stems = {s: load(p, "stereo")[0] for s, p in run(source, tmp_path, "wav", stems=tuple(Stem)).items()}
     strongest = {hertz: max(stems, key=lambda s: level(stems[s], hertz)) for hertz in (40, 1000, 9000)}
     assert strongest == {40: Stem.BASS, 1000: Stem.BACKGROUND, 9000: Stem.DRUMS}
+
+
+def mono_mix(folder):
+    return write(folder / "mix.wav", load(MIX, "stereo").mean(axis=0)[np.newaxis])
+
+
+def test_speech_in_a_mono_recording_is_told_from_its_music(tmp_path, with_speech):
+    source, clean = mono_mix(tmp_path), load(SPEECH)[0]
+    paths = {stem: tmp_path / f"{stem}.wav" for stem in BOTH}
+    assert separate(source, paths, "wav") is Method.SPEECH
+    voice, background, mix = (load(path)[0] for path in (*paths.values(), source))
+    assert si_sdr(voice, clean) - si_sdr(mix, clean) > 7  # 7.8 dB measured
+    assert si_sdr(background, mix[: len(clean)] - clean) > 5
+    assert np.abs(voice + background - mix).max() < 2e-4
+    assert si_sdr(load(run(SPEECH, tmp_path, "wav")[Stem.VOICE])[0], clean) > 15  # and speech alone is kept
+
+
+def test_without_the_extra_a_mono_mix_is_only_filtered_and_the_method_says_so(tmp_path):
+    source, clean = mono_mix(tmp_path), load(SPEECH)[0]
+    assert separate(source, {Stem.VOICE: tmp_path / "voice.wav"}, "wav") is Method.BAND
+    assert si_sdr(load(tmp_path / "voice.wav")[0], clean) - si_sdr(load(source)[0], clean) < 1
+    assert "not separated" in Method.BAND
+
+
+def test_stereo_is_separated_by_its_centre(tmp_path):
+    assert separate(MIX, {Stem.VOICE: tmp_path / "voice.wav"}, "wav") is Method.CENTRE
 
 
 def test_mono_voice_is_the_speech_band_and_background_the_rest(tmp_path):

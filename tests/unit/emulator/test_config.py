@@ -28,10 +28,17 @@ def test_bad_settings_are_named(setting, named):
 
 
 def test_remote_hosts_only_when_allowed():
-    assert EmulatorConfig(data_dir=Path("x"), host="0.0.0.0", allow_remote=True).host == "0.0.0.0"
+    own = {"secret_id": "my-id", "secret_key": "my-key"}
+    assert EmulatorConfig(data_dir=Path("x"), host="0.0.0.0", allow_remote=True, **own).host == "0.0.0.0"
     assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.9.9.9", "10.0.0.1", "")] == [
         True, True, True, True, False, False
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("own", [{}, {"secret_id": "my-id"}, {"secret_key": "my-key"}])
+def test_other_machines_are_not_served_with_the_public_keys(own):
+    with pytest.raises(ValueError, match="AIRFLOW_CI_EMULATOR_SECRET_KEY"):
+        EmulatorConfig(data_dir=Path("x"), allow_remote=True, **own)
 
 
 def test_secrets_are_not_shown():

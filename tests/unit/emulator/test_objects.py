@@ -103,7 +103,7 @@ def test_a_failing_database_leaves_the_old_object_and_no_file(store, database, t
 def test_a_new_start_removes_what_a_killed_one_left(store, database, tmp_path):
     kept = put(store, "k", b"kept")
     store.incoming().write_bytes(b"half an upload")
-    (kept.path.parent / "orphan").write_bytes(b"content without row")
+    (kept.path.parent / ("0" * 32)).write_bytes(b"content without row")
     again = ObjectStore(database, tmp_path / "data")
     assert again.get(BUCKET, "k").path.read_bytes() == b"kept"
     assert [path.name for path in kept.path.parent.iterdir()] == [kept.path.name]

