@@ -37,7 +37,7 @@ endef
 
 .PHONY: demo test fuzz e2e lint types matrix matrix-beta dist snippets constraints clean
 
-demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the embedded emulator: make demo MEDIA=song.mp3
+demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
 
 test: $(VENV)/.installed-dev  ## run the tests, in processes beside each other
@@ -56,13 +56,14 @@ lint: $(VENV)/.installed-dev  ## check style
 types: $(VENV)/.installed-dev  ## check types
 	@$(BIN)/mypy
 
-# sdist and wheel once from this folder and once from what the sdist holds: the same bytes, or none of them are kept
-dist: $(VENV)/.installed-dist  ## build sdist and wheel into dist/, reproducibly, and check them
+# The provider and the emulator. sdist and wheel of each once from this folder and once from what the sdist holds: the
+# same bytes, or none of them are kept
+dist: $(VENV)/.installed-dist  ## build sdist and wheel of both distributions into dist/, reproducibly, and check them
 	@if test -n "$$(git status --porcelain 2> /dev/null)"; then echo "Note: not everything here is committed"; fi
 	@rm -rf dist build/dist && mkdir -p build/dist/unpacked
-	@$(BUILD) --outdir build/dist/first .
-	@tar -xzf build/dist/first/*.tar.gz -C build/dist/unpacked --strip-components=1
-	@umask 077 && $(BUILD) --outdir build/dist/again build/dist/unpacked
+	@for folder in . emulator; do $(BUILD) --outdir build/dist/first $$folder; done
+	@for sdist in build/dist/first/*.tar.gz; do tar -xzf $$sdist -C build/dist/unpacked; done
+	@umask 077 && for folder in build/dist/unpacked/*; do $(BUILD) --outdir build/dist/again $$folder; done
 	@diff -r build/dist/first build/dist/again \
 		|| { echo "The two builds differ: something depends on where, when or by whom it is built."; exit 1; }
 	@$(BIN)/twine check --strict build/dist/first/*
@@ -83,7 +84,7 @@ constraints: constraints-$(NEWEST)  ## write constraints.txt anew; make constrai
 
 constraints-%:
 	@$(find_python); rm -rf build/constraints; "$$python" -m venv build/constraints
-	@build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[e2e,dist]' \
+	@build/constraints/bin/pip install --quiet --disable-pip-version-check -e '.[e2e,dist]' $(EMULATOR) \
 		apache-airflow==$(airflow) $(PINS_$(airflow))
 	@build/constraints/bin/pip freeze --exclude-editable > $(constraints)
 
@@ -96,24 +97,26 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-EXTRA_demo := emulator,speech
-EXTRA_dev := dev
-EXTRA_e2e := e2e
-EXTRA_dist := dist
+# The emulator is a distribution of its own, in a folder of this repository
+EMULATOR := -e './emulator[speech]'
+WANTED_demo := -e . $(EMULATOR)
+WANTED_dev := -e '.[dev]' $(EMULATOR)
+WANTED_e2e := -e '.[e2e]' $(EMULATOR)
+WANTED_dist := -e '.[dist]'
 # not isolated: with the versions of constraints.txt; hatchling's own date, whatever the shell's
 BUILD = env -u SOURCE_DATE_EPOCH $(BIN)/python -m build --no-isolation --sdist --wheel
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing the package and what it needs (about a minute the first time)"
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRA_$*)]' \
+$(VENV)/.installed-%: pyproject.toml emulator/pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the packages and what they need (about a minute the first time)"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(WANTED_$*) \
 		| sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Installing collected packages.*/  installing …/p' \
 		|| { echo "The installation failed. Check that pip can reach its package index, then run make again."; exit 1; }
 	@touch $@
 
 .PRECIOUS: build/matrix/%/.installed
 .SECONDEXPANSION:
-build/matrix/%/.installed: pyproject.toml $$(constraints)
+build/matrix/%/.installed: pyproject.toml emulator/pyproject.toml $$(constraints)
 	@$(find_python); echo "== Installing Airflow $(airflow) with $$python"; "$$python" -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c $(constraints) \
-		-e '.[dev]' apache-airflow==$(airflow)
+		-e '.[dev]' $(EMULATOR) apache-airflow==$(airflow)
 	@touch $@

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from airflow_provider_ci.emulator.clock import VirtualClock
+from tencent_ci_emulator.clock import VirtualClock
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.cluster import cluster
 from tests.e2e.services import Service, serve

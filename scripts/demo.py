@@ -77,7 +77,7 @@ def emulator() -> Iterator[str]:
     """Start the emulator on a free loopback port, yield its address, and stop it."""
     say("Starting the emulator of Tencent Cloud Infinite")
     shutil.rmtree(WORK / "emulator", ignore_errors=True)
-    command = [sys.executable, "-m", "airflow_provider_ci.emulator", "--data-dir", str(WORK / "emulator")]
+    command = [sys.executable, "-m", "tencent_ci_emulator", "--data-dir", str(WORK / "emulator")]
     command += ["--bucket", BUCKET, "--region", REGION, *SLOW_ENOUGH_TO_SEE]
     keys = {"AIRFLOW_CI_EMULATOR_SECRET_ID": SECRET_ID, "AIRFLOW_CI_EMULATOR_SECRET_KEY": SECRET_KEY}
     with EMULATOR_LOG.open("wb") as log:

@@ -9,6 +9,8 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
+#: The folder of the emulator's own distribution
+EMULATOR_ROOT = ROOT / "emulator"
 
 
 def build_wheel(source: Path, folder: Path) -> Path:

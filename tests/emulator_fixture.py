@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_ci.emulator.audio import speech
-from airflow_provider_ci.emulator.server import Emulator
+from tencent_ci_emulator.audio import speech
+from tencent_ci_emulator.server import Emulator
 
 _library = speech.library
 

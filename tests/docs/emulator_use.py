@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_ci.emulator.server import Emulator as _Emulator
+from tencent_ci_emulator.server import Emulator as _Emulator
 
 
 def start() -> dict[str, Any]:
     """Start one, and return what it says of itself."""
     # [START start]
-    from airflow_provider_ci.emulator.server import Emulator
+    from tencent_ci_emulator.server import Emulator
 
     with Emulator(queue_seconds=1) as emulator:
         emulator.url  # http://127.0.0.1:<free port>
@@ -55,8 +55,8 @@ def read_ledger(emulator: _Emulator, job_id: str) -> list[Any]:
 def let_time_pass(submit_my_jobs: Callable[[_Emulator], None]) -> list[Any]:
     """Do half an hour's jobs at once."""
     # [START clock]
-    from airflow_provider_ci.emulator.clock import VirtualClock
-    from airflow_provider_ci.emulator.server import Emulator
+    from tencent_ci_emulator.clock import VirtualClock
+    from tencent_ci_emulator.server import Emulator
 
     with Emulator(clock=VirtualClock(), queue_seconds=600, run_seconds=1800) as emulator:
         submit_my_jobs(emulator)

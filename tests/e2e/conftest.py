@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_ci.emulator.clock import VirtualClock
+from tencent_ci_emulator.clock import VirtualClock
 from tests.e2e import postgres_redis
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.cluster import cluster as run_cluster

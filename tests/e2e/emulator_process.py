@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from lxml import etree
 
-from airflow_provider_ci.emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
 from airflow_provider_ci.protocol.signing import sign
+from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
 
 TOKEN = "the-admin-token-of-the-tests"
 NO_ANSWER = (http.client.HTTPException, ConnectionError, TimeoutError)
@@ -29,7 +29,7 @@ class EmulatorProcess:
     def __init__(self, folder: Path, *options: str, log: Path | None = None) -> None:
         self._log = log
         self._command = [
-            *(sys.executable, "-m", "airflow_provider_ci.emulator", "--data-dir", str(folder)),
+            *(sys.executable, "-m", "tencent_ci_emulator", "--data-dir", str(folder)),
             *("--admin-token", TOKEN, "--log-level", "warning", *options),
         ]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from airflow_provider_ci.emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
+from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
 from tests.e2e.airflow_stack import free_port
 from tests.e2e.emulator_process import TOKEN, Client, EmulatorProcess, short_wav
 from tests.e2e.fault_storms import CALLS, READ_TIMEOUT, Storm

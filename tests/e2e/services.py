@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from airflow_provider_ci.emulator.clock import VirtualClock
-from airflow_provider_ci.emulator.ledger import AcceptedJob
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
+from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.ledger import AcceptedJob
+from tencent_ci_emulator.server import Emulator
 from tests.e2e.emulator_process import short_wav
 
 

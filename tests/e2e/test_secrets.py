@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
+from tencent_ci_emulator.server import Emulator
 from tests.e2e.airflow_stack import AirflowStack, free_port
 from tests.e2e.recording_front import SERVERS_OWN, Front, in_front_of
 from tests.e2e.services import serve

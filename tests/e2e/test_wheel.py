@@ -1,4 +1,4 @@
-"""The wheel alone, installed in an empty environment with Airflow: no extras, nothing of this repository."""
+"""The wheels alone, in empty environments: the provider's with Airflow, and the emulator's without it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import airflow_provider_ci
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
-from tests.distributions import ROOT, build_wheel
+from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
+from tencent_ci_emulator.server import Emulator
+from tests.distributions import EMULATOR_ROOT, ROOT, build_wheel
+from tests.emulator.integration.test_submit import ended, submit
+from tests.emulator.sdk_clients import python_client
 
 KEY = "in/speech_over_music.mp3"
 AIRFLOW = next(
@@ -138,8 +143,6 @@ import importlib, json, pkgutil
 import airflow_provider_ci
 missing = {}
 for module in pkgutil.walk_packages(airflow_provider_ci.__path__, "airflow_provider_ci."):
-    if module.name.endswith(".__main__"):
-        continue  # a command
     try:
         importlib.import_module(module.name)
     except ModuleNotFoundError as error:
@@ -148,41 +151,16 @@ print("MISSING", json.dumps(missing))
 """
 
 
-def test_only_the_emulators_server_and_lineage_need_their_extras(
-    installed: Installed, airflow: dict[str, str]
-) -> None:
+def test_only_lineage_needs_its_extra(installed: Installed, airflow: dict[str, str]) -> None:
     printed = installed.run("python", "-W", "ignore", "-c", IMPORT_ALL, **airflow)
     missing = json.loads(printed.rpartition("MISSING")[2])
-    missing.pop("airflow_provider_ci.emulator.pytest_plugin", None)  # only pytest imports it
-    assert missing.pop("airflow_provider_ci.lineage.openlineage") == "airflow.providers.openlineage"
-    assert set(missing.values()) == {"av"}
-    assert {"airflow_provider_ci.emulator.audio", "airflow_provider_ci.emulator.server"} <= set(missing)
-    assert [name for name in missing if not name.startswith("airflow_provider_ci.emulator.")] == []
-    assert (
-        "airflow_provider_ci.emulator.cli" not in missing
-    )  # the command is installed without the extra, too
+    assert missing == {"airflow_provider_ci.lineage.openlineage": "airflow.providers.openlineage"}
 
 
-def test_the_emulators_command_says_what_to_install(installed: Installed) -> None:
-    printed = installed.run("airflow-ci-emulator", expected=2)
-    assert printed == "airflow-ci-emulator needs av: pip install 'airflow-provider-ci[emulator]'\n"
-
-
-USERS_TESTS = """
-def test_of_the_user(): pass
-def test_with_the_emulator(ci_emulator): pass
-"""
-
-
-def test_pytest_of_a_user_without_the_extra_runs_on(installed: Installed) -> None:
-    installed.install("pytest")
-    (installed.folder / "test_users.py").write_text(USERS_TESTS)
-    printed = installed.run("pytest", "test_users.py", "-k", "of_the_user", "-W", "error")
-    assert "plugins: airflow-provider-ci" in printed
-    assert "1 passed, 1 deselected" in printed
-    printed = installed.run("pytest", "test_users.py", expected=1)
-    assert "1 passed, 1 error" in printed
-    assert "the fixture ci_emulator needs av: pip install 'airflow-provider-ci[emulator]'" in printed
+def test_nothing_of_the_emulator_comes_with_the_provider(installed: Installed) -> None:
+    assert not (installed.folder / "bin" / "airflow-ci-emulator").exists()
+    printed = installed.run("python", "-c", "import tencent_ci_emulator", expected=1)
+    assert "No module named 'tencent_ci_emulator'" in printed
 
 
 USERS_CODE = """
@@ -208,3 +186,79 @@ def test_users_code_is_checked_against_the_types(installed: Installed, tmp_path:
     said = checked.stdout.splitlines()
     assert 'users.py:4: note: Revealed type is "str | None"' in said
     assert [line.partition("  [")[2] for line in said if ": error: " in line] == ["arg-type]"]
+
+
+@pytest.fixture(scope="module")
+def emulator_alone(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """An environment that has the emulator's wheel and what it needs, and no Airflow."""
+    folder = tmp_path_factory.mktemp("emulator")
+    asked = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), "fastcrc"]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip("pip reaches no package index that has fastcrc")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    alone = Installed(folder)
+    alone.install(str(build_wheel(EMULATOR_ROOT, folder)), "pytest")
+    return alone
+
+
+def test_the_emulator_is_installed_without_airflow_and_without_the_provider(
+    emulator_alone: Installed,
+) -> None:
+    assert "No broken requirements found." in emulator_alone.run("python", "-m", "pip", "check")
+    listed = json.loads(emulator_alone.run("python", "-m", "pip", "list", "--format", "json"))
+    names = {each["name"].lower() for each in listed}
+    assert "tencent-ci-emulator" in names
+    assert [name for name in names if "airflow" in name] == []
+    assert "usage: airflow-ci-emulator" in emulator_alone.run("airflow-ci-emulator", "--help")
+
+
+USERS_TESTS = """
+import urllib.error, urllib.request
+import pytest
+
+def test_of_the_user(): pass
+
+def test_with_the_emulator(ci_emulator):
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(ci_emulator.url + "/jobs")
+    assert ci_emulator.ledger.count("list") == 1
+"""
+
+
+def test_the_fixtures_of_the_emulator_work_without_airflow(emulator_alone: Installed) -> None:
+    (emulator_alone.folder / "test_users.py").write_text(USERS_TESTS)
+    printed = emulator_alone.run("pytest", "test_users.py", "-W", "error")
+    assert "tencent-ci-emulator" in printed
+    assert "2 passed" in printed
+
+
+def test_the_command_of_the_emulator_separates_without_airflow(
+    emulator_alone: Installed, tmp_path: Path
+) -> None:
+    command = [
+        str(emulator_alone.folder / "bin" / "airflow-ci-emulator"),
+        "--data-dir",
+        str(tmp_path / "data"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        try:
+            assert process.stdout
+            url = process.stdout.readline().removeprefix("ready ").strip()
+            started = SimpleNamespace(
+                url=url,
+                port=urlsplit(url).port,
+                secret_id=DEMO_SECRET_ID,
+                secret_key=DEMO_SECRET_KEY,
+                region=DEMO_REGION,
+            )
+            client = python_client(started)
+            media = ROOT / "example_dags" / "media" / "speech_over_music.mp3"
+            client.put_object(Bucket=DEMO_BUCKET, Key=KEY, Body=media.read_bytes())
+            [job] = submit(client, KEY)
+            done = ended(client, job["JobId"])
+            assert done["State"] == "Success"
+            written = done["Operation"]["MediaResult"]["OutputFile"]["ObjectName"]
+            assert client.object_exists(Bucket=DEMO_BUCKET, Key=written)
+        finally:
+            process.terminate()
+    assert process.returncode == 0

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.protocol.admin_models import BatchRequest, QueueRequest, TemplateRequest
 from airflow_provider_ci.protocol.models import VoiceSeparateRequest
 from airflow_provider_ci.protocol.signing import sign
+from tencent_ci_emulator.server import Emulator
 
 from .documents import TEXTS, document
 from .effort import effort
@@ -47,7 +47,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def failures() -> Iterator[Failures]:
-    handler, logger = Failures(), logging.getLogger("airflow_provider_ci.emulator")
+    handler, logger = Failures(), logging.getLogger("tencent_ci_emulator")
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)

@@ -18,9 +18,6 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_ci.emulator.clock import VirtualClock
-from airflow_provider_ci.emulator.ledger import AcceptedJob
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import CIError, TransportError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.aio import AsyncClient
@@ -28,6 +25,9 @@ from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.job import CIJobTrigger
+from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.ledger import AcceptedJob
+from tencent_ci_emulator.server import Emulator
 
 INPUT = "in/short.wav"
 REQUEST = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
+from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import asset_events, dags_in, xcom
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import InvalidCallbackError
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.callbacks import parse_callback
 from airflow_provider_ci.protocol.models import Job
 from airflow_provider_ci.protocol.results import job_result
-from tests.unit.emulator.audio_tools import MIX
-from tests.unit.emulator.receiver import Receiver
-from tests.unit.emulator.waiting import wait_until
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.audio_tools import MIX
+from tests.emulator.receiver import Receiver
+from tests.emulator.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text("utf-8")
 ASKING, READING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.clock import SystemClock
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks import clock, credentials
 from airflow_provider_ci.hooks.ci import CIHook
+from tencent_ci_emulator.clock import SystemClock
+from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
 from tests.unit.hooks import fakes
 

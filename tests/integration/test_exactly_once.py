@@ -156,7 +156,7 @@ def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: CIHook) -> Non
 def test_the_deadline_cancels_a_waiting_job(
     dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dag_id: str
 ) -> None:
-    from airflow_provider_ci.emulator.server import Emulator
+    from tencent_ci_emulator.server import Emulator
 
     with Emulator(queue_seconds=600) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
@@ -170,7 +170,7 @@ def test_the_deadline_cancels_a_waiting_job(
 def test_jobs_that_ended_while_no_triggerer_ran_count(
     dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_ci.emulator.server import Emulator
+    from tencent_ci_emulator.server import Emulator
 
     with Emulator(queue_seconds=1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
@@ -43,7 +42,8 @@ from airflow_provider_ci.protocol.template_operations import (
     ListTemplates,
     UpdateTemplate,
 )
-from tests.unit.emulator.waiting import wait_until
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.waiting import wait_until
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128))

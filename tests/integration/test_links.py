@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.links.console import CIJobsLink
 from airflow_provider_ci.triggers.job import CIJobTrigger
+from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 from tests.integration.airflow_runs import dags_in, stored_dag, xcom
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
+from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 
 ROOT = Path(__file__).resolve().parents[2]

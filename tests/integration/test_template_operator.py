@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 
 

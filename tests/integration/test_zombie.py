@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
+from tencent_ci_emulator.server import Emulator
 from tests.integration.zombie_try import POINTS, Try, run
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")

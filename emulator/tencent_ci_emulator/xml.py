@@ -1,0 +1,102 @@
+"""XML: a parser for what clients send, and a writer for responses.
+
+Documents are trees of lxml elements, whatever they hold, so that an element which nobody here knows is kept
+and echoed as it came.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from lxml import etree
+
+Element = etree._Element
+
+#: The service prints every time with this offset
+SERVICE_ZONE = timezone(timedelta(hours=8))
+
+_MAX_BYTES = 8 * 1024 * 1024
+
+
+class XMLError(ValueError):
+    """A text that is not XML, or not XML that is accepted here."""
+
+
+def parse(data: bytes) -> Element:
+    """Return the root element of a document.
+
+    Only UTF-8 is read, whatever the declaration says, and a document type is refused, so that no entity is
+    ever defined, expanded or fetched.
+
+    :raises XMLError: the document is too large, not UTF-8, not well-formed, or has a document type.
+    """
+    if len(data) > _MAX_BYTES:
+        raise XMLError(f"the document has {len(data)} bytes, more than {_MAX_BYTES}")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise XMLError("the document is not UTF-8") from None
+    if b"<!DOCTYPE" in data:
+        raise XMLError("the document has a document type (DTD), which is refused")
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        remove_blank_text=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise XMLError(f"the document is not well-formed XML: {error}") from None
+
+
+def to_bytes(root: Element) -> bytes:
+    """Return a document as it is sent: UTF-8 with a declaration."""
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+def build(tag: str, content: Any = "") -> Element:
+    """Return an element with this content.
+
+    A mapping becomes children, where ``None`` is left out and a list repeats the child. An element is copied
+    under the new name. Anything else becomes text.
+
+    :raises ValueError: a text has characters that XML cannot carry.
+    """
+    if isinstance(content, Element):
+        element = copy.deepcopy(content)
+        element.tag, element.tail = tag, None
+        return element
+    element = etree.Element(tag)
+    if isinstance(content, Mapping):
+        append(element, content)
+    else:
+        element.text = str(content)
+    return element
+
+
+def append(parent: Element, children: Mapping[str, Any]) -> None:
+    """Append children to an element, by the rules of :func:`build`."""
+    for name, content in children.items():
+        for one in content if isinstance(content, (list, tuple)) else (content,):
+            if one is not None:
+                parent.append(build(name, one))
+
+
+def text_of(parent: Element | None, path: str) -> str | None:
+    """Return the first text at a path that is not blank, ``None`` if there is none."""
+    texts = (found.text for found in parent.iterfind(path)) if parent is not None else ()
+    return next((text for text in texts if text and not text.isspace()), None)
+
+
+def service_time(seconds: float | None) -> str | None:
+    """Return a time as the service prints it: whole seconds, in its zone."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(int(seconds), SERVICE_ZONE).strftime("%Y-%m-%dT%H:%M:%S%z")

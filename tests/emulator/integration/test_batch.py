@@ -1,0 +1,291 @@
+"""Batch jobs, by Tencent's Python SDK and by plain HTTP."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from lxml import etree
+from qcloud_cos import CosServiceError
+
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.audio_tools import SPEECH
+from tests.emulator.integration.test_http import Client
+from tests.emulator.integration.test_queues import House, code_of
+from tests.emulator.integration.test_submit import create_template
+from tests.emulator.sdk_clients import WAYS, python_client
+from tests.emulator.waiting import wait_until
+
+BUCKET = "demo-1250000000"
+OUTPUT = {
+    "Region": "ap-guangzhou",
+    "Bucket": BUCKET,
+    "AuObject": "out/${InventoryTriggerJobId}/${InputPath}/${InputName}-${jobid}.${ext}",
+}
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator(bucket=BUCKET) as running:
+        yield running
+
+
+@pytest.fixture(params=WAYS)
+def client(request, emulator):
+    return python_client(emulator, request.param)
+
+
+@pytest.fixture
+def house(request):
+    made = House(**getattr(request, "param", {}))
+    yield made
+    made.emulator.stop()
+
+
+def definition(given, **fields):
+    operation = {
+        "Tag": "VoiceSeparate",
+        "JobParam": {"VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}}},
+        "Output": OUTPUT,
+        "UserData": "mine",
+        **fields,
+    }
+    return {"Name": "stems-2025_声", "Type": "Job", "Input": given, "Operation": operation}
+
+
+def create(client, given, **fields):
+    body = definition(given, **fields)
+    return client.ci_create_inventory_trigger_jobs(Bucket=BUCKET, JobBody=body)["JobsDetail"][0]
+
+
+def describe(client, batch_id):
+    return client.ci_get_inventory_trigger_jobs(Bucket=BUCKET, JobID=batch_id)["JobsDetail"][0]
+
+
+def ended(client, batch_id):
+    wait_until(lambda: describe(client, batch_id)["State"] not in ("Submitted", "Running"))
+    return describe(client, batch_id)
+
+
+def children(emulator, batch_id, query=""):
+    query = f"tag=VoiceSeparate&size=100&orderByTime=Asc&inventoryTriggerJobId={batch_id}{query}"
+    root = etree.fromstring(Client(emulator)("GET", "/jobs", query=query)[1])
+    return root.findall("JobsDetail")
+
+
+def keys(jobs):
+    return [job.findtext("Input/Object") for job in jobs]
+
+
+def test_a_prefix_is_separated(client, emulator, request):
+    prefix = f"batch/{request.node.callspec.params['client']}"
+    for name in (f"{prefix}/one.song.mp3", f"{prefix}/two"):
+        client.put_object(Bucket=BUCKET, Key=name, Body=SPEECH.read_bytes())
+    made = create(client, {"Prefix": f"{prefix}/"})
+    batch_id = made["JobId"]
+    assert (batch_id[0], len(batch_id)) == ("b", 33)
+    assert (made["Code"], made["State"], made["Type"], made["Name"]) == (
+        "Success", "Submitted", "Job", "stems-2025_声",
+    )  # fmt: skip
+    assert (made["StartTime"], made["EndTime"], made["Input"]) == ("-", "-", {"Prefix": f"{prefix}/"})
+    assert made["Operation"]["Output"] == OUTPUT
+    assert (made["Tag"], made["QueueId"]) == ("VoiceSeparate", made["Operation"]["QueueId"])
+    assert made["Progress"] == "0"
+
+    done = ended(client, batch_id)
+    assert (done["State"], done["EndTime"][-5:], done["Progress"]) == ("Success", "+0800", "100")
+    jobs = children(emulator, batch_id)
+    assert keys(jobs) == [f"{prefix}/one.song.mp3", f"{prefix}/two"]
+    for job, name in zip(jobs, ("one.song", "two"), strict=True):
+        assert job.findtext("State") == "Success"
+        assert job.findtext("Operation/UserData") == "mine"
+        # expanded in the results only
+        assert job.findtext("Operation/Output/AuObject") == OUTPUT["AuObject"]
+        written = job.findtext("Operation/MediaResult/OutputFile/ObjectName")
+        assert written == f"out/{batch_id}/{prefix}/{name}-{job.findtext('JobId')}.mp3"
+        assert client.object_exists(Bucket=BUCKET, Key=written)
+
+
+def test_the_other_inputs(emulator):
+    client = python_client(emulator)
+    for name in ("in/a.mp3", "in/b.mp3"):
+        client.put_object(Bucket=BUCKET, Key=name, Body=b"no sound")
+    urls = f"https://{BUCKET}.cos.ap-guangzhou.myqcloud.com/in/b.mp3\nin/b.mp3\nin/gone.mp3\n"
+    client.put_object(Bucket=BUCKET, Key="lists/urls.txt", Body=urls.encode())
+    client.put_object(Bucket=BUCKET, Key="lists/data.csv", Body=b'"demo","in/a.mp3"\n"demo","in/b.mp3"\n')
+    manifest = {"fileSchema": "Bucket, Key", "files": [{"key": "lists/data.csv"}]}
+    client.put_object(Bucket=BUCKET, Key="lists/manifest.json", Body=json.dumps(manifest).encode())
+    for given, found in (
+        ({"Object": "in/a.mp3"}, ["in/a.mp3"]),
+        ({"UrlFile": "lists/urls.txt"}, ["in/b.mp3", "in/gone.mp3"]),
+        ({"Manifest": "lists/manifest.json"}, ["in/a.mp3", "in/b.mp3"]),
+        ({"Prefix": "nothing/"}, []),
+    ):
+        batch = ended(client, create(client, given)["JobId"])
+        jobs = children(emulator, batch["JobId"])
+        # jobs that fail do not make the batch job fail
+        assert (batch["State"], keys(jobs)) == ("Success", found)
+        assert {job.findtext("State") for job in jobs} <= {"Failed"}
+    failed = ended(client, create(client, {"Manifest": "lists/none.json"})["JobId"])
+    assert (failed["State"], failed["Code"]) == ("Failed", "ResourceNotFound")
+    assert "lists/none.json" in failed["Message"]
+
+
+def test_upload_times(emulator):
+    client = python_client(emulator)
+    client.put_object(Bucket=BUCKET, Key="timed/a.mp3", Body=b"no sound")
+    for interval, count in (
+        ({"Start": "2001-01-01T00:00:00+0800", "End": "2002-01-01T00:00:00+0800"}, 0),
+        ({"Start": "2001-01-01T00:00:00+0800", "End": "2999-01-01T00:00:00+0800"}, 1),
+        ({"Start": "2998-01-01T00:00:00+0800"}, 0),
+        ({"Start": "0"}, 1),
+    ):
+        batch = ended(client, create(client, {"Prefix": "timed/"}, TimeInterval=interval)["JobId"])
+        assert len(children(emulator, batch["JobId"])) == count
+
+
+def test_a_template_as_it_was_when_the_batch_job_was_made(house):
+    template_id = create_template(house.client, "for-batch", codec="flac")
+    house.client.put_object(Bucket=BUCKET, Key="in/a.mp3", Body=SPEECH.read_bytes())
+    house.set_queue("Paused")
+    made = create(house.client, {"Object": "in/a.mp3"}, JobParam={"TemplateId": template_id})
+    house.client.ci_delete_template(Bucket=BUCKET, TemplateId=template_id)
+    house.set_queue("Active")
+    house.pass_time(10)
+    [job] = children(house.emulator, made["JobId"])
+    assert job.findtext("Operation/TemplateName") == "for-batch"
+    assert job.findtext("Operation/MediaResult/OutputFile/ObjectName").endswith(".flac")
+
+
+@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1, "queue_max_size": 2}], indirect=True)
+def test_more_inputs_than_the_queue_takes(house):
+    for number in range(6):
+        house.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
+    batch_id = create(house.client, {"Prefix": "in/"})["JobId"]
+    house.pass_time()
+    assert len(children(house.emulator, batch_id)) <= 3
+    assert describe(house.client, batch_id)["State"] == "Running"
+    house.pass_time(100)
+    jobs = children(house.emulator, batch_id)
+    assert keys(jobs) == [f"in/{number}.mp3" for number in range(6)]
+    assert describe(house.client, batch_id)["State"] == "Success"
+
+
+@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1, "refuse_when_paused": True}], indirect=True)
+def test_a_batch_job_waits_for_a_paused_queue(house):
+    house.set_queue("Paused")
+    batch_id = create(house.client, {"Object": "in/none.mp3"})["JobId"]
+    house.pass_time(100)
+    assert (describe(house.client, batch_id)["State"], children(house.emulator, batch_id)) == ("Running", [])
+    house.set_queue("Active")
+    house.pass_time(10)
+    assert describe(house.client, batch_id)["State"] == "Success"
+
+
+@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1}], indirect=True)
+def test_cancelling_leaves_what_runs(house):
+    for number in range(3):
+        house.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
+    batch_id = create(house.client, {"Prefix": "in/"})["JobId"]
+    house.pass_time()
+    answer = house.client.ci_delete_inventory_trigger_jobs(Bucket=BUCKET, JobId=batch_id)
+    assert (answer.status_code, answer.content) == (200, b"")
+    house.pass_time(100)
+    assert describe(house.client, batch_id)["State"] == "Cancel"
+    states = [job.findtext("State") for job in children(house.emulator, batch_id)]
+    assert states == ["Failed", "Cancel", "Cancel"]
+    for unknown in (batch_id, "b" + "0" * 32):
+        with pytest.raises(CosServiceError) as caught:
+            house.client.ci_delete_inventory_trigger_jobs(Bucket=BUCKET, JobId=unknown)
+        assert code_of(caught) == (400, "InvalidArgument")
+        assert "can not be modified" in str(caught.value.get_origin_msg())
+
+
+def test_cancelling_each_job_ends_the_batch_job(house):
+    house.set_queue("Paused")
+    batch_id = create(house.client, {"Object": "in/none.mp3"})["JobId"]
+    house.pass_time()
+    [job] = children(house.emulator, batch_id)
+    house.client.ci_cancel_jobs(Bucket=BUCKET, JobID=job.findtext("JobId"))
+    house.pass_time()
+    assert describe(house.client, batch_id)["State"] == "Success"
+
+
+def test_lists():
+    with Emulator() as emulator:
+        client, raw = python_client(emulator), Client(emulator)
+        ids = [create(client, {"Object": "in/none.mp3"})["JobId"] for _ in range(5)]
+        seen, token = [], ""
+        while len(seen) < 5:
+            page = client.ci_list_inventory_trigger_jobs(Bucket=BUCKET, Type="Job", Size=2, NextToken=token)
+            seen += [one["JobId"] for one in page["JobsDetail"]]
+            token = page["NextToken"]
+        assert (seen, token) == (ids[::-1], None)
+        for one in ids:
+            ended(client, one)
+
+        def found(query):
+            root = etree.fromstring(raw("GET", "/inventorytriggerjob", query=query)[1])
+            return [one.text for one in root.iterfind("JobsDetail/JobId")]
+
+        assert found("orderByTime=Asc&states=Success,Running") == ids
+        assert found("states=Cancel") == found("type=Workflow") == found("workflowId=w1") == []
+        assert found(f"jobId={ids[3]}") == [ids[3]]
+        assert found("name=other") == []
+        assert found("endCreationTime=2001-01-01T00:00:00%2B0800") == []
+        # what Tencent's SDK asks for unless told otherwise
+        assert "JobsDetail" not in client.ci_list_inventory_trigger_jobs(Bucket=BUCKET)
+        for query in ("type=Both", "size=0", "states=Done", "nextToken=x", "startCreationTime=now"):
+            assert raw.error("GET", "/inventorytriggerjob", query=query)[:2] == (400, "InvalidArgument")
+
+
+def test_unknown_ids(emulator):
+    raw = Client(emulator)
+    response, body = raw("GET", "/inventorytriggerjob/bnone")
+    given = [(child.tag, child.text) for child in etree.fromstring(body)]
+    assert given == [
+        ("RequestId", response.getheader("x-ci-request-id")),
+        ("NonExistJobIds", "bnone"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "named"),
+    [
+        ({"Name": "a b"}, "InvalidArgument", "Name"),
+        ({"Name": "x" * 129}, "InvalidArgument", "Name"),
+        ({"Type": ""}, "InvalidArgument", "Type"),
+        ({"Type": "Workflow"}, "NotImplemented", "workflows"),
+        ({"Input": {}}, "InvalidArgument", "exactly one"),
+        ({"Input": {"Prefix": "a", "Object": "b"}}, "InvalidArgument", "exactly one"),
+        ({"Operation": {}}, "InvalidArgument", "Tag"),
+        (definition({}, Tag="Transcode"), "InvalidArgument", "Tag"),
+        (definition({}, JobParam={}), "InvalidArgument", "TemplateId"),
+        (definition({}, JobParam={"TemplateId": "tnone"}), "TemplateNotFound", "tnone"),
+        (definition({}, Output={**OUTPUT, "AuObject": ""}), "InvalidArgument", "AuObject"),
+        (definition({}, QueueId="pnone"), "QueueNotFound", "pnone"),
+        (definition({}, JobLevel="9"), "InvalidArgument", "JobLevel"),
+        (definition({}, TimeInterval={"Start": "soon"}), "InvalidArgument", "TimeInterval.Start"),
+    ],
+)
+def test_bad_batch_jobs(emulator, change, code, named):
+    body = {**definition({}), **change, "Input": change.get("Input") or {"Object": "in/a.mp3"}}
+    if change == {"Input": {}}:
+        body["Input"] = {}
+    with pytest.raises(CosServiceError) as caught:
+        python_client(emulator).ci_create_inventory_trigger_jobs(Bucket=BUCKET, JobBody=body)
+    assert code_of(caught) == (501 if code == "NotImplemented" else 400, code)
+    assert named in str(caught.value.get_origin_msg())
+
+
+def test_a_restart_goes_on_where_it_stopped(tmp_path):
+    settings = {"queue_max_size": 2, "queue_max_concurrent": 1}
+    with Emulator(tmp_path, run_seconds=60, **settings) as emulator:
+        client = python_client(emulator)
+        for number in range(5):
+            client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
+        batch_id = create(client, {"Prefix": "in/"})["JobId"]
+        wait_until(lambda: len(children(emulator, batch_id)) >= 2)
+    with Emulator(tmp_path, **settings) as emulator:
+        assert ended(python_client(emulator), batch_id)["State"] == "Success"
+        assert keys(children(emulator, batch_id)) == [f"in/{number}.mp3" for number in range(5)]

@@ -1,0 +1,128 @@
+"""Opening services and listing buckets, by Tencent's Python SDK and by plain HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from lxml import etree
+from qcloud_cos import CosServiceError
+
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.integration.test_http import JOB, Client
+from tests.emulator.integration.test_queues import code_of
+from tests.emulator.sdk_clients import WAYS, python_client
+
+BUCKETS = ("demo-1250000000", "archive-1250000000", "demo2-1250000000")
+REGIONAL = "ci.ap-guangzhou.myqcloud.com"
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator(bucket=BUCKETS[0], buckets=BUCKETS[1:]) as running:
+        yield running
+
+
+@pytest.fixture(params=WAYS)
+def client(request, emulator):
+    return python_client(emulator, request.param)
+
+
+def names(answer, kind="Media"):
+    return [one["BucketId"] for one in answer.get(f"{kind}BucketList", [])]
+
+
+def test_lists_with_pages_and_filters(client):
+    whole = client.ci_get_media_bucket()
+    assert (whole["TotalCount"], whole["PageNumber"], whole["PageSize"]) == ("3", "1", "10")
+    assert names(whole) == sorted(BUCKETS)
+    first = whole["MediaBucketList"][0]
+    assert (first["Name"], first["Region"], first["CreateTime"][-5:]) == (
+        "archive-1250000000", "ap-guangzhou", "+0800",
+    )  # fmt: skip
+    assert names(client.ci_get_media_bucket(PageNumber="2", PageSize="2")) == ["demo2-1250000000"]
+    assert names(client.ci_get_media_bucket(BucketName="demo")) == ["demo-1250000000", "demo2-1250000000"]
+    assert names(client.ci_get_media_bucket(BucketNames="demo-1250000000,none-1")) == ["demo-1250000000"]
+    assert names(client.ci_get_media_bucket(Regions="ap-beijing")) == []
+    assert len(names(client.ci_get_media_bucket(Regions="ap-beijing,ap-guangzhou"))) == 3
+    assert len(names(client.ci_get_asr_bucket(Regions="All"), "Asr")) == 3
+    with pytest.raises(CosServiceError) as caught:
+        client.ci_get_asr_bucket(PageSize="101")
+    assert code_of(caught) == (400, "InvalidArgument")
+
+
+def test_closing_and_opening_smart_audio(client):
+    bucket = {"Bucket": BUCKETS[0]}
+    with pytest.raises(CosServiceError) as caught:
+        client.ci_open_asr_bucket(**bucket)
+    assert code_of(caught) == (403, "MediaBucketAlreadyBinded")
+    _, closed = client.ci_close_asr_bucket(**bucket)
+    assert closed["BucketName"] == BUCKETS[0]
+    assert names(client.ci_get_asr_bucket(BucketNames=BUCKETS[0]), "Asr") == []
+    assert client.ci_get_asr_queue(**bucket)["TotalCount"] == "0"
+    with pytest.raises(CosServiceError) as caught:
+        client.ci_close_asr_bucket(**bucket)
+    assert code_of(caught) == (400, "MediaBucketUnBinded")
+    headers, opened = client.ci_open_asr_bucket(**bucket)
+    assert opened["RequestId"] == headers["x-ci-request-id"]
+    assert (opened["AsrBucket"]["BucketId"], opened["AsrBucket"]["Region"]) == (BUCKETS[0], "ap-guangzhou")
+    assert client.ci_get_asr_queue(**bucket)["TotalCount"] == "1"
+
+
+def test_the_regional_host_knows_no_other_call(emulator):
+    raw = Client(emulator)
+    response, body = raw("GET", "/mediabucket", host=REGIONAL)
+    root = etree.fromstring(body)
+    assert len(root.findall("MediaBucketList")) == 3
+    assert root.findtext("RequestId") == response.getheader("x-ci-request-id")
+    assert raw.error("POST", "/mediabucket", b"", host=REGIONAL)[:2] == (404, "InvalidUrl")
+    assert raw.error("GET", "/queue", host=REGIONAL)[:2] == (404, "InvalidUrl")
+    other = REGIONAL.replace("guangzhou", "beijing")
+    assert raw.error("GET", "/asrbucket", host=other)[:2] == (400, "InvalidHost")
+    assert raw.error("DELETE", "/mediabucket", host=REGIONAL)[:2] == (404, "InvalidUrl")
+
+
+def test_closing_and_opening_media_processing(emulator):
+    raw, host = Client(emulator), f"{BUCKETS[0]}.{REGIONAL}"
+    before = emulator.ledger.count("close_media")
+    closed = etree.fromstring(raw("DELETE", "/mediabucket", host=host)[1])
+    assert closed.findtext("BucketName") == BUCKETS[0]
+    assert raw.error("DELETE", "/mediabucket", host=host)[:2] == (400, "MediaBucketUnBinded")
+    assert b"<TotalCount>0<" in raw("GET", "/queue", host=host)[1]
+    assert b"<TotalCount>1<" in raw("GET", "/asrqueue", host=host)[1]
+    assert raw("POST", "/mediabucket", b"", host=host)[0].status == 200
+    assert b"<TotalCount>1<" in raw("GET", "/queue", host=host)[1]
+    assert emulator.ledger.count("close_media") == before + 2
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "open_already"),
+    [
+        ("MediaBucketUnBinded", 400, "MediaBucketAlreadyBinded"),
+        ("AsrBucketUnBinded", 400, "AsrBucketAlreadyBinded"),
+        ("PicBucketUnBinded", 400, "PicBucketAlreadyBinded"),
+        ("AIBucketUnBinded", 400, "AIBucketAlreadyBinded"),
+        ("AccessDenied", 403, "MediaBucketAlreadyBinded"),
+    ],
+)
+def test_jobs_need_the_service(tmp_path, code, status, open_already):
+    with Emulator(tmp_path, unbound=code) as emulator:
+        raw, client = Client(emulator), python_client(emulator)
+        assert raw.error("POST", "/jobs", JOB)[:2] == (status, code)
+        assert client.ci_get_media_bucket()["TotalCount"] == "0"
+        opened = etree.fromstring(raw("POST", "/mediabucket", b"")[1])
+        assert opened.find("MediaBucket") is not None
+        assert raw.error("POST", "/jobs", JOB)[:2] == (status, code)  # it is the other service's
+        media = client.ci_get_media_queue(Bucket=BUCKETS[0])["QueueList"][0]["QueueId"]
+        in_media = JOB.replace("</Request>", f"<QueueId>{media}</QueueId></Request>")
+        assert raw("POST", "/jobs", in_media)[0].status == 200
+        client.ci_open_asr_bucket(Bucket=BUCKETS[0])
+        assert raw.error("POST", "/asrbucket", b"")[:2] == (403, open_already)
+        assert raw("POST", "/jobs", JOB)[0].status == 200
+    with Emulator(tmp_path, unbound=code) as emulator:  # and it stays open
+        assert Client(emulator)("POST", "/jobs", JOB)[0].status == 200
+
+
+def test_a_closed_service_stays_closed(tmp_path):
+    with Emulator(tmp_path) as emulator:
+        python_client(emulator).ci_close_asr_bucket(Bucket=BUCKETS[0])
+    with Emulator(tmp_path) as emulator:
+        assert Client(emulator).error("POST", "/jobs", JOB)[:2] == (400, "MediaBucketUnBinded")

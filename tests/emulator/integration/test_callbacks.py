@@ -1,0 +1,245 @@
+"""Callbacks, received by a web server of the test's own."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from lxml import etree
+
+from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.audio_tools import MIX
+from tests.emulator.integration.test_faults import document, submitted
+from tests.emulator.integration.test_http import JOB, Client
+from tests.emulator.receiver import Receiver
+from tests.emulator.waiting import wait_until
+
+
+@pytest.fixture
+def emulator():
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator):
+    return Client(emulator)
+
+
+def job(*elements: str, key: str = "in/none.mp3") -> str:
+    return JOB.replace("in/a.mp3", key).replace("</Request>", "".join(elements) + "</Request>")
+
+
+def recorded(emulator, job_id, count=1):
+    wait_until(lambda: len(emulator.ledger.callbacks(job_id)) >= count)
+    return emulator.ledger.callbacks(job_id)
+
+
+def test_xml_of_a_job_that_succeeded(emulator, client):
+    assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
+    with Receiver() as receiver:
+        job_id = submitted(
+            client, job(f"<CallBack>{receiver.url}/done?key=hush</CallBack>", key="in/mix.mp3")
+        )
+        (record,) = recorded(emulator, job_id)
+        (received,) = receiver.received
+    assert received.path == "/done?key=hush"
+    assert received.headers["content-type"] == "application/xml"
+    assert received.body.startswith(b"<?xml")
+    root = etree.fromstring(received.body)
+    assert (root.tag, root.findtext("EventName")) == ("Response", "TaskFinish")
+    sent, described = root.find("JobsDetail"), document(client, "GET", f"/jobs/{job_id}").find("JobsDetail")
+    assert etree.tostring(sent) == etree.tostring(described)
+    assert sent.findtext("State") == "Success"
+    assert sent.find("Operation/MediaResult/OutputFile/Md5Info/Md5") is not None
+    assert (record.outcome, record.status, record.state) == ("sent", 200, "Success")
+    assert record.target == f"{receiver.url}/done"
+    assert "hush" not in repr(record)
+
+
+def test_json_of_a_job_that_failed(emulator, client):
+    with Receiver() as receiver:
+        elements = f"<CallBack>{receiver.url}/</CallBack>", "<CallBackFormat>JSON</CallBackFormat>"
+        job_id = submitted(client, job(*elements))
+        recorded(emulator, job_id)
+        (received,) = receiver.received
+    assert received.headers["content-type"] == "application/json"
+    message = json.loads(received.body)
+    assert message["EventName"] == "TaskFinish"
+    (detail,) = message["JobsDetail"]
+    assert (detail["JobId"], detail["State"], detail["Code"]) == (job_id, "Failed", "ResourceNotFound")
+    assert detail["Operation"]["JobLevel"] == "0"
+    assert detail["EndTime"].endswith("+0800")
+
+
+def test_json_has_lists_where_several_are_possible(emulator, client):
+    assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
+    with Receiver() as receiver:
+        elements = f"<CallBack>{receiver.url}/</CallBack>", "<CallBackFormat>JSON</CallBackFormat>"
+        recorded(emulator, submitted(client, job(*elements, key="in/mix.mp3")))
+        operation = json.loads(receiver.received[0].body)["JobsDetail"][0]["Operation"]
+    written, stream = operation["MediaResult"]["OutputFile"], operation["MediaInfo"]["Stream"]
+    assert [len(written["ObjectName"]), len(written["Md5Info"])] == [1, 1]
+    assert written["ObjectPrefix"] == ""
+    assert len(stream["Audio"]) == 1
+    assert (stream["Video"], stream["Subtitle"]) == ([], [])
+    assert isinstance(stream["Audio"][0]["SampleRate"], str)
+
+
+def test_no_callback_without_one_with_no_and_for_a_cancelled_job():
+    with Receiver() as receiver, Emulator(clock=VirtualClock(), queue_seconds=60) as emulator:
+        client = Client(emulator)
+        jobs = [submitted(client), submitted(client, job("<CallBack>no</CallBack>"))]
+        cancelled = submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>"))
+        assert client("PUT", f"/jobs/{cancelled}", "", query="cancel")[0].status == 200
+        last = submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>"))
+        emulator.clock.advance(120)
+        states = {one.job_id: one.state for one in emulator.ledger.accepted_jobs()}
+        assert [states[one] for one in (*jobs, cancelled, last)] == ["Failed", "Failed", "Cancel", "Failed"]
+        assert [record.job_id for record in emulator.ledger.callbacks()] == [last]
+        assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("status", [302, 307, 500])
+def test_no_redirect_is_followed_and_nothing_repeated(emulator, client, status):
+    with Receiver(lambda _one: status) as receiver:
+        job_id = submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>"))
+        (record,) = recorded(emulator, job_id)
+        assert (record.outcome, record.status) == ("sent", status)
+        assert [one.path for one in receiver.received] == ["/"]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "example.org", "0.0.0.0", "localhost.example.org", "127.1"])
+def test_nothing_leaves_this_machine(emulator, client, host, monkeypatch):
+    looked_up, true = [], socket.getaddrinfo
+
+    def getaddrinfo(name, *args, **kwargs):
+        looked_up.append(name)
+        return true("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    job_id = submitted(client, job(f"<CallBack>http://user:hush@{host}:9/x?key=hush</CallBack>"))
+    (record,) = recorded(emulator, job_id)
+    assert (record.outcome, record.target) == ("refused", f"http://{host}:9/x")
+    assert "--allow-remote-callbacks" in record.detail
+    assert set(looked_up) == {"127.0.0.1"}  # the test's own client
+    assert "hush" not in repr(record)
+
+
+def test_a_receiver_that_is_not_there(emulator, client, closed_port):
+    url = f"http://127.0.0.1:{closed_port}/?key=hush"
+    (record,) = recorded(emulator, submitted(client, job(f"<CallBack>{url}</CallBack>")))
+    assert (record.outcome, record.status) == ("failed", None)
+    assert "Connect" in record.detail
+
+
+def test_message_queues_are_recorded(emulator, client):
+    tdmq = submitted(
+        client,
+        job(
+            "<CallBackType>TDMQ</CallBackType><CallBackFormat>JSON</CallBackFormat>",
+            "<CallBackMqConfig><MqRegion>gz</MqRegion><MqMode>Topic</MqMode><MqName>mine</MqName></CallBackMqConfig>",
+        ),
+    )
+    kafka = submitted(
+        client,
+        job(
+            "<CallBackType>Kafka</CallBackType><CallBackKafkaConfig><Region>ap-guangzhou</Region>",
+            "<InstanceId>ckafka-1</InstanceId><Topic>jobs</Topic></CallBackKafkaConfig>",
+        ),
+    )
+    (first,), (second,) = recorded(emulator, tdmq), recorded(emulator, kafka)
+    assert (first.kind, first.target, first.outcome) == ("TDMQ", "gz/Topic/mine", "recorded")
+    assert json.loads(first.body)["JobsDetail"][0]["JobId"] == tdmq
+    assert (second.kind, second.target) == ("Kafka", "ap-guangzhou/ckafka-1/jobs")
+    assert etree.fromstring(second.body.encode()).findtext("JobsDetail/JobId") == kafka
+
+
+def queue_with(client, notify):
+    queue = document(client, "GET", "/asrqueue").find("QueueList")
+    body = (
+        f"<Request><Name>mine</Name><QueueID>{queue.findtext('QueueId')}</QueueID><State>Active</State>"
+        f"<NotifyConfig>{notify}</NotifyConfig></Request>"
+    )
+    response, answer = client("PUT", f"/asrqueue/{queue.findtext('QueueId')}", body)
+    assert response.status == 200, answer
+
+
+def test_the_queue_s_callback_counts_unless_the_job_has_its_own(emulator, client):
+    with Receiver() as receiver:
+        queue_with(
+            client,
+            f"<State>On</State><Url>{receiver.url}/queue</Url><Event>TaskFinish</Event><Type>Url</Type>"
+            "<ResultFormat>JSON</ResultFormat>",
+        )
+        by_queue = submitted(client, job())
+        own = submitted(client, job(f"<CallBack>{receiver.url}/own</CallBack>"))
+        none = submitted(client, job("<CallBack>no</CallBack>"))
+        recorded(emulator, by_queue)
+        recorded(emulator, own)
+        wait_until(lambda: client("GET", f"/jobs/{none}")[1].count(b"<State>Failed"))
+        assert emulator.ledger.callbacks(none) == []
+        assert {one.path: one.body[:1] for one in receiver.received} == {"/queue": b"{", "/own": b"<"}
+
+
+def test_a_queue_as_older_ones_name_its_event_and_address(emulator, client):
+    with Receiver() as receiver:
+        address = receiver.url.removeprefix("http://")
+        queue_with(
+            client,
+            f"<State>On</State><Url>{address}/queue</Url><Event>TransCodingFinish</Event><Type>Url</Type>",
+        )
+        (record,) = recorded(emulator, submitted(client, job()))
+        assert record.outcome == "sent"
+        (received,) = receiver.received
+    assert received.path == "/queue"
+    assert etree.fromstring(received.body).findtext("JobsDetail/QueueType") == "Speeching"
+
+
+def test_twice_and_never(emulator, client):
+    emulator.faults.add("callback", callback="twice", key="in/twice.mp3")
+    emulator.faults.add("callback", callback="never", key="in/never.mp3")
+    with Receiver() as receiver:
+        call_back = f"<CallBack>{receiver.url}/</CallBack>"
+        twice = submitted(client, job(call_back, key="in/twice.mp3"))
+        never = submitted(client, job(call_back, key="in/never.mp3"))
+        assert [one.outcome for one in recorded(emulator, twice, 2)] == ["sent", "sent"]
+        assert [one.outcome for one in recorded(emulator, never)] == ["suppressed"]
+        first, second = receiver.received
+        assert first.body == second.body
+
+
+def test_early_the_job_still_runs_when_its_callback_says_that_it_has_ended(emulator, client):
+    emulator.faults.add("callback", callback="early")
+    seen: list[tuple[str, str]] = []
+
+    def look(received):
+        job_id = etree.fromstring(received.body).findtext("JobsDetail/JobId")
+        described = document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/State")
+        seen.append((etree.fromstring(received.body).findtext("JobsDetail/State"), described))
+        return 200
+
+    assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
+    with Receiver(look) as receiver:
+        call_back = f"<CallBack>{receiver.url}/</CallBack>"
+        for key, state in (("in/mix.mp3", "Success"), ("in/none.mp3", "Failed")):
+            job_id = submitted(client, job(call_back, key=key))
+            wait_until(
+                lambda job_id=job_id, state=state: (
+                    document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/State") == state
+                )
+            )
+            assert len(emulator.ledger.callbacks(job_id)) == 1
+    assert seen == [("Success", "Running"), ("Failed", "Running")]
+
+
+def test_a_stop_does_not_wait_for_a_slow_receiver(emulator, client):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        job_id = submitted(client, job(f"<CallBack>http://127.0.0.1:{silent.getsockname()[1]}/</CallBack>"))
+        silent.settimeout(20)
+        connection, _ = silent.accept()
+        with connection:
+            emulator.stop()
+    assert emulator.ledger.callbacks(job_id) == []

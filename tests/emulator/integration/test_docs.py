@@ -1,0 +1,70 @@
+"""What docs/emulator.md says of options, fields and names is what the code has; its fault plan works."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tencent_ci_emulator.fault_rules import Rule
+from tencent_ci_emulator.operation_names import OPERATIONS
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.integration.test_faults import NO_ANSWER, document, submitted
+from tests.emulator.integration.test_http import JOB, Client
+from tests.emulator.waiting import wait_until
+
+TEXT = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text("utf-8")
+
+
+def test_the_fault_plan_of_the_documents_does_what_they_say(tmp_path):
+    (plan,) = re.findall(r"```json\n(\{\"rules\".*?)```", TEXT, re.DOTALL)
+    file = tmp_path / "plan.json"
+    file.write_text(plan)
+    with Emulator(faults=file) as emulator:
+        client = Client(emulator)
+        with pytest.raises(NO_ANSWER):
+            client("POST", "/jobs", JOB)
+        assert len(emulator.ledger.accepted_jobs()) == 1
+        query = "tag=VoiceSeparate"
+        shown = [len(document(client, "GET", "/jobs", query=query).findall("JobsDetail")) for _ in range(3)]
+        assert shown == [0, 0, 1]
+        answers = [client("GET", "/jobs/j1")[0] for _ in range(50)]
+        assert answers[4].status in (429, 503)
+        assert {answer.status for answer in answers} == {200, 429, 503}
+        assert {answer.getheader("Retry-After") for answer in answers} == {None, "2"}
+        client("PUT", "/out/a.mp3", b"x" * 5000)
+        with pytest.raises(http.client.IncompleteRead) as broken:
+            client("GET", "/out/a.mp3")
+        assert len(broken.value.partial) == 1000
+        assert len(client("GET", "/out/a.mp3")[1]) == 5000
+        submitted(client, JOB.replace("in/a.mp3", "in/broken.mp3"))
+        wait_until(
+            lambda: emulator.ledger.accepted_jobs(key="in/broken.mp3")[0].code == "ResourceNotSupported"
+        )
+
+
+def test_every_field_and_operation_of_the_fault_plan_is_documented():
+    section = TEXT[TEXT.index("### Fault plan") : TEXT.index("### Ledger")]
+    names = {field.name for field in dataclasses.fields(Rule)} - {"operations"} | {"operation"}
+    assert {
+        name for name in (*names, *OPERATIONS) if f"`{name}`" not in section and f'"{name}"' not in section
+    } == set()
+
+
+def test_every_option_is_documented_and_has_help():
+    command = [sys.executable, "-m", "tencent_ci_emulator", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"--[a-z-]+", text)) - {"--help"}
+    assert {option for option in options if f"`{option}" not in TEXT} == set()
+    assert {"--faults", "--admin-token", "--virtual-clock", "--allow-remote-callbacks"} <= options
+
+
+def test_the_plan_is_json_as_shown():
+    for block in re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL):
+        json.loads(block)

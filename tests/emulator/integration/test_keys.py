@@ -1,0 +1,168 @@
+"""On a COS host a path is an object's key, whatever CI calls it resembles, and a sub-resource is never taken
+for the object or the bucket itself.
+"""
+
+from __future__ import annotations
+
+import pytest
+from lxml import etree
+
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.audio_tools import MIX
+from tests.emulator.integration.test_http import JOB, Client
+from tests.emulator.waiting import wait_until
+
+COS_HOST = "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
+CI_HOST = "demo-1250000000.ci.ap-guangzhou.myqcloud.com"
+
+CALLS = ["jobs", "template", "queue", "asrqueue", "asrbucket", "mediabucket", "inventorytriggerjob"]
+KEYS = [
+    *CALLS,
+    *(f"{call}/" for call in CALLS),
+    *(f"{call}/x" for call in CALLS),
+    *(f"{call}/{letter}{'0' * 32}" for call, letter in zip(CALLS, "jtppqqb", strict=True)),
+    "jobs/x,y",
+    "jobs/a.mp3",
+    "videoinfo",
+    "_emulator/faults",
+]
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator):
+    return Client(emulator)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_object_is_an_object_whatever_its_key(client, key):
+    path = f"/{key}"
+    for _ in range(2):  # absent, and again after it was deleted
+        assert client.error("GET", path, host=COS_HOST)[:2] == (404, "NoSuchKey")
+        assert client("HEAD", path, host=COS_HOST)[0].status == 404
+        response, _ = client("PUT", path, b"mine", host=COS_HOST)
+        assert (response.status, response.getheader("Server")) == (200, "tencent-cos")
+        assert client("GET", path, host=COS_HOST)[1] == b"mine"
+        assert client("HEAD", path, host=COS_HOST)[0].getheader("Content-Length") == "4"
+        listed = etree.fromstring(client("GET", "/", query=f"prefix={key}", host=COS_HOST)[1])
+        assert key in [one.text for one in listed.iterfind("Contents/Key")]
+        assert client("DELETE", path, host=COS_HOST)[0].status == 204
+
+
+@pytest.mark.parametrize("key", ["jobs", "jobs/x", f"jobs/j{'0' * 32}", "template", "queue"])
+def test_media_information_and_uploads_stay_with_cos(client, key):
+    client("PUT", f"/{key}", MIX.read_bytes(), host=COS_HOST)
+    for host in (COS_HOST, None):
+        response, body = client("GET", f"/{key}", query="ci-process=videoinfo", host=host)
+        root = etree.fromstring(body)
+        assert (response.status, root.find("MediaInfo") is not None) == (200, True)
+        response, body = client("POST", f"/{key}", b"", query="uploads", host=host)
+        assert etree.fromstring(body).findtext("Key") == key
+    client("DELETE", f"/{key}", host=COS_HOST)
+
+
+def test_the_key_of_a_job_that_exists(client, emulator):
+    """``out/${jobid}`` may well be ``jobs/${jobid}``."""
+    client("PUT", "/in/a.mp3", MIX.read_bytes(), host=COS_HOST)
+    job = JOB.replace("out/v.${ext}", "jobs/${jobid}")
+    job_id = etree.fromstring(client("POST", "/jobs", job, host=CI_HOST)[1]).findtext("JobsDetail/JobId")
+
+    def state():
+        return etree.fromstring(client("GET", f"/jobs/{job_id}", host=CI_HOST)[1]).findtext(
+            "JobsDetail/State"
+        )
+
+    wait_until(lambda: state() == "Success")
+    response, body = client("GET", f"/jobs/{job_id}", host=COS_HOST)
+    assert (response.status, response.getheader("Server")) == (200, "tencent-cos")
+    assert not body.startswith(b"<?xml")
+    assert client("DELETE", f"/jobs/{job_id}", host=COS_HOST)[0].status == 204
+    assert state() == "Success"
+
+
+SUB_RESOURCES = [
+    "acl",
+    "accelerate",
+    "asyncfetch",
+    "attributes",
+    "cors",
+    "domain",
+    "domaincertificate",
+    "encryption",
+    "intelligent-tiering",
+    "intelligenttiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "logging",
+    "notification",
+    "object-lock",
+    "origin",
+    "policy",
+    "referer",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "symlink",
+    "tagging",
+    "torrent",
+    "versions",
+    "website",
+    "append",
+    "delete",
+    "imageMogr2/thumbnail/100x",
+    "imageInfo",
+    "watermark/3",
+    "ACL",
+    "aCl=",
+    "versionId=null",
+    "list-type=2",
+    "inventory&id=1",
+    "select&select-type=2",
+    "append&position=0",
+    "nobody-knows-this",
+]
+
+
+@pytest.mark.parametrize("host", [COS_HOST, None])
+@pytest.mark.parametrize("query", SUB_RESOURCES)
+def test_a_sub_resource_is_never_taken_for_the_bucket_or_the_object(client, emulator, query, host):
+    client("PUT", "/kept", b"kept", host=COS_HOST)
+    before = emulator.ledger.count("list_objects")
+    for method in ("GET", "PUT", "DELETE", "POST"):
+        body = b"<Other/>" if method in ("PUT", "POST") else None
+        for path in ("/", "/kept", "/absent", "/jobs"):
+            if path == "/jobs" and host is None:
+                continue  # without a bucket in the host this is a call of CI
+            status, code, *_ = client.error(method, path, body, query=query, host=host)
+            assert (status, code) == (501, "NotImplemented"), (method, path)
+    for path in ("/", "/kept"):
+        assert client("HEAD", path, query=query, host=host)[0].status == 501
+    assert client("GET", "/kept", host=host)[1] == b"kept"
+    assert client.error("GET", "/absent", host=host)[1] == "NoSuchKey"
+    assert emulator.ledger.count("list_objects") == before
+
+
+def test_a_bucket_is_neither_made_nor_deleted(client):
+    for method in ("PUT", "DELETE", "POST"):
+        assert client.error(method, "/", b"", host=COS_HOST)[:2] == (501, "NotImplemented")
+
+
+def test_location_and_versioning_have_documents_of_their_own(client):
+    location = etree.fromstring(client("GET", "/", query="location", host=COS_HOST)[1])
+    assert (location.tag, location.text) == ("LocationConstraint", "ap-guangzhou")
+    versioning = etree.fromstring(client("GET", "/", query="versioning", host=COS_HOST)[1])
+    assert (versioning.tag, len(versioning)) == ("VersioningConfiguration", 0)
+
+
+def test_parameters_of_signatures_and_lists_are_still_taken(client):
+    query = "prefix=&delimiter=%2F&marker=&max-keys=5&encoding-type=url&x-cos-security-token=t"
+    assert client("GET", "/", query=query, host=COS_HOST)[0].status == 200
+    assert client("GET", "/", query="uploads&prefix=&max-uploads=5", host=COS_HOST)[0].status == 200

@@ -1,0 +1,204 @@
+"""Templates, by Tencent's Python SDK in every way that it reaches the emulator, and by plain HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from lxml import etree
+from qcloud_cos import CosServiceError
+
+from tencent_ci_emulator.server import Emulator
+from tests.emulator.integration.test_http import Client
+from tests.emulator.sdk_clients import WAYS, python_client
+
+BUCKET, OTHER = "demo-1250000000", "other-1250000000"
+DEFINITION = {
+    "Tag": "VoiceSeparate",
+    "AudioMode": "AudioAndBackground",
+    "AudioConfig": {"Codec": "mp3", "Samplerate": "44100", "Bitrate": "128", "Channels": "2"},
+}
+BODY = (
+    "<Request><Tag>VoiceSeparate</Tag><Name>{}</Name><AudioMode>IsAudio</AudioMode><AudioConfig/></Request>"
+)
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator(bucket=BUCKET, buckets=[OTHER]) as running:
+        yield running
+
+
+@pytest.fixture(params=WAYS)
+def client(request, emulator):
+    return python_client(emulator, request.param)
+
+
+@pytest.fixture
+def raw(emulator):
+    return Client(emulator)
+
+
+def create(client, name, bucket=BUCKET):
+    return client.ci_create_template(Bucket=bucket, Template={**DEFINITION, "Name": name})["Template"]
+
+
+def refused(call, *args, **kwargs):
+    with pytest.raises(CosServiceError) as caught:
+        call(*args, **kwargs)
+    return caught.value.get_status_code(), str(caught.value.get_origin_msg())
+
+
+def test_a_templates_life(client, request):
+    name = f"声-stems_*{request.node.callspec.params['client']}"
+    made = create(client, name)
+    assert made["TemplateId"].startswith("t")
+    assert len(made["TemplateId"]) == 33
+    assert (made["Tag"], made["Name"], made["BucketId"], made["Category"]) == (
+        "VoiceSeparate", name, BUCKET, "Custom",
+    )  # fmt: skip
+    assert made["VoiceSeparate"] == {
+        "AudioMode": "AudioAndBackground",
+        "AudioConfig": DEFINITION["AudioConfig"],
+    }
+    assert made["CreateTime"].endswith("+0800")
+    assert made["State"] == "Normal"
+
+    new = {
+        "Tag": "VoiceSeparate",
+        "Name": name + "2",
+        "AudioMode": "IsAudio",
+        "AudioConfig": {"Codec": "flac"},
+    }
+    changed = client.ci_update_template(Bucket=BUCKET, TemplateId=made["TemplateId"], Template=new)[
+        "Template"
+    ]
+    # replaced, not merged
+    assert changed["VoiceSeparate"] == {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "flac"}}
+    assert (changed["TemplateId"], changed["CreateTime"]) == (made["TemplateId"], made["CreateTime"])
+
+    found = client.ci_get_template(Bucket=BUCKET, Ids=f"{made['TemplateId']},tnone")
+    assert found["TemplateList"] == [changed]
+    assert found["NonExistTIDs"] == {"TemplateId": "tnone"}
+    assert "TotalCount" not in found
+
+    gone = client.ci_delete_template(Bucket=BUCKET, TemplateId=made["TemplateId"])
+    assert gone["TemplateId"] == made["TemplateId"]
+    assert gone["RequestId"]
+    if request.node.callspec.params["client"] == "ip":
+        return  # to a COS host, where a template that does not exist is the key of an object
+    unknown = "t" + "0" * 32
+    for template_id in (made["TemplateId"], unknown):
+        assert (
+            "TemplateNotFound" in refused(client.ci_delete_template, Bucket=BUCKET, TemplateId=template_id)[1]
+        )
+    status, text = refused(client.ci_update_template, Bucket=BUCKET, TemplateId=unknown, Template=new)
+    assert (status, "TemplateNotFound" in text) == (400, True)
+
+
+def test_lists_by_name_tag_category_and_page():
+    with Emulator() as emulator:
+        client, raw = python_client(emulator), Client(emulator)
+        ids = [create(client, f"{prefix}{n}")["TemplateId"] for prefix in ("a", "b") for n in range(6)]
+        first = client.ci_get_template(Bucket=BUCKET)
+        assert (first["TotalCount"], first["PageNumber"], first["PageSize"]) == ("12", "1", "10")
+        assert [one["TemplateId"] for one in first["TemplateList"]] == ids[:1:-1]
+        second = client.ci_get_template(Bucket=BUCKET, PageNumber=2, PageSize=10)
+        assert [one["TemplateId"] for one in second["TemplateList"]] == ids[1::-1]
+        assert "TemplateList" not in client.ci_get_template(Bucket=BUCKET, PageNumber=3)
+        named = client.ci_get_template(Bucket=BUCKET, Name="b")
+        assert {one["Name"][0] for one in named["TemplateList"]} == {"b"}
+        official = client.ci_get_template(Bucket=BUCKET, Category="Official")
+        assert (official["TotalCount"], "TemplateList" in official) == ("0", False)
+
+        def total(query):
+            return int(etree.fromstring(raw("GET", "/template", query=query)[1]).findtext("TotalCount"))
+
+        assert [total(f"tag={tag}") for tag in ("", "All", "VoiceSeparate", "Transcode,VoiceSeparate")] == [
+            12
+        ] * 4
+        assert total("tag=Transcode") == 0
+        assert raw.error("GET", "/template", query="category=Mine")[:2] == (400, "InvalidArgument")
+        assert raw.error("GET", "/template", query="pageSize=101")[:2] == (400, "InvalidArgument")
+        assert raw.error("GET", "/template", query="pageNumber=0")[:2] == (400, "InvalidArgument")
+
+
+def test_a_template_is_of_one_bucket(emulator):
+    client = python_client(emulator)
+    made = create(client, "of-one")
+    assert (
+        "TemplateNotFound"
+        in refused(client.ci_delete_template, Bucket=OTHER, TemplateId=made["TemplateId"])[1]
+    )
+    assert create(client, "of-one", OTHER)["BucketId"] == OTHER  # so names may repeat, too
+
+
+def test_names_are_unique(client, request):
+    name = f"twice-{request.node.callspec.params['client']}"
+    first, second = create(client, name), create(client, name + "-b")
+    status, text = refused(create, client, name)
+    assert (status, "TemplateNameDuplicate" in text) == (400, True)
+    body = {**DEFINITION, "Name": name}
+    assert (
+        "TemplateNameDuplicate"
+        in refused(client.ci_update_template, Bucket=BUCKET, TemplateId=second["TemplateId"], Template=body)[
+            1
+        ]
+    )
+    client.ci_update_template(Bucket=BUCKET, TemplateId=first["TemplateId"], Template=body)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"Tag": "Transcode"}, "Tag"),
+        ({"Tag": ""}, "Tag"),
+        ({"Name": ""}, "Name"),
+        ({"Name": "a b"}, "Name"),
+        ({"Name": "a/b"}, "Name"),
+        ({"Name": "x" * 65}, "Name"),
+        ({"AudioMode": ""}, "AudioMode is missing"),
+        ({"AudioMode": "Loud"}, "AudioMode"),
+        ({"AudioConfig": {"Codec": "ogg"}}, "AudioConfig.Codec"),
+        ({"AudioConfig": {"Codec": "amr", "Samplerate": "44100"}}, "AudioConfig.Samplerate"),
+        ({"AudioConfig": {"Bitrate": "7"}}, "AudioConfig.Bitrate"),
+        ({"AudioConfig": {"Bitrate": "loud"}}, "Bitrate"),
+        ({"AudioMode": "MusicMode", "AudioConfig": {"Codec": "flac"}}, "AudioConfig.Codec"),
+    ],
+)
+def test_bad_definitions(emulator, change, named):
+    client = python_client(emulator)
+    template = {**DEFINITION, "Name": "bad", **change}
+    status, text = refused(client.ci_create_template, Bucket=BUCKET, Template=template)
+    assert (status, "InvalidArgument" in text, named in text) == (400, True, True)
+
+
+def test_bad_bodies(raw):
+    assert raw.error("POST", "/template", b"")[:2] == (400, "MissingContent")
+    assert raw.error("POST", "/template", b"<Request>")[:2] == (400, "InvalidContent")
+    no_config = BODY.format("x").replace("<AudioConfig/>", "")
+    assert "AudioConfig is missing" in raw.error("POST", "/template", no_config)[2]
+    twice = BODY.format("x").replace("<Tag>", "<Tag>VoiceSeparate</Tag><Tag>")
+    assert "Tag is given more than once" in raw.error("POST", "/template", twice)[2]
+    assert (
+        raw.error("POST", "/template", BODY.format("x"), headers={"Content-MD5": "AAAA"})[1]
+        == "InvalidContent"
+    )
+
+
+def test_the_request_id_of_the_body_is_the_headers(raw):
+    response, body = raw("POST", "/template", BODY.format("with-id"))
+    first = etree.fromstring(body)[0]
+    assert (first.tag, first.text) == ("RequestId", response.getheader("x-ci-request-id"))
+
+
+def test_count_limit_and_restart(tmp_path):
+    with Emulator(tmp_path, max_templates=2) as emulator:
+        client = python_client(emulator)
+        made = create(client, "one")
+        create(client, "two")
+        status, text = refused(create, client, "three")
+        assert (status, "CreatedTemplateNumLimit" in text) == (400, True)
+        client.ci_delete_template(Bucket=BUCKET, TemplateId=made["TemplateId"])
+        create(client, "three")
+    with Emulator(tmp_path) as emulator:
+        kept = python_client(emulator).ci_get_template(Bucket=BUCKET)["TemplateList"]
+        assert [one["Name"] for one in kept] == ["three", "two"]

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tencent_ci_emulator import ledger as ledger_module
+from tencent_ci_emulator.database import Database
+from tencent_ci_emulator.incoming import Incoming
+from tencent_ci_emulator.jobs import JobStore
+from tencent_ci_emulator.ledger import Ledger, as_json
+from tencent_ci_emulator.operation_names import OPERATIONS, operation_of
+from tests.emulator.unit.test_jobs import add
+
+HOSTS = {
+    "ci": "demo-1250000000.ci.ap-guangzhou.myqcloud.com",
+    "cos": "demo-1250000000.cos.ap-guangzhou.myqcloud.com",
+}
+
+
+def incoming(method: str, target: str, service: str = "ci", **headers: str) -> Incoming:
+    return Incoming.read(method, target, [("Host", HOSTS[service]), *headers.items()])
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "service", "name"),
+    [
+        ("POST", "/jobs", "ci", "submit"),
+        ("GET", "/jobs?tag=VoiceSeparate", "ci", "list"),
+        ("GET", "/jobs/j1%2Cj2", "ci", "describe"),
+        ("PUT", "/jobs/j1?cancel", "ci", "cancel"),
+        ("GET", "/jobs/j1", "cos", "get_object"),
+        ("GET", "/?acl", "cos", "other"),
+        ("GET", "/?location", "cos", "other"),
+        ("PUT", "/a?acl", "cos", "other"),
+        ("DELETE", "/a?tagging", "cos", "other"),
+        ("POST", "/template", "ci", "create_template"),
+        ("DELETE", "/template/t1", "ci", "delete_template"),
+        ("PUT", "/queue/p1", "ci", "update_queue"),
+        ("GET", "/asrqueue", "ci", "list_asr_queues"),
+        ("GET", "/inventorytriggerjob/b1", "ci", "describe_batch"),
+        ("PUT", "/a/b", "cos", "put_object"),
+        ("GET", "/a?ci-process=videoinfo", "cos", "media_info"),
+        ("GET", "/?prefix=in/", "cos", "list_objects"),
+        ("HEAD", "/", "cos", "head_bucket"),
+        ("POST", "/a?uploads", "cos", "multipart"),
+        ("PATCH", "/a", "cos", "other"),
+        ("GET", "/nothing", "ci", "other"),
+    ],
+)
+def test_calls_have_names(method, target, service, name):
+    assert operation_of(incoming(method, target, service)) == name
+    assert name in OPERATIONS
+
+
+def test_requests_are_kept_in_order_and_can_be_sought():
+    ledger = Ledger()
+    first = ledger.received(incoming("POST", "/jobs"), "r1", 5.0)
+    ledger.received(incoming("GET", "/jobs/j1,j2"), "r2", 6.0).note(status=200)
+    first.note(status=503, code="ServiceUnavailable", faults=("rule-1",))
+    assert [one.request_id for one in ledger.requests()] == ["r1", "r2"]
+    assert [one.operation for one in ledger.requests(status=200)] == ["describe"]
+    assert [one.request_id for one in ledger.requests(id="j2")] == ["r2"]
+    submission = ledger.requests("submit")[0]
+    assert (submission.time, submission.status, submission.code) == (5.0, 503, "ServiceUnavailable")
+    assert submission.faults == ("rule-1",)
+    assert (ledger.count(), ledger.count("submit"), ledger.count("cancel")) == (2, 1, 0)
+    json.dumps(as_json(ledger.requests()))
+
+
+def test_no_secret_is_kept():
+    ledger = Ledger()
+    target = "/a?q-signature=SECRET&sign=SECRET&x-cos-security-token=SECRET&prefix=in&Tag=x&q-ak=SECRET"
+    ledger.received(incoming("GET", target, "cos", Authorization="SECRET", Cookie="SECRET"), "r", 0.0)
+    record = ledger.requests()[0]
+    assert "SECRET" not in repr(record)
+    assert record.params == {"prefix": "in", "Tag": "x"}
+
+
+def test_what_cannot_be_text_is_replaced_and_what_is_long_is_cut():
+    ledger = Ledger()
+    ledger.received(incoming("PUT", "/%ff" + "x" * 5000, "cos"), "r", 0.0)
+    path = ledger.requests()[0].path
+    assert path.startswith("/?x")
+    assert len(path) == 1024
+    json.dumps(path).encode("utf-8")
+
+
+def test_memory_is_bounded_but_counting_is_not(monkeypatch):
+    monkeypatch.setattr(ledger_module, "_REQUESTS_KEPT", 3)
+    ledger = Ledger()
+    entries = [ledger.received(incoming("POST", "/jobs"), str(n), 0.0) for n in range(5)]
+    entries[0].note(status=200)  # answered when it is kept no more
+    assert [one.request_id for one in ledger.requests()] == ["2", "3", "4"]
+    assert ledger.count("submit") == 5
+    ledger.clear()
+    entries[4].note(status=200)
+    assert (ledger.requests(), ledger.count()) == ([], 0)
+
+
+def test_accepted_jobs_are_those_of_the_database(tmp_path):
+    ledger = Ledger()
+    with pytest.raises(RuntimeError, match="not running"):
+        ledger.accepted_jobs()
+    database = Database(tmp_path / "db")
+    try:
+        store = JobStore(database)
+        first, second = add(store), add(store, key="in/b.mp3")
+        ledger.attach(database)
+        store.start(second.id, 1001)
+        assert [one.job_id for one in ledger.accepted_jobs()] == [first.id, second.id]
+        assert [one.job_id for one in ledger.accepted_jobs(after=first.number, limit=1)] == [second.id]
+        assert [one.state for one in ledger.accepted_jobs(key="in/b.mp3")] == ["Running"]
+        assert ledger.accepted_jobs()[0].user_data == "mine"
+        assert len(ledger.accepted_jobs(user_data="mine")) == 2
+        assert ledger.accepted_jobs(user_data="other") == []
+    finally:
+        database.close()

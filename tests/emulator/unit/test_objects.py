@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tencent_ci_emulator.database import Database
+from tencent_ci_emulator.objects import ObjectStore
+
+BUCKET = "demo-1250000000"
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(tmp_path / "db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(database, tmp_path):
+    return ObjectStore(database, tmp_path / "data")
+
+
+def put(store: ObjectStore, key: str, content: bytes, bucket: str = BUCKET, **kwargs: object):
+    path = store.incoming()
+    path.write_bytes(content)
+    return store.put(bucket, key, path, md5=hashlib.md5(content).hexdigest(), modified=1.5, **kwargs)
+
+
+def test_put_get_delete(store):
+    put(store, "in/a.mp3", b"one", headers={"x-cos-meta-a": "b"})
+    got = store.get(BUCKET, "in/a.mp3")
+    assert got.path.read_bytes() == b"one"
+    assert (got.size, got.modified, got.headers) == (3, 1.5, {"x-cos-meta-a": "b"})
+    assert got.etag == f'"{hashlib.md5(b"one").hexdigest()}"'
+    assert store.get("other-1250000000", "in/a.mp3") is None
+    assert store.delete(BUCKET, "in/a.mp3")
+    assert store.get(BUCKET, "in/a.mp3") is None
+    assert not store.delete(BUCKET, "in/a.mp3")
+
+
+def test_replacing_removes_the_old_content_but_not_from_under_a_reader(store, tmp_path):
+    old = put(store, "k", b"old")
+    with old.path.open("rb") as reader:
+        put(store, "k", b"new")
+        assert reader.read() == b"old"
+    assert store.get(BUCKET, "k").path.read_bytes() == b"new"
+    assert len(list((tmp_path / "data" / "objects").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../../escape",
+        "/etc/passwd",
+        "a/../../b",
+        "..",
+        "a\x00b",
+        "CON",
+        "x" * 850,
+        "\udcff",
+        "声/音.mp3",
+        "a//b",
+        "a\\..\\b",
+    ],
+)
+def test_no_key_names_a_path(store, tmp_path, key):
+    before = _outside(tmp_path)
+    stored = put(store, key, b"content")
+    assert stored.path.parent == tmp_path / "data" / "objects"
+    assert stored.path.name.isalnum()
+    assert store.get(BUCKET, key).path.read_bytes() == b"content"
+    assert _outside(tmp_path) == before
+
+
+def _outside(folder: Path) -> set[Path]:
+    return {path for path in folder.iterdir() if not path.name.startswith("db")}
+
+
+def test_keys_are_bytes(store):
+    put(store, "\udcff", b"1")
+    put(store, "\udcfe", b"2")
+    put(store, "e\u0301", b"3")
+    put(store, "\u00e9", b"4")
+    keys = ("\udcff", "\udcfe", "e\u0301", "\u00e9")
+    assert [store.get(BUCKET, key).path.read_bytes() for key in keys] == [b"1", b"2", b"3", b"4"]
+
+
+def test_a_failing_database_leaves_the_old_object_and_no_file(store, database, tmp_path):
+    put(store, "k", b"old")
+    with database.transaction() as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON objects BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    with pytest.raises(Exception, match="full"):
+        put(store, "k", b"new")
+    assert store.get(BUCKET, "k").path.read_bytes() == b"old"
+    assert len(list((tmp_path / "data" / "objects").iterdir())) == 1
+
+
+def test_a_new_start_removes_what_a_killed_one_left(store, database, tmp_path):
+    kept = put(store, "k", b"kept")
+    store.incoming().write_bytes(b"half an upload")
+    (kept.path.parent / ("0" * 32)).write_bytes(b"content without row")
+    again = ObjectStore(database, tmp_path / "data")
+    assert again.get(BUCKET, "k").path.read_bytes() == b"kept"
+    assert [path.name for path in kept.path.parent.iterdir()] == [kept.path.name]
+    assert not list((tmp_path / "data" / "incoming").iterdir())

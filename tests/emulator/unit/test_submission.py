@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tencent_ci_emulator.config import EmulatorConfig
+from tencent_ci_emulator.database import Database
+from tencent_ci_emulator.errors import ServiceFault
+from tencent_ci_emulator.jobs import JobStore
+from tencent_ci_emulator.submission import Order, Submission
+from tencent_ci_emulator.templates import TemplateStore
+from tests.emulator.unit.test_jobs import BUCKET, request
+
+
+@pytest.fixture
+def house(tmp_path):
+    database = Database(tmp_path / "db")
+    made = SimpleNamespace(
+        jobs=JobStore(database),
+        queue=SimpleNamespace(room=lambda _id: 2, is_paused=lambda _id: False),
+        submitted=[],
+    )
+
+    def submit(job):
+        # the engine's threads may wait for the database, so none of it may be held here
+        assert not database._connection.in_transaction
+        made.submitted.append(job.id)
+
+    made.submission = Submission(
+        EmulatorConfig(data_dir=tmp_path, buckets=(BUCKET,)),
+        database,
+        made.jobs,
+        TemplateStore(database),
+        made.queue,
+        SimpleNamespace(submit=submit),
+        SimpleNamespace(now=lambda: 1000.0),
+    )
+    yield made
+    database.close()
+
+
+def order(*keys, batch_id=None):
+    return Order(BUCKET, "p1", tuple(request(key) for key in keys), "SpeedTranscoding", batch_id)
+
+
+def test_jobs_are_stored_and_then_submitted(house):
+    stored = house.submission.accept(order("a", "b"))
+    assert house.submitted == [job.id for job in stored]
+    assert [(job.queue_type, job.state) for job in stored] == [("SpeedTranscoding", "Submitted")] * 2
+
+
+def test_jobs_that_are_not_wanted_any_more_are_not_made(house):
+    assert house.submission.accept(order("a", batch_id="b1"), lambda: False) == []
+    assert house.jobs.waiting("p1") == 0
+    assert not house.submitted
+
+
+def test_all_or_none(house):
+    with pytest.raises(ServiceFault, match="403 QueueSaturated"):
+        house.submission.accept(order("a", "b", "c"))
+    assert house.jobs.waiting("p1") == 0
+    assert not house.submitted
+
+
+def test_a_paused_queue_holds_its_jobs(house):
+    house.queue.is_paused = lambda _id: True
+    [job] = house.submission.accept(order("a"))
+    assert job.state == "Pause"
