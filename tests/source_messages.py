@@ -29,9 +29,8 @@ class Message(NamedTuple):
 
 
 def messages() -> list[Message]:
-    """Return every message of the package without the emulator."""
-    files = [file for file in sorted(PACKAGE.rglob("*.py")) if "emulator" not in file.parts]
-    return [message for file in files for message in _of(file)]
+    """Return every message of the package."""
+    return [message for file in sorted(PACKAGE.rglob("*.py")) for message in _of(file)]
 
 
 def _of(file: Path) -> Iterator[Message]:

@@ -46,12 +46,12 @@ RETRIES = 9
 #: The network holds a submission back so many seconds, and its answer is lost.
 LATE = "late"
 _MODULES_WITH_TIME = (
-    "operators.base",
-    "operators.stopping",
-    "hooks.ci",
-    "hooks.aio",
-    "triggers.job",
-    "emulator.server",
+    "airflow_provider_ci.operators.base",
+    "airflow_provider_ci.operators.stopping",
+    "airflow_provider_ci.hooks.ci",
+    "airflow_provider_ci.hooks.aio",
+    "airflow_provider_ci.triggers.job",
+    "tencent_ci_emulator.server",
 )
 
 
@@ -296,7 +296,7 @@ def simulated_world(media: Path) -> Iterator[World]:
     world = World(emulator)
     with pytest.MonkeyPatch.context() as patch:
         for module in _MODULES_WITH_TIME:
-            patch.setattr(f"airflow_provider_ci.{module}.time", world)
+            patch.setattr(f"{module}.time", world)
         patch.setattr("airflow_provider_ci.operators.stopping._NAP", 1000.0)
         patch.setattr(transport, "exchange", world.exchange)
         patch.setattr(poller, "load_settings", _on_its_way(world, poller.load_settings))
