@@ -157,7 +157,7 @@ class JobEngine:
             ends += self._announced(job, state=FAILED, code=code, message=message)
             self._end_at(ends, lambda: self._fail(job, code, message))
             return
-        _log.info("job %s was processed by: %s", job.id, finished.method)
+        _log.info("job %s was separated by: %s", job.id, finished.method)
         self._jobs.progress(job.id, 99)
         with self._changed:
             if self._stopping:
