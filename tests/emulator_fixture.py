@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tencent_ci_emulator.audio import speech
+from tencent_ci_emulator.media import speech
 from tencent_ci_emulator.server import Emulator
 
 _library = speech.library

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tencent_ci_emulator.names import BUCKET, REGION
+from tencent_ci_emulator.objects.names import BUCKET, REGION
 
 # Openly invented, and refused by the real service
 DEMO_BUCKET = "demo-1250000000"

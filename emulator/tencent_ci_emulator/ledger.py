@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.incoming import Incoming
-from tencent_ci_emulator.operation_names import ids_of, operation_of
-from tencent_ci_emulator.xml import XMLError, parse
+from tencent_ci_emulator.http.operations import ids_of, operation_of
+from tencent_ci_emulator.http.service_request import Incoming
+from tencent_ci_emulator.http.xml import XMLError, parse
 
 _REQUESTS_KEPT = 10_000
 _CALLBACKS_KEPT = 1_000

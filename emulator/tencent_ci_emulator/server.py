@@ -17,9 +17,8 @@ from typing import Any
 import av  # noqa: F401 - first of the extra's packages, so that this one is named when the extra is missing
 from aiohttp import web
 
-from tencent_ci_emulator.admin import Admin
-from tencent_ci_emulator.callbacks import Callbacks
-from tencent_ci_emulator.ci import CIService
+from tencent_ci_emulator.admin.calls import Admin
+from tencent_ci_emulator.admin.status_page import StatusPage
 from tencent_ci_emulator.clock import Clock, SystemClock
 from tencent_ci_emulator.config import (
     DEMO_BUCKET,
@@ -28,20 +27,21 @@ from tencent_ci_emulator.config import (
     DEMO_SECRET_KEY,
     EmulatorConfig,
 )
-from tencent_ci_emulator.cos import COSService
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.engine import JobEngine
-from tencent_ci_emulator.faults import FaultPlan
-from tencent_ci_emulator.folder import DATABASE, DataFolder
-from tencent_ci_emulator.gateway import Gateway
-from tencent_ci_emulator.jobs import JobStore
-from tencent_ci_emulator.lanes import Lanes
+from tencent_ci_emulator.faults.fault_plan import FaultPlan
+from tencent_ci_emulator.http.gateway import Gateway
+from tencent_ci_emulator.http.request_log import Watch
+from tencent_ci_emulator.jobs.callbacks import Callbacks
+from tencent_ci_emulator.jobs.ci import CIService
+from tencent_ci_emulator.jobs.engine import JobEngine
+from tencent_ci_emulator.jobs.job_store import JobStore
+from tencent_ci_emulator.jobs.queue_scheduler import Lanes
+from tencent_ci_emulator.jobs.queues import QueueStore
 from tencent_ci_emulator.ledger import Ledger
-from tencent_ci_emulator.multipart import UploadStore
-from tencent_ci_emulator.objects import ObjectStore
-from tencent_ci_emulator.queues import QueueStore
-from tencent_ci_emulator.status_page import StatusPage
-from tencent_ci_emulator.watch import Watch
+from tencent_ci_emulator.objects.data_folder import DATABASE, DataFolder
+from tencent_ci_emulator.objects.multipart import UploadStore
+from tencent_ci_emulator.objects.object_calls import COSService
+from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Emulator:
     :param clock: another clock than the machine's, such as
         :class:`~tencent_ci_emulator.clock.VirtualClock`.
     :param faults: a fault plan, or the file that holds one.
-    :ivar faults: the fault plan, a :class:`~tencent_ci_emulator.faults.FaultPlan`.
+    :ivar faults: the fault plan, a :class:`~tencent_ci_emulator.faults.fault_plan.FaultPlan`.
     :ivar ledger: what came and what was accepted, a :class:`~tencent_ci_emulator.ledger.Ledger`.
     :raises ValueError: a setting or the fault plan is not allowed.
     :raises OSError: the fault plan's file cannot be read.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tencent_ci_emulator.fault_rules import Rule
-from tencent_ci_emulator.operation_names import OPERATIONS
+from tencent_ci_emulator.faults.fault_rules import Rule
+from tencent_ci_emulator.http.operations import OPERATIONS
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_faults import NO_ANSWER, document, submitted
 from tests.emulator.integration.test_http import JOB, Client

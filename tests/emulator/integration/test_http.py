@@ -16,7 +16,7 @@ import pytest
 from lxml import etree
 
 from airflow_provider_ci.protocol.signing import sign
-from tencent_ci_emulator.objects import ObjectStore
+from tencent_ci_emulator.objects.object_store import ObjectStore
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.unit.test_media_files import wav

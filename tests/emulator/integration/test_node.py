@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tencent_ci_emulator.operation_names import OPERATIONS, OTHER
+from tencent_ci_emulator.http.operations import OPERATIONS, OTHER
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
 

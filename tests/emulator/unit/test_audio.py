@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tencent_ci_emulator.audio import (
+from tencent_ci_emulator.media import (
     Encoding,
     Method,
     Stem,
@@ -272,7 +272,7 @@ def test_progress_rises_and_stops_the_work_by_raising(tmp_path):
 _PEAK = """
 import sys
 from pathlib import Path
-from tencent_ci_emulator.audio import Stem, separate
+from tencent_ci_emulator.media import Stem, separate
 separate(Path(sys.argv[1]), {Stem.VOICE: Path(sys.argv[2]), Stem.BACKGROUND: Path(sys.argv[3])}, "flac")
 status = Path("/proc/self/status").read_text()  # ru_maxrss would include the parent's memory before exec
 print(status.split("VmHWM:")[1].split()[0])

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_ci.protocol.signing import sign
-from tencent_ci_emulator.auth import authenticate
 from tencent_ci_emulator.config import EmulatorConfig
-from tencent_ci_emulator.errors import ServiceFault
-from tencent_ci_emulator.incoming import Incoming
+from tencent_ci_emulator.http.authentication import authenticate
+from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.http.service_request import Incoming
 
 CONFIG = EmulatorConfig(data_dir=Path("unused"), secret_id="id", secret_key="key")
 NOW = 1_700_000_000

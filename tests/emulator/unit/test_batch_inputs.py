@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from tencent_ci_emulator.batch_inputs import UnreadableInputError, input_keys, key_of
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.errors import ServiceFault
-from tencent_ci_emulator.objects import ObjectStore
-from tencent_ci_emulator.xml import build
+from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.http.xml import build
+from tencent_ci_emulator.jobs.batch_inputs import UnreadableInputError, input_keys, key_of
+from tencent_ci_emulator.objects.object_store import ObjectStore
 
 BUCKET = "demo-1250000000"
 SCHEMA = "Appid, Bucket, Key, Size, LastModifiedDate"

@@ -4,14 +4,14 @@ import threading
 
 import pytest
 
-from tencent_ci_emulator import engine as engine_module
-from tencent_ci_emulator import work as work_module
 from tencent_ci_emulator.clock import SystemClock
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.engine import JobEngine
-from tencent_ci_emulator.jobs import JobStore
-from tencent_ci_emulator.lanes import Lanes, Rule
-from tencent_ci_emulator.objects import ObjectStore
+from tencent_ci_emulator.jobs import engine as engine_module
+from tencent_ci_emulator.jobs import work as work_module
+from tencent_ci_emulator.jobs.engine import JobEngine
+from tencent_ci_emulator.jobs.job_store import JobStore
+from tencent_ci_emulator.jobs.queue_scheduler import Lanes, Rule
+from tencent_ci_emulator.objects.object_store import ObjectStore
 from tests.emulator.audio_tools import tones, write
 from tests.emulator.unit.test_jobs import BUCKET, REGION, request
 from tests.emulator.waiting import wait_until

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tencent_ci_emulator.faults import FaultPlan, FaultPlanError, Subject
-from tencent_ci_emulator.operation_names import OPERATIONS
+from tencent_ci_emulator.faults.fault_plan import FaultPlan, FaultPlanError, Subject
+from tencent_ci_emulator.http.operations import OPERATIONS
 
 SUBMIT = Subject("submit", (), "in/a.mp3")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tencent_ci_emulator.incoming import Incoming, Service
+from tencent_ci_emulator.http.service_request import Incoming, Service
 
 CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.jobs import BadTokenError, JobFilter, JobStore
-from tencent_ci_emulator.xml import Element, build, to_bytes
+from tencent_ci_emulator.http.xml import Element, build, to_bytes
+from tencent_ci_emulator.jobs.job_store import BadTokenError, JobFilter, JobStore
 
 BUCKET = "demo-1250000000"
 REGION = "ap-guangzhou"

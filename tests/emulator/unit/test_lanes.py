@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from tencent_ci_emulator.lanes import Lanes, Rule
+from tencent_ci_emulator.jobs.queue_scheduler import Lanes, Rule
 
 
 def job(number, queue="q", level=0, state="Submitted"):

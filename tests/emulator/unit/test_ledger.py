@@ -6,10 +6,10 @@ import pytest
 
 from tencent_ci_emulator import ledger as ledger_module
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.incoming import Incoming
-from tencent_ci_emulator.jobs import JobStore
+from tencent_ci_emulator.http.operations import OPERATIONS, operation_of
+from tencent_ci_emulator.http.service_request import Incoming
+from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.ledger import Ledger, as_json
-from tencent_ci_emulator.operation_names import OPERATIONS, operation_of
 from tests.emulator.unit.test_jobs import add
 
 HOSTS = {

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.errors import ServiceFault
-from tencent_ci_emulator.incoming import Incoming
-from tencent_ci_emulator.listing import list_objects
-from tencent_ci_emulator.objects import ObjectStore, after_prefix
+from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.http.service_request import Incoming
+from tencent_ci_emulator.objects.listing import list_objects
+from tencent_ci_emulator.objects.object_store import ObjectStore, after_prefix
 from tests.emulator.unit.test_objects import BUCKET, put
 
 

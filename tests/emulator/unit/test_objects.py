@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.objects import ObjectStore
+from tencent_ci_emulator.objects.object_store import ObjectStore
 
 BUCKET = "demo-1250000000"
 

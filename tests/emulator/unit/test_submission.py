@@ -6,10 +6,10 @@ import pytest
 
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.errors import ServiceFault
-from tencent_ci_emulator.jobs import JobStore
-from tencent_ci_emulator.submission import Order, Submission
-from tencent_ci_emulator.templates import TemplateStore
+from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.jobs.job_store import JobStore
+from tencent_ci_emulator.jobs.submission import Order, Submission
+from tencent_ci_emulator.jobs.templates import TemplateStore
 from tests.emulator.unit.test_jobs import BUCKET, request
 
 

@@ -1,9 +1,0 @@
-"""Real voice separation with FFmpeg's own filters, through PyAV. Knows nothing of jobs, HTTP or XML."""
-
-from __future__ import annotations
-
-from tencent_ci_emulator.audio.encodings import EXTENSIONS, Encoding
-from tencent_ci_emulator.audio.measure import describe
-from tencent_ci_emulator.audio.separate import Method, Stem, UnsupportedMediaError, separate
-
-__all__ = ["EXTENSIONS", "Encoding", "Method", "Stem", "UnsupportedMediaError", "describe", "separate"]

@@ -1,0 +1,1 @@
+"""From a connection to a call: hosts, signatures, XML, errors."""

@@ -1,0 +1,1 @@
+"""Jobs and queues: the calls of CI, and what carries them out."""

@@ -1,0 +1,9 @@
+"""Real voice separation with FFmpeg's own filters, through PyAV. Knows nothing of jobs, HTTP or XML."""
+
+from __future__ import annotations
+
+from tencent_ci_emulator.media.encodings import EXTENSIONS, Encoding
+from tencent_ci_emulator.media.measure import describe
+from tencent_ci_emulator.media.separate import Method, Stem, UnsupportedMediaError, separate
+
+__all__ = ["EXTENSIONS", "Encoding", "Method", "Stem", "UnsupportedMediaError", "describe", "separate"]

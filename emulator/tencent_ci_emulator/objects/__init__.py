@@ -1,0 +1,1 @@
+"""Buckets and objects: the calls of COS, and the data folder."""
