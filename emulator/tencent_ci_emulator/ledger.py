@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.operations import ids_of, operation_of
-from tencent_ci_emulator.http.service_request import Incoming
-from tencent_ci_emulator.http.xml import XMLError, parse
+from tencent_ci_emulator.http.service_request import ServiceRequest
+from tencent_ci_emulator.http.xml import parse
 
 _REQUESTS_KEPT = 10_000
 _CALLBACKS_KEPT = 1_000
@@ -167,10 +166,10 @@ class Ledger:
         """Read accepted jobs from this database; ``None`` when it is closed."""
         self._database = database
 
-    def received(self, request: Incoming, request_id: str, now: float) -> Entry:
+    def received(self, request: ServiceRequest, request_id: str, now: float) -> Entry:
         """Record a request that has come."""
         with self._lock:
-            operation = operation_of(request)
+            operation = request.operation
             self._counts[operation] += 1
             record = RequestRecord(
                 number=next(self._numbers),
@@ -182,7 +181,7 @@ class Ledger:
                 path=_shown(request.path),
                 params=_params(request),
                 request_id=request_id,
-                ids=ids_of(request)[:10],
+                ids=request.ids[:10],
                 sdk_retry=request.header("x-cos-sdk-retry") is not None,
             )
             self._requests[record.number] = record
@@ -214,12 +213,7 @@ class Entry:
         self._change(self.record)
 
 
-def as_json(records: Iterable[RequestRecord | AcceptedJob | CallbackRecord]) -> list[dict[str, Any]]:
-    """Return records as JSON-native data."""
-    return [asdict(record) for record in records]
-
-
-def _params(request: Incoming) -> dict[str, str]:
+def _params(request: ServiceRequest) -> dict[str, str]:
     return {name: _shown(value) for name, value in request.params if name.lower() in _PARAMS_SHOWN}
 
 
@@ -229,24 +223,7 @@ def _shown(text: str) -> str:
 
 
 def _accepted(row: Any) -> AcceptedJob:
-    return AcceptedJob(
-        number=row["number"],
-        job_id=row["id"],
-        bucket=row["bucket"],
-        tag=row["tag"],
-        queue_id=row["queue_id"],
-        key=row["input_object"],
-        user_data=_user_data(row["request"]),
-        state=row["state"],
-        code=row["code"],
-        created=row["created"],
-        started=row["started"],
-        ended=row["ended"],
-    )
-
-
-def _user_data(request: bytes) -> str | None:
-    try:
-        return parse(request).findtext("Operation/UserData")
-    except XMLError:
-        return None
+    columns = {"job_id": "id", "key": "input_object"}
+    names = [field.name for field in fields(AcceptedJob) if field.name != "user_data"]
+    values = {name: row[columns.get(name, name)] for name in names}
+    return AcceptedJob(user_data=parse(row["request"]).findtext("Operation/UserData"), **values)

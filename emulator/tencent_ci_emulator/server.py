@@ -14,33 +14,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import av  # noqa: F401 - first of the extra's packages, so that this one is named when the extra is missing
+import av  # noqa: F401 - first of the dependencies, so that this one is named when they are missing
 from aiohttp import web
 
-from tencent_ci_emulator.admin.calls import Admin
+from tencent_ci_emulator.admin.admin_calls import AdminCalls
 from tencent_ci_emulator.admin.status_page import StatusPage
 from tencent_ci_emulator.clock import Clock, SystemClock
-from tencent_ci_emulator.config import (
-    DEMO_BUCKET,
-    DEMO_REGION,
-    DEMO_SECRET_ID,
-    DEMO_SECRET_KEY,
-    EmulatorConfig,
-)
+from tencent_ci_emulator.config import DEMO_BUCKET, EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
-from tencent_ci_emulator.http.gateway import Gateway
-from tencent_ci_emulator.http.request_log import Watch
+from tencent_ci_emulator.http.application import Application
+from tencent_ci_emulator.jobs.batches import BatchCalls, BatchRunner, BatchStore
+from tencent_ci_emulator.jobs.bucket_services import BucketServices
 from tencent_ci_emulator.jobs.callbacks import Callbacks
-from tencent_ci_emulator.jobs.ci import CIService
 from tencent_ci_emulator.jobs.engine import JobEngine
+from tencent_ci_emulator.jobs.job_calls import JobCalls
 from tencent_ci_emulator.jobs.job_store import JobStore
-from tencent_ci_emulator.jobs.queue_scheduler import Lanes
-from tencent_ci_emulator.jobs.queues import QueueStore
+from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
+from tencent_ci_emulator.jobs.queues import Queues
+from tencent_ci_emulator.jobs.submission import Submission
+from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.ledger import Ledger
 from tencent_ci_emulator.objects.data_folder import DATABASE, DataFolder
 from tencent_ci_emulator.objects.multipart import UploadStore
-from tencent_ci_emulator.objects.object_calls import COSService
+from tencent_ci_emulator.objects.object_calls import ObjectCalls
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -76,9 +73,6 @@ class Emulator:
         *,
         bucket: str = DEMO_BUCKET,
         buckets: Sequence[str] = (),
-        region: str = DEMO_REGION,
-        secret_id: str = DEMO_SECRET_ID,
-        secret_key: str = DEMO_SECRET_KEY,
         admin_token: str | None = None,
         clock: Clock | None = None,
         faults: Path | str | Mapping[str, Any] | None = None,
@@ -89,9 +83,6 @@ class Emulator:
         folder = Path(tempfile.gettempdir()) if data_dir is None else Path(data_dir)
         self._settings = {
             "buckets": tuple(dict.fromkeys((bucket, *buckets))),
-            "region": region,
-            "secret_id": secret_id,
-            "secret_key": secret_key,
             "admin_token": admin_token or secrets.token_urlsafe(24),
             **settings,
         }
@@ -253,62 +244,27 @@ class _Service:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
-        config, clock = self._config, self._clock
-        with DataFolder(config.data_dir):
-            database = Database(config.data_dir / DATABASE)
+        with DataFolder(self._config.data_dir):
+            database = Database(self._config.data_dir / DATABASE)
+            self._ledger.attach(database)
             try:
-                objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
-                queues = QueueStore(database, config.queue_max_concurrent)
-                callbacks = Callbacks(
-                    jobs,
-                    self._faults,
-                    self._ledger,
-                    clock,
-                    allow_remote=config.allow_remote_callbacks,
-                    of_queue=queues.notify_config,
+                await self._listen(
+                    _Parts(self._config, database, self._clock, self._faults, self._ledger), stop
                 )
-                engine = JobEngine(
-                    jobs,
-                    objects,
-                    clock,
-                    queue_seconds=config.queue_seconds,
-                    run_seconds=config.run_seconds,
-                    workers=config.workers,
-                    lanes=Lanes(queues.rule),
-                    faults=self._faults,
-                    announce=callbacks.announce,
-                )
-                engine.when_ended(callbacks.ended)
-                ci = CIService(config, database, jobs, queues, objects, engine, clock)
-                cos = COSService(config, objects, UploadStore(database, objects, config.data_dir), clock)
-                page = StatusPage(config, database, jobs, queues, objects, clock)
-                admin = Admin(config, self._faults, self._ledger, clock, page)
-                watch = Watch(self._faults, self._ledger, clock.now)
-                self._ledger.attach(database)
-                # Clients sign by the true time, whatever the emulator's clock shows
-                gateway = Gateway(config, ci, cos, time.time, watch, admin)
-                await self._listen(gateway, engine, ci, callbacks, stop)
             finally:
                 self._ledger.attach(None)
                 database.close()
 
-    async def _listen(
-        self,
-        gateway: Gateway,
-        engine: JobEngine,
-        ci: CIService,
-        callbacks: Callbacks,
-        stop: asyncio.Event,
-    ) -> None:
-        runner = web.ServerRunner(
-            web.Server(gateway, access_log=None, auto_decompress=False), shutdown_timeout=1.0
+    async def _listen(self, parts: _Parts, stop: asyncio.Event) -> None:
+        runner = web.AppRunner(
+            parts.application, access_log=None, auto_decompress=False, shutdown_timeout=1.0
         )
         await runner.setup()
         try:
-            await callbacks.open()
+            await parts.callbacks.open()
             # Before the first request, whose job start() might otherwise take up a second time
-            engine.start()
-            ci.start()
+            parts.engine.start()
+            parts.batch_runner.start()
             try:
                 site = web.TCPSite(runner, self._config.host, self._config.port)
                 await site.start()
@@ -316,8 +272,73 @@ class _Service:
                 self._started.set()
                 await stop.wait()
             finally:
-                await callbacks.close()
-                await asyncio.to_thread(ci.stop)
-                await asyncio.to_thread(engine.stop)
+                await parts.callbacks.close()
+                await asyncio.to_thread(parts.batch_runner.stop)
+                await asyncio.to_thread(parts.engine.stop)
         finally:
             await runner.cleanup()
+
+
+class _Parts:
+    """The parts of a running emulator, put together."""
+
+    def __init__(
+        self, config: EmulatorConfig, database: Database, clock: Clock, faults: FaultPlan, ledger: Ledger
+    ) -> None:
+        objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
+        services, templates = BucketServices(config, database, clock), Templates(config, database, clock)
+        queues, batches = Queues(config, database, clock, services, jobs), BatchStore(database)
+        self.callbacks = Callbacks(
+            jobs,
+            faults,
+            ledger,
+            clock,
+            allow_remote=config.allow_remote_callbacks,
+            of_queue=queues.callbacks_of,
+        )
+        self.engine = JobEngine(
+            jobs,
+            objects,
+            clock,
+            queue_seconds=config.queue_seconds,
+            run_seconds=config.run_seconds,
+            workers=config.workers,
+            scheduler=QueueScheduler(queues.limits),
+            faults=faults,
+            announce=self.callbacks.announce,
+        )
+        submission = Submission(config, database, clock, jobs, templates, queues, self.engine)
+        self.batch_runner = BatchRunner(clock, batches, jobs, objects, submission)
+        self.engine.when_ended(self.callbacks.ended)
+        self.engine.when_ended(lambda _job: self.batch_runner.wake())
+        queues.when_changed(self.engine.wake)
+        queues.when_changed(self.batch_runner.wake)
+        job_calls = JobCalls(config, clock, jobs, submission, self.batch_runner.wake)
+        batch_calls = BatchCalls(config, database, clock, batches, jobs, submission, self.batch_runner)
+
+        def is_known(bucket: str, kind: str, ids: list[str]) -> bool:
+            """Return whether a path of CI names ids of the bucket's jobs, batch jobs, templates or queues."""
+            if kind == "jobs":
+                return bool(jobs.find(bucket, ids))
+            if kind == "inventorytriggerjob":
+                return bool(batches.find(bucket, ids))
+            return templates.has(bucket, ids) if kind == "template" else queues.has(bucket, ids)
+
+        handlers = {
+            name: handler
+            for subject in (job_calls, templates, queues, services, batch_calls)
+            for name, handler in subject.handlers().items()
+        }
+        uploads = UploadStore(database, objects, config.data_dir)
+        page = StatusPage(config, database, clock, jobs, queues, objects)
+        self.application = Application(
+            config,
+            time.time,
+            clock.now,
+            handlers,
+            is_known,
+            ObjectCalls(config, clock, objects, uploads),
+            faults,
+            ledger,
+            AdminCalls(config, clock, faults, ledger, page),
+        ).build()

@@ -1,97 +1,146 @@
-"""What the fault plan does to one call: plain values, made by :mod:`.faults`, obeyed by :mod:`.tampering`."""
+"""What the fault plan does to one call, job or callback, put together from the rules that apply to it."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
+
+from tencent_ci_emulator.faults.fault_rules import Rule
+
+#: The rules that apply, with their ids
+Hits = tuple[tuple[str, Rule], ...]
+
+_MESSAGE = "as the fault plan demands"
+_GARBAGE = bytes(random.Random(20_140_212).randrange(256) for _ in range(4096))  # noqa: S311 - no secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorAnswer:
-    """An answer in place of the true one. Without ``code`` the usual one of the status is taken."""
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """An error in place of the true response. Without ``code`` the usual one of the status is taken."""
 
     status: int
     code: str | None = None
-    message: str | None = None
+    message: str = _MESSAGE
     retry_after: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Interruption:
     """What happens before the emulator acts on a call, or after it has: in this order."""
 
     delay: float = 0.0
     drop: bool = False
-    error: ErrorAnswer | None = None
+    error: ErrorResponse | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """Everything that the rules that apply do to one call.
+    """What happens to one call. Delays add up; of other effects the first rule's counts."""
 
-    :param rules: the ids of those rules.
-    :param headers: headers to set in the answer.
-    :param truncate: send only so many bytes of the body, under the full Content-Length.
-    :param body: send this instead of the body.
-    :param list_lag: jobs younger than this, in seconds, are missing in a list.
-    :param state: what jobs report as their state.
-    :param elements: ``single`` or ``repeated``.
-    :param rename: elements to be named otherwise.
-    :param empty_times: times that are not known are empty elements, not ``-``.
-    :param clock_skew: seconds that the service's clock is ahead.
-    """
+    def __init__(self, hits: Hits = ()) -> None:
+        self._rules = [rule for _, rule in hits]
+        self.rules = tuple(rule_id for rule_id, _ in hits)
+        self.before = self._interruption("before")
+        self.after = self._interruption("after")
+        self.headers: dict[str, str] = self._merged("headers")
+        content_type = self.first("content_type")
+        if content_type is not None:
+            self.headers["Content-Type"] = content_type
 
-    rules: tuple[str, ...] = ()
-    before: Interruption = field(default_factory=Interruption)
-    after: Interruption = field(default_factory=Interruption)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    truncate: int | None = None
-    body: bytes | None = None
-    list_lag: float = 0.0
-    state: str | None = None
-    elements: str | None = None
-    rename: Mapping[str, str] = field(default_factory=dict)
-    empty_times: bool = False
-    clock_skew: float = 0.0
+    def first(self, name: str) -> Any:
+        """Return the value of a field in the first rule that has it, ``None`` if none has."""
+        return next((rule.get(name) for rule in self._rules if rule.get(name) is not None), None)
 
     @property
-    def changes_answer(self) -> bool:
-        """Whether the answer must not be sent before these effects have been applied."""
-        return (
-            self.after != Interruption()
-            or bool(self.headers)
-            or self.truncate is not None
-            or self.body is not None
+    def rename(self) -> dict[str, str]:
+        """Elements that get other names."""
+        return self._merged("rename")
+
+    @property
+    def body(self) -> bytes | None:
+        """What is sent in place of the body."""
+        text, garbage = self.first("body"), self.first("garbage")
+        if garbage is not None:
+            size = int(garbage)
+            return (_GARBAGE * (size // len(_GARBAGE) + 1))[:size]
+        return None if text is None else str(text).encode()
+
+    @property
+    def list_lag(self) -> float:
+        """The age in seconds from which on jobs are in a list."""
+        return max((rule.get("list_lag", 0.0) for rule in self._rules), default=0.0)
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds that the service's clock is ahead."""
+        return float(sum(rule.get("clock_skew", 0.0) for rule in self._rules))
+
+    @property
+    def changes_response(self) -> bool:
+        """Whether the response must not be sent before these effects have been applied."""
+        changes = (self.headers, self.after != Interruption())
+        return any(changes) or self.first("truncate") is not None or self.body is not None
+
+    def _merged(self, name: str) -> dict[str, str]:
+        merged: dict[str, str] = {}
+        for rule in reversed(self._rules):
+            values: Mapping[str, str] = rule.get(name, {})
+            merged.update(values)
+        return merged
+
+    def _interruption(self, when: str) -> Interruption:
+        rules = [rule for rule in self._rules if rule.get("when", "before") == when]
+        errors = (_error(rule) for rule in rules)
+        return Interruption(
+            delay=sum(rule.get("delay", 0.0) for rule in rules),
+            drop=any(rule.get("drop") for rule in rules),
+            error=next((error for error in errors if error is not None), None),
         )
 
 
-#: A call that no rule applies to.
+#: Those of a call that no rule applies to
 NO_EFFECTS = Effects()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobEffects:
-    """What the plan does to the execution of one job.
+    """What happens to the execution of one job.
 
-    :param failure: ``Code`` and ``Message`` that it ends ``Failed`` with.
-    :param delay: further seconds that it stays ``Running``, by the emulator's clock.
+    :ivar failure: ``Code`` and ``Message`` that it ends ``Failed`` with.
+    :ivar delay: further seconds that it stays ``Running``, by the emulator's clock.
     """
 
-    rules: tuple[str, ...] = ()
-    failure: tuple[str, str] | None = None
-    delay: float = 0.0
+    def __init__(self, hits: Hits) -> None:
+        failures = [(rule.get("code"), rule.get("message", _MESSAGE)) for _, rule in hits if rule.get("code")]
+        self.rules = tuple(rule_id for rule_id, _ in hits)
+        self.failure: tuple[str, str] | None = failures[0] if failures else None
+        self.delay: float = sum(rule.get("delay", 0.0) for _, rule in hits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackEffects:
-    """What the plan does to one callback.
+    """What happens to one callback.
 
-    :param times: how often it is sent.
-    :param early: it is sent while the job is still ``Running``.
-    :param delay: seconds, by the emulator's clock, between an early callback and the end of the job.
+    :ivar times: how often it is sent.
+    :ivar early: it is sent while the job is still ``Running``.
+    :ivar delay: seconds, by the emulator's clock, between an early callback and the end of the job.
     """
 
-    rules: tuple[str, ...] = ()
-    times: int = 1
-    early: bool = False
-    delay: float = 0.0
+    def __init__(self, hits: Hits) -> None:
+        kinds = {rule.get("callback") for _, rule in hits}
+        self.rules = tuple(rule_id for rule_id, _ in hits)
+        self.times = 0 if "never" in kinds else 2 if "twice" in kinds else 1
+        self.early = "early" in kinds
+        self.delay: float = sum(rule.get("delay", 0.0) for _, rule in hits)
+
+
+def _error(rule: Rule) -> ErrorResponse | None:
+    queue, status, after = rule.get("queue"), rule.get("status"), rule.get("retry_after")
+    if queue is not None:
+        code = {"full": "QueueSaturated", "paused": "QueuePaused"}[queue]
+        return ErrorResponse(403, code, f"the queue is {queue}")
+    if rule.get("expired_token"):
+        return ErrorResponse(400, "ExpiredToken", "the security token has expired")
+    if status is None:
+        return None
+    message = rule.get("message", _MESSAGE)
+    return ErrorResponse(status, rule.get("code"), message, None if after is None else str(after))

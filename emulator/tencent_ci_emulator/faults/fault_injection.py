@@ -8,12 +8,11 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from aiohttp import web
-from lxml import etree
 
-from tencent_ci_emulator.faults.effects import Effects, ErrorAnswer, Interruption
-from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.faults.effects import Effects, ErrorResponse, Interruption
+from tencent_ci_emulator.http.service_errors import ServiceError
 from tencent_ci_emulator.http.service_request import Service
-from tencent_ci_emulator.http.xml import XMLError, parse, to_bytes
+from tencent_ci_emulator.http.xml import Element
 
 #: The usual code of a status, of CI (460/42867) and of COS (436/7730) where that differs.
 _CODES = {
@@ -43,7 +42,7 @@ async def interrupt(interruption: Interruption, raw: web.BaseRequest, service: S
     """Delay, then drop the connection or raise the error, as told. The delay is in true seconds.
 
     :raises DroppedError: the connection is gone.
-    :raises ServiceFault: the answer is an error.
+    :raises ServiceError: the answer is an error.
     """
     if interruption.delay:
         await asyncio.sleep(interruption.delay)
@@ -55,52 +54,46 @@ async def interrupt(interruption: Interruption, raw: web.BaseRequest, service: S
         raise _fault(interruption.error, service)
 
 
-def _fault(error: ErrorAnswer, service: Service) -> ServiceFault:
+def _fault(error: ErrorResponse, service: Service) -> ServiceError:
     usual = _CODES.get(error.status, "InternalError")
     if service is Service.COS:
         usual = _COS_CODES.get(error.status, usual)
-    fault = ServiceFault(error.status, error.code or usual, error.message or "as the fault plan demands")
+    fault = ServiceError(error.status, error.code or usual, error.message)
     if error.retry_after is not None:
         fault.headers["Retry-After"] = error.retry_after
     return fault
 
 
-def rewrite(body: bytes, effects: Effects) -> bytes:
-    """Return an XML answer with another state, other element names and so on; other bodies as they are."""
-    changes = [change for wanted, change in _changes(effects) if wanted]
-    if not changes or not body:
-        return body
-    try:
-        root = parse(body)
-    except XMLError:
-        return body
-    for change in changes:
-        change(root, effects)
-    return to_bytes(root)
+def rewrite(root: Element, effects: Effects) -> None:
+    """Change a document of CI: another state, other element names and so on."""
+    for is_wanted, change in _changes(effects):
+        if is_wanted:
+            change(root, effects)
 
 
-def _changes(effects: Effects) -> list[tuple[object, Callable[[etree._Element, Effects], None]]]:
+def _changes(effects: Effects) -> list[tuple[object, Callable[[Element, Effects], None]]]:
+    elements = effects.first("elements")
     return [
-        (effects.state, _set_state),
-        (effects.empty_times, _empty_times),
-        (effects.elements == "single", _join_missing),
-        (effects.elements == "repeated", _repeat_details),
+        (effects.first("state"), _set_state),
+        (effects.first("empty_times"), _empty_times),
+        (elements == "single", _join_missing),
+        (elements == "repeated", _repeat_details),
         (effects.rename, _rename),
     ]
 
 
-def _set_state(root: etree._Element, effects: Effects) -> None:
+def _set_state(root: Element, effects: Effects) -> None:
     for state in root.iterfind("JobsDetail/State"):
-        state.text = effects.state
+        state.text = effects.first("state")
 
 
-def _empty_times(root: etree._Element, _effects: Effects) -> None:
+def _empty_times(root: Element, _effects: Effects) -> None:
     for name in _TIMES:
         for moment in root.iter(name):
             moment.text = None if moment.text == "-" else moment.text
 
 
-def _join_missing(root: etree._Element, _effects: Effects) -> None:
+def _join_missing(root: Element, _effects: Effects) -> None:
     """All unknown ids in one element, as the tables of the documents have it."""
     missing = root.findall("NonExistJobIds")
     for one in missing[1:]:
@@ -108,13 +101,13 @@ def _join_missing(root: etree._Element, _effects: Effects) -> None:
         root.remove(one)
 
 
-def _repeat_details(root: etree._Element, _effects: Effects) -> None:
+def _repeat_details(root: Element, _effects: Effects) -> None:
     """Every job twice, as two shards of a list might report it."""
     for detail in root.findall("JobsDetail"):
         detail.addnext(copy.deepcopy(detail))
 
 
-def _rename(root: etree._Element, effects: Effects) -> None:
+def _rename(root: Element, effects: Effects) -> None:
     for old, new in effects.rename.items():
         for element in root.iter(old):
             element.tag = new
@@ -128,11 +121,13 @@ async def spoil(response: web.StreamResponse, effects: Effects, raw: web.BaseReq
     response.headers.update(effects.headers)
     if not isinstance(response, web.Response) or response.prepared:
         return response
-    if effects.body is not None:
+    body = effects.body
+    if body is not None:
         response.headers.popall("Content-Length", None)
-        response.body = effects.body
-    if effects.truncate is not None and isinstance(response.body, bytes):
-        await _send_part(response, response.body, effects.truncate, raw)
+        response.body = body
+    truncate = effects.first("truncate")
+    if truncate is not None and isinstance(response.body, bytes):
+        await _send_part(response, response.body, truncate, raw)
         raise DroppedError
     return response
 

@@ -11,25 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tencent_ci_emulator.faults.effects import (
-    NO_EFFECTS,
-    CallbackEffects,
-    Effects,
-    ErrorAnswer,
-    Interruption,
-    JobEffects,
-)
+from tencent_ci_emulator.faults.effects import NO_EFFECTS, CallbackEffects, Effects, Hits, JobEffects
 from tencent_ci_emulator.faults.fault_rules import CALLBACK, JOB, FaultPlanError, Rule, parse_rule
 
 __all__ = ["FaultPlan", "FaultPlanError", "Subject"]
-
-_GARBAGE = bytes(random.Random(20_140_212).randrange(256) for _ in range(4096))  # noqa: S311 - no secret
-_QUEUE_FAULTS = {
-    "full": ErrorAnswer(status=403, code="QueueSaturated", message="the queue is full"),
-    "paused": ErrorAnswer(status=403, code="QueuePaused", message="the queue is paused"),
-}
-_MESSAGE = "as the fault plan demands"
-_EXPIRED_TOKEN = ErrorAnswer(status=400, code="ExpiredToken", message="the security token has expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +45,15 @@ class _Active:
         return chosen
 
     def _chosen(self) -> bool:
-        rule, number = self.rule, self.matched
-        if rule.nth:
-            return number in rule.nth
-        if rule.every is not None:
-            return number % rule.every == 0
-        if rule.first is not None:
-            return number <= rule.first
-        # drawn for every match, so that the seed alone decides which calls are hit
-        return rule.share is None or self.chance.random() < rule.share
+        rule, number, nth = self.rule, self.matched, self.rule.get("nth")
+        if nth is not None:
+            return number in (nth if isinstance(nth, list | tuple) else [nth])
+        if (every := rule.get("every")) is not None:
+            return number % int(every) == 0
+        if (first := rule.get("first")) is not None:
+            return number <= int(first)
+        # Drawn for every match, so that the seed alone decides which calls are hit
+        return rule.get("share") is None or self.chance.random() < float(rule.get("share"))
 
 
 class FaultPlan:
@@ -138,41 +123,24 @@ class FaultPlan:
     def on_call(self, subject: Subject) -> Effects:
         """Return what happens to a call, and count it."""
         hits = self._hits(subject)
-        return _effects(hits) if hits else NO_EFFECTS
+        return Effects(hits) if hits else NO_EFFECTS
 
     def on_job(self, job_id: str, key: str | None) -> JobEffects:
         """Return what happens to a job whose work begins, and count it."""
-        hits = self._hits(Subject(JOB, (job_id,), key))
-        failures = [
-            (rule.code, rule.message or "as the fault plan demands")
-            for _, rule in hits
-            if rule.code is not None
-        ]
-        return JobEffects(
-            rules=tuple(rule_id for rule_id, _ in hits),
-            failure=failures[0] if failures else None,
-            delay=sum(rule.delay for _, rule in hits),
-        )
+        return JobEffects(self._hits(Subject(JOB, (job_id,), key)))
 
     def on_callback(self, job_id: str, key: str | None) -> CallbackEffects:
         """Return what happens to the callback of a job that ends, and count it."""
-        hits = self._hits(Subject(CALLBACK, (job_id,), key))
-        kinds = {rule.callback for _, rule in hits}
-        return CallbackEffects(
-            rules=tuple(rule_id for rule_id, _ in hits),
-            times=0 if "never" in kinds else 2 if "twice" in kinds else 1,
-            early="early" in kinds,
-            delay=sum(rule.delay for _, rule in hits),
-        )
+        return CallbackEffects(self._hits(Subject(CALLBACK, (job_id,), key)))
 
     def _install(self, rules: Sequence[Mapping[str, Any]], *, keep: bool) -> list[str]:
         parsed = [
-            _Active(rule, dict(source), chance=random.Random(rule.seed))  # noqa: S311 - repeatable is meant
+            _Active(rule, dict(source), chance=random.Random(rule.get("seed", 0)))  # noqa: S311 - repeatable is meant
             for position, source in enumerate(rules)
             for rule in [parse_rule(source, f"rules[{position}]")]
         ]
         with self._lock:
-            named = [active.rule.id or f"rule-{self._added + n}" for n, active in enumerate(parsed, 1)]
+            named = [active.rule.get("id") or f"rule-{self._added + n}" for n, active in enumerate(parsed, 1)]
             for rule_id in named:
                 if named.count(rule_id) > 1 or (keep and rule_id in self._rules):
                     raise FaultPlanError("id", rule_id, "an id that no other rule has")
@@ -180,11 +148,11 @@ class FaultPlan:
             self._rules = {**(self._rules if keep else {}), **dict(zip(named, parsed, strict=True))}
         return named
 
-    def _hits(self, subject: Subject) -> list[tuple[str, Rule]]:
+    def _hits(self, subject: Subject) -> Hits:
         with self._lock:
-            return [
+            return tuple(
                 (rule_id, active.rule) for rule_id, active in self._rules.items() if active.applies(subject)
-            ]
+            )
 
 
 def _read(file: Path) -> Any:
@@ -205,61 +173,7 @@ def _rules_of(plan: Any) -> list[Mapping[str, Any]]:
 def _concerns(rule: Rule, subject: Subject) -> bool:
     if subject.operation not in rule.operations:
         return False
-    if rule.job_id is not None and not any(fnmatch.fnmatchcase(one, rule.job_id) for one in subject.ids):
+    job_id, key = rule.get("job_id"), rule.get("key")
+    if job_id is not None and not any(fnmatch.fnmatchcase(one, job_id) for one in subject.ids):
         return False
-    return rule.key is None or (subject.key is not None and fnmatch.fnmatchcase(subject.key, rule.key))
-
-
-def _effects(hits: list[tuple[str, Rule]]) -> Effects:
-    """Of several rules that set the same thing the first wins; delays add up."""
-    rules = [rule for _, rule in hits]
-    headers: dict[str, str] = {}
-    rename: dict[str, str] = {}
-    for rule in reversed(rules):
-        headers.update(rule.headers)
-        rename.update(rule.rename)
-        if rule.content_type is not None:
-            headers["Content-Type"] = rule.content_type
-    return Effects(
-        rules=tuple(rule_id for rule_id, _ in hits),
-        before=_interruption([rule for rule in rules if rule.when == "before"]),
-        after=_interruption([rule for rule in rules if rule.when == "after"]),
-        headers=headers,
-        rename=rename,
-        truncate=_first(rule.truncate for rule in rules),
-        body=_first(_body(rule) for rule in rules),
-        list_lag=max(rule.list_lag for rule in rules),
-        state=_first(rule.state for rule in rules),
-        elements=_first(rule.elements for rule in rules),
-        empty_times=any(rule.empty_times for rule in rules),
-        clock_skew=sum(rule.clock_skew for rule in rules),
-    )
-
-
-def _interruption(rules: list[Rule]) -> Interruption:
-    return Interruption(
-        delay=sum(rule.delay for rule in rules),
-        drop=any(rule.drop for rule in rules),
-        error=_first(_error(rule) for rule in rules),
-    )
-
-
-def _error(rule: Rule) -> ErrorAnswer | None:
-    if rule.queue is not None:
-        return _QUEUE_FAULTS[rule.queue]
-    if rule.expired_token:
-        return _EXPIRED_TOKEN
-    if rule.status is None:
-        return None
-    after = None if rule.retry_after is None else str(rule.retry_after)
-    return ErrorAnswer(status=rule.status, code=rule.code, message=rule.message, retry_after=after)
-
-
-def _body(rule: Rule) -> bytes | None:
-    if rule.garbage is not None:
-        return (_GARBAGE * (rule.garbage // len(_GARBAGE) + 1))[: rule.garbage]
-    return None if rule.body is None else rule.body.encode()
-
-
-def _first(values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
+    return key is None or (subject.key is not None and fnmatch.fnmatchcase(subject.key, key))

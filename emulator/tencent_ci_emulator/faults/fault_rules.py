@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tencent_ci_emulator.http.operations import OPERATIONS
@@ -29,40 +29,16 @@ class FaultPlanError(ValueError):
         self.allowed = allowed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """Which calls, and what happens to them. docs/emulator.md explains each field to users."""
+    """Which calls, and what happens to them, in fields that docs/emulator.md explains to users."""
 
     operations: frozenset[str]
-    id: str | None = None
-    nth: tuple[int, ...] = ()
-    every: int | None = None
-    first: int | None = None
-    share: float | None = None
-    seed: int = 0
-    job_id: str | None = None
-    key: str | None = None
-    when: str = "before"
-    delay: float = 0.0
-    drop: bool = False
-    status: int | None = None
-    code: str | None = None
-    message: str | None = None
-    retry_after: int | str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    truncate: int | None = None
-    body: str | None = None
-    garbage: int | None = None
-    content_type: str | None = None
-    list_lag: float = 0.0
-    state: str | None = None
-    elements: str | None = None
-    rename: Mapping[str, str] = field(default_factory=dict)
-    empty_times: bool = False
-    clock_skew: float = 0.0
-    expired_token: bool = False
-    queue: str | None = None
-    callback: str | None = None
+    fields: Mapping[str, Any]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a field's value, ``default`` if it is not set."""
+        return self.fields.get(name, default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +47,6 @@ class _Kind:
 
     allowed: str
     fits: Callable[[Any], bool]
-    convert: Callable[[Any], Any] = lambda value: value
 
 
 def _is_int(value: Any, least: int, most: float = math.inf) -> bool:
@@ -109,21 +84,18 @@ def _one_of(*values: str) -> _Kind:
 
 _TEXT = _Kind("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
 _HEADER = _Kind("printable ASCII that is not empty", _is_header)
-_SECONDS = _Kind("seconds, 0 to 86400", lambda value: _is_number(value, 0, 86400), float)
+_SECONDS = _Kind("seconds, 0 to 86400", lambda value: _is_number(value, 0, 86400))
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 _COUNT = _Kind("a whole number from 1", lambda value: _is_int(value, 1))
 _BYTES = _Kind(f"bytes, 0 to {_MOST_BYTES}", lambda value: _is_int(value, 0, _MOST_BYTES))
 
-_KINDS: Mapping[str, _Kind] = {
+#: The fields of a rule besides ``operation``
+FIELDS: Mapping[str, _Kind] = {
     "id": _TEXT,
-    "nth": _Kind(
-        "a whole number from 1, or a list of such",
-        _is_nth,
-        lambda value: tuple(value) if isinstance(value, list | tuple) else (value,),
-    ),
+    "nth": _Kind("a whole number from 1, or a list of such", _is_nth),
     "every": _COUNT,
     "first": _COUNT,
-    "share": _Kind("a number from 0 to 1", lambda value: _is_number(value, 0, 1), float),
+    "share": _Kind("a number from 0 to 1", lambda value: _is_number(value, 0, 1)),
     "seed": _Kind("a whole number from 0", lambda value: _is_int(value, 0)),
     "job_id": _TEXT,
     "key": _TEXT,
@@ -144,12 +116,12 @@ _KINDS: Mapping[str, _Kind] = {
     "elements": _one_of("single", "repeated"),
     "rename": _Kind("an object of element names and their replacements", _is_element_names),
     "empty_times": _FLAG,
-    "clock_skew": _Kind("seconds, -10000000 to 10000000", lambda value: _is_number(value, -1e7, 1e7), float),
+    "clock_skew": _Kind("seconds, -10000000 to 10000000", lambda value: _is_number(value, -1e7, 1e7)),
     "expired_token": _FLAG,
     "queue": _one_of("full", "paused"),
     "callback": _one_of("twice", "early", "never"),
 }
-_EFFECTS = tuple(name for name in _KINDS if name not in (*_PREDICATES, "when", "message", "retry_after"))
+_EFFECTS = tuple(name for name in FIELDS if name not in (*_PREDICATES, "when", "message", "retry_after"))
 
 
 def parse_rule(source: Any, at: str) -> Rule:
@@ -159,17 +131,16 @@ def parse_rule(source: Any, at: str) -> Rule:
     """
     if not isinstance(source, Mapping):
         raise FaultPlanError(at, source, "an object")
-    fields = dict(source)
-    operations = _operations(fields.pop("operation", None), f"{at}.operation")
+    fields = {name: value for name, value in source.items() if name != "operation"}
+    operations = _operations(source.get("operation"), f"{at}.operation")
     for name, value in fields.items():
-        kind = _KINDS.get(name)
+        kind = FIELDS.get(name)
         if kind is None:
-            raise FaultPlanError(f"{at}.{name}", value, f"only the fields operation, {', '.join(_KINDS)}")
+            raise FaultPlanError(f"{at}.{name}", value, f"only the fields operation, {', '.join(FIELDS)}")
         if not kind.fits(value):
             raise FaultPlanError(f"{at}.{name}", value, kind.allowed)
     _check_together(source, operations, at)
-    values = {name: _KINDS[name].convert(value) for name, value in fields.items()}
-    return Rule(operations=operations, **values)
+    return Rule(operations, fields)
 
 
 def _operations(given: Any, at: str) -> frozenset[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 
 from tencent_ci_emulator.config import EmulatorConfig
-from tencent_ci_emulator.http.service_errors import ServiceFault
-from tencent_ci_emulator.http.service_request import Incoming, Service
+from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.service_request import Service, ServiceRequest
 from tencent_ci_emulator.http.signature import MalformedSignatureError, Signature
 
 # 460/42867 for CI, 436/7730 for COS
@@ -41,10 +41,10 @@ _TOKEN_NAMES = ("x-ci-security-token", "x-cos-security-token")
 _QUERY_FIELDS = "q-"
 
 
-def authenticate(request: Incoming, config: EmulatorConfig, now: float) -> None:
+def authenticate(request: ServiceRequest, config: EmulatorConfig, now: float) -> None:
     """Return if the request may pass.
 
-    :raises ServiceFault: with the code and status that the addressed service documents.
+    :raises ServiceError: with the code and status that the addressed service documents.
     """
     signature, params = _signature(request)
     if signature.secret_id != config.secret_id:
@@ -59,7 +59,7 @@ def authenticate(request: Incoming, config: EmulatorConfig, now: float) -> None:
     _check_token(request, config)
 
 
-def _signature(request: Incoming) -> tuple[Signature, list[tuple[str, str]]]:
+def _signature(request: ServiceRequest) -> tuple[Signature, list[tuple[str, str]]]:
     """Return the signature and the parameters that it may have signed."""
     text = request.header("authorization")
     params = list(request.params)
@@ -77,7 +77,7 @@ def _signature(request: Incoming) -> tuple[Signature, list[tuple[str, str]]]:
         raise _fault(request, "malformed", str(error)) from None
 
 
-def _header_readings(request: Incoming) -> list[list[tuple[str, str]]]:
+def _header_readings(request: ServiceRequest) -> list[list[tuple[str, str]]]:
     """The headers as sent, and with the port cut from Host: Tencent's Python SDK signs the bare name."""
     headers = list(request.headers)
     bare = [(name, _without_port(value) if name.lower() == "host" else value) for name, value in headers]
@@ -89,7 +89,7 @@ def _without_port(host: str) -> str:
     return name if separator and port.isdigit() else host
 
 
-def _check_token(request: Incoming, config: EmulatorConfig) -> None:
+def _check_token(request: ServiceRequest, config: EmulatorConfig) -> None:
     if config.security_token is None:
         return
     given = [request.header(name) for name in _TOKEN_NAMES]
@@ -101,6 +101,6 @@ def _check_token(request: Incoming, config: EmulatorConfig) -> None:
         raise _fault(request, "token")
 
 
-def _fault(request: Incoming, kind: str, detail: str | None = None) -> ServiceFault:
+def _fault(request: ServiceRequest, kind: str, detail: str | None = None) -> ServiceError:
     status, code, message = _FAULTS[kind][request.service]
-    return ServiceFault(status, code, f"{message}: {detail}" if detail else message)
+    return ServiceError(status, code, f"{message}: {detail}" if detail else message)

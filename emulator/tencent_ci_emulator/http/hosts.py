@@ -11,12 +11,12 @@ import re
 import socket
 
 from tencent_ci_emulator.config import EmulatorConfig, is_loopback
-from tencent_ci_emulator.http.service_request import Incoming, virtual_host
+from tencent_ci_emulator.http.service_request import ServiceRequest, virtual_host
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9_.-]+?)\.?(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
-def foreign_host(request: Incoming, config: EmulatorConfig) -> str | None:
+def foreign_host(request: ServiceRequest, config: EmulatorConfig) -> str | None:
     """Return what is wrong with the host that a request names, ``None`` if it is one of the emulator's.
 
     Each ``Host`` header counts, and the host of a request line that is a whole URL; ``X-Forwarded-Host`` says
@@ -36,7 +36,7 @@ def foreign_host(request: Incoming, config: EmulatorConfig) -> str | None:
     return None
 
 
-def names_this_machine(request: Incoming) -> bool:
+def names_this_machine(request: ServiceRequest) -> bool:
     """Tell whether the one host that a request names is ``localhost`` or a loopback address."""
     names = {_name(host) for host in request.hosts}
     return len(names) == 1 and all(name is not None and _is_local(name) for name in names)

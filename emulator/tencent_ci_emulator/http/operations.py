@@ -1,79 +1,56 @@
-"""Names for calls, as the fault plan and the ledger use them."""
+"""The calls of the service: the one table of CI's, and the name of each, as fault plan and ledger use it."""
 
 from __future__ import annotations
 
-from tencent_ci_emulator.http.service_request import Incoming, Service
-from tencent_ci_emulator.objects.cos_parameters import unserved_parameter
-
-# CI calls: method, path (``/*`` stands for what follows it) and name
-_CI_NAMES = {
-    ("POST", "/jobs"): "submit",
-    ("GET", "/jobs"): "list",
-    ("GET", "/jobs/*"): "describe",
-    ("PUT", "/jobs/*"): "cancel",
-    ("POST", "/template"): "create_template",
-    ("GET", "/template"): "list_templates",
-    ("PUT", "/template/*"): "update_template",
-    ("DELETE", "/template/*"): "delete_template",
-    ("GET", "/queue"): "list_queues",
-    ("PUT", "/queue/*"): "update_queue",
-    ("GET", "/asrqueue"): "list_asr_queues",
-    ("PUT", "/asrqueue/*"): "update_asr_queue",
-    ("POST", "/asrbucket"): "open_asr",
-    ("DELETE", "/asrbucket"): "close_asr",
-    ("GET", "/asrbucket"): "list_asr_buckets",
-    ("POST", "/mediabucket"): "open_media",
-    ("DELETE", "/mediabucket"): "close_media",
-    ("GET", "/mediabucket"): "list_media_buckets",
-    ("POST", "/inventorytriggerjob"): "create_batch",
-    ("GET", "/inventorytriggerjob"): "list_batches",
-    ("GET", "/inventorytriggerjob/*"): "describe_batch",
-    ("PUT", "/inventorytriggerjob/*"): "cancel_batch",
+#: CI's calls by name: method and path, in which ``{ids}`` stands for whatever follows
+CI_CALLS = {
+    "submit": "POST /jobs",
+    "list": "GET /jobs",
+    "describe": "GET /jobs/{ids}",
+    "cancel": "PUT /jobs/{ids}",
+    "create_template": "POST /template",
+    "list_templates": "GET /template",
+    "update_template": "PUT /template/{ids}",
+    "delete_template": "DELETE /template/{ids}",
+    "list_queues": "GET /queue",
+    "update_queue": "PUT /queue/{ids}",
+    "list_asr_queues": "GET /asrqueue",
+    "update_asr_queue": "PUT /asrqueue/{ids}",
+    "open_asr": "POST /asrbucket",
+    "close_asr": "DELETE /asrbucket",
+    "list_asr_buckets": "GET /asrbucket",
+    "open_media": "POST /mediabucket",
+    "close_media": "DELETE /mediabucket",
+    "list_media_buckets": "GET /mediabucket",
+    "create_batch": "POST /inventorytriggerjob",
+    "list_batches": "GET /inventorytriggerjob",
+    "describe_batch": "GET /inventorytriggerjob/{ids}",
+    "cancel_batch": "PUT /inventorytriggerjob/{ids}",
 }
-_OBJECT_NAMES = {
-    "PUT": "put_object",
-    "GET": "get_object",
-    "HEAD": "head_object",
-    "DELETE": "delete_object",
-}
-_BUCKET_NAMES = {"GET": "list_objects", "HEAD": "head_bucket"}
+#: Calls that must have the parameter ``cancel``
+CANCELLATIONS = ("cancel", "cancel_batch")
+#: Calls whose response has no ``RequestId`` in its body
+JOB_CALLS = ("submit", "list", "describe", "cancel")
+#: Calls that the regional host has, which names no bucket
+BUCKET_LISTS = ("list_asr_buckets", "list_media_buckets")
 
-#: A request that is none of the named calls.
+#: COS's calls; the names of those with other parameters are decided by :mod:`.service_request`
+OBJECT_CALLS = {"PUT": "put_object", "GET": "get_object", "HEAD": "head_object", "DELETE": "delete_object"}
+BUCKET_CALLS = {"GET": "list_objects", "HEAD": "head_bucket"}
+#: A request that is none of the named calls
 OTHER = "other"
-#: Every name that :func:`operation_of` gives.
+#: The name of every operation
 OPERATIONS = (
-    *_CI_NAMES.values(),
-    *_OBJECT_NAMES.values(),
-    *_BUCKET_NAMES.values(),
-    "media_info",
-    "copy_object",
-    "multipart",
-    OTHER,
+    *CI_CALLS,
+    *OBJECT_CALLS.values(),
+    *BUCKET_CALLS.values(),
+    *("media_info", "copy_object", "multipart", OTHER),
 )
 
-
-def operation_of(request: Incoming) -> str:
-    """Return the name of the call that a request makes, ``other`` if none."""
-    if request.service is Service.CI:
-        head, separator, _ = request.path.removeprefix("/").partition("/")
-        return _CI_NAMES.get((request.method, f"/{head}{'/*' if separator else ''}"), OTHER)
-    if unserved_parameter(request) is not None:
-        return OTHER
-    if request.path in ("", "/"):
-        is_facts = request.has_flag("location") or request.has_flag("versioning")
-        return OTHER if is_facts else _BUCKET_NAMES.get(request.method, OTHER)
-    if request.method == "GET" and request.given_params.get("ci-process") == "videoinfo":
-        return "media_info"
-    if any(request.has_flag(name) for name in ("uploads", "uploadid", "partnumber")):
-        return "multipart"
-    if request.method == "PUT" and request.header("x-cos-copy-source"):
-        return "copy_object"
-    return _OBJECT_NAMES.get(request.method, OTHER)
+_NAMES = {call: name for name, call in CI_CALLS.items()}
 
 
-def ids_of(request: Incoming) -> tuple[str, ...]:
-    """Return the ids that the path names: of jobs, a template, a queue or a batch job."""
-    if request.service is not Service.CI:
-        return ()
-    _, _, ids = request.path.removeprefix("/").partition("/")
-    return tuple(part for part in ids.split(",") if part)
+def ci_call(method: str, path: str) -> str | None:
+    """Return the name of the CI call that has this method and path, ``None`` if there is none."""
+    head, slash, _ = path.removeprefix("/").partition("/")
+    return _NAMES.get(f"{method} /{head}{'/{ids}' if slash else ''}")

@@ -53,7 +53,7 @@ class Problems:
         """Refuse the request if a problem was noted.
 
         :param at: the operation that is meant, if the request has several.
-        :raises ServiceFault: naming all problems.
+        :raises ServiceError: naming all problems.
         """
         if self._texts:
             raise invalid_argument(f"{at}: {'; '.join(self._texts)}" if at else "; ".join(self._texts))

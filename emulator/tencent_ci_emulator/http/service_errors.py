@@ -11,7 +11,7 @@ from lxml import etree
 from tencent_ci_emulator.http.xml import to_bytes
 
 
-class ServiceFault(Exception):  # noqa: N818 - an answer, not an error of the emulator
+class ServiceError(Exception):
     """Ends the handling of a request with an error answer: HTTP status, ``Code``, ``Message``, headers."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -22,12 +22,12 @@ class ServiceFault(Exception):  # noqa: N818 - an answer, not an error of the em
         self.headers: dict[str, str] = {}
 
 
-def invalid_argument(message: str) -> ServiceFault:
+def invalid_argument(message: str) -> ServiceError:
     """Return the fault for a field or parameter that breaks a rule; the message names it."""
-    return ServiceFault(400, "InvalidArgument", message)
+    return ServiceError(400, "InvalidArgument", message)
 
 
-def error_document(fault: ServiceFault, request_id: str, trace_id: str, resource: str | None) -> bytes:
+def error_document(fault: ServiceError, request_id: str, trace_id: str, resource: str | None) -> bytes:
     """Return the XML body of an error. ``resource`` (host and path) belongs to COS answers only."""
     root = etree.Element("Error")
     fields = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from tencent_ci_emulator.faults.effects import NO_EFFECTS, Effects
+from tencent_ci_emulator.http.operations import BUCKET_CALLS, CANCELLATIONS, OBJECT_CALLS, OTHER, ci_call
+from tencent_ci_emulator.objects.cos_parameters import unserved_parameter
 
 # Also COS's internal and accelerated domains, and service.cos.myqcloud.com, which lists buckets
 _VIRTUAL_HOST = re.compile(
@@ -16,35 +17,10 @@ _VIRTUAL_HOST = re.compile(
     r"\.(?:myqcloud\.com|tencentci\.cn|tencentcos\.cn)"
     r"|service\.cos\.(?:[a-z0-9-]+\.)?(?:myqcloud\.com|tencentcos\.cn)"
 )
-_JOB_IDS = re.compile(r"/(?:jobs|inventorytriggerjob)/[A-Za-z0-9_,-]+")
-
-# CI calls by path and method
-_CALLS = {
-    "/jobs": ("GET", "POST"),
-    "/template": ("GET", "POST"),
-    "/queue": ("GET",),
-    "/asrqueue": ("GET",),
-    "/asrbucket": ("GET", "POST", "DELETE"),
-    "/mediabucket": ("GET", "POST", "DELETE"),
-    "/inventorytriggerjob": ("GET", "POST"),
-}
-_CALLS_WITH_ID = {
-    "/template/": ("PUT", "DELETE"),
-    "/queue/": ("PUT",),
-    "/asrqueue/": ("PUT",),
-    "/inventorytriggerjob/": ("GET", "PUT"),
-}
-_WITH_ID = re.compile(r"(/[a-z]+/)([A-Za-z0-9_-]+)")
+_CANCELLED_IDS = re.compile(r"/(?:jobs|inventorytriggerjob)/[A-Za-z0-9_,-]+")
+_ONE_ID = re.compile(r"/[a-z]+/[A-Za-z0-9_-]+")
 # Ids as the service makes them
-_MADE_IDS = re.compile(r"(/[a-z]+/)[a-z][0-9a-f]{32}(?:,[a-z][0-9a-f]{32})*")
-# CI calls that on a COS host are told from object calls only by whether their ids are known
-_CALLS_BY_KNOWN_ID = {
-    "/jobs/": ("GET",),
-    "/inventorytriggerjob/": ("GET",),
-    "/template/": ("PUT", "DELETE"),
-    "/queue/": ("PUT",),
-    "/asrqueue/": ("PUT",),
-}
+_MADE_IDS = re.compile(r"/[a-z]+/[a-z][0-9a-f]{32}(?:,[a-z][0-9a-f]{32})*")
 # Parameters of CI's lists, none of which COS knows for an object
 _OF_LISTS = frozenset(
     (
@@ -64,7 +40,7 @@ class Service(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class ServiceRequest:
     """One request.
 
     :param path: decoded; undecodable bytes as surrogates.
@@ -73,7 +49,6 @@ class Incoming:
     :param hosts: what names a host: the Host headers, and the request line if it is a whole URL.
     :param bucket: from the Host, ``None`` where it names none.
     :param region: from the Host, ``None`` where it names none.
-    :param effects: what the fault plan does to the call.
     """
 
     method: str
@@ -84,7 +59,6 @@ class Incoming:
     bucket: str | None
     region: str | None
     hosts: tuple[str, ...] = ()
-    effects: Effects = NO_EFFECTS
 
     @property
     def service_only(self) -> bool:
@@ -92,7 +66,7 @@ class Incoming:
         return self.region is not None and self.bucket is None
 
     @classmethod
-    def read(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Incoming:
+    def read(cls, method: str, target: str, headers: Iterable[tuple[str, str]]) -> ServiceRequest:
         """Read a request line and headers. ``target`` may be absolute, as a proxy receives it."""
         pairs = tuple(headers)
         named, path, query = _split(target)
@@ -114,17 +88,48 @@ class Incoming:
         )
 
     @property
-    def may_be_call(self) -> bool:
+    def operation(self) -> str:
+        """The name of the call that the request makes, ``other`` if none."""
+        if self.service is Service.CI:
+            return ci_call(self.method, self.path) or OTHER
+        if unserved_parameter(self.method, self.path, self.params) is not None:
+            return OTHER
+        if self.path in ("", "/"):
+            is_facts = self.has_flag("location") or self.has_flag("versioning")
+            return OTHER if is_facts else BUCKET_CALLS.get(self.method, OTHER)
+        if self.method == "GET" and self.given_params.get("ci-process") == "videoinfo":
+            return "media_info"
+        if any(self.has_flag(name) for name in ("uploads", "uploadid", "partnumber")):
+            return "multipart"
+        if self.method == "PUT" and self.header("x-cos-copy-source"):
+            return "copy_object"
+        return OBJECT_CALLS.get(self.method, OTHER)
+
+    @property
+    def id(self) -> str:
+        """The part of a CI call's path that names ids of jobs, a template, a queue or batch jobs."""
+        return self.path.removeprefix("/").partition("/")[2] if self.service is Service.CI else ""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that the path of a CI call names."""
+        return tuple(part for part in self.id.split(",") if part)
+
+    def with_service(self, service: Service) -> ServiceRequest:
+        """Return the request as one for another service."""
+        return replace(self, service=service)
+
+    @property
+    def may_be_ci_call(self) -> bool:
         """Whether a path on a COS host would be a CI call if its ids were known and no object had it as key.
 
         Tencent's Python SDK with ``IP=`` sends such calls.
         """
-        named = _MADE_IDS.fullmatch(self.path)
         return (
             self.service is Service.COS
             and self.bucket is not None
-            and named is not None
-            and self.method in _CALLS_BY_KNOWN_ID.get(named[1], ())
+            and _MADE_IDS.fullmatch(self.path) is not None
+            and ci_call(self.method, self.path) not in (None, *CANCELLATIONS)
             and not any(name.lower() in _OF_OBJECTS for name, _ in self.params)
         )
 
@@ -184,11 +189,11 @@ def _service(host: re.Match[str] | None, method: str, path: str, params: set[str
         return Service.CI
     if params & _OF_OBJECTS:
         return Service.COS
-    is_call = method in _CALLS.get(path, ())
+    call = ci_call(method, path)
+    is_call = call is not None and "/" not in path.removeprefix("/")
     if host is not None:
-        is_cancel = method == "PUT" and "cancel" in params and _JOB_IDS.fullmatch(path) is not None
+        is_cancel = method == "PUT" and "cancel" in params and _CANCELLED_IDS.fullmatch(path) is not None
         asks = is_call and (not params if method == "POST" else method == "GET" and bool(params & _OF_LISTS))
         return Service.CI if asks or is_cancel else Service.COS
-    named = _WITH_ID.fullmatch(path)
-    by_id = named is not None and method in _CALLS_WITH_ID.get(named[1], ())
+    by_id = call is not None and _ONE_ID.fullmatch(path) is not None
     return Service.CI if is_call or by_id or path.startswith("/jobs/") else Service.COS

@@ -89,6 +89,12 @@ def append(parent: Element, children: Mapping[str, Any]) -> None:
                 parent.append(build(name, one))
 
 
+def remove(parent: Element, *names: str) -> None:
+    """Remove the children of these names."""
+    for child in [child for child in parent if child.tag in names]:
+        parent.remove(child)
+
+
 def text_of(parent: Element | None, path: str) -> str | None:
     """Return the first text at a path that is not blank, ``None`` if there is none."""
     texts = (found.text for found in parent.iterfind(path)) if parent is not None else ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tencent_ci_emulator.http.ci_call import moment
+from tencent_ci_emulator.http.ci_call import read_time
 from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.objects.names import is_object_key
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
@@ -50,12 +50,12 @@ class UploadTimes:
 def upload_times(request: Element) -> UploadTimes:
     """Return the interval of a request.
 
-    :raises ServiceFault: a time cannot be read.
+    :raises ServiceError: a time cannot be read.
     """
     start, end = (text_of(request, f"Operation/TimeInterval/{name}") for name in ("Start", "End"))
     at = "Operation.TimeInterval"
     # 0 is the documented default
-    return UploadTimes(moment(f"{at}.Start", None if start == "0" else start), moment(f"{at}.End", end))
+    return UploadTimes(read_time(f"{at}.Start", None if start == "0" else start), read_time(f"{at}.End", end))
 
 
 def input_keys(request: Element, bucket: str, created: float, objects: ObjectStore) -> Iterator[str]:

@@ -23,8 +23,9 @@ from tencent_ci_emulator.faults.effects import CallbackEffects
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
 from tencent_ci_emulator.http.ci_call import comma_list
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of, to_bytes
-from tencent_ci_emulator.jobs.job_store import FAILED, SUCCESS, JobStore, StoredJob
+from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
 from tencent_ci_emulator.jobs.queues import with_scheme
+from tencent_ci_emulator.jobs.states import FAILED, SUCCESS
 from tencent_ci_emulator.ledger import CallbackRecord, Ledger
 
 _log = logging.getLogger(__name__)

@@ -17,9 +17,10 @@ from typing import Any
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
-from tencent_ci_emulator.jobs.job_store import FAILED, SUCCESS, JobStore, StoredJob
-from tencent_ci_emulator.jobs.queue_scheduler import Lanes
-from tencent_ci_emulator.jobs.work import Finished, JobFailedError, process, publish
+from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
+from tencent_ci_emulator.jobs.processing import Finished, JobFailedError, process, publish
+from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
+from tencent_ci_emulator.jobs.states import FAILED, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class JobEngine:
         queue_seconds: float,
         run_seconds: float,
         workers: int,
-        lanes: Lanes | None = None,
+        scheduler: QueueScheduler | None = None,
         faults: FaultPlan | None = None,
         announce: Callable[[StoredJob], float] = lambda _job: 0.0,
     ) -> None:
@@ -59,7 +60,7 @@ class JobEngine:
         self._changed = threading.Condition()
         self._timetable: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._ready = Lanes() if lanes is None else lanes
+        self._ready = QueueScheduler() if scheduler is None else scheduler
         self._when_ended: list[Callable[[StoredJob], None]] = []
         self._busy = 0
         self._stopping = False
@@ -158,7 +159,7 @@ class JobEngine:
             self._end_at(ends, lambda: self._fail(job, code, message))
             return
         _log.info("job %s was separated by: %s", job.id, finished.method)
-        self._jobs.progress(job.id, 99)
+        self._jobs.set_progress(job.id, 99)
         with self._changed:
             if self._stopping:
                 finished.discard()
@@ -175,7 +176,7 @@ class JobEngine:
         """The job was cancelled since it was ready, or its queue paused: then it waits on."""
         with self._changed:
             self._ready.release(job)
-            if self._jobs.get(job.id).is_waiting:
+            if self._jobs.get(job.id).state in WAITING:
                 self._ready.add(job)
 
     def _end_at(self, moment: float, action: Callable[[], None]) -> None:
@@ -224,6 +225,6 @@ class JobEngine:
             percent = int(done * 100)
             if percent >= reported + _PROGRESS_STEP:
                 reported = percent
-                self._jobs.progress(job_id, percent)
+                self._jobs.set_progress(job_id, percent)
 
         return report

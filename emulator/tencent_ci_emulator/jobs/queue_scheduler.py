@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tencent_ci_emulator.jobs.job_store import RUNNING, StoredJob
+from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.states import RUNNING
 
 _UNLIMITED = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class QueueLimits:
     """What a queue allows at this moment."""
 
     active: bool = True
@@ -28,14 +29,14 @@ class _Waiting:
     job: StoredJob = field(compare=False)
 
 
-class Lanes:
+class QueueScheduler:
     """The ready jobs of all queues. Not for several threads at once: the engine holds its lock.
 
-    :param rule: what the queue of this id allows; asked whenever it matters, so it may change.
+    :param limits: what the queue of this id allows; asked whenever it matters, so it may change.
     """
 
-    def __init__(self, rule: Callable[[str], Rule] | None = None) -> None:
-        self._rule = rule or (lambda _queue_id: Rule())
+    def __init__(self, limits: Callable[[str], QueueLimits] = lambda _queue_id: QueueLimits()) -> None:
+        self._limits = limits
         self._ready: dict[str, list[_Waiting]] = {}
         self._running: Counter[str] = Counter()
 
@@ -58,11 +59,11 @@ class Lanes:
         return job
 
     def release(self, job: StoredJob) -> None:
-        """A job that was taken has ended, or was not begun after all."""
+        """Note that a job that was taken has ended, or was not begun after all."""
         self._running[job.queue_id] -= 1
 
     def _may_begin(self, queue_id: str) -> bool:
-        rule = self._rule(queue_id)
+        limits = self._limits(queue_id)
         # What ran before a restart goes on running, even if the queue was paused since
         begun = self._ready[queue_id][0].job.state == RUNNING
-        return self._running[queue_id] < rule.max_concurrent and (rule.active or begun)
+        return self._running[queue_id] < limits.max_concurrent and (limits.active or begun)

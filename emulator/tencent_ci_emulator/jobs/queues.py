@@ -4,52 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
-from tencent_ci_emulator.database import Database, from_row
-from tencent_ci_emulator.http.ci_call import (
-    Answer,
-    Call,
-    Handler,
-    Page,
-    answer,
-    check_name,
-    comma_list,
-    document,
-    require,
-)
+from tencent_ci_emulator.database import Database
+from tencent_ci_emulator.http.ci_call import Call, Content, Handler, comma_list, require, require_name
 from tencent_ci_emulator.http.problems import Problems
-from tencent_ci_emulator.http.service_errors import ServiceFault, invalid_argument
+from tencent_ci_emulator.http.service_errors import ServiceError, invalid_argument
 from tencent_ci_emulator.http.xml import Element, build, parse, service_time, text_of, to_bytes
-from tencent_ci_emulator.jobs.buckets import BucketCalls, BucketStore, CIFeature
-from tencent_ci_emulator.jobs.engine import JobEngine
+from tencent_ci_emulator.jobs.bucket_services import BucketService, BucketServices
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.job_types import SMART_AUDIO
-from tencent_ci_emulator.jobs.queue_scheduler import Rule
+from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits
 
 ACTIVE = "Active"
 PAUSED = "Paused"
-NAME_MAX = 128
-MAX_IDS = 10
 
+_NAME_CHARACTERS = 128
+_MAX_IDS = 10
+_CATEGORIES = {BucketService.MEDIA: "Transcoding", BucketService.SMART_AUDIO: "Speeching"}
+# 436/53970
+_FIRST_NAMES = {BucketService.MEDIA: "queue-1", BucketService.SMART_AUDIO: "queue-smart-audio-1"}
 # The last is TaskFinish as older queues name it
 _EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
-_TYPES = ("Url", "TDMQ", "Kafka")
-
+_CALLBACK_TYPES = ("Url", "TDMQ", "Kafka")
+_HOST_NAME = re.compile(r"[^\s/]+")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS queues (
     id TEXT PRIMARY KEY, bucket TEXT NOT NULL, feature TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
     notify BLOB NOT NULL, created REAL NOT NULL, updated REAL NOT NULL
 )
 """
-_HOST_NAME = re.compile(r"[^\s/]+")
-# 436/53970
-_DEFAULT_NAMES = {CIFeature.MEDIA: "queue-1", CIFeature.SMART_AUDIO: "queue-smart-audio-1"}
-_CATEGORIES = {CIFeature.MEDIA: "Transcoding", CIFeature.SMART_AUDIO: "Speeching"}
+
+
+def queue_id_of(bucket: str, service: BucketService = BucketService.SMART_AUDIO) -> str:
+    """Return the id of a bucket's queue for a service: always the same, as with the real service."""
+    named = bucket if service is BucketService.SMART_AUDIO else f"{bucket}/{service.value}"
+    return "p" + hashlib.md5(named.encode(), usedforsecurity=False).hexdigest()
 
 
 def with_scheme(url: str) -> str:
@@ -57,17 +53,11 @@ def with_scheme(url: str) -> str:
     return url if "://" in url else f"http://{url}"
 
 
-def queue_id_of(bucket: str, feature: CIFeature = CIFeature.SMART_AUDIO) -> str:
-    """Return the id of a bucket's own queue for a service: always the same, as with the real service."""
-    named = bucket if feature is CIFeature.SMART_AUDIO else f"{bucket}/{feature.value}"
-    return "p" + hashlib.md5(named.encode(), usedforsecurity=False).hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
-class StoredQueue:
+class Queue:
     """One row: times in Unix seconds.
 
-    :param feature: the value of the :class:`CIFeature` that the queue belongs to.
+    :param feature: the value of the :class:`BucketService` that the queue belongs to.
     :param notify: the document ``NotifyConfig``, the queue's callbacks.
     """
 
@@ -80,147 +70,128 @@ class StoredQueue:
     created: float
     updated: float
 
+    @property
+    def service(self) -> BucketService:
+        """The service that the queue belongs to."""
+        return BucketService(self.feature)
 
-class QueueStore:
+    @property
+    def category(self) -> str:
+        """The kind of jobs that the queue is for."""
+        return _CATEGORIES[self.service]
+
+
+class Queues:
     """The queues of all buckets, one for each service. Safe to use from several threads."""
-
-    def __init__(self, database: Database, max_concurrent: int) -> None:
-        self._database = database
-        self._max_concurrent = max_concurrent
-        with database.transaction() as connection:
-            connection.execute(_SCHEMA)
-
-    def begin(self, bucket: str, now: float) -> None:
-        """Note a bucket's queues, unless they are there."""
-        notify = to_bytes(build("NotifyConfig", {"State": "Off", "ResultFormat": "XML"}))
-        rows = [
-            (queue_id_of(bucket, feature), bucket, feature.value, name, ACTIVE, notify, now, now)
-            for feature, name in _DEFAULT_NAMES.items()
-        ]
-        with self._database.transaction() as connection:
-            connection.executemany("INSERT OR IGNORE INTO queues VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def get(self, queue_id: str) -> StoredQueue | None:
-        """Return a queue, or ``None``."""
-        row = self._database.row("SELECT * FROM queues WHERE id = ?", (queue_id,))
-        return from_row(StoredQueue, row) if row else None
-
-    def update(self, queue_id: str, name: str, state: str, notify: bytes, now: float) -> None:
-        """Give a queue another definition."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE queues SET name = ?, state = ?, notify = ?, updated = ? WHERE id = ?",
-                (name, state, notify, now, queue_id),
-            )
-
-    def rule(self, queue_id: str) -> Rule:
-        """Return what a queue allows now; a queue that is not known allows all."""
-        row = self._database.row("SELECT state FROM queues WHERE id = ?", (queue_id,))
-        return Rule(active=row is None or row["state"] == ACTIVE, max_concurrent=self._max_concurrent)
-
-    def notify_config(self, queue_id: str) -> Element | None:
-        """Return a queue's callbacks, ``None`` if they are off."""
-        queue = self.get(queue_id)
-        notify = parse(queue.notify) if queue else None
-        return notify if text_of(notify, "State") == "On" else None
-
-
-class QueueCalls:
-    """Answers the calls about queues, and tells jobs where to wait."""
 
     def __init__(
         self,
         config: EmulatorConfig,
         database: Database,
-        store: QueueStore,
-        opened: BucketStore,
-        buckets: BucketCalls,
-        jobs: JobStore,
-        engine: JobEngine,
         clock: Clock,
+        services: BucketServices,
+        jobs: JobStore,
     ) -> None:
         self._config = config
         self._database = database
-        self._store = store
-        self._opened = opened
-        self._buckets = buckets
-        self._jobs = jobs
-        self._engine = engine
         self._clock = clock
+        self._services = services
+        self._jobs = jobs
+        self._when_changed: list[Callable[[], None]] = []
+        database.create(_SCHEMA)
+        notify, now = to_bytes(build("NotifyConfig", {"State": "Off", "ResultFormat": "XML"})), clock.now()
+        for bucket in config.buckets:
+            for service, name in _FIRST_NAMES.items():
+                queue = Queue(
+                    queue_id_of(bucket, service), bucket, service.value, name, ACTIVE, notify, now, now
+                )
+                database.insert("queues", asdict(queue), conflict="IGNORE")
 
-    def routes(self) -> dict[str, Handler]:
-        """Return the handler of each call."""
+    def handlers(self) -> dict[str, Handler]:
+        """Return the handler of each call by the operation's name."""
         return {
-            "GET /queue": lambda call: self._list(call, CIFeature.MEDIA),
-            "PUT /queue/": lambda call: self._update(call, CIFeature.MEDIA),
-            "GET /asrqueue": lambda call: self._list(call, CIFeature.SMART_AUDIO),
-            "PUT /asrqueue/": lambda call: self._update(call, CIFeature.SMART_AUDIO),
+            "list_queues": partial(self._list, BucketService.MEDIA),
+            "update_queue": partial(self._update, BucketService.MEDIA),
+            "list_asr_queues": partial(self._list, BucketService.SMART_AUDIO),
+            "update_asr_queue": partial(self._update, BucketService.SMART_AUDIO),
         }
 
-    def choose(self, bucket: str, tag: str, queue_id: str | None) -> StoredQueue:
+    def when_changed(self, action: Callable[[], None]) -> None:
+        """Call ``action`` after each change of a queue."""
+        self._when_changed.append(action)
+
+    def get(self, queue_id: str) -> Queue | None:
+        """Return a queue, or ``None``."""
+        return self._database.first(Queue, "queues", {"id": queue_id})
+
+    def has(self, bucket: str, queue_ids: list[str]) -> bool:
+        """Return whether a bucket has one of these queues."""
+        return self._database.count("queues", {"bucket": bucket, "id": tuple(queue_ids)}) > 0
+
+    def limits(self, queue_id: str) -> QueueLimits:
+        """Return what a queue allows now; a queue that is not known allows all."""
+        queue = self.get(queue_id)
+        is_active = queue is None or queue.state == ACTIVE
+        return QueueLimits(active=is_active, max_concurrent=self._config.queue_max_concurrent)
+
+    def callbacks_of(self, queue_id: str) -> Element | None:
+        """Return a queue's callbacks, ``None`` if they are off."""
+        queue = self.get(queue_id)
+        notify = parse(queue.notify) if queue else None
+        return notify if text_of(notify, "State") == "On" else None
+
+    def choose(self, bucket: str, tag: str, queue_id: str | None) -> Queue:
         """Return the queue for a new job: the one it names, or the bucket's queue of the tag's service.
 
-        :raises ServiceFault: there is no such queue, or its service is not open.
+        :raises ServiceError: there is no such queue, or its service is not open.
         """
-        feature = CIFeature.SMART_AUDIO if tag in SMART_AUDIO else CIFeature.MEDIA
-        queue = self._store.get(queue_id or queue_id_of(bucket, feature))
+        service = BucketService.SMART_AUDIO if tag in SMART_AUDIO else BucketService.MEDIA
+        queue = self.get(queue_id or queue_id_of(bucket, service))
         if queue is None or queue.bucket != bucket:
             raise _not_found(queue_id or "")
-        self._buckets.demand(bucket, CIFeature(queue.feature))
+        self._services.require_open(bucket, queue.service)
         return queue
 
     def room(self, queue_id: str) -> int:
         """Return how many more jobs may wait in a queue."""
-        return max(0, self._config.queue_max_size - self._jobs.waiting(queue_id))
+        return max(0, self._config.queue_max_size - self._jobs.count_waiting(queue_id))
 
-    def category(self, queue_id: str) -> str | None:
-        """Return which kind of jobs a queue is for, ``None`` if it is not known."""
-        queue = self._store.get(queue_id)
-        return _CATEGORIES[CIFeature(queue.feature)] if queue else None
-
-    def is_paused(self, queue_id: str) -> bool:
-        """Tell whether a queue begins no jobs."""
-        return not self._store.rule(queue_id).active
-
-    def _queue(self, bucket: str, queue_id: str, feature: CIFeature) -> StoredQueue | None:
-        queue = self._store.get(queue_id)
-        belongs = queue is not None and (queue.bucket, queue.feature) == (bucket, feature.value)
-        return queue if belongs and self._opened.opened(bucket, feature) is not None else None
-
-    def _list(self, call: Call, feature: CIFeature) -> Answer:
-        page, asked = Page.of(call.params), comma_list(call.params.get("queueids"))
-        if len(asked) > MAX_IDS:
-            raise invalid_argument(f"{len(asked)} queueIds are given, at most {MAX_IDS} are allowed")
-        state = call.params.get("state", "All")
-        require("state", state, (ACTIVE, PAUSED, "All"))  # Tencent's Python SDK sends All
-        known = self._queue(call.bucket, queue_id_of(call.bucket, feature), feature)
-        found = [
-            self._describe(queue)
-            for queue in (known,)
-            if queue is not None and state in (queue.state, "All") and _is_of_category(call, feature)
-            if not asked or queue.id in asked
-        ]
-        if asked:
-            missing = [one for one in asked if known is None or one != known.id]
-            return answer({"RequestId": call.request_id, "QueueList": found, "NonExistPIDs": missing})
-        return answer(
-            {"RequestId": call.request_id, **page.describe(len(found)), "QueueList": page.cut(found)}
+    def _list(self, service: BucketService, call: Call) -> Content:
+        page, ids = call.page(), call.listed("queueIds", _MAX_IDS)
+        state = call.choice("state", "All", (ACTIVE, PAUSED, "All"))  # Tencent's Python SDK sends All
+        known = self._find(call.bucket, queue_id_of(call.bucket, service), service)
+        is_wanted = (
+            known is not None
+            and state in (known.state, "All")
+            and _is_of_category(call, service)
+            and (not ids or known.id in ids)
         )
+        found = [self._describe(known)] if known is not None and is_wanted else []
+        if ids:
+            missing = [one for one in ids if known is None or one != known.id]
+            return {"QueueList": found, "NonExistPIDs": missing}
+        return {**page.describe(len(found)), "QueueList": page.cut(found)}
 
-    def _update(self, call: Call, feature: CIFeature) -> Answer:
-        queue = self._queue(call.bucket, call.id, feature)
-        if queue is None:
+    def _update(self, service: BucketService, call: Call) -> Content:
+        if self._find(call.bucket, call.id, service) is None:
             raise _not_found(call.id)
-        name, state, notify = _definition(document(call))
+        definition = _read_definition(call.document())
         # Together, so that no job is held in an active queue or waits unheld in a paused one
         with self._database.transaction():
-            self._store.update(queue.id, name, state, notify, self._clock.now())
-            self._jobs.hold(queue.id, state == PAUSED)
-        self._engine.wake()
-        changed = self._store.get(queue.id) or queue
-        return answer({"RequestId": call.request_id, "Queue": self._describe(changed)})
+            self._database.update("queues", {**definition, "updated": self._clock.now()}, {"id": call.id})
+            self._jobs.hold(call.id, definition["state"] == PAUSED)
+        for action in self._when_changed:
+            action()
+        queue = self.get(call.id)
+        return {"Queue": self._describe(queue) if queue else None}
 
-    def _describe(self, queue: StoredQueue) -> dict[str, Any]:
+    def _find(self, bucket: str, queue_id: str, service: BucketService) -> Queue | None:
+        """Return a queue if it is of this bucket and service, and the service is open."""
+        where = {"id": queue_id, "bucket": bucket, "feature": service.value}
+        is_open = self._services.opened(bucket, service) is not None
+        return self._database.first(Queue, "queues", where) if is_open else None
+
+    def _describe(self, queue: Queue) -> dict[str, Any]:
         return {
             "QueueId": queue.id,
             "Name": queue.name,
@@ -229,36 +200,35 @@ class QueueCalls:
             "MaxSize": self._config.queue_max_size,
             "MaxConcurrent": self._config.queue_max_concurrent,
             "BucketId": queue.bucket,
-            "Category": _CATEGORIES[CIFeature(queue.feature)],
+            "Category": queue.category,
             "CreateTime": service_time(queue.created),
             "UpdateTime": service_time(queue.updated),
         }
 
 
-def _not_found(queue_id: str) -> ServiceFault:
-    return ServiceFault(400, "QueueNotFound", f"queue {queue_id} does not exist")
+def _not_found(queue_id: str) -> ServiceError:
+    return ServiceError(400, "QueueNotFound", f"queue {queue_id} does not exist")
 
 
-def _is_of_category(call: Call, feature: CIFeature) -> bool:
-    if feature is not CIFeature.MEDIA:
+def _is_of_category(call: Call, service: BucketService) -> bool:
+    if service is not BucketService.MEDIA:
         return True
-    category = call.params.get("category", "Transcoding")
-    require("category", category, ("Transcoding", "SpeedTranscoding", "CateAll"))
+    category = call.choice("category", "Transcoding", ("Transcoding", "SpeedTranscoding", "CateAll"))
     return category != "SpeedTranscoding"  # no such queue here: it is for transcoding jobs only
 
 
-def _definition(root: Element) -> tuple[str, str, bytes]:
+def _read_definition(root: Element) -> dict[str, Any]:
     problems = Problems()
     problems.check_single(root, ("Name", "State", "NotifyConfig"))
     problems.refuse_if_any()
-    name, state = check_name(text_of(root, "Name"), NAME_MAX), text_of(root, "State")
+    name, state = require_name(text_of(root, "Name"), _NAME_CHARACTERS), text_of(root, "State")
     require("State", state, (ACTIVE, PAUSED))
     notify = root.find("NotifyConfig")
     if notify is None:
         raise invalid_argument("NotifyConfig is missing")
     _check_notify(notify, problems)
     problems.refuse_if_any()
-    return name, state or ACTIVE, to_bytes(build("NotifyConfig", notify))
+    return {"name": name, "state": state, "notify": to_bytes(build("NotifyConfig", notify))}
 
 
 def _check_notify(notify: Element, problems: Problems) -> None:
@@ -269,18 +239,16 @@ def _check_notify(notify: Element, problems: Problems) -> None:
     events = comma_list(event)
     if (is_on and not events) or not set(events) <= set(_EVENTS):
         problems.add(f"{at}.Event", event, f"a comma list of {', '.join(_EVENTS)}")
-    if kind not in _TYPES and (is_on or kind is not None):
-        problems.add(f"{at}.Type", kind, ", ".join(_TYPES))
-    if is_on and kind == "Url" and not _is_callback_address(text_of(notify, "Url") or ""):
+    if kind not in _CALLBACK_TYPES and (is_on or kind is not None):
+        problems.add(f"{at}.Type", kind, ", ".join(_CALLBACK_TYPES))
+    if not is_on:
+        return
+    if kind == "Url" and not _is_callback_address(text_of(notify, "Url") or ""):
         # Without the value, which may hold the receiver's secret
         problems.add_sentence(f"{at}.Url is neither an http or https URL nor one without its scheme")
-    if (
-        is_on
-        and kind == "TDMQ"
-        and None in [text_of(notify, one) for one in ("MqMode", "MqRegion", "MqName")]
-    ):
+    if kind == "TDMQ" and None in [text_of(notify, name) for name in ("MqMode", "MqRegion", "MqName")]:
         problems.add_sentence(f"{at}.MqMode, MqRegion and MqName are needed with Type TDMQ")
-    if is_on and kind == "Kafka" and text_of(notify, "KafkaConfig/*") is None:
+    if kind == "Kafka" and text_of(notify, "KafkaConfig/*") is None:
         problems.add_sentence(f"{at}.KafkaConfig is needed with Type Kafka")
 
 

@@ -7,9 +7,7 @@ each call has a list, and what is not on it is not served.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from tencent_ci_emulator.http.service_request import Incoming
+from collections.abc import Collection, Iterable
 
 #: What a GET may set in its answer (436/7753), by parameter
 RESPONSE_HEADERS = {
@@ -41,11 +39,11 @@ _OF_BUCKETS: dict[str, Collection[str]] = {
 }
 
 
-def unserved_parameter(request: Incoming) -> str | None:
+def unserved_parameter(method: str, path: str, params: Iterable[tuple[str, str]]) -> str | None:
     """Return the first parameter that makes a COS call one that is not served, ``None`` if there is none."""
-    of_method = _OF_BUCKETS if request.path in ("", "/") else _OF_OBJECTS
-    allowed = of_method.get(request.method, ())
-    for name, _ in request.params:
+    of_method = _OF_BUCKETS if path in ("", "/") else _OF_OBJECTS
+    allowed = of_method.get(method, ())
+    for name, _ in params:
         lower = name.lower()
         if lower not in allowed and lower not in _ANYWHERE and not lower.startswith("q-"):
             return name

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 from urllib.parse import quote
 
-from lxml import etree
-
-from tencent_ci_emulator.http.service_errors import ServiceFault
-from tencent_ci_emulator.http.service_request import Incoming
-from tencent_ci_emulator.http.xml import to_bytes
+from tencent_ci_emulator.http.service_errors import invalid_argument
+from tencent_ci_emulator.http.xml import Element, build
+from tencent_ci_emulator.objects.names import is_xml_text
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject, after_prefix
 
 MAX_KEYS = 1000
-
-
-@dataclass(slots=True)
-class _Found:
-    """What a page holds, and whether more follows after ``last``."""
-
-    objects: list[StoredObject] = field(default_factory=list)
-    prefixes: list[str] = field(default_factory=list)
-    last: str = ""
-    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,82 +23,85 @@ class _Wanted:
     delimiter: str
     marker: str
     max_keys: int
-    encoded: bool
+    is_encoded: bool
+
+    def written(self, name: str, key: str) -> str:
+        """Return a key as it is written: as it is, or percent-encoded if that was asked for."""
+        if self.is_encoded:
+            return quote(_raw(key), safe="/")
+        if not is_xml_text(key):
+            raise invalid_argument(f"{name} has characters that XML cannot carry: ask with encoding-type=url")
+        return key
 
 
-def list_objects(bucket: str, request: Incoming, objects: ObjectStore) -> bytes:
-    """Return the body of the answer.
+def list_objects(bucket: str, params: Iterable[tuple[str, str]], objects: ObjectStore) -> Element:
+    """Return the document of the response.
 
-    :raises ServiceFault: a parameter is not allowed.
+    :raises ServiceError: a parameter is not allowed.
     """
-    wanted = _wanted(request)
-    found = _find(bucket, wanted, objects)
-    root = etree.Element("ListBucketResult")
-    write = _Writer(wanted.encoded)
-    write.text(root, "Name", bucket)
-    if wanted.encoded:
-        write.text(root, "EncodingType", "url")
-    write.key(root, "Prefix", wanted.prefix)
-    write.key(root, "Marker", wanted.marker)
-    write.text(root, "MaxKeys", str(wanted.max_keys))
-    if wanted.delimiter:
-        write.key(root, "Delimiter", wanted.delimiter)
-    write.text(root, "IsTruncated", "true" if found.truncated else "false")
-    if found.truncated:
-        write.key(root, "NextMarker", found.last)
-    for stored in found.objects:
-        write.contents(root, stored, bucket)
-    for prefix in found.prefixes:
-        write.key(etree.SubElement(root, "CommonPrefixes"), "Prefix", prefix)
-    return to_bytes(root)
+    wanted = _read(params)
+    most = wanted.max_keys + 1 if wanted.max_keys else 0
+    entries = list(islice(_entries(bucket, wanted, objects), most))
+    page, is_truncated = entries[: wanted.max_keys], len(entries) > wanted.max_keys
+    found = [entry for entry in page if isinstance(entry, StoredObject)]
+    groups = [entry for entry in page if isinstance(entry, str)]
+    last = page[-1] if page else ""
+    next_marker = last if isinstance(last, str) else last.key
+    content = {
+        "Name": bucket,
+        "EncodingType": "url" if wanted.is_encoded else None,
+        "Prefix": wanted.written("Prefix", wanted.prefix),
+        "Marker": wanted.written("Marker", wanted.marker),
+        "MaxKeys": wanted.max_keys,
+        "Delimiter": wanted.written("Delimiter", wanted.delimiter) if wanted.delimiter else None,
+        "IsTruncated": "true" if is_truncated else "false",
+        "NextMarker": wanted.written("NextMarker", next_marker) if is_truncated else None,
+        "Contents": [_describe(stored, bucket, wanted.written) for stored in found],
+        "CommonPrefixes": [{"Prefix": wanted.written("Prefix", group)} for group in groups],
+    }
+    return build("ListBucketResult", content)
 
 
-def _wanted(request: Incoming) -> _Wanted:
-    given = {name.lower(): value for name, value in request.params}
+def _describe(stored: StoredObject, bucket: str, written: Callable[[str, str], str]) -> dict[str, Any]:
+    return {
+        "Key": written("Key", stored.key),
+        "LastModified": instant(stored.modified),
+        "ETag": stored.etag,
+        "Size": stored.size,
+        "Owner": {name: bucket.rpartition("-")[2] for name in ("ID", "DisplayName")},
+        "StorageClass": "STANDARD",
+    }
+
+
+def _read(params: Iterable[tuple[str, str]]) -> _Wanted:
+    given = {name.lower(): value for name, value in params}
     encoding = given.get("encoding-type") or None
     if encoding not in (None, "url"):
-        raise ServiceFault(400, "InvalidArgument", f"encoding-type is {encoding!r}, allowed: url")
+        raise invalid_argument(f"encoding-type is {encoding!r}, allowed: url")
     return _Wanted(
         prefix=given.get("prefix", ""),
         delimiter=given.get("delimiter", ""),
         marker=given.get("marker", ""),
         max_keys=max_of(given.get("max-keys"), "max-keys"),
-        encoded=encoding is not None,
+        is_encoded=encoding is not None,
     )
 
 
 def max_of(text: str | None, name: str) -> int:
     """Return how many entries a page is to have, 1,000 at most.
 
-    :raises ServiceFault: it is no number.
+    :raises ServiceError: it is no number.
     """
     if not text:
         return MAX_KEYS
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ServiceFault(400, "InvalidArgument", f"{name} is {text!r}, allowed: 0 to {MAX_KEYS}")
+        raise invalid_argument(f"{name} is {text!r}, allowed: 0 to {MAX_KEYS}")
     return min(int(text), MAX_KEYS)
-
-
-def _find(bucket: str, wanted: _Wanted, objects: ObjectStore) -> _Found:
-    found = _Found()
-    if not wanted.max_keys:
-        return found
-    for entry in _entries(bucket, wanted, objects):
-        if len(found.objects) + len(found.prefixes) == wanted.max_keys:
-            found.truncated = True
-            return found
-        if isinstance(entry, str):
-            found.prefixes.append(entry)
-            found.last = entry
-        else:
-            found.objects.append(entry)
-            found.last = entry.key
-    return found
 
 
 def _entries(bucket: str, wanted: _Wanted, objects: ObjectStore) -> Iterator[StoredObject | str]:
     """Yield objects, and common prefixes in place of what is under them, which is jumped over."""
-    low: bytes | None = _after(wanted)
+    low = _first_key(wanted)
     while low is not None:
         page = objects.scan(bucket, low, wanted.prefix, MAX_KEYS + 1)
         low = None
@@ -122,7 +115,7 @@ def _entries(bucket: str, wanted: _Wanted, objects: ObjectStore) -> Iterator[Sto
             low = _raw(stored.key) + b"\0"
 
 
-def _after(wanted: _Wanted) -> bytes | None:
+def _first_key(wanted: _Wanted) -> bytes | None:
     """Return where a page begins: after the marker, or after all keys under it if it is a common prefix."""
     marker = wanted.marker
     if not marker:
@@ -133,43 +126,15 @@ def _after(wanted: _Wanted) -> bytes | None:
 
 
 def _group(key: str, wanted: _Wanted) -> str | None:
+    """Return the common prefix that stands for a key, ``None`` if the key stands for itself."""
     if not wanted.delimiter:
         return None
-    rest = key[len(wanted.prefix) :]
-    head, separator, _ = rest.partition(wanted.delimiter)
+    head, separator, _ = key[len(wanted.prefix) :].partition(wanted.delimiter)
     return wanted.prefix + head + separator if separator else None
 
 
 def _raw(key: str) -> bytes:
     return key.encode(errors="surrogateescape")
-
-
-class _Writer:
-    """Writes keys as they are, or percent-encoded if ``encoding-type=url`` was asked for."""
-
-    def __init__(self, encoded: bool) -> None:
-        self._encoded = encoded
-
-    def text(self, parent: etree._Element, name: str, text: str) -> None:
-        etree.SubElement(parent, name).text = text
-
-    def key(self, parent: etree._Element, name: str, key: str) -> None:
-        try:
-            self.text(parent, name, quote(_raw(key), safe="/") if self._encoded else key)
-        except ValueError:
-            message = f"{name} has characters that XML cannot carry: ask with encoding-type=url"
-            raise ServiceFault(400, "InvalidArgument", message) from None
-
-    def contents(self, parent: etree._Element, stored: StoredObject, bucket: str) -> None:
-        root = etree.SubElement(parent, "Contents")
-        self.key(root, "Key", stored.key)
-        self.text(root, "LastModified", instant(stored.modified))
-        self.text(root, "ETag", stored.etag)
-        self.text(root, "Size", str(stored.size))
-        owner = etree.SubElement(root, "Owner")
-        for name in ("ID", "DisplayName"):
-            self.text(owner, name, bucket.rpartition("-")[2])
-        self.text(root, "StorageClass", "STANDARD")
 
 
 def instant(seconds: float) -> str:

@@ -8,12 +8,10 @@ old one open.
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.objects.crc64 import crc64_of
@@ -49,6 +47,17 @@ class StoredObject:
         return f'"{self.md5}"'
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    key: bytes
+    file: str
+    size: int
+    md5: str
+    modified: float
+    headers: str
+    crc64: str
+
+
 class ObjectStore:
     """Objects by bucket and key. Safe to use from several threads."""
 
@@ -58,8 +67,7 @@ class ObjectStore:
         self._incoming = folder / INCOMING
         self._objects.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
-        with database.transaction() as connection:
-            connection.execute(_SCHEMA)
+        database.create(_SCHEMA)
         self._remove_leftovers()
         self._add_missing_crcs()
 
@@ -78,39 +86,19 @@ class ObjectStore:
         headers: Mapping[str, str] | None = None,
     ) -> StoredObject:
         """Make the file ``content``, which is read once more and moved away, the content of a key."""
-        name = uuid.uuid4().hex
-        stored = StoredObject(
-            key,
-            self._objects / name,
-            content.stat().st_size,
-            md5,
-            modified,
-            dict(headers or {}),
-            crc64_of(content),
-        )
-        content.replace(stored.path)
+        file, size, crc64 = uuid.uuid4().hex, content.stat().st_size, crc64_of(content)
+        content.replace(self._objects / file)
+        row = {"bucket": bucket, "key": _bytes(key), "file": file, "size": size, "md5": md5}
+        row |= {"modified": modified, "headers": json.dumps(dict(headers or {})), "crc64": crc64}
         try:
-            with self._database.transaction() as connection:
+            with self._database.transaction():
                 old = self._row(bucket, key)
-                connection.execute(
-                    "INSERT OR REPLACE INTO objects (bucket, key, file, size, md5, modified, headers, crc64)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        bucket,
-                        _bytes(key),
-                        name,
-                        stored.size,
-                        md5,
-                        modified,
-                        json.dumps(dict(stored.headers)),
-                        stored.crc64,
-                    ),
-                )
+                self._database.insert("objects", row, conflict="REPLACE")
         except BaseException:
-            stored.path.unlink(missing_ok=True)
+            (self._objects / file).unlink(missing_ok=True)
             raise
         self._unlink(old)
-        return stored
+        return StoredObject(key, self._objects / file, size, md5, modified, dict(headers or {}), crc64)
 
     def get(self, bucket: str, key: str) -> StoredObject | None:
         """Return an object, or ``None``."""
@@ -120,34 +108,29 @@ class ObjectStore:
     def scan(self, bucket: str, low: bytes, prefix: str, limit: int) -> list[StoredObject]:
         """Return the first ``limit`` objects under a prefix whose keys, as bytes, are not before ``low``."""
         start = _bytes(prefix)
-        end = after_prefix(start)
-        rows = self._database.rows(
-            "SELECT * FROM objects WHERE bucket = ? AND key >= ? AND (? IS NULL OR key < ?)"
-            " ORDER BY key LIMIT ?",
-            (bucket, max(low, start), end, end, limit),
-        )
+        where = {"bucket": bucket, "key >=": max(low, start), "key <": after_prefix(start)}
+        rows = self._database.select(_Row, "objects", where, order="key", limit=limit)
         return [self._object(row) for row in rows]
 
     def delete(self, bucket: str, key: str) -> bool:
         """Delete an object; tell whether there was one."""
-        with self._database.transaction() as connection:
+        with self._database.transaction():
             old = self._row(bucket, key)
-            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, _bytes(key)))
+            self._database.delete("objects", {"bucket": bucket, "key": _bytes(key)})
         self._unlink(old)
         return old is not None
 
-    def _row(self, bucket: str, key: str) -> sqlite3.Row | None:
-        return self._database.row("SELECT * FROM objects WHERE bucket = ? AND key = ?", (bucket, _bytes(key)))
+    def _row(self, bucket: str, key: str) -> _Row | None:
+        return self._database.first(_Row, "objects", {"bucket": bucket, "key": _bytes(key)})
 
-    def _object(self, row: sqlite3.Row) -> StoredObject:
-        key, path = row["key"].decode(errors="surrogateescape"), self._objects / row["file"]
-        return StoredObject(
-            key, path, row["size"], row["md5"], row["modified"], json.loads(row["headers"]), row["crc64"]
-        )
+    def _object(self, row: _Row) -> StoredObject:
+        key, path = row.key.decode(errors="surrogateescape"), self._objects / row.file
+        headers = json.loads(row.headers)
+        return StoredObject(key, path, row.size, row.md5, row.modified, headers, row.crc64)
 
-    def _unlink(self, row: Any) -> None:
+    def _unlink(self, row: _Row | None) -> None:
         if row is not None:
-            (self._objects / row["file"]).unlink(missing_ok=True)
+            (self._objects / row.file).unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed emulator left behind: unfinished uploads, contents that no row points to."""
@@ -158,13 +141,14 @@ class ObjectStore:
 
     def _add_missing_crcs(self) -> None:
         """Compute them for the objects of a folder whose emulator did not keep them yet."""
-        with self._database.transaction() as connection:
-            if "crc64" not in [row["name"] for row in connection.execute("PRAGMA table_info(objects)")]:
-                connection.execute("ALTER TABLE objects ADD COLUMN crc64 TEXT")
-            for (file,) in connection.execute("SELECT file FROM objects WHERE crc64 IS NULL").fetchall():
-                path = self._objects / file
-                crc = crc64_of(path) if path.exists() else ""
-                connection.execute("UPDATE objects SET crc64 = ? WHERE file = ?", (crc, file))
+        with self._database.transaction():
+            columns = [row["name"] for row in self._database.rows("PRAGMA table_info(objects)")]
+            if "crc64" not in columns:
+                self._database.execute("ALTER TABLE objects ADD COLUMN crc64 TEXT")
+            for row in self._database.rows("SELECT file FROM objects WHERE crc64 IS NULL"):
+                path = self._objects / row["file"]
+                crc64 = crc64_of(path) if path.exists() else ""
+                self._database.update("objects", {"crc64": crc64}, {"file": row["file"]})
 
 
 def after_prefix(prefix: bytes) -> bytes | None:

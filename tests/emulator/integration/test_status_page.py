@@ -89,7 +89,7 @@ def test_every_link_leads_to_its_object(emulator):
 def test_keys_are_escaped_and_nothing_is_loaded_from_elsewhere(emulator):
     response, body = get(emulator)
     assert b"<script" not in body
-    assert b"&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;amp;&#x27;x&#x27;.mp3" in body
+    assert b"&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;&amp;amp;&#39;x&#39;.mp3" in body
     policy = response.getheader("Content-Security-Policy")
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

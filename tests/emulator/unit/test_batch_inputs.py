@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.http.service_errors import ServiceError
 from tencent_ci_emulator.http.xml import build
 from tencent_ci_emulator.jobs.batch_inputs import UnreadableInputError, input_keys, key_of
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -58,7 +58,7 @@ def test_time_interval_counts_whole_seconds_and_both_ends(objects):
     assert keys(objects, prefix="", start="1970-01-01T08:16:41+0800") == ["b"]
     assert keys(objects, prefix="", start="0") == ["a", "b"]
     assert keys(objects, object="a", end="1970-01-01T08:16:39+0800") == []
-    with pytest.raises(ServiceFault, match=r"Operation\.TimeInterval\.End is 'soon'"):
+    with pytest.raises(ServiceError, match=r"Operation\.TimeInterval\.End is 'soon'"):
         keys(objects, prefix="", end="soon")
 
 

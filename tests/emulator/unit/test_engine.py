@@ -7,13 +7,13 @@ import pytest
 from tencent_ci_emulator.clock import SystemClock
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.jobs import engine as engine_module
-from tencent_ci_emulator.jobs import work as work_module
+from tencent_ci_emulator.jobs import processing
 from tencent_ci_emulator.jobs.engine import JobEngine
 from tencent_ci_emulator.jobs.job_store import JobStore
-from tencent_ci_emulator.jobs.queue_scheduler import Lanes, Rule
+from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits, QueueScheduler
 from tencent_ci_emulator.objects.object_store import ObjectStore
 from tests.emulator.audio_tools import tones, write
-from tests.emulator.unit.test_jobs import BUCKET, REGION, request
+from tests.emulator.unit.test_job_store import BUCKET, REGION, request
 from tests.emulator.waiting import wait_until
 
 
@@ -27,12 +27,12 @@ class House:
         self.objects = ObjectStore(self.database, folder)
         self.engines: list[JobEngine] = []
 
-    def engine(self, *, queue_seconds=0.0, run_seconds=0.0, workers=1, lanes=None) -> JobEngine:
+    def engine(self, *, queue_seconds=0.0, run_seconds=0.0, workers=1, scheduler=None) -> JobEngine:
         times = {
             "queue_seconds": queue_seconds,
             "run_seconds": run_seconds,
             "workers": workers,
-            "lanes": lanes,
+            "scheduler": scheduler,
         }
         self.engines.append(JobEngine(self.jobs, self.objects, SystemClock(), **times))
         self.engines[-1].start()
@@ -172,16 +172,16 @@ def test_a_job_whose_queue_is_paused_as_its_turn_comes_waits_on(house):
 
     def rule(queue_id):
         asked.append(queue_id)
-        return Rule(active=len(asked) == 1)  # when it is taken; it is held before it begins
+        return QueueLimits(active=len(asked) == 1)  # when it is taken; it is held before it begins
 
-    lanes = Lanes(rule)
-    engine, job = house.engine(lanes=lanes), house.add()
+    scheduler = QueueScheduler(rule)
+    engine, job = house.engine(scheduler=scheduler), house.add()
     house.jobs.hold("p1", True)
     engine.submit(job)
-    wait_until(lambda: len(asked) > 1 and len(lanes) == 1)
+    wait_until(lambda: len(asked) > 1 and len(scheduler) == 1)
     assert house.state(job) == "Pause"
     house.jobs.hold("p1", False)
-    lanes._rule = lambda _queue: Rule()
+    scheduler._limits = lambda _queue: QueueLimits()
     engine.wake()
     house.until(job, "Failed")
 
@@ -220,7 +220,7 @@ def test_an_own_fault_fails_the_job_and_not_the_engine(house, monkeypatch):
 
 
 def test_an_input_that_is_overwritten_while_its_job_begins(house, monkeypatch):
-    true, seen = work_module.separate, []
+    true, seen = processing.separate, []
 
     def separate(source, *args, **kwargs):
         seen.append(source)
@@ -228,7 +228,7 @@ def test_an_input_that_is_overwritten_while_its_job_begins(house, monkeypatch):
             house.put()
         return true(source, *args, **kwargs)
 
-    monkeypatch.setattr(work_module, "separate", separate)
+    monkeypatch.setattr(processing, "separate", separate)
     house.put()
     engine, job = house.engine(), house.add()
     engine.submit(job)
@@ -242,7 +242,7 @@ def test_an_input_that_is_deleted_while_its_job_begins(house, monkeypatch):
         house.objects.delete(BUCKET, "in.wav")
         raise FileNotFoundError
 
-    monkeypatch.setattr(work_module, "separate", separate)
+    monkeypatch.setattr(processing, "separate", separate)
     house.put()
     engine, job = house.engine(), house.add()
     engine.submit(job)

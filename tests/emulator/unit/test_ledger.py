@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from tencent_ci_emulator import ledger as ledger_module
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.operations import OPERATIONS, operation_of
-from tencent_ci_emulator.http.service_request import Incoming
+from tencent_ci_emulator.http.operations import OPERATIONS
+from tencent_ci_emulator.http.service_request import ServiceRequest
 from tencent_ci_emulator.jobs.job_store import JobStore
-from tencent_ci_emulator.ledger import Ledger, as_json
-from tests.emulator.unit.test_jobs import add
+from tencent_ci_emulator.ledger import Ledger
+from tests.emulator.unit.test_job_store import add
 
 HOSTS = {
     "ci": "demo-1250000000.ci.ap-guangzhou.myqcloud.com",
@@ -18,8 +19,8 @@ HOSTS = {
 }
 
 
-def incoming(method: str, target: str, service: str = "ci", **headers: str) -> Incoming:
-    return Incoming.read(method, target, [("Host", HOSTS[service]), *headers.items()])
+def incoming(method: str, target: str, service: str = "ci", **headers: str) -> ServiceRequest:
+    return ServiceRequest.read(method, target, [("Host", HOSTS[service]), *headers.items()])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def incoming(method: str, target: str, service: str = "ci", **headers: str) -> I
     ],
 )
 def test_calls_have_names(method, target, service, name):
-    assert operation_of(incoming(method, target, service)) == name
+    assert incoming(method, target, service).operation == name
     assert name in OPERATIONS
 
 
@@ -65,7 +66,7 @@ def test_requests_are_kept_in_order_and_can_be_sought():
     assert (submission.time, submission.status, submission.code) == (5.0, 503, "ServiceUnavailable")
     assert submission.faults == ("rule-1",)
     assert (ledger.count(), ledger.count("submit"), ledger.count("cancel")) == (2, 1, 0)
-    json.dumps(as_json(ledger.requests()))
+    json.dumps([asdict(one) for one in ledger.requests()])
 
 
 def test_no_secret_is_kept():

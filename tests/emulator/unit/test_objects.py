@@ -90,10 +90,7 @@ def test_keys_are_bytes(store):
 
 def test_a_failing_database_leaves_the_old_object_and_no_file(store, database, tmp_path):
     put(store, "k", b"old")
-    with database.transaction() as connection:
-        connection.execute(
-            "CREATE TRIGGER no BEFORE INSERT ON objects BEGIN SELECT RAISE(ABORT, 'full'); END"
-        )
+    database.execute("CREATE TRIGGER no BEFORE INSERT ON objects BEGIN SELECT RAISE(ABORT, 'full'); END")
     with pytest.raises(Exception, match="full"):
         put(store, "k", b"new")
     assert store.get(BUCKET, "k").path.read_bytes() == b"old"

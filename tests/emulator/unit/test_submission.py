@@ -6,11 +6,11 @@ import pytest
 
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.service_errors import ServiceFault
+from tencent_ci_emulator.http.service_errors import ServiceError
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.submission import Order, Submission
-from tencent_ci_emulator.jobs.templates import TemplateStore
-from tests.emulator.unit.test_jobs import BUCKET, request
+from tencent_ci_emulator.jobs.templates import Templates
+from tests.emulator.unit.test_job_store import BUCKET, request
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def house(tmp_path):
     database = Database(tmp_path / "db")
     made = SimpleNamespace(
         jobs=JobStore(database),
-        queue=SimpleNamespace(room=lambda _id: 2, is_paused=lambda _id: False),
+        queue=SimpleNamespace(room=lambda _id: 2, get=lambda _id: SimpleNamespace(state="Active")),
         submitted=[],
     )
 
@@ -27,15 +27,9 @@ def house(tmp_path):
         assert not database._connection.in_transaction
         made.submitted.append(job.id)
 
-    made.submission = Submission(
-        EmulatorConfig(data_dir=tmp_path, buckets=(BUCKET,)),
-        database,
-        made.jobs,
-        TemplateStore(database),
-        made.queue,
-        SimpleNamespace(submit=submit),
-        SimpleNamespace(now=lambda: 1000.0),
-    )
+    config, clock = EmulatorConfig(data_dir=tmp_path, buckets=(BUCKET,)), SimpleNamespace(now=lambda: 1000.0)
+    templates, engine = Templates(config, database, clock), SimpleNamespace(submit=submit)
+    made.submission = Submission(config, database, clock, made.jobs, templates, made.queue, engine)
     yield made
     database.close()
 
@@ -52,18 +46,18 @@ def test_jobs_are_stored_and_then_submitted(house):
 
 def test_jobs_that_are_not_wanted_any_more_are_not_made(house):
     assert house.submission.accept(order("a", batch_id="b1"), lambda: False) == []
-    assert house.jobs.waiting("p1") == 0
+    assert house.jobs.count_waiting("p1") == 0
     assert not house.submitted
 
 
 def test_all_or_none(house):
-    with pytest.raises(ServiceFault, match="403 QueueSaturated"):
+    with pytest.raises(ServiceError, match="403 QueueSaturated"):
         house.submission.accept(order("a", "b", "c"))
-    assert house.jobs.waiting("p1") == 0
+    assert house.jobs.count_waiting("p1") == 0
     assert not house.submitted
 
 
 def test_a_paused_queue_holds_its_jobs(house):
-    house.queue.is_paused = lambda _id: True
+    house.queue.get = lambda _id: SimpleNamespace(state="Paused", category="Speeching")
     [job] = house.submission.accept(order("a"))
     assert job.state == "Pause"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tencent_ci_emulator.http.service_request import Incoming, Service
+from tencent_ci_emulator.http.service_request import Service, ServiceRequest
 
 CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 
@@ -60,7 +60,7 @@ CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.a
     ],
 )
 def test_service_by_path_and_host(method, target, host, service):
-    assert Incoming.read(method, target, [("Host", host)]).service is service
+    assert ServiceRequest.read(method, target, [("Host", host)]).service is service
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_service_by_path_and_host(method, target, host, service):
     ],
 )
 def test_bucket_and_region_by_host(host, bucket, region):
-    request = Incoming.read("GET", "/", [("host", host)])
+    request = ServiceRequest.read("GET", "/", [("host", host)])
     assert (request.bucket, request.region) == (bucket, region)
 
 
@@ -99,12 +99,12 @@ def test_bucket_and_region_by_host(host, bucket, region):
     ],
 )
 def test_which_paths_on_a_cos_host_may_name_ids(method, target, may_be):
-    assert Incoming.read(method, target, [("Host", COS)]).may_be_call is may_be
-    assert not Incoming.read(method, target, [("Host", CI)]).may_be_call
+    assert ServiceRequest.read(method, target, [("Host", COS)]).may_be_ci_call is may_be
+    assert not ServiceRequest.read(method, target, [("Host", CI)]).may_be_ci_call
 
 
 def test_path_and_query_are_decoded_once():
-    request = Incoming.read("GET", "/a%2Fb+c%252F%E5%A3%B0%FF?x=a+b%2Bc&empty=&flag&x=2", [])
+    request = ServiceRequest.read("GET", "/a%2Fb+c%252F%E5%A3%B0%FF?x=a+b%2Bc&empty=&flag&x=2", [])
     assert request.path == "/a/b+c%2F声\udcff"
     assert request.params == (("x", "a b+c"), ("empty", ""), ("flag", ""), ("x", "2"))
     assert request.has_flag("flag")
@@ -112,8 +112,8 @@ def test_path_and_query_are_decoded_once():
 
 
 def test_absolute_request_line():
-    request = Incoming.read(
+    request = ServiceRequest.read(
         "GET", "http://demo-1250000000.ci.ap-guangzhou.myqcloud.com/jobs/a,b?x=1", [("Host", CI)]
     )
     assert (request.path, request.params, request.bucket) == ("/jobs/a,b", (("x", "1"),), "demo-1250000000")
-    assert Incoming.read("GET", "http://host", []).path == "/"
+    assert ServiceRequest.read("GET", "http://host", []).path == "/"

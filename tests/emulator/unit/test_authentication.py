@@ -7,8 +7,8 @@ import pytest
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.http.authentication import authenticate
-from tencent_ci_emulator.http.service_errors import ServiceFault
-from tencent_ci_emulator.http.service_request import Incoming
+from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.service_request import ServiceRequest
 
 CONFIG = EmulatorConfig(data_dir=Path("unused"), secret_id="id", secret_key="key")
 NOW = 1_700_000_000
@@ -28,11 +28,11 @@ def signed(
     pairs = [("Host", host), *headers]
     if authorization:
         pairs.append(("Authorization", authorization))
-    return Incoming.read(method, target, pairs)
+    return ServiceRequest.read(method, target, pairs)
 
 
 def refusal(request, config=CONFIG, now=NOW):
-    with pytest.raises(ServiceFault) as caught:
+    with pytest.raises(ServiceError) as caught:
         authenticate(request, config, now)
     return caught.value.status, caught.value.code
 
@@ -77,7 +77,7 @@ def test_token_in_either_spelling(name):
 
 
 def test_the_decoded_path_is_verified():
-    request = Incoming.read(
+    request = ServiceRequest.read(
         "GET",
         "/jobs/ja%2Cjb",
         [
@@ -94,6 +94,12 @@ def test_the_decoded_path_is_verified():
 def test_presigned_urls_are_for_objects_only():
     value = sign("GET", "/a", (), (), secret_id="id", secret_key="key", key_time=(NOW, NOW + 9))
     query = value.replace(";", "%3B")
-    authenticate(Incoming.read("GET", f"/a?{query}", [("Host", COS)]), CONFIG, NOW)
-    assert refusal(Incoming.read("GET", f"/b?{query}", [("Host", COS)])) == (403, "SignatureDoesNotMatch")
-    assert refusal(Incoming.read("GET", f"/jobs?{query}", [("Host", CI)])) == (401, "MissingAuthorization")
+    authenticate(ServiceRequest.read("GET", f"/a?{query}", [("Host", COS)]), CONFIG, NOW)
+    assert refusal(ServiceRequest.read("GET", f"/b?{query}", [("Host", COS)])) == (
+        403,
+        "SignatureDoesNotMatch",
+    )
+    assert refusal(ServiceRequest.read("GET", f"/jobs?{query}", [("Host", CI)])) == (
+        401,
+        "MissingAuthorization",
+    )

@@ -1,0 +1,226 @@
+"""The admin path ``/_emulator/``: fault plan, ledger, clock and status page.
+
+It is not a part of the service: only hosts that name no bucket have it, so with a bucket's host every key
+stays usable.
+
+Who changes or reads the plan, the ledger or the clock shows a token of its own, in the header
+``X-Emulator-Token``; no page of another origin can make a browser send that. The status page and the results
+it plays are open to this machine: who can reach them can start an emulator on the same folder, too. A request
+from elsewhere, or for a host name that is not this machine's (DNS rebinding), needs the token, also accepted
+as password, for browsers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from aiohttp import web
+
+from tencent_ci_emulator.admin.status_page import StatusPage
+from tencent_ci_emulator.clock import Clock, VirtualClock
+from tencent_ci_emulator.config import EmulatorConfig, is_loopback
+from tencent_ci_emulator.faults.fault_plan import FaultPlan, FaultPlanError
+from tencent_ci_emulator.http.hosts import names_this_machine
+from tencent_ci_emulator.http.service_request import ServiceRequest
+from tencent_ci_emulator.ledger import Ledger
+
+PATH = "/_emulator"
+TOKEN_HEADER = "X-Emulator-Token"  # noqa: S105 - its name
+
+_COMMON_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_JOBS_TO_A_PAGE = 1000
+
+
+class _RefusedError(Exception):
+    """Ends a call with a status and a sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call with a token: ``id`` is what follows the first part of its path."""
+
+    params: Mapping[str, str]
+    id: str
+    raw: web.Request
+
+    def number(self, name: str) -> int | None:
+        """Return a parameter that is a whole number, ``None`` if it is absent."""
+        text = self.params.get(name)
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise _RefusedError(400, f"{name} is {text!r}, allowed: a whole number")
+        return int(text)
+
+
+class AdminCalls:
+    """Answers what is asked of the emulator itself."""
+
+    def __init__(
+        self, config: EmulatorConfig, clock: Clock, faults: FaultPlan, ledger: Ledger, page: StatusPage
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._faults = faults
+        self._ledger = ledger
+        self._page = page
+        self._handlers: dict[str, Callable[[_Call], Awaitable[dict[str, Any]]]] = {
+            "GET faults": self._list_rules,
+            "PUT faults": self._replace_rules,
+            "POST faults": self._add_rules,
+            "DELETE faults": self._remove_all_rules,
+            "DELETE faults/{id}": self._remove_rule,
+            "GET ledger/requests": self._show_requests,
+            "GET ledger/jobs": self._show_jobs,
+            "GET ledger/callbacks": self._show_callbacks,
+            "DELETE ledger": self._clear_ledger,
+            "GET clock": self._show_clock,
+            "POST clock": self._advance_clock,
+        }
+
+    def serves(self, request: ServiceRequest) -> bool:
+        """Return whether a request is meant for this, not for the service."""
+        return request.region is None and f"{request.path}/".startswith(f"{PATH}/")
+
+    async def handle(self, request: ServiceRequest, raw: web.Request) -> web.StreamResponse:
+        """Answer a request that this serves."""
+        try:
+            return await self._answer(request, raw)
+        except _RefusedError as refused:
+            response = _json({"error": str(refused)}, refused.status)
+        except FaultPlanError as error:
+            details = {"field": error.field, "given": error.given, "allowed": error.allowed}
+            response = _json({"error": str(error), **details}, 400)
+        if response.status == 401:
+            response.headers["WWW-Authenticate"] = 'Basic realm="airflow-ci-emulator", charset="UTF-8"'
+        return response
+
+    async def _answer(self, request: ServiceRequest, raw: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix(PATH).removeprefix("/")
+        name, _, rest = path.partition("/")
+        if name in ("", "objects"):
+            self._check_reader(request, raw)
+            if request.method not in ("GET", "HEAD"):
+                raise _RefusedError(405, f"{request.method} is not served here, allowed: GET, HEAD")
+            return self._page.media(rest) if name else self._page.document()
+        if not self._is_token(request.header(TOKEN_HEADER.lower())):
+            raise _RefusedError(403, f"the header {TOKEN_HEADER} is missing or wrong")
+        exact, by_id = f"{request.method} {path}", f"{request.method} {name}/{{id}}"
+        handler = self._handlers.get(exact) or self._handlers.get(by_id)
+        if handler is None:
+            known = ", ".join(each.replace(" ", f" {PATH}/") for each in self._handlers)
+            raise _RefusedError(404, f"{request.method} {request.path} is not served, known: {known}")
+        return _json(await handler(_Call(request.given_params, rest, raw)))
+
+    def _check_reader(self, request: ServiceRequest, raw: web.Request) -> None:
+        if is_loopback(raw.remote or "") and names_this_machine(request):
+            return
+        if not (self._is_token(request.header(TOKEN_HEADER.lower())) or self._is_token(_password(request))):
+            raise _RefusedError(401, f"not from this machine: the admin token is needed, as {TOKEN_HEADER}")
+
+    def _is_token(self, given: str | None) -> bool:
+        token = self._config.admin_token.encode()
+        return given is not None and hmac.compare_digest(given.encode(errors="surrogateescape"), token)
+
+    async def _read_body(self, call: _Call) -> Any:
+        body = bytearray()
+        async for block in call.raw.content.iter_any():
+            body += block
+            if len(body) > self._config.max_request_bytes:
+                raise _RefusedError(413, f"the body is larger than {self._config.max_request_bytes} bytes")
+        try:
+            return json.loads(bytes(body))
+        except (ValueError, RecursionError):
+            raise _RefusedError(400, "the body is no JSON document") from None
+
+    async def _list_rules(self, _call: _Call) -> dict[str, Any]:
+        return {"rules": self._faults.rules()}
+
+    async def _replace_rules(self, call: _Call) -> dict[str, Any]:
+        return {"ids": self._faults.replace(await self._read_body(call))}
+
+    async def _add_rules(self, call: _Call) -> dict[str, Any]:
+        given = await self._read_body(call)
+        is_plan = isinstance(given, dict) and "rules" in given
+        return {"ids": self._faults.load(given) if is_plan else self._faults.add_rules([given])}
+
+    async def _remove_all_rules(self, call: _Call) -> dict[str, Any]:
+        self._faults.clear()
+        return await self._list_rules(call)
+
+    async def _remove_rule(self, call: _Call) -> dict[str, Any]:
+        if not self._faults.remove(call.id):
+            raise _RefusedError(404, f"there is no rule {call.id}")
+        return await self._list_rules(call)
+
+    async def _show_requests(self, call: _Call) -> dict[str, Any]:
+        operation, status, named_id = (
+            call.params.get("operation"),
+            call.number("status"),
+            call.params.get("id"),
+        )
+        found = self._ledger.requests(operation, status=status, id=named_id)
+        return {"count": self._ledger.count(operation), "requests": [asdict(one) for one in found]}
+
+    async def _show_jobs(self, call: _Call) -> dict[str, Any]:
+        jobs = self._ledger.accepted_jobs(
+            key=call.params.get("key"),
+            user_data=call.params.get("user_data"),
+            after=call.number("after") or 0,
+            limit=_JOBS_TO_A_PAGE,
+        )
+        return {"jobs": [asdict(job) for job in jobs]}
+
+    async def _show_callbacks(self, call: _Call) -> dict[str, Any]:
+        found = self._ledger.callbacks(call.params.get("job_id"))
+        return {"callbacks": [asdict(one) for one in found]}
+
+    async def _clear_ledger(self, _call: _Call) -> dict[str, Any]:
+        self._ledger.clear()
+        return {}
+
+    async def _show_clock(self, _call: _Call) -> dict[str, Any]:
+        return {"now": self._clock.now(), "virtual": isinstance(self._clock, VirtualClock)}
+
+    async def _advance_clock(self, call: _Call) -> dict[str, Any]:
+        given = await self._read_body(call)
+        seconds = given.get("advance") if isinstance(given, dict) else None
+        if not isinstance(self._clock, VirtualClock):
+            raise _RefusedError(409, "the clock is the machine's; start the emulator with --virtual-clock")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 1e9:
+            raise _RefusedError(400, 'the body must be {"advance": <seconds, 0 to 1000000000>}')
+        try:
+            await asyncio.to_thread(self._clock.advance, seconds)
+        except TimeoutError as error:
+            raise _RefusedError(504, str(error)) from None
+        return await self._show_clock(call)
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=json.dumps(body, default=str, indent=1).encode() + b"\n",
+        headers={**_COMMON_HEADERS, "Content-Type": "application/json"},
+    )
+
+
+def _password(request: ServiceRequest) -> str | None:
+    """Return the password of HTTP Basic, which browsers ask their users for."""
+    kind, _, value = (request.header("authorization") or "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except (ValueError, binascii.Error):
+        return None
