@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import signal
@@ -10,9 +11,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tencent_ci_emulator import config as defaults
+from tencent_ci_emulator import config
 from tencent_ci_emulator.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -66,40 +67,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _emulator(arguments: argparse.Namespace) -> Emulator:
-    # the command is there also without the extra, which the server needs
+    # Not before the options have been read: the server needs what may not be installed
     from tencent_ci_emulator.server import Emulator
 
-    first, *others = arguments.bucket or [defaults.DEMO_BUCKET]
+    first, *others = arguments.bucket or [config.DEMO_BUCKET]
+    settings = {setting.name: getattr(arguments, setting.name) for setting in _settings()}
     return Emulator(
         arguments.data_dir,
         bucket=first,
         buckets=others,
-        region=arguments.region,
-        secret_id=arguments.secret_id,
-        secret_key=arguments.secret_key,
-        security_token=arguments.security_token,
-        admin_token=arguments.admin_token,
         clock=VirtualClock() if arguments.virtual_clock else None,
         faults=arguments.faults,
-        allow_remote_callbacks=arguments.allow_remote_callbacks,
-        host=arguments.host,
-        port=arguments.port,
-        queue_seconds=arguments.queue_seconds,
-        run_seconds=arguments.run_seconds,
-        workers=arguments.workers,
-        lenient_cancel=arguments.lenient_cancel,
-        queue_max_concurrent=arguments.queue_max_concurrent,
-        queue_max_size=arguments.queue_max_size,
-        refuse_when_paused=arguments.refuse_when_paused,
-        max_templates=arguments.max_templates,
-        unbound=arguments.unbound,
-        allow_remote=arguments.allow_remote,
+        **settings,
     )
 
 
-def _from_environment(setting: str) -> str | None:
-    """Return a setting's environment variable; one that is empty counts as not set."""
-    return os.environ.get(defaults.ENVIRONMENT[setting]) or None
+def _settings() -> list[dataclasses.Field[Any]]:
+    """Return the settings that are options."""
+    return [setting for setting in dataclasses.fields(config.EmulatorConfig) if "help" in setting.metadata]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,128 +101,43 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="keep objects and jobs here (default: a temporary folder)",
     )
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=0, help="TCP port, 0 for a free one (default: %(default)s)")
     add(
         "--bucket",
         action="append",
         metavar="NAME-APPID",
         help="a bucket that exists; may be repeated, requests that name none mean the first"
-        f" (default: {defaults.DEMO_BUCKET})",
+        f" (default: {config.DEMO_BUCKET})",
     )
-    add("--region", default=defaults.DEMO_REGION, help="region of all buckets (default: %(default)s)")
-    add(
-        "--secret-id",
-        default=_from_environment("secret_id") or defaults.DEMO_SECRET_ID,
-        metavar="ID",
-        help=f"(default: {defaults.DEMO_SECRET_ID})",
-    )
-    add(
-        "--secret-key",
-        default=_from_environment("secret_key") or defaults.DEMO_SECRET_KEY,
-        metavar="KEY",
-        help=f"(default: {defaults.DEMO_SECRET_KEY})",
-    )
-    add(
-        "--security-token",
-        default=_from_environment("security_token"),
-        metavar="TOKEN",
-        help="demand this token, as with temporary credentials (default: none)",
-    )
-    add(
-        "--queue-seconds",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="least time a job stays Submitted (default: %(default)g)",
-    )
-    add(
-        "--run-seconds",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="least time a job stays Running (default: %(default)g, as long as the work takes)",
-    )
-    add("--workers", type=int, default=2, help="recordings processed at once (default: %(default)s)")
-    add(
-        "--lenient-cancel",
-        action="store_true",
-        help="answer 200 without effect, not an error, when a job cannot be cancelled any more",
-    )
-    add(
-        "--allow-remote",
-        action="store_true",
-        help="allow a --host that other machines can reach; --secret-id and --secret-key must be your own",
-    )
-    _add_service_options(parser)
-    _add_testing_options(parser)
-    add(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="(default: %(default)s)",
-    )
-    return parser
-
-
-def _add_service_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("queues, templates, services").add_argument
-    add(
-        "--queue-max-concurrent",
-        type=int,
-        default=10,
-        metavar="N",
-        help="jobs of one queue that are Running at once (default: %(default)s)",
-    )
-    add(
-        "--queue-max-size",
-        type=int,
-        default=10_000,
-        metavar="N",
-        help="jobs of one queue that may wait; more get 403 QueueSaturated (default: %(default)s)",
-    )
-    add(
-        "--refuse-when-paused",
-        action="store_true",
-        help="refuse jobs for a paused queue with 403 QueuePaused, instead of holding them in state Pause",
-    )
-    add(
-        "--max-templates",
-        type=int,
-        default=200,
-        metavar="N",
-        help="templates that a bucket may have (default: %(default)s)",
-    )
-    add(
-        "--unbound",
-        nargs="?",
-        const=next(iter(defaults.UNBOUND_CODES)),
-        choices=defaults.UNBOUND_CODES,
-        metavar="CODE",
-        help="leave the services of new buckets closed until POST /asrbucket or /mediabucket opens them;"
-        " until then jobs are refused with this code: %(choices)s (default: open; without CODE: %(const)s)",
-    )
-
-
-def _add_testing_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("for tests (docs/emulator.md)").add_argument
+    for setting in _settings():
+        add("--" + setting.name.replace("_", "-"), **_option(setting))
     add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file: what goes wrong, and when")
-    add(
-        "--admin-token",
-        default=_from_environment("admin_token"),
-        metavar="TOKEN",
-        help="token for the admin path /_emulator/ (default: a random one, printed on standard error)",
-    )
     add(
         "--virtual-clock",
         action="store_true",
-        help="time stands still until POST /_emulator/clock lets it pass",
+        help="time stands still until POST /_emulator/clock advances it",
     )
-    add(
-        "--allow-remote-callbacks",
-        action="store_true",
-        help="send callbacks to other machines, too, not to loopback addresses only",
-    )
+    levels = ("debug", "info", "warning", "error")
+    add("--log-level", choices=levels, default="info", help="(default: %(default)s)")
+    return parser
+
+
+def _option(setting: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Return how a setting is declared as an option. Its environment variable goes before the default."""
+    default = None if setting.default is dataclasses.MISSING else setting.default
+    description = str(setting.metadata["help"])
+    if setting.type == "bool":
+        return {"action": "store_true", "help": description}
+    shown = setting.metadata["shown"] or (f"{default:g}" if isinstance(default, float) else default)
+    variable = config.ENVIRONMENT.get(setting.name)
+    option = {
+        "type": {"int": int, "float": float}.get(str(setting.type), str),
+        "default": (os.environ.get(variable) if variable else None) or default,
+        "metavar": setting.metadata["metavar"] or setting.name.upper(),
+        "help": f"{description} (default: {shown})",
+    }
+    if setting.name == "unbound":
+        option |= {"nargs": "?", "const": next(iter(config.UNBOUND_CODES)), "choices": config.UNBOUND_CODES}
+    return option
 
 
 if __name__ == "__main__":

@@ -6,20 +6,21 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 
-class Clock(Protocol):
-    """Tells and awaits time."""
+class Clock:
+    """The machine's own clock, and what every clock can do."""
 
     def now(self) -> float:
         """Return Unix time in seconds."""
+        return time.time()
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         """Wait, holding ``condition``, until notified or ``seconds`` have passed (``None``: for ever).
 
         It may return earlier, so the caller looks again.
         """
+        condition.wait(seconds)
 
     def leave(self, condition: threading.Condition) -> None:
         """Note that nobody waits at ``condition`` any more."""
@@ -31,28 +32,7 @@ class Clock(Protocol):
         """Note that such work has ended, and that all that it brings about is in the timetable."""
 
 
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> float:
-        """Return Unix time in seconds."""
-        return time.time()
-
-    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        """Wait, holding ``condition``, until it is notified or ``seconds`` have passed."""
-        condition.wait(seconds)
-
-    def leave(self, condition: threading.Condition) -> None:
-        """Do nothing: time passes by itself."""
-
-    def begin_work(self) -> None:
-        """Do nothing: work takes the time that it takes."""
-
-    def end_work(self) -> None:
-        """Do nothing."""
-
-
-class VirtualClock:
+class VirtualClock(Clock):
     """A clock that stands still until :meth:`advance` is called, for tests of long durations.
 
     The emulator's own durations follow it; its real work, such as separating a recording, takes true time,

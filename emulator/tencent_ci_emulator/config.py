@@ -1,4 +1,4 @@
-"""What an emulator is told at its start."""
+"""The settings of an emulator: arguments of ``Emulator`` and options of the command alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tencent_ci_emulator.objects.names import BUCKET, REGION
 
@@ -34,53 +35,84 @@ UNBOUND_CODES = {
 _GIGABYTE = 1024**3
 
 
+def _setting(
+    default: Any,
+    description: str,
+    *,
+    metavar: str | None = None,
+    shown: str | None = None,
+    secret: bool = False,
+) -> Any:
+    """Return a field of the configuration that is an option of the command, too.
+
+    :param shown: how the default is shown, if not as it is.
+    """
+    metadata = {"help": description, "metavar": metavar, "shown": shown}
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorConfig:
-    """Settings of one emulator.
+    """Settings of one emulator; each says what it is in the help of the command.
 
     :param data_dir: folder for objects and jobs; made if absent; one running emulator to a folder.
-    :param host: address to listen on; anything but loopback needs ``allow_remote``, which needs keys that are
-        not the public ones.
-    :param port: TCP port, 0 for a free one.
-    :param buckets: the buckets that exist, ``<name>-<appid>``; the first is meant where a request names none.
-    :param security_token: if set, requests must carry it as temporary credentials do.
-    :param queue_seconds: least time a job stays ``Submitted``.
-    :param run_seconds: least time a job stays ``Running``; the real work is done within it, or longer.
-    :param workers: recordings processed at once.
-    :param lenient_cancel: answer 200 to the cancellation of a job that cannot be cancelled (the documents
-        allow both).
-    :param queue_max_concurrent: jobs of one queue that are ``Running`` at once.
-    :param queue_max_size: jobs of one queue that may wait; more are refused with ``QueueSaturated``.
-    :param refuse_when_paused: refuse jobs for a paused queue with ``QueuePaused``, instead of holding them.
-    :param max_templates: templates that a bucket may have; the service's number is not documented.
-    :param unbound: if set, no service is open for new buckets, and jobs are refused with this code, one of
-        ``UNBOUND_CODES``.
-    :param admin_token: token of the admin path, ``/_emulator/``; never the service's own credentials.
-    :param allow_remote_callbacks: send callbacks to other machines, too.
     :param max_object_bytes: largest object accepted; COS takes 5 GB in one PUT.
     :param max_request_bytes: largest CI request body accepted.
     """
 
     data_dir: Path
-    host: str = "127.0.0.1"
-    port: int = 0
+    host: str = _setting("127.0.0.1", "address to listen on; only loopback, unless --allow-remote is given")
+    port: int = _setting(0, "TCP port, 0 for a free one")
     buckets: tuple[str, ...] = (DEMO_BUCKET,)
-    region: str = DEMO_REGION
-    secret_id: str = DEMO_SECRET_ID
-    secret_key: str = field(default=DEMO_SECRET_KEY, repr=False)
-    security_token: str | None = field(default=None, repr=False)
-    queue_seconds: float = 0.0
-    run_seconds: float = 0.0
-    workers: int = 2
-    lenient_cancel: bool = False
-    allow_remote: bool = False
-    queue_max_concurrent: int = 10
-    queue_max_size: int = 10_000
-    refuse_when_paused: bool = False
-    max_templates: int = 200
-    unbound: str | None = None
-    admin_token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(24))
-    allow_remote_callbacks: bool = False
+    region: str = _setting(DEMO_REGION, "region of all buckets")
+    secret_id: str = _setting(DEMO_SECRET_ID, "the one SecretId that is accepted", metavar="ID")
+    secret_key: str = _setting(DEMO_SECRET_KEY, "its key", metavar="KEY", secret=True)
+    security_token: str | None = _setting(
+        None, "demand this token, as with temporary credentials", metavar="TOKEN", shown="none", secret=True
+    )
+    queue_seconds: float = _setting(0.0, "least time a job stays Submitted", metavar="SECONDS")
+    run_seconds: float = _setting(
+        0.0,
+        "least time a job stays Running; the work is done within it, or longer",
+        metavar="SECONDS",
+    )
+    workers: int = _setting(2, "recordings processed at once")
+    lenient_cancel: bool = _setting(
+        False, "answer 200 without effect, not an error, when a job cannot be cancelled any more"
+    )
+    allow_remote: bool = _setting(
+        False,
+        "allow a --host that other machines can reach; --secret-id and --secret-key must be your own",
+    )
+    queue_max_concurrent: int = _setting(10, "jobs of one queue that are Running at once", metavar="N")
+    queue_max_size: int = _setting(
+        10_000, "jobs of one queue that may wait; more get 403 QueueSaturated", metavar="N"
+    )
+    refuse_when_paused: bool = _setting(
+        False,
+        "refuse jobs for a paused queue with 403 QueuePaused, instead of holding them in state Pause",
+    )
+    max_templates: int = _setting(200, "templates that a bucket may have", metavar="N")
+    unbound: str | None = _setting(
+        None,
+        "leave the services of new buckets closed until POST /asrbucket or /mediabucket opens them; until"
+        f" then jobs are refused with this code: {', '.join(UNBOUND_CODES)};"
+        f" without CODE: {next(iter(UNBOUND_CODES))}",
+        metavar="CODE",
+        shown="open",
+    )
+    admin_token: str = field(
+        repr=False,
+        default_factory=lambda: secrets.token_urlsafe(24),
+        metadata={
+            "help": "token of the admin path /_emulator/, never the service's own credentials",
+            "metavar": "TOKEN",
+            "shown": "a random one, printed on standard error",
+        },
+    )
+    allow_remote_callbacks: bool = _setting(
+        False, "send callbacks to other machines, too, not to loopback addresses only"
+    )
     max_object_bytes: int = 5 * _GIGABYTE
     max_request_bytes: int = 1024**2
 
@@ -98,7 +130,7 @@ class EmulatorConfig:
             raise ValueError(f"region {self.region!r}: allowed is for instance {DEMO_REGION}")
         for name in ("secret_id", "secret_key"):
             if not getattr(self, name) or getattr(self, name).strip() != getattr(self, name):
-                raise ValueError(f"{name} is empty or has blanks at an end")
+                raise ValueError(f"{name} is empty or has whitespace at an end")
         if not self.admin_token or self.admin_token in (self.secret_id, self.secret_key):
             raise ValueError("admin_token must not be empty, nor one of the credentials that clients have")
         if not 0 <= self.port <= 65535:
@@ -129,7 +161,7 @@ class EmulatorConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` is ``localhost`` or a loopback address."""
+    """Return whether ``host`` is ``localhost`` or a loopback address."""
     if host == "localhost":
         return True
     try:

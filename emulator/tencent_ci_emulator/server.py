@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tencent_ci_emulator.admin.admin_calls import AdminCalls
 from tencent_ci_emulator.admin.status_page import StatusPage
-from tencent_ci_emulator.clock import Clock, SystemClock
+from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import DEMO_BUCKET, EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
@@ -53,16 +53,19 @@ class Emulator:
         with Emulator() as emulator:
             print(emulator.url)
 
-    The arguments are those of :class:`~tencent_ci_emulator.config.EmulatorConfig`; without
-    ``data_dir`` a temporary folder is used, and removed by :meth:`stop`. ``buckets`` adds buckets to
-    ``bucket``, the default one.
+    The arguments are those of :class:`~tencent_ci_emulator.config.EmulatorConfig`; without ``data_dir`` a
+    temporary folder is used, and removed by :meth:`stop`. ``buckets`` adds buckets to ``bucket``, the default
+    one.
 
-    :param admin_token: token of the admin path; a random one if not given.
-    :param clock: another clock than the machine's, such as
-        :class:`~tencent_ci_emulator.clock.VirtualClock`.
+    :param clock: another clock than the machine's, such as :class:`~tencent_ci_emulator.clock.VirtualClock`.
     :param faults: a fault plan, or the file that holds one.
     :ivar faults: the fault plan, a :class:`~tencent_ci_emulator.faults.fault_plan.FaultPlan`.
     :ivar ledger: what came and what was accepted, a :class:`~tencent_ci_emulator.ledger.Ledger`.
+    :ivar bucket: the default bucket.
+    :ivar region: the region of all buckets.
+    :ivar secret_id: the one SecretId that is known.
+    :ivar secret_key: its key.
+    :ivar admin_token: the token that the admin path wants, as header ``X-Emulator-Token``.
     :raises ValueError: a setting or the fault plan is not allowed.
     :raises OSError: the fault plan's file cannot be read.
     """
@@ -79,15 +82,16 @@ class Emulator:
         **settings: Any,
     ) -> None:
         self._temporary = data_dir is None
-        # Made by start(), so that an emulator that is never started leaves nothing behind
+        if admin_token is not None:
+            settings["admin_token"] = admin_token
+        # The folder is made by start(), so that an emulator that is never started leaves nothing behind
         folder = Path(tempfile.gettempdir()) if data_dir is None else Path(data_dir)
-        self._settings = {
-            "buckets": tuple(dict.fromkeys((bucket, *buckets))),
-            "admin_token": admin_token or secrets.token_urlsafe(24),
-            **settings,
-        }
-        self.config = EmulatorConfig(data_dir=folder, **self._settings)
-        self.clock = clock or SystemClock()
+        names = tuple(dict.fromkeys((bucket, *buckets)))
+        self.config = config = EmulatorConfig(data_dir=folder, buckets=names, **settings)
+        self.bucket, self.region = config.default_bucket, config.region
+        self.secret_id, self.secret_key = config.secret_id, config.secret_key
+        self.admin_token = config.admin_token
+        self.clock = clock or Clock()
         self.faults = FaultPlan()
         self.ledger = Ledger()
         if faults is not None:
@@ -105,7 +109,7 @@ class Emulator:
             raise RuntimeError("the emulator is running already")
         if self._temporary:
             folder = Path(tempfile.mkdtemp(prefix="airflow-ci-emulator-"))
-            self.config = EmulatorConfig(data_dir=folder, **self._settings)
+            self.config = replace(self.config, data_dir=folder)
         try:
             service = _Service(self.config, self.clock, self.faults, self.ledger)
             service.start()
@@ -154,37 +158,12 @@ class Emulator:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
-    def bucket(self) -> str:
-        """The default bucket."""
-        return self.config.default_bucket
-
-    @property
-    def region(self) -> str:
-        """The region of all buckets."""
-        return self.config.region
-
-    @property
-    def secret_id(self) -> str:
-        """The one SecretId that is known."""
-        return self.config.secret_id
-
-    @property
-    def secret_key(self) -> str:
-        """Its key."""
-        return self.config.secret_key
-
-    @property
     def admin_url(self) -> str:
         """The admin path, which shows the status page.
 
         :raises RuntimeError: the emulator is not running.
         """
         return f"{self.url}/_emulator/"
-
-    @property
-    def admin_token(self) -> str:
-        """The token that the admin path wants, as header ``X-Emulator-Token``."""
-        return self.config.admin_token
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -305,11 +284,11 @@ class _Parts:
             workers=config.workers,
             scheduler=QueueScheduler(queues.limits),
             faults=faults,
-            announce=self.callbacks.announce,
+            before_end=self.callbacks.before_end,
         )
         submission = Submission(config, database, clock, jobs, templates, queues, self.engine)
         self.batch_runner = BatchRunner(clock, batches, jobs, objects, submission)
-        self.engine.when_ended(self.callbacks.ended)
+        self.engine.when_ended(self.callbacks.after_end)
         self.engine.when_ended(lambda _job: self.batch_runner.wake())
         queues.when_changed(self.engine.wake)
         queues.when_changed(self.batch_runner.wake)

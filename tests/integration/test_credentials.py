@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_ci.hooks import clock, credentials
 from airflow_provider_ci.hooks.ci import CIHook
-from tencent_ci_emulator.clock import SystemClock
+from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
 from tests.unit.hooks import fakes
@@ -46,7 +46,7 @@ class Rotated(fakes.Metadata):
         return revoked if self.issued == 1 else GOOD
 
 
-class SkewedClock(SystemClock):
+class SkewedClock(Clock):
     """The clock of a service on a machine whose time is another."""
 
     def __init__(self, skew: float) -> None:

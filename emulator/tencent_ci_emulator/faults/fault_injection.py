@@ -113,7 +113,9 @@ def _rename(root: Element, effects: Effects) -> None:
             element.tag = new
 
 
-async def spoil(response: web.StreamResponse, effects: Effects, raw: web.BaseRequest) -> web.StreamResponse:
+async def alter_response(
+    response: web.StreamResponse, effects: Effects, raw: web.BaseRequest
+) -> web.StreamResponse:
     """Return the answer with another body or headers, or send a part of it and break off.
 
     :raises DroppedError: the connection is gone after a part of the body.

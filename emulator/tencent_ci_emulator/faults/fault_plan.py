@@ -98,7 +98,7 @@ class FaultPlan:
         return self._install(_rules_of(plan), keep=False)
 
     def remove(self, rule_id: str) -> bool:
-        """Remove a rule; tell whether there was one."""
+        """Remove a rule; return whether there was one."""
         with self._lock:
             return self._rules.pop(rule_id, None) is not None
 

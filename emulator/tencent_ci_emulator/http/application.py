@@ -20,11 +20,17 @@ from tencent_ci_emulator.admin.admin_calls import AdminCalls
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import BadPageTokenError
 from tencent_ci_emulator.faults.effects import NO_EFFECTS, Effects
-from tencent_ci_emulator.faults.fault_injection import DroppedError, interrupt, rewrite, skewed_date, spoil
+from tencent_ci_emulator.faults.fault_injection import (
+    DroppedError,
+    alter_response,
+    interrupt,
+    rewrite,
+    skewed_date,
+)
 from tencent_ci_emulator.faults.fault_plan import FaultPlan, Subject
 from tencent_ci_emulator.http.authentication import authenticate
 from tencent_ci_emulator.http.ci_call import Call, Handler, comma_list
-from tencent_ci_emulator.http.hosts import foreign_host
+from tencent_ci_emulator.http.hosts import find_host_problem
 from tencent_ci_emulator.http.operations import BUCKET_LISTS, CANCELLATIONS, JOB_CALLS
 from tencent_ci_emulator.http.service_errors import ServiceError, error_document, invalid_argument
 from tencent_ci_emulator.http.service_request import Service, ServiceRequest
@@ -123,7 +129,7 @@ class Application:
         """Note the request in ledger and log."""
         state = _state.get()
         request = state.request
-        problem = foreign_host(request, self._config)
+        problem = find_host_problem(request, self._config)
         if problem is not None:
             _log.warning("%s: refused, %s", problem, state.request_id)
             return _error_response(ServiceError(400, "InvalidHost", problem), state)
@@ -160,7 +166,7 @@ class Application:
             _log.exception("request %s failed in the emulator itself", state.request_id)
             message = "the emulator failed; its log says why"
             response = _error_response(ServiceError(500, "InternalError", message), state)
-        return await spoil(response, state.effects, raw)
+        return await alter_response(response, state.effects, raw)
 
     @web.middleware
     async def _inject_faults(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:

@@ -9,32 +9,18 @@ from tencent_ci_emulator.http.service_errors import ServiceError
 from tencent_ci_emulator.http.service_request import Service, ServiceRequest
 from tencent_ci_emulator.http.signature import MalformedSignatureError, Signature
 
-# 460/42867 for CI, 436/7730 for COS
-_FAULTS = {
-    "missing": {
-        Service.CI: (401, "MissingAuthorization", "the Authorization header is missing"),
-        Service.COS: (403, "AccessDenied", "the request carries no Authorization"),
-    },
-    "malformed": {
-        Service.CI: (401, "InvalidAuthorization", "the Authorization header is malformed"),
-        Service.COS: (403, "AccessDenied", "the Authorization is malformed"),
-    },
-    "unknown id": {
-        Service.CI: (401, "SecretidNotExist", "the SecretId does not exist"),
-        Service.COS: (403, "InvalidAccessKeyId", "the SecretId does not exist"),
-    },
-    "expired": {
-        Service.CI: (401, "SignatureExpired", "the signature is outside its validity"),
-        Service.COS: (403, "AccessDenied", "Request has expired"),
-    },
-    "mismatch": {
-        Service.CI: (401, "InvalidAuthorization", "the signature does not match the request"),
-        Service.COS: (403, "SignatureDoesNotMatch", "the signature does not match the request"),
-    },
-    "token": {
-        Service.CI: (401, "InvalidAuthorization", "the security token is missing or wrong"),
-        Service.COS: (403, "InvalidAccessKeyId", "the security token is missing or wrong"),
-    },
+# Status and code of CI (460/42867) and of COS (436/7730), and what both say
+_REFUSALS = {
+    "missing": ((401, "MissingAuthorization"), (403, "AccessDenied"), "the request carries no Authorization"),
+    "malformed": ((401, "InvalidAuthorization"), (403, "AccessDenied"), "the Authorization is malformed"),
+    "unknown id": ((401, "SecretidNotExist"), (403, "InvalidAccessKeyId"), "the SecretId does not exist"),
+    "expired": ((401, "SignatureExpired"), (403, "AccessDenied"), "Request has expired"),
+    "mismatch": (
+        (401, "InvalidAuthorization"),
+        (403, "SignatureDoesNotMatch"),
+        "the signature does not match",
+    ),
+    "token": ((401, "InvalidAuthorization"), (403, "InvalidAccessKeyId"), "the token is missing or wrong"),
 }
 
 _TOKEN_NAMES = ("x-ci-security-token", "x-cos-security-token")
@@ -48,14 +34,14 @@ def authenticate(request: ServiceRequest, config: EmulatorConfig, now: float) ->
     """
     signature, params = _signature(request)
     if signature.secret_id != config.secret_id:
-        raise _fault(request, "unknown id")
+        raise _refusal(request, "unknown id")
     if not signature.is_valid_at(now):
-        raise _fault(request, "expired")
+        raise _refusal(request, "expired")
     if not any(
         signature.matches(request.method, request.path, params, headers, secret_key=config.secret_key)
         for headers in _header_readings(request)
     ):
-        raise _fault(request, "mismatch")
+        raise _refusal(request, "mismatch")
     _check_token(request, config)
 
 
@@ -70,11 +56,11 @@ def _signature(request: ServiceRequest) -> tuple[Signature, list[tuple[str, str]
         params = [(name, value) for name, value in params if not name.startswith(_QUERY_FIELDS)]
         text = "&".join(f"{name}={value}" for name, value in fields)
     if not text:
-        raise _fault(request, "missing")
+        raise _refusal(request, "missing")
     try:
         return Signature.parse(text), params
     except MalformedSignatureError as error:
-        raise _fault(request, "malformed", str(error)) from None
+        raise _refusal(request, "malformed", str(error)) from None
 
 
 def _header_readings(request: ServiceRequest) -> list[list[tuple[str, str]]]:
@@ -98,9 +84,10 @@ def _check_token(request: ServiceRequest, config: EmulatorConfig) -> None:
     if not any(
         value and hmac.compare_digest(value.encode(errors="surrogateescape"), expected) for value in given
     ):
-        raise _fault(request, "token")
+        raise _refusal(request, "token")
 
 
-def _fault(request: ServiceRequest, kind: str, detail: str | None = None) -> ServiceError:
-    status, code, message = _FAULTS[kind][request.service]
+def _refusal(request: ServiceRequest, kind: str, detail: str | None = None) -> ServiceError:
+    of_ci, of_cos, message = _REFUSALS[kind]
+    status, code = of_ci if request.service is Service.CI else of_cos
     return ServiceError(status, code, f"{message}: {detail}" if detail else message)

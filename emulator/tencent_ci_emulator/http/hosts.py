@@ -16,7 +16,7 @@ from tencent_ci_emulator.http.service_request import ServiceRequest, virtual_hos
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9_.-]+?)\.?(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
-def foreign_host(request: ServiceRequest, config: EmulatorConfig) -> str | None:
+def find_host_problem(request: ServiceRequest, config: EmulatorConfig) -> str | None:
     """Return what is wrong with the host that a request names, ``None`` if it is one of the emulator's.
 
     Each ``Host`` header counts, and the host of a request line that is a whole URL; ``X-Forwarded-Host`` says
@@ -37,7 +37,7 @@ def foreign_host(request: ServiceRequest, config: EmulatorConfig) -> str | None:
 
 
 def names_this_machine(request: ServiceRequest) -> bool:
-    """Tell whether the one host that a request names is ``localhost`` or a loopback address."""
+    """Return whether the one host that a request names is ``localhost`` or a loopback address."""
     names = {_name(host) for host in request.hosts}
     return len(names) == 1 and all(name is not None and _is_local(name) for name in names)
 

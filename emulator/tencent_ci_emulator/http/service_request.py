@@ -143,7 +143,7 @@ class ServiceRequest:
         return {name.lower(): value for name, value in self.params if value}
 
     def has_flag(self, name: str) -> bool:
-        """Tell whether a parameter such as ``?cancel`` is there, with or without value."""
+        """Return whether a parameter such as ``?cancel`` is there, with or without value."""
         return any(key.lower() == name for key, _ in self.params)
 
 

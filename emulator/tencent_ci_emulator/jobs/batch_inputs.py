@@ -42,7 +42,7 @@ class UploadTimes:
     end: float | None
 
     def take(self, stored: StoredObject) -> bool:
-        """Tell whether an object was uploaded within them. Times are given in whole seconds."""
+        """Return whether an object was uploaded within them. Times are given in whole seconds."""
         second = int(stored.modified)
         return (self.start is None or second >= self.start) and (self.end is None or second <= self.end)
 

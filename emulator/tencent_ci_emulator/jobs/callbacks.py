@@ -96,7 +96,7 @@ class Callbacks:
         if self._session is not None:
             await self._session.close()
 
-    def announce(self, job: StoredJob) -> float:
+    def before_end(self, job: StoredJob) -> float:
         """Send the callback of a job that is about to end, if the fault plan wants it early.
 
         ``job`` is as it will be. Called by a worker, which waits until the callback has been answered.
@@ -114,7 +114,7 @@ class Callbacks:
                 return 0.0
         return effects.delay if effects.early else 0.0
 
-    def ended(self, job: StoredJob) -> None:
+    def after_end(self, job: StoredJob) -> None:
         """Send the callback of a job that has ended. Returns at once."""
         effects = self._early.pop(job.id, None)
         stored = self._jobs.get(job.id)

@@ -46,7 +46,7 @@ class JobEngine:
         workers: int,
         scheduler: QueueScheduler | None = None,
         faults: FaultPlan | None = None,
-        announce: Callable[[StoredJob], float] = lambda _job: 0.0,
+        before_end: Callable[[StoredJob], float] = lambda _job: 0.0,
     ) -> None:
         self._jobs = jobs
         self._objects = objects
@@ -55,7 +55,7 @@ class JobEngine:
         self._run_seconds = run_seconds
         self._workers = workers
         self._faults = faults or FaultPlan()
-        self._announce = announce
+        self._before_end = before_end
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-worker")
         self._changed = threading.Condition()
         self._timetable: list[tuple[float, int, Callable[[], None]]] = []
@@ -77,7 +77,7 @@ class JobEngine:
         """Put a job that is in the store into the queue."""
         with self._changed:
             if not self._stopping:
-                self._at(job.created + self._queue_seconds, lambda: self._make_ready(job))
+                self._schedule(job.created + self._queue_seconds, lambda: self._make_ready(job))
 
     def when_ended(self, action: Callable[[StoredJob], None]) -> None:
         """Call ``action`` for each job that ends here, in one of the engine's threads; it must not block."""
@@ -86,7 +86,7 @@ class JobEngine:
     def wake(self) -> None:
         """Look again which jobs may begin: a queue has changed."""
         with self._changed:
-            self._employ()
+            self._start_ready_jobs()
 
     def stop(self) -> None:
         """Stop at once and wait for the threads; running jobs are begun again by the next start."""
@@ -100,7 +100,7 @@ class JobEngine:
             finished.discard()
         self._results.clear()
 
-    def _at(self, moment: float, action: Callable[[], None]) -> None:
+    def _schedule(self, moment: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._timetable, (moment, next(self._order), action))
         self._changed.notify_all()
 
@@ -117,9 +117,9 @@ class JobEngine:
 
     def _make_ready(self, job: StoredJob) -> None:
         self._ready.add(job)
-        self._employ()
+        self._start_ready_jobs()
 
-    def _employ(self) -> None:
+    def _start_ready_jobs(self) -> None:
         """Give ready jobs to free workers. The pool's own queue stays empty, as it knows no levels."""
         while self._busy < self._workers and not self._stopping:
             job = self._ready.take()
@@ -135,11 +135,11 @@ class JobEngine:
         except _StoppedError:
             pass
         except Exception as error:
-            self._break(job, error)
+            self._fail_internally(job, error)
         finally:
             with self._changed:
                 self._busy -= 1
-                self._employ()
+                self._start_ready_jobs()
 
     def _run(self, job: StoredJob) -> None:
         started = self._clock.now()
@@ -155,7 +155,7 @@ class JobEngine:
             finished = process(job, self._objects, self._reporter(job.id))
         except JobFailedError as failure:
             code, message = failure.code, failure.message
-            ends += self._announced(job, state=FAILED, code=code, message=message)
+            ends += self._notify_before_end(job, state=FAILED, code=code, message=message)
             self._end_at(ends, lambda: self._fail(job, code, message))
             return
         _log.info("job %s was separated by: %s", job.id, finished.method)
@@ -165,12 +165,12 @@ class JobEngine:
                 finished.discard()
                 return
             self._results[job.id] = finished
-        ends += self._announced(job, state=SUCCESS, progress=100, result=finished.result)
+        ends += self._notify_before_end(job, state=SUCCESS, progress=100, result=finished.result)
         self._end_at(ends, lambda: self._succeed(job))
 
-    def _announced(self, job: StoredJob, **outcome: Any) -> float:
+    def _notify_before_end(self, job: StoredJob, **outcome: Any) -> float:
         """Tell how the job is going to end; return by how many seconds that is put off."""
-        return self._announce(replace(self._jobs.get(job.id), ended=self._clock.now(), **outcome))
+        return self._before_end(replace(self._jobs.get(job.id), ended=self._clock.now(), **outcome))
 
     def _put_back(self, job: StoredJob) -> None:
         """The job was cancelled since it was ready, or its queue paused: then it waits on."""
@@ -182,7 +182,7 @@ class JobEngine:
     def _end_at(self, moment: float, action: Callable[[], None]) -> None:
         with self._changed:
             if moment > self._clock.now():
-                self._at(moment, action)
+                self._schedule(moment, action)
             elif not self._stopping:
                 action()
 
@@ -193,25 +193,25 @@ class JobEngine:
             self._jobs.succeed(job.id, self._clock.now(), finished.result)
         except Exception as error:
             finished.discard()
-            self._break(job, error)
+            self._fail_internally(job, error)
         else:
             _log.info("job %s has succeeded", job.id)
-            self._ended(job)
+            self._notify_ended(job)
 
     def _fail(self, job: StoredJob, code: str, message: str) -> None:
         self._jobs.fail(job.id, self._clock.now(), code, message)
         _log.info("job %s has failed: %s: %s", job.id, code, message)
-        self._ended(job)
+        self._notify_ended(job)
 
-    def _break(self, job: StoredJob, error: Exception) -> None:
+    def _fail_internally(self, job: StoredJob, error: Exception) -> None:
         _log.error("job %s failed in the emulator itself", job.id, exc_info=error)
         self._jobs.fail(job.id, self._clock.now(), "InternalError", f"{type(error).__name__} in the emulator")
-        self._ended(job)
+        self._notify_ended(job)
 
-    def _ended(self, job: StoredJob) -> None:
+    def _notify_ended(self, job: StoredJob) -> None:
         with self._changed:
             self._ready.release(job)
-            self._employ()
+            self._start_ready_jobs()
         for action in self._when_ended:
             action(job)
 

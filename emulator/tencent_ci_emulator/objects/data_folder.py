@@ -73,10 +73,10 @@ class DataFolder:
         except BlockingIOError as error:
             message = f"another emulator uses the folder {self._folder}"
             raise BlockingIOError(error.errno, message) from None
-        said = os.pread(self._lock, len(_OWNER), 0)
-        if said == _OWNER:
+        notice = os.pread(self._lock, len(_OWNER), 0)
+        if notice == _OWNER:
             return
-        if not is_new and (said or not self._has_database()):
+        if not is_new and (notice or not self._has_database()):
             raise self._refusal(f"its file {_LOCK} is not of an emulator")
         os.pwrite(self._lock, _NOTICE, 0)
 
@@ -95,7 +95,7 @@ class DataFolder:
                 raise self._refusal(f"{name} is not a {'folder' if name in _FOLDERS else 'file'}")
 
     def _has_database(self) -> bool:
-        """Tell whether the folder's database is an emulator's."""
+        """Return whether the folder's database is an emulator's."""
         path = self._folder / DATABASE
         if not path.exists():
             return False

@@ -269,7 +269,7 @@ class ObjectCalls:
             return call.respond({"ETag": stored.etag}, status)
         wanted_range = request.header("range")
         first, last = _range(wanted_range, stored.size)
-        headers = {**call.headers, **_facts(stored), **_wanted_headers(request)}
+        headers = {**call.headers, **_object_headers(stored), **_wanted_headers(request)}
         response = web.StreamResponse(status=206 if wanted_range is not None else 200, headers=headers)
         if wanted_range is not None:
             response.headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
@@ -326,7 +326,7 @@ def _is_kept(name: str) -> bool:
     return name in _KEPT_HEADERS or name.startswith("x-cos-meta-")
 
 
-def _facts(stored: StoredObject) -> dict[str, str]:
+def _object_headers(stored: StoredObject) -> dict[str, str]:
     return {
         "Content-Type": "application/octet-stream",
         **stored.headers,

@@ -113,7 +113,7 @@ class ObjectStore:
         return [self._object(row) for row in rows]
 
     def delete(self, bucket: str, key: str) -> bool:
-        """Delete an object; tell whether there was one."""
+        """Delete an object; return whether there was one."""
         with self._database.transaction():
             old = self._row(bucket, key)
             self._database.delete("objects", {"bucket": bucket, "key": _bytes(key)})

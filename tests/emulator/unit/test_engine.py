@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tencent_ci_emulator.clock import SystemClock
+from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.jobs import engine as engine_module
 from tencent_ci_emulator.jobs import processing
@@ -34,12 +34,12 @@ class House:
             "workers": workers,
             "scheduler": scheduler,
         }
-        self.engines.append(JobEngine(self.jobs, self.objects, SystemClock(), **times))
+        self.engines.append(JobEngine(self.jobs, self.objects, Clock(), **times))
         self.engines[-1].start()
         return self.engines[-1]
 
     def add(self, key="in.wav", level=None):
-        return self.jobs.add(BUCKET, REGION, "p1", request(key, level), SystemClock().now())
+        return self.jobs.add(BUCKET, REGION, "p1", request(key, level), Clock().now())
 
     def put(self, key="in.wav"):
         centre, side = tones(0.5)
