@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -166,8 +166,8 @@ class Ledger:
         """Read accepted jobs from this database; ``None`` when it is closed."""
         self._database = database
 
-    def received(self, request: ServiceRequest, request_id: str, now: float) -> Entry:
-        """Record a request that has come."""
+    def received(self, request: ServiceRequest, request_id: str, now: float) -> int:
+        """Record a request that has come; return the number of its record."""
         with self._lock:
             operation = request.operation
             self._counts[operation] += 1
@@ -187,30 +187,18 @@ class Ledger:
             self._requests[record.number] = record
             if len(self._requests) > _REQUESTS_KEPT:
                 del self._requests[next(iter(self._requests))]
-        return Entry(record, self._change)
+        return record.number
+
+    def note(self, number: int, **fields: Any) -> None:
+        """Set fields of a request's record, if it is still kept."""
+        with self._lock:
+            if number in self._requests:
+                self._requests[number] = replace(self._requests[number], **fields)
 
     def called_back(self, record: CallbackRecord) -> None:
         """Record a callback."""
         with self._lock:
             self._callbacks.append(record)
-
-    def _change(self, record: RequestRecord) -> None:
-        with self._lock:
-            if record.number in self._requests:
-                self._requests[record.number] = record
-
-
-class Entry:
-    """A request's record while it is answered."""
-
-    def __init__(self, record: RequestRecord, change: Callable[[RequestRecord], None]) -> None:
-        self.record = record
-        self._change = change
-
-    def note(self, **fields: Any) -> None:
-        """Set fields of the record."""
-        self.record = replace(self.record, **fields)
-        self._change(self.record)
 
 
 def _params(request: ServiceRequest) -> dict[str, str]:

@@ -35,7 +35,7 @@ from tencent_ci_emulator.http.operations import BUCKET_LISTS, CANCELLATIONS, JOB
 from tencent_ci_emulator.http.service_errors import ServiceError, error_document, invalid_argument
 from tencent_ci_emulator.http.service_request import Service, ServiceRequest
 from tencent_ci_emulator.http.xml import Element, XMLError, build, parse, to_bytes
-from tencent_ci_emulator.ledger import Entry, Ledger
+from tencent_ci_emulator.ledger import Ledger
 from tencent_ci_emulator.objects.names import is_xml_text
 from tencent_ci_emulator.objects.object_calls import ObjectCalls
 
@@ -48,12 +48,13 @@ NextHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class _State:
     """What the middlewares know of a request that is being answered.
 
+    :param record: the number of its record in the ledger.
     :param body: the body of a CI call, once it has been read.
     """
 
     request: ServiceRequest
     request_id: str
-    entry: Entry | None = None
+    record: int = 0
     effects: Effects = NO_EFFECTS
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -62,11 +63,6 @@ class _State:
         """Begin with the headers that all responses have: 460/42866 for CI, 436/7729 for COS."""
         service = self.request.service.value
         self.headers = {"Server": f"tencent-{service}", f"x-{service}-request-id": self.request_id}
-
-    def note(self, **fields: object) -> None:
-        """Note what became of the request in the ledger."""
-        if self.entry is not None:
-            self.entry.note(**fields)
 
 
 #: That of the request which the running task answers
@@ -133,13 +129,13 @@ class Application:
         if problem is not None:
             _log.warning("%s: refused, %s", problem, state.request_id)
             return _error_response(ServiceError(400, "InvalidHost", problem), state)
-        state.entry = self._ledger.received(request, state.request_id, self._clock_now())
+        state.record = self._ledger.received(request, state.request_id, self._clock_now())
         try:
             response = await handler(raw)
-            state.note(status=response.status)
+            self._ledger.note(state.record, status=response.status)
             outcome = str(response.status)
         except DroppedError:
-            state.note(dropped=True)
+            self._ledger.note(state.record, dropped=True)
             response = web.Response(status=500)  # which nobody receives
             outcome = "dropped"
         # Neither query nor headers are logged: they may hold a signature or a token
@@ -153,7 +149,7 @@ class Application:
         try:
             response = await handler(raw)
         except ServiceError as error:
-            state.note(code=error.code)
+            self._ledger.note(state.record, code=error.code)
             response = _error_response(error, state)
         except (ConnectionError, HttpProcessingError):
             message = "the request body broke off or is malformed"
@@ -178,7 +174,7 @@ class Application:
             subject = Subject(request.operation, request.ids, _object_key(request, state.body))
             effects = state.effects = self._faults.on_call(subject)
             if effects.rules:
-                state.note(faults=effects.rules)
+                self._ledger.note(state.record, faults=effects.rules)
             if effects.clock_skew:
                 state.headers.update(skewed_date(self._now() + effects.clock_skew))
         await interrupt(state.effects.before, raw, request.service)
@@ -228,7 +224,9 @@ class Application:
         else:
             document = build("Response", {"RequestId": state.request_id, **content})
         if name == "submit":
-            state.note(ids=tuple(one.text or "" for one in document.iterfind("JobsDetail/JobId")))
+            self._ledger.note(
+                state.record, ids=tuple(one.text or "" for one in document.iterfind("JobsDetail/JobId"))
+            )
         return document
 
     def _bucket(self, request: ServiceRequest) -> str:

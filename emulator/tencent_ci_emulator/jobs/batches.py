@@ -100,17 +100,9 @@ class BatchStore:
     def add(self, bucket: str, queue_id: str, request: Element, job: Element, now: float) -> Batch:
         """Store a new batch job in state ``Submitted`` and return it."""
         batch_id = "b" + uuid.uuid4().hex
-        row = {
-            "id": batch_id,
-            "bucket": bucket,
-            "queue_id": queue_id,
-            "name": text_of(request, "Name"),
-            "state": SUBMITTED,
-            "created": now,
-            "request": to_bytes(request),
-            "job": to_bytes(job),
-        }
-        self._database.insert("batches", row)
+        row = {"id": batch_id, "bucket": bucket, "queue_id": queue_id, "state": SUBMITTED, "created": now}
+        documents = {"request": to_bytes(request), "job": to_bytes(job)}
+        self._database.insert("batches", {**row, **documents, "name": text_of(request, "Name")})
         return self.find(bucket, [batch_id])[batch_id]
 
     def find(self, bucket: str, batch_ids: list[str]) -> dict[str, Batch]:

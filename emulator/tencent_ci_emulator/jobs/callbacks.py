@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _AT_ONCE = 8
 _REPEATED = frozenset(("JobsDetail", "ObjectName", "Md5Info", "Audio", "Video", "Subtitle", "Workflow"))
+# A queue that names one of them gets callbacks of jobs; the second is the older name of the first
+_EVENTS = ("TaskFinish", "TransCodingFinish")
 _EMPTY_LISTS = {"Stream": ("Audio", "Video", "Subtitle")}
 
 
@@ -128,15 +130,19 @@ class Callbacks:
 
     def _target(self, job: StoredJob) -> Target | None:
         request = parse(job.request)
-        own = _own_target(request)
-        if own is not None or text_of(request, "CallBack") == "no":
+        form, url = text_of(request, "CallBackFormat"), text_of(request, "CallBack")
+        mq, kafka = request.find("CallBackMqConfig"), request.find("CallBackKafkaConfig")
+        own = _make_target(
+            text_of(request, "CallBackType"), None if url == "no" else url, mq, kafka, form or "XML"
+        )
+        if own is not None or url == "no":  # which keeps the queue from demanding one
             return own
         notify = self._of_queue(job.queue_id)
-        events = comma_list(text_of(notify, "Event"))
-        if notify is None or not {"TaskFinish", "TransCodingFinish"} & set(events):
+        if notify is None or not set(_EVENTS) & set(comma_list(text_of(notify, "Event"))):
             return None
-        form = text_of(request, "CallBackFormat") or text_of(notify, "ResultFormat") or "XML"
-        return _queue_target(notify, form)
+        url, kafka = text_of(notify, "Url"), notify.find("KafkaConfig")
+        form = form or text_of(notify, "ResultFormat") or "XML"
+        return _make_target(text_of(notify, "Type"), url and with_scheme(url), notify, kafka, form)
 
     def _send(self, target: Target, job: StoredJob, effects: CallbackEffects) -> Future[None] | None:
         loop = self._loop
@@ -194,35 +200,21 @@ class Callbacks:
             return replace(record, outcome="failed", detail=type(error).__name__)
 
 
-def _own_target(request: Element) -> Target | None:
-    """What the job demands for itself; ``no`` demands none, and keeps its queue from demanding one."""
-    form, kind = text_of(request, "CallBackFormat") or "XML", text_of(request, "CallBackType")
-    mq, kafka = request.find("CallBackMqConfig"), request.find("CallBackKafkaConfig")
+def _make_target(
+    kind: str | None, url: str | None, mq: Element | None, kafka: Element | None, form: str
+) -> Target | None:
+    """Return where a callback of this kind goes, ``None`` if it has no address."""
     if kind == "TDMQ" and mq is not None:
         mode = text_of(mq, "MqMode") or "Queue"
-        address = _topic(text_of(mq, "MqRegion"), mode, text_of(mq, "MqName"))
+        address = _join(text_of(mq, "MqRegion"), mode, text_of(mq, "MqName"))
         return Target(kind="TDMQ", address=address, format=form)
     if kind == "Kafka" and kafka is not None:
-        return Target(kind="Kafka", address=_kafka_topic(kafka), format=form)
-    url = text_of(request, "CallBack")
-    return None if url in (None, "no") else Target(kind="Url", address=url or "", format=form)
+        address = _join(*(text_of(kafka, name) for name in ("Region", "InstanceId", "Topic")))
+        return Target(kind="Kafka", address=address, format=form)
+    return Target(kind="Url", address=url, format=form) if url else None
 
 
-def _queue_target(notify: Element, form: str) -> Target | None:
-    kind, kafka, url = text_of(notify, "Type"), notify.find("KafkaConfig"), text_of(notify, "Url")
-    if kind == "TDMQ":
-        address = _topic(*(text_of(notify, name) for name in ("MqRegion", "MqMode", "MqName")))
-        return Target(kind="TDMQ", address=address, format=form)
-    if kind == "Kafka" and kafka is not None:
-        return Target(kind="Kafka", address=_kafka_topic(kafka), format=form)
-    return Target(kind="Url", address=with_scheme(url), format=form) if url else None
-
-
-def _kafka_topic(kafka: Element) -> str:
-    return _topic(*(text_of(kafka, name) for name in ("Region", "InstanceId", "Topic")))
-
-
-def _topic(*parts: str | None) -> str:
+def _join(*parts: str | None) -> str:
     return "/".join(part or "" for part in parts)
 
 

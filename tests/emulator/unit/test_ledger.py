@@ -57,8 +57,8 @@ def test_calls_have_names(method, target, service, name):
 def test_requests_are_kept_in_order_and_can_be_sought():
     ledger = Ledger()
     first = ledger.received(incoming("POST", "/jobs"), "r1", 5.0)
-    ledger.received(incoming("GET", "/jobs/j1,j2"), "r2", 6.0).note(status=200)
-    first.note(status=503, code="ServiceUnavailable", faults=("rule-1",))
+    ledger.note(ledger.received(incoming("GET", "/jobs/j1,j2"), "r2", 6.0), status=200)
+    ledger.note(first, status=503, code="ServiceUnavailable", faults=("rule-1",))
     assert [one.request_id for one in ledger.requests()] == ["r1", "r2"]
     assert [one.operation for one in ledger.requests(status=200)] == ["describe"]
     assert [one.request_id for one in ledger.requests(id="j2")] == ["r2"]
@@ -91,11 +91,11 @@ def test_memory_is_bounded_but_counting_is_not(monkeypatch):
     monkeypatch.setattr(ledger_module, "_REQUESTS_KEPT", 3)
     ledger = Ledger()
     entries = [ledger.received(incoming("POST", "/jobs"), str(n), 0.0) for n in range(5)]
-    entries[0].note(status=200)  # answered when it is kept no more
+    ledger.note(entries[0], status=200)  # answered when it is kept no more
     assert [one.request_id for one in ledger.requests()] == ["2", "3", "4"]
     assert ledger.count("submit") == 5
     ledger.clear()
-    entries[4].note(status=200)
+    ledger.note(entries[4], status=200)
     assert (ledger.requests(), ledger.count()) == ([], 0)
 
 
