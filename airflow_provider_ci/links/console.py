@@ -30,8 +30,15 @@ _CONSOLE = "https://console.cloud.tencent.com"
 class _ConsoleLink(BaseOperatorLink):
     """A link whose URL the task has pushed to XCom."""
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Return the URL, or ``""`` as long as there is none."""
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the URL, or ``""`` as long as there is none.
+
+        Airflow 3 asks whenever a task's process ends, and stores the answer. Then the operator itself may
+        know its links.
+        """
+        known: dict[str, str] | None = getattr(operator, "console_links", None)
+        if known is not None:
+            return known[self.xcom_key]
         from airflow.providers.common.compat.sdk import XCom
 
         url = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
@@ -58,9 +65,14 @@ def push_links(context: Context, results: Sequence[JobResult]) -> None:
     Also that there is none: Airflow looks for each link when a task ends, and logs an error if it finds
     nothing.
     """
+    for key, url in links_of(results).items():
+        context["ti"].xcom_push(key=key, value=url)
+
+
+def links_of(results: Sequence[JobResult]) -> dict[str, str]:
+    """Return the URLs that follow from what is known of the task's jobs, by their XCom keys."""
     urls = {CIJobsLink.xcom_key: jobs_url(results), CIResultsLink.xcom_key: results_url(results)}
-    for key, url in urls.items():
-        context["ti"].xcom_push(key=key, value=url or "")
+    return {key: url or "" for key, url in urls.items()}
 
 
 def push_bucket_link(context: Context, endpoint: Endpoint) -> None:

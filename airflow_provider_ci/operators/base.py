@@ -6,7 +6,7 @@ import math
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_ci.assets.outlets import outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    CIError,
     JobError,
     RequestValidationError,
     StateStoreError,
@@ -71,7 +72,8 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     :param deferrable: wait in the triggerer instead of on the worker; default: ``[operators]
         default_deferrable``.
     :param poll_interval: longest pause between two polls, seconds.
-    :param timeout: longest wait for the job, seconds; ``None``: only ``execution_timeout`` limits it.
+    :param timeout: longest wait for the job, seconds; default: ``execution_timeout`` alone limits it, or
+        seven days if there is none either, as for Airflow's sensors.
     :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
         only jobs that have not begun.
     :param durable: a retry goes on with the job of an earlier try instead of paying for another; see
@@ -81,6 +83,8 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     """
 
     operator_extra_links: Sequence[Any] = (CIJobsLink(), CIResultsLink())
+    _state: str | None = None  # the job's, when it was last asked for
+    _failure: CIError | None = None  # why it could not be asked for
 
     def __init__(
         self,
@@ -138,7 +142,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         if not self.wait_for_completion:
             return str(self.job_id)
         if self.deferrable:
-            return self._complete_or_defer(context, job, self._deadline(context))
+            return self._complete_or_defer(context, job, self._deadline(context), time.time())
         return self._complete(context, self._wait_on_worker(job, context))
 
     def execute_complete(
@@ -150,20 +154,23 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         :raises JobTimeoutError: the deadline has passed.
         """
         from airflow_provider_ci.triggers.events import read_event
+        from airflow_provider_ci.waiting import may_pass
 
         seen = read_event(event)
         self.job_id = job_id or seen.job_ids[0]
-        job = self._describe()
         if self.job_id not in seen.job_ids:
             # SQLite gives a new trigger the number of one that was deleted: of a try before a clear, say
             self.log.warning("The event of job %s is not about job %s", seen.job_ids[0], self.job_id)
-            return self._complete_or_defer(context, job, self._deadline(context))
-        if not self._has_ended(job):
-            if seen.is_timeout:
-                self._raise_overdue(job.state if job else None, "after its timeout or execution_timeout")
-            if seen.error is not None:
-                raise seen.error
-        return self._complete_or_defer(context, job, seen.deadline)
+            return self._complete_or_defer(context, None, self._deadline(context), time.time())
+        deadline = self._deadline(context) if seen.deadline is None else seen.deadline
+        job = self._look(deadline - time.time(), is_last=seen.is_timeout)
+        if job is not None:
+            return self._complete(context, self._watch(job))
+        if seen.is_timeout:
+            self._raise_overdue(self._state, f"after its timeout or execution_timeout{self._why_unknown}")
+        if seen.error is not None and not may_pass(seen.error):
+            raise seen.error
+        return self._defer(deadline, time.time() if seen.started_at is None else seen.started_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. If the triggerer failed, or none was there until some time after the
@@ -179,13 +186,15 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
                 raise
             self.job_id = job_id
             self.log.warning("The triggerer did not wait for job %s to the end: %s", job_id, error)
-            job = self._describe()
-            if job is not None and self._has_ended(job):
+            job = self._look(0.0, is_last=True)
+            if job is not None:
                 return self._complete(context, self._watch(job))
-            state = job.state if job else None
             if "timeout" in str(error):  # class and wording vary by version
-                self._raise_overdue(state, "after its timeout or execution_timeout; does a triggerer run?")
-            self.log.error("Job %s is %s and goes on; a retry goes on with it", job_id, state or "unknown")
+                passed = f"after its timeout or execution_timeout{self._why_unknown}; does a triggerer run?"
+                self._raise_overdue(self._state, passed)
+            self.log.error(
+                "Job %s is %s and goes on; a retry goes on with it", job_id, self._state or "unknown"
+            )
             raise
 
     def _pushed_id(self, context: Context) -> str | None:
@@ -330,16 +339,20 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         watch.see(str(job.job_id), job)
         return watch
 
-    def _complete_or_defer(self, context: Context, job: J | None, deadline: float | None) -> str:
+    def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
         # a new job's answer says Submitted; a look at it now saves a short job the way through the triggerer
-        if not self._has_ended(job):
-            job = self._describe()
-        if job is not None and self._has_ended(job):
-            return self._complete(context, self._watch(job))
+        ended = self._look(deadline - time.time(), job)
+        if ended is not None:
+            return self._complete(context, self._watch(ended))
+        return self._defer(deadline, started_at)
+
+    def _defer(self, deadline: float, started_at: float) -> NoReturn:
+        """Go on waiting in the triggerer.
+
+        :param deadline: Unix time at which the wait ends.
+        :param started_at: Unix time at which it began.
+        """
         self.raise_if_killed()
-        backstop = None
-        if deadline is not None:
-            backstop = timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60)
         self.defer(
             trigger=self._trigger_class(
                 job_ids=[str(self.job_id)],
@@ -348,10 +361,12 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
                 poll_interval=self.poll_interval,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,
+                started_at=started_at,
             ),
             method_name="execute_complete",
             kwargs={"job_id": str(self.job_id)},
-            timeout=backstop,
+            # ends the wait if no triggerer does: late enough that one which runs comes first
+            timeout=timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60),
         )
         raise AssertionError("defer raises")
 
@@ -361,17 +376,19 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
         return CIJobTrigger
 
-    def _deadline(self, context: Context) -> float | None:
+    def _deadline(self, context: Context) -> float:
         """Return the Unix time at which waiting ends. ``execution_timeout`` does not act on deferred
         tasks.
         """
+        from airflow_provider_ci.waiting import DEFAULT_TIMEOUT
+
         ends = []
         if self.timeout is not None:
             ends.append(time.time() + self.timeout)
         if self.execution_timeout is not None:
             started = context["ti"].start_date or datetime.now(UTC)
             ends.append((started + self.execution_timeout).timestamp())
-        return min(ends, default=None)
+        return min(ends, default=time.time() + DEFAULT_TIMEOUT)
 
     def _describe(self) -> J | None:
         """Return the job as it is now; ``None`` if the service does not know it (yet)."""
@@ -402,18 +419,63 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         except StateStoreError as error:  # the end of the task must not depend on it
             self.log.warning("%s", error)
 
-    def _wait(self, job: J) -> JobWatch[J]:
-        from airflow_provider_ci.waiting import poll_delay
+    def _look(self, seconds: float, job: J | None = None, *, is_last: bool = False) -> J | None:
+        """Ask once, and return the job if it has ended.
 
-        job_id, watch = str(job.job_id), self._watch(job)
-        start = time.monotonic()
-        while not self._has_ended(watch.jobs[job_id]):
+        Otherwise ``_state`` tells its state, or ``_failure`` why that could not be found out.
+
+        :param seconds: how long is left for it.
+        :param job: the job, if it was seen just now.
+        :param is_last: the wait is over, so that a failure of any kind must not hide that.
+        :raises CIError: a failure that does not pass by itself.
+        """
+        from airflow_provider_ci.waiting import may_pass
+
+        self._state = self._failure = None
+        try:
+            with self.hook.limited(attempts=1, seconds=seconds):
+                if job is None or not job.job_state.is_terminal:
+                    job = self._describe()
+                self._state = job.state if job else None
+                return job if self._has_ended(job) else None
+        except CIError as error:
+            if isinstance(error, JobError) or not (is_last or may_pass(error)):
+                raise
+            self._failure = error
+            self.log.warning("A poll failed, trying on: %s", error)
+            return None
+
+    @property
+    def _why_unknown(self) -> str:
+        return f"; the last poll failed: {self._failure}" if self._failure else ""
+
+    def _wait(self, job: J) -> JobWatch[J]:
+        """Wait on the worker. An outage is waited out like a job that goes on."""
+        from airflow_provider_ci.waiting import DEFAULT_TIMEOUT, Backoff
+
+        # Airflow itself ends a task that runs for longer than its execution_timeout
+        without_timeout = DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf
+        longest = without_timeout if self.timeout is None else self.timeout
+        job_id, watch, backoff = str(job.job_id), self._watch(job), Backoff(self.poll_interval)
+        start, is_new = time.monotonic(), True
+        while True:
             elapsed = time.monotonic() - start
-            # after the timeout, thus after a last look
-            if self.timeout is not None and elapsed >= self.timeout:
-                passed = f"after {elapsed:.0f} s, over its timeout of {self.timeout:g} s"
+            try:
+                with self.hook.limited(attempts=1, seconds=longest - elapsed):
+                    if not is_new:
+                        watch.observe(self.service.describe(job_id), elapsed)
+                    if self._has_ended(watch.jobs[job_id]):
+                        return watch
+                if not is_new:
+                    backoff.note_response()
+            except CIError as error:
+                is_first = backoff.failure is None
+                backoff.note_failure(error)
+                if is_first:
+                    self.log.warning("A poll failed, trying on: %s", error)
+            self._failure, is_new = backoff.failure, False
+            elapsed = time.monotonic() - start
+            if elapsed >= longest:  # only now: the poll after the last pause counts
+                passed = f"after {elapsed:.0f} s, over its timeout of {longest:g} s{self._why_unknown}"
                 self._raise_overdue(watch.jobs[job_id].state, passed)
-            left = math.inf if self.timeout is None else self.timeout - elapsed
-            self._sleep(min(poll_delay(elapsed, self.poll_interval), left))
-            watch.observe(self.service.describe(job_id), time.monotonic() - start)
-        return watch
+            self._sleep(min(backoff.pause(elapsed), longest - elapsed))

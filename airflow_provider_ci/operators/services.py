@@ -140,7 +140,7 @@ class BoundBatches:
         return not self._has_jobs(job)
 
     def _has_jobs(self, batch: BatchJob) -> bool:
-        return next(iter(self.jobs(str(batch.job_id))), None) is not None
+        return self.has_jobs(str(batch.job_id))
 
     def result(self, job: BatchJob) -> BatchResult:
         return batch_result(job, BatchTally())
@@ -148,3 +148,10 @@ class BoundBatches:
     def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
         """Return an iterator over the jobs that a batch job has made."""
         return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._place)
+
+    def has_jobs(self, batch_id: str, states: Iterable[str] = ()) -> bool:
+        """Tell whether a batch job has made any job, or any in these states."""
+        found = self._hook.list_jobs(
+            inventory_trigger_job_id=batch_id, states=tuple(states), size=1, **self._place
+        )
+        return next(iter(found), None) is not None

@@ -300,11 +300,13 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.models import PENDING_STATES
         from airflow_provider_ci.protocol.results import BatchTally
 
-        if next(iter(self._batches.jobs(batch_id, PENDING_STATES)), None) is not None:
+        if self._batches.has_jobs(batch_id, PENDING_STATES):
             return None
         tally = BatchTally()
-        for job in self._batches.jobs(batch_id):
-            tally.add(job)
+        # of many pages some may fail: each is tried again, as far as the time allows
+        with self.hook.limited():
+            for job in self._batches.jobs(batch_id):
+                tally.add(job)
         if tally.pending:  # in states that no document names
             self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
             return None

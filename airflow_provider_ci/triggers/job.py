@@ -6,13 +6,13 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_ci.exceptions import CIError
+from airflow_provider_ci.exceptions import CIError, RequestValidationError
 
 if TYPE_CHECKING:
     from airflow_provider_ci.protocol.models import Job
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 #: failed.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 
-#: Failed polls of a job in a row that are taken for noise. The poller pauses longer after each.
+#: Polls of a job in a row that may fail although no outage explains it: keys that are refused, for instance,
+#: may be corrected. An outage is waited out until the deadline.
 FAILURES_TOLERATED = 10
 _NAMED_AT_MOST = 20
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
@@ -46,14 +47,17 @@ class CIJobTrigger(BaseTrigger):
     The event is small and holds no result: the worker asks the service itself what became of the jobs. All
     triggers of a triggerer that use the same connection, bucket and region are served by one poller.
 
-    :param job_ids: the jobs.
+    :param job_ids: the jobs, one or more.
     :param ci_conn_id: the Airflow connection.
     :param bucket: the bucket of the jobs' input; default: the connection's.
     :param region: its region; default: the connection's.
     :param poll_interval: longest pause between two polls, seconds.
-    :param deadline: Unix time at which waiting ends; ``None``: never.
+    :param deadline: Unix time at which waiting ends; default: seven days after ``started_at``.
     :param cancel_on_kill: cancel the jobs when a user clears or fails the waiting task (Airflow 3.3 or
         newer).
+    :param started_at: Unix time at which waiting began, so that it does not begin anew when the triggerer
+        restarts; default: now.
+    :raises RequestValidationError: ``job_ids`` is no list of jobs.
     """
 
     def __init__(
@@ -65,15 +69,26 @@ class CIJobTrigger(BaseTrigger):
         poll_interval: float = 30.0,
         deadline: float | None = None,
         cancel_on_kill: bool = True,
+        started_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.job_ids = list(job_ids)
+        self.job_ids = self._read_ids(job_ids)
         self.ci_conn_id = ci_conn_id
         self.bucket = bucket
         self.region = region
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
+        self.started_at = time.time() if started_at is None else started_at
+
+    @staticmethod
+    def _read_ids(job_ids: Any) -> list[str]:
+        # a text would be taken for a list of its letters, each of which would be waited for
+        is_list = isinstance(job_ids, Iterable) and not isinstance(job_ids, str | bytes | bytearray | Mapping)
+        ids = list(job_ids) if is_list else []
+        if not ids:
+            raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of one or more job ids"])
+        return ids
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and exactly the constructor's arguments, JSON-native."""
@@ -87,14 +102,18 @@ class CIJobTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
                 "cancel_on_kill": self.cancel_on_kill,
+                "started_at": self.started_at,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the event."""
-        left = None if self.deadline is None else max(self.deadline - time.time(), 0.0)
+        await load("airflow_provider_ci.waiting")
+        from airflow_provider_ci.waiting import DEFAULT_TIMEOUT
+
+        deadline = self.started_at + DEFAULT_TIMEOUT if self.deadline is None else self.deadline
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(max(deadline - time.time(), 0.0)):
                 event = await self._wait()
         except TimeoutError:
             event = self._event(TIMEOUT)
@@ -140,26 +159,35 @@ class CIJobTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.poller")
         from airflow_provider_ci.triggers.poller import Group, subscribe
-        from airflow_provider_ci.waiting import JobWatch
+        from airflow_provider_ci.waiting import JobWatch, may_pass
 
         watch: JobWatch[Job] = JobWatch(self.job_ids, self.log)
-        failures: Counter[str] = Counter()  # of each job: a poll is about some of them only
+        failing: set[str] = set()  # jobs whose last poll failed: a poll is about some of them only
+        refusals: Counter[str] = Counter()
         start = time.monotonic()
         group = Group(self.ci_conn_id, self.bucket, self.region)
-        async with subscribe(group, self.job_ids, self.poll_interval) as updates:
+        async with subscribe(group, self.job_ids, self.poll_interval, self._waited) as updates:
             while watch.pending and not watch.unsuccessful:
                 update = await updates.get()
                 if update.answer is not None:
                     watch.observe(update.answer, time.monotonic() - start, asked=update.job_ids)
+                    failing.difference_update(update.job_ids)
                     for job_id in update.job_ids:
-                        del failures[job_id]
+                        del refusals[job_id]
                 elif update.error is not None:
-                    if not failures:
+                    if not failing:
                         self.log.warning("A poll failed, trying on: %s", update.error)
-                    failures.update(update.job_ids)
-                    if max(failures[job_id] for job_id in update.job_ids) > FAILURES_TOLERATED:
-                        raise update.error
+                    failing.update(update.job_ids)
+                    if not may_pass(update.error):
+                        refusals.update(update.job_ids)
+                        if max(refusals[job_id] for job_id in update.job_ids) > FAILURES_TOLERATED:
+                            raise update.error
         return self._event(ENDED)
+
+    @property
+    def _waited(self) -> float:
+        """Seconds since the wait began, if the clocks of the two machines agree."""
+        return max(time.time() - self.started_at, 0.0)
 
     def _event(self, status: str) -> dict[str, Any]:
         return {
@@ -167,6 +195,7 @@ class CIJobTrigger(BaseTrigger):
             "job_ids": self.job_ids[:_NAMED_AT_MOST],
             "job_count": len(self.job_ids),
             "deadline": self.deadline,
+            "started_at": self.started_at,
         }
 
     @property

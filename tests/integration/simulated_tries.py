@@ -22,11 +22,10 @@ from airflow_provider_ci.emulator.clock import VirtualClock
 from airflow_provider_ci.emulator.ledger import AcceptedJob
 from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import CIError, TransportError
-from airflow_provider_ci.hooks import transport
+from airflow_provider_ci.hooks import aio, transport
 from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.job import CIJobTrigger
 
 INPUT = "in/short.wav"
@@ -299,7 +298,7 @@ def simulated_world(media: Path) -> Iterator[World]:
             patch.setattr(f"airflow_provider_ci.{module}.time", world)
         patch.setattr("airflow_provider_ci.operators.stopping._NAP", 1000.0)
         patch.setattr(transport, "exchange", world.exchange)
-        patch.setattr(poller, "load_settings", _on_its_way(world, poller.load_settings))
+        patch.setattr(aio, "load_settings", _on_its_way(world, aio.load_settings))
         patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))
         with emulator:
             patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))

@@ -30,7 +30,6 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     PermissionDeniedError,
     RequestValidationError,
-    ServerError,
     TaskKilledError,
     ThrottledError,
 )
@@ -340,6 +339,96 @@ class TestWait:
         assert naps == sorted(naps)
 
 
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[VoiceSeparateOperator], list[float]]:
+    """Return a function after which an operator's pauses take no time; it returns their list."""
+    clock = [1000.0]
+    monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+
+    def use(operator: VoiceSeparateOperator) -> list[float]:
+        naps: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            naps.append(seconds)
+            clock[0] += seconds
+
+        monkeypatch.setattr(operator, "_sleep", sleep)
+        return naps
+
+    return use
+
+
+OUTAGES = {
+    "503": error(503, "ServiceUnavailable"),
+    "503 with advice": error(503, "SlowDown", retry_after="300"),
+    "429 with advice": error(429, "SlowDown", retry_after="300"),
+    "lost": hang_up(),
+    "HTML": http("<html>A gateway</html>"),
+    "HTML with 404": http("<html>A gateway</html>", 404),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+class TestOutage:
+    """On a worker, with a connection that tries each call six times if nothing limits it."""
+
+    def test_is_waited_out_with_growing_pauses(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        outage: Answer,
+        logs: Logs,
+    ) -> None:
+        operator = make_operator({"max_attempts": 6}, poll_interval=30)
+        naps = virtual_time(operator)
+        server.play(SUBMITTED, RUNNING, *[outage] * 100, SUCCESS)
+        assert operator.execute(context) == "j1"
+        assert len(naps) == 102, "one request at each poll"
+        assert sum(naps) > 8 * 3600
+        assert max(naps) == 30 * 16
+        said = [line for line in logs.at("warning") if line.startswith("A poll failed, trying on: ")]
+        assert len(said) == 1
+
+    @pytest.mark.parametrize("timeout", [5, 600])
+    def test_does_not_move_the_deadline(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        outage: Answer,
+        timeout: float,
+    ) -> None:
+        operator = make_operator({"max_attempts": 6}, poll_interval=30, timeout=timeout)
+        naps = virtual_time(operator)
+        server.play(SUBMITTED)
+        server.always("GET", outage)
+        server.always("PUT", http())
+        with pytest.raises(JobTimeoutError, match=r"over its timeout of .* the last poll failed: ") as caught:
+            operator.execute(context)
+        assert "cancellation was asked for" in str(caught.value)
+        assert sum(naps) == pytest.approx(timeout)
+        assert server.methods()[-1] == "PUT"
+
+
+def test_a_state_that_nobody_knows_is_waited_for_a_week(
+    make_operator: MakeOperator,
+    server: ScriptedServer,
+    context: Context,
+    virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+) -> None:
+    operator = make_operator(poll_interval=3600)
+    naps = virtual_time(operator)
+    server.play(SUBMITTED)
+    server.always("GET", job("j1", "Baking"))
+    server.always("PUT", http())
+    with pytest.raises(JobTimeoutError, match="Job j1 is Baking after 604800 s, over its timeout of 604800"):
+        operator.execute(context)
+    assert sum(naps) == 7 * 86_400
+
+
 class TestTimeout:
     @pytest.mark.parametrize("cancel_on_kill", [True, False])
     def test_ends_the_wait_and_cancels(
@@ -554,7 +643,7 @@ class TestKill:
 def test_a_poll_that_fails_for_good_fails_the_task(
     make_operator: MakeOperator, server: ScriptedServer, context: Context
 ) -> None:
-    server.play(SUBMITTED, error(500, "InternalError"))
-    with pytest.raises(ServerError):
+    server.play(SUBMITTED, error(403, "AccessDenied"))
+    with pytest.raises(PermissionDeniedError):
         make_operator().execute(context)
     assert ("return_value", "j1") in xcoms(context)

@@ -531,6 +531,66 @@ class TestWait:
         assert (server.requests[1].method, server.requests[1].params) == ("PUT", {"cancel": ""})
 
 
+class TestOutage:
+    @pytest.fixture
+    def no_time(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """Return a function after which an operator's pauses take no time."""
+        clock = [1000.0]
+        monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+
+        def use(operator: VoiceSeparateBatchOperator) -> None:
+            monkeypatch.setattr(operator, "_sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+        return use
+
+    def test_is_waited_out_wherever_it_comes(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        no_time: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """While the batch is described, its jobs that go on are looked for, or its jobs are counted."""
+        operator = make_operator()
+        no_time(operator)
+        bad = [error(503, "SlowDown"), hang_up(), http("<html>", 404)] * 5
+        done = jobs(child("j1", "Success"))
+        server.play(SUBMITTED, *bad, batch("Success"), *bad[:1])
+        for _ in bad[1:]:
+            server.play(batch("Success"), bad[0])
+        server.play(batch("Success"), jobs(), error(503, "SlowDown"), batch("Success"), jobs(), done)
+        assert operator.execute(context) == "b1"
+
+    def test_does_not_move_the_deadline(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        no_time: Callable[..., None],
+    ) -> None:
+        operator = make_operator(timeout=600)
+        no_time(operator)
+        server.play(SUBMITTED)
+        away = error(503, "SlowDown", retry_after="300")
+        server.always("GET", lambda sent: away if sent.path == "/jobs" else batch("Success"))
+        server.always("PUT", http())
+        with pytest.raises(JobTimeoutError, match="the last poll failed"):
+            operator.execute(context)
+        assert server.methods()[-1] == "PUT"
+
+
+def test_a_poll_asks_for_one_job_to_know_whether_any_goes_on(
+    make_operator: MakeOperator, server: ScriptedServer, context: Context
+) -> None:
+    going_on, done = jobs(child("j1", "Running")), jobs(child("j1", "Success"))
+    server.play(SUBMITTED, batch("Success"), going_on, batch("Success"), jobs(), done)
+    make_operator().execute(context)
+    sizes = [(sent.params.get("states"), sent.params["size"]) for sent in server.requests if sent.params]
+    pending = "Submitted,Running,Pause"
+    assert sizes == [(pending, "1"), (pending, "1"), (None, "100")]
+
+
 class TestDeferred:
     def defer(self, operator: VoiceSeparateBatchOperator, context: Context, **event: Any) -> TaskDeferred:
         with pytest.raises(TaskDeferred) as deferred:
@@ -572,7 +632,7 @@ class TestDeferred:
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         going_on = jobs(job_xml("j1", "Running"))
-        server.play(SUCCESS, going_on, SUCCESS, going_on)
+        server.play(SUCCESS, going_on)
         deferred = self.defer(make_operator(deferrable=True), context, status="ended", job_ids=["b1"])
         assert isinstance(deferred.trigger, CIBatchTrigger)
 

@@ -17,23 +17,29 @@ from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CIError,
+    CredentialsError,
     InvalidRequestError,
+    InvalidResponseError,
     JobNotFoundError,
+    NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
     ServerError,
+    ThrottledError,
     TransportError,
+    WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
-from airflow_provider_ci.triggers import events, job, poller
+from airflow_provider_ci.triggers import events, job
+from airflow_provider_ci.triggers.batch import CIBatchTrigger
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import ScriptedServer, error, hang, http
 from tests.unit.triggers import virtual
 from tests.unit.triggers.virtual import Request, Service, now, run
 
-EPOCH = 1e9
+EPOCH = virtual.EPOCH
 ALL_ARGUMENTS = {
     "job_ids": ["j1", "j2"],
     "ci_conn_id": "other",
@@ -42,6 +48,7 @@ ALL_ARGUMENTS = {
     "poll_interval": 12.5,
     "deadline": 1_700_000_000.5,
     "cancel_on_kill": False,
+    "started_at": 1_699_999_999.5,
 }
 
 
@@ -82,8 +89,10 @@ class TestSerialization:
 
     def test_arguments_of_the_first_release_are_enough(self) -> None:
         """Triggers that an older release stored are loaded by this one: only ``job_ids`` may be required."""
-        trigger = CIJobTrigger(job_ids=["j1"])
-        assert trigger.serialize()[1] == {
+        before = time.time()
+        kwargs = CIJobTrigger(job_ids=["j1"]).serialize()[1]
+        assert before <= kwargs.pop("started_at") <= time.time()
+        assert kwargs == {
             "job_ids": ["j1"],
             "ci_conn_id": "tencent_ci_default",
             "bucket": None,
@@ -111,8 +120,9 @@ class TestOutcomes:
             "job_ids": ids,
             "job_count": count,
             "deadline": EPOCH + 500,
+            "started_at": EPOCH,
         }
-        assert events.read_event(event) == (False, ids, EPOCH + 500, None)
+        assert events.read_event(event) == (False, ids, EPOCH + 500, None, EPOCH)
 
     @pytest.mark.parametrize("final", ["Failed", "Cancel"])
     def test_one_that_has_not_is_enough(self, service: Service, final: str) -> None:
@@ -176,14 +186,12 @@ class TestOutcomes:
         assert event["status"] == "timeout"
         assert when == pytest.approx(100)
 
-    @pytest.mark.parametrize(
-        "kind", [TransportError, ServerError, AuthenticationError, PermissionDeniedError]
-    )
-    def test_failures_beyond_the_budget(self, service: Service, kind: type[CIError]) -> None:
+    @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError, WrongEndpointError])
+    def test_refusals_beyond_the_budget(self, service: Service, kind: type[CIError]) -> None:
         """The event carries what the worker needs to raise the same error."""
         service.before = lambda request: kind(
             "Cannot describe jobs",
-            status=503,
+            status=403,
             code="SomeCode",
             service_message="Said by the service.",
             request_id="r1",
@@ -195,19 +203,56 @@ class TestOutcomes:
         raised = events.read_event(event).error
         assert type(raised) is kind
         assert (raised.status, raised.code, raised.service_message) == (
-            503,
+            403,
             "SomeCode",
             "Said by the service.",
         )
         assert (raised.request_id, raised.hint) == ("r1", "Do something")
 
-    def test_failures_within_the_budget_do_not_matter(self, service: Service) -> None:
+    def test_refusals_within_the_budget_do_not_matter(self, service: Service) -> None:
         service.ends = {"j1": 9000.0}
         turns = iter([([True] * FAILURES_TOLERATED + [False]) * 3])
         bad = next(turns)
-        service.before = lambda request: ServerError("busy", status=500) if bad and bad.pop(0) else None
+        service.before = lambda request: PermissionDeniedError("No.") if bad and bad.pop(0) else None
         assert run(fired(CIJobTrigger(["j1"])))["status"] == "ended"
         assert not bad
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            TransportError("reset"),
+            ServerError("busy", status=503, code="SlowDown"),
+            ThrottledError("too fast", status=429),
+            InvalidResponseError("a page of HTML", status=200),
+            NotFoundError("a page of HTML", status=404),
+            CredentialsError("STS is away", transient=True),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_an_outage_is_waited_out(self, service: Service, error: CIError) -> None:
+        """However long it lasts, if that is shorter than the deadline."""
+        service.ends = {"j1": 100.0}
+        service.before = lambda request: error if request.at < 300_000 else None
+        assert run(fired(CIJobTrigger(["j1"], deadline=EPOCH + 301_000)))["status"] == "ended"
+
+    def test_a_restart_of_the_triggerer_does_not_begin_the_wait_anew(self, service: Service) -> None:
+        """Otherwise each would be asked for ten times in the first ten seconds, as a new job is."""
+        classpath, kwargs = CIJobTrigger(["j1"], started_at=EPOCH - 3600).serialize()
+        service.ends = {"j1": 300.0}
+        event = run(fired(CIJobTrigger(**kwargs)))
+        assert (event["started_at"], kwargs["started_at"]) == (EPOCH - 3600, EPOCH - 3600)
+        assert classpath.endswith(".CIJobTrigger")
+        assert len(service.within(0, 300)) == 10
+
+    def test_without_a_deadline_it_ends_after_seven_days(self, service: Service) -> None:
+        service.states = {"j1": "Baking"}
+
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(CIJobTrigger(["j1"], started_at=EPOCH - 86_400)), now()
+
+        event, when = run(main())
+        assert event["status"] == "timeout"
+        assert when == pytest.approx(6 * 86_400)
 
     def test_the_budget_is_each_job_s_own(self, service: Service) -> None:
         """300 requests that fail in the same moment are one bad moment, not 300."""
@@ -227,7 +272,7 @@ class TestOutcomes:
         async def gone(conn_id: str) -> Any:
             raise LookupError(f"The conn_id `{conn_id}` isn't defined")
 
-        monkeypatch.setattr(poller, "load_settings", gone)
+        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", gone)
         event = run(fired(CIJobTrigger(["j1"])))
         assert event["error"] == "CIError"
         assert "isn't defined" in event["message"]
@@ -238,9 +283,16 @@ class TestOutcomes:
         assert isinstance(events.read_event(event).error, RequestValidationError)
         assert not service.requests
 
-    def test_no_ids_are_no_wait(self, service: Service) -> None:
-        assert run(fired(CIJobTrigger([])))["status"] == "ended"
-        assert not service.requests
+    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize("bad", ["j123", b"j123", bytearray(b"j1"), {"j1": 1}, [], (), None, 7], ids=repr)
+    def test_what_is_no_list_of_ids_is_refused(self, trigger: type[CIJobTrigger], bad: Any) -> None:
+        """A text would be waited for letter by letter."""
+        with pytest.raises(RequestValidationError, match=r"job_ids is .*, allowed: a list of one or more"):
+            trigger(bad)
+
+    def test_a_batch_trigger_waits_for_one_batch(self) -> None:
+        with pytest.raises(RequestValidationError, match="allowed: a list of one batch job's id"):
+            CIBatchTrigger(["b1", "b2"])
 
     def test_the_event_of_thousands_is_small(self, service: Service) -> None:
         ids = [f"a-rather-long-job-id-{n:040d}" for n in range(3000)]
