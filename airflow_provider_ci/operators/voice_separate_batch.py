@@ -15,6 +15,9 @@ from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+from airflow_provider_ci.operators.validation import check_when_parsed
+from airflow_provider_ci.protocol.admin_validation import check_batch
+from airflow_provider_ci.protocol.fields import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +80,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         *SeparationOperator.template_fields,
     )
     operator_extra_links = (CIJobsLink(),)
+    boolean_arguments = (*SeparationOperator.boolean_arguments, "allow_failed_jobs")
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SeparationOperator.template_fields_renderers,
         "time_interval": "json",
@@ -103,6 +107,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         self._ended_at: float | None = None
         self._tally: BatchTally | None = None
         self._map_index: int | None = None
+        check_when_parsed(self)
 
     @cached_property
     def service(self) -> BoundService[BatchRequest, BatchJob]:
@@ -128,11 +133,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
-        from airflow_provider_ci.protocol import admin_models as models
-
+        models = self.models
         texts, numbers = self._given(*_INPUTS, "name")
         self._refuse_results_among_inputs(texts, endpoint)
-        return models.BatchRequest(
+        request: BatchRequest = models.BatchRequest(
             name=texts["name"] or self._default_name,
             type="Job",
             input=models.BatchInput(**{name: texts[name] for name in _INPUTS}),
@@ -149,6 +153,12 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 **self._call_back(texts),
             ),
         )
+        return request
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the request."""
+        super().check_draft(endpoint)
+        check_batch(self.build_request(endpoint))
 
     def execute(self, context: Context) -> str:
         """Get the batch job, wait for it if asked to, and return its id."""
@@ -174,8 +184,6 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         return f"{named[: _NAME_MAX - len(mapped)]}{mapped}"
 
     def _time_interval(self) -> TimeInterval | None:
-        from airflow_provider_ci.protocol.admin_models import TimeInterval
-
         given = self.time_interval
         if not given:
             return None
@@ -183,7 +191,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             raise RequestValidationError(
                 [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
             )
-        return TimeInterval(**{name: _service_time(name, value) for name, value in given.items()})
+        interval: TimeInterval = self.models.TimeInterval(
+            **{name: _service_time(name, value) for name, value in given.items()}
+        )
+        return interval
 
     def _refuse_results_among_inputs(self, texts: Texts, endpoint: Endpoint) -> None:
         """Results under the prefix would be inputs of the next batch, and be paid for again."""
@@ -312,8 +323,6 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
 def _service_time(name: str, value: Any) -> str | None:
     """Return a time, as templates render it, as the service writes it."""
-    from airflow_provider_ci.protocol.xml import format_time
-
     if value is None or value == "":
         return None
     try:

@@ -8,28 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.admin_models import (
-    ACTIVE,
-    PAUSED,
-    BatchInput,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
-    NotifyConfig,
-    QueueRequest,
-    TemplateRequest,
-)
-from airflow_provider_ci.protocol.models import (
-    VOICE_SEPARATE,
-    Input,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.fields import Draft, Drafts, mistyped
+from airflow_provider_ci.protocol.names import ACTIVE, PAUSED, VOICE_SEPARATE
 from airflow_provider_ci.protocol.validation import (
     ID,
     is_object_key,
@@ -37,12 +20,23 @@ from airflow_provider_ci.protocol.validation import (
     parameter_problems,
     problems,
 )
-from airflow_provider_ci.protocol.xml import mistyped
+
+if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
+    from airflow_provider_ci.protocol.admin_models import (
+        BatchInput,
+        BatchOperation,
+        BatchRequest,
+        NotifyConfig,
+        QueueRequest,
+        TemplateRequest,
+    )
+    from airflow_provider_ci.protocol.models import Output, VoiceSeparateRequest
 
 TEMPLATE_NAME_MAX = 64
 QUEUE_NAME_MAX = 128
 BATCH_NAME_MAX = 128
 
+_NOTHING: Any = Draft()
 _CHINESE = "\u3400-\u9fff"
 _NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_*-]+")
 _BATCH_NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_-]+")
@@ -101,11 +95,17 @@ def check_batch(batch: BatchRequest) -> None:
 
 def job_of_batch(operation: BatchOperation, input_object: str) -> VoiceSeparateRequest:
     """Return the request for one job of a batch job."""
-    param = operation.job_param or BatchJobParam()
-    return VoiceSeparateRequest(
+    from airflow_provider_ci.protocol import models
+
+    return _job_of_batch(operation, input_object, models)
+
+
+def _job_of_batch(operation: BatchOperation, input_object: str, models: Any) -> Any:
+    param = operation.job_param or _NOTHING
+    return models.VoiceSeparateRequest(
         tag=operation.tag,
-        input=Input(object=input_object),
-        operation=Operation(
+        input=models.Input(object=input_object),
+        operation=models.Operation(
             template_id=param.template_id,
             voice_separate=param.voice_separate,
             output=operation.output,
@@ -147,7 +147,7 @@ def _template(template: TemplateRequest) -> Iterator[str]:
         yield "AudioMode is None, allowed: a mode; a template must name one"
     if template.audio_config is None:
         yield "AudioConfig is None, allowed: a container, which may be empty; the service demands it"
-    parameters = VoiceSeparate(audio_mode=template.audio_mode, audio_config=template.audio_config)
+    parameters: Any = Draft(audio_mode=template.audio_mode, audio_config=template.audio_config)
     yield from map(str, parameter_problems(parameters, ""))
 
 
@@ -188,14 +188,14 @@ def _batch(batch: BatchRequest) -> Iterator[str]:
     yield from _name(batch.name, BATCH_NAME_MAX, _BATCH_NAME, "_ -")
     if batch.type != "Job":
         yield f"Type is {batch.type!r}, allowed: Job (workflows are not supported here)"
-    yield from _batch_input(batch.input or BatchInput())
-    operation = batch.operation or BatchOperation()
-    for problem in problems(job_of_batch(operation, "any")):
+    yield from _batch_input(batch.input or _NOTHING)
+    operation = batch.operation or _NOTHING
+    for problem in problems(_job_of_batch(operation, "any", Drafts())):
         field = problem.field.removeprefix("Operation.")
         if field.startswith(("VoiceSeparate", "TemplateId")):
             field = f"JobParam.{field}"
         yield f"Operation.{field}{str(problem)[len(problem.field) :]}"
-    yield from _keys_of_their_own(operation.output or Output())
+    yield from _keys_of_their_own(operation.output or _NOTHING)
     interval = operation.time_interval
     for name, text in (("Start", interval.start), ("End", interval.end)) if interval else ():
         if text is not None and not _TIME.fullmatch(text):

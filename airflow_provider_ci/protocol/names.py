@@ -1,4 +1,4 @@
-"""What buckets, regions, ids and object keys may look like. Light, for Airflow loads it with DAGs.
+"""Constants, and what buckets, regions, ids and object keys may look like. Light: DAG files load it.
 
 Source: 1045/43605 (object keys).
 """
@@ -6,6 +6,11 @@ Source: 1045/43605 (object keys).
 from __future__ import annotations
 
 import re
+
+VOICE_SEPARATE = "VoiceSeparate"
+#: States of a queue.
+ACTIVE = "Active"
+PAUSED = "Paused"
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
 REGION = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)+")  # one label of a host name

@@ -9,23 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.models import (
-    VOICE_SEPARATE,
-    AudioConfig,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.fields import Draft, mistyped
 from airflow_provider_ci.protocol.names import BUCKET as BUCKET
 from airflow_provider_ci.protocol.names import ID as ID
-from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.names import NOT_XML, VOICE_SEPARATE
 from airflow_provider_ci.protocol.names import REGION as REGION
 from airflow_provider_ci.protocol.names import is_object_key as is_object_key
-from airflow_provider_ci.protocol.xml import mistyped
+
+if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
+    from airflow_provider_ci.protocol.models import Operation, Output, VoiceSeparate, VoiceSeparateRequest
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
 JOB_LEVELS = (0, 1, 2)
@@ -64,6 +60,7 @@ _NEEDED_OUTPUTS = {
     "AudioAndBackground": ("object", "au_object"),
     "MusicMode": ("object", "au_object"),
 }
+_NOTHING: Any = Draft()
 _TYPES: dict[type, str] = {str: "a text", int: "a whole number"}
 
 
@@ -105,7 +102,7 @@ def _request(request: VoiceSeparateRequest) -> Iterator[Problem]:
     if request.tag != VOICE_SEPARATE:
         yield Problem("Tag", request.tag, VOICE_SEPARATE)
     yield from _key("Input.Object", request.input.object if request.input else None, required=True)
-    yield from _operation(request.operation or Operation())
+    yield from _operation(request.operation or _NOTHING)
     yield from _id("QueueId", request.queue_id)
     yield from _call_back(request)
 
@@ -119,7 +116,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
     mode = separate.audio_mode if separate else None
     if separate is not None:
         yield from parameter_problems(separate, "Operation.VoiceSeparate.")
-    yield from _output(operation.output or Output(), mode)
+    yield from _output(operation.output or _NOTHING, mode)
     yield from _choice("Operation.JobLevel", operation.job_level, JOB_LEVELS)
     data = operation.user_data
     if data is not None and (len(data) > USER_DATA_MAX or not (data.isascii() and data.isprintable())):
@@ -129,7 +126,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
 def parameter_problems(separate: VoiceSeparate, parent: str) -> Iterator[Problem]:
     """Yield every documented rule that the parameters break; ``parent`` is the path of their container."""
     yield from _choice(f"{parent}AudioMode", separate.audio_mode, AUDIO_MODES)
-    config = separate.audio_config or AudioConfig()
+    config = separate.audio_config or _NOTHING
     at = f"{parent}AudioConfig"
     music = separate.audio_mode == "MusicMode"
     codec = (config.codec or _DEFAULT_CODEC).lower()

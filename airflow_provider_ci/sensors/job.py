@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,14 +18,22 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_ci.exceptions import (
+    ConfigurationError,
     JobCancelledError,
     JobError,
     JobFailedError,
     JobNotFoundError,
+    RequestValidationError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
 from airflow_provider_ci.operators.arguments import read_ids
+from airflow_provider_ci.operators.validation import (
+    check_mapped,
+    check_when_parsed,
+    place_problems,
+    without_retry,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -67,6 +75,10 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
+    boolean_arguments: Sequence[str] = ("deferrable",)
+    seconds_arguments: Sequence[str] = ()
+    choice_arguments: Mapping[str, Sequence[str]] = {}
+    templated_arguments: frozenset[str] = frozenset()
     operator_extra_links = (CIJobsLink(), CIResultsLink())
     ui_color = "#d6e9ff"
 
@@ -77,16 +89,37 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         ci_conn_id: str = "tencent_ci_default",
         bucket: str | None = None,
         region: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.job_id = job_id
         self.ci_conn_id = ci_conn_id
         self.bucket = bucket
         self.region = region
         self.deferrable = deferrable
         self._is_linked = False
+        check_when_parsed(self)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Begin a mapped sensor, as every sensor does, and refuse what cannot work whatever it is mapped
+        over.
+        """
+        made = super().partial(**kwargs)
+        check_mapped(cls, made)
+        return made
+
+    def check_draft(self, endpoint: Any) -> None:  # noqa: ARG002 - as operators have it
+        """Check what would be asked for.
+
+        :raises RequestValidationError: naming each argument that cannot work.
+        """
+        if broken := place_problems(self):
+            raise RequestValidationError(broken)
+        _ = self._job_ids  # raises
 
     @cached_property
     def hook(self) -> CIHook:
@@ -96,7 +129,14 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         return CIHook(self.ci_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait in the mode asked for, and return the result."""
+        """Wait in the mode asked for, and return the result.
+
+        :raises TaskArgumentError: the arguments cannot work, which is no reason to skip.
+        :raises TaskConnectionError: nor can the connection.
+        """
+        with without_retry():
+            self.check_draft(None)
+            self._check_connection()
         if not self.deferrable:
             return super().execute(context)
         try:
@@ -105,6 +145,15 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
             if self.soft_fail or self.never_fail:  # as in the other modes
                 raise AirflowSkipException("Skipping because of soft_fail or never_fail") from error
             raise
+
+    def _check_connection(self) -> None:
+        try:
+            self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            # not found, say: poke meets it again, where silent_fail and never_fail have a say
+            self.log.debug("The connection cannot be looked up now: %s", error)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, and skip instead of failing if ``never_fail`` says so, which Airflow 2.11
