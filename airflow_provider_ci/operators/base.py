@@ -23,7 +23,7 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
 from airflow_provider_ci.operators.arguments import is_settled, read_untemplated
 from airflow_provider_ci.operators.connected import CIOperator
 from airflow_provider_ci.operators.stopping import StoppingMixin
@@ -60,7 +60,7 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
+class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
@@ -316,7 +316,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     def _push(self, context: Context, job: J) -> None:
         if self.do_xcom_push:
             result = self.service.result(job)
-            push_links(context, [result])
+            self.push_links(context, [result])
             context["ti"].xcom_push(key=XCOM_JOB, value=result)
 
     def _has_ended(self, job: J | None) -> bool:

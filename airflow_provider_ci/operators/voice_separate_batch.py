@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
-from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
+from airflow_provider_ci.links.console import CIJobsLink
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
 from airflow_provider_ci.operators.validation import check_when_parsed
 from airflow_provider_ci.protocol.admin_validation import check_batch
@@ -222,7 +222,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
-            push_bucket_link(context, self.hook.settings.endpoint(**self.place))
+            self.push_bucket_link(context, self.hook.settings.endpoint(**self.place))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 

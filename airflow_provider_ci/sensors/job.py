@@ -26,7 +26,7 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
 from airflow_provider_ci.operators.arguments import read_ids
 from airflow_provider_ci.operators.validation import (
     check_mapped,
@@ -55,7 +55,7 @@ class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
     """The service does not know a watched job; the sensor fails at once."""
 
 
-class CIJobSensor(LineageMixin, BaseSensorOperator):
+class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
     """Waits until every job has ended ``Success``.
 
     XCom ``return_value`` is a :class:`~airflow_provider_ci.protocol.results.JobResult` when ``job_id`` is one
@@ -231,7 +231,7 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         from airflow_provider_ci.protocol.results import job_result
 
         if self.do_xcom_push and not (self._is_linked and self._watch.pending):
-            push_links(context, [job_result(job) for job in self._watch.jobs.values()])
+            self.push_links(context, [job_result(job) for job in self._watch.jobs.values()])
             self._is_linked = bool(self._watch.jobs)
 
     def _describe(self, job_ids: Sequence[str]) -> JobsAnswer:
