@@ -40,12 +40,17 @@ class _ConsoleLink(BaseOperatorLink):
             url = operator.pushed_link(self.xcom_key)
             if url is not None:
                 return url
-        elif isinstance(getattr(operator, "operator_class", None), type):
-            return ""  # a mapped task that failed before its arguments were known
+        elif _is_mapped(operator):  # it failed before there was an operator that could push anything
+            return ""
         from airflow.providers.common.compat.sdk import XCom
 
         stored = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
         return stored if isinstance(stored, str) else ""
+
+
+def _is_mapped(operator: Any) -> bool:
+    mapped = getattr(operator, "operator_class", None)
+    return isinstance(mapped, type) and issubclass(mapped, LinksMixin)
 
 
 class CIJobsLink(_ConsoleLink):
