@@ -32,7 +32,7 @@ _TRUE = ("true", "t", "yes", "y", "on", "1")
 _FALSE = ("false", "f", "no", "n", "off", "0")
 #: Booleans for which ``None`` means something: the default depends on other settings.
 _OPTIONAL_BOOLEANS = ("wait_for_completion", "deferrable")
-_LAZY_SEQUENCE = re.compile(r"<?Lazy\w*(Sequence|XCom)")
+_LAZY_SEQUENCE = re.compile(r"Lazy\w*Sequence\(.*\)")
 _TEMPLATE = re.compile(r"\{[{%#]")
 
 _NONE_RENDERED = "a template rendered None, so what it reads is not there"
@@ -156,13 +156,6 @@ def separation_parameters(
     return parameters
 
 
-def text_problems(name: str, value: Any) -> list[str]:
-    """Return what is wrong with an argument that must be a text, or nothing."""
-    broken: list[str] = []
-    _text(name, value, broken)
-    return broken
-
-
 def _text(name: str, value: Any, broken: list[str]) -> str | None:
     if value is None:
         return None
@@ -182,7 +175,7 @@ def _misrendered(name: str, text: str, allowed: str) -> str | None:
     """Return what is wrong with a text that shows that a template gave something else than a text."""
     if text.strip() == "None":
         return f"{name} is {text!r}, allowed: {allowed}; {_NONE_RENDERED}"
-    if _LAZY_SEQUENCE.match(text) or _is_collection(text.strip()):
+    if _LAZY_SEQUENCE.fullmatch(text) or _is_collection(text.strip()):
         return f"{name} is {_shortened(text)}, allowed: {_LIST_RENDERED}"
     return None
 

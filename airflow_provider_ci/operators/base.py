@@ -103,15 +103,11 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if TYPE_CHECKING:  # as they are once they have been read
-            assert not isinstance(poll_interval, timedelta)
-            assert not isinstance(timeout, timedelta)
-            assert wait_for_completion is not None
-            assert deferrable is not None
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        # as they are once they have been read
+        self.poll_interval = cast("float", poll_interval)
+        self.timeout = cast("float | None", timeout)
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.on_ambiguous_submit = on_ambiguous_submit
@@ -218,7 +214,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         broken = read_untemplated(self, self.__dict__)
         if not broken and is_settled(self.wait_for_completion) and is_settled(self.deferrable):
             self._decide_how_to_wait()
-            broken += outlet_problems(self.outlets, waits=self.wait_for_completion)
+            broken += outlet_problems(self.outlets, waits=bool(self.wait_for_completion))
         return broken
 
     def _decide_how_to_wait(self) -> None:

@@ -55,7 +55,7 @@ class CIOperator(BaseOperator):
         self.region = region
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> Any:  # type: ignore[override]
+    def partial(cls, **kwargs: Any) -> Any:
         """Begin a mapped task, as every operator does, and refuse what cannot work whatever it is mapped
         over.
         """

@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
-from airflow_provider_ci.operators.arguments import is_settled, read_untemplated, text_problems
+from airflow_provider_ci.operators.arguments import is_settled, read_arguments, read_untemplated
 from airflow_provider_ci.protocol.fields import Drafts
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 
@@ -55,7 +55,7 @@ def _same(error: CIError, kind: type[CIError]) -> CIError:
     )
 
 
-# What templates may render to: values that no rule refuses
+# What templates may render to: values that no rule refuses. No template_id, with which parameters are refused
 _STAND_INS: dict[str, Any] = {
     "input_object": "stand-in/input",
     "object": "stand-in/object-${jobid}",
@@ -64,9 +64,8 @@ _STAND_INS: dict[str, Any] = {
     "drum_object": "stand-in/drum_object-${jobid}",
     "output_bucket": "stand-in-1250000000",
     "output_region": "ap-guangzhou",
-    "template_id": "stand-in",
-    "audio_mode": "MusicMode",
-    "codec": "mp3",
+    "audio_mode": "MusicMode",  # in which rates are ignored
+    "codec": "wav",  # for which all rates are allowed
     "samplerate": 44100,
     "bitrate": 128,
     "channels": 2,
@@ -137,12 +136,13 @@ def check_mapped(operator_class: Any, partial: Any) -> None:
 
 def place_problems(operator: Any) -> list[str]:
     """Return what is wrong with the arguments that name the connection, the bucket and the region."""
-    broken = []
-    for name in ("ci_conn_id", "bucket", "region"):
-        broken += text_problems(name, getattr(operator, name))
-    if not broken and not operator.ci_conn_id:
-        broken = [f"ci_conn_id is {operator.ci_conn_id!r}, allowed: the id of a connection"]
-    return broken
+    try:
+        texts, _ = read_arguments(operator, ("ci_conn_id", "bucket", "region"))
+    except RequestValidationError as error:
+        return [*error.problems]
+    if not texts["ci_conn_id"]:
+        return [f"ci_conn_id is {operator.ci_conn_id!r}, allowed: the id of a connection"]
+    return []
 
 
 def _is_ours(operator_class: type[Any]) -> bool:
@@ -154,11 +154,18 @@ def _certain_problems(operator: Any, values: Mapping[str, Any], unknown: Collect
     renders to nothing.
     """
     operator_class = operator if isinstance(operator, type) else type(operator)
-    broken = _problems(operator_class, {**values, **_of(unknown, _STAND_INS)})
+    broken = _problems(operator_class, {**values, **_of(unknown, _NOTHINGS)})
     if broken and unknown:
-        also = _problems(operator_class, {**values, **_of(unknown, _NOTHINGS)})
-        broken = [problem for problem in broken if problem in also]
+        also = {
+            _subject(problem) for problem in _problems(operator_class, {**values, **_of(unknown, _STAND_INS)})
+        }
+        broken = [problem for problem in broken if _subject(problem) in also]
     return broken
+
+
+def _subject(problem: str) -> str:
+    """Return which argument was given what; what is allowed may depend on others."""
+    return problem.partition(", allowed")[0]
 
 
 def _of(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:

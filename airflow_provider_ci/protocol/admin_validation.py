@@ -97,7 +97,8 @@ def job_of_batch(operation: BatchOperation, input_object: str) -> VoiceSeparateR
     """Return the request for one job of a batch job."""
     from airflow_provider_ci.protocol import models
 
-    return _job_of_batch(operation, input_object, models)
+    job: VoiceSeparateRequest = _job_of_batch(operation, input_object, models)
+    return job
 
 
 def _job_of_batch(operation: BatchOperation, input_object: str, models: Any) -> Any:

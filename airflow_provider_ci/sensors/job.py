@@ -104,7 +104,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         check_when_parsed(self)
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> Any:  # type: ignore[override]
+    def partial(cls, **kwargs: Any) -> Any:
         """Begin a mapped sensor, as every sensor does, and refuse what cannot work whatever it is mapped
         over.
         """
