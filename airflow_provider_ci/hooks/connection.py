@@ -58,8 +58,8 @@ class ConnectionSettings:
         # Airflow reads tencent_ci://… as a path, for the scheme of a URI has no underscore
         if not connection.conn_type and "_ci//" in (connection.schema or ""):
             raise ConfigurationError(
-                f"Connection {conn_id!r} is a URI whose scheme Airflow cannot read, allowed: tencent-ci://, with"
-                ' a hyphen, or JSON with "conn_type": "tencent_ci"'
+                f"Connection {conn_id!r} is a URI whose scheme Airflow cannot read, allowed: tencent-ci://,"
+                ' with a hyphen, or JSON with "conn_type": "tencent_ci"'
             )
         if extra is None:
             extra = connection.extra_dejson

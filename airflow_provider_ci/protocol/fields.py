@@ -107,10 +107,11 @@ def slots(cls: Any) -> tuple[Slot, ...]:
 def _slot(field: dataclasses.Field[Any], hint: Any) -> Slot:
     kind, repeated = _kind(hint)
     nested = dataclasses.is_dataclass(kind)
-    return Slot(field.name, _names(field), kind, repeated, nested, _CONVERTERS.get(kind))
+    return Slot(field.name, element_names(field), kind, repeated, nested, _CONVERTERS.get(kind))
 
 
-def _names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
+def element_names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
+    """Return the names of a field's element: the first is written, all are read."""
     camel = "".join(part[:1].upper() + part[1:] for part in field.name.split("_"))
     names: tuple[str, ...] = field.metadata.get("element", (camel,))
     return names
