@@ -302,7 +302,7 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
 
     song = {"input_object": "in/song.mp3"}
     really = [
-        said(VoiceSeparateOperator, **song, au_object=None),
+        said(VoiceSeparateOperator, **song, au_object=""),
         said(VoiceSeparateOperator, input_object="/in/song.mp3"),
         said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
         said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
