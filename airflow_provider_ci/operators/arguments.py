@@ -33,6 +33,7 @@ _FALSE = ("false", "f", "no", "n", "off", "0")
 #: Booleans for which ``None`` means something: the default depends on other settings.
 _OPTIONAL_BOOLEANS = ("wait_for_completion", "deferrable")
 _LAZY_SEQUENCE = re.compile(r"Lazy\w*Sequence\(.*\)")
+_EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _TEMPLATE = re.compile(r"\{[{%#]")
 
 _NONE_RENDERED = "a template rendered None, so what it reads is not there"
@@ -65,7 +66,7 @@ def read_arguments(
     :raises RequestValidationError: naming each that is neither, or that a template failed to render.
     """
     broken: list[str] = []
-    templates = getattr(operator, "templated_arguments", ())
+    templates = operator.templated_arguments
     texts, numbers = {}, {}
     for name in names:
         value = getattr(operator, name)
@@ -75,6 +76,8 @@ def read_arguments(
             numbers[name] = _whole_number(name, value, broken)
         else:
             texts[name] = _text(name, value, broken)
+            if name in NAMES and _has_rendered_none(templates.get(name), value):
+                broken.append(f"{name} is {value!r}, allowed: a text without None; {_NONE_RENDERED}")
     if broken:
         raise RequestValidationError(broken)
     return texts, numbers
@@ -178,6 +181,15 @@ def _misrendered(name: str, text: str, allowed: str) -> str | None:
     if _LAZY_SEQUENCE.fullmatch(text) or _is_collection(text.strip()):
         return f"{name} is {_shortened(text)}, allowed: {_LIST_RENDERED}"
     return None
+
+
+def _has_rendered_none(template: Any, text: Any) -> bool:
+    """Tell whether one of the expressions in a text became ``None``, as in ``out/None/voice.mp3``."""
+    if not isinstance(template, str) or not isinstance(text, str) or text.strip() == "None":
+        return False
+    fixed = map(re.escape, _EXPRESSION.split(template))
+    rendered = re.fullmatch("(.*?)".join(fixed), text, re.DOTALL)
+    return rendered is not None and "None" in rendered.groups()
 
 
 def _is_collection(text: str) -> bool:

@@ -38,8 +38,8 @@ class CIOperator(BaseOperator):
     boolean_arguments: Sequence[str] = ()
     seconds_arguments: Sequence[str] = ()
     choice_arguments: Mapping[str, Sequence[str]] = {}
-    #: Template fields that were a template, or another task's output, when the DAG was parsed.
-    templated_arguments: frozenset[str] = frozenset()
+    #: Template fields as they were when the DAG was parsed: those that were a template or another's output.
+    templated_arguments: Mapping[str, Any] = {}
 
     def __init__(
         self,

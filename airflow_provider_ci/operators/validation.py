@@ -106,9 +106,11 @@ def check_when_parsed(operator: Any) -> None:
     :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
     """
     broken = read_untemplated(operator, operator.__dict__)
-    operator.templated_arguments = frozenset(
-        name for name in operator.template_fields if not is_settled(getattr(operator, name, None))
-    )
+    operator.templated_arguments = {
+        name: getattr(operator, name)
+        for name in operator.template_fields
+        if not is_settled(getattr(operator, name, None))
+    }
     if not broken and _is_ours(type(operator)):
         broken = _certain_problems(operator, operator.__dict__, operator.templated_arguments)
     refuse(operator.task_id, broken)
@@ -174,7 +176,7 @@ def _of(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:
     draft = object.__new__(operator_class)
-    draft.__dict__.update(values, models=Drafts(), templated_arguments=())
+    draft.__dict__.update(values, models=Drafts(), templated_arguments={})
     try:
         draft.check_draft(_ENDPOINT)
     except RequestValidationError as error:

@@ -191,6 +191,12 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             raise RequestValidationError(
                 [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
             )
+        written = self.templated_arguments.get("time_interval")
+        lost = [name for name in given if given[name] is None and isinstance(written, dict) and written[name]]
+        if lost:  # without a bound, all objects would be separated
+            raise RequestValidationError(
+                [f"time_interval.{name} is None, allowed: a time; a template rendered None" for name in lost]
+            )
         interval: TimeInterval = self.models.TimeInterval(
             **{name: _service_time(name, value) for name, value in given.items()}
         )

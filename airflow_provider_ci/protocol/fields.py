@@ -105,7 +105,7 @@ def slots(cls: Any) -> tuple[Slot, ...]:
 
 
 def _slot(field: dataclasses.Field[Any], hint: Any) -> Slot:
-    kind, repeated = _kind(hint)
+    kind, repeated = kind_of(hint)
     nested = dataclasses.is_dataclass(kind)
     return Slot(field.name, element_names(field), kind, repeated, nested, _CONVERTERS.get(kind))
 
@@ -117,7 +117,7 @@ def element_names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
     return names
 
 
-def _kind(hint: Any) -> tuple[type, bool]:
+def kind_of(hint: Any) -> tuple[type, bool]:
     """Return the leaf type of ``T | None`` or ``tuple[T, ...]``, and whether it repeats."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)

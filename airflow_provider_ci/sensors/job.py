@@ -78,7 +78,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
     boolean_arguments: Sequence[str] = ("deferrable",)
     seconds_arguments: Sequence[str] = ()
     choice_arguments: Mapping[str, Sequence[str]] = {}
-    templated_arguments: frozenset[str] = frozenset()
+    templated_arguments: Mapping[str, Any] = {}
     operator_extra_links = (CIJobsLink(), CIResultsLink())
     ui_color = "#d6e9ff"
 

@@ -319,6 +319,38 @@ class TestTemplatesThatWentWrong:
     ) -> None:
         assert " is ''" in run(owner, name, "") or " is None" in run(owner, name, "")
 
+    @pytest.mark.parametrize(
+        ("name", "template", "rendered"),
+        [
+            ("input_object", "in/{{ ti.xcom_pull('x') }}.mp3", "in/None.mp3"),
+            ("au_object", "out/{{ a }}/${jobid}-{{ b }}.${ext}", "out/a/${jobid}-None.${ext}"),
+            ("output_bucket", "{{ a }}-1250000000", "None-1250000000"),
+        ],
+    )
+    def test_nor_is_a_part_of_a_key(
+        self,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        name: str,
+        template: str,
+        rendered: str,
+    ) -> None:
+        connection("http://127.0.0.1:1")
+        operator = make(VoiceSeparateOperator, **{name: template})
+        setattr(operator, name, rendered)
+        with pytest.raises(AirflowFailException) as caught:
+            operator.execute(make_context())
+        assert f"{name} is {rendered!r}, allowed: a text without None; a template" in str(caught.value)
+
+    def test_a_bound_of_the_time_that_a_template_lost_is_not_left_out(
+        self, connection: Callable[..., str], make_context: Callable[..., dict[str, Any]]
+    ) -> None:
+        connection("http://127.0.0.1:1")
+        operator = make(VoiceSeparateBatchOperator, time_interval={"start": "{{ a }}", "end": None})
+        operator.time_interval = {"start": None, "end": None}
+        with pytest.raises(AirflowFailException, match=r"time_interval\.start is None, allowed: a time"):
+            operator.execute(make_context())
+
     def test_digits_that_became_a_number(self, run: Callable[..., str]) -> None:
         assert "quotes inside, as in \"'{{ ds_nodash }}'\"" in run(
             VoiceSeparateOperator, "input_object", 20260101
