@@ -96,6 +96,7 @@ class RequestValidationError(CIError, ValueError):
         # A str is what pickle hands back: it rebuilds an exception from its formatted message.
         message = problems if isinstance(problems, str) else "Nothing was sent: " + "; ".join(problems)
         super().__init__(message, **details)
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
 
 
 class ConfigurationError(CIError, ValueError):

@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
+from airflow_provider_ci.protocol.fields import element_names, format_time
 from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
 
 #: What is submitted: a job or a batch job.
@@ -186,7 +186,7 @@ def _agree(asked: Any, got: Any) -> bool:
 def _values_that_are_no_defaults(obj: Any) -> dict[str, Any]:
     """Return a dataclass under the names of its elements, without what nobody gave."""
     return {
-        xml.element_name(field): _plain(value)
+        element_names(field)[0]: _plain(value)
         for field in dataclasses.fields(obj)
         if (value := getattr(obj, field.name)) is not None and value != field.default
     }
@@ -197,7 +197,7 @@ def _plain(value: Any) -> Any:
         return _values_that_are_no_defaults(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return xml.format_time(value) if isinstance(value, datetime) else str(value)
+    return format_time(value) if isinstance(value, datetime) else str(value)
 
 
 def _readable(text: str) -> str:

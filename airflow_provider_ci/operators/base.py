@@ -6,6 +6,7 @@ import math
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -25,12 +26,14 @@ from airflow_provider_ci.exceptions import (
     TaskKilledError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
+from airflow_provider_ci.operators.arguments import is_settled, read_untemplated
 from airflow_provider_ci.operators.connected import CIOperator
 from airflow_provider_ci.operators.stopping import StoppingMixin
+from airflow_provider_ci.operators.validation import place_problems, refuse, without_retry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -53,7 +56,6 @@ XCOM_JOB = "job"
 
 # What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
 _TRIGGER_FAILED = "__fail__"
-_ON_AMBIGUOUS = ("fail", "resubmit")
 
 
 class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
@@ -62,18 +64,20 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
+class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
     :param region: that bucket's region; default: the connection's. (templated)
-    :param wait_for_completion: wait for the job's end; otherwise the task ends once the job is accepted.
-    :param deferrable: wait in the triggerer instead of on the worker; default: ``[operators]
-        default_deferrable``.
-    :param poll_interval: longest pause between two polls, seconds.
-    :param timeout: longest wait for the job, seconds; default: ``execution_timeout`` alone limits it, or
-        seven days if there is none either, as for Airflow's sensors.
+    :param wait_for_completion: wait for the job's end; otherwise the task succeeds once the job is accepted,
+        although it may fail later. Default: wait if ``deferrable`` is given as ``True``.
+    :param deferrable: wait in the triggerer instead of on the worker. ``[operators] default_deferrable``
+        decides where a task waits, but not whether it does. ``True`` has no effect together with
+        ``wait_for_completion=False``.
+    :param poll_interval: longest pause between two polls, seconds or a ``timedelta``.
+    :param timeout: longest wait for the job, seconds or a ``timedelta``; default: ``execution_timeout``
+        alone limits it, or seven days if there is none either, as for Airflow's sensors.
     :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
         only jobs that have not begun.
     :param durable: a retry goes on with the job of an earlier try instead of paying for another; see
@@ -83,16 +87,22 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     """
 
     operator_extra_links: Sequence[Any] = (CIJobsLink(), CIResultsLink())
+    boolean_arguments: Sequence[str] = ("wait_for_completion", "deferrable", "cancel_on_kill", "durable")
+    seconds_arguments: Sequence[str] = ("poll_interval", "timeout")
+    choice_arguments: Mapping[str, Sequence[str]] = {"on_ambiguous_submit": ("fail", "resubmit")}
+    # Whether wait_for_completion and deferrable say where to wait, and no longer what was given
+    _knows_how_to_wait = False
+    _does_not_defer = False
     _state: str | None = None  # the job's, when it was last asked for
     _failure: CIError | None = None  # why it could not be asked for
 
     def __init__(
         self,
         *,
-        wait_for_completion: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 30.0,
-        timeout: float | None = None,
+        wait_for_completion: bool | None = None,
+        deferrable: bool | None = None,
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = None,
         cancel_on_kill: bool = True,
         durable: bool = True,
         on_ambiguous_submit: str = "fail",
@@ -101,11 +111,13 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        # as they are once they have been read
+        self.poll_interval = cast("float", poll_interval)
+        self.timeout = cast("float | None", timeout)
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.on_ambiguous_submit = on_ambiguous_submit
+        refuse(self.task_id, self._argument_problems())
 
     def build_request(self, endpoint: Endpoint) -> R:
         """Return the request made of the rendered arguments; ``endpoint`` names the input's bucket and
@@ -131,11 +143,13 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
-        self._refuse_nested_call(context)
-        self._check_arguments()
-        endpoint = self.hook.settings.endpoint(**self.place)
-        request = self.build_request(endpoint)
-        self.service.check(request)
+        with without_retry():
+            self._refuse_nested_call(context)
+            self._check_arguments()
+            endpoint = self.hook.settings.endpoint(**self.place)
+            request = self.build_request(endpoint)
+            self.service.check(request)
+        self._name_what_has_no_effect()
         self.raise_if_killed()
         job = self._get_job(request, endpoint, context)
         self.raise_if_killed()
@@ -217,20 +231,49 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             )
 
     def _check_arguments(self) -> None:
-        given = {"poll_interval": self.poll_interval}
-        if self.timeout is not None:
-            given["timeout"] = self.timeout
-        broken = [
-            f"{name} is {value!r}, allowed: a number of seconds above 0"
-            for name, value in given.items()
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf
-        ]
-        if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
-            allowed = ", ".join(_ON_AMBIGUOUS)
-            broken.append(f"on_ambiguous_submit is {self.on_ambiguous_submit!r}, allowed: {allowed}")
-        broken += outlet_problems(self.outlets, waits=self.wait_for_completion)
+        broken = [*self._argument_problems(), *place_problems(self)]
         if broken:
             raise RequestValidationError(broken)
+
+    def _argument_problems(self) -> list[str]:
+        """Read the arguments that are no templates, and return what is wrong with them."""
+        broken = read_untemplated(self, self.__dict__)
+        if not broken and is_settled(self.wait_for_completion) and is_settled(self.deferrable):
+            self._decide_how_to_wait()
+            broken += outlet_problems(self.outlets, waits=bool(self.wait_for_completion))
+        return broken
+
+    def _decide_how_to_wait(self) -> None:
+        """Wait if told to, or told where. A site's default for where is no reason to wait."""
+        if self._knows_how_to_wait:
+            return
+        self._knows_how_to_wait = True
+        if self.wait_for_completion is None:
+            self.wait_for_completion = self.deferrable is True
+        self._does_not_defer = self.deferrable is True and not self.wait_for_completion
+        if self.deferrable is None:
+            self.deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+    def _name_what_has_no_effect(self) -> None:
+        """Warn that the task does not wait if arguments suggest that it does. They may come from the DAG's
+        ``default_args``, where they are meant for other tasks, so they are no errors.
+        """
+        if self.wait_for_completion:
+            return
+        defaults = signature(CIJobOperator.__init__).parameters
+        unused = [
+            f"{name}={getattr(self, name)!r}"
+            for name in self.seconds_arguments
+            if getattr(self, name) != defaults[name].default
+        ]
+        if self._does_not_defer:
+            unused.append("deferrable=True")
+        if unused:
+            self.log.warning(
+                "%s: no effect, for this task does not wait: it succeeds once the job is accepted."
+                " wait_for_completion=True lets it wait",
+                ", ".join(unused),
+            )
 
     def _get_job(self, request: R, endpoint: Endpoint, context: Context) -> J:
         job = self._get_or_submit(request, endpoint, context) if self.durable else self._submit_once(request)
@@ -313,7 +356,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     def _push(self, context: Context, job: J) -> None:
         if self.do_xcom_push:
             result = self.service.result(job)
-            push_links(context, [result])
+            self.push_links(context, [result])
             context["ti"].xcom_push(key=XCOM_JOB, value=result)
 
     def _has_ended(self, job: J | None) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+from airflow_provider_ci.operators.validation import check_when_parsed
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.validation import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +43,18 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
     """
 
     template_fields: Sequence[str] = ("input_object", *SeparationOperator.template_fields)
+    boolean_arguments = (*SeparationOperator.boolean_arguments, "check_input")
 
     def __init__(self, *, input_object: str, check_input: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.input_object = input_object
         self.check_input = check_input
+        check_when_parsed(self)
+
+    @cached_property
+    def models(self) -> Any:
+        """The classes that travel."""
+        return import_module("airflow_provider_ci.protocol.models")
 
     @cached_property
     def service(self) -> BoundService[VoiceSeparateRequest, Job]:
@@ -69,14 +80,12 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
 
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
         """Return the request; results go to the input's bucket unless the arguments say otherwise."""
-        # lxml comes with the models: not at DAG-parse time
-        from airflow_provider_ci.protocol import models
-
         texts, numbers = self._given("input_object")
         self._refuse_overwriting(texts, endpoint)
-        return models.VoiceSeparateRequest(
-            input=models.Input(object=texts["input_object"]),
-            operation=models.Operation(
+        request: VoiceSeparateRequest = self.models.VoiceSeparateRequest(
+            tag=VOICE_SEPARATE,
+            input=self.models.Input(object=texts["input_object"]),
+            operation=self.models.Operation(
                 template_id=texts["template_id"],
                 voice_separate=self._parameters(texts, numbers),
                 output=self._output(texts, endpoint),
@@ -86,6 +95,12 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
             queue_id=texts["queue_id"],
             **self._call_back(texts),
         )
+        return request
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the request."""
+        super().check_draft(endpoint)
+        check(self.build_request(endpoint))
 
     def _refuse_overwriting(self, texts: Texts, endpoint: Endpoint) -> None:
         from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be

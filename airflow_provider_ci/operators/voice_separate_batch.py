@@ -13,8 +13,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
-from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
+from airflow_provider_ci.links.console import CIJobsLink
 from airflow_provider_ci.operators.separation import SeparationOperator, Texts
+from airflow_provider_ci.operators.validation import check_when_parsed
+from airflow_provider_ci.protocol.admin_validation import check_batch
+from airflow_provider_ci.protocol.fields import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +82,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         *SeparationOperator.template_fields,
     )
     operator_extra_links = (CIJobsLink(),)
+    boolean_arguments = (*SeparationOperator.boolean_arguments, "allow_failed_jobs")
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SeparationOperator.template_fields_renderers,
         "time_interval": "json",
@@ -105,6 +109,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         self._ended_at: float | None = None
         self._tally: BatchTally | None = None
         self._map_index: int | None = None
+        check_when_parsed(self)
 
     @cached_property
     def service(self) -> BoundService[BatchRequest, BatchJob]:
@@ -130,17 +135,11 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
-        from airflow_provider_ci.protocol import admin_models as models
-
+        models = self.models
         texts, numbers = self._given(*_INPUTS, "name")
         self._check_source(texts)
         self._refuse_results_among_inputs(texts, endpoint)
-        if self.time_interval and not texts["prefix"]:
-            self.log.warning(
-                "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
-                " inputs of the list would be paid for"
-            )
-        return models.BatchRequest(
+        request: BatchRequest = models.BatchRequest(
             name=texts["name"] or self._default_name,
             type="Job",
             input=models.BatchInput(**{name: texts[name] for name in _INPUTS}),
@@ -157,10 +156,21 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 **self._call_back(texts),
             ),
         )
+        return request
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the request."""
+        super().check_draft(endpoint)
+        check_batch(self.build_request(endpoint))
 
     def execute(self, context: Context) -> str:
         """Get the batch job, wait for it if asked to, and return its id."""
         self._map_index = context["ti"].map_index
+        if self.time_interval and not self.prefix:
+            self.log.warning(
+                "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
+                " inputs of the list would be paid for"
+            )
         return super().execute(context)
 
     def execute_complete(
@@ -186,15 +196,18 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
         The moment ``end`` belongs to the next interval, so that no input is separated twice, nor left out.
         """
-        from airflow_provider_ci.protocol.admin_models import TimeInterval
-        from airflow_provider_ci.protocol.xml import format_time
-
         given = self.time_interval
         if not given:
             return None
         if not isinstance(given, dict) or not set(given) <= {"start", "end"}:
             raise RequestValidationError(
                 [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
+            )
+        written = self.templated_arguments.get("time_interval")
+        lost = [name for name in given if given[name] is None and isinstance(written, dict) and written[name]]
+        if lost:  # without a bound, all objects would be separated
+            raise RequestValidationError(
+                [f"time_interval.{name} is None, allowed: a time; a template rendered None" for name in lost]
             )
         start, end = (_whole_second(name, given.get(name)) for name in ("start", "end"))
         if start is not None and end is not None and end <= start:
@@ -205,10 +218,11 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                     " data_interval_end are the same moment: give the DAG a CronDataIntervalTimetable"
                 ]
             )
-        return TimeInterval(
+        interval: TimeInterval = self.models.TimeInterval(
             start=format_time(start) if start else None,
             end=format_time(end - timedelta(seconds=1)) if end else None,
         )
+        return interval
 
     def _check_source(self, texts: Texts) -> None:
         """Refuse none and several of the arguments that say which inputs to take."""
@@ -258,7 +272,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
-            push_bucket_link(context, self.hook.settings.endpoint(**self.place))
+            self.push_bucket_link(context, self.hook.settings.endpoint(**self.place))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 

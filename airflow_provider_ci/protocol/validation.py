@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.models import (
-    VOICE_SEPARATE,
-    AudioConfig,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.fields import Draft, mistyped
 from airflow_provider_ci.protocol.names import BUCKET as BUCKET
 from airflow_provider_ci.protocol.names import ID as ID
-from airflow_provider_ci.protocol.names import NOT_XML, key_rule_broken, object_address, shown_address
+from airflow_provider_ci.protocol.names import (
+    NOT_XML,
+    VOICE_SEPARATE,
+    key_rule_broken,
+    object_address,
+    shown_address,
+)
 from airflow_provider_ci.protocol.names import REGION as REGION
 from airflow_provider_ci.protocol.names import is_object_key as is_object_key
 from airflow_provider_ci.protocol.result_keys import (
@@ -35,7 +35,9 @@ from airflow_provider_ci.protocol.result_keys import (
     may_be_alike,
     placeholder_problem,
 )
-from airflow_provider_ci.protocol.xml import mistyped
+
+if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
+    from airflow_provider_ci.protocol.models import Operation, Output, VoiceSeparate, VoiceSeparateRequest
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
 JOB_LEVELS = (0, 1, 2)
@@ -77,6 +79,7 @@ _NEEDED_OUTPUTS = {
 }
 # Of a mode that is not named here, what it makes is not known
 _MADE_OUTPUTS = {**_NEEDED_OUTPUTS, "MusicMode": tuple(_OUTPUTS)}
+_NOTHING: Any = Draft()
 _TYPES: dict[type, str] = {str: "a text", int: "a whole number"}
 
 
@@ -104,7 +107,7 @@ def check(request: VoiceSeparateRequest) -> None:
     if not any(mistyped(request)):
         key = request.input.object if request.input else None
         broken += _input_key_problems("Input.Object", key)
-        broken += result_problems(request.operation or Operation(), KnownInputs(object=key))
+        broken += result_problems(request.operation or _NOTHING, KnownInputs(object=key))
     if broken:
         raise RequestValidationError([str(problem) for problem in broken])
 
@@ -123,7 +126,7 @@ def _request(request: VoiceSeparateRequest) -> Iterator[Problem]:
     if request.tag != VOICE_SEPARATE:
         yield Problem("Tag", request.tag, VOICE_SEPARATE)
     yield from _key("Input.Object", request.input.object if request.input else None, required=True)
-    yield from _operation(request.operation or Operation())
+    yield from _operation(request.operation or _NOTHING)
     yield from _id("QueueId", request.queue_id)
     yield from _call_back(request)
 
@@ -137,7 +140,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
     mode = separate.audio_mode if separate else None
     if separate is not None:
         yield from parameter_problems(separate, "Operation.VoiceSeparate.")
-    yield from _output(operation.output or Output(), mode)
+    yield from _output(operation.output or _NOTHING, mode)
     yield from _choice("Operation.JobLevel", operation.job_level, JOB_LEVELS)
     data = operation.user_data
     if data is not None and (len(data) > USER_DATA_MAX or not (data.isascii() and data.isprintable())):
@@ -147,7 +150,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
 def parameter_problems(separate: VoiceSeparate, parent: str) -> Iterator[Problem]:
     """Yield every documented rule that the parameters break; ``parent`` is the path of their container."""
     yield from _choice(f"{parent}AudioMode", separate.audio_mode, AUDIO_MODES)
-    config = separate.audio_config or AudioConfig()
+    config = separate.audio_config or _NOTHING
     at = f"{parent}AudioConfig"
     music = separate.audio_mode == "MusicMode"
     codec = (config.codec or DEFAULT_CODEC).lower()
@@ -192,11 +195,11 @@ def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Probl
 
     :param inputs: what is known of the inputs, whose names may become part of the keys.
     """
-    output, separate = operation.output or Output(), operation.voice_separate
+    output, separate = operation.output or _NOTHING, operation.voice_separate
     extension, mode = None, None
     if operation.template_id is None and separate is not None:
         mode = separate.audio_mode
-        extension = ((separate.audio_config or AudioConfig()).codec or DEFAULT_CODEC).lower()
+        extension = ((separate.audio_config or _NOTHING).codec or DEFAULT_CODEC).lower()
     keys = {name: key for name in _OUTPUTS if is_object_key(key := getattr(output, name))}
     usable = {}
     for name, key in keys.items():

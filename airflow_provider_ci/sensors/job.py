@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_ci.exceptions import (
     CIError,
+    ConfigurationError,
     JobCancelledError,
     JobError,
     JobFailedError,
@@ -29,8 +30,14 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, links_of, push_links
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
 from airflow_provider_ci.operators.arguments import read_ids
+from airflow_provider_ci.operators.validation import (
+    check_mapped,
+    check_when_parsed,
+    place_problems,
+    without_retry,
+)
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 
 if TYPE_CHECKING:
@@ -65,7 +72,7 @@ class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
     """The service does not know a watched job; the sensor fails at once."""
 
 
-class CIJobSensor(LineageMixin, BaseSensorOperator):
+class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
     """Waits until every job has ended ``Success``.
 
     XCom ``return_value`` is a :class:`~airflow_provider_ci.protocol.results.JobResult` when ``job_id`` is one
@@ -86,6 +93,10 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
+    boolean_arguments: Sequence[str] = ("deferrable",)
+    seconds_arguments: Sequence[str] = ()
+    choice_arguments: Mapping[str, Sequence[str]] = {}
+    templated_arguments: Mapping[str, Any] = {}
     operator_extra_links = (CIJobsLink(), CIResultsLink())
     ui_color = "#d6e9ff"
 
@@ -96,10 +107,12 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         ci_conn_id: str = "tencent_ci_default",
         bucket: str | None = None,
         region: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.job_id = job_id
         self.ci_conn_id = ci_conn_id
         self.bucket = bucket
@@ -107,6 +120,25 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         self.deferrable = deferrable
         self._is_linked = False
         self._is_failing = False
+        check_when_parsed(self)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin a mapped sensor, as every sensor does, and refuse what cannot work whatever it is mapped
+        over.
+        """
+        made = super().partial(**kwargs)
+        check_mapped(cls, made)
+        return made
+
+    def check_draft(self, endpoint: Any) -> None:  # noqa: ARG002 - as operators have it
+        """Check what would be asked for.
+
+        :raises RequestValidationError: naming each argument that cannot work.
+        """
+        if broken := place_problems(self):
+            raise RequestValidationError(broken)
+        _ = self._job_ids  # raises
 
     @cached_property
     def hook(self) -> CIHook:
@@ -116,10 +148,26 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         return CIHook(self.ci_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait in the mode asked for, and return the result."""
+        """Wait in the mode asked for, and return the result.
+
+        :raises TaskArgumentError: the arguments cannot work, which is no reason to skip.
+        :raises TaskConnectionError: nor can the connection.
+        """
+        with without_retry():
+            self.check_draft(None)
+            self._check_connection()
         if not self.deferrable:
             return super().execute(context)
         return self._end_as_in_poke_mode(context, lambda: self._done_or_defer(context))
+
+    def _check_connection(self) -> None:
+        try:
+            self.hook.settings.endpoint(self.bucket or None, self.region or None)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            # not found, say: poke meets it again, where silent_fail and never_fail have a say
+            self.log.debug("The connection cannot be looked up now: %s", error)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, and end as in the other modes. Airflow's own sensor ends otherwise, and
@@ -258,12 +306,13 @@ class CIJobSensor(LineageMixin, BaseSensorOperator):
         if not self.do_xcom_push:
             return
         results = [job_result(job) for job in self._watch.jobs.values()]
-        self.console_links = links_of(results)
         # Airflow deletes a task's XComs before each poke of reschedule mode. Airflow 3 stores the links after
         # each, too
         is_kept = self._is_linked or (is_rescheduled and not AIRFLOW_VERSION.startswith("2."))
-        if not (is_kept and self._watch.pending):
-            push_links(context, results)
+        if is_kept and self._watch.pending:
+            self.remember_links(results)
+        else:
+            self.push_links(context, results)
             self._is_linked = bool(self._watch.jobs)
 
     def _look(self, job_ids: Sequence[str], begun: datetime) -> bool:

@@ -267,3 +267,15 @@ def test_both_secrets_are_masked_in_logs(connection: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
     CIHook(connection("http://127.0.0.1:1", security_token=TOKEN)).settings  # noqa: B018
     assert masked == [KEY, TOKEN]
+
+
+def test_a_uri_with_an_underscore_in_its_scheme_says_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, logs: Logs
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent_ci://{ID}:{KEY}@/?region={REGION}&bucket={BUCKET}")
+    with pytest.raises(ConfigurationError, match="allowed: tencent-ci://, with a hyphen, or JSON") as caught:
+        _ = CIHook("ci").settings
+    assert ID not in str(caught.value)
+    assert KEY not in str(caught.value)
+    monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{ID}:{quote(KEY, safe='')}@/?region={REGION}")
+    assert CIHook("ci").settings.region == REGION

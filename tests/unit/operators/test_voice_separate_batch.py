@@ -314,9 +314,9 @@ class TestRequest:
         assert leaves(server.requests[-1].body)["Name"] == "adhoc_airflow-batch-12"
 
     def test_a_long_and_foreign_name_is_made_fit(self) -> None:
-        operator = VoiceSeparateBatchOperator(task_id="t" * 200, prefix="in/")
-        assert len(operator._default_name) == 128
-        assert VoiceSeparateBatchOperator(task_id="a.b", prefix="x")._default_name.endswith("-a_b")
+        least = {"prefix": "in/", "au_object": "out/${jobid}"}
+        assert len(VoiceSeparateBatchOperator(task_id="t" * 200, **least)._default_name) == 128
+        assert VoiceSeparateBatchOperator(task_id="a.b", **least)._default_name.endswith("-a_b")
 
 
 class TestOutlets:
@@ -671,7 +671,7 @@ class TestDurable:
 
 class TestTheClass:
     def test_templated_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: [name] for name in VoiceSeparateBatchOperator.template_fields}
+        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in VoiceSeparateBatchOperator.template_fields}
         operator = VoiceSeparateBatchOperator(task_id="batch", **arguments)
         for name, value in arguments.items():
             assert getattr(operator, name) is value

@@ -20,7 +20,6 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_ci.exceptions import (
     CIError,
-    ConfigurationError,
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
@@ -447,13 +446,13 @@ def test_bucket_and_region_default_to_the_connections(
 
 
 def test_a_bad_bucket_is_named(run: RunSensor) -> None:
-    with pytest.raises(ConfigurationError, match="bucket is 'bad'"):
+    with pytest.raises(RequestValidationError, match="bucket is 'bad'"):
         run(bucket="bad")
 
 
 class TestTheClass:
     def test_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: [name] for name in CIJobSensor.template_fields}
+        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in CIJobSensor.template_fields}
         sensor = CIJobSensor(task_id="wait", **arguments)
         for name, value in arguments.items():
             assert getattr(sensor, name) is value

@@ -1,0 +1,196 @@
+"""Refuses a task's arguments: when the DAG is parsed, as far as they are no templates, and when it runs.
+
+A task whose arguments or connection cannot work fails without retry, for a retry would find the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
+from airflow_provider_ci.operators.arguments import is_settled, read_arguments, read_untemplated
+from airflow_provider_ci.protocol.fields import Drafts
+from airflow_provider_ci.protocol.names import BUCKET, REGION
+
+
+class TaskArgumentError(RequestValidationError, AirflowFailException):
+    """The arguments of a task cannot work: it fails without retry."""
+
+
+class TaskConnectionError(ConfigurationError, AirflowFailException):
+    """The connection of a task cannot work, or lacks what no argument gives: it fails without retry."""
+
+
+@contextmanager
+def without_retry() -> Iterator[None]:
+    """Let the task fail at once when its arguments or its connection are wrong.
+
+    Only for the checks that come before anything is sent. What the service refuses, a person may mend between
+    two tries: a permission, a queue, an object that was not there yet.
+    """
+    try:
+        yield
+    except AirflowFailException:
+        raise
+    except RequestValidationError as error:
+        raise _same(error, TaskArgumentError) from None
+    except ConfigurationError as error:
+        raise _same(error, TaskConnectionError) from None
+
+
+def _same(error: CIError, kind: type[CIError]) -> CIError:
+    return kind(
+        error.message,
+        status=error.status,
+        code=error.code,
+        service_message=error.service_message,
+        request_id=error.request_id,
+        job_id=error.job_id,
+        hint=error.hint,
+    )
+
+
+# What templates may render to: values that no rule refuses. No template_id, with which parameters are refused
+_STAND_INS: dict[str, Any] = {
+    "input_object": "stand-in/input",
+    "object": "stand-in/object-${jobid}",
+    "au_object": "stand-in/au_object-${jobid}",
+    "bass_object": "stand-in/bass_object-${jobid}",
+    "drum_object": "stand-in/drum_object-${jobid}",
+    "output_bucket": "stand-in-1250000000",
+    "output_region": "ap-guangzhou",
+    "audio_mode": "MusicMode",  # in which rates are ignored
+    "codec": "wav",  # for which all rates are allowed
+    "samplerate": 44100,
+    "bitrate": 128,
+    "channels": 2,
+    "job_level": 0,
+    "queue_id": "stand-in",
+    "call_back": "no",
+    "call_back_format": "XML",
+    "call_back_type": "Url",
+    "call_back_mq_config": {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "stand-in"},
+    "call_back_kafka_config": {"region": "ap-guangzhou", "instance_id": "stand-in", "topic": "stand-in"},
+    "prefix": "stand-in-prefix/",
+    "manifest": "stand-in",
+    "url_file": "stand-in",
+    "name": "stand-in",
+    "job_id": "stand-in",
+    "ci_conn_id": "stand-in",
+}
+# What is never taken from anywhere else when nothing is given
+_NOTHINGS = {name: _STAND_INS[name] for name in ("name", "ci_conn_id")}
+_ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
+
+
+def refuse(task_id: str, broken: Collection[str]) -> None:
+    """Refuse a task while its DAG is parsed.
+
+    :raises TaskArgumentError: there is something in ``broken``.
+    """
+    if broken:
+        raise TaskArgumentError(f"Task {task_id!r} cannot work: {'; '.join(broken)}")
+
+
+def check_when_parsed(operator: Any) -> None:
+    """Refuse a new task whose arguments cannot work whatever its templates render to.
+
+    The last thing that the constructor of an operator does. A class of a user's own may set attributes
+    later, or understand arguments in its own way, so its request is looked at when it runs.
+
+    :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
+    """
+    broken = read_untemplated(operator, operator.__dict__)
+    operator.templated_arguments = {
+        name: getattr(operator, name)
+        for name in operator.template_fields
+        if not is_settled(getattr(operator, name, None))
+    }
+    if not broken and _is_ours(type(operator)):
+        broken = _certain_problems(operator, operator.__dict__, operator.templated_arguments)
+    refuse(operator.task_id, broken)
+
+
+def check_mapped(operator_class: Any, partial: Any) -> None:
+    """Refuse a task that is about to be mapped, if it cannot work whatever it is mapped over.
+
+    :param partial: what the operator's ``partial`` has made.
+    :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
+    """
+    values = dict(partial.kwargs)
+    broken = read_untemplated(operator_class, values)
+    if not broken and _is_ours(operator_class):
+        unknown = {
+            name
+            for name in operator_class.template_fields
+            if name not in values or not is_settled(values[name])
+        }
+        broken = _certain_problems(operator_class, values, unknown)
+    if broken:
+        partial._expand_called = True  # or Airflow warns that the task was never mapped
+    refuse(values["task_id"], broken)
+
+
+def place_problems(operator: Any) -> list[str]:
+    """Return what is wrong with the arguments that name the connection, the bucket and the region."""
+    try:
+        texts, _ = read_arguments(operator, ("ci_conn_id", "bucket", "region"))
+    except RequestValidationError as error:
+        return [*error.problems]
+    if not texts["ci_conn_id"]:
+        return [f"ci_conn_id is {operator.ci_conn_id!r}, allowed: the id of a connection"]
+    return []
+
+
+def _is_ours(operator_class: type[Any]) -> bool:
+    return operator_class.__module__.startswith("airflow_provider_ci.")
+
+
+def _certain_problems(operator: Any, values: Mapping[str, Any], unknown: Collection[str]) -> list[str]:
+    """Return the problems that there are when every template renders to a good value, and also when every one
+    renders to nothing.
+    """
+    operator_class = operator if isinstance(operator, type) else type(operator)
+    broken = _problems(operator_class, {**values, **_of(unknown, _NOTHINGS)})
+    if broken and unknown:
+        also = {
+            _subject(problem) for problem in _problems(operator_class, {**values, **_of(unknown, _STAND_INS)})
+        }
+        broken = [problem for problem in broken if _subject(problem) in also]
+    return broken
+
+
+def _subject(problem: str) -> str:
+    """Return which argument was given what; what is allowed may depend on others."""
+    return problem.partition(", allowed")[0]
+
+
+def _of(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values.get(name) for name in names}
+
+
+def _problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:
+    draft = object.__new__(operator_class)
+    draft.__dict__.update(values, models=Drafts(), templated_arguments={})
+    try:
+        draft.check_draft(_ENDPOINT)
+    except RequestValidationError as error:
+        return [*_form_problems(values), *error.problems]
+    return _form_problems(values)
+
+
+def _form_problems(values: Mapping[str, Any]) -> list[str]:
+    forms = (
+        ("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
+        ("region", REGION, "a region, for instance ap-guangzhou"),
+    )
+    return [
+        f"{name} is {values[name]!r}, allowed: {allowed}"
+        for name, form, allowed in forms
+        if isinstance(values.get(name), str) and values[name] and not form.fullmatch(values[name])
+    ]
