@@ -124,6 +124,10 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
+        with self.stoppable(context):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> str:
         self._check_arguments()
         endpoint = self.hook.settings.endpoint(**self.place)
         request = self.build_request(endpoint)
@@ -147,6 +151,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         """
         from airflow_provider_ci.triggers.events import read_event
 
+        self._context = context
         seen = read_event(event)
         self.job_id = job_id or seen.job_ids[0]
         job = self._describe()
@@ -167,6 +172,11 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
         :raises JobTimeoutError: the job still goes on after the deadline.
         """
+        with self.stoppable(context):
+            self.job_id = (next_kwargs or {}).get("job_id")  # for on_kill, from now on
+            return self._resume(next_method, next_kwargs, context)
+
+    def _resume(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
