@@ -39,6 +39,15 @@ def state_of_task(ti: Any) -> str | None:
     return None if state is None else str(getattr(state, "value", state))
 
 
+def pushed_id(ti: Any) -> Any:
+    """Return the JobId that a running task has pushed, if it has one, as :func:`state_of_task` asks."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return XCom.get_one(
+        key="return_value", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )
+
+
 def state_of_try(context: Any) -> str | None:
     """Return the state of the try that ``context`` belongs to, or :data:`OVERTAKEN`."""
     ti = context["ti"]

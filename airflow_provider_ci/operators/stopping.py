@@ -148,9 +148,7 @@ class StoppingMixin:
                 hint=self._fate,
             )
         if self._is_unanswered:
-            raise TaskKilledError(
-                f"The task was told to stop. {self._possibility}", hint=self._how_to_look
-            )
+            raise TaskKilledError(f"The task was told to stop. {self._possibility}", hint=self._how_to_look)
         raise TaskKilledError(
             "The task was told to stop before a job was submitted"
             + (" by this try" if self._is_retry else ""),
@@ -193,7 +191,11 @@ class StoppingMixin:
             f"look for it in the console or with CIHook.{self.service.listing_method}: sent at"
             f" {sent_at:%Y-%m-%d %H:%M:%S} UTC{named}"
         )
-        return f"A retry looks for it and goes on with it; without one, {look}" if self.durable else f"Please {look}"
+        return (
+            f"A retry looks for it and goes on with it; without one, {look}"
+            if self.durable
+            else f"Please {look}"
+        )
 
     def _cancel(self, seconds: float | None = None) -> None:
         """Have the job cancelled, or go on waiting for that.

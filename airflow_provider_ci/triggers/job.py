@@ -112,11 +112,19 @@ class CIJobTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Cancel the jobs: a user has cleared or failed the task. Airflow calls this from 3.3 on."""
+        """Cancel the jobs if a user has cleared or ended the task. Airflow calls this from 3.3 on.
+
+        It is also called in a triggerer that was held up for so long that another one has taken over its
+        triggers: then the task waits on, and nothing is cancelled. So Airflow is asked first, and if it cannot
+        be asked, nothing is cancelled.
+        """
         if not self.cancel_on_kill:
             return
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
+                if reason := await self._reason_not_to_cancel():
+                    self.log.info("Jobs %s are not cancelled: %s", self._shown_ids, reason)
+                    return
                 await load("airflow_provider_ci.hooks.aio")
                 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 
@@ -130,6 +138,24 @@ class CIJobTrigger(BaseTrigger):
             self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, why)
         else:
             self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
+
+    async def _reason_not_to_cancel(self) -> str | None:
+        """Return why the jobs still belong to the task, or ``None`` if a user has cleared or ended it."""
+        from airflow_provider_ci import current_try
+
+        ti: Any = self.task_instance
+        try:
+            state = await asyncio.to_thread(current_try.state_of_task, ti)
+            goes_on = state in current_try.WAITING
+            if state == "running":
+                # Resumed after another triggerer's event, or a new try that has found the job again. A new try
+                # begins with deleting what earlier ones have pushed
+                goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in self.job_ids
+        except Exception as error:
+            raise CIError(
+                f"Airflow could not be asked what has become of the task: {str(error) or type(error).__name__}"
+            ) from error
+        return f"the task is {state} and goes on with them" if goes_on else None
 
     def _cancel_calls(self) -> list[RemoteCall[None]]:
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs

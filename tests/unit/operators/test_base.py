@@ -689,10 +689,14 @@ class TestWhoseJobItIs:
             operator.execute(context)
         assert "PUT" not in server.methods()
         assert "It was not cancelled and goes on" in str(caught.value)
-        assert warnings(logs) == [
-            "Job j1 could not be cancelled: Airflow could not be asked whether this try still owns the job:"
-            " the API server is away"
-        ] * 2
+        assert (
+            warnings(logs)
+            == [
+                "Job j1 could not be cancelled: Airflow could not be asked whether this try still owns the job:"
+                " the API server is away"
+            ]
+            * 2
+        )
 
     def test_a_task_that_is_not_durable_need_not_ask(
         self,
