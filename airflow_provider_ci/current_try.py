@@ -101,7 +101,8 @@ def _state_in_database(ti: Any) -> str | None:
     if row is None:
         return REMOVED
     state, try_number, pid = row
-    if state in _NOT_RUNNING or try_number != ti.try_number:
+    # a try gets its number when it is scheduled, and dag.test() leaves it in that state
+    if try_number != ti.try_number or state in _NOT_RUNNING - {"scheduled"}:
         return OVERTAKEN
     # a try that was begun by hand has the number of the one before it
     return OVERTAKEN if state == "running" and pid not in (None, os.getpid()) else state

@@ -325,15 +325,16 @@ class DurableSubmission(Generic[R, J]):
         if job_id is None:
             self._log.warning("An earlier submission, of which no job is known, is left alone: %s", why)
             return
-        self._left.add(job_id)
         self._log.warning("Job %s, submitted before, is left alone: %s", job_id, why)
         if not self._cancel_superseded:
+            self._left.add(job_id)
             return
         try:
             jobs = self._service.describe(job_id).jobs_detail
             if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
                 self._service.cancel(job_id)
                 self._log.info("Asked to cancel job %s", job_id)
+            self._left.add(job_id)  # not before: what failed is tried again at the next look at the list
         except TaskKilledError:
             raise
         except CIError as error:

@@ -85,6 +85,7 @@ class BoundJobs:
         )
 
     def cancel(self, job_id: str) -> None:
+        self._operator.raise_if_not_owner()
         self._hook.cancel_jobs([job_id], **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
@@ -131,6 +132,7 @@ class BoundBatches:
         return self._hook.list_batches(start_creation_time=since, **self._place)
 
     def cancel(self, job_id: str) -> None:
+        self._operator.raise_if_not_owner()
         self._hook.cancel_batch(job_id, **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:

@@ -97,6 +97,9 @@ class StoppingMixin:
     def stoppable(self, context: Context) -> Iterator[None]:
         """Run what the task does: whatever ends it after ``on_kill``, the job is cancelled before it ends."""
         self._context, self._is_executing = context, True
+        # in dag.test() a task that was deferred is resumed in the same object
+        self._has_finished = self._cancel_settled = self._is_unanswered = False
+        self._attempt = None
         try:
             yield
             self._has_finished = True
@@ -155,6 +158,14 @@ class StoppingMixin:
             hint="A job of an earlier try, if there is one, goes on" if self._is_retry else None,
         )
 
+    def raise_if_not_owner(self) -> None:
+        """Keep a try that Airflow has given up on from cancelling a job that a later one may wait for.
+
+        :raises CIError: this is such a try, or Airflow cannot be asked.
+        """
+        if reason := self._reason_not_to_cancel():
+            raise CIError(reason)
+
     def _sleep(self, seconds: float) -> None:
         """Sleep in naps: a signal handler cannot end a longer sleep."""
         end = time.monotonic() + seconds
@@ -187,14 +198,10 @@ class StoppingMixin:
         sent_at, request = self._sent
         data = request.operation.user_data if request.operation else None
         named = f"; its UserData is {data!r}" if data else ""
-        look = (
-            f"look for it in the console or with CIHook.{self.service.listing_method}: sent at"
-            f" {sent_at:%Y-%m-%d %H:%M:%S} UTC{named}"
-        )
+        where = f"in the console or with CIHook.{self.service.listing_method}"
+        look = f"ook for it {where}: sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC{named}"
         return (
-            f"A retry looks for it and goes on with it; without one, {look}"
-            if self.durable
-            else f"Please {look}"
+            f"A retry looks for it and goes on with it; without one, l{look}" if self.durable else f"L{look}"
         )
 
     def _cancel(self, seconds: float | None = None) -> None:

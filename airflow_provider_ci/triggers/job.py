@@ -115,8 +115,8 @@ class CIJobTrigger(BaseTrigger):
         """Cancel the jobs if a user has cleared or ended the task. Airflow calls this from 3.3 on.
 
         It is also called in a triggerer that was held up for so long that another one has taken over its
-        triggers: then the task waits on, and nothing is cancelled. So Airflow is asked first, and if it cannot
-        be asked, nothing is cancelled.
+        triggers: then the task waits on, and nothing is cancelled. So Airflow is asked first, and if it
+        cannot be asked, nothing is cancelled.
         """
         if not self.cancel_on_kill:
             return
@@ -148,13 +148,12 @@ class CIJobTrigger(BaseTrigger):
             state = await asyncio.to_thread(current_try.state_of_task, ti)
             goes_on = state in current_try.WAITING
             if state == "running":
-                # Resumed after another triggerer's event, or a new try that has found the job again. A new try
-                # begins with deleting what earlier ones have pushed
+                # resumed after another triggerer's event, or a new try that has found the job again; a new
+                # try begins with deleting what earlier ones have pushed
                 goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in self.job_ids
         except Exception as error:
-            raise CIError(
-                f"Airflow could not be asked what has become of the task: {str(error) or type(error).__name__}"
-            ) from error
+            why = str(error) or type(error).__name__
+            raise CIError(f"Airflow could not be asked what has become of the task: {why}") from error
         return f"the task is {state} and goes on with them" if goes_on else None
 
     def _cancel_calls(self) -> list[RemoteCall[None]]:

@@ -1,5 +1,5 @@
-"""Processes that Airflow has given up on, and that go on afterwards: a job that others wait for by then is not
-cancelled.
+"""Processes that Airflow has given up on, and that go on afterwards: a job that others wait for by then is
+not cancelled.
 """
 
 from __future__ import annotations
