@@ -73,18 +73,25 @@ def _is_live(ti: Any, store: Any) -> bool:
         # written before the submission; for the id of an earlier try the store has nothing
         return store.get(STORE_KEY) is not None
     # Airflow 3.0 to 3.2: the one question about an id that has no other effect
-    from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import ValidateInletsAndOutlets
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
     try:
         answer: Any = SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=ti.id))
-    except AirflowRuntimeError as error:
-        if (error.error.detail or {}).get("status_code") == 404:
+    except Exception as error:
+        if _status(error) == 404:
             return False
         raise
     # the answer to what the interrupted code had asked has no such field, and raises
     return answer.inactive_assets is not None
+
+
+def _status(error: Any) -> Any:
+    """Return the HTTP status of the API server's refusal, as the supervisor hands it on or ``dag.test()``."""
+    if hasattr(error, "response"):
+        return error.response.status_code
+    detail = getattr(getattr(error, "error", None), "detail", None)
+    return (detail or {}).get("status_code")
 
 
 def _state_in_database(ti: Any) -> str | None:

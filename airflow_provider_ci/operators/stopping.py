@@ -90,7 +90,7 @@ class StoppingMixin:
             self._killed = True
             self._kill_deadline = time.monotonic() + _KILL_SECONDS
             if self._is_in_flight:
-                self.log.warning("The task was told to stop. %s. %s", self._possibility, self._how_to_look)
+                self.log.warning("%s", self._unknown_outcome())
         self._cancel(_HANDLER_SECONDS if self._is_executing else _KILL_SECONDS)
 
     @contextmanager
@@ -151,12 +151,13 @@ class StoppingMixin:
                 hint=self._fate,
             )
         if self._is_unanswered:
-            raise TaskKilledError(f"The task was told to stop. {self._possibility}", hint=self._how_to_look)
-        raise TaskKilledError(
-            "The task was told to stop before a job was submitted"
-            + (" by this try" if self._is_retry else ""),
-            hint="A job of an earlier try, if there is one, goes on" if self._is_retry else None,
-        )
+            raise self._unknown_outcome()
+        if self._is_retry:
+            raise TaskKilledError(
+                "The task was told to stop before this try submitted a job",
+                hint="The job of an earlier try, if there is one, goes on",
+            )
+        raise TaskKilledError("The task was told to stop before a job was submitted")
 
     def raise_if_not_owner(self) -> None:
         """Keep a try that Airflow has given up on from cancelling a job that a later one may wait for.
@@ -187,21 +188,17 @@ class StoppingMixin:
     def _is_retry(self) -> bool:
         return self.durable and self._context is not None and self._context["ti"].try_number > 1
 
-    _possibility = (
-        "It has sent a submission and does not know what became of it: the service may have accepted the job,"
-        " which then runs and is billed"
-    )
-
-    @property
-    def _how_to_look(self) -> str:
+    def _unknown_outcome(self) -> TaskKilledError:
         assert self._sent is not None  # noqa: S101 - for the type checker
         sent_at, request = self._sent
         data = request.operation.user_data if request.operation else None
-        named = f"; its UserData is {data!r}" if data else ""
         where = f"in the console or with CIHook.{self.service.listing_method}"
-        look = f"ook for it {where}: sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC{named}"
-        return (
-            f"A retry looks for it and goes on with it; without one, l{look}" if self.durable else f"L{look}"
+        named = f"sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC" + (f", UserData {data!r}" if data else "")
+        look = "A retry looks for it and goes on with it; without one, look" if self.durable else "Look"
+        return TaskKilledError(
+            "The task was told to stop while it is unknown whether the service has accepted its submission: a"
+            " job may run, and be billed",
+            hint=f"{look} for it {where}: {named}",
         )
 
     def _cancel(self, seconds: float | None = None) -> None:

@@ -782,7 +782,7 @@ class TestKillThatInterrupts:
         operator = make_operator()
         self.interrupted(operator, lambda: operator.execute(context))
         (line,) = warnings(logs)
-        assert "the service may have accepted the job, which then runs and is billed" in line
+        assert "unknown whether the service has accepted its submission: a job may run, and be billed" in line
         assert "CIHook.list_jobs" in line
 
 
@@ -853,11 +853,11 @@ class TestWhatIsKnownAtTheEnd:
         said = self.killed(make_operator(), context)
         assert "before a job was submitted" not in said
         assert said.startswith(
-            "The task was told to stop. It has sent a submission and does not know what became of it: the"
-            " service may have accepted the job, which then runs and is billed. A retry looks for it and goes"
-            " on with it; without one, look for it in the console or with CIHook.list_jobs: sent at 20"
+            "The task was told to stop while it is unknown whether the service has accepted its submission: a"
+            " job may run, and be billed. A retry looks for it and goes on with it; without one, look for it"
+            " in the console or with CIHook.list_jobs: sent at 20"
         )
-        assert "its UserData is 'airflow dag=separate run=manual__1 task=submit " in said
+        assert ", UserData 'airflow dag=separate run=manual__1 task=submit " in said
         assert warnings(logs)[0] == said, "also when the process is killed before it can end"
 
     def test_a_job_that_the_list_shows_is_cancelled(
@@ -900,8 +900,8 @@ class TestWhatIsKnownAtTheEnd:
         server.always("GET", after(terminate, jobs()))
         said = self.killed(make_operator(retries=1), context)
         assert said == (
-            "The task was told to stop before a job was submitted by this try."
-            " A job of an earlier try, if there is one, goes on"
+            "The task was told to stop before this try submitted a job."
+            " The job of an earlier try, if there is one, goes on"
         )
 
 
