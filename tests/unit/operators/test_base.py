@@ -659,6 +659,34 @@ class TestWhoseJobItIs:
             make_operator(timeout=0.02).execute(context)
         assert "PUT" not in server.methods()
 
+    @pytest.mark.parametrize(("state", "asked"), [("overtaken", 0), ("running", 1)])
+    def test_nor_does_it_cancel_a_job_for_another_request(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+        state: str,
+        asked: int,
+    ) -> None:
+        """The job may be that of a later try, for which the request has changed again."""
+        monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 0.0)
+        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+        server.play(SUBMITTED)
+        make_operator(wait_for_completion=False).execute(context)
+        (data,) = re.findall(rb"<UserData>(.*?)</UserData>", server.requests[0].body)
+        shown = job_xml("j1").replace("2025-01-02T03:04:05+0800", "-")
+        operation = f"<Operation><UserData>{data.decode()}</UserData></Operation></JobsDetail>"
+        server.always("GET", jobs(shown.replace("</JobsDetail>", operation)))
+        server.always("PUT", http())
+        server.play(job("j2"))
+        context["ti"].state, context["ti"].try_number, context["ti"].max_tries = state, 2, 1
+        make_operator(wait_for_completion=False, retries=1, queue_id="p2").execute(context)
+        assert server.methods().count("PUT") == asked
+        said = "Job j1 could not be cancelled: Airflow has given up on this try"
+        assert any(line.startswith(said) for line in logs.at("warning")) != bool(asked)
+
     @pytest.mark.parametrize("state", ["running", "failed", "success", "restarting", "removed"])
     def test_its_own_job_is_cancelled(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context, state: str
