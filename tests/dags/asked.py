@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
@@ -41,8 +41,11 @@ def of_another_try(ti: Any) -> dict[str, Any]:
         return {"try_number": ti.try_number + 1}
     from airflow.models import TaskInstance
 
-    is_text = TaskInstance.id.type.python_type is str
-    return {"id": str(uuid4()) if is_text else UUID(str(uuid4())), "try_number": ti.try_number + 1}
+    try:
+        is_text = TaskInstance.id.type.python_type is str
+    except NotImplementedError:  # Airflow 3.0
+        is_text = True
+    return {"id": str(uuid4()) if is_text else uuid4(), "try_number": ti.try_number + 1}
 
 
 class Asks(BaseOperator):
