@@ -28,6 +28,8 @@ FAILURES_TOLERATED = 10
 _NAMED_AT_MOST = 20
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
+# The event loop itself does not keep tasks that nobody waits for
+_cancelling: set[asyncio.Task[None]] = set()
 
 
 async def load(module: str) -> None:
@@ -120,6 +122,13 @@ class CIJobTrigger(BaseTrigger):
         """
         if not self.cancel_on_kill:
             return
+        # Airflow 3.3 cancels the trigger again each second until it has ended, which would end this too
+        work = asyncio.create_task(self._cancel_jobs())
+        _cancelling.add(work)
+        work.add_done_callback(_cancelling.discard)
+        await asyncio.shield(work)
+
+    async def _cancel_jobs(self) -> None:
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
                 if reason := await self._reason_not_to_cancel():

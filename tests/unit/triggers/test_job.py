@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -30,7 +31,7 @@ from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceS
 from airflow_provider_ci.triggers import events, job, poller
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
-from tests.scripted_server import ScriptedServer, error, hang, http
+from tests.scripted_server import ScriptedServer, after, error, hang, http
 from tests.unit.triggers import virtual
 from tests.unit.triggers.virtual import Request, Service, now, run
 
@@ -365,6 +366,44 @@ class TestOnKill:
         assert line.startswith(
             "Jobs j1 could not be cancelled: Airflow could not be asked what has become of the task: "
         )
+
+    @pytest.mark.parametrize("late", ["Airflow", "the service"])
+    def test_goes_on_when_airflow_cancels_the_trigger_again(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        late: str,
+    ) -> None:
+        """Airflow 3.3 does so each second until the trigger has ended."""
+        asked, cancelled_again = threading.Event(), threading.Event()
+
+        def answer_late() -> None:
+            asked.set()
+            cancelled_again.wait(60)
+
+        def ask(ti: Any) -> str:
+            if late == "Airflow":
+                answer_late()
+            return "failed"
+
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", ask)
+        server.play(after(answer_late, http()) if late == "the service" else http())
+
+        async def main() -> None:
+            trigger = CIJobTrigger(["j1"], **web(connection, server))
+            on_kill = asyncio.create_task(trigger.on_kill())
+            await asyncio.to_thread(asked.wait, 60)
+            on_kill.cancel("__airflow_user_action__")
+            with pytest.raises(asyncio.CancelledError):
+                await on_kill
+            cancelled_again.set()
+            (work,) = job._cancelling
+            await work
+
+        asyncio.run(main())
+        assert server.methods() == ["PUT"]
+        assert not job._cancelling
 
     def kill(self, trigger: CIJobTrigger) -> float:
         async def main() -> None:
