@@ -259,18 +259,21 @@ class DurableSubmission(Generic[R, J]):
         except StateStoreError as error:  # the job is in hand, and a later try finds it in the list
             self._log.warning("Job %s is known to this try only: %s", job.job_id, error)
 
-    def _abandon(self, job_id: str | None, why: str) -> None:
-        """Report a job that no longer counts, and cancel it if it still can be."""
+    def _abandon(self, job_id: str | None, why: str) -> bool:
+        """Report a job that no longer counts, and cancel it if it still can be.
+
+        :return: whether nothing is left to be done. What failed is tried again at the next look at the list.
+        """
         if job_id is None:
             self._log.warning(
                 "An earlier submission, whose job is not known, is abandoned because %s: it may have been"
                 " accepted and be billed",
                 why,
             )
-            return
+            return True
         self._log.warning("Job %s, submitted before, is abandoned because %s", job_id, why)
         if not self._cancel_superseded:
-            return
+            return True
         try:
             jobs = self._service.describe(job_id).jobs_detail
             if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
@@ -280,6 +283,8 @@ class DurableSubmission(Generic[R, J]):
             raise
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
+            return False
+        return True
 
 
 def _without_hint(error: CIError) -> str:

@@ -107,8 +107,14 @@ class SubmissionRecords:
         again.
         """
         record = self.load()
-        if record is not None and record.job_id == job_id:  # not what a later try has recorded
-            self.save(replace(record, cancel_requested=True))
+        # not what a later try has recorded; the id may not have been recorded yet
+        if record is not None and record.job_id in (None, job_id):
+            self.save(replace(record, job_id=job_id, cancel_requested=True))
+
+    def is_cancel_requested(self, job_id: str) -> bool:
+        """Tell whether a try of this task has asked the service to cancel its job."""
+        record = self.load()
+        return record is not None and record.job_id == job_id and record.cancel_requested
 
     def note_end_of_wait(self, job_id: str) -> None:
         """Record that the worker that has waited for the job has ended by itself, so that clearing the task

@@ -65,7 +65,8 @@ class JobSearch(Generic[R, J]):
     :param resubmit_if_unknown: find nothing when the job list may not be read, at the risk of a second job.
     :param validity: seconds after which a submission can no longer be accepted.
     :param list_lag: seconds that the job list may lag behind.
-    :param abandon: called once with each job of this task instance that was submitted for another request.
+    :param abandon: called with each job of this task instance that was submitted for another request, until
+        it says that nothing is left to be done.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class JobSearch(Generic[R, J]):
         resubmit_if_unknown: bool,
         validity: float,
         list_lag: float,
-        abandon: Callable[[str], None],
+        abandon: Callable[[str], bool],
         log: Log,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
@@ -226,9 +227,9 @@ class JobSearch(Generic[R, J]):
                 and key.request != wanted.request
                 and not job.job_state.is_terminal
             )
-            if is_other and str(job.job_id) not in self._abandoned:
-                self._abandoned.add(str(job.job_id))
-                self._abandon(str(job.job_id))
+            job_id = str(job.job_id)
+            if is_other and job_id not in self._abandoned and self._abandon(job_id):
+                self._abandoned.add(job_id)
 
     def _without_copies(self, jobs: list[J]) -> list[J]:
         """Return the jobs without those into whose ``UserData`` somebody has copied an earlier one's."""

@@ -164,6 +164,7 @@ class TaskInstance:
         self.start_date = start_date
         self.xcoms: list[tuple[str, Any]] = []
         self.stats_tags: dict[str, str] = {}
+        self.state = "running"
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms.append((key, json.loads(json.dumps(value))))
@@ -187,7 +188,10 @@ class TaskInstanceOfAirflow3(TaskInstance):
 
 @pytest.fixture
 def make_context(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order."""
+    """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order, and
+    ``context["ti"].state`` is what Airflow says when it is asked what has become of the task.
+    """
+    monkeypatch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: context["ti"].state)
 
     def make(
         *, start_date: datetime | None = None, first_reschedule_date: datetime | None = None

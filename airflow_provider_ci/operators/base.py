@@ -20,6 +20,7 @@ from airflow_provider_ci.assets.outlets import outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     CIError,
+    JobCancelledError,
     JobError,
     RequestValidationError,
     StateStoreError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.durability import DurableSubmission
-    from airflow_provider_ci.durable_record import TaskStateStore
+    from airflow_provider_ci.durable_record import SubmissionRecords, TaskStateStore
     from airflow_provider_ci.hooks.ci import CIHook
     from airflow_provider_ci.operators.services import BoundService
     from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
@@ -62,6 +63,10 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """What became of a submission that is not ``durable`` is unknown. A retry could pay twice, so there is
     none.
     """
+
+
+class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
+    """Somebody else has cancelled the job of a task. It is not submitted again, so there is no retry."""
 
 
 class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic[R, J]):
@@ -143,6 +148,10 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
+        with self.stoppable(context):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> str:
         with without_retry():
             self._refuse_nested_call(context)
             self._check_arguments()
@@ -170,6 +179,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         from airflow_provider_ci.triggers.events import read_event
         from airflow_provider_ci.waiting import may_pass
 
+        self._context = context
         seen = read_event(event)
         self.job_id = job_id or seen.job_ids[0]
         if self.job_id not in seen.job_ids:
@@ -192,6 +202,11 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
 
         :raises JobTimeoutError: the job still goes on after the deadline.
         """
+        with self.stoppable(context):
+            self.job_id = (next_kwargs or {}).get("job_id")  # for on_kill, from now on
+            return self._resume(next_method, next_kwargs, context)
+
+    def _resume(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
@@ -285,12 +300,14 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         state = job.job_state
         # also when nobody waits: the task must not be green
         if state.is_terminal and not state.is_successful and (error := self._error(self._watch(job))):
-            raise error
+            raise self._without_retry_if_cancelled(error, context)
         return job
 
     def _get_or_submit(self, request: R, endpoint: Endpoint, context: Context) -> J:
         try:
             return self._submission(context).get_or_submit(request, f"{endpoint.bucket} {endpoint.region}")
+        except JobCancelledError as error:
+            raise self._without_retry_if_cancelled(error, context) from None
         except AirflowTaskTimeout:  # not an Exception; Airflow's own message names neither job nor service
             self.log.error(
                 "execution_timeout ended this try before its job was known: the service may have accepted a"
@@ -327,6 +344,33 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
             log=self.log,
             clock=self.hook.now,
             sleep=self._sleep,
+        )
+
+    def submission_records(self, context: Context) -> SubmissionRecords:
+        """Return what is recorded of this task instance's submission."""
+        from airflow_provider_ci.durable_record import SubmissionRecords
+
+        return SubmissionRecords(self._store(context), context["ti"].try_number)
+
+    def _without_retry_if_cancelled(self, error: JobError, context: Context) -> JobError:
+        """Return the error that ends the task, if somebody else than a try of this task cancelled the job.
+
+        A retry would undo what somebody has decided.
+        """
+        if type(error) is not JobCancelledError:
+            return error
+        try:
+            if self.submission_records(context).is_cancel_requested(str(error.job_id)):
+                return error
+        except StateStoreError as store_error:
+            self.log.warning("%s", store_error)
+            return error
+        return JobCancelledByOthersError(
+            error.message,
+            state=error.state,
+            request_id=error.request_id,
+            job_id=error.job_id,
+            hint="Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job",
         )
 
     def _store(self, context: Context) -> TaskStateStore | None:
@@ -366,7 +410,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         """Push the result of a job that has ended well, or raise the error of one that has not."""
         self.seen_jobs = [watch.jobs[str(self.job_id)]]
         if error := self._error(watch):
-            raise error
+            raise self._without_retry_if_cancelled(error, context)
         self._push(context, watch.jobs[str(self.job_id)])
         self.raise_if_killed()
         self._announce(context)
@@ -453,12 +497,8 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         return watch
 
     def _note_end_of_wait(self, context: Context) -> None:
-        from airflow_provider_ci.durable_record import SubmissionRecords
-
         try:
-            SubmissionRecords(self._store(context), context["ti"].try_number).note_end_of_wait(
-                str(self.job_id)
-            )
+            self.submission_records(context).note_end_of_wait(str(self.job_id))
         except StateStoreError as error:  # the end of the task must not depend on it
             self.log.warning("%s", error)
 

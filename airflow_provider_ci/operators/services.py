@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 class BoundService(JobService[R_contra, J], Protocol[R_contra, J]):
-    """What an operator needs besides what its durable submission does."""
+    """What an operator needs besides what its durable submission does.
+
+    ``listing_method`` names the hook's method by which a user can look for a job.
+    """
+
+    listing_method: str
 
     def check(self, request: R_contra) -> None:
         """Refuse a request that breaks a documented rule.
@@ -42,6 +47,7 @@ class BoundJobs:
     """Jobs. ``prepare`` looks at the input, if the operator is told to."""
 
     listing_permission = "ci:DescribeMediaJobs"
+    listing_method = "list_jobs"
 
     def __init__(
         self,
@@ -49,7 +55,7 @@ class BoundJobs:
         prepare: Callable[[VoiceSeparateRequest], None] | None = None,
     ) -> None:
         self._hook = operator.hook
-        self._raise_if_killed = operator.raise_if_killed
+        self._operator = operator
         self._log = operator.log
         self._place = operator.place
         self._prepare = prepare
@@ -62,8 +68,9 @@ class BoundJobs:
             self._prepare(request)
 
     def submit(self, request: VoiceSeparateRequest, valid_until: float | None) -> Job:
-        self._raise_if_killed()
-        job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
+        with self._operator.submitting(request):
+            job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
+            self._operator.job_id = job.job_id
         self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
 
@@ -78,6 +85,7 @@ class BoundJobs:
         )
 
     def cancel(self, job_id: str) -> None:
+        self._operator.raise_if_not_owner()
         self._hook.cancel_jobs([job_id], **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
@@ -95,10 +103,11 @@ class BoundBatches:
 
     # the action's name is not documented; this is how the API names such a call
     listing_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
+    listing_method = "list_batches"
 
     def __init__(self, operator: CIJobOperator[Any, Any]) -> None:
         self._hook = operator.hook
-        self._raise_if_killed = operator.raise_if_killed
+        self._operator = operator
         self._log = operator.log
         self._place = operator.place
 
@@ -109,8 +118,9 @@ class BoundBatches:
         pass
 
     def submit(self, request: BatchRequest, valid_until: float | None) -> BatchJob:
-        self._raise_if_killed()
-        batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
+        with self._operator.submitting(request):
+            batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
+            self._operator.job_id = batch.job_id
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch
 
@@ -122,6 +132,7 @@ class BoundBatches:
         return self._hook.list_batches(start_creation_time=since, **self._place)
 
     def cancel(self, job_id: str) -> None:
+        self._operator.raise_if_not_owner()
         self._hook.cancel_batch(job_id, **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:

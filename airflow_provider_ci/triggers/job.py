@@ -29,6 +29,8 @@ FAILURES_TOLERATED = 10
 _NAMED_AT_MOST = 20
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
+# The event loop itself does not keep tasks that nobody waits for
+_cancelling: set[asyncio.Task[None]] = set()
 
 
 async def load(module: str) -> None:
@@ -131,11 +133,26 @@ class CIJobTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Cancel the jobs: a user has cleared or failed the task. Airflow calls this from 3.3 on."""
+        """Cancel the jobs if a user has cleared or ended the task. Airflow calls this from 3.3 on.
+
+        It is also called in a triggerer that was held up for so long that another one has taken over its
+        triggers: then the task waits on, and nothing is cancelled. So Airflow is asked first, and if it
+        cannot be asked, nothing is cancelled.
+        """
         if not self.cancel_on_kill:
             return
+        # Airflow 3.3 cancels the trigger again each second until it has ended, which would end this too
+        work = asyncio.create_task(self._cancel_jobs())
+        _cancelling.add(work)
+        work.add_done_callback(_cancelling.discard)
+        await asyncio.shield(work)
+
+    async def _cancel_jobs(self) -> None:
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
+                if reason := await self._reason_not_to_cancel():
+                    self.log.info("Jobs %s are not cancelled: %s", self._shown_ids, reason)
+                    return
                 await load("airflow_provider_ci.hooks.aio")
                 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 
@@ -149,6 +166,23 @@ class CIJobTrigger(BaseTrigger):
             self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, why)
         else:
             self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
+
+    async def _reason_not_to_cancel(self) -> str | None:
+        """Return why the jobs still belong to the task, or ``None`` if a user has cleared or ended it."""
+        from airflow_provider_ci import current_try
+
+        ti: Any = self.task_instance
+        try:
+            state = await asyncio.to_thread(current_try.state_of_task, ti)
+            goes_on = state in current_try.WAITING
+            if state == "running":
+                # resumed after another triggerer's event, or a new try that has found the job again; a new
+                # try begins with deleting what earlier ones have pushed
+                goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in self.job_ids
+        except Exception as error:
+            why = str(error) or type(error).__name__
+            raise CIError(f"Airflow could not be asked what has become of the task: {why}") from error
+        return f"the task is {state} and goes on with them" if goes_on else None
 
     def _cancel_calls(self) -> list[RemoteCall[None]]:
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs

@@ -297,6 +297,8 @@ def simulated_world(media: Path) -> Iterator[World]:
         for module in _MODULES_WITH_TIME:
             patch.setattr(f"airflow_provider_ci.{module}.time", world)
         patch.setattr("airflow_provider_ci.operators.stopping._NAP", 1000.0)
+        # one try at a time, so it owns its job
+        patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
         patch.setattr(transport, "exchange", world.exchange)
         patch.setattr(aio, "load_settings", _on_its_way(world, aio.load_settings))
         patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))

@@ -28,6 +28,7 @@ from airflow_provider_ci.exceptions import (
     AuthenticationError,
     JobCancelledError,
     PermissionDeniedError,
+    ServerError,
     StateStoreError,
     TaskKilledError,
     ThrottledError,
@@ -505,6 +506,21 @@ class TestRetryTable:
         assert submission(world, 2, log=log).get_or_submit(changed, PLACE).job_id == "j2"
         assert world.jobs[0].state == left
         assert any("j1" in line and "request has changed" in line for line in log.lines)
+
+    def test_a_cancellation_that_failed_is_tried_again_at_the_next_look(self) -> None:
+        world = World(has_store=False)
+        run_task(world, REQUEST, 0)
+        cancel, failures = world.cancel, [ServerError("busy", status=503)]
+
+        def fails_once(job_id: str) -> None:
+            if failures:
+                raise failures.pop()
+            cancel(job_id)
+
+        world.cancel = fails_once  # type: ignore[method-assign]
+        submission(world, 2).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
+        assert world.active == ["j2"]
+        assert world.calls.count("cancel") == 1
 
     def test_a_changed_request_keeps_the_old_job_if_told_so(self) -> None:
         world = self.earlier("Submitted")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +20,10 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     Asset,
     AssetAlias,
+    TaskDeferred,
 )
 
+from airflow_provider_ci.durability import DurableSubmission
 from airflow_provider_ci.durable_record import SubmissionRecord
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -100,6 +106,11 @@ def xcoms(context: Context) -> list[tuple[str, Any]]:
     """Return the pushes in order without the links, of the job only its state."""
     pushed = [(key, value) for key, value in context["ti"].xcoms if not key.startswith("_link_")]
     return [(key, value["state"] if key == XCOM_JOB else value) for key, value in pushed]
+
+
+def warnings(logs: Logs) -> list[str]:
+    """Return the warnings without the one of Airflow, that it does not call ``execute``."""
+    return [line for line in logs.at("warning") if "cannot be called outside" not in line]
 
 
 class TestOutlets:
@@ -581,7 +592,14 @@ class TestKill:
         assert seconds < 3
 
     @pytest.mark.parametrize(
-        "answer", [hang(), hang_up(), error(500, "InternalError")], ids=["hang", "lost", "500"]
+        ("answer", "asked", "fate"),
+        [
+            (hang(), 1, "Its cancellation has been begun and not been answered: it may go on"),
+            (hang_up(), 2, "Its cancellation was asked for and not answered: it may go on"),
+            (error(500, "InternalError"), 2, "It was not cancelled and goes on"),
+            (error(400, "InvalidArgument"), 1, "It was not cancelled and goes on"),
+        ],
+        ids=["hang", "lost", "500", "refused"],
     )
     def test_within_five_seconds_whatever_the_service_does(
         self,
@@ -589,15 +607,53 @@ class TestKill:
         server: ScriptedServer,
         context: Context,
         answer: Answer,
+        asked: int,
+        fate: str,
         logs: Logs,
     ) -> None:
         server.play(SUBMITTED, after(terminate, RUNNING))
         server.always("PUT", answer)
         failure, seconds = self.killed(make_operator({"read_timeout": 60, "max_attempts": 6}), context)
         assert seconds < 5
-        assert server.methods().count("PUT") == 1
-        assert "was not cancelled and goes on" in str(failure)
+        assert server.methods().count("PUT") == asked
+        assert fate in str(failure)
         assert any("could not be cancelled" in line for line in logs.at("warning"))
+
+    @pytest.mark.parametrize("failure", [hang_up(), error(503, "SlowDown"), error(429, "SlowDown")])
+    def test_a_cancellation_that_failed_is_tried_again_at_the_next_checkpoint(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, failure: Answer
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING), failure, http())
+        ended, _ = self.killed(make_operator(), context)
+        assert [method for method in server.methods() if method == "PUT"] == ["PUT", "PUT"]
+        assert "cancellation was asked for, which the service grants only before the job begins" in str(ended)
+
+    def test_a_cancellation_waits_for_what_the_interrupted_code_holds(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        """As Airflow's channel: ``on_kill`` comes while the task pushes an XCom, for which the question to
+        Airflow has to wait.
+        """
+        channel = threading.Lock()
+
+        def ask(_: Context) -> str:
+            with channel:
+                return "running"
+
+        def push(key: str, value: Any) -> None:
+            with channel:
+                if key == "return_value":
+                    terminate()
+
+        context["ti"].xcom_push = push
+        server.play(SUBMITTED)
+        server.always("PUT", http())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("airflow_provider_ci.current_try.state_of_try", ask)
+            ended, _ = self.killed(make_operator(), context)
+        assert server.methods() == ["POST", "PUT"]
+        assert "cancellation was asked for" in str(ended)
+        assert warnings(logs) == ["Job j1 could not be cancelled within 1.5 s"]
 
     def test_nothing_is_cancelled_if_told_so(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
@@ -615,16 +671,39 @@ class TestKill:
         self.killed(make_operator(), context)
         assert server.methods().count("PUT") == 1
 
-    def test_after_the_end_of_execute(
-        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    @pytest.mark.parametrize(
+        ("state", "is_cancelled"),
+        [("failed", True), ("skipped", True), ("restarting", True), ("running", False), ("success", False)],
+    )
+    def test_after_the_end_of_execute_only_if_somebody_has_ended_the_task(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        state: str,
+        is_cancelled: bool,
     ) -> None:
+        """A task that only submits is done then: others wait for its job, also when a worker stops."""
         server.play(SUBMITTED)
         server.always("PUT", http())
         operator = make_operator(wait_for_completion=False)
         operator.execute(context)
+        context["ti"].state = state
         operator.on_kill()
         operator.on_kill()
-        assert server.methods() == ["POST", "PUT"]
+        assert server.methods() == ["POST", "PUT"] if is_cancelled else ["POST"]
+
+    @pytest.mark.parametrize("state", ["running", "deferred"])
+    def test_after_deferring_the_job_is_the_triggers(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, state: str
+    ) -> None:
+        server.play(SUBMITTED, RUNNING)
+        operator = make_operator(deferrable=True)
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+        context["ti"].state = state
+        operator.on_kill()
+        assert "PUT" not in server.methods()
 
     def test_in_its_own_bucket_and_region(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
@@ -635,6 +714,311 @@ class TestKill:
         assert {sent.header("Host") for sent in server.requests} == {
             "in-1250000003.ci.ap-shanghai.myqcloud.com"
         }
+
+
+class TestWhoseJobItIs:
+    """Airflow also ends processes that it has given up on, whose job a later try waits for."""
+
+    @pytest.mark.parametrize(
+        ("state", "why"),
+        [
+            ("overtaken", "Airflow has given up on this try, and the job is left to the next one"),
+            ("deferred", "the task waits for it in the triggerer"),
+        ],
+    )
+    def test_killed_a_try_cancels_nothing_that_is_not_its_own(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, state: str, why: str
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        operator = make_operator()
+        context["ti"].state = state
+        with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError) as caught:
+            operator.execute(context)
+        assert "PUT" not in server.methods()
+        assert f"It was not cancelled: {why}" in str(caught.value)
+
+    def test_nor_when_it_wakes_up_after_its_timeout(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        context["ti"].state = "overtaken"
+        with pytest.raises(JobTimeoutError, match="It was not cancelled: Airflow has given up on this try"):
+            make_operator(timeout=0.02).execute(context)
+        assert "PUT" not in server.methods()
+
+    @pytest.mark.parametrize(("state", "asked"), [("overtaken", 0), ("running", 1)])
+    def test_nor_does_it_cancel_a_job_for_another_request(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+        state: str,
+        asked: int,
+    ) -> None:
+        """The job may be that of a later try, for which the request has changed again."""
+        monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 0.0)
+        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+        server.play(SUBMITTED)
+        make_operator(wait_for_completion=False).execute(context)
+        (data,) = re.findall(rb"<UserData>(.*?)</UserData>", server.requests[0].body)
+        shown = job_xml("j1").replace("2025-01-02T03:04:05+0800", "-")
+        operation = f"<Operation><UserData>{data.decode()}</UserData></Operation></JobsDetail>"
+        server.always("GET", jobs(shown.replace("</JobsDetail>", operation)))
+        server.always("PUT", http())
+        server.play(job("j2"))
+        context["ti"].state, context["ti"].try_number, context["ti"].max_tries = state, 2, 1
+        make_operator(wait_for_completion=False, retries=1, queue_id="p2").execute(context)
+        assert server.methods().count("PUT") == asked
+        said = "Job j1 could not be cancelled: Airflow has given up on this try"
+        assert any(line.startswith(said) for line in logs.at("warning")) != bool(asked)
+
+    @pytest.mark.parametrize("state", ["running", "failed", "success", "restarting", "removed"])
+    def test_its_own_job_is_cancelled(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, state: str
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        server.always("PUT", http())
+        context["ti"].state = state
+        operator = make_operator()
+        with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError):
+            operator.execute(context)
+        assert server.methods().count("PUT") == 1
+
+    def test_if_airflow_cannot_be_asked_nothing_is_cancelled(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+    ) -> None:
+        def ask(_: Context) -> str:
+            raise ConnectionError("the API server is away")
+
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_try", ask)
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        operator = make_operator()
+        with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError) as caught:
+            operator.execute(context)
+        assert "PUT" not in server.methods()
+        assert "It was not cancelled and goes on" in str(caught.value)
+        said = (
+            "Job j1 could not be cancelled: Airflow could not be asked whether this try still owns the job:"
+            " the API server is away"
+        )
+        assert warnings(logs) == [said, said]
+
+    def test_a_task_that_is_not_durable_need_not_ask(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """No other try ever goes on with its job."""
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_try", None)
+        server.play(SUBMITTED, after(terminate, RUNNING))
+        server.always("PUT", http())
+        operator = make_operator(durable=False)
+        with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError):
+            operator.execute(context)
+        assert server.methods().count("PUT") == 1
+
+
+class Terminated(BaseException):
+    """What Airflow 2.11 raises from its handler of SIGTERM, after ``on_kill``."""
+
+
+class TestKillThatInterrupts:
+    """Airflow 2.11: the handler of SIGTERM raises into what the task does, so there is no checkpoint."""
+
+    def interrupted(self, operator: VoiceSeparateOperator, run: Callable[[], object]) -> None:
+        def handle() -> None:
+            operator.on_kill()
+            raise Terminated
+
+        with signal_handled(signal.SIGTERM, handle), pytest.raises(Terminated):
+            run()
+
+    def test_a_cancellation_that_failed_is_tried_again_at_the_end(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED, after(terminate, RUNNING), error(503, "SlowDown"), http())
+        operator = make_operator()
+        self.interrupted(operator, lambda: operator.execute(context))
+        assert server.methods().count("PUT") == 2
+
+    def test_a_resumed_task_knows_its_job_from_the_beginning(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def read_event(_: Any) -> None:
+            terminate()
+            time.sleep(60)
+
+        monkeypatch.setattr("airflow_provider_ci.triggers.events.read_event", read_event)
+        server.always("PUT", http())
+        operator = make_operator()
+        next_kwargs = {"event": {}, "job_id": "j1"}
+        self.interrupted(
+            operator, lambda: operator.resume_execution("execute_complete", next_kwargs, context)
+        )
+        assert [(sent.method, sent.path) for sent in server.requests] == [("PUT", "/jobs/j1")]
+
+    def test_an_accepted_job_is_cancelled_before_anybody_has_noted_it(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("PUT", http())
+        operator = make_operator()
+        remember = DurableSubmission._remember
+
+        def interrupted(submission: Any, *arguments: Any) -> None:
+            terminate()
+            remember(submission, *arguments)
+
+        monkeypatch.setattr(DurableSubmission, "_remember", interrupted)
+        self.interrupted(operator, lambda: operator.execute(context))
+        assert server.methods() == ["POST", "PUT"]
+
+    def test_an_interrupted_submission_may_have_been_accepted(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        server.play(after(terminate, hang()))
+        operator = make_operator()
+        self.interrupted(operator, lambda: operator.execute(context))
+        (line,) = warnings(logs)
+        assert "unknown whether the service has accepted its submission: a job may run, and be billed" in line
+        assert "CIHook.list_jobs" in line
+
+
+KILLED_WHILE_IMPORTING = """
+import os, signal, sys
+from types import SimpleNamespace
+from airflow_provider_ci import current_try
+from airflow_provider_ci.exceptions import TaskKilledError
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+
+assert "airflow_provider_ci.hooks.ci" not in sys.modules
+current_try.state_of_try = lambda context: "running"
+operator = VoiceSeparateOperator(
+    task_id="submit", input_object="in/a.mp3", au_object="out/a", wait_for_completion=True, deferrable=True
+)
+
+class Terminates:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:  # one that hooks.ci imports, so that is partially initialized
+            assert "airflow_provider_ci.hooks.ci" in sys.modules
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Terminates())
+signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+context = {"ti": SimpleNamespace(try_number=1, map_index=-1, xcom_push=lambda key, value: None)}
+event = {"status": "ended", "job_ids": ["j1"], "job_count": 1}
+try:
+    operator.resume_execution("execute_complete", {"event": event, "job_id": "j1"}, context)
+except TaskKilledError as error:
+    print("ended:", error)
+"""
+
+
+@pytest.mark.parametrize("module", ["hooks.transport", "hooks.recovery"])
+def test_killed_while_a_resumed_task_imports_the_hook(
+    connection: Callable[..., str], server: ScriptedServer, module: str
+) -> None:
+    connection(server.url)
+    server.always("GET", RUNNING)
+    server.always("PUT", http())
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_IMPORTING, f"airflow_provider_ci.{module}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ended: The task was told to stop while job j1 was under way. Its cancellation was asked for" in (
+        done.stdout
+    ), done.stderr
+    assert "PUT" in server.methods()
+
+
+class TestWhatIsKnownAtTheEnd:
+    """A killed task says whether something was paid, may have been, or was not."""
+
+    def killed(self, operator: VoiceSeparateOperator, context: Context) -> str:
+        with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError) as caught:
+            operator.execute(context)
+        return str(caught.value)
+
+    @pytest.mark.parametrize("lost", [hang_up(), error(500, "InternalError")], ids=["lost", "500"])
+    def test_a_lost_answer_and_a_list_that_lags(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, lost: Answer, logs: Logs
+    ) -> None:
+        server.play(after(terminate, lost))
+        server.always("GET", jobs())
+        said = self.killed(make_operator(), context)
+        assert "before a job was submitted" not in said
+        assert said.startswith(
+            "The task was told to stop while it is unknown whether the service has accepted its submission: a"
+            " job may run, and be billed. A retry looks for it and goes on with it; without one, look for it"
+            " in the console or with CIHook.list_jobs: sent at 20"
+        )
+        assert ", UserData 'airflow dag=separate run=manual__1 task=submit " in said
+        assert warnings(logs)[0] == said, "also when the process is killed before it can end"
+
+    def test_a_job_that_the_list_shows_is_cancelled(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        sent: list[bytes] = []
+
+        def shown(request: Any) -> Answer:
+            (data,) = re.findall(rb"<UserData>(.*?)</UserData>", server.requests[0].body)
+            sent.append(data)
+            described = job_xml("j1").replace("2025-01-02T03:04:05+0800", "-")
+            operation = f"<Operation><UserData>{data.decode()}</UserData></Operation></JobsDetail>"
+            return jobs(described.replace("</JobsDetail>", operation))
+
+        server.play(after(terminate, hang_up()))
+        server.always("GET", shown)
+        server.always("PUT", http())
+        said = self.killed(make_operator(), context)
+        assert sent
+        assert "while job j1 was under way" in said
+        assert server.methods() == ["POST", "GET", "PUT"]
+
+    def test_a_refused_submission_is_none(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("random.uniform", lambda *_: 5.0)
+        server.play(after(terminate, error(429, "SlowDown")))
+        said = self.killed(make_operator({"max_attempts": 3}), context)
+        assert said == "The task was told to stop before a job was submitted"
+        assert server.methods() == ["POST"]
+
+    def test_a_retry_does_not_know_of_earlier_tries_yet(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        context["ti"].try_number, context["ti"].max_tries = 2, 1
+        server.always("GET", after(terminate, jobs()))
+        said = self.killed(make_operator(retries=1), context)
+        assert said == (
+            "The task was told to stop before this try submitted a job."
+            " The job of an earlier try, if there is one, goes on"
+        )
 
 
 def test_a_poll_that_fails_for_good_fails_the_task(

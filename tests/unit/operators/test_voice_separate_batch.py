@@ -525,8 +525,9 @@ class TestWait:
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, http())
-        operator = make_operator(wait_for_completion=False)
+        operator = make_operator(wait_for_completion=False, durable=True)
         operator.execute(context)
+        context["ti"].state = "failed"  # by a user, before the process has ended
         operator.on_kill()
         assert (server.requests[1].method, server.requests[1].params) == ("PUT", {"cancel": ""})
 

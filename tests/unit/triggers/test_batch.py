@@ -240,10 +240,12 @@ def test_the_deadline_ends_it(make_trigger: Callable[..., CIBatchTrigger], serve
 
 
 def test_killed_it_cancels_the_batch(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.play(http())
-    asyncio.run(make_trigger().on_kill())
+    for state in ("deferred", "failed"):  # moved to another triggerer; ended by a user
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", lambda ti, state=state: state)
+        asyncio.run(make_trigger().on_kill())
     asyncio.run(make_trigger(cancel_on_kill=False).on_kill())
     (sent,) = server.requests
     assert (sent.method, sent.path, sent.params) == ("PUT", "/inventorytriggerjob/b1", {"cancel": ""})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ci import current_try
 from airflow_provider_ci.emulator.server import Emulator
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
@@ -35,11 +37,12 @@ from airflow_provider_ci.triggers import events, job
 from airflow_provider_ci.triggers.batch import CIBatchTrigger
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
-from tests.scripted_server import ScriptedServer, error, hang, http
+from tests.scripted_server import ScriptedServer, after, error, hang, http
 from tests.unit.triggers import virtual
 from tests.unit.triggers.virtual import Request, Service, now, run
 
 EPOCH = virtual.EPOCH
+really_asked = current_try.state_of_task
 ALL_ARGUMENTS = {
     "job_ids": ["j1", "j2"],
     "ci_conn_id": "other",
@@ -342,7 +345,117 @@ def web(connection: Callable[..., str], server: ScriptedServer, **more: Any) -> 
 
 
 class TestOnKill:
-    """With the real client: what is asked of the service."""
+    """With the real client: what is asked of the service once a user has cleared or ended the task."""
+
+    @pytest.fixture(autouse=True)
+    def state(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.becomes(monkeypatch, "failed")
+
+    def becomes(self, monkeypatch: pytest.MonkeyPatch, state: str | None, pushed: Any = None) -> None:
+        """Let Airflow say that the task is in a state now, and has pushed an XCom."""
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", lambda ti: state)
+        monkeypatch.setattr("airflow_provider_ci.current_try.pushed_id", lambda ti: pushed)
+
+    @pytest.mark.parametrize(
+        ("state", "pushed"),
+        [
+            ("deferred", None),  # moved to another triggerer, or a new try that waits already
+            ("up_for_retry", None),
+            ("up_for_reschedule", None),
+            ("running", "j1"),  # resumed after another triggerer's event, or a new try that has found the job
+        ],
+    )
+    def test_a_task_that_goes_on_keeps_its_jobs(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+        state: str,
+        pushed: str | None,
+    ) -> None:
+        self.becomes(monkeypatch, state, pushed)
+        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        assert not server.requests
+        assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and goes on with them"]
+
+    @pytest.mark.parametrize(
+        ("state", "pushed"),
+        [
+            (None, "j1"),  # cleared
+            ("scheduled", "j1"),
+            ("queued", "j1"),
+            ("running", None),
+            ("running", "j2"),
+            ("failed", "j1"),
+            ("success", "j1"),
+            ("skipped", "j1"),
+            ("removed", "j1"),
+        ],
+    )
+    def test_a_task_that_was_cleared_or_ended_does_not(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        state: str | None,
+        pushed: str | None,
+    ) -> None:
+        self.becomes(monkeypatch, state, pushed)
+        server.play(http())
+        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        assert server.methods() == ["PUT"]
+
+    def test_if_airflow_cannot_be_asked_nothing_is_cancelled(
+        self, connection: Callable[..., str], server: ScriptedServer, logs: Logs
+    ) -> None:
+        given = web(connection, server)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("airflow_provider_ci.current_try.state_of_task", really_asked)
+            self.kill(CIJobTrigger(["j1"], **given))  # it knows no task, and no supervisor is there
+        assert not server.requests
+        (line,) = logs.at("warning")
+        assert line.startswith(
+            "Jobs j1 could not be cancelled: Airflow could not be asked what has become of the task: "
+        )
+
+    @pytest.mark.parametrize("late", ["Airflow", "the service"])
+    def test_goes_on_when_airflow_cancels_the_trigger_again(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        late: str,
+    ) -> None:
+        """Airflow 3.3 does so each second until the trigger has ended."""
+        asked, cancelled_again = threading.Event(), threading.Event()
+
+        def answer_late() -> None:
+            asked.set()
+            cancelled_again.wait(60)
+
+        def ask(ti: Any) -> str:
+            if late == "Airflow":
+                answer_late()
+            return "failed"
+
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", ask)
+        server.play(after(answer_late, http()) if late == "the service" else http())
+
+        async def main() -> None:
+            trigger = CIJobTrigger(["j1"], **web(connection, server))
+            on_kill = asyncio.create_task(trigger.on_kill())
+            await asyncio.to_thread(asked.wait, 60)
+            on_kill.cancel("__airflow_user_action__")
+            with pytest.raises(asyncio.CancelledError):
+                await on_kill
+            cancelled_again.set()
+            (work,) = job._cancelling
+            await work
+
+        asyncio.run(main())
+        assert server.methods() == ["PUT"]
+        assert not job._cancelling
 
     def kill(self, trigger: CIJobTrigger) -> float:
         async def main() -> None:
