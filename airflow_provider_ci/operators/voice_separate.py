@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
-from airflow_provider_ci.operators.validation import check_when_parsed
+from airflow_provider_ci.operators.validation import TaskArgumentError, check_when_parsed
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.validation import check
 
@@ -69,7 +69,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         is_mapped = getattr(context.get("ti"), "map_index", -1) >= 0 and operator.has_dag()
         mapped = operator.dag.task_dict.get(self.task_id) if is_mapped else None
         if broken := [name for name in RESULTS if _is_shared(mapped, name)]:
-            raise RequestValidationError(
+            raise TaskArgumentError(
                 [
                     f"{name} is {getattr(self, name)!r} in every mapped task instance, allowed: a key that"
                     " differs between them, for instance by ${jobid}, or results overwrite each other"

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import CIJobsLink
-from airflow_provider_ci.operators.separation import SeparationOperator, Texts
+from airflow_provider_ci.operators.separation import Numbers, SeparationOperator, Texts
 from airflow_provider_ci.operators.validation import check_when_parsed
 from airflow_provider_ci.protocol.admin_validation import check_batch
 from airflow_provider_ci.protocol.fields import format_time
@@ -135,10 +135,13 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
-        models = self.models
         texts, numbers = self._given(*_INPUTS, "name")
-        self._check_source(texts)
-        self._refuse_results_among_inputs(texts, endpoint)
+        if broken := [*self._source_problems(texts), *self._overlap_problems(texts, endpoint)]:
+            raise RequestValidationError(broken)
+        return self._request(texts, numbers, endpoint)
+
+    def _request(self, texts: Texts, numbers: Numbers, endpoint: Endpoint) -> BatchRequest:
+        models = self.models
         request: BatchRequest = models.BatchRequest(
             name=texts["name"] or self._default_name,
             type="Job",
@@ -161,7 +164,14 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     def check_draft(self, endpoint: Any) -> None:
         """Check the request."""
         super().check_draft(endpoint)
-        check_batch(self.build_request(endpoint))
+        texts, numbers = self._given(*_INPUTS, "name")
+        broken = [*self._source_problems(texts), *self._overlap_problems(texts, endpoint)]
+        try:
+            check_batch(self._request(texts, numbers, endpoint))
+        except RequestValidationError as error:  # its word about the inputs is said above
+            broken += [problem for problem in error.problems if not problem.startswith("Input has ")]
+        if broken:
+            raise RequestValidationError(broken)
 
     def execute(self, context: Context) -> str:
         """Get the batch job, wait for it if asked to, and return its id."""
@@ -224,22 +234,22 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         )
         return interval
 
-    def _check_source(self, texts: Texts) -> None:
-        """Refuse none and several of the arguments that say which inputs to take."""
+    def _source_problems(self, texts: Texts) -> list[str]:
+        """Return what is wrong with the arguments that say which inputs to take: one of them must."""
         given = [name for name in _INPUTS if texts[name]]
         if len(given) == 1:
-            return
+            return []
         said = f"{' and '.join(given)} are given" if given else "no input is given"
         empty = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
         shown = f" ({', '.join(empty)})" if empty and not given else ""
-        raise RequestValidationError([f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"])
+        return [f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"]
 
-    def _refuse_results_among_inputs(self, texts: Texts, endpoint: Endpoint) -> None:
-        """Results among the inputs would be inputs of the next batch, and be paid for again."""
+    def _overlap_problems(self, texts: Texts, endpoint: Endpoint) -> list[str]:
+        """Return which results would be inputs of the next batch, and be paid for again."""
         from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be, may_begin_with
 
         if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
-            return
+            return []
         prefix = texts["prefix"]
         lists = [key for name in ("manifest", "url_file") if (key := _key_of(texts[name]))]
         broken = []
@@ -259,8 +269,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 f"{name} is {texts[name]!r}, allowed: a key that {why}, for instance"
                 " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another output_bucket"
             )
-        if broken:
-            raise RequestValidationError(broken)
+        return broken
 
     @property
     def _trigger_class(self) -> type[CIJobTrigger]:

@@ -58,6 +58,13 @@ from tests.scripted_server import (
     reset_after_reading,
 )
 
+
+class Store(dict[str, Any]):
+    """A task state store."""
+
+    set = dict.__setitem__
+
+
 MakeOperator = Callable[..., VoiceSeparateOperator]
 Context = dict[str, Any]
 SUBMITTED, RUNNING, SUCCESS = job("j1", "Submitted"), job("j1", "Running"), job("j1", "Success")
@@ -281,9 +288,47 @@ class TestWait:
         assert "j1" in str(caught.value)
         assert caught.value.code == (code if state == "Failed" else None)
         assert (message in str(caught.value)) is True
-        assert not isinstance(caught.value, AirflowFailException)
+        # after a failure a retry pays for another job, but not after somebody has cancelled it
+        assert isinstance(caught.value, AirflowFailException) is (state == "Cancel")
         assert ("return_value", "j1") in xcoms(context)
         assert "PUT" not in server.methods()
+
+    def test_a_job_that_an_earlier_try_had_cancelled_is_submitted_again_by_a_retry(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        """The cancellation took effect only when the retry had found the job again."""
+        context["task_state_store"] = store = Store()
+        server.play(SUBMITTED)
+        make_operator(wait_for_completion=False).execute(context)
+        store["ci_submission"]["cancel_requested"] = True
+        context["ti"].try_number = 2
+        server.play(SUBMITTED, job("j1", "Cancel"))
+        with pytest.raises(JobCancelledError) as caught:
+            make_operator().execute(context)
+        assert not isinstance(caught.value, AirflowFailException)
+        context["ti"].try_number = 3
+        server.play(job("j1", "Cancel"), job("j2", "Submitted"))
+        assert make_operator(wait_for_completion=False).execute(context) == "j2"
+
+    @pytest.mark.parametrize("is_own", [True, False])
+    def test_what_a_timeout_cancels_is_recorded_as_the_tasks_own_wish(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, is_own: bool
+    ) -> None:
+        context["task_state_store"] = Store()
+        server.play(SUBMITTED)
+        server.always("GET", SUBMITTED)
+        server.always("PUT", http())
+        with pytest.raises(JobTimeoutError):
+            make_operator(timeout=0.02, cancel_on_kill=is_own).execute(context)
+        context["ti"].try_number = 2
+        server.always("GET", job("j1", "Cancel"))
+        if is_own:
+            server.play(job("j2", "Submitted"))
+            assert make_operator(wait_for_completion=False).execute(context) == "j2"
+        else:
+            with pytest.raises(JobCancelledError, match="Clear the task") as caught:
+                make_operator(wait_for_completion=False).execute(context)
+            assert isinstance(caught.value, AirflowFailException)
 
     @pytest.mark.parametrize("state", ["Pause", "Frozen", "success", ""])
     def test_goes_on_in_states_that_are_no_end(
@@ -517,9 +562,6 @@ class TestKill:
     def test_a_changed_requests_job_that_cannot_be_looked_at_any_more(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
-        class Store(dict[str, Any]):
-            set = dict.__setitem__
-
         context["task_state_store"] = Store(
             ci_submission=SubmissionRecord(0, "another", time.time(), job_id="j0").to_json()
         )
@@ -762,14 +804,15 @@ class TestWhoseJobItIs:
         monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 0.0)
         monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
         server.play(SUBMITTED)
-        make_operator(wait_for_completion=False).execute(context)
+        context["ti"].max_tries = 1
+        make_operator(wait_for_completion=False, retries=1).execute(context)
         (data,) = re.findall(rb"<UserData>(.*?)</UserData>", server.requests[0].body)
         shown = job_xml("j1").replace("2025-01-02T03:04:05+0800", "-")
         operation = f"<Operation><UserData>{data.decode()}</UserData></Operation></JobsDetail>"
         server.always("GET", jobs(shown.replace("</JobsDetail>", operation)))
         server.always("PUT", http())
         server.play(job("j2"))
-        context["ti"].state, context["ti"].try_number, context["ti"].max_tries = state, 2, 1
+        context["ti"].state, context["ti"].try_number = state, 2
         make_operator(wait_for_completion=False, retries=1, queue_id="p2").execute(context)
         assert server.methods().count("PUT") == asked
         said = "Job j1 could not be cancelled: Airflow has given up on this try"

@@ -66,7 +66,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (ONE, {"input_object": "/in/a.mp3"}, "'/in/a.mp3', allowed: an object key"),
     (ONE, {"au_object": "in/a.mp3"}, "allowed: another key than input_object's"),
     (ONE, {"check_input": "maybe"}, "check_input is 'maybe'"),
-    (BATCH, {"prefix": None}, "nothing, allowed: exactly one of"),
+    (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
     (BATCH, {"manifest": "m.json"}, "allowed: exactly one of"),
     (BATCH, {"au_object": "out/voice.mp3"}, "overwrite each other"),
     (BATCH, {"au_object": f"in/{KEY}"}, "would separate this one's results"),

@@ -18,13 +18,12 @@ from airflow_provider_ci.exceptions import (
     NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
-    TransportError,
 )
 from airflow_provider_ci.operators.base import CIJobOperator
 from airflow_provider_ci.operators.separation import SeparationOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import BUCKET, REGION
-from tests.scripted_server import Answer, ScriptedServer, hang_up, http, job
+from tests.scripted_server import Answer, ScriptedServer, error, http, job
 
 LEAST = {"input_object": "in/song.mp3", "au_object": "out/voice.aac"}
 VOICE = "Operation/VoiceSeparate"
@@ -492,8 +491,8 @@ class TestCheckInput:
 
         context = make_context()
         store = context["task_state_store"] = Store()
-        server.play(job("j1", "Submitted"), hang_up())
-        with pytest.raises(TransportError):
+        server.play(job("j1", "Submitted"), error(403, "AccessDenied"))
+        with pytest.raises(PermissionDeniedError):
             checked(self.found(), context, wait_for_completion=True, deferrable=True)
         assert store["ci_submission"]["job_id"] == "j1"
         context["ti"].try_number = 2
