@@ -309,10 +309,10 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         except JobCancelledError as error:
             raise self._without_retry_if_cancelled(error, context) from None
         except AirflowTaskTimeout:  # not an Exception; Airflow's own message names neither job nor service
-            self.log.error(
-                "execution_timeout ended this try before its job was known: the service may have accepted a"
-                " job, which then runs and is billed. A retry looks for it before it submits another one"
-            )
+            if self.is_unanswered:
+                self.log.error("%s", self.unknown_outcome("execution_timeout ended this try"))
+            else:
+                self.log.error("execution_timeout ended this try before it submitted a job")
             raise
 
     def _submission(self, context: Context) -> DurableSubmission[R, J]:

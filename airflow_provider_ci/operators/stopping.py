@@ -77,7 +77,8 @@ class StoppingMixin:
     _has_finished = False
     _sent: tuple[datetime, VoiceSeparateRequest | BatchRequest] | None = None
     _is_in_flight = False
-    _is_unanswered = False
+    #: Whether a submission was sent whose response is not known.
+    is_unanswered = False
 
     if TYPE_CHECKING:
         cancel_on_kill: bool
@@ -95,7 +96,7 @@ class StoppingMixin:
             self._killed = True
             self._kill_deadline = time.monotonic() + _KILL_SECONDS
             if self._is_in_flight:
-                self.log.warning("%s", self._unknown_outcome())
+                self.log.warning("%s", self.unknown_outcome("The task was told to stop"))
         self._cancel(_HANDLER_SECONDS if self._is_executing else _KILL_SECONDS)
 
     @contextmanager
@@ -103,7 +104,7 @@ class StoppingMixin:
         """Run what the task does: whatever ends it after ``on_kill``, the job is cancelled before it ends."""
         self._context, self._is_executing = context, True
         # in dag.test() a task that was deferred is resumed in the same object
-        self._has_finished = self._cancel_settled = self._has_cancelled = self._is_unanswered = False
+        self._has_finished = self._cancel_settled = self._has_cancelled = self.is_unanswered = False
         self._attempt = None
         try:
             yield
@@ -131,12 +132,12 @@ class StoppingMixin:
         try:
             yield
         except AmbiguousSubmissionError:
-            self._is_unanswered = True
+            self.is_unanswered = True
             raise
         except CIError:  # it was refused, or never left
             raise
         except BaseException:  # the wait for the answer was ended
-            self._is_unanswered = True
+            self.is_unanswered = True
             raise
         finally:
             self._is_in_flight = False
@@ -157,8 +158,8 @@ class StoppingMixin:
                 job_id=self.job_id,
                 hint=self._fate,
             )
-        if self._is_unanswered:
-            raise self._unknown_outcome()
+        if self.is_unanswered:
+            raise self.unknown_outcome("The task was told to stop")
         if self._is_retry:
             raise TaskKilledError(
                 "The task was told to stop before this try submitted a job",
@@ -195,7 +196,8 @@ class StoppingMixin:
     def _is_retry(self) -> bool:
         return self.durable and self._context is not None and self._context["ti"].try_number > 1
 
-    def _unknown_outcome(self) -> TaskKilledError:
+    def unknown_outcome(self, what_happened: str) -> TaskKilledError:
+        """Return what is known of a submission whose response this process will not read, and how to look."""
         assert self._sent is not None  # noqa: S101 - for the type checker
         sent_at, request = self._sent
         data = request.operation.user_data if request.operation else None
@@ -203,8 +205,8 @@ class StoppingMixin:
         named = f"sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC" + (f", UserData {data!r}" if data else "")
         look = "A retry looks for it and goes on with it; without one, look" if self.durable else "Look"
         return TaskKilledError(
-            "The task was told to stop while it is unknown whether the service has accepted its submission: a"
-            " job may run, and be billed",
+            f"{what_happened} while it is unknown whether the service has accepted its submission: a job may"
+            " run, and be billed",
             hint=f"{look} for it {where}: {named}",
         )
 

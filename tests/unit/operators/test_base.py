@@ -210,6 +210,20 @@ class TestSubmit:
             make_operator(execution_timeout=timedelta(seconds=1), durable=False).execute(context)
         assert server.methods() == ["POST"]
 
+    def test_an_execution_timeout_of_a_durable_task_says_what_may_be_paid_for_and_how_to_look(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
+    ) -> None:
+        def time_out() -> None:
+            raise AirflowTaskTimeout("Timeout")
+
+        server.play(after(lambda: os.kill(os.getpid(), signal.SIGALRM), hang()))
+        with signal_handled(signal.SIGALRM, time_out), pytest.raises(AirflowTaskTimeout):
+            make_operator(execution_timeout=timedelta(seconds=1)).execute(context)
+        (said,) = logs.at("error")
+        assert said.startswith("execution_timeout ended this try while it is unknown whether the service has")
+        assert "CIHook.list_jobs" in said
+        assert "UserData 'airflow dag=" in said
+
     @pytest.mark.parametrize(
         ("answer", "kind"),
         [(error(400, "InvalidArgument"), InvalidRequestError), (error(429, "SlowDown"), ThrottledError)],
