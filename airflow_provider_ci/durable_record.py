@@ -148,7 +148,8 @@ class SubmissionRecords:
 
 
 def _store_error(what: str, error: Exception) -> StateStoreError:
+    reason = f"{type(error).__name__}: {error}"[:500]
     return StateStoreError(
-        f"Airflow's task state store could not be {what}: {type(error).__name__}: {error}"[:500],
+        f"Airflow's task state store could not be {what}: {reason}",
         hint="A retry looks for jobs of earlier tries before it submits",
     )

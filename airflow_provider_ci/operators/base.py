@@ -350,7 +350,8 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         """Return what is recorded of this task instance's submission."""
         from airflow_provider_ci.durable_record import SubmissionRecords
 
-        return SubmissionRecords(self._store(context), context["ti"].try_number)
+        store = self._store(context)
+        return SubmissionRecords(store, context["ti"].try_number if store is not None else 1)
 
     def _without_retry_if_cancelled(self, error: JobError, context: Context) -> JobError:
         """Return the error that ends the task, if somebody else than a try of this task cancelled the job.
