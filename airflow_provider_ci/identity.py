@@ -139,7 +139,7 @@ def is_job_of(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest)
 def _is_single_job_of(job: Job, request: VoiceSeparateRequest, *, has_key: bool) -> bool:
     asked: Any = request.operation
     # a service that does not hand back UserData cannot be asked for it: the request decides then
-    if not has_key and (asked.user_data if asked else None) != user_data_of(job):
+    if not has_key and user_data_of(job) not in (None, asked.user_data if asked else None):
         return False
     if not request.input or not job.input or request.input.object != job.input.object:
         return False

@@ -31,7 +31,12 @@ from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMi
 from airflow_provider_ci.operators.arguments import is_settled, read_untemplated
 from airflow_provider_ci.operators.connected import CIOperator
 from airflow_provider_ci.operators.stopping import StoppingMixin
-from airflow_provider_ci.operators.validation import place_problems, refuse, without_retry
+from airflow_provider_ci.operators.validation import (
+    TaskArgumentError,
+    place_problems,
+    refuse,
+    without_retry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +60,8 @@ J = TypeVar("J", bound="Job | BatchJob")
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
 
+# Seconds within which a cancelled job shows as such
+_CANCEL_SHOWS_WITHIN = 10.0
 # What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
 _TRIGGER_FAILED = "__fail__"
 
@@ -97,6 +104,8 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
     choice_arguments: Mapping[str, Sequence[str]] = {"on_ambiguous_submit": ("fail", "resubmit")}
     # Whether wait_for_completion and deferrable say where to wait, and no longer what was given
     _knows_how_to_wait = False
+    # The try that has asked for a job, and the digest of its request
+    _submitted: tuple[int, str] | None = None
     _does_not_defer = False
     _state: str | None = None  # the job's, when it was last asked for
     _failure: CIError | None = None  # why it could not be asked for
@@ -138,6 +147,10 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         hook = super().hook
         hook.sleep = self._sleep  # a task that was told to stop must not go on after a pause
         return hook
+
+    def now(self) -> float:
+        """Return the Unix time by the service's clock."""
+        return self.hook.now()
 
     @cached_property
     def service(self) -> BoundService[R, J]:
@@ -235,7 +248,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         """Refuse to run inside another task, whose identity would stand for several jobs: a retry could not
         tell them from each other, Airflow would call neither ``on_kill`` nor ``execute_complete``.
         """
-        task: Any = context.get("task")
+        task: Any = context.get("task") or getattr(context.get("ti"), "task", None)
         if task is not None and task is not self:
             raise RequestValidationError(
                 [
@@ -300,14 +313,19 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         state = job.job_state
         # also when nobody waits: the task must not be green
         if state.is_terminal and not state.is_successful and (error := self._error(self._watch(job))):
-            raise self._without_retry_if_cancelled(error, context)
+            raise self._without_retry_if_cancelled(error, job, context)
         return job
 
     def _get_or_submit(self, request: R, endpoint: Endpoint, context: Context) -> J:
+        bucket_and_region = f"{endpoint.bucket} {endpoint.region}"
+        self._refuse_second_request(request, bucket_and_region, context)
+        submission = self._submission(context)
         try:
-            return self._submission(context).get_or_submit(request, f"{endpoint.bucket} {endpoint.region}")
+            job = submission.get_or_submit(request, bucket_and_region)
+            self.may_be_others = submission.is_found_by_request
+            return job
         except JobCancelledError as error:
-            raise self._without_retry_if_cancelled(error, context) from None
+            raise self._final_cancellation(error) from None
         except AirflowTaskTimeout:  # not an Exception; Airflow's own message names neither job nor service
             if self.is_unanswered:
                 self.log.error("%s", self.unknown_outcome("execution_timeout ended this try"))
@@ -315,21 +333,36 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
                 self.log.error("execution_timeout ended this try before it submitted a job")
             raise
 
+    def _refuse_second_request(self, request: R, bucket_and_region: str, context: Context) -> None:
+        """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
+        apart.
+        """
+        from airflow_provider_ci.identity import fingerprint
+
+        submitted = (context["ti"].try_number, fingerprint(request, bucket_and_region))
+        before, self._submitted = self._submitted, submitted
+        if before is not None and before[0] == submitted[0] and before != submitted:
+            raise TaskArgumentError(
+                f"Task {self.task_id!r} submits a second, different request in one try; allowed: one request"
+                " for each task, for several inputs with .expand()"
+            )
+
     def _submission(self, context: Context) -> DurableSubmission[R, J]:
         from airflow_provider_ci.durability import DurableSubmission
         from airflow_provider_ci.identity import NOBODY, TRIGGERER, WORKER, TaskIdentity
         from airflow_provider_ci.operators.earlier_tries import (
-            CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES,
+            CLEAR_DISCARDS_STATE,
             may_have_earlier_try,
+            run_began_at,
         )
 
         ti: Any = context["ti"]
         settings = self.hook.settings
-        started = getattr(context.get("dag_run"), "start_date", None)
-        # two Airflows do not start one run in the same microsecond, and no retry changes when it started
-        deployment = settings.deployment or (started.astimezone(UTC).isoformat() if started else "unknown")
+        began = run_began_at(context.get("dag_run"))
+        # two Airflows do not begin one run in the same microsecond, and no retry changes when it began
+        deployment = settings.deployment or (began.astimezone(UTC).isoformat() if began else "unknown")
         # By Airflow's clock. If the service's is behind this worker's, it may be behind Airflow's too
-        run_start = (started or ti.start_date).timestamp()
+        run_start = (began or ti.start_date).timestamp()
         return DurableSubmission(
             service=self.service,
             store=self._store(context),
@@ -337,7 +370,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
             try_number=ti.try_number,
             waits=NOBODY if not self.wait_for_completion else TRIGGERER if self.deferrable else WORKER,
             may_have_submitted=may_have_earlier_try(ti),
-            clear_interrupts=CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES,
+            clear_discards_record=CLEAR_DISCARDS_STATE,
             run_start=lambda: run_start + min(settings.clock.offset, 0),
             cancel_superseded=self.cancel_on_kill,
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
@@ -353,7 +386,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         store = self._store(context)
         return SubmissionRecords(store, context["ti"].try_number if store is not None else 1)
 
-    def _without_retry_if_cancelled(self, error: JobError, context: Context) -> JobError:
+    def _without_retry_if_cancelled(self, error: JobError, job: J, context: Context) -> JobError:
         """Return the error that ends the task, if somebody else than a try of this task cancelled the job.
 
         A retry would undo what somebody has decided.
@@ -361,11 +394,24 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         if type(error) is not JobCancelledError:
             return error
         try:
-            if self.submission_records(context).is_cancel_requested(str(error.job_id)):
-                return error
+            is_own = self.submission_records(context).is_own_cancellation(job)
         except StateStoreError as store_error:
             self.log.warning("%s", store_error)
             return error
+        if is_own or self._was_cancelled_before(job, context):
+            return error
+        return self._final_cancellation(error)
+
+    def _was_cancelled_before(self, job: J, context: Context) -> bool:
+        """Tell whether, before Airflow 3.3, the job of an earlier try was cancelled before this one began, so
+        that the earlier one may have asked for it: its state can show late.
+        """
+        if not self.is_retry or self._store(context) is not None or job.end_time is None:
+            return False
+        began: float = context["ti"].start_date.timestamp() + min(self.hook.settings.clock.offset, 0)
+        return bool(job.end_time.timestamp() <= began + _CANCEL_SHOWS_WITHIN)
+
+    def _final_cancellation(self, error: JobError) -> JobError:
         return JobCancelledByOthersError(
             error.message,
             state=error.state,
@@ -389,7 +435,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
                 code=error.code,
                 service_message=error.service_message,
                 request_id=error.request_id,
-                hint=error.hint,
+                hint=self.unknown_outcome("The submission failed").hint,
             ) from error
         except AirflowTaskTimeout as error:  # execution_timeout, while the answer was waited for
             raise UnknownSubmissionError(
@@ -411,7 +457,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         """Push the result of a job that has ended well, or raise the error of one that has not."""
         self.seen_jobs = [watch.jobs[str(self.job_id)]]
         if error := self._error(watch):
-            raise self._without_retry_if_cancelled(error, context)
+            raise self._without_retry_if_cancelled(error, watch.jobs[str(self.job_id)], context)
         self._push(context, watch.jobs[str(self.job_id)])
         self.raise_if_killed()
         self._announce(context)
@@ -448,7 +494,7 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
                 **self.place,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
-                cancel_on_kill=self.cancel_on_kill,
+                cancel_on_kill=self.cancel_on_kill and not self.may_be_others,
                 started_at=started_at,
             ),
             method_name="execute_complete",

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_ci import durability
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
-from airflow_provider_ci.protocol.models import CANCEL, FAILED, Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import (
+    CANCEL,
+    FAILED,
+    PENDING_STATES,
+    Job,
+    JobsAnswer,
+    VoiceSeparateRequest,
+)
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.recovery import JobService, R_contra
@@ -94,6 +101,9 @@ class BoundJobs:
     def is_void(self, job: Job) -> bool:
         return job.job_state in (FAILED, CANCEL)
 
+    def has_ended(self, job: Job) -> bool:
+        return job.job_state.is_terminal
+
     def result(self, job: Job) -> JobResult:
         return job_result(job)
 
@@ -149,6 +159,12 @@ class BoundBatches:
             return True
         (self._hook.sleep or time.sleep)(left)  # the list may not show them yet
         return not self._has_jobs(job)
+
+    def has_ended(self, job: BatchJob) -> bool:
+        # a batch job has succeeded as soon as it has made its jobs, which run on
+        if not job.job_state.is_terminal:
+            return False
+        return next(iter(self.jobs(str(job.job_id), PENDING_STATES)), None) is None
 
     def _has_jobs(self, batch: BatchJob) -> bool:
         return self.has_jobs(str(batch.job_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -65,10 +65,13 @@ class StoppingMixin:
     """
 
     job_id: str | None = None
+    #: The job was found by its request alone, and may be somebody else's.
+    may_be_others = False
     _killed = False
     _kill_deadline = 0.0
     _cancel_settled = False  # there is nothing to try again
     _has_cancelled = False  # the service has accepted the request
+    _cancel_requested_at: float | None = None
     _is_cancelling = False
     _attempt: Future[str | None] | None = None
     _fate = "It was not cancelled and goes on"
@@ -89,6 +92,8 @@ class StoppingMixin:
         def service(self) -> BoundService[Any, Any]: ...  # noqa: D102
 
         def submission_records(self, context: Context) -> SubmissionRecords: ...  # noqa: D102
+
+        def now(self) -> float: ...  # noqa: D102
 
     def on_kill(self) -> None:
         """Cancel the job, best effort. Airflow 3 lets ``execute`` go on afterwards: it then raises."""
@@ -128,7 +133,8 @@ class StoppingMixin:
         :raises TaskKilledError: the task was told to stop; nothing is sent.
         """
         self.raise_if_killed()
-        self._sent, self._is_in_flight = (datetime.now(UTC), request), True
+        # what was sent before is known not to have been accepted
+        self._sent, self._is_in_flight, self.is_unanswered = (datetime.now(UTC), request), True, False
         try:
             yield
         except AmbiguousSubmissionError:
@@ -160,10 +166,9 @@ class StoppingMixin:
             )
         if self.is_unanswered:
             raise self.unknown_outcome("The task was told to stop")
-        if self._is_retry:
+        if self.is_retry:
             raise TaskKilledError(
-                "The task was told to stop before this try submitted a job",
-                hint="The job of an earlier try, if there is one, goes on",
+                "The task was told to stop before this try submitted a job", hint=self._earlier_submission
             )
         raise TaskKilledError("The task was told to stop before a job was submitted")
 
@@ -193,7 +198,25 @@ class StoppingMixin:
         )
 
     @property
-    def _is_retry(self) -> bool:
+    def _earlier_submission(self) -> str:
+        """Say what is recorded of an earlier try, whose job this one has been looking for."""
+        record = None
+        if self._context is not None:
+            with suppress(StateStoreError):
+                record = self.submission_records(self._context).load()
+        if record is None:
+            return "The job of an earlier try, if there is one, is still running"
+        if record.job_id is not None:
+            return f"Job {record.job_id} of an earlier try is still running, if it has not ended"
+        sent_at = datetime.fromtimestamp(record.since, UTC)
+        return (
+            f"An earlier try may have submitted a job at {sent_at:%Y-%m-%d %H:%M:%S} UTC, which is billed:"
+            f" look for the UserData {record.idempotency_key!r} with CIHook.{self.service.listing_method}"
+        )
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether an earlier try may have submitted a job that this one continues with."""
         return self.durable and self._context is not None and self._context["ti"].try_number > 1
 
     def unknown_outcome(self, what_happened: str) -> TaskKilledError:
@@ -263,15 +286,28 @@ class StoppingMixin:
         """Ask the service to cancel the job; return why not, if it is not this try's to cancel."""
         if reason := self._reason_not_to_cancel():
             return reason
+        self._cancel_requested_at = self.now()
         self._note_cancel_request()
-        self.service.cancel_within(str(self.job_id), _KILL_SECONDS)
+        try:
+            self.service.cancel_within(str(self.job_id), _KILL_SECONDS)
+        except CIError as error:
+            if _is_not_cancelled(error):
+                self._cancel_requested_at = None
+                self._note_cancel_request()
+            raise
         self._has_cancelled = True
         return None
 
     def _note_cancel_request(self) -> None:
         """Record whose wish the cancellation is: what others have cancelled is not submitted again."""
         if self._context is not None:
-            self.submission_records(self._context).note_cancel_request(str(self.job_id))
+            records = self.submission_records(self._context)
+            records.note_cancel_request(str(self.job_id), self._cancel_requested_at)
+
+    def _is_perhaps_others(self) -> bool:
+        if self.may_be_others or self._context is None:
+            return self.may_be_others
+        return self.submission_records(self._context).may_be_others(str(self.job_id))
 
     def _note_cancel_request_again(self) -> None:
         """Repeat the record, which the interrupted code may have overwritten when it went on."""
@@ -281,6 +317,8 @@ class StoppingMixin:
             self.log.warning("%s", error)
 
     def _reason_not_to_cancel(self) -> str | None:
+        if self._is_perhaps_others():
+            return "it was found by its request alone, and may be somebody else's"
         if not self.durable:  # then no other try ever goes on with it
             return _HANDED_OVER if self._has_finished else None
         try:
@@ -293,6 +331,13 @@ class StoppingMixin:
         if self._has_finished and state not in _ENDED_BY_SOMEBODY:
             return _HANDED_OVER
         return _LEFT_TO_OTHERS.get(str(state))
+
+
+def _is_not_cancelled(error: CIError) -> bool:
+    """Tell whether a request to cancel certainly had no effect."""
+    if isinstance(error, TransportError):
+        return not error.sent
+    return isinstance(error, ServiceError) and not isinstance(error, ServerError)
 
 
 def _in_background(work: Any) -> Future[Any]:

@@ -176,9 +176,9 @@ class CIJobTrigger(BaseTrigger):
             state = await asyncio.to_thread(current_try.state_of_task, ti)
             goes_on = state in current_try.WAITING
             if state == "running":
-                # resumed after another triggerer's event, or a new try that has found the job again; a new
-                # try begins with deleting what earlier ones have pushed
-                goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in self.job_ids
+                # resumed after another triggerer's event, or a new try: it begins with deleting what earlier
+                # ones have pushed, and which abandons and cancels the job itself if it does not find it again
+                goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in (None, *self.job_ids)
         except Exception as error:
             why = str(error) or type(error).__name__
             raise CIError(f"Airflow could not be asked what has become of the task: {why}") from error

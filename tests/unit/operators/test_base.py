@@ -314,7 +314,7 @@ class TestWait:
         context["task_state_store"] = store = Store()
         server.play(SUBMITTED)
         make_operator(wait_for_completion=False).execute(context)
-        store["ci_submission"]["cancel_requested"] = True
+        store["ci_submission"]["cancel_requested_at"] = time.time()
         context["ti"].try_number = 2
         server.play(SUBMITTED, job("j1", "Cancel"))
         with pytest.raises(JobCancelledError) as caught:
@@ -1074,7 +1074,7 @@ class TestWhatIsKnownAtTheEnd:
         said = self.killed(make_operator(retries=1), context)
         assert said == (
             "The task was told to stop before this try submitted a job."
-            " The job of an earlier try, if there is one, goes on"
+            " The job of an earlier try, if there is one, is still running"
         )
 
 

@@ -385,7 +385,6 @@ class TestOnKill:
             (None, "j1"),  # cleared
             ("scheduled", "j1"),
             ("queued", "j1"),
-            ("running", None),
             ("running", "j2"),
             ("failed", "j1"),
             ("success", "j1"),
