@@ -324,6 +324,62 @@ class TestWait:
         server.play(job("j1", "Cancel"), job("j2", "Submitted"))
         assert make_operator(wait_for_completion=False).execute(context) == "j2"
 
+    @pytest.mark.parametrize("refusal", [error(403, "AccessDenied"), error(400, "InvalidArgument")])
+    def test_a_cancellation_that_the_service_refused_is_no_leave_to_submit_again(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, refusal: Answer
+    ) -> None:
+        context["task_state_store"] = store = Store()
+        server.play(SUBMITTED)
+        server.always("GET", SUBMITTED)
+        server.always("PUT", refusal)
+        with pytest.raises(JobTimeoutError):
+            make_operator(timeout=0.02).execute(context)
+        assert "cancel_requested_at" not in store["ci_submission"]
+        context["ti"].try_number = 2
+        server.always("GET", job("j1", "Cancel"))
+        with pytest.raises(JobCancelledError, match="Clear the task") as caught:
+            make_operator(wait_for_completion=False).execute(context)
+        assert isinstance(caught.value, AirflowFailException)
+
+    def test_a_subclass_that_submits_several_requests_in_one_try_is_refused(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        operator = make_operator(wait_for_completion=False)
+        server.play(SUBMITTED)
+        assert operator.execute(context) == "j1"
+        operator.au_object = "out/another"
+        with pytest.raises(RequestValidationError, match="a second, different request in one try"):
+            operator.execute(context)
+        assert server.methods() == ["POST"]
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    def test_a_job_that_was_found_by_its_request_alone_is_not_cancelled(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        monkeypatch: pytest.MonkeyPatch,
+        has_store: bool,
+    ) -> None:
+        """The answer is lost, and the job that fits may be that of another task with the same data."""
+        monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 5.0)
+        if has_store:
+            context["task_state_store"] = Store()
+        fits = (
+            job_xml("j7")
+            .replace("2025-01-02T03:04:05+0800", "-")
+            .replace(
+                "</JobsDetail>",
+                "<Operation><UserData>order 7</UserData></Operation>"
+                "<Input><Object>in/a.mp3</Object></Input></JobsDetail>",
+            )
+        )
+        server.play(hang_up(), jobs(fits))
+        server.always("GET", jobs(fits))
+        with pytest.raises(JobTimeoutError, match="may be somebody else's"):
+            make_operator(user_data="order 7", timeout=0.02).execute(context)
+        assert "PUT" not in server.methods()
+
     @pytest.mark.parametrize("is_own", [True, False])
     def test_what_a_timeout_cancels_is_recorded_as_the_tasks_own_wish(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context, is_own: bool

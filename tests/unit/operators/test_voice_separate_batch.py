@@ -640,6 +640,29 @@ class TestDeferred:
 
 
 class TestDurable:
+    @pytest.mark.parametrize(("pending", "continues"), [(True, True), (False, False)])
+    def test_cleared_on_a_worker_a_batch_whose_jobs_still_run_is_not_paid_for_again(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        pending: bool,
+        continues: bool,
+    ) -> None:
+        class Store(dict[str, Any]):
+            set = dict.__setitem__
+
+        context["task_state_store"] = store = Store()
+        server.play(SUBMITTED)
+        make_operator(wait_for_completion=False, durable=True).execute(context)
+        store["ci_submission"]["worker_waits"] = True
+        context["ti"].try_number, context["ti"].max_tries = 2, 1
+        server.play(batch("Success"), jobs(child("j1", "Running")) if pending else NONE)
+        if not continues:
+            server.play(batch("Success"), SUBMITTED)
+        make_operator(wait_for_completion=False, durable=True).execute(context)
+        assert server.methods().count("POST") == (1 if continues else 2)
+
     def test_a_lost_answer_is_looked_for_among_the_batch_jobs(
         self,
         make_operator: MakeOperator,
