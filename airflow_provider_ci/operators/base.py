@@ -352,17 +352,17 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         from airflow_provider_ci.identity import NOBODY, TRIGGERER, WORKER, TaskIdentity
         from airflow_provider_ci.operators.earlier_tries import (
             CLEAR_DISCARDS_STATE,
+            deployment_of,
+            earliest_submission,
             may_have_earlier_try,
-            run_began_at,
         )
 
         ti: Any = context["ti"]
         settings = self.hook.settings
-        began = run_began_at(context.get("dag_run"))
-        # two Airflows do not begin one run in the same microsecond, and no retry changes when it began
-        deployment = settings.deployment or (began.astimezone(UTC).isoformat() if began else "unknown")
+        dag_run = context.get("dag_run")
+        deployment = settings.deployment or deployment_of(dag_run)
         # By Airflow's clock. If the service's is behind this worker's, it may be behind Airflow's too
-        run_start = (began or ti.start_date).timestamp()
+        run_start = earliest_submission(dag_run, ti).timestamp()
         return DurableSubmission(
             service=self.service,
             store=self._store(context),

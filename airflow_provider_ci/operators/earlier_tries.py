@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_ci.version_compat import AIRFLOW_MINOR
@@ -33,15 +33,23 @@ def may_have_earlier_try(ti: Any) -> bool:
         return True
 
 
-def run_began_at(dag_run: Any) -> datetime | None:
-    """Return a moment that tells this run of this Airflow from all others, and that no retry changes.
+def deployment_of(dag_run: Any) -> str:
+    """Return what tells this Airflow from others that have a run of the same name, and what no retry changes.
 
-    On Airflow 2.11 a task can be run by hand before its run has started; when it was queued does not change
-    then. On Airflow 3 it changes whenever any task of the run is cleared, and tasks run only in started runs.
+    Two Airflows do not start a run in the same microsecond. On Airflow 2.11 a task can be run by hand before
+    its run has started: then it is the run's number in the database.
     """
-    queued_at = getattr(dag_run, "queued_at", None) if AIRFLOW_MINOR < (3, 0) else None
-    moment: datetime | None = queued_at or getattr(dag_run, "start_date", None)
-    return moment
+    started: datetime | None = getattr(dag_run, "start_date", None)
+    if started is not None:
+        return started.astimezone(UTC).isoformat()
+    return f"unstarted-run-{getattr(dag_run, 'id', 'unknown')}"
+
+
+def earliest_submission(dag_run: Any, ti: Any) -> datetime:
+    """Return a moment, by Airflow's clock, before which no try of this task instance has submitted a job."""
+    dates = (getattr(dag_run, name, None) for name in ("start_date", "logical_date"))
+    earliest: datetime = min(next((date for date in dates if date), ti.start_date), ti.start_date)
+    return earliest
 
 
 def _has_recorded_try(ti: Any) -> bool:

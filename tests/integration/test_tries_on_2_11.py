@@ -38,7 +38,8 @@ def test_a_task_that_is_run_by_hand_after_its_process_has_died_finds_its_job(
     tmp_path: Path,
     dag_id: str,
     state_after: str,
-    options: tuple[str, ...],
+    options: list[str],
+    pause: float,
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = CIHook()
@@ -81,5 +82,6 @@ def test_a_task_that_is_run_by_hand_after_its_process_has_died_finds_its_job(
     time.sleep(pause)
     run_by_hand(*options)
     assert state() == "success"
-    assert len(list(hook.list_jobs())) == 1, "one accepted job"
+    jobs = emulator.ledger.accepted_jobs()
+    assert len(jobs) == 1, "\n".join(job.user_data for job in jobs)
     hook.close()
