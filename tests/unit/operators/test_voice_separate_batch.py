@@ -304,6 +304,19 @@ class TestRequest:
     ) -> None:
         sent(au_object="in/${InputName}-${jobid}.mp3", output_bucket="results-1250000001")
 
+    @pytest.mark.parametrize(
+        ("voice", "background"),
+        [
+            ("out/${jobid}/${InputName}.${ext}", "out/${jobid}/background.${ext}"),
+            ("${jobid}-${InputNameAndExt}", "${jobid}-x.wav"),
+        ],
+    )
+    def test_two_results_of_one_job_that_can_be_one_object_are_refused(
+        self, make_operator: MakeOperator, voice: str, background: str
+    ) -> None:
+        with pytest.raises(RequestValidationError, match="a key that can never be that of Object"):
+            make_operator(au_object=voice, object=background, audio_mode="AudioAndBackground")
+
     def test_mapped_task_instances_give_names_of_their_own(
         self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
     ) -> None:
