@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
-from airflow_provider_ci.protocol.fields import element_names, format_time
+from airflow_provider_ci.protocol.fields import DefaultName, element_names, format_time
 from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
 
 #: What is submitted: a job or a batch job.
@@ -101,7 +101,7 @@ def fingerprint(request: VoiceSeparateRequest | BatchRequest, bucket_and_region:
     """Return a digest of what the user asks for.
 
     Not of the bytes that are sent: they may change with the provider's version. An argument that is added to
-    it later, and that the user does not give, changes no digest.
+    it later, and that the user does not give, changes no digest. Nor does a name that the user did not give.
 
     :param bucket_and_region: of the input.
     """
@@ -188,7 +188,9 @@ def _values_that_are_no_defaults(obj: Any) -> dict[str, Any]:
     return {
         element_names(field)[0]: _plain(value)
         for field in dataclasses.fields(obj)
-        if (value := getattr(obj, field.name)) is not None and value != field.default
+        if (value := getattr(obj, field.name)) is not None
+        and value != field.default
+        and not isinstance(value, DefaultName)
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -65,17 +64,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
-        operator: Any = self  # Airflow does not annotate it
-        is_mapped = getattr(context.get("ti"), "map_index", -1) >= 0 and operator.has_dag()
-        mapped = operator.dag.task_dict.get(self.task_id) if is_mapped else None
-        if broken := [name for name in RESULTS if _is_shared(mapped, name)]:
-            raise TaskArgumentError(
-                [
-                    f"{name} is {getattr(self, name)!r} in every mapped task instance, allowed: a key that"
-                    " differs between them, for instance by ${jobid}, or results overwrite each other"
-                    for name in broken
-                ]
-            )
+        self._refuse_shared_keys(context)
         return super().execute(context)
 
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
@@ -119,6 +108,33 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 ]
             )
 
+    def _refuse_shared_keys(self, context: Context) -> None:
+        """Refuse keys to which other instances of this mapped task write too, as far as that is certain."""
+        operator: Any = self  # Airflow does not annotate it
+        map_index = getattr(context.get("ti"), "map_index", -1)
+        if map_index < 0 or not operator.has_dag() or self.task_id not in operator.dag.task_dict:
+            return
+        from airflow_provider_ci.operators.mapped_keys import Sharing, sharing_of
+
+        of_the_dag = operator.dag.task_dict[self.task_id]
+        shared = {name: sharing_of(self, of_the_dag, name, map_index) for name in RESULTS}
+        if broken := [name for name, sharing in shared.items() if sharing is Sharing.CERTAIN]:
+            raise TaskArgumentError(
+                [
+                    f"{name} is {getattr(self, name)!r} in more than one instance of this mapped task,"
+                    " allowed: a key that differs between them, for instance by ${jobid}, or results"
+                    " overwrite each other"
+                    for name in broken
+                ]
+            )
+        for name in (name for name, sharing in shared.items() if sharing is Sharing.PERHAPS):
+            self.log.warning(
+                "%s is %r: if it is the same in another instance of this mapped task, their results overwrite"
+                " each other, and each is paid for. A key with ${jobid} is never the same",
+                name,
+                getattr(self, name),
+            )
+
     def _check_input(self, request: VoiceSeparateRequest) -> None:
         key = str(request.input.object if request.input else None)
         try:
@@ -138,19 +154,3 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 f"No job was submitted: the input object {key!r} is archived"
                 f" ({head.tier or head.storage_class}), and must be restored first"
             )
-
-
-def _is_shared(mapped: Any, name: str) -> bool:
-    """Tell whether all instances of a mapped operator write a result to the same key.
-
-    Only what is certain counts: a key without a template and without ``${jobid}``, more than one instance,
-    and nothing mapped over that would set the results apart.
-    """
-    key = getattr(mapped, "partial_kwargs", {}).get(name)
-    # What expand_kwargs maps over is not known here
-    over = getattr(getattr(mapped, "expand_input", None), "value", None)
-    if not isinstance(key, str) or not isinstance(over, Mapping):
-        return False
-    apart = {"bucket", "output_bucket", "ci_conn_id", *(("codec", "template_id") if "${ext}" in key else ())}
-    is_only_one = all(isinstance(values, list | tuple) and len(values) == 1 for values in over.values())
-    return not ("{{" in key or "{%" in key or "${jobid}" in key or is_only_one or apart & set(over))

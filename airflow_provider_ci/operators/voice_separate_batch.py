@@ -17,7 +17,7 @@ from airflow_provider_ci.links.console import CIJobsLink
 from airflow_provider_ci.operators.separation import Numbers, SeparationOperator, Texts
 from airflow_provider_ci.operators.validation import check_when_parsed
 from airflow_provider_ci.protocol.admin_validation import check_batch
-from airflow_provider_ci.protocol.fields import format_time
+from airflow_provider_ci.protocol.fields import DefaultName, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +143,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     def _request(self, texts: Texts, numbers: Numbers, endpoint: Endpoint) -> BatchRequest:
         models = self.models
         request: BatchRequest = models.BatchRequest(
-            name=texts["name"] or self._default_name,
+            name=texts["name"] or DefaultName(self._default_name),
             type="Job",
             input=models.BatchInput(**{name: texts[name] for name in _INPUTS}),
             operation=models.BatchOperation(

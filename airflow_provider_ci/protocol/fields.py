@@ -26,6 +26,12 @@ def element(name: str, *also: str) -> dict[str, Any]:
     return {"element": (name, *also)}
 
 
+class DefaultName(str):
+    """A name that the user did not give. It is no part of what the user asks for."""
+
+    __slots__ = ()
+
+
 class Draft(types.SimpleNamespace):
     """Stands for any of the models while a request is only looked at: what it was not given is ``None``. It
     is there at once, and a model only after all models have been made, which takes too long for a DAG file.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from datetime import datetime
+from html import escape
 from typing import Any, TypeVar
 
 from lxml import etree
@@ -49,8 +50,12 @@ MAX_BYTES = 8 * 1024 * 1024
 #: What is read in the place of a character that XML cannot carry.
 REPLACEMENT = "\ufffd"
 _CHARACTER_REFERENCE = re.compile("&#([^;&<>\\s]{0,20});?")
-# What is written as an entity is none of them: it has no meaning, and the document is refused
-_BARE_AMPERSAND = re.compile(r"&(?!#|[A-Za-z_:][\w:.-]*;)")
+# No document may define an entity, so that only those of XML itself have a meaning
+_BARE_AMPERSAND = re.compile(r"&(?!#|(?:lt|gt|amp|quot|apos);)")
+# Neither a tag nor a comment nor a declaration begins so
+_BARE_LESS_THAN = re.compile(r"<(?![^\W\d]|[:/!?])")
+# One that does not end goes on to the end: looking for each of many anew would take long
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 # A page of 100 jobs is far smaller; more would hold an event loop up
 _REPAIRED_BYTES_MAX = 1024 * 1024
 _REPAIRED_REFERENCES_MAX = 20_000
@@ -88,9 +93,12 @@ def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
 
     :func:`parse_document` comes first. But one text with a character that XML cannot carry (the message of a
     failed job may quote anything) must not make all other jobs of the document unreadable. So such
-    characters, references to them and bytes that are not UTF-8 are replaced by U+FFFD, a bare ``&`` stands
-    for itself, and whitespace before the declaration is skipped. Document types, entities and sizes are
-    refused all the same.
+    characters, references to them and bytes that are not UTF-8 are replaced by U+FFFD. What has no meaning
+    stands for itself: ``&``, also before the name of an entity (``&nbsp;``), ``]]>``, and ``<`` before
+    anything that no tag begins with. So does all that is in a CDATA section, even a document type. Whitespace
+    before the declaration is skipped. Elsewhere a document type is refused all the same, hence no entity is
+    defined, expanded or fetched; and so is what is too large. A text with tags of its own stays unreadable
+    unless each is closed: which of them are the service's would be guessed.
 
     :raises XMLError: as of :func:`parse_document`, and this did not help.
     """
@@ -106,10 +114,25 @@ def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
 
 
 def _repaired(data: bytes) -> bytes:
-    text = data.decode("utf-8", "replace").lstrip(_BEFORE_MARKUP)
-    text = NOT_XML.sub(REPLACEMENT, text)
+    """Return a document in which what cannot be read is replaced.
+
+    :raises XMLError: so much of it that reading the result would take long.
+    """
+    text = NOT_XML.sub(REPLACEMENT, data.decode("utf-8", "replace").lstrip(_BEFORE_MARKUP))
+    # split gives what is outside of CDATA sections at even places, what is in them at odd ones
+    parts = _CDATA.split(text)
+    parts[::2] = map(_with_readable_markup, parts[::2])
+    parts[1::2] = [escape(part, quote=False) for part in parts[1::2]]
+    repaired = "".join(parts).encode("utf-8")
+    if repaired.count(b"&") > _REPAIRED_REFERENCES_MAX:
+        raise XMLError(f"more than {_REPAIRED_REFERENCES_MAX} characters would have to be replaced")
+    return repaired
+
+
+def _with_readable_markup(text: str) -> str:
     text = _CHARACTER_REFERENCE.sub(lambda found: found[0] if _is_readable(found) else REPLACEMENT, text)
-    return _BARE_AMPERSAND.sub("&amp;", text).encode("utf-8")
+    text = _BARE_LESS_THAN.sub("&lt;", _BARE_AMPERSAND.sub("&amp;", text))
+    return text.replace("]]>", "]]&gt;")
 
 
 def _is_readable(reference: re.Match[str]) -> bool:

@@ -41,6 +41,7 @@ from airflow_provider_ci.protocol.admin_models import (
     BatchOperation,
     BatchRequest,
 )
+from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.models import (
     AudioConfig,
     CallBackKafkaConfig,
@@ -1069,6 +1070,13 @@ class TestFingerprint:
 
         assert fingerprint(later(), PLACE) == fingerprint(REQUEST, PLACE)
         assert fingerprint(later(added_later="given"), PLACE) != fingerprint(REQUEST, PLACE)
+
+    def test_does_not_change_with_a_name_that_the_user_did_not_give(self) -> None:
+        def named(name: str | None) -> str:
+            return fingerprint(replace(BATCH, name=name), PLACE)
+
+        assert named(DefaultName("dag-task")) == named(DefaultName("made-otherwise")) == named(None)
+        assert named("dag-task") != named(DefaultName("dag-task"))
 
     def test_a_job_that_differs_in_such_a_field_is_another_one(self) -> None:
         @dataclass(frozen=True, slots=True, kw_only=True)

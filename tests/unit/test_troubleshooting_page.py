@@ -14,6 +14,7 @@ from typing import Any
 
 import airflow
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_ci import exceptions, waiting
 from airflow_provider_ci.exceptions import CIError, JobTimeoutError, RequestValidationError
@@ -301,6 +302,11 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
         vars(task).update(rendered)
         return said_by(lambda: task.execute({"ti": SimpleNamespace(map_index=-1)}))
 
+    def mapped_to_one_key() -> None:
+        with DAG(dag_id="mapped", schedule=None):
+            mapped = VoiceSeparateOperator.partial(task_id="x", au_object="a").expand(input_object=["b", "c"])
+        mapped.unmap({"input_object": "b"}).execute({"ti": SimpleNamespace(map_index=0)})
+
     song = {"input_object": "in/song.mp3"}
     really = [
         said(VoiceSeparateOperator, **song, au_object=""),
@@ -316,6 +322,7 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
             time_interval={"start": "2025-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"},
         ),
         said(VoiceSeparateOperator, input_object="None"),
+        said_by(mapped_to_one_key),
         said(VoiceSeparateOperator, input_object="['a', 'b']"),
         said(VoiceSeparateOperator, input_object=20260101),
         said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", durable="{{ x }}")),

@@ -17,7 +17,10 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     RequestValidationError,
 )
+from airflow_provider_ci.identity import fingerprint
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.protocol.wire import Endpoint
+from airflow_provider_ci.protocol.xml import to_bytes, to_element
 from airflow_provider_ci.triggers.batch import CIBatchTrigger
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
@@ -304,6 +307,19 @@ class TestRequest:
     ) -> None:
         sent(au_object="in/${InputName}-${jobid}.mp3", output_bucket="results-1250000001")
 
+    @pytest.mark.parametrize(
+        ("voice", "background"),
+        [
+            ("out/${jobid}/${InputName}.${ext}", "out/${jobid}/background.${ext}"),
+            ("${jobid}-${InputNameAndExt}", "${jobid}-x.wav"),
+        ],
+    )
+    def test_two_results_of_one_job_that_can_be_one_object_are_refused(
+        self, make_operator: MakeOperator, voice: str, background: str
+    ) -> None:
+        with pytest.raises(RequestValidationError, match="a key that can never be that of Object"):
+            make_operator(au_object=voice, object=background, audio_mode="AudioAndBackground")
+
     def test_mapped_task_instances_give_names_of_their_own(
         self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
     ) -> None:
@@ -312,6 +328,20 @@ class TestRequest:
         context["ti"].map_index = 12
         make_operator(wait_for_completion=False).execute(context)
         assert leaves(server.requests[-1].body)["Name"] == "adhoc_airflow-batch-12"
+
+    def test_a_name_that_is_not_given_does_not_tell_requests_apart(self) -> None:
+        def asked(name: str | None, made: str) -> str:
+            class Operator(VoiceSeparateBatchOperator):
+                _default_name = made  # type: ignore[assignment]
+
+            operator = Operator(task_id="batch", prefix="in/", au_object="out/${jobid}", name=name)
+            endpoint = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
+            request = operator.build_request(endpoint)
+            assert leaves(to_bytes(to_element(request, "Request")))["Name"] == (name or made)
+            return fingerprint(request, "")
+
+        assert asked(None, "of-this-version") == asked(None, "of-another-version") == asked("", "of-any")
+        assert asked("stems", "of-any") not in (asked("other", "of-any"), asked(None, "stems"))
 
     def test_a_long_and_foreign_name_is_made_fit(self) -> None:
         least = {"prefix": "in/", "au_object": "out/${jobid}"}
