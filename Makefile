@@ -104,7 +104,7 @@ EXTRA_dist := dist
 BUILD = env -u SOURCE_DATE_EPOCH $(BIN)/python -m build --no-isolation --sdist --wheel
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing the package and what it needs (about a minute the first time)"
+	@echo "Installing the package and what it needs (once; some minutes, by network and machine)"
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(EXTRA_$*)]' \
 		| sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Installing collected packages.*/  installing …/p' \
 		|| { echo "The installation failed. Check that pip can reach its package index, then run make again."; exit 1; }

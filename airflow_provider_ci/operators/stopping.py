@@ -189,7 +189,18 @@ class StoppingMixin:
         self.raise_if_killed()
 
     def _raise_overdue(self, state: str | None, passed: str) -> None:
+        # Nothing comes after this that would try again, so that one refused request would be a paid job
+        end, pause = time.monotonic() + _KILL_SECONDS, 0.5
         self._cancel()
+        while (
+            self.cancel_on_kill
+            and not self._cancel_settled
+            and self._attempt is None  # it has failed: one that is not answered is not begun again
+            and time.monotonic() + pause < end
+        ):
+            self._sleep(pause)
+            pause *= 2
+            self._cancel(max(end - time.monotonic(), _LEAST_SECONDS))
         raise JobTimeoutError(
             f"Job {self.job_id} is {state or 'unknown'} {passed}",
             job_id=self.job_id,

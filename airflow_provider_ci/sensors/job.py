@@ -53,6 +53,8 @@ _TRIGGER_FAILED = "__fail__"
 # One poke tries requests again within so many seconds, with such pauses: it may hold a slot of a worker
 _SLEEP_IN_POKE, _PAUSE_IN_POKE = 10.0, 0.3
 _LONGEST_PAUSE_FOR_MISSING = 15.0
+# Of waits and of pauses: a date beyond that may not exist
+_LONGEST_SECONDS = 3650 * 86_400
 # Where the task state store holds since when jobs are missing, and of how many
 _MISSING_KEY, _MISSING_AT_MOST = "ci_missing_jobs", 100
 # Bytes for the ids of a trigger's jobs, as JSON. MySQL holds 65,535 bytes of a trigger's arguments; Airflow
@@ -136,9 +138,30 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
         :raises RequestValidationError: naming each argument that cannot work.
         """
-        if broken := place_problems(self):
+        if broken := place_problems(self) + self._base_problems():
             raise RequestValidationError(broken)
         _ = self._job_ids  # raises
+
+    def _base_problems(self) -> list[str]:
+        """Return what is wrong with the arguments of Airflow's own sensor, which itself looks at those of a
+        mapped sensor only when it runs.
+        """
+        given = vars(self)  # a mapped sensor that is being parsed has no others
+        broken = []
+        for name in ("poke_interval", "timeout", "max_wait"):
+            value = given.get(name)
+            seconds = value.total_seconds() if isinstance(value, timedelta) else value
+            is_number = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
+            if name in given and not is_number and (value is not None or name == "poke_interval"):
+                broken.append(
+                    f"{name} is {value!r}, allowed: a timedelta or a number of seconds from 0 to"
+                    f" {_LONGEST_SECONDS} (ten years)"
+                )
+        if given.get("mode", "poke") not in self.valid_modes:
+            broken.append(f"mode is {given['mode']!r}, allowed: {', '.join(sorted(self.valid_modes))}")
+        if given.get("soft_fail") is True and given.get("never_fail") is True:
+            broken.append("soft_fail and never_fail are True, allowed: one of them")
+        return broken
 
     @cached_property
     def hook(self) -> CIHook:
@@ -232,6 +255,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     def _defer_for(self, job_ids: Sequence[str], context: Context) -> NoReturn:
         from airflow_provider_ci.triggers.job import CIJobTrigger
+        from airflow_provider_ci.waiting import FIRST_DELAY
 
         begun, _ = self._begun(context)
         # Airflow 3 does not apply execution_timeout to deferred tasks
@@ -245,7 +269,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
                 ci_conn_id=self.ci_conn_id,
                 bucket=self.bucket or None,
                 region=self.region or None,
-                poll_interval=self.poke_interval,
+                # Airflow allows 0, but in the triggerer that would be polls without a pause
+                poll_interval=self.poke_interval or FIRST_DELAY,
                 deadline=(begun + longest).timestamp(),
                 cancel_on_kill=False,  # the jobs are another task's
                 started_at=begun.timestamp(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ci.exceptions import CIError, RequestValidationError
+from airflow_provider_ci.protocol.names import ID
 
 if TYPE_CHECKING:
     from airflow_provider_ci.protocol.models import Job
@@ -43,6 +45,15 @@ async def load(module: str) -> None:
         await asyncio.to_thread(import_module, module)
 
 
+def _check(name: str, value: Any, is_allowed: object, allowed: str) -> None:
+    if not is_allowed:
+        raise RequestValidationError([f"{name} is {value!r:.200}, allowed: {allowed}"])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class CIJobTrigger(BaseTrigger):
     """Waits until all jobs have ended, or one has failed, or the deadline has passed; then fires one event.
 
@@ -59,7 +70,8 @@ class CIJobTrigger(BaseTrigger):
         newer).
     :param started_at: Unix time at which waiting began, so that it does not begin anew when the triggerer
         restarts; default: now.
-    :raises RequestValidationError: ``job_ids`` is no list of jobs.
+    :raises RequestValidationError: naming the argument that cannot work, which otherwise would show only in
+        the triggerer, after the jobs have been paid for.
     """
 
     def __init__(
@@ -75,6 +87,16 @@ class CIJobTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = self._read_ids(job_ids)
+        _check("ci_conn_id", ci_conn_id, isinstance(ci_conn_id, str), "the id of a connection")
+        for name, place in (("bucket", bucket), ("region", region)):
+            _check(name, place, place is None or isinstance(place, str), "a text")
+        _check(
+            "poll_interval", poll_interval, _is_number(poll_interval) and poll_interval > 0, "seconds above 0"
+        )
+        for name, moment in (("deadline", deadline), ("started_at", started_at)):
+            _check(name, moment, moment is None or _is_number(moment), "a Unix time")
+        # the text "false" would count as true
+        _check("cancel_on_kill", cancel_on_kill, isinstance(cancel_on_kill, bool), "True or False")
         self.ci_conn_id = ci_conn_id
         self.bucket = bucket
         self.region = region
@@ -90,6 +112,10 @@ class CIJobTrigger(BaseTrigger):
         ids = list(job_ids) if is_list else []
         if not ids:
             raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of one or more job ids"])
+        for each in ids:
+            # None as a text is what a template makes of an id that is not there
+            is_id = isinstance(each, str) and ID.fullmatch(each) and each != "None"
+            _check("an element of job_ids", each, is_id, "an id of 1 to 128 letters, digits, _ and -")
         return ids
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -187,6 +187,9 @@ class TestQueues:
             "<State>On</State><Url>test.com</Url><Event>TransCodingFinish</Event><Type>Url</Type>",
             "<State>On</State><Url>test.com/ci</Url><Event>TaskFinish,New</Event><Type>New</Type>",
             "<State>on</State><Type>TDMQ</Type><ResultFormat>xml</ResultFormat>",
+            "<State>Off</State><Weird>1</Weird><Deep><One>a &lt; b</One><One>2</One></Deep>",
+            "<State>On</State><Type>Kafka</Type><KafkaConfig><Topic>t</Topic><New>1</New></KafkaConfig>",
+            "<Weird>1</Weird>",
         ],
     )
     def test_what_no_page_names_is_written_back_as_it_was_read(
@@ -205,6 +208,18 @@ class TestQueues:
         assert b"<Name>mine</Name><State>Frozen</State>" in renamed.body
         with pytest.raises(RequestValidationError, match="State is 'Stopped', allowed: Active, Paused"):
             hook.update_queue("p1", state="Stopped")
+
+    def test_an_empty_element_is_not_written_back(self, hook: CIHook, server: ScriptedServer) -> None:
+        queue = (
+            "<QueueId>p1</QueueId><Name>q</Name><State>Active</State>"
+            '<NotifyConfig xmlns="urn:x"><State>Off</State><Url/><Weird> </Weird><Deep a="b"/></NotifyConfig>'
+        )
+        server.play(
+            http(f"<Response><QueueList>{queue}</QueueList></Response>"),
+            http(f"<Response><Queue>{queue}</Queue></Response>"),
+        )
+        hook.update_queue("p1", state="Paused")
+        assert b"</State><NotifyConfig><State>Off</State></NotifyConfig></Request>" in server.requests[1].body
 
     def test_what_is_given_wins(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))

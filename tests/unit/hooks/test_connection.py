@@ -152,6 +152,13 @@ def test_a_token_of_another_type_is_not_shown() -> None:
     assert str(TOKEN) not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", [f"https://me:{KEY}@gateway.example", f"https://gateway.example/?key={KEY}"])
+def test_settings_hold_no_address_with_a_secret(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="endpoint_url has not the allowed form") as caught:
+        settings(endpoint_url=url)
+    assert KEY not in str(caught.value)
+
+
 def test_neither_secret_is_in_the_settings_repr() -> None:
     shown = repr(settings(security_token=TOKEN))
     assert KEY not in shown

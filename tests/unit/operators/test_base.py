@@ -594,6 +594,46 @@ class TestTimeout:
         assert any("can not be modified" in line for line in logs.at("warning"))
         assert server.methods().count("PUT") == 1
 
+    @pytest.mark.parametrize(
+        "failure",
+        [error(503, "ServiceUnavailable"), error(429, "SlowDown"), hang_up()],
+        ids=["503", "429", "lost"],
+    )
+    def test_a_cancellation_that_fails_for_a_moment_is_repeated(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        failure: Answer,
+    ) -> None:
+        operator = make_operator(timeout=5)
+        virtual_time(operator)
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        answers = iter((failure, failure, http()))
+        server.always("PUT", lambda _: next(answers))
+        with pytest.raises(JobTimeoutError, match="Its cancellation was asked for, which"):
+            operator.execute(context)
+        assert server.methods().count("PUT") == 3
+
+    def test_but_not_for_long(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+    ) -> None:
+        operator = make_operator(timeout=5)
+        naps = virtual_time(operator)
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        server.always("PUT", error(503, "ServiceUnavailable"))
+        with pytest.raises(JobTimeoutError, match="It was not cancelled and goes on"):
+            operator.execute(context)
+        assert sum(naps) < 5 + 4
+        assert server.methods().count("PUT") == 4
+
 
 class TestKill:
     def killed(

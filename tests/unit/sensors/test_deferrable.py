@@ -59,6 +59,15 @@ def test_defers_and_goes_on(make_sensor: MakeSensor, server: ScriptedServer, con
     assert make_sensor().execute_complete(context, ENDED)["state"] == "Success"
 
 
+def test_it_polls_with_a_pause_whatever_the_interval(
+    make_sensor: MakeSensor, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    server.play(RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_sensor(poke_interval=0).execute(context)
+    assert deferred.value.trigger.serialize()[1]["poll_interval"] == 1
+
+
 @pytest.mark.parametrize(("execution_timeout", "left"), [(None, 60), (50, 10), (500, 60)])
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
 def test_the_first_timeout_that_passes_counts_from_the_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     Asset,
     MappedOperator,
+    TaskGroup,
 )
 
 from airflow_provider_ci.exceptions import (
@@ -468,6 +470,49 @@ class TestTheClass:
         assert dag.get_task("wait_one").upstream_task_ids == {"one"}
         assert dag.get_task("wait_many").upstream_task_ids == {"many"}
         assert isinstance(dag.get_task("wait_each"), MappedOperator)
+
+    @pytest.mark.parametrize(
+        ("given", "named"),
+        [
+            ({"poke_interval": "5"}, "poke_interval is '5', allowed: a timedelta or a number of seconds"),
+            ({"poke_interval": -1}, "poke_interval is -1, allowed"),
+            ({"poke_interval": None}, "poke_interval is None, allowed"),
+            ({"poke_interval": math.inf}, "poke_interval is inf, allowed"),
+            ({"timeout": "{{ x }}"}, "timeout is '{{ x }}', allowed"),
+            ({"timeout": math.nan}, "timeout is nan, allowed"),
+            ({"timeout": 10**18}, "timeout is 1000000000000000000, allowed"),
+            ({"max_wait": "60"}, "max_wait is '60', allowed"),
+            ({"mode": "rest"}, "mode is 'rest', allowed: poke, reschedule"),
+            ({"soft_fail": True, "never_fail": True}, "soft_fail and never_fail are True, allowed: one"),
+        ],
+    )
+    def test_mapped_it_is_checked_when_parsed(self, given: dict[str, Any], named: str) -> None:
+        with (
+            DAG("d", schedule=None),
+            TaskGroup("group"),
+            pytest.raises(RequestValidationError) as caught,
+        ):
+            CIJobSensor.partial(task_id="wait", **given)
+        assert f"Task 'group.wait' cannot work: {named}" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            {"poke_interval": 0, "timeout": 0},
+            {"poke_interval": timedelta(minutes=1), "timeout": timedelta(days=1), "max_wait": 60},
+            {"timeout": None, "max_wait": None, "mode": "reschedule", "soft_fail": True},
+        ],
+    )
+    def test_mapped_it_may_have_what_airflow_allows(self, given: dict[str, Any]) -> None:
+        with DAG("d", schedule=None):
+            task = CIJobSensor.partial(task_id="wait", **given).expand(job_id=["j1"])
+            assert task.unmap({"job_id": "j1"}).job_id == "j1"
+
+    @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
+    def test_a_wait_beyond_all_dates_is_refused(self, name: str) -> None:
+        with pytest.raises(RequestValidationError, match=rf"{name} is .*, allowed: .* \(ten years\)"):
+            CIJobSensor(task_id="wait", job_id="j1", **{name: 11 * 365 * 86_400})
 
     def test_its_job_id_is_rendered(self) -> None:
         sensor = CIJobSensor(task_id="wait", job_id=["{{ params.a }}", "j2"])
