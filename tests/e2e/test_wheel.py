@@ -155,7 +155,7 @@ def test_only_the_emulators_server_and_lineage_need_their_extras(
     missing = json.loads(printed.rpartition("MISSING")[2])
     missing.pop("airflow_provider_ci.emulator.pytest_plugin", None)  # only pytest imports it
     assert missing.pop("airflow_provider_ci.lineage.openlineage") == "airflow.providers.openlineage"
-    assert set(missing.values()) == {"av"}
+    assert set(missing.values()) == {"av", "fastcrc"}
     assert {"airflow_provider_ci.emulator.audio", "airflow_provider_ci.emulator.server"} <= set(missing)
     assert [name for name in missing if not name.startswith("airflow_provider_ci.emulator.")] == []
     assert (
