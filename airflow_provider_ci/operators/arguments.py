@@ -6,7 +6,7 @@ import ast
 import math
 import re
 from collections.abc import Callable, Iterable, MutableMapping
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
@@ -55,7 +55,15 @@ def is_settled(value: Any) -> bool:
         return all(map(is_settled, value.values()))
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(is_settled, value))
-    return value is None or isinstance(value, int | float | bytes | timedelta | date)
+    if isinstance(value, bytes):
+        return True
+    # what Airflow resolves when it renders; an iterator can be read once only
+    return not (
+        callable(value)
+        or isinstance(value, Iterable)
+        or hasattr(value, "iter_references")
+        or hasattr(value, "template_fields")
+    )
 
 
 def read_arguments(

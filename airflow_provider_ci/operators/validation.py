@@ -73,7 +73,7 @@ _STAND_INS: dict[str, Any] = {
     "queue_id": "stand-in",
     "call_back": "no",
     "call_back_format": "XML",
-    "call_back_type": "Url",
+    "call_back_type": "Url",  # or the kind whose configuration is given
     "call_back_mq_config": {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "stand-in"},
     "call_back_kafka_config": {"region": "ap-guangzhou", "instance_id": "stand-in", "topic": "stand-in"},
     "prefix": "stand-in-prefix/",
@@ -83,6 +83,9 @@ _STAND_INS: dict[str, Any] = {
     "job_id": "stand-in",
     "ci_conn_id": "stand-in",
 }
+# Which call_back_type each of these arguments is for
+_TYPE_OF_CONFIG = {"call_back_mq_config": "TDMQ", "call_back_kafka_config": "Kafka"}
+_DICTS = ("time_interval", *_TYPE_OF_CONFIG)
 # What is never taken from anywhere else when nothing is given
 _NOTHINGS = {name: _STAND_INS[name] for name in ("name", "ci_conn_id")}
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
@@ -156,11 +159,14 @@ def _certain_problems(operator: Any, values: Mapping[str, Any], unknown: Collect
     renders to nothing.
     """
     operator_class = operator if isinstance(operator, type) else type(operator)
-    broken = _problems(operator_class, {**values, **_of(unknown, _NOTHINGS)})
+    broken = _problems(operator_class, {**values, **_filled(unknown, values, _NOTHINGS)})
     if broken and unknown:
-        also = {
-            _subject(problem) for problem in _problems(operator_class, {**values, **_of(unknown, _STAND_INS)})
-        }
+        stand_ins = dict(_STAND_INS)
+        for name, kind in _TYPE_OF_CONFIG.items():
+            if name not in unknown and values.get(name):
+                stand_ins["call_back_type"] = kind
+        rendered = _problems(operator_class, {**values, **_filled(unknown, values, stand_ins)})
+        also = {_subject(problem) for problem in rendered}
         broken = [problem for problem in broken if _subject(problem) in also]
     return broken
 
@@ -170,8 +176,22 @@ def _subject(problem: str) -> str:
     return problem.partition(", allowed")[0]
 
 
-def _of(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values.get(name) for name in names}
+def _filled(
+    unknown: Collection[str], values: Mapping[str, Any], stand_ins: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments that are not known, with stand-ins for what is a template. What is none is kept:
+    one bound of a time interval beside another, one id among others.
+    """
+    filled = {}
+    for name in unknown:
+        value, stand_in = values.get(name), stand_ins.get(name)
+        if name in _DICTS and isinstance(value, dict):
+            parts = stand_in or {}
+            stand_in = {key: part if is_settled(part) else parts.get(key) for key, part in value.items()}
+        elif name == "job_id" and isinstance(value, list | tuple | set | frozenset):
+            stand_in = [each for each in value if is_settled(each)]
+        filled[name] = stand_in
+    return filled
 
 
 def _problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:

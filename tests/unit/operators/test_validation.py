@@ -28,6 +28,8 @@ from .test_arguments import LEAST, make
 
 ONE, BATCH, TEMPLATE = VoiceSeparateOperator, VoiceSeparateBatchOperator, VoiceSeparateTemplateOperator
 KEY = "${jobid}"
+MQ = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "n"}
+KAFKA = {"region": "ap-guangzhou", "instance_id": "i", "topic": "t"}
 ENCODINGS: list[tuple[dict[str, Any], str]] = [
     ({"codec": "ogg"}, "'ogg', allowed: aac, flac, mp3, amr, wav"),
     ({"audio_mode": "Nonsense"}, "'Nonsense', allowed: IsAudio"),
@@ -65,6 +67,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     *((owner, *case) for owner in (ONE, BATCH) for case in WAITING),
     (ONE, {"input_object": "/in/a.mp3"}, "'/in/a.mp3', allowed: an object key"),
     (ONE, {"au_object": "in/a.mp3"}, "allowed: another key than input_object's"),
+    (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a text"),
     (ONE, {"check_input": "maybe"}, "check_input is 'maybe'"),
     (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
     (BATCH, {"manifest": "m.json"}, "allowed: exactly one of"),
@@ -95,7 +98,17 @@ TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
         (owner, {"output_bucket": "{{ b }}", "bucket": "{{ b }}", "region": "{{ r }}"})
         for owner in (ONE, BATCH)
     ),
-    *((owner, {"call_back_type": "TDMQ", "call_back_mq_config": {"mq_name": "{{ n }}"}}) for owner in (ONE,)),
+    *(
+        (owner, {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "{{ n }}"}})
+        for owner in (ONE,)
+    ),
+    *((owner, {"call_back_type": "{{ t }}", "call_back_mq_config": MQ}) for owner in (ONE, BATCH)),
+    *((owner, {"call_back_type": "{{ t }}", "call_back_kafka_config": KAFKA}) for owner in (ONE, BATCH)),
+    *(
+        (owner, {"call_back_type": "{{ t }}", "call_back_kafka_config": KAFKA | {"topic": "{{ k }}"}})
+        for owner in (ONE, BATCH)
+    ),
+    *((owner, {"call_back_type": "TDMQ", "call_back_mq_config": "{{ c }}"}) for owner in (ONE, BATCH)),
     *((owner, {"call_back_type": "{{ t }}", "call_back": "{{ u }}"}) for owner in (ONE, BATCH)),
     *(
         (owner, {"queue_id": lambda context, jinja_env: "p1", "job_level": "{{ 1 }}"})
@@ -110,7 +123,10 @@ TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
     (BATCH, {"name": "{{ dag.dag_id }}"}),
     (TEMPLATE, {"name": "{{ n }}", "audio_mode": "{{ m }}"}),
     (CICancelJobOperator, {"job_id": "{{ ti.xcom_pull('a') }}"}),
+    (BATCH, {"time_interval": {"start": "2025-01-01T00:00:00Z", "end": "{{ b }}"}}),
+    (BATCH, {"time_interval": "{{ t }}"}),
     (CIJobSensor, {"job_id": ["{{ a }}", "j2"]}),
+    (CIJobSensor, {"job_id": iter(["j1"])}),
 ]
 
 
@@ -140,6 +156,25 @@ def test_templates_are_left_to_when_they_are_rendered(owner: type[Any], argument
         (BATCH, {"prefix": "{{ p }}", "au_object": "out/voice.mp3"}, "overwrite each other"),
         (BATCH, {"prefix": "{{ p }}", "codec": "ogg"}, "'ogg'"),
         (CIJobSensor, {"job_id": "{{ j }}", "bucket": "media"}, "bucket is 'media'"),
+        (
+            BATCH,
+            {"time_interval": {"start": "yesterday", "end": "{{ b }}"}},
+            "time_interval.start is 'yesterday'",
+        ),
+        (BATCH, {"time_interval": {"strat": "{{ a }}"}}, "allowed: a dict with start and end"),
+        (CIJobSensor, {"job_id": ["{{ a }}", "a/b"]}, "job_id is 'a/b', allowed"),
+        (CICancelJobOperator, {"job_id": ("{{ a }}", "None")}, "job_id is 'None', allowed"),
+        (
+            ONE,
+            {"call_back_type": "TDMQ", "call_back_mq_config": {"mq_name": "{{ n }}"}},
+            "is '', allowed: sh",
+        ),
+        (ONE, {"call_back_type": "Url", "call_back_mq_config": MQ}, "given exactly when"),
+        (
+            ONE,
+            {"call_back_type": "{{ t }}", "call_back_mq_config": MQ | {"mq_region": "xx"}},
+            "'xx', allowed",
+        ),
     ],
 )
 def test_what_is_wrong_whatever_they_render_to_is_named(
@@ -197,6 +232,24 @@ class TestMapped:
                 owner.partial(**fixed).expand(**{name: [value]})
         with DAG("d", schedule=None):
             owner.partial(task_id="task").expand_kwargs([LEAST[owner]])
+
+    @pytest.mark.parametrize(
+        ("owner", "kind", "config"),
+        [
+            (owner, kind, config)
+            for owner in (ONE, BATCH)
+            for kind, config in (
+                ("TDMQ", {"call_back_mq_config": MQ}),
+                ("Kafka", {"call_back_kafka_config": KAFKA}),
+            )
+        ],
+    )
+    def test_the_kind_of_a_callback_may_be_mapped_over(
+        self, owner: type[Any], kind: str, config: dict[str, Any]
+    ) -> None:
+        with DAG("d", schedule=None):
+            mapped = owner.partial(**config, **LEAST[owner]).expand_kwargs([{"call_back_type": kind}])
+            assert mapped.unmap({"call_back_type": kind}).call_back_type == kind
 
     def test_a_value_that_came_by_mapping_fails_without_retry(self) -> None:
         with DAG("d", schedule=None):
