@@ -5,15 +5,16 @@ A task whose arguments or connection cannot work fails without retry, for a retr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
-from airflow_provider_ci.operators.arguments import is_settled, read_arguments, read_untemplated
+from airflow_provider_ci.operators.arguments import LONGEST, is_settled, read_arguments, read_untemplated
 from airflow_provider_ci.protocol.fields import Drafts
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 
@@ -108,7 +109,7 @@ def check_when_parsed(operator: Any) -> None:
 
     :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
     """
-    broken = read_untemplated(operator, operator.__dict__)
+    broken = _untemplated_problems(operator, operator.__dict__)
     operator.templated_arguments = {
         name: getattr(operator, name)
         for name in operator.template_fields
@@ -126,7 +127,7 @@ def check_mapped(operator_class: Any, partial: Any) -> None:
     :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
     """
     values = dict(partial.kwargs)
-    broken = read_untemplated(operator_class, values)
+    broken = _untemplated_problems(operator_class, values)
     if not broken and _is_ours(operator_class):
         unknown = {
             name
@@ -148,6 +149,15 @@ def place_problems(operator: Any) -> list[str]:
     if not texts["ci_conn_id"]:
         return [f"ci_conn_id is {operator.ci_conn_id!r}, allowed: the id of a connection"]
     return []
+
+
+def _untemplated_problems(operator: Any, values: MutableMapping[str, Any]) -> list[str]:
+    """Read what is never a template, and return what is wrong with it, also with what Airflow alone reads."""
+    broken = read_untemplated(operator, values)
+    limit = values.get("execution_timeout")
+    if isinstance(limit, timedelta) and limit > LONGEST:
+        broken.append(f"execution_timeout is {limit!r}, allowed: at most {LONGEST.days} days")
+    return broken
 
 
 def _is_ours(operator_class: type[Any]) -> bool:
@@ -187,7 +197,8 @@ def _filled(
         value, stand_in = values.get(name), stand_ins.get(name)
         if name in _DICTS and isinstance(value, dict):
             parts = stand_in or {}
-            stand_in = {key: part if is_settled(part) else parts.get(key) for key, part in value.items()}
+            kept = {key: part if is_settled(part) else parts.get(key) for key, part in value.items()}
+            stand_in = {**parts, **kept}
         elif name == "job_id" and isinstance(value, list | tuple | set | frozenset):
             stand_in = [each for each in value if is_settled(each)]
         filled[name] = stand_in

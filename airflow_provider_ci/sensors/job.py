@@ -31,11 +31,12 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
-from airflow_provider_ci.operators.arguments import read_ids
+from airflow_provider_ci.operators.arguments import read_ids, read_untemplated
 from airflow_provider_ci.operators.validation import (
     check_mapped,
     check_when_parsed,
     place_problems,
+    refuse,
     without_retry,
 )
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
@@ -53,6 +54,8 @@ _TRIGGER_FAILED = "__fail__"
 # One poke tries requests again within so many seconds, with such pauses: it may hold a slot of a worker
 _SLEEP_IN_POKE, _PAUSE_IN_POKE = 10.0, 0.3
 _LONGEST_PAUSE_FOR_MISSING = 15.0
+# The triggerer's pause if poke_interval is 0, which lets a worker poke again at once
+_LEAST_POLL_INTERVAL = 1.0
 # Where the task state store holds since when jobs are missing, and of how many
 _MISSING_KEY, _MISSING_AT_MOST = "ci_missing_jobs", 100
 # Bytes for the ids of a trigger's jobs, as JSON. MySQL holds 65,535 bytes of a trigger's arguments; Airflow
@@ -94,7 +97,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
     boolean_arguments: Sequence[str] = ("deferrable",)
-    seconds_arguments: Sequence[str] = ()
+    seconds_arguments: Sequence[str] = ("poke_interval", "timeout")
+    seconds_may_be_zero = True  # as Airflow has it
     choice_arguments: Mapping[str, Sequence[str]] = {}
     templated_arguments: Mapping[str, Any] = {}
     operator_extra_links = (CIJobsLink(), CIResultsLink())
@@ -110,6 +114,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        # Airflow's own errors about these would be retried when they come by mapping
+        refuse(kwargs.get("task_id", ""), read_untemplated(type(self), kwargs))
         super().__init__(**kwargs)
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -245,7 +251,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
                 ci_conn_id=self.ci_conn_id,
                 bucket=self.bucket or None,
                 region=self.region or None,
-                poll_interval=self.poke_interval,
+                poll_interval=self.poke_interval or _LEAST_POLL_INTERVAL,
                 deadline=(begun + longest).timestamp(),
                 cancel_on_kill=False,  # the jobs are another task's
                 started_at=begun.timestamp(),

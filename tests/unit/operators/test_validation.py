@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +47,15 @@ ENCODINGS: list[tuple[dict[str, Any], str]] = [
 WAITING: list[tuple[dict[str, Any], str]] = [
     ({"poll_interval": "30"}, "poll_interval is '30', allowed: a number of seconds above 0, or a timedelta"),
     ({"timeout": -5}, "timeout is -5, allowed"),
+    (
+        {"timeout": sys.maxsize},
+        f"timeout is {sys.maxsize}, allowed: a number of seconds above 0, or a timedelta, at most",
+    ),
+    ({"timeout": timedelta.max}, "or a timedelta, at most 3650 days"),
+    ({"timeout": 3e11}, "at most 3650 days"),
+    ({"timeout": 10**400}, "at most 3650 days"),
+    ({"poll_interval": 1e15}, "poll_interval is 1000000000000000.0, allowed"),
+    ({"execution_timeout": timedelta.max}, "allowed: at most 3650 days"),
     ({"timeout": "{{ params.t }}"}, "this argument is not templated"),
     ({"on_ambiguous_submit": "retry"}, "on_ambiguous_submit is 'retry', allowed: fail, resubmit"),
     ({"durable": "perhaps"}, "durable is 'perhaps', allowed: True or False"),
@@ -83,6 +93,12 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (CIJobSensor, {"job_id": 5}, "job_id is 5, allowed: an id or a list of ids"),
     (CIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
     (CIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
+    (CIJobSensor, {"poke_interval": "5"}, "poke_interval is '5', allowed: a number of seconds from 0 on"),
+    (CIJobSensor, {"poke_interval": -1}, "poke_interval is -1, allowed"),
+    (CIJobSensor, {"poke_interval": float("inf")}, "poke_interval is inf, allowed"),
+    (CIJobSensor, {"timeout": "1 h"}, "timeout is '1 h', allowed"),
+    (CIJobSensor, {"timeout": sys.maxsize}, f"timeout is {sys.maxsize}, allowed"),
+    (CIJobSensor, {"timeout": "{{ params.t }}"}, "this argument is not templated"),
 ]
 #: Nothing is wrong with these before they are rendered.
 TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
@@ -166,8 +182,8 @@ def test_templates_are_left_to_when_they_are_rendered(owner: type[Any], argument
         (CICancelJobOperator, {"job_id": ("{{ a }}", "None")}, "job_id is 'None', allowed"),
         (
             ONE,
-            {"call_back_type": "TDMQ", "call_back_mq_config": {"mq_name": "{{ n }}"}},
-            "is '', allowed: sh",
+            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "{{ n }}", "mq_mode": "x"}},
+            "'x', allowed: Queue",
         ),
         (ONE, {"call_back_type": "Url", "call_back_mq_config": MQ}, "given exactly when"),
         (
@@ -200,6 +216,9 @@ class TestMapped:
             (CICancelJobOperator, {"fail_if_running": "maybe"}, "fail_if_running is 'maybe'"),
             (CIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
             (CIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
+            (CIJobSensor, {"poke_interval": "5"}, "poke_interval is '5'"),
+            (CIJobSensor, {"timeout": timedelta(-1)}, "timeout is "),
+            (CIJobSensor, {"execution_timeout": timedelta.max}, "allowed: at most 3650 days"),
         ],
     )
     def test_what_is_not_mapped_is_checked(self, owner: type[Any], fixed: dict[str, Any], said: str) -> None:
@@ -256,6 +275,14 @@ class TestMapped:
             mapped = ONE.partial(task_id="task", au_object="a").expand_kwargs([{"input_object": "in/a"}])
         with pytest.raises(AirflowFailException, match="durable is 'perhaps'"):
             mapped.unmap({"input_object": "in/a", "durable": "perhaps"})
+
+    @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
+    def test_nor_are_times_of_a_sensor_retried(self, name: str) -> None:
+        with DAG("d", schedule=None):
+            mapped = CIJobSensor.partial(task_id="task", job_id="j1").expand(**{name: [5, "5"]})
+        assert getattr(mapped.unmap({name: 5}), name) == 5
+        with pytest.raises(AirflowFailException, match=f"{name} is '5', allowed"):
+            mapped.unmap({name: "5"})
 
 
 def test_a_users_class_is_checked_when_it_runs(
