@@ -37,6 +37,7 @@ class CIOperator(BaseOperator):
     #: Arguments that are read when the DAG is parsed, as they are no template fields.
     boolean_arguments: Sequence[str] = ()
     seconds_arguments: Sequence[str] = ()
+    seconds_may_be_zero = False
     choice_arguments: Mapping[str, Sequence[str]] = {}
     #: Template fields as they were when the DAG was parsed: those that were a template or another's output.
     templated_arguments: Mapping[str, Any] = {}

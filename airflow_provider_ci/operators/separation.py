@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
+from airflow_provider_ci.operators.arguments import (
+    PARAMETERS,
+    read_arguments,
+    read_texts,
+    separation_parameters,
+)
 from airflow_provider_ci.operators.base import CIJobOperator, J, R
 
 if TYPE_CHECKING:
@@ -179,13 +184,8 @@ class SeparationOperator(CIJobOperator[R, J]):
         }
 
     def _config(self, name: str, model: type[Any]) -> Any:
-        value = getattr(self, name)
-        if not value:
-            return None
-        fields = _CONFIGS[name]
-        if not isinstance(value, dict) or not set(value) <= set(fields):
-            raise RequestValidationError([f"{name} is {value!r}, allowed: a dict with {', '.join(fields)}"])
-        return model(**value)
+        texts = read_texts(self, name, _CONFIGS[name])
+        return None if texts is None else model(**texts)
 
 
 def _address_problem(name: str, value: str | None) -> str | None:

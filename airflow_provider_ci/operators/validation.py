@@ -5,15 +5,16 @@ A task whose arguments or connection cannot work fails without retry, for a retr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
-from airflow_provider_ci.operators.arguments import is_settled, read_arguments, read_untemplated
+from airflow_provider_ci.operators.arguments import LONGEST, is_settled, read_arguments, read_untemplated
 from airflow_provider_ci.protocol.fields import Drafts
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 
@@ -73,7 +74,7 @@ _STAND_INS: dict[str, Any] = {
     "queue_id": "stand-in",
     "call_back": "no",
     "call_back_format": "XML",
-    "call_back_type": "Url",
+    "call_back_type": "Url",  # or the kind whose configuration is given
     "call_back_mq_config": {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "stand-in"},
     "call_back_kafka_config": {"region": "ap-guangzhou", "instance_id": "stand-in", "topic": "stand-in"},
     "prefix": "stand-in-prefix/",
@@ -83,6 +84,9 @@ _STAND_INS: dict[str, Any] = {
     "job_id": "stand-in",
     "ci_conn_id": "stand-in",
 }
+# Which call_back_type each of these arguments is for
+_TYPE_OF_CONFIG = {"call_back_mq_config": "TDMQ", "call_back_kafka_config": "Kafka"}
+_DICTS = ("time_interval", *_TYPE_OF_CONFIG)
 # What is never taken from anywhere else when nothing is given
 _NOTHINGS = {name: _STAND_INS[name] for name in ("name", "ci_conn_id")}
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
@@ -105,7 +109,7 @@ def check_when_parsed(operator: Any) -> None:
 
     :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
     """
-    broken = read_untemplated(operator, operator.__dict__)
+    broken = _untemplated_problems(operator, operator.__dict__)
     operator.templated_arguments = {
         name: getattr(operator, name)
         for name in operator.template_fields
@@ -123,7 +127,7 @@ def check_mapped(operator_class: Any, partial: Any) -> None:
     :raises TaskArgumentError: naming each such argument, what was given and what is allowed.
     """
     values = dict(partial.kwargs)
-    broken = read_untemplated(operator_class, values)
+    broken = _untemplated_problems(operator_class, values)
     if not broken and _is_ours(operator_class):
         unknown = {
             name
@@ -147,6 +151,15 @@ def place_problems(operator: Any) -> list[str]:
     return []
 
 
+def _untemplated_problems(operator: Any, values: MutableMapping[str, Any]) -> list[str]:
+    """Read what is never a template, and return what is wrong with it, also with what Airflow alone reads."""
+    broken = read_untemplated(operator, values)
+    limit = values.get("execution_timeout")
+    if isinstance(limit, timedelta) and limit > LONGEST:
+        broken.append(f"execution_timeout is {limit!r}, allowed: at most {LONGEST.days} days")
+    return broken
+
+
 def _is_ours(operator_class: type[Any]) -> bool:
     return operator_class.__module__.startswith("airflow_provider_ci.")
 
@@ -156,11 +169,14 @@ def _certain_problems(operator: Any, values: Mapping[str, Any], unknown: Collect
     renders to nothing.
     """
     operator_class = operator if isinstance(operator, type) else type(operator)
-    broken = _problems(operator_class, {**values, **_of(unknown, _NOTHINGS)})
+    broken = _problems(operator_class, {**values, **_filled(unknown, values, _NOTHINGS)})
     if broken and unknown:
-        also = {
-            _subject(problem) for problem in _problems(operator_class, {**values, **_of(unknown, _STAND_INS)})
-        }
+        stand_ins = dict(_STAND_INS)
+        for name, kind in _TYPE_OF_CONFIG.items():
+            if name not in unknown and values.get(name):
+                stand_ins["call_back_type"] = kind
+        rendered = _problems(operator_class, {**values, **_filled(unknown, values, stand_ins)})
+        also = {_subject(problem) for problem in rendered}
         broken = [problem for problem in broken if _subject(problem) in also]
     return broken
 
@@ -170,8 +186,23 @@ def _subject(problem: str) -> str:
     return problem.partition(", allowed")[0]
 
 
-def _of(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values.get(name) for name in names}
+def _filled(
+    unknown: Collection[str], values: Mapping[str, Any], stand_ins: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments that are not known, with stand-ins for what is a template. What is none is kept:
+    one bound of a time interval beside another, one id among others.
+    """
+    filled = {}
+    for name in unknown:
+        value, stand_in = values.get(name), stand_ins.get(name)
+        if name in _DICTS and isinstance(value, dict):
+            parts = stand_in or {}
+            kept = {key: part if is_settled(part) else parts.get(key) for key, part in value.items()}
+            stand_in = {**parts, **kept}
+        elif name == "job_id" and isinstance(value, list | tuple | set | frozenset):
+            stand_in = [each for each in value if is_settled(each)]
+        filled[name] = stand_in
+    return filled
 
 
 def _problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import CIJobsLink
+from airflow_provider_ci.operators.arguments import NONE_RENDERED
 from airflow_provider_ci.operators.separation import Numbers, SeparationOperator, Texts
 from airflow_provider_ci.operators.validation import check_when_parsed
 from airflow_provider_ci.protocol.admin_validation import check_batch
@@ -207,17 +208,12 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         The moment ``end`` belongs to the next interval, so that no input is separated twice, nor left out.
         """
         given = self.time_interval
-        if not given:
+        self._refuse_lost_time(given)
+        if given is None or given in ("", {}):
             return None
         if not isinstance(given, dict) or not set(given) <= {"start", "end"}:
             raise RequestValidationError(
                 [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
-            )
-        written = self.templated_arguments.get("time_interval")
-        lost = [name for name in given if given[name] is None and isinstance(written, dict) and written[name]]
-        if lost:  # without a bound, all objects would be separated
-            raise RequestValidationError(
-                [f"time_interval.{name} is None, allowed: a time; a template rendered None" for name in lost]
             )
         start, end = (_whole_second(name, given.get(name)) for name in ("start", "end"))
         if start is not None and end is not None and end <= start:
@@ -233,6 +229,25 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             end=format_time(end - timedelta(seconds=1)) if end else None,
         )
         return interval
+
+    def _refuse_lost_time(self, given: Any) -> None:
+        """Refuse a ``None`` that a template or another task gave: without a bound, all objects would be
+        separated and paid for.
+        """
+        if "time_interval" not in self.templated_arguments:
+            return
+        written = self.templated_arguments["time_interval"]
+        lost = ["time_interval"] if given is None else []
+        if isinstance(given, dict):
+            meant = [name for name in written if written[name] is None] if isinstance(written, dict) else []
+            lost = [f"time_interval.{name}" for name in given if given[name] is None and name not in meant]
+        if lost:
+            raise RequestValidationError(
+                [
+                    f"{name} is None, allowed: a time, or an empty text for nothing; {NONE_RENDERED}"
+                    for name in lost
+                ]
+            )
 
     def _source_problems(self, texts: Texts) -> list[str]:
         """Return what is wrong with the arguments that say which inputs to take: one of them must."""

@@ -31,11 +31,12 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import LineageMixin
 from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
-from airflow_provider_ci.operators.arguments import read_ids
+from airflow_provider_ci.operators.arguments import read_ids, read_untemplated
 from airflow_provider_ci.operators.validation import (
     check_mapped,
     check_when_parsed,
     place_problems,
+    refuse,
     without_retry,
 )
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
@@ -53,8 +54,6 @@ _TRIGGER_FAILED = "__fail__"
 # One poke tries requests again within so many seconds, with such pauses: it may hold a slot of a worker
 _SLEEP_IN_POKE, _PAUSE_IN_POKE = 10.0, 0.3
 _LONGEST_PAUSE_FOR_MISSING = 15.0
-# Of waits and of pauses: a date beyond that may not exist
-_LONGEST_SECONDS = 3650 * 86_400
 # Where the task state store holds since when jobs are missing, and of how many
 _MISSING_KEY, _MISSING_AT_MOST = "ci_missing_jobs", 100
 # Bytes for the ids of a trigger's jobs, as JSON. MySQL holds 65,535 bytes of a trigger's arguments; Airflow
@@ -96,7 +95,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
     boolean_arguments: Sequence[str] = ("deferrable",)
-    seconds_arguments: Sequence[str] = ()
+    seconds_arguments: Sequence[str] = ("poke_interval", "timeout", "max_wait")
+    seconds_may_be_zero = True  # as Airflow has it
     choice_arguments: Mapping[str, Sequence[str]] = {}
     templated_arguments: Mapping[str, Any] = {}
     operator_extra_links = (CIJobsLink(), CIResultsLink())
@@ -112,6 +112,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        # Airflow's own errors about these would be retried when they come by mapping
+        refuse(kwargs.get("task_id", ""), read_untemplated(type(self), kwargs))
         super().__init__(**kwargs)
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -148,15 +150,6 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         """
         given = vars(self)  # a mapped sensor that is being parsed has no others
         broken = []
-        for name in ("poke_interval", "timeout", "max_wait"):
-            value = given.get(name)
-            seconds = value.total_seconds() if isinstance(value, timedelta) else value
-            is_number = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
-            if name in given and not is_number and (value is not None or name == "poke_interval"):
-                broken.append(
-                    f"{name} is {value!r}, allowed: a timedelta or a number of seconds from 0 to"
-                    f" {_LONGEST_SECONDS} (ten years)"
-                )
         if given.get("mode", "poke") not in self.valid_modes:
             broken.append(f"mode is {given['mode']!r}, allowed: {', '.join(sorted(self.valid_modes))}")
         if given.get("soft_fail") is True and given.get("never_fail") is True:

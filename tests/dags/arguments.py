@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_ci.operators.cancel import CICancelJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
@@ -50,3 +50,23 @@ with DAG(
 ) as never_retried_native:
     VoiceSeparateOperator(task_id="number", **(REQUEST | {"input_object": "{{ '20260101' }}"}))
     VoiceSeparateOperator(task_id="nothing", **(REQUEST | {"object": "{{ none }}", "audio_mode": "IsAudio"}))
+
+with DAG("never_retried_outputs", schedule=None, default_args=RETRIED) as never_retried_outputs:
+
+    @task
+    def give_nothing() -> None:
+        return None
+
+    @task
+    def give_no_bound() -> dict[str, None]:
+        return {"start": None}
+
+    @task
+    def give_list() -> list[str]:
+        return ["in/speech_over_music.mp3"]
+
+    nothing, no_bound, several = give_nothing(), give_no_bound(), give_list()
+    VoiceSeparateBatchOperator(task_id="all", prefix="in/", time_interval=nothing, **OUTPUTS)
+    VoiceSeparateBatchOperator(task_id="unbound", prefix="in/", time_interval=no_bound, **OUTPUTS)
+    VoiceSeparateOperator(task_id="list", **(REQUEST | {"input_object": several}))
+    CIJobSensor.partial(task_id="sensor", job_id="j1").expand(poke_interval=["5"])

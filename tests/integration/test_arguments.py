@@ -67,3 +67,15 @@ def test_what_cannot_work_fails_at_once(dags: dict[str, Any], emulator: Emulator
     hook = CIHook()
     assert not list(hook.list_jobs()), "nothing was paid"
     hook.close()
+
+
+def test_another_tasks_output_that_cannot_work_fails_at_once(
+    dags: dict[str, Any], emulator: Emulator
+) -> None:
+    tried = tries(dags["never_retried_outputs"].test())
+    refused = {task_id: how for task_id, how in tried.items() if not task_id.startswith("give_")}
+    assert len(refused) == 4, tried
+    assert set(refused.values()) == {("failed", 1)}, tried
+    hook = CIHook()
+    assert not list(hook.list_jobs()), "nothing was paid"
+    hook.close()

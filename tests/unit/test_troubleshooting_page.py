@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -323,6 +324,10 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
         ),
         said(VoiceSeparateOperator, input_object="None"),
         said_by(mapped_to_one_key),
+        said(VoiceSeparateOperator, input_object="in/None/song.mp3"),
+        said(VoiceSeparateBatchOperator, prefix="in/", au_object="out/${jobid}", time_interval=None),
+        said(VoiceSeparateOperator, input_object=["a", "b"]),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", timeout=sys.maxsize)),
         said(VoiceSeparateOperator, input_object="['a', 'b']"),
         said(VoiceSeparateOperator, input_object=20260101),
         said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", durable="{{ x }}")),

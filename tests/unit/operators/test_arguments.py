@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, conf
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.cancel import CICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from airflow_provider_ci.operators.validation import TaskArgumentError
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.sensors.job import CIJobSensor
@@ -21,6 +22,14 @@ from tests.scripted_server import ScriptedServer, job
 JOB: dict[str, Any] = {"task_id": "task", "input_object": "in/a.mp3", "au_object": "out/a"}
 BATCH: dict[str, Any] = {"task_id": "task", "prefix": "in/", "au_object": "out/${jobid}"}
 TEMPLATE: dict[str, Any] = {"task_id": "task", "name": "stems", "audio_mode": "IsAudio"}
+MQ = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "n"}
+KAFKA = {"region": "ap-guangzhou", "instance_id": "i", "topic": "t"}
+RENDERED: Any = {
+    "nothing": None,
+    "text": "song",
+    "title": "Second to None of Them",
+    "path_with_none": "in/None/x.mp3",
+}
 IDS: dict[str, Any] = {"task_id": "task", "job_id": "j1"}
 LEAST: dict[type[Any], dict[str, Any]] = {
     VoiceSeparateOperator: JOB,
@@ -231,6 +240,13 @@ class TestSeconds:
     def test_airflow_does_it_for_the_sensor(self) -> None:
         sensor = make(CIJobSensor, timeout=timedelta(minutes=5), poke_interval=timedelta(seconds=30))
         assert (sensor.timeout, sensor.poke_interval) == (300, 30)
+        sensor = make(CIJobSensor, timeout=0, poke_interval=0)
+        assert (sensor.timeout, sensor.poke_interval) == (0, 0)
+
+    @pytest.mark.parametrize("owner", SUBMITTING)
+    def test_ten_years_are_the_longest(self, owner: type[Any]) -> None:
+        operator = make(owner, timeout=timedelta(days=3650), poll_interval=3650 * 86_400)
+        assert operator.timeout == operator.poll_interval == 3650 * 86_400
 
 
 KEYS = ("input_object", "object", "au_object", "bass_object", "drum_object")
@@ -319,37 +335,150 @@ class TestTemplatesThatWentWrong:
     ) -> None:
         assert " is ''" in run(owner, name, "") or " is None" in run(owner, name, "")
 
-    @pytest.mark.parametrize(
-        ("name", "template", "rendered"),
-        [
-            ("input_object", "in/{{ ti.xcom_pull('x') }}.mp3", "in/None.mp3"),
-            ("au_object", "out/{{ a }}/${jobid}-{{ b }}.${ext}", "out/a/${jobid}-None.${ext}"),
-            ("output_bucket", "{{ a }}-1250000000", "None-1250000000"),
-        ],
-    )
-    def test_nor_is_a_part_of_a_key(
+    @pytest.fixture
+    def render_and_run(
         self,
         connection: Callable[..., str],
+        server: ScriptedServer,
         make_context: Callable[..., dict[str, Any]],
-        name: str,
-        template: str,
-        rendered: str,
-    ) -> None:
-        connection("http://127.0.0.1:1")
-        operator = make(VoiceSeparateOperator, **{name: template})
-        setattr(operator, name, rendered)
-        with pytest.raises(AirflowFailException) as caught:
-            operator.execute(make_context())
-        assert f"{name} is {rendered!r}, allowed: a text without None; a template" in str(caught.value)
+    ) -> Callable[..., str]:
+        """Return a function that renders a task and runs it, and returns what it says before anything is
+        sent, or nothing if it submits.
+        """
 
-    def test_a_bound_of_the_time_that_a_template_lost_is_not_left_out(
-        self, connection: Callable[..., str], make_context: Callable[..., dict[str, Any]]
+        def render_and_run(owner: type[Any], *, native: bool = False, **arguments: Any) -> str:
+            connection(server.url)
+            server.always("POST", job())
+            with DAG("d", schedule=None, render_template_as_native_obj=native):
+                operator = make(owner, **arguments)
+            operator.render_template_fields(RENDERED)
+            refusal = ""
+            try:
+                operator.execute(make_context())
+            except TaskArgumentError as error:
+                refusal = str(error)
+            operator.hook.close()
+            assert bool(server.requests) is not bool(refusal)
+            return refusal
+
+        return render_and_run
+
+    @pytest.mark.parametrize("native", [False, True])
+    @pytest.mark.parametrize(
+        ("name", "template"),
+        [
+            ("input_object", "in/{{ nothing }}.mp3"),
+            ("input_object", "in/{% if true %}{{ nothing }}{% endif %}/x.mp3"),
+            ("input_object", "in/{% if true %}sub/{{ nothing }}{% endif %}/x.mp3"),
+            ("input_object", "{% set key = nothing %}in/{{ key }}/x.mp3"),
+            ("input_object", "in/{% for each in (1, nothing) %}{{ each }}-{% endfor %}x.mp3"),
+            ("input_object", "in/{# the run #}{{ nothing }}/{# the file #}x.mp3"),
+            ("input_object", "in/{{ text }}/{# not None #}{{ nothing }}"),
+            ("input_object", "in/ {{- nothing }}/x.mp3"),
+            ("input_object", "in/{{ nothing -}} \n .mp3"),
+            ("input_object", "in/{% if true -%} {{ nothing }} {%- endif %}.mp3"),
+            ("input_object", "in/{{ nothing }}.mp3\n"),
+            ("input_object", "in/{{ {'}}': nothing}['}}'] }}.mp3"),
+            ("input_object", "in/{% raw %}{{ x }}{% endraw %}/{{ nothing }}.mp3"),
+            ("input_object", "{{ nothing ~ '/y' }}"),
+            ("input_object", "{{ 'in/' ~ nothing ~ '.mp3' }}"),
+            ("input_object", "{{ 'r-%s' % nothing }}"),
+            ("input_object", "{{ 'in/{}.mp3'.format(nothing) }}"),
+            ("input_object", "{{ ['in', nothing] | join('/') }}"),
+            ("input_object", "{{ path_with_none }}"),
+            ("au_object", "out/{{ text }}/${jobid}-{{ nothing }}.${ext}"),
+            ("output_bucket", "{{ nothing }}-1250000000"),
+            ("call_back", "https://{{ nothing }}/cb"),
+            ("call_back", "https://user:secret@example.com/{{ nothing }}?token=secret"),
+        ],
+    )
+    def test_nor_is_a_part_of_a_text(
+        self, render_and_run: Callable[..., str], name: str, template: str, native: bool
+    ) -> None:
+        said = render_and_run(VoiceSeparateOperator, native=native, **{name: template})
+        assert f"{name} is '" in said
+        assert "allowed: a text without None; a template rendered None" in said
+        assert "secret" not in said
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            "in/{{ title }}.mp3",  # a title that has None in it
+            "in/{{ title }} - {{ text }}.mp3",
+            "{{ 'in/' ~ title ~ '.mp3' }}",
+            "in/None/{{ text }}.mp3",
+            "{{ 'in/None/' ~ text }}",
+            "{% if text %}in/None/{% endif %}{{ text }}.mp3",
+            "in/{{ text if text is not none else 'None' }}.mp3",
+        ],
+    )
+    def test_other_texts_may_have_none_in_them(
+        self, render_and_run: Callable[..., str], template: str
+    ) -> None:
+        assert not render_and_run(VoiceSeparateOperator, input_object=template)
+
+    @pytest.mark.parametrize("native", [False, True])
+    @pytest.mark.parametrize(
+        ("kind", "name", "config", "part"),
+        [
+            ("TDMQ", "call_back_mq_config", MQ, "mq_name"),
+            ("Kafka", "call_back_kafka_config", KAFKA, "topic"),
+            ("Kafka", "call_back_kafka_config", KAFKA, "instance_id"),
+        ],
+    )
+    @pytest.mark.parametrize("template", ["{{ nothing }}", "ci-{{ nothing }}"])
+    def test_nor_is_where_a_callback_goes(
+        self,
+        render_and_run: Callable[..., str],
+        kind: str,
+        name: str,
+        config: dict[str, Any],
+        part: str,
+        template: str,
+        native: bool,
+    ) -> None:
+        given = {"call_back_type": kind, name: config | {part: template}}
+        said = render_and_run(VoiceSeparateOperator, native=native, **given)
+        assert " is None, allowed: a text" in said or f"{name}.{part} is '" in said
+        assert not render_and_run(VoiceSeparateOperator, native=native, **(given | {name: config}))
+
+    @pytest.mark.parametrize(
+        ("written", "native", "said"),
+        [
+            ({"start": "{{ nothing }}", "end": None}, True, "time_interval.start is None, allowed: a time"),
+            (
+                {"start": "{{ nothing }}", "end": None},
+                False,
+                "time_interval.start is 'None', allowed: a time",
+            ),
+            ("{{ nothing }}", True, "time_interval is None, allowed: a time"),
+            ("{{ nothing }}", False, "time_interval is 'None', allowed: a dict"),
+            ("{{ {'start': nothing} }}", True, "time_interval.start is None, allowed: a time"),
+            ("{{ {'start': nothing} }}", False, "allowed: a dict with start and end"),
+            ("{{ [] }}", True, "time_interval is [], allowed: a dict"),
+            ("{{ 0 }}", True, "time_interval is 0, allowed: a dict"),
+        ],
+    )
+    def test_a_time_that_a_template_lost_is_not_left_out(
+        self, render_and_run: Callable[..., str], written: Any, native: bool, said: str
+    ) -> None:
+        assert said in render_and_run(VoiceSeparateBatchOperator, native=native, time_interval=written)
+
+    @pytest.mark.parametrize("written", [None, {}, "", {"start": None}, "{{ '' }}", {"end": "{{ '' }}"}])
+    def test_a_time_that_is_left_out_on_purpose_is(
+        self, connection: Callable[..., str], written: Any
     ) -> None:
         connection("http://127.0.0.1:1")
-        operator = make(VoiceSeparateBatchOperator, time_interval={"start": "{{ a }}", "end": None})
-        operator.time_interval = {"start": None, "end": None}
-        with pytest.raises(AirflowFailException, match=r"time_interval\.start is None, allowed: a time"):
-            operator.execute(make_context())
+        with DAG("d", schedule=None):
+            operator = make(VoiceSeparateBatchOperator, time_interval=written)
+        operator.render_template_fields(RENDERED)
+        operator.check_draft(operator.hook.settings.endpoint())
+
+    @pytest.mark.parametrize("given", [["in/a.mp3"], ("in/a.mp3",), {"in/a.mp3": 1}])
+    def test_a_list_for_a_text_is_to_be_mapped_over(self, run: Callable[..., str], given: Any) -> None:
+        said = run(VoiceSeparateOperator, "input_object", given)
+        assert f"input_object is {given!r}, allowed: one text; " in said
+        assert "map over them with .expand()" in said
 
     def test_digits_that_became_a_number(self, run: Callable[..., str]) -> None:
         assert "quotes inside, as in \"'{{ ds_nodash }}'\"" in run(

@@ -374,7 +374,7 @@ class TestWait:
                 "<Input><Object>in/a.mp3</Object></Input></JobsDetail>",
             )
         )
-        server.play(hang_up(), jobs(fits))
+        server.play(hang_up())
         server.always("GET", jobs(fits))
         with pytest.raises(JobTimeoutError, match="may be somebody else's"):
             make_operator(user_data="order 7", timeout=0.02).execute(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,8 @@ from .test_arguments import LEAST, make
 
 ONE, BATCH, TEMPLATE = VoiceSeparateOperator, VoiceSeparateBatchOperator, VoiceSeparateTemplateOperator
 KEY = "${jobid}"
+MQ = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "n"}
+KAFKA = {"region": "ap-guangzhou", "instance_id": "i", "topic": "t"}
 ENCODINGS: list[tuple[dict[str, Any], str]] = [
     ({"codec": "ogg"}, "'ogg', allowed: aac, flac, mp3, amr, wav"),
     ({"audio_mode": "Nonsense"}, "'Nonsense', allowed: IsAudio"),
@@ -44,6 +47,15 @@ ENCODINGS: list[tuple[dict[str, Any], str]] = [
 WAITING: list[tuple[dict[str, Any], str]] = [
     ({"poll_interval": "30"}, "poll_interval is '30', allowed: a number of seconds above 0, or a timedelta"),
     ({"timeout": -5}, "timeout is -5, allowed"),
+    (
+        {"timeout": sys.maxsize},
+        f"timeout is {sys.maxsize}, allowed: a number of seconds above 0, or a timedelta, at most",
+    ),
+    ({"timeout": timedelta.max}, "or a timedelta, at most 3650 days"),
+    ({"timeout": 3e11}, "at most 3650 days"),
+    ({"timeout": 10**400}, "at most 3650 days"),
+    ({"poll_interval": 1e15}, "poll_interval is 1000000000000000.0, allowed"),
+    ({"execution_timeout": timedelta.max}, "allowed: at most 3650 days"),
     ({"timeout": "{{ params.t }}"}, "this argument is not templated"),
     ({"on_ambiguous_submit": "retry"}, "on_ambiguous_submit is 'retry', allowed: fail, resubmit"),
     ({"durable": "perhaps"}, "durable is 'perhaps', allowed: True or False"),
@@ -65,6 +77,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     *((owner, *case) for owner in (ONE, BATCH) for case in WAITING),
     (ONE, {"input_object": "/in/a.mp3"}, "'/in/a.mp3', allowed: an object key"),
     (ONE, {"au_object": "in/a.mp3"}, "allowed: another key than input_object's"),
+    (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a text"),
     (ONE, {"check_input": "maybe"}, "check_input is 'maybe'"),
     (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
     (BATCH, {"manifest": "m.json"}, "allowed: exactly one of"),
@@ -80,6 +93,12 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (CIJobSensor, {"job_id": 5}, "job_id is 5, allowed: an id or a list of ids"),
     (CIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
     (CIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
+    (CIJobSensor, {"poke_interval": "5"}, "poke_interval is '5', allowed: a number of seconds from 0 on"),
+    (CIJobSensor, {"poke_interval": -1}, "poke_interval is -1, allowed"),
+    (CIJobSensor, {"poke_interval": float("inf")}, "poke_interval is inf, allowed"),
+    (CIJobSensor, {"timeout": "1 h"}, "timeout is '1 h', allowed"),
+    (CIJobSensor, {"timeout": sys.maxsize}, f"timeout is {sys.maxsize}, allowed"),
+    (CIJobSensor, {"timeout": "{{ params.t }}"}, "this argument is not templated"),
 ]
 #: Nothing is wrong with these before they are rendered.
 TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
@@ -95,7 +114,17 @@ TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
         (owner, {"output_bucket": "{{ b }}", "bucket": "{{ b }}", "region": "{{ r }}"})
         for owner in (ONE, BATCH)
     ),
-    *((owner, {"call_back_type": "TDMQ", "call_back_mq_config": {"mq_name": "{{ n }}"}}) for owner in (ONE,)),
+    *(
+        (owner, {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "{{ n }}"}})
+        for owner in (ONE,)
+    ),
+    *((owner, {"call_back_type": "{{ t }}", "call_back_mq_config": MQ}) for owner in (ONE, BATCH)),
+    *((owner, {"call_back_type": "{{ t }}", "call_back_kafka_config": KAFKA}) for owner in (ONE, BATCH)),
+    *(
+        (owner, {"call_back_type": "{{ t }}", "call_back_kafka_config": KAFKA | {"topic": "{{ k }}"}})
+        for owner in (ONE, BATCH)
+    ),
+    *((owner, {"call_back_type": "TDMQ", "call_back_mq_config": "{{ c }}"}) for owner in (ONE, BATCH)),
     *((owner, {"call_back_type": "{{ t }}", "call_back": "{{ u }}"}) for owner in (ONE, BATCH)),
     *(
         (owner, {"queue_id": lambda context, jinja_env: "p1", "job_level": "{{ 1 }}"})
@@ -110,7 +139,10 @@ TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
     (BATCH, {"name": "{{ dag.dag_id }}"}),
     (TEMPLATE, {"name": "{{ n }}", "audio_mode": "{{ m }}"}),
     (CICancelJobOperator, {"job_id": "{{ ti.xcom_pull('a') }}"}),
+    (BATCH, {"time_interval": {"start": "2025-01-01T00:00:00Z", "end": "{{ b }}"}}),
+    (BATCH, {"time_interval": "{{ t }}"}),
     (CIJobSensor, {"job_id": ["{{ a }}", "j2"]}),
+    (CIJobSensor, {"job_id": iter(["j1"])}),
 ]
 
 
@@ -140,6 +172,25 @@ def test_templates_are_left_to_when_they_are_rendered(owner: type[Any], argument
         (BATCH, {"prefix": "{{ p }}", "au_object": "out/voice.mp3"}, "overwrite each other"),
         (BATCH, {"prefix": "{{ p }}", "codec": "ogg"}, "'ogg'"),
         (CIJobSensor, {"job_id": "{{ j }}", "bucket": "media"}, "bucket is 'media'"),
+        (
+            BATCH,
+            {"time_interval": {"start": "yesterday", "end": "{{ b }}"}},
+            "time_interval.start is 'yesterday'",
+        ),
+        (BATCH, {"time_interval": {"strat": "{{ a }}"}}, "allowed: a dict with start and end"),
+        (CIJobSensor, {"job_id": ["{{ a }}", "a/b"]}, "job_id is 'a/b', allowed"),
+        (CICancelJobOperator, {"job_id": ("{{ a }}", "None")}, "job_id is 'None', allowed"),
+        (
+            ONE,
+            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "{{ n }}", "mq_mode": "x"}},
+            "'x', allowed: Queue",
+        ),
+        (ONE, {"call_back_type": "Url", "call_back_mq_config": MQ}, "given exactly when"),
+        (
+            ONE,
+            {"call_back_type": "{{ t }}", "call_back_mq_config": MQ | {"mq_region": "xx"}},
+            "'xx', allowed",
+        ),
     ],
 )
 def test_what_is_wrong_whatever_they_render_to_is_named(
@@ -165,6 +216,9 @@ class TestMapped:
             (CICancelJobOperator, {"fail_if_running": "maybe"}, "fail_if_running is 'maybe'"),
             (CIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
             (CIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
+            (CIJobSensor, {"poke_interval": "5"}, "poke_interval is '5'"),
+            (CIJobSensor, {"timeout": timedelta(-1)}, "timeout is "),
+            (CIJobSensor, {"execution_timeout": timedelta.max}, "allowed: at most 3650 days"),
         ],
     )
     def test_what_is_not_mapped_is_checked(self, owner: type[Any], fixed: dict[str, Any], said: str) -> None:
@@ -198,11 +252,37 @@ class TestMapped:
         with DAG("d", schedule=None):
             owner.partial(task_id="task").expand_kwargs([LEAST[owner]])
 
+    @pytest.mark.parametrize(
+        ("owner", "kind", "config"),
+        [
+            (owner, kind, config)
+            for owner in (ONE, BATCH)
+            for kind, config in (
+                ("TDMQ", {"call_back_mq_config": MQ}),
+                ("Kafka", {"call_back_kafka_config": KAFKA}),
+            )
+        ],
+    )
+    def test_the_kind_of_a_callback_may_be_mapped_over(
+        self, owner: type[Any], kind: str, config: dict[str, Any]
+    ) -> None:
+        with DAG("d", schedule=None):
+            mapped = owner.partial(**config, **LEAST[owner]).expand_kwargs([{"call_back_type": kind}])
+            assert mapped.unmap({"call_back_type": kind}).call_back_type == kind
+
     def test_a_value_that_came_by_mapping_fails_without_retry(self) -> None:
         with DAG("d", schedule=None):
             mapped = ONE.partial(task_id="task", au_object="a").expand_kwargs([{"input_object": "in/a"}])
         with pytest.raises(AirflowFailException, match="durable is 'perhaps'"):
             mapped.unmap({"input_object": "in/a", "durable": "perhaps"})
+
+    @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
+    def test_nor_are_times_of_a_sensor_retried(self, name: str) -> None:
+        with DAG("d", schedule=None):
+            mapped = CIJobSensor.partial(task_id="task", job_id="j1").expand(**{name: [5, "5"]})
+        assert getattr(mapped.unmap({name: 5}), name) == 5
+        with pytest.raises(AirflowFailException, match=f"{name} is '5', allowed"):
+            mapped.unmap({name: "5"})
 
 
 def test_a_users_class_is_checked_when_it_runs(

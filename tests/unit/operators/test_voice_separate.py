@@ -290,7 +290,19 @@ class TestBucketAndRegion:
             "call_back_mq_config is .*mq_region",
         ),
         ({"call_back_type": "TDMQ", "call_back_mq_config": "gz"}, "call_back_mq_config is 'gz'"),
-        ({"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": 5}}, "Topic"),
+        (
+            {"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": 5}},
+            "call_back_kafka_config.topic is 5",
+        ),
+        ({"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": [1]}}, r"topic is \[1\]"),
+        (
+            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": 5}},
+            "mq_name is 5, allowed: a text",
+        ),
+        (
+            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "None"}},
+            "mq_name is 'None', allowed",
+        ),
         ({"call_back_type": "Kafka", "call_back_kafka_config": [KAFKA]}, "call_back_kafka_config is "),
         ({"poll_interval": 0}, "poll_interval is 0"),
         ({"poll_interval": None}, "poll_interval is None"),

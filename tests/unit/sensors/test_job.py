@@ -474,7 +474,7 @@ class TestTheClass:
     @pytest.mark.parametrize(
         ("given", "named"),
         [
-            ({"poke_interval": "5"}, "poke_interval is '5', allowed: a timedelta or a number of seconds"),
+            ({"poke_interval": "5"}, "poke_interval is '5', allowed: a number of seconds from 0 on"),
             ({"poke_interval": -1}, "poke_interval is -1, allowed"),
             ({"poke_interval": None}, "poke_interval is None, allowed"),
             ({"poke_interval": math.inf}, "poke_interval is inf, allowed"),
@@ -511,7 +511,7 @@ class TestTheClass:
 
     @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
     def test_a_wait_beyond_all_dates_is_refused(self, name: str) -> None:
-        with pytest.raises(RequestValidationError, match=rf"{name} is .*, allowed: .* \(ten years\)"):
+        with pytest.raises(RequestValidationError, match=rf"{name} is .*, allowed: .* at most 3650 days"):
             CIJobSensor(task_id="wait", job_id="j1", **{name: 11 * 365 * 86_400})
 
     def test_its_job_id_is_rendered(self) -> None:
