@@ -95,7 +95,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
     boolean_arguments: Sequence[str] = ("deferrable",)
-    seconds_arguments: Sequence[str] = ("poke_interval", "timeout", "max_wait")
+    seconds_arguments: Sequence[str] = ("poke_interval", "timeout")
     seconds_may_be_zero = True  # as Airflow has it
     choice_arguments: Mapping[str, Sequence[str]] = {}
     templated_arguments: Mapping[str, Any] = {}
