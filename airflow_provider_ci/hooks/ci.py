@@ -44,6 +44,7 @@ from airflow_provider_ci.protocol.operations import (
     check_job_ids,
     check_list,
 )
+from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, signed
 
@@ -164,6 +165,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         :raises ServiceError: the service refused it.
         """
         job = replace(job, operation=self._with_output_place(job.operation, bucket, region))
+        overlap = overlap_of_job(job, self.settings.endpoint(bucket, region).bucket)
+        refuse_overlap(overlap, job)
         answer = self._submit(SubmitJob(job, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 

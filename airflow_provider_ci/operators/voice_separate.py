@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
-from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator
 from airflow_provider_ci.operators.validation import TaskArgumentError, check_when_parsed
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.overlap import overlap_of_job
 from airflow_provider_ci.protocol.validation import check
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
         """Return the request; results go to the input's bucket unless the arguments say otherwise."""
         texts, numbers = self._given("input_object")
-        self._refuse_overwriting(texts, endpoint)
         request: VoiceSeparateRequest = self.models.VoiceSeparateRequest(
             tag=VOICE_SEPARATE,
             input=self.models.Input(object=texts["input_object"]),
@@ -84,29 +84,16 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
             queue_id=texts["queue_id"],
             **self._call_back(texts),
         )
+        if overlap := overlap_of_job(request, endpoint.bucket):
+            raise RequestValidationError(
+                [f"{name} is {texts[name]!r}, allowed: {allowed}" for name, allowed in overlap.items()]
+            )
         return request
 
     def check_draft(self, endpoint: Any) -> None:
         """Check the request."""
         super().check_draft(endpoint)
         check(self.build_request(endpoint))
-
-    def _refuse_overwriting(self, texts: Texts, endpoint: Endpoint) -> None:
-        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be
-
-        key = texts["input_object"]
-        if key is None or (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
-            return
-        results = self._units_of_results(texts, KnownInputs(object=key))
-        same = [name for name, units in results.items() if may_be(units, key)]
-        if same:
-            raise RequestValidationError(
-                [
-                    f"{name} is {texts[name]!r}, allowed: another key than input_object's, {key!r}, also"
-                    " when its placeholders are replaced"
-                    for name in same
-                ]
-            )
 
     def _refuse_shared_keys(self, context: Context) -> None:
         """Refuse keys to which other instances of this mapped task write too, as far as that is certain."""

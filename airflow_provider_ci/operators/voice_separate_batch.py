@@ -19,6 +19,7 @@ from airflow_provider_ci.operators.separation import Numbers, SeparationOperator
 from airflow_provider_ci.operators.validation import check_when_parsed
 from airflow_provider_ci.protocol.admin_validation import check_batch
 from airflow_provider_ci.protocol.fields import DefaultName, format_time
+from airflow_provider_ci.protocol.overlap import overlap_of_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,9 +138,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
         texts, numbers = self._given(*_INPUTS, "name")
-        if broken := [*self._source_problems(texts), *self._overlap_problems(texts, endpoint)]:
+        request = self._request(texts, numbers, endpoint)
+        if broken := [*self._source_problems(texts), *self._overlap_problems(request, endpoint)]:
             raise RequestValidationError(broken)
-        return self._request(texts, numbers, endpoint)
+        return request
 
     def _request(self, texts: Texts, numbers: Numbers, endpoint: Endpoint) -> BatchRequest:
         models = self.models
@@ -166,9 +168,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         """Check the request."""
         super().check_draft(endpoint)
         texts, numbers = self._given(*_INPUTS, "name")
-        broken = [*self._source_problems(texts), *self._overlap_problems(texts, endpoint)]
+        request = self._request(texts, numbers, endpoint)
+        broken = [*self._source_problems(texts), *self._overlap_problems(request, endpoint)]
         try:
-            check_batch(self._request(texts, numbers, endpoint))
+            check_batch(request)
         except RequestValidationError as error:  # its word about the inputs is said above
             broken += [problem for problem in error.problems if not problem.startswith("Input has ")]
         if broken:
@@ -259,32 +262,12 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         shown = f" ({', '.join(empty)})" if empty and not given else ""
         return [f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"]
 
-    def _overlap_problems(self, texts: Texts, endpoint: Endpoint) -> list[str]:
+    def _overlap_problems(self, request: BatchRequest, endpoint: Endpoint) -> list[str]:
         """Return which results would be inputs of the next batch, and be paid for again."""
-        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be, may_begin_with
-
-        if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
-            return []
-        prefix = texts["prefix"]
-        lists = [key for name in ("manifest", "url_file") if (key := _key_of(texts[name]))]
-        broken = []
-        for name, units in self._units_of_results(texts, KnownInputs(is_batch=True, prefix=prefix)).items():
-            if prefix and may_begin_with(units, prefix):
-                why = (
-                    f"does not begin with the prefix {prefix!r}, whatever its placeholders become, or the"
-                    " next batch would separate this one's results"
-                )
-            elif lists and str(texts[name]).startswith("${InputPath}"):
-                why = "does not lie beside its input, or the next list would name it as an input"
-            elif any(may_be(units, key) for key in lists):
-                why = f"cannot be that of the list, {lists[0]!r}, which would be overwritten"
-            else:
-                continue
-            broken.append(
-                f"{name} is {texts[name]!r}, allowed: a key that {why}, for instance"
-                " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another output_bucket"
-            )
-        return broken
+        return [
+            f"{name} is {getattr(self, name)!r}, allowed: {allowed}"
+            for name, allowed in overlap_of_batch(request, endpoint.bucket).items()
+        ]
 
     @property
     def _trigger_class(self) -> type[CIJobTrigger]:
@@ -411,11 +394,3 @@ def _whole_second(name: str, value: Any) -> datetime | None:
     raise RequestValidationError(
         [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
     )
-
-
-def _key_of(text: str | None) -> str | None:
-    """Return the key of a list of inputs, which may be given by its URL."""
-    from airflow_provider_ci.protocol.names import object_address
-
-    address = object_address(text)
-    return address.key if address else text

@@ -24,7 +24,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
-from airflow_provider_ci.protocol.admin_models import NotifyConfig
+from airflow_provider_ci.protocol.admin_models import BatchInput, NotifyConfig
 from airflow_provider_ci.protocol.admin_operations import (
     CloseBucket,
     ListBuckets,
@@ -284,6 +284,31 @@ class TestBatches:
         server.play(error(403, "QueueSaturated"))
         with pytest.raises(QueueFullError):
             hook.create_batch(BATCH)
+
+    @pytest.mark.parametrize(
+        ("source", "key", "says"),
+        [
+            ({"prefix": "in/"}, "in/${jobid}.mp3", "does not begin with the prefix 'in/'"),
+            ({"object": "in/a.mp3"}, "${InputPath}/${InputNameAndExt}", "cannot be the input's, 'in/a.mp3'"),
+            ({"url_file": "l/a.txt"}, "${InputPath}/${jobid}", "does not lie beside its input"),
+        ],
+    )
+    def test_results_that_would_be_inputs_are_refused(
+        self, hook: CIHook, server: ScriptedServer, source: dict[str, str], key: str, says: str
+    ) -> None:
+        operation = BATCH.operation
+        assert operation is not None
+        output = Output(bucket=BUCKET, region=REGION, au_object=key)
+        batch = replace(BATCH, input=BatchInput(**source), operation=replace(operation, output=output))
+        with pytest.raises(RequestValidationError) as caught:
+            hook.create_batch(batch)
+        assert f"Operation.Output.AuObject (voice) is {key!r}, allowed: a key that {says}" in str(
+            caught.value
+        )
+        assert not server.requests
+        server.play(jobs(job_xml("b1")))
+        hook.create_batch(batch, bucket="in-1250000002")
+        assert server.methods() == ["POST"]
 
     def test_results_go_to_the_bucket_of_the_call_unless_the_request_names_another(
         self, hook: CIHook, server: ScriptedServer

@@ -32,7 +32,14 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.hooks.transport import new_session
-from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import (
+    AudioConfig,
+    Input,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     REQUEST_ID,
@@ -572,6 +579,36 @@ class TestWhereResultsGo:
         sent = server.requests[0].body.decode()
         assert f"<Bucket>{expected[0]}</Bucket>" in sent
         assert f"<Region>{expected[1]}</Region>" in sent
+
+    @pytest.mark.parametrize(
+        ("source", "key", "says"),
+        [
+            ("in/a.mp3", "in/a.mp3", "AuObject (voice) is 'in/a.mp3', allowed: another key than the input's"),
+            (
+                "in/a.mp3",
+                "in/a.${ext}",
+                "AuObject (voice) is 'in/a.${ext}', allowed: another key than the in",
+            ),
+            ("None", "out/a.mp3", "Input.Object is 'None', allowed: an object key; this is the text that"),
+        ],
+    )
+    def test_not_to_the_input_itself(
+        self, hook: CIHook, server: ScriptedServer, source: str, key: str, says: str
+    ) -> None:
+        parameters = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
+        operation = Operation(voice_separate=parameters, output=Output(au_object=key))
+        request = VoiceSeparateRequest(input=Input(object=source), operation=operation)
+        with pytest.raises(RequestValidationError) as caught:
+            hook.submit_job(request)
+        assert says in str(caught.value)
+        assert not server.requests
+
+    def test_the_input_s_key_in_another_bucket_is_no_harm(self, hook: CIHook, server: ScriptedServer) -> None:
+        output = Output(au_object="in/a.mp3", bucket="out-1250000003")
+        operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
+        server.play(job())
+        hook.submit_job(VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation))
+        assert server.methods() == ["POST"]
 
     @pytest.mark.parametrize("operation", [None, Operation(), "text", 5])
     def test_a_request_without_output_is_refused_by_its_fields(self, hook: CIHook, operation: Any) -> None:

@@ -76,7 +76,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     *((owner, *case) for owner in (ONE, BATCH, TEMPLATE) for case in ENCODINGS),
     *((owner, *case) for owner in (ONE, BATCH) for case in WAITING),
     (ONE, {"input_object": "/in/a.mp3"}, "'/in/a.mp3', allowed: an object key"),
-    (ONE, {"au_object": "in/a.mp3"}, "allowed: another key than input_object's"),
+    (ONE, {"au_object": "in/a.mp3"}, "allowed: another key than the input's"),
     (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a text"),
     (ONE, {"check_input": "maybe"}, "check_input is 'maybe'"),
     (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),

@@ -220,9 +220,9 @@ class TestBucketAndRegion:
         ({"object": "in/song.mp3", "output_bucket": BUCKET}, "object is 'in/song.mp3'"),
         (
             {"au_object": "in/song.${ext}", "codec": "mp3"},
-            "au_object is 'in/song.*another key than input_object's",
+            "au_object is 'in/song.*another key than the input's",
         ),
-        ({"au_object": "in/song.${ext}", "template_id": "t1"}, "another key than input_object's"),
+        ({"au_object": "in/song.${ext}", "template_id": "t1"}, "another key than the input's"),
         ({"object": "out/voice.${ext}"}, r"a key that can never be that of Object \(background\)"),
         ({"object": "out/a.${ext}", "au_object": "out/a.wav", "template_id": "t1"}, "can never be that of"),
         ({"input_object": "x" * 851}, "Input.Object is .*at most 850 bytes in UTF-8; this one has 851"),
