@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_ci.protocol.models import Output, VoiceSeparate
-    from airflow_provider_ci.protocol.result_keys import KnownInputs, Units
     from airflow_provider_ci.protocol.wire import Endpoint
 
 Texts = dict[str, str | None]
@@ -152,14 +151,6 @@ class SeparationOperator(CIJobOperator[R, J]):
                     ]
                 )
         return texts, numbers
-
-    def _units_of_results(self, texts: Texts, inputs: KnownInputs) -> dict[str, Units]:
-        """Return what the key of each result becomes, as far as it is known."""
-        from airflow_provider_ci.protocol.result_keys import expanded
-        from airflow_provider_ci.protocol.validation import DEFAULT_CODEC
-
-        extension = None if texts["template_id"] else (texts["codec"] or DEFAULT_CODEC).lower()
-        return {name: expanded(key, inputs, extension) for name in RESULTS if (key := texts[name])}
 
     def _parameters(self, texts: Texts, numbers: Numbers) -> VoiceSeparate | None:
         return None if texts["template_id"] else separation_parameters(texts, numbers, self.models)

@@ -5,6 +5,7 @@ A task whose arguments or connection cannot work fails without retry, for a retr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -44,9 +45,33 @@ def without_retry() -> Iterator[None]:
         raise _same(error, TaskConnectionError) from None
 
 
+def name_arguments(problem: str) -> str:
+    """Return what is wrong with a request, with the operator's argument in place of Tencent's path."""
+    parts = _PROBLEM.fullmatch(problem)
+    if parts is None:
+        return problem
+    path, given = parts["path"], parts["given"]
+    ends = (path.split(".", skipped)[-1] for skipped in range(path.count(".") + 1))
+    argument = next((_ARGUMENT_OF[end] for end in ends if end in _ARGUMENT_OF), None)
+    if argument is None:
+        return problem
+    what, allowed, rule = given.partition(", allowed: ")
+    if " and " in argument:
+        what = what.replace(" is ", " are ", 1)
+    return f"{argument}{what}{allowed}{_MENTIONED.sub(_mentioned_argument, rule)}"
+
+
+def _mentioned_argument(found: re.Match[str]) -> str:
+    name = found[0].partition(" (")[0]
+    return _ARGUMENT_OF.get(name) or _ARGUMENT_OF.get(f"Output.{name}") or found[0]
+
+
 def _same(error: CIError, kind: type[CIError]) -> CIError:
+    message = error.message
+    for problem in getattr(error, "problems", ()):
+        message = message.replace(problem, name_arguments(problem))
     return kind(
-        error.message,
+        message,
         status=error.status,
         code=error.code,
         service_message=error.service_message,
@@ -89,6 +114,50 @@ _TYPE_OF_CONFIG = {"call_back_mq_config": "TDMQ", "call_back_kafka_config": "Kaf
 _DICTS = ("time_interval", *_TYPE_OF_CONFIG)
 # What is never taken from anywhere else when nothing is given
 _NOTHINGS = {name: _STAND_INS[name] for name in ("name", "ci_conn_id")}
+# The element of a request, by the end of its path, and the argument that it is made of
+_ARGUMENT_OF = {
+    "Input.Object": "input_object",
+    "Input.Prefix": "prefix",
+    "Input.Manifest": "manifest",
+    "Input.UrlFile": "url_file",
+    "Output's object keys": "object, au_object, bass_object and drum_object",
+    "Output.Object and AuObject": "object and au_object",
+    "Output.Object": "object",
+    "Output.AuObject": "au_object",
+    "Output.BassObject": "bass_object",
+    "Output.DrumObject": "drum_object",
+    "Output.Bucket": "output_bucket",
+    "Output.Region": "output_region",
+    "TemplateId": "template_id",
+    "AudioMode": "audio_mode",
+    "Codec": "codec",
+    "Samplerate": "samplerate",
+    "Bitrate": "bitrate",
+    "Channels": "channels",
+    "UserData": "user_data",
+    "JobLevel": "job_level",
+    "QueueId": "queue_id",
+    "CallBack": "call_back",
+    "CallBackFormat": "call_back_format",
+    "CallBackType": "call_back_type",
+    "CallBackMqConfig": "call_back_mq_config",
+    "CallBackMqConfig.MqRegion": "call_back_mq_config.mq_region",
+    "CallBackMqConfig.MqMode": "call_back_mq_config.mq_mode",
+    "CallBackMqConfig.MqName": "call_back_mq_config.mq_name",
+    "CallBackKafkaConfig": "call_back_kafka_config",
+    "CallBackKafkaConfig.Region": "call_back_kafka_config.region",
+    "CallBackKafkaConfig.InstanceId": "call_back_kafka_config.instance_id",
+    "CallBackKafkaConfig.Topic": "call_back_kafka_config.topic",
+    "TimeInterval.Start": "time_interval.start",
+    "TimeInterval.End": "time_interval.end",
+    "Name": "name",
+}
+# What a rule says of other elements; what was given is in quotes, and stays as it is
+_MENTIONED = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:AudioMode|CallBackType|(?:Au|Bass|Drum)?Object)\b"""
+    r"(?: \((?:background|voice)\))?"
+)
+_PROBLEM = re.compile(r"(?P<path>.+?)(?: \((?:background|voice)\))?(?P<given> (?:is|has) .*)", re.DOTALL)
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
 
 
@@ -176,8 +245,16 @@ def _certain_problems(operator: Any, values: Mapping[str, Any], unknown: Collect
             if name not in unknown and values.get(name):
                 stand_ins["call_back_type"] = kind
         rendered = _problems(operator_class, {**values, **_filled(unknown, values, stand_ins)})
-        also = {_subject(problem) for problem in rendered}
+        also = {_subject(problem): problem for problem in rendered}
         broken = [problem for problem in broken if _subject(problem) in also]
+        if "codec" in unknown:  # the rule of the stand-in, which allows what any codec allows
+            said = f" with codec {stand_ins['codec']}"
+            broken = [
+                rule.replace(said, ", depending on codec")
+                if (rule := also[_subject(each)]).endswith(said)
+                else each
+                for each in broken
+            ]
     return broken
 
 
@@ -211,7 +288,7 @@ def _problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]
     try:
         draft.check_draft(_ENDPOINT)
     except RequestValidationError as error:
-        return [*_form_problems(values), *error.problems]
+        return [*_form_problems(values), *map(name_arguments, error.problems)]
     return _form_problems(values)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +19,17 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, Airfl
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
 from airflow_provider_ci.operators.cancel import CICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
-from airflow_provider_ci.operators.validation import TaskArgumentError, TaskConnectionError, without_retry
+from airflow_provider_ci.operators.validation import (
+    TaskArgumentError,
+    TaskConnectionError,
+    name_arguments,
+    without_retry,
+)
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.protocol.admin_models import BatchRequest, TemplateRequest
+from airflow_provider_ci.protocol.fields import slots
+from airflow_provider_ci.protocol.models import VoiceSeparateRequest
 from airflow_provider_ci.sensors.job import CIJobSensor
 from tests.integration.airflow_runs import dag_bag
 from tests.scripted_server import ScriptedServer, error, job
@@ -67,7 +76,7 @@ WAITING: list[tuple[dict[str, Any], str]] = [
     ({"call_back": "ftp://a.example"}, "allowed: an absolute http or https URL, or no"),
     ({"call_back_type": "TDMQ"}, "None, allowed: given exactly when"),
     ({"template_id": "t1", "codec": "mp3"}, "codec is given, allowed: not together with template_id"),
-    ({"audio_mode": "AudioAndBackground"}, "None, allowed: an object key, because AudioMode"),
+    ({"audio_mode": "AudioAndBackground"}, "None, allowed: an object key, because audio_mode"),
     ({"au_object": None}, "at least one of the two"),
     ({"au_object": "None"}, "a template rendered None"),
     ({"object": "['a']"}, "a template rendered a list"),
@@ -201,6 +210,59 @@ def test_what_is_wrong_whatever_they_render_to_is_named(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("owner", [ONE, BATCH, TEMPLATE])
+def test_what_is_allowed_of_a_rate_does_not_name_a_codec_that_nobody_gave(owner: type[Any]) -> None:
+    with DAG("d", schedule=None), pytest.raises(TaskArgumentError) as caught:
+        make(owner, codec="{{ c }}", samplerate=5)
+    assert str(caught.value).endswith("48000, 96000, depending on codec")
+
+
+@pytest.mark.parametrize("model", [VoiceSeparateRequest, BatchRequest, TemplateRequest])
+def test_every_element_has_an_argument(model: type[Any]) -> None:
+    """Except those that no argument decides, and those of answers only."""
+    fixed = {"Tag", "Type", "Operation.Tag", "Operation.QueueType", "Operation.WorkflowIds"}
+    of_answers = ("Operation.Media", "Operation.TemplateName", "Input.BucketId", "Input.Region", "Input.Cos")
+    unnamed = {
+        path
+        for path in _leaves(model)
+        if not path.startswith(of_answers)
+        and not re.fullmatch(r"[a-z_.]+ is 1, allowed: 2", name_arguments(f"{path} is 1, allowed: 2"))
+    }
+    assert unnamed <= fixed
+
+
+def _leaves(model: type[Any], at: str = "") -> Iterator[str]:
+    for slot in slots(model):
+        path = f"{at}{slot.names[0]}"
+        if slot.nested:
+            yield from _leaves(slot.kind, f"{path}.")
+        else:
+            yield path
+
+
+@pytest.mark.parametrize(
+    ("problem", "named"),
+    [
+        (
+            "Operation.Output.Object and AuObject is None, allowed: 1",
+            "object and au_object are None, allowed: 1",
+        ),
+        (
+            "Operation.Output.AuObject (voice) is 'AudioMode', allowed: not Object (background), 'a/Object'",
+            "au_object is 'AudioMode', allowed: not object, 'a/Object'",
+        ),
+        ("Input.Prefix has 900 bytes, allowed: 850", "prefix has 900 bytes, allowed: 850"),
+        ("input_object is 'Codec is 5', allowed: 1", "input_object is 'Codec is 5', allowed: 1"),
+        ("no input is given", "no input is given"),
+    ],
+)
+def test_operators_name_their_arguments(problem: str, named: str) -> None:
+    assert name_arguments(problem) == named
+    with pytest.raises(TaskArgumentError) as caught, without_retry():
+        raise RequestValidationError([problem, problem])
+    assert str(caught.value) == f"Nothing was sent: {named}; {named}"
+
+
 class TestMapped:
     @pytest.mark.parametrize(
         ("owner", "fixed", "said"),
@@ -312,8 +374,8 @@ def test_the_import_error_is_a_sentence(tmp_path: Path) -> None:
     bag = dag_bag(str(tmp_path))
     (said,) = bag.import_errors.values()
     last_line = said.strip().splitlines()[-1]
-    assert "TaskArgumentError: Task 'submit' cannot work: Operation.VoiceSeparate" in last_line
-    assert last_line.endswith(".Codec is 'ogg', allowed: aac, flac, mp3, amr, wav")
+    assert "TaskArgumentError: Task 'submit' cannot work: codec is 'ogg'" in last_line
+    assert last_line.endswith(", allowed: aac, flac, mp3, amr, wav")
 
 
 class TestWithoutRetry:

@@ -149,7 +149,7 @@ class TestRequest:
             ({"prefix": None}, "no input is given, allowed: exactly one of prefix, manifest, url_file"),
             ({"prefix": " "}, "no input is given (prefix is ' '), allowed: exactly one of prefix"),
             ({"manifest": "m"}, "prefix and manifest are given, allowed: exactly one of prefix, manifest"),
-            ({"name": "a b"}, "Name is 'a b'"),
+            ({"name": "a b"}, "name is 'a b'"),
             ({"au_object": "out/voice.mp3"}, "overwrite each other"),
             (
                 {"au_object": "in/out/${jobid}"},
