@@ -317,7 +317,7 @@ class TestRequest:
     def test_two_results_of_one_job_that_can_be_one_object_are_refused(
         self, make_operator: MakeOperator, voice: str, background: str
     ) -> None:
-        with pytest.raises(RequestValidationError, match="a key that can never be that of Object"):
+        with pytest.raises(RequestValidationError, match="a key that can never be that of object"):
             make_operator(au_object=voice, object=background, audio_mode="AudioAndBackground")
 
     def test_mapped_task_instances_give_names_of_their_own(

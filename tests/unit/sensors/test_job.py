@@ -481,7 +481,6 @@ class TestTheClass:
             ({"timeout": "{{ x }}"}, "timeout is '{{ x }}', allowed"),
             ({"timeout": math.nan}, "timeout is nan, allowed"),
             ({"timeout": 10**18}, "timeout is 1000000000000000000, allowed"),
-            ({"max_wait": "60"}, "max_wait is '60', allowed"),
             ({"mode": "rest"}, "mode is 'rest', allowed: poke, reschedule"),
             ({"soft_fail": True, "never_fail": True}, "soft_fail and never_fail are True, allowed: one"),
         ],
