@@ -172,8 +172,11 @@ class DurableSubmission(Generic[R, J]):
         """
         if record.job_id is not None:
             job = self._describe_until_known(record.job_id)
-        else:
-            job = self._search_recorded(record, request)
+        else:  # without the record: also one that somebody has cancelled is replaced, for a clear asks for that
+            submitted = with_user_data(request, record.idempotency_key)
+            job = self._found(
+                self._search.search_until_certain(submitted, lambda: record.since, record.since)
+            )
         if job is None or self._service.has_ended(job):
             return None
         log_interrupted(job, self._log)
@@ -214,6 +217,7 @@ class DurableSubmission(Generic[R, J]):
             self._search.ended_jobs.append(job)
             return None
         self._log.info("Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
+        self.is_found_by_request = record.found_by_request
         return job
 
     def _submit(self, request: R) -> J:

@@ -98,6 +98,7 @@ class JobSearch(Generic[R, J]):
         self._abandoned: set[str] = set()
         self._copies: set[str] = set()
         self._described: dict[str, J] = {}
+        self._undescribed: set[str] = set()
 
     def search_until_certain(
         self,
@@ -117,7 +118,8 @@ class JobSearch(Generic[R, J]):
         :param by_this_try: this very try has sent it, whose job it then is even if it has ended without
             success already.
         """
-        until, failure = None, None
+        until: float | None = None
+        failure: CIError | None = None
         for pause in look_pauses():
             try:
                 listed = self._list(submitted, since() - _CLOCK_SKEW)
@@ -141,6 +143,13 @@ class JobSearch(Generic[R, J]):
                         " not known",
                         _time(until),
                     )
+            if now >= until and self._undescribed:
+                raise AmbiguousSubmissionError(
+                    f"It is unknown whether job {min(self._undescribed)} is this task's: the list leaves out"
+                    " its UserData, and the service does not describe it",
+                    job_id=min(self._undescribed),
+                    hint="A retry looks at it again",
+                )
             if now >= until and failure is not None:
                 raise AmbiguousSubmissionError(
                     "It is unknown whether a job was accepted: the job list could not be read",
@@ -196,7 +205,9 @@ class JobSearch(Generic[R, J]):
         if job_id not in self._described:
             described = [one for one in self._service.describe(job_id).jobs_detail if one.job_id == job_id]
             if not described:
+                self._undescribed.add(job_id)
                 return None
+            self._undescribed.discard(job_id)
             self._described[job_id] = described[0]
         whole = self._described[job_id]
         return job if user_data_of(whole) is None else whole

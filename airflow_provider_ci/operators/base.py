@@ -406,10 +406,11 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         """Tell whether, before Airflow 3.3, the job of an earlier try was cancelled before this one began, so
         that the earlier one may have asked for it: its state can show late.
         """
-        if not self.is_retry or self._store(context) is not None or job.end_time is None:
+        began = context["ti"].start_date  # none in 2.11's dag.test()
+        if not self.is_retry or self._store(context) is not None or job.end_time is None or began is None:
             return False
-        began: float = context["ti"].start_date.timestamp() + min(self.hook.settings.clock.offset, 0)
-        return bool(job.end_time.timestamp() <= began + _CANCEL_SHOWS_WITHIN)
+        shown_by: float = began.timestamp() + min(self.hook.settings.clock.offset, 0) + _CANCEL_SHOWS_WITHIN
+        return job.end_time.timestamp() <= shown_by
 
     def _final_cancellation(self, error: JobError) -> JobError:
         return JobCancelledByOthersError(

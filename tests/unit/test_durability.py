@@ -901,6 +901,12 @@ class TestClearedWhileAWorkerWaits:
         world.set_state("j1", "Running")
         assert submission(world, 2, clears=1).get_or_submit(REQUEST, PLACE).job_id == "j1"
 
+    def test_one_that_was_cancelled_before_its_id_was_recorded_is_replaced(self) -> None:
+        """The clear asks for a new job, whoever has cancelled the old one."""
+        world = self.interrupted("Cancel", has_store=True)
+        del world.stored[STORE_KEY]["job_id"]
+        assert submission(world, 2, clears=1, waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("state", ["Success", "Failed", "Cancel"])
     def test_a_job_that_has_ended_is_not_taken(self, state: str, has_store: bool) -> None:
@@ -972,6 +978,13 @@ class TestAListWithoutUserData:
         describe, looks = world.describe, iter([JobsAnswer(non_exist_job_ids=("j1",))])
         world.describe = lambda job_id: next(looks, None) or describe(job_id)  # type: ignore[method-assign]
         assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j2"
+
+    def test_nor_is_a_second_one_submitted_while_it_cannot_be_described_at_all(self) -> None:
+        world = self.Service(answers=("lost after",))
+        world.describe = lambda job_id: JobsAnswer(non_exist_job_ids=(job_id,))  # type: ignore[method-assign]
+        with pytest.raises(AmbiguousSubmissionError, match="whether job j1 is this task's"):
+            submission(world).get_or_submit(REQUEST, PLACE)
+        assert len(world.jobs) == 1
 
     @pytest.mark.parametrize(("described", "is_uncertain"), [(True, False), (False, True)])
     def test_a_job_that_was_found_by_its_request_alone_may_be_somebody_elses(
