@@ -172,7 +172,7 @@ class DurableSubmission(Generic[R, J]):
         """
         if record.job_id is not None:
             job = self._describe_until_known(record.job_id)
-        else:  # without the record: also one that somebody has cancelled is replaced, for a clear asks for that
+        else:  # without the record: one that was cancelled is replaced too, as the clear asks for a new one
             submitted = with_user_data(request, record.idempotency_key)
             job = self._found(
                 self._search.search_until_certain(submitted, lambda: record.since, record.since)
