@@ -153,11 +153,11 @@ class JobSearch(Generic[R, J]):
             if now >= until and failure is not None:
                 raise AmbiguousSubmissionError(
                     "It is unknown whether a job was accepted: the job list could not be read",
-                    status=failure.status,
-                    code=failure.code,
-                    service_message=failure.service_message or failure.message,
-                    request_id=failure.request_id,
-                    hint="It may run and be billed. A retry looks for it again",
+                    **failure.details
+                    | {
+                        "service_message": failure.service_message or failure.message,
+                        "hint": "It may run and be billed. A retry looks for it again",
+                    },
                 ) from failure
             if now >= until:
                 self._log.info("The job list shows no job of an earlier submission: none was accepted")
@@ -177,14 +177,11 @@ class JobSearch(Generic[R, J]):
                 return None
             raise AmbiguousSubmissionError(
                 "It is unknown whether the job was accepted before, and the jobs may not be listed",
-                status=error.status,
-                code=error.code,
-                service_message=error.service_message,
-                request_id=error.request_id,
-                hint=(
-                    f"Permit {self._service.listing_permission}, or look in the console and clear the task if"
-                    ' there is none, or set on_ambiguous_submit="resubmit"'
-                ),
+                **error.details
+                | {
+                    "hint": f"Permit {self._service.listing_permission}, or look in the console and clear the"
+                    ' task if there is none, or set on_ambiguous_submit="resubmit"'
+                },
             ) from error
         recent = [
             whole

@@ -413,13 +413,8 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         return job.end_time.timestamp() <= shown_by
 
     def _final_cancellation(self, error: JobError) -> JobError:
-        return JobCancelledByOthersError(
-            error.message,
-            state=error.state,
-            request_id=error.request_id,
-            job_id=error.job_id,
-            hint="Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job",
-        )
+        hint = "Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job"
+        return JobCancelledByOthersError(error.message, **error.details | {"hint": hint})
 
     def _store(self, context: Context) -> TaskStateStore | None:
         """Return where this task instance's submission is recorded; there is none before Airflow 3.3."""
@@ -430,14 +425,8 @@ class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic
         try:
             return self.service.submit(request, None)
         except AmbiguousSubmissionError as error:
-            raise UnknownSubmissionError(
-                error.message,
-                status=error.status,
-                code=error.code,
-                service_message=error.service_message,
-                request_id=error.request_id,
-                hint=self.unknown_outcome("The submission failed").hint,
-            ) from error
+            hint = self.unknown_outcome("The submission failed").hint
+            raise UnknownSubmissionError(error.message, **error.details | {"hint": hint}) from error
         except AirflowTaskTimeout as error:  # execution_timeout, while the answer was waited for
             raise UnknownSubmissionError(
                 "execution_timeout ended the submission: the service may have accepted the job, which may run"

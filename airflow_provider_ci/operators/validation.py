@@ -70,15 +70,7 @@ def _same(error: CIError, kind: type[CIError]) -> CIError:
     message = error.message
     for problem in getattr(error, "problems", ()):
         message = message.replace(problem, name_arguments(problem))
-    return kind(
-        message,
-        status=error.status,
-        code=error.code,
-        service_message=error.service_message,
-        request_id=error.request_id,
-        job_id=error.job_id,
-        hint=error.hint,
-    )
+    return kind(message, **error.details)
 
 
 # What templates may render to: values that no rule refuses. No template_id, with which parameters are refused

@@ -348,14 +348,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         error = watch.error()
         if error is None or self._batches.is_void(watch.unsuccessful[0]):
             return error
+        hint = "See its jobs in the console; clearing the task pays for all inputs again"
         return BatchJobsFailedError(
             f"{error.message} after it had made jobs, each of which is paid for",
-            state=error.state,
-            code=error.code,
-            service_message=error.service_message,
-            request_id=error.request_id,
-            job_id=error.job_id,
-            hint="See its jobs in the console; clearing the task pays for all inputs again",
+            **error.details | {"hint": hint},
         )
 
     def _failed(self, tally: BatchTally) -> BatchJobsFailedError:

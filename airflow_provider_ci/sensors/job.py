@@ -487,13 +487,4 @@ def _without_retry(error: JobError) -> JobError:
         JobCancelledError: SensedJobCancelledError,
         JobNotFoundError: SensedJobNotFoundError,
     }
-    return kinds[type(error)](
-        error.message,
-        state=error.state,
-        status=error.status,
-        code=error.code,
-        service_message=error.service_message,
-        request_id=error.request_id,
-        job_id=error.job_id,
-        hint=error.hint,
-    )
+    return kinds[type(error)](error.message, **error.details)
