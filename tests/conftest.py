@@ -187,11 +187,15 @@ class TaskInstanceOfAirflow3(TaskInstance):
 
 
 @pytest.fixture
-def make_context(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def make_context(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[..., dict[str, Any]]:
     """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order, and
     ``context["ti"].state`` is what Airflow says when it is asked what has become of the task.
     """
     monkeypatch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: context["ti"].state)
+    if IS_AIRFLOW_2:  # its database is asked for earlier tries
+        request.getfixturevalue("airflow_db")
 
     def make(
         *, start_date: datetime | None = None, first_reschedule_date: datetime | None = None
