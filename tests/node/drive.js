@@ -14,11 +14,10 @@ const settings = JSON.parse(process.env.CI_EMULATOR);
 const { Address, Bucket, Region, Way } = settings;
 
 // How a call finds its way: options of the client, host of CI calls, and host of the bucket lists. The SDK connects
-// to Ip whatever the host is; so only there can the regional host be named. Without a host it takes the COS one.
+// to Ip whatever the host is; so only there can the regional host be named.
 const ways = {
   ip: [{ Ip: Address }, `${Bucket}.ci.${Region}.myqcloud.com`, `ci.${Region}.myqcloud.com`],
   domain: [{ Domain: Address }, Address, Address],
-  'cos-host': [{ Ip: Address }, undefined, undefined],
 };
 const [options, ciHost, listHost] = ways[Way];
 
@@ -38,7 +37,7 @@ const xml = (value) =>
 // send('PUT jobs/j1', { Action: 'cancel' })
 function send(line, more = {}, host = ciHost, by = cos) {
   const [Method, Key] = line.split(' ');
-  const Url = host && `http://${host}/${Key}`;
+  const Url = `http://${host}/${Key}`;
   const Body = typeof more.Body === 'object' ? xml({ Request: more.Body }) : more.Body;
   const Headers = Body && { 'Content-Type': 'application/xml' };
   return by.request({ Bucket, Region, Method, Key, Url, Headers, ...more, Body });
@@ -151,10 +150,7 @@ async function uploadsInParts() {
 
 // At first no service is open
 async function services() {
-  await allRefused([
-    ['POST jobs', { Body: job('in/none.mp3') }, 403, 'MediaBucketUnBinded'],
-    ['DELETE asrbucket', {}, 403, 'MediaBucketUnBinded'],
-  ]);
+  await allRefused([['POST jobs', { Body: job('in/none.mp3') }, 400, 'MediaBucketUnBinded']]);
   for (const [Key, element] of [['asrbucket', 'AsrBucket'], ['mediabucket', 'MediaBucket']]) {
     const bound = async (Query) => list((await answer(`GET ${Key}`, { Query }, listHost))[`${element}List`]);
     assert.deepEqual(await bound(), []);
@@ -165,8 +161,11 @@ async function services() {
     await refused(send(`GET ${Key}`, { Query: { pageSize: '101' } }, listHost), 400, 'InvalidArgument');
   }
   if (Way === 'ip') await refused(send('POST mediabucket', {}, listHost), 404, 'InvalidUrl');
-  assert.equal((await answer('DELETE asrbucket')).BucketName, Bucket);
-  assert.equal((await answer('POST asrbucket')).AsrBucket.Region, Region);
+  for (const [Key, element] of [['asrbucket', 'AsrBucket'], ['mediabucket', 'MediaBucket']]) {
+    assert.equal((await answer(`DELETE ${Key}`)).BucketName, Bucket);
+    await refused(send(`DELETE ${Key}`), 400, 'MediaBucketUnBinded');
+    assert.equal((await answer(`POST ${Key}`))[element].Region, Region);
+  }
 }
 
 async function jobs() {
