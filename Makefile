@@ -107,7 +107,7 @@ WANTED_dist := -e '.[dist]'
 BUILD = env -u SOURCE_DATE_EPOCH $(BIN)/python -m build --no-isolation --sdist --wheel
 
 $(VENV)/.installed-%: pyproject.toml emulator/pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing the packages and what they need (about a minute the first time)"
+	@echo "Installing the packages and what they need (once; some minutes, by network and machine)"
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(WANTED_$*) \
 		| sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^Installing collected packages.*/  installing …/p' \
 		|| { echo "The installation failed. Check that pip can reach its package index, then run make again."; exit 1; }

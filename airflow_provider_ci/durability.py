@@ -26,7 +26,15 @@ from airflow_provider_ci.exceptions import (
     StateStoreError,
     TaskKilledError,
 )
-from airflow_provider_ci.identity import WORKER, R, TaskIdentity, fingerprint, user_data_of, with_user_data
+from airflow_provider_ci.identity import (
+    WORKER,
+    IdempotencyKey,
+    R,
+    TaskIdentity,
+    fingerprint,
+    user_data_of,
+    with_user_data,
+)
 from airflow_provider_ci.recovery import (
     JobSearch,
     JobService,
@@ -54,8 +62,8 @@ class DurableSubmission(Generic[R, J]):
     :param try_number: this try.
     :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
     :param may_have_submitted: an earlier try may have submitted without leaving a record.
-    :param clear_interrupts: clearing a task while a worker runs it raises ``max_tries`` (Airflow 3.1 or
-        newer), so that it cannot be told from a clear after the task's end by that number alone.
+    :param clear_discards_record: clearing the task empties the store (Airflow 3.4 or newer), so that a
+        submission may be on its way of which there is no record any more.
     :param run_start: Unix time, as the service's clock shows it as far as it is known, before which no job
         can be this task instance's; asked for at each look, as a look may correct what is known.
     :param cancel_superseded: cancel this task's earlier job if its request has changed or the task was
@@ -73,7 +81,7 @@ class DurableSubmission(Generic[R, J]):
         try_number: int,
         waits: str,
         may_have_submitted: bool,
-        clear_interrupts: bool,
+        clear_discards_record: bool,
         run_start: Callable[[], float],
         cancel_superseded: bool,
         resubmit_if_unknown: bool,
@@ -84,6 +92,7 @@ class DurableSubmission(Generic[R, J]):
         self._service = service
         self._records = SubmissionRecords(store, try_number)
         self._has_store = store is not None
+        self._clear_discards_record = clear_discards_record
         self._identity = identity
         self._waits = waits
         self._may_have_submitted = may_have_submitted
@@ -93,10 +102,11 @@ class DurableSubmission(Generic[R, J]):
         self._clock = clock
         self._sleep = sleep
         self._fingerprint = ""
+        #: The job was found by its request alone, and may be somebody else's.
+        self.is_found_by_request = False
         self._search: JobSearch[R, J] = JobSearch(
             service=service,
             identity=identity,
-            clear_interrupts=clear_interrupts,
             resubmit_if_unknown=resubmit_if_unknown,
             validity=SUBMISSION_VALIDITY,
             list_lag=LISTING_LAG,
@@ -148,9 +158,9 @@ class DurableSubmission(Generic[R, J]):
     def _find_without_record(self, request: R) -> J | None:
         text = self._idempotency_key()
         # with a store, nothing is sent before it is recorded; without one, it may be on its way
-        sent_at = 0.0 if self._has_store else None
+        sent_at = 0.0 if self._has_store and not self._clear_discards_record else None
         submitted = with_user_data(request, text)
-        job = self._search.search_until_certain(submitted, self._run_start, sent_at)
+        job = self._found(self._search.search_until_certain(submitted, self._run_start, sent_at))
         if job is not None:
             since = job.creation_time.timestamp() if job.creation_time else self._run_start()
             self._remember(job, self._new_record(since, user_data_of(job) or text))
@@ -162,9 +172,12 @@ class DurableSubmission(Generic[R, J]):
         """
         if record.job_id is not None:
             job = self._describe_until_known(record.job_id)
-        else:
-            job = self._search_recorded(record, request)
-        if job is None or job.job_state.is_terminal:
+        else:  # without the record: one that was cancelled is replaced too, as the clear asks for a new one
+            submitted = with_user_data(request, record.idempotency_key)
+            job = self._found(
+                self._search.search_until_certain(submitted, lambda: record.since, record.since)
+            )
+        if job is None or self._service.has_ended(job):
             return None
         log_interrupted(job, self._log)
         self._remember(job, replace(record, max_tries=self._identity.max_tries))
@@ -172,7 +185,9 @@ class DurableSubmission(Generic[R, J]):
 
     def _search_recorded(self, record: SubmissionRecord, request: R) -> J | None:
         submitted = with_user_data(request, record.idempotency_key)
-        return self._search.search_until_certain(submitted, lambda: record.since, record.since, record=record)
+        return self._found(
+            self._search.search_until_certain(submitted, lambda: record.since, record.since, record=record)
+        )
 
     def _describe_until_known(self, job_id: str) -> J | None:
         """Return the job; ``None`` if the service does not find it until the grace period is over."""
@@ -181,7 +196,13 @@ class DurableSubmission(Generic[R, J]):
             for job in self._service.describe(job_id).jobs_detail:
                 if job.job_id == job_id:
                     return job
-            end = end or self._clock() + UNKNOWN_JOB_GRACE  # the first answer may correct the clock
+            if end is None:
+                end = self._clock() + UNKNOWN_JOB_GRACE  # the first answer may correct the clock
+                self._log.warning(
+                    "The service does not find job %s of an earlier try, looking again for %.0f s",
+                    job_id,
+                    UNKNOWN_JOB_GRACE,
+                )
             if self._clock() + pause > end:
                 self._log.warning("The service no longer finds job %s of an earlier try", job_id)
                 return None
@@ -196,6 +217,7 @@ class DurableSubmission(Generic[R, J]):
             self._search.ended_jobs.append(job)
             return None
         self._log.info("Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
+        self.is_found_by_request = record.found_by_request
         return job
 
     def _submit(self, request: R) -> J:
@@ -227,8 +249,8 @@ class DurableSubmission(Generic[R, J]):
         certain only after its signature has expired.
         """
         self._log.warning("%s. Looking for the job before submitting again", _without_hint(error))
-        return self._search.search_until_certain(
-            submitted, lambda: record.since, record.since, by_this_try=True
+        return self._found(
+            self._search.search_until_certain(submitted, lambda: record.since, record.since, by_this_try=True)
         )
 
     def _find_submitted_meanwhile(self, submitted: R) -> J | None:
@@ -237,7 +259,12 @@ class DurableSubmission(Generic[R, J]):
         """
         if self._has_store:
             return None
-        return self._search.search_until_certain(submitted, self._run_start, 0.0)
+        return self._found(self._search.search_until_certain(submitted, self._run_start, 0.0))
+
+    def _found(self, job: J | None) -> J | None:
+        if job is not None:
+            self.is_found_by_request = IdempotencyKey.parse(user_data_of(job)) is None
+        return job
 
     def _new_record(self, since: float, idempotency_key: str) -> SubmissionRecord:
         return SubmissionRecord(
@@ -253,33 +280,45 @@ class DurableSubmission(Generic[R, J]):
 
     def _remember(self, job: J, record: SubmissionRecord) -> None:
         """Record the job in hand. When it was submitted stays as it is, for a later look at the list."""
-        known = replace(record, job_id=str(job.job_id), worker_waits=self._waits == WORKER)
+        known = replace(
+            record,
+            job_id=str(job.job_id),
+            worker_waits=self._waits == WORKER,
+            found_by_request=record.found_by_request or self.is_found_by_request,
+        )
         try:
             self._records.save(known)
         except StateStoreError as error:  # the job is in hand, and a later try finds it in the list
             self._log.warning("Job %s is known to this try only: %s", job.job_id, error)
 
-    def _abandon(self, job_id: str | None, why: str) -> None:
-        """Report a job that no longer counts, and cancel it if it still can be."""
+    def _abandon(self, job_id: str | None, why: str) -> bool:
+        """Report a job that no longer counts, and cancel it if it still can be.
+
+        :return: whether nothing is left to be done. What failed is tried again at the next look at the list.
+        """
         if job_id is None:
             self._log.warning(
                 "An earlier submission, whose job is not known, is abandoned because %s: it may have been"
                 " accepted and be billed",
                 why,
             )
-            return
+            return True
         self._log.warning("Job %s, submitted before, is abandoned because %s", job_id, why)
         if not self._cancel_superseded:
-            return
+            return True
         try:
-            jobs = self._service.describe(job_id).jobs_detail
-            if any(job.job_id == job_id and job.may_be_cancelled for job in jobs):
+            jobs = [job for job in self._service.describe(job_id).jobs_detail if job.job_id == job_id]
+            if not jobs:  # of another bucket, for instance
+                self._log.warning("Job %s is not found in this bucket, and is not cancelled", job_id)
+            elif jobs[0].may_be_cancelled:
                 self._service.cancel(job_id)
                 self._log.info("Asked to cancel job %s", job_id)
         except TaskKilledError:
             raise
         except CIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
+            return False
+        return True
 
 
 def _without_hint(error: CIError) -> str:

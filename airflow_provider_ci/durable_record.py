@@ -11,6 +11,8 @@ from airflow_provider_ci.exceptions import StateStoreError, TaskKilledError
 
 #: Key in Airflow's task state store. Never rename it: tries under way look it up.
 STORE_KEY = "ci_submission"
+#: Seconds after which a cancellation that was asked for has taken effect, with what two clocks may differ by.
+CANCEL_TAKES_EFFECT = 60.0
 #: Key of the latest try that has begun; apart, so that an earlier one that still lives cannot overwrite it.
 TRY_KEY = "ci_submission_try"
 
@@ -26,7 +28,10 @@ class SubmissionRecord:
     :param idempotency_key: the text that the submission carried in ``UserData``.
     :param job_id: the job, once it is known.
     :param worker_waits: a worker waits for the job, or waited when it was killed or lost.
-    :param cancel_requested: a try of this task has asked the service to cancel the job.
+    :param cancel_requested_at: Unix time, by the service's clock, at which a try of this task has asked the
+        service to cancel the job.
+    :param found_by_request: the job was found by its request alone, without an idempotency key, so that it
+        may be somebody else's.
     """
 
     max_tries: int
@@ -35,7 +40,15 @@ class SubmissionRecord:
     idempotency_key: str = ""
     job_id: str | None = None
     worker_waits: bool = False
-    cancel_requested: bool = False
+    cancel_requested_at: float | None = None
+    found_by_request: bool = False
+
+    def is_own_cancellation(self, job: Any) -> bool:
+        """Tell whether a try of this task has cancelled the job: it ended when that was asked for."""
+        if self.cancel_requested_at is None:
+            return False
+        ended_at = job.end_time.timestamp() if job.end_time else None
+        return ended_at is None or ended_at <= self.cancel_requested_at + CANCEL_TAKES_EFFECT
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the store takes it."""
@@ -102,13 +115,26 @@ class SubmissionRecords:
         """Save the record of a job that is known."""
         self._set(STORE_KEY, record.to_json())
 
-    def note_cancel_request(self, job_id: str) -> None:
+    def note_cancel_request(self, job_id: str, requested_at: float | None) -> None:
         """Record that a try of this task asks the service to cancel its job, so that a retry may submit it
         again.
+
+        :param requested_at: Unix time, by the service's clock; ``None``: the service has refused it.
         """
         record = self.load()
-        if record is not None and record.job_id == job_id:  # not what a later try has recorded
-            self.save(replace(record, cancel_requested=True))
+        # not what a later try has recorded; the id may not have been recorded yet
+        if record is not None and record.job_id in (None, job_id):
+            self.save(replace(record, job_id=job_id, cancel_requested_at=requested_at))
+
+    def is_own_cancellation(self, job: Any) -> bool:
+        """Tell whether a try of this task has cancelled its job."""
+        record = self.load()
+        return record is not None and record.job_id == job.job_id and record.is_own_cancellation(job)
+
+    def may_be_others(self, job_id: str) -> bool:
+        """Tell whether the job was found by its request alone."""
+        record = self.load()
+        return record is not None and record.job_id == job_id and record.found_by_request
 
     def note_end_of_wait(self, job_id: str) -> None:
         """Record that the worker that has waited for the job has ended by itself, so that clearing the task
@@ -142,7 +168,8 @@ class SubmissionRecords:
 
 
 def _store_error(what: str, error: Exception) -> StateStoreError:
+    reason = f"{type(error).__name__}: {error}"[:500]
     return StateStoreError(
-        f"Airflow's task state store could not be {what}: {type(error).__name__}: {error}"[:500],
-        hint="A retry looks for jobs of earlier tries before it submits",
+        f"Airflow's task state store could not be {what}: {reason}",
+        hint="Without a record nothing is submitted. A retry looks for jobs of earlier tries first",
     )

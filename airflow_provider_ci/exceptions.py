@@ -65,6 +65,12 @@ class CIError(Exception):
         self.job_id = job_id
         self.hint = hint
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What is known besides the message, as keyword arguments of an error of another class."""
+        names = ("status", "code", "service_message", "request_id", "job_id", "hint")
+        return {name: getattr(self, name) for name in names}
+
     def __str__(self) -> str:
         said = ": ".join(part for part in (self.code, self.service_message) if part)
         facts = ", ".join(
@@ -96,6 +102,7 @@ class RequestValidationError(CIError, ValueError):
         # A str is what pickle hands back: it rebuilds an exception from its formatted message.
         message = problems if isinstance(problems, str) else "Nothing was sent: " + "; ".join(problems)
         super().__init__(message, **details)
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
 
 
 class ConfigurationError(CIError, ValueError):
@@ -208,6 +215,11 @@ class JobError(CIError):
     def __init__(self, message: str, *, state: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
         self.state = state
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Those of every error, and the state."""
+        return {**super().details, "state": self.state}
 
 
 class JobFailedError(JobError):

@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
+from airflow_provider_ci.protocol.fields import DefaultName, element_names, format_time
 from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
 
 #: What is submitted: a job or a batch job.
@@ -101,7 +101,7 @@ def fingerprint(request: VoiceSeparateRequest | BatchRequest, bucket_and_region:
     """Return a digest of what the user asks for.
 
     Not of the bytes that are sent: they may change with the provider's version. An argument that is added to
-    it later, and that the user does not give, changes no digest.
+    it later, and that the user does not give, changes no digest. Nor does a name that the user did not give.
 
     :param bucket_and_region: of the input.
     """
@@ -139,7 +139,7 @@ def is_job_of(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest)
 def _is_single_job_of(job: Job, request: VoiceSeparateRequest, *, has_key: bool) -> bool:
     asked: Any = request.operation
     # a service that does not hand back UserData cannot be asked for it: the request decides then
-    if not has_key and (asked.user_data if asked else None) != user_data_of(job):
+    if not has_key and user_data_of(job) not in (None, asked.user_data if asked else None):
         return False
     if not request.input or not job.input or request.input.object != job.input.object:
         return False
@@ -186,9 +186,11 @@ def _agree(asked: Any, got: Any) -> bool:
 def _values_that_are_no_defaults(obj: Any) -> dict[str, Any]:
     """Return a dataclass under the names of its elements, without what nobody gave."""
     return {
-        xml.element_name(field): _plain(value)
+        element_names(field)[0]: _plain(value)
         for field in dataclasses.fields(obj)
-        if (value := getattr(obj, field.name)) is not None and value != field.default
+        if (value := getattr(obj, field.name)) is not None
+        and value != field.default
+        and not isinstance(value, DefaultName)
     }
 
 
@@ -197,7 +199,7 @@ def _plain(value: Any) -> Any:
         return _values_that_are_no_defaults(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return xml.format_time(value) if isinstance(value, datetime) else str(value)
+    return format_time(value) if isinstance(value, datetime) else str(value)
 
 
 def _readable(text: str) -> str:

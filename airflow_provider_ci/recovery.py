@@ -9,7 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from airflow_provider_ci.durable_record import SubmissionRecord
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    CIError,
     JobCancelledError,
+    JobError,
     PermissionDeniedError,
 )
 from airflow_provider_ci.identity import (
@@ -23,7 +25,7 @@ from airflow_provider_ci.identity import (
 from airflow_provider_ci.protocol.admin_models import BatchRequest
 from airflow_provider_ci.protocol.models import CANCEL, VoiceSeparateRequest
 from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import Answer, J, Log
+from airflow_provider_ci.waiting import Answer, J, Log, may_pass
 
 #: Pauses between looks while a submission may still arrive, seconds; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
@@ -37,8 +39,8 @@ class JobService(Protocol[R_contra, J]):
     """What is needed of the hook, bound to the input's bucket and region: for jobs, or for batch jobs.
 
     ``prepare`` is called before a new submission is recorded, and may refuse it. ``is_void`` tells that
-    nothing came of a job, so that a retry may submit it anew. ``listing_permission`` names what ``list``
-    needs.
+    nothing came of a job, so that a retry may submit it anew; ``has_ended`` that nothing of it runs any more.
+    ``listing_permission`` names what ``list`` needs.
     """
 
     listing_permission: str
@@ -55,17 +57,18 @@ class JobService(Protocol[R_contra, J]):
 
     def is_void(self, job: J) -> bool: ...  # noqa: D102
 
+    def has_ended(self, job: J) -> bool: ...  # noqa: D102
+
 
 class JobSearch(Generic[R, J]):
     """Looks for the job of a task instance's submission.
 
     :param service: the hook, bound to bucket and region.
-    :param clear_interrupts: clearing a task while a worker runs it raises ``max_tries`` (Airflow 3.1 or
-        newer), so that it cannot be told from a clear after the task's end by that number alone.
     :param resubmit_if_unknown: find nothing when the job list may not be read, at the risk of a second job.
     :param validity: seconds after which a submission can no longer be accepted.
     :param list_lag: seconds that the job list may lag behind.
-    :param abandon: called once with each job of this task instance that was submitted for another request.
+    :param abandon: called with each job of this task instance that was submitted for another request, until
+        it says that nothing is left to be done.
     """
 
     def __init__(
@@ -73,18 +76,16 @@ class JobSearch(Generic[R, J]):
         *,
         service: JobService[R, J],
         identity: TaskIdentity,
-        clear_interrupts: bool,
         resubmit_if_unknown: bool,
         validity: float,
         list_lag: float,
-        abandon: Callable[[str], None],
+        abandon: Callable[[str], bool],
         log: Log,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._service = service
         self._identity = identity
-        self._clear_interrupts = clear_interrupts
         self._resubmit_if_unknown = resubmit_if_unknown
         self._validity = validity
         self._list_lag = list_lag
@@ -97,6 +98,7 @@ class JobSearch(Generic[R, J]):
         self._abandoned: set[str] = set()
         self._copies: set[str] = set()
         self._described: dict[str, J] = {}
+        self._undescribed: set[str] = set()
 
     def search_until_certain(
         self,
@@ -116,9 +118,17 @@ class JobSearch(Generic[R, J]):
         :param by_this_try: this very try has sent it, whose job it then is even if it has ended without
             success already.
         """
-        until = None
+        until: float | None = None
+        failure: CIError | None = None
         for pause in look_pauses():
-            listed = self._list(submitted, since() - _CLOCK_SKEW)
+            try:
+                listed = self._list(submitted, since() - _CLOCK_SKEW)
+                failure = None
+            except CIError as error:
+                if isinstance(error, JobError) or not may_pass(error):
+                    raise
+                listed, failure = [], error
+                self._log.warning("A look at the job list failed, trying again: %s", error)
             if listed is None:  # the list may not be read, and the user takes the risk
                 return None
             found = self._select(listed, submitted, record, by_this_try=by_this_try)
@@ -133,6 +143,22 @@ class JobSearch(Generic[R, J]):
                         " not known",
                         _time(until),
                     )
+            if now >= until and self._undescribed:
+                raise AmbiguousSubmissionError(
+                    f"It is unknown whether job {min(self._undescribed)} is this task's: the list leaves out"
+                    " its UserData, and the service does not describe it",
+                    job_id=min(self._undescribed),
+                    hint="A retry looks at it again",
+                )
+            if now >= until and failure is not None:
+                raise AmbiguousSubmissionError(
+                    "It is unknown whether a job was accepted: the job list could not be read",
+                    **failure.details
+                    | {
+                        "service_message": failure.service_message or failure.message,
+                        "hint": "It may run and be billed. A retry looks for it again",
+                    },
+                ) from failure
             if now >= until:
                 self._log.info("The job list shows no job of an earlier submission: none was accepted")
                 return None
@@ -151,30 +177,35 @@ class JobSearch(Generic[R, J]):
                 return None
             raise AmbiguousSubmissionError(
                 "It is unknown whether the job was accepted before, and the jobs may not be listed",
-                status=error.status,
-                code=error.code,
-                service_message=error.service_message,
-                request_id=error.request_id,
-                hint=(
-                    f"Permit {self._service.listing_permission}, or look in the console and clear the task if"
-                    ' there is none, or set on_ambiguous_submit="resubmit"'
-                ),
+                **error.details
+                | {
+                    "hint": f"Permit {self._service.listing_permission}, or look in the console and clear the"
+                    ' task if there is none, or set on_ambiguous_submit="resubmit"'
+                },
             ) from error
         recent = [
-            self._with_user_data(job, submitted)
+            whole
             for job in listed
             if job.job_id and (job.creation_time is None or job.creation_time.timestamp() >= begin)
+            if (whole := self._with_user_data(job, submitted)) is not None
         ]
         return self._without_copies(recent)
 
-    def _with_user_data(self, job: J, submitted: R) -> J:
-        """Return the job with what only its description may hold: the list may leave out ``UserData``."""
+    def _with_user_data(self, job: J, submitted: R) -> J | None:
+        """Return the job with what only its description may hold: the list may leave out ``UserData``.
+
+        ``None``: it cannot be described at the moment, so that it is not judged in this look.
+        """
         if user_data_of(job) is not None or not is_job_of(job, submitted):
             return job
         job_id = str(job.job_id)
         if job_id not in self._described:
             described = [one for one in self._service.describe(job_id).jobs_detail if one.job_id == job_id]
-            self._described[job_id] = described[0] if described else job
+            if not described:
+                self._undescribed.add(job_id)
+                return None
+            self._undescribed.discard(job_id)
+            self._described[job_id] = described[0]
         whole = self._described[job_id]
         return job if user_data_of(whole) is None else whole
 
@@ -190,8 +221,8 @@ class JobSearch(Generic[R, J]):
         ended = [job for job in own if self._carries_key(job)]  # only a key tells it from the jobs of others
         if by_this_try:
             return next((job for job in ended if self._is_newer_than_ended(job)), None)
-        for job in ended:
-            if record is not None:
+        if record is not None:
+            for job in own:
                 refuse_if_cancelled_by_others(job, record)
         self.ended_jobs += ended
         return self._interrupted(listed, submitted) if record is None else None
@@ -199,7 +230,7 @@ class JobSearch(Generic[R, J]):
     def _interrupted(self, listed: list[J], submitted: R) -> J | None:
         """Return the job of a try that was cleared while a worker waited for it, where no record says so."""
         wanted = self._own_key(submitted)
-        if wanted is None or not self._clear_interrupts:
+        if wanted is None:
             return None
         for job in listed:
             key = IdempotencyKey.parse(user_data_of(job))
@@ -208,7 +239,7 @@ class JobSearch(Generic[R, J]):
                 and (key.task_instance, key.request, key.waits)
                 == (wanted.task_instance, wanted.request, WORKER)
                 and key.max_tries < wanted.max_tries
-                and not job.job_state.is_terminal
+                and not self._service.has_ended(job)
             ):
                 log_interrupted(job, self._log)
                 return job
@@ -226,9 +257,9 @@ class JobSearch(Generic[R, J]):
                 and key.request != wanted.request
                 and not job.job_state.is_terminal
             )
-            if is_other and str(job.job_id) not in self._abandoned:
-                self._abandoned.add(str(job.job_id))
-                self._abandon(str(job.job_id))
+            job_id = str(job.job_id)
+            if is_other and job_id not in self._abandoned and self._abandon(job_id):
+                self._abandoned.add(job_id)
 
     def _without_copies(self, jobs: list[J]) -> list[J]:
         """Return the jobs without those into whose ``UserData`` somebody has copied an earlier one's."""
@@ -278,7 +309,7 @@ def refuse_if_cancelled_by_others(job: Any, record: SubmissionRecord) -> None:
 
     :raises JobCancelledError: somebody else has cancelled it.
     """
-    if job.job_state != CANCEL or record.cancel_requested:
+    if job.job_state != CANCEL or record.is_own_cancellation(job):
         return
     raise JobCancelledError(
         f"Job {job.job_id} of an earlier try was cancelled, and not by this task",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -12,9 +12,12 @@ from airflow_provider_ci.exceptions import (
     JobError,
     JobFailedError,
     JobNotFoundError,
+    ServerError,
+    ThrottledError,
     without_signatures,
 )
 from airflow_provider_ci.protocol.admin_models import BatchJob
+from airflow_provider_ci.protocol.errors import is_retryable
 from airflow_provider_ci.protocol.models import CANCEL, Job
 
 #: What is waited for: a job or a batch job.
@@ -25,8 +28,13 @@ J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 UNKNOWN_JOB_GRACE = 120.0
 #: The first pause between two polls, seconds.
 FIRST_DELAY = 1.0
-#: Each round of failed polls doubles the pauses in the triggerer, up to this factor; a good one halves them.
+#: Each failed poll doubles the pause, up to this factor; a good one halves it. In the triggerer a round of
+#: polls counts as one.
 SLOWEST = 16.0
+#: The same factor while polls are refused. The task fails after ten refusals, and that should not take hours.
+SLOWEST_WHEN_REFUSED = 4.0
+#: Seconds that a wait lasts at most when nothing else limits it: seven days, as for Airflow's sensors.
+DEFAULT_TIMEOUT = 7 * 24 * 3600.0
 #: Each pause is this share of the time waited so far, so that a wait ends at most so much late.
 _SHARE = 0.25
 _NAMED_AT_MOST = 20
@@ -40,6 +48,62 @@ def poll_delay(elapsed: float, poll_interval: float) -> float:
     seconds.
     """
     return min(max(FIRST_DELAY, elapsed * _SHARE), poll_interval)
+
+
+def may_pass(error: CIError) -> bool:
+    """Tell whether to wait on although a poll ended so, because it is an outage and says nothing about the
+    job.
+
+    Besides what :func:`~airflow_provider_ci.protocol.errors.is_retryable` names, that is a 404 without an
+    error code. Each of the service's own errors has a code, so a gateway has answered that does not find the
+    service.
+    """
+    return is_retryable(error) or (error.status == 404 and not error.code)
+
+
+class Backoff:
+    """The pauses between the polls of one wait: longer after failed polls, and as long as the service asks.
+
+    :param poll_interval: longest pause while all is well, seconds.
+    :param refusals_tolerated: polls in a row that may fail in a way that does not pass by itself.
+    """
+
+    def __init__(self, poll_interval: float, *, refusals_tolerated: int = 0) -> None:
+        self.failure: CIError | None = None  # of the last poll
+        self._poll_interval = poll_interval
+        self._refusals_tolerated = refusals_tolerated
+        self._refusals = 0
+        self._factor = 1.0
+        self._retry_after = 0.0
+
+    def pause(self, elapsed: float) -> float:
+        """Return the seconds to the next poll after waiting ``elapsed`` seconds."""
+        return max(poll_delay(elapsed, self._poll_interval) * self._factor, self._retry_after)
+
+    def note_response(self) -> None:
+        """Take note of a poll that was answered."""
+        self.failure, self._refusals = None, 0
+        self._factor, self._retry_after = max(self._factor / 2, 1.0), 0.0
+
+    def note_failure(self, error: CIError) -> None:
+        """Take note of a poll that failed.
+
+        :raises CIError: ``error``, if it cannot be waited out.
+        """
+        slowest = SLOWEST
+        if not may_pass(error):
+            slowest = SLOWEST_WHEN_REFUSED
+            self._refusals += 1
+            if self._refusals > self._refusals_tolerated:
+                raise error
+        self.failure = error
+        self._factor = max(self._factor, min(self._factor * 2, slowest))
+        self._retry_after = retry_after(error)
+
+
+def retry_after(error: CIError) -> float:
+    """Return the seconds that the service asked to be left alone."""
+    return (error.retry_after or 0.0) if isinstance(error, ThrottledError | ServerError) else 0.0
 
 
 @contextmanager
@@ -97,12 +161,23 @@ class JobWatch(Generic[J]):
         """The ids of the jobs that have not been seen to end."""
         return list(self._pending)
 
+    @property
+    def missing_since(self) -> dict[str, float]:
+        """For each pending job that the service did not know when it was last asked for, since when, in
+        seconds since the wait began.
+        """
+        return {job_id: since for job_id, since in self._missing_since.items() if job_id in self._pending}
+
+    def recall(self, missing_since: Mapping[str, float]) -> None:
+        """Take over ``missing_since`` from an earlier process of the same wait."""
+        self._missing_since.update(missing_since)
+
     def observe(self, answer: Answer[J], elapsed: float, asked: Sequence[str] | None = None) -> None:
         """Take in the answer to a poll.
 
         :param elapsed: seconds since the wait began.
         :param asked: the jobs that were asked for; default: all that are pending.
-        :raises JobNotFoundError: an id is still unknown after the grace period.
+        :raises JobNotFoundError: an id has been unknown for longer than the grace period.
         """
         self.request_id = answer.request_id
         missing = dict.fromkeys(self._pending if asked is None else (i for i in asked if i in self._pending))
@@ -166,14 +241,16 @@ class JobWatch(Generic[J]):
         return len(self.job_ids) > _NAMED_AT_MOST
 
     def _miss(self, missing: list[str], elapsed: float) -> None:
+        # The grace period begins when a job is first missed, not when the wait began: an earlier process,
+        # before a resumption or a restart, may have seen the job seconds ago
         if new := [i for i in missing if i not in self._missing_since]:
-            # an id never seen is missing since the wait began, also if that was in an earlier process
-            self._missing_since.update({i: elapsed if i in self.jobs else 0.0 for i in new})
+            self._missing_since.update(dict.fromkeys(new, elapsed))
             self._log.warning("The service does not know (yet): %s", _shortened(new))
         overdue = [i for i in missing if elapsed - self._missing_since[i] > UNKNOWN_JOB_GRACE]
         if overdue:
+            seconds = elapsed - self._missing_since[overdue[0]]
             raise JobNotFoundError(
-                f"The service does not know {_shortened(overdue)}, {elapsed:.0f} s after the wait began",
+                f"The service has not known {_shortened(overdue)} for {seconds:.0f} s",
                 job_id=overdue[0],
                 request_id=self.request_id,
                 hint="Check that bucket and region are those of the submission (records last about a month)",

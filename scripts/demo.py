@@ -148,7 +148,6 @@ def run_dag(media: Path) -> tuple[str, list[tuple[float, str]]]:
     hook, key = CIHook(), f"in/{media.name}"
     say(f"Uploading {media.name} to the bucket as {key}")
     hook.upload_file(media, key)
-    shutil.rmtree(RESULTS, ignore_errors=True)
     AIRFLOW_LOG.unlink(missing_ok=True)
     say(f"Running the DAG {DAG_ID} with `airflow dags test` (its log: {AIRFLOW_LOG.relative_to(ROOT)})")
     done, watched = threading.Event(), Watched()

@@ -164,6 +164,7 @@ class TaskInstance:
         self.start_date = start_date
         self.xcoms: list[tuple[str, Any]] = []
         self.stats_tags: dict[str, str] = {}
+        self.state = "running"
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms.append((key, json.loads(json.dumps(value))))
@@ -174,7 +175,7 @@ class TaskInstance:
 
 
 class TaskInstanceOfAirflow3(TaskInstance):
-    """It starts anew after each rescheduling, and knows of the first."""
+    """It starts anew after each rescheduling, as that of Airflow 2.11 does, and can ask for the first."""
 
     def __init__(self, start_date: datetime, first_reschedule_date: datetime | None) -> None:
         super().__init__(start_date)
@@ -186,15 +187,23 @@ class TaskInstanceOfAirflow3(TaskInstance):
 
 
 @pytest.fixture
-def make_context() -> Callable[..., dict[str, Any]]:
-    """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order."""
+def make_context(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order, and
+    ``context["ti"].state`` is what Airflow says when it is asked what has become of the task.
+    """
+    monkeypatch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: context["ti"].state)
+    if IS_AIRFLOW_2:  # its database is asked for earlier tries
+        request.getfixturevalue("airflow_db")
 
     def make(
         *, start_date: datetime | None = None, first_reschedule_date: datetime | None = None
     ) -> dict[str, Any]:
         start = start_date or datetime.now(UTC)
-        if IS_AIRFLOW_2:  # start_date stays what it was at first
-            return {"ti": TaskInstance(first_reschedule_date or start)}
+        if IS_AIRFLOW_2:  # its sensors look for their first start in the database
+            monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: first_reschedule_date)
+            return {"ti": TaskInstance(start)}
         return {"ti": TaskInstanceOfAirflow3(start, first_reschedule_date)}
 
     return make

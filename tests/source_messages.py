@@ -42,7 +42,7 @@ def _of(file: Path) -> Iterator[Message]:
         if text is None:
             continue
         place = f"{file.relative_to(PACKAGE.parent)}:{node.lineno}"
-        if name.endswith("Error"):
+        if name.endswith(("Error", "SensorTimeout")):
             yield Message(name, text, place)
         elif name in _LEVELS and isinstance(node.func, ast.Attribute):
             yield Message(name, _FORMAT.sub(FILLED, text), place)

@@ -18,6 +18,7 @@ from airflow_provider_ci.protocol.admin_models import (
 from airflow_provider_ci.protocol.admin_operations import (
     ASR,
     CloseBucket,
+    DescribeQueue,
     ListBuckets,
     ListQueues,
     OpenBucket,
@@ -144,24 +145,25 @@ class AdminCalls(Calls):
         bucket: str | None = None,
         region: str | None = None,
     ) -> Queue:
-        """Change a queue. What is not given stays as it is: the service wants all of it, so it is read first.
+        """Change a queue. What is not given stays as it is, also elements that no page names: the service
+        wants all of it, so it is read first.
 
         :param state: ``Active``, or ``Paused``: waiting jobs are held, running ones go on.
         :raises NotFoundError: the bucket has no such queue.
         """
-        listed = self.list_queues(service=service, queue_ids=[queue_id], bucket=bucket, region=region)
-        queue = next((queue for queue in listed if queue.queue_id == queue_id), None)
-        if queue is None:
+        as_read = self._call(DescribeQueue(queue_id, service), bucket, region)
+        if as_read is None:
             raise NotFoundError(
                 f"Cannot update the queue: the bucket has no queue {queue_id} of the service {service}",
                 hint="Check bucket, region and id: they belong together",
             )
+        queue = as_read.queue
         wanted = QueueRequest(
             name=name if name is not None else queue.name,
             state=state if state is not None else queue.state,
             notify_config=notify_config or queue.notify_config or NotifyConfig(state="Off"),
         )
-        return self._call(UpdateQueue(queue_id, wanted, service, as_read=queue), bucket, region)
+        return self._call(UpdateQueue(queue_id, wanted, service, as_read), bucket, region)
 
     def open_bucket(
         self, *, service: str = ASR, bucket: str | None = None, region: str | None = None

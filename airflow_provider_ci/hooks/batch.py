@@ -9,6 +9,7 @@ from datetime import datetime
 from airflow_provider_ci.hooks.calls import Calls
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
+from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
 
 
 class BatchCalls(Calls):
@@ -34,6 +35,8 @@ class BatchCalls(Calls):
         :raises ServiceError: the service refused it.
         """
         batch = replace(batch, operation=self._with_output_place(batch.operation, bucket, region))
+        overlap = overlap_of_batch(batch, self.settings.endpoint(bucket, region).bucket)
+        refuse_overlap(overlap, batch)
         answer = self._submit(CreateBatch(batch, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 

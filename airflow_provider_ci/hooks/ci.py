@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -32,13 +35,16 @@ from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
+    LIST_SIZE_MAX,
     CancelJobs,
     DescribeJobs,
     ListJobs,
     RemoteCall,
     SubmitJob,
     check_job_ids,
+    check_list,
 )
+from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, signed
 
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
     import requests
 
 T = TypeVar("T")
+
+# However little time is left, an answer that comes as fast as usual is read
+_SHORTEST_TIMEOUT = 5.0
 
 
 class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
@@ -74,6 +83,29 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         self.ci_conn_id = ci_conn_id
         #: Pauses between attempts, if not ``time.sleep``: a task's own ends when the task is told to stop.
         self.sleep: Callable[[float], None] | None = None
+        self._attempts = math.inf
+        self._end = math.inf
+
+    @contextmanager
+    def limited(self, *, attempts: float = math.inf, seconds: float = math.inf) -> Iterator[None]:
+        """Limit the calls inside the block: for whoever waits, repeats calls himself, and has a deadline.
+
+        :param attempts: how often each is tried at most; never more often than the connection says.
+        :param seconds: no pause before another attempt ends later than that, and hardly any answer is waited
+            for longer. A block inside another one cannot make this longer.
+        """
+        before = self._attempts, self._end
+        self._attempts, self._end = attempts, min(self._end, monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._attempts, self._end = before
+
+    @property
+    def _timeouts(self) -> tuple[float, float]:
+        longest = max(self._end - monotonic(), _SHORTEST_TIMEOUT)
+        connect, read = self.settings.timeouts
+        return min(connect, longest), min(read, longest)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: not the connection, with its secrets and locks, and what it opened. A copy
@@ -133,6 +165,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         :raises ServiceError: the service refused it.
         """
         job = replace(job, operation=self._with_output_place(job.operation, bucket, region))
+        overlap = overlap_of_job(job, self.settings.endpoint(bucket, region).bucket)
+        refuse_overlap(overlap, job)
         answer = self._submit(SubmitJob(job, expires), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 
@@ -141,9 +175,9 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     ) -> JobsAnswer:
         """Return the jobs, in the order of the service, and the ids that it does not know.
 
-        Any number of ids; one request for each ten of them. ``request_id`` is the last request's.
+        Any number of ids, also none; one request for each ten of them. ``request_id`` is the last request's.
 
-        :raises RequestValidationError: a value is not a job id; nothing was sent.
+        :raises RequestValidationError: a value is not a job id, or this is no list; nothing was sent.
         """
         ids = _distinct(job_ids)
         whole = JobsAnswer()
@@ -168,11 +202,14 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         order_by_time: str = "Desc",
         start_creation_time: datetime | None = None,
         end_creation_time: datetime | None = None,
+        size: int = LIST_SIZE_MAX,
         bucket: str | None = None,
         region: str | None = None,
     ) -> Iterator[Job]:
         """Return an iterator over the jobs of a bucket that fit, newest first, page after page as they are
         consumed.
+
+        :param size: jobs to a page; the default is the most. 1 is enough to know whether there is any.
 
         Parameters as in :class:`~airflow_provider_ci.protocol.operations.ListJobs`.
         """
@@ -187,6 +224,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
                 order_by_time=order_by_time,
                 start_creation_time=start_creation_time,
                 end_creation_time=end_creation_time,
+                size=size,
             ),
             bucket,
             region,
@@ -198,9 +236,9 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         """Ask the service to cancel jobs that have not begun; describe them afterwards to know what became of
         it.
 
-        Any number of ids; one request for each ten of them.
+        Any number of ids, also none; one request for each ten of them.
 
-        :raises RequestValidationError: a value is not a job id; nothing was sent.
+        :raises RequestValidationError: a value is not a job id, or this is no list; nothing was sent.
         """
         ids = _distinct(job_ids)
         for start in range(0, len(ids), IDS_PER_REQUEST):
@@ -234,7 +272,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     def _call_at(self, endpoint: Endpoint, call: RemoteCall[T], retry: RetryPolicy | None = None) -> T:
         def attempt(credentials: Credentials) -> T:
             send = self._signed(call, endpoint, credentials)
-            return call.parse(transport.exchange(self._session, send, self.settings.timeouts))
+            return call.parse(transport.exchange(self._session, send, self._timeouts))
 
         return self._repeat(call, attempt, retry)
 
@@ -277,9 +315,11 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
                 if recovery.can_save(error):
                     continue
                 count += 1
-                left = None if call.valid_until is None else int(call.valid_until) - self.now()
+                left = self._end - monotonic()
+                if call.valid_until is not None:
+                    left = min(left, int(call.valid_until) - self.now())
                 pause = retry.pause(count, error, idempotent=call.idempotent, time_left=left)
-                if pause is None:
+                if pause is None or count >= self._attempts:
                     raise
                 self.log.warning("Attempt %d failed, again in %.1f s: %s", count, pause, error)
                 (self.sleep or time.sleep)(pause)
@@ -290,8 +330,10 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
 
 def _distinct(job_ids: Sequence[str]) -> list[str]:
-    check_job_ids(job_ids)
-    return list(dict.fromkeys(job_ids))
+    check_list("job_ids", job_ids)
+    ids = list(job_ids)  # what can be read only once, too
+    check_job_ids(ids)
+    return list(dict.fromkeys(ids))
 
 
 def _diagnosis(error: CIError, source: str) -> str:

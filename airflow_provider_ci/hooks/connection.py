@@ -15,7 +15,15 @@ from airflow_provider_ci.hooks.source_fields import read_source
 from airflow_provider_ci.hooks.sources import Source
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
-from airflow_provider_ci.protocol.wire import CI_HOST, COS_HOST, HOSTS, Endpoint, Service, is_loopback_url
+from airflow_provider_ci.protocol.wire import (
+    CI_HOST,
+    COS_HOST,
+    HOSTS,
+    Endpoint,
+    Service,
+    check_origin,
+    is_loopback_url,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -77,7 +85,9 @@ class ConnectionSettings:
         # JSON may hold numbers there too
         login, password = (as_text(value) or value for value in (connection.login, connection.password))
         source = read_source(read, login, password)
-        endpoint_url = read.text("endpoint_url")
+        endpoint_url, allow_http = read.text("endpoint_url"), read.flag("allow_http")
+        if endpoint_url is not None:  # one with a password must not get into a repr
+            check_origin("endpoint_url", endpoint_url, allow_http=allow_http)
         return cls(
             conn_id=conn_id,
             source=source,
@@ -89,7 +99,7 @@ class ConnectionSettings:
             ci_host=read.matching("ci_host", HOSTS[Service.CI], _A_HOST) or CI_HOST,
             cos_host=read.matching("cos_host", HOSTS[Service.COS], _A_HOST) or COS_HOST,
             endpoint_url=endpoint_url,
-            allow_http=read.flag("allow_http"),
+            allow_http=allow_http,
             deployment=read.text("deployment"),
             connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),
             read_timeout=read.number("read_timeout", READ_TIMEOUT, "a number of seconds above 0"),

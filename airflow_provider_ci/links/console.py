@@ -28,14 +28,29 @@ _CONSOLE = "https://console.cloud.tencent.com"
 
 
 class _ConsoleLink(BaseOperatorLink):
-    """A link whose URL the task has pushed to XCom."""
+    """A link whose URL the task has pushed to XCom.
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+    Airflow 3 asks for it in the task's process when a try ends, to push it (again); Airflow 2.11 in the web
+    server, when it is looked at.
+    """
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the URL, or ``""`` as long as there is none."""
+        if isinstance(operator, LinksMixin):
+            url = operator.pushed_link(self.xcom_key)
+            if url is not None:
+                return url
+        elif _is_mapped(operator):  # it failed before there was an operator that could push anything
+            return ""
         from airflow.providers.common.compat.sdk import XCom
 
-        url = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
-        return url if isinstance(url, str) else ""
+        stored = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
+        return stored if isinstance(stored, str) else ""
+
+
+def _is_mapped(operator: Any) -> bool:
+    mapped = getattr(operator, "operator_class", None)
+    return isinstance(mapped, type) and issubclass(mapped, LinksMixin)
 
 
 class CIJobsLink(_ConsoleLink):
@@ -52,21 +67,50 @@ class CIResultsLink(_ConsoleLink):
     xcom_key = "_link_CIResultsLink"
 
 
-def push_links(context: Context, results: Sequence[JobResult]) -> None:
-    """Push the URLs that follow from what is known of the task's jobs.
-
-    Also that there is none: Airflow looks for each link when a task ends, and logs an error if it finds
-    nothing.
+class LinksMixin:
+    """A task with links, which remembers what it has pushed. For when a link asks for an XCom that is not
+    there, Airflow 3 logs an error, below the one that the task failed with.
     """
+
+    _links: Mapping[str, str] = {}
+    _was_deferred = False
+
+    def pushed_link(self, key: str) -> str | None:
+        """Return the URL that this process has pushed, or ``""``.
+
+        ``None``: an earlier process may have pushed one, as the task was deferred. Then there is an XCom:
+        Airflow pushes each link, if only as ``""``, also when it defers a task.
+        """
+        return self._links.get(key, None if self._was_deferred else "")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral."""
+        self._was_deferred = True
+        resume: Any = super()
+        return resume.resume_execution(next_method, next_kwargs, context)
+
+    def push_links(self, context: Context, results: Sequence[JobResult]) -> None:
+        """Push the URLs that follow from what is known of the task's jobs, also that there is none."""
+        self._push_urls(context, _urls_of(results))
+
+    def remember_links(self, results: Sequence[JobResult]) -> None:
+        """Keep the URLs for when Airflow 3 asks for them at the end of this process, and stores them."""
+        self._links = {**self._links, **_urls_of(results)}
+
+    def push_bucket_link(self, context: Context, endpoint: Endpoint) -> None:
+        """Push the URL of a bucket's page, for a task that has no result of one job."""
+        place = {"bucket": endpoint.bucket, "region": endpoint.region}
+        self._push_urls(context, {CIJobsLink.xcom_key: _bucket_url(place)})
+
+    def _push_urls(self, context: Context, urls: Mapping[str, str]) -> None:
+        self._links = {**self._links, **urls}
+        for key, url in urls.items():
+            context["ti"].xcom_push(key=key, value=url)
+
+
+def _urls_of(results: Sequence[JobResult]) -> dict[str, str]:
     urls = {CIJobsLink.xcom_key: jobs_url(results), CIResultsLink.xcom_key: results_url(results)}
-    for key, url in urls.items():
-        context["ti"].xcom_push(key=key, value=url or "")
-
-
-def push_bucket_link(context: Context, endpoint: Endpoint) -> None:
-    """Push the URL of a bucket's page, for a task that has no result of one job."""
-    place = {"bucket": endpoint.bucket, "region": endpoint.region}
-    context["ti"].xcom_push(key=CIJobsLink.xcom_key, value=_bucket_url(place))
+    return {key: url or "" for key, url in urls.items()}
 
 
 def jobs_url(results: Sequence[JobResult]) -> str | None:

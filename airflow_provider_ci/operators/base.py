@@ -6,7 +6,8 @@ import math
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -18,23 +19,32 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_ci.assets.outlets import outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    CIError,
+    JobCancelledError,
     JobError,
     RequestValidationError,
     StateStoreError,
     TaskKilledError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, push_links
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
+from airflow_provider_ci.operators.arguments import is_settled, read_untemplated
 from airflow_provider_ci.operators.connected import CIOperator
 from airflow_provider_ci.operators.stopping import StoppingMixin
+from airflow_provider_ci.operators.validation import (
+    TaskArgumentError,
+    place_problems,
+    refuse,
+    without_retry,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.durability import DurableSubmission
-    from airflow_provider_ci.durable_record import TaskStateStore
+    from airflow_provider_ci.durable_record import SubmissionRecords, TaskStateStore
     from airflow_provider_ci.hooks.ci import CIHook
     from airflow_provider_ci.operators.services import BoundService
     from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
@@ -50,9 +60,10 @@ J = TypeVar("J", bound="Job | BatchJob")
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
 
+# Seconds within which a cancelled job shows as such
+_CANCEL_SHOWS_WITHIN = 10.0
 # What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
 _TRIGGER_FAILED = "__fail__"
-_ON_AMBIGUOUS = ("fail", "resubmit")
 
 
 class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
@@ -61,17 +72,24 @@ class UnknownSubmissionError(AmbiguousSubmissionError, AirflowFailException):
     """
 
 
-class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
+class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
+    """Somebody else has cancelled the job of a task. It is not submitted again, so there is no retry."""
+
+
+class CIJobOperator(StoppingMixin, LinksMixin, LineageMixin, CIOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param ci_conn_id: the Airflow connection. (templated)
     :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
     :param region: that bucket's region; default: the connection's. (templated)
-    :param wait_for_completion: wait for the job's end; otherwise the task ends once the job is accepted.
-    :param deferrable: wait in the triggerer instead of on the worker; default: ``[operators]
-        default_deferrable``.
-    :param poll_interval: longest pause between two polls, seconds.
-    :param timeout: longest wait for the job, seconds; ``None``: only ``execution_timeout`` limits it.
+    :param wait_for_completion: wait for the job's end; otherwise the task succeeds once the job is accepted,
+        although it may fail later. Default: wait if ``deferrable`` is given as ``True``.
+    :param deferrable: wait in the triggerer instead of on the worker. ``[operators] default_deferrable``
+        decides where a task waits, but not whether it does. ``True`` has no effect together with
+        ``wait_for_completion=False``.
+    :param poll_interval: longest pause between two polls, seconds or a ``timedelta``.
+    :param timeout: longest wait for the job, seconds or a ``timedelta``; default: ``execution_timeout``
+        alone limits it, or seven days if there is none either, as for Airflow's sensors.
     :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
         only jobs that have not begun.
     :param durable: a retry goes on with the job of an earlier try instead of paying for another; see
@@ -81,14 +99,24 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     """
 
     operator_extra_links: Sequence[Any] = (CIJobsLink(), CIResultsLink())
+    boolean_arguments: Sequence[str] = ("wait_for_completion", "deferrable", "cancel_on_kill", "durable")
+    seconds_arguments: Sequence[str] = ("poll_interval", "timeout")
+    choice_arguments: Mapping[str, Sequence[str]] = {"on_ambiguous_submit": ("fail", "resubmit")}
+    # Whether wait_for_completion and deferrable say where to wait, and no longer what was given
+    _knows_how_to_wait = False
+    # The try that has asked for a job, and the digest of its request
+    _submitted: tuple[int, str] | None = None
+    _does_not_defer = False
+    _state: str | None = None  # the job's, when it was last asked for
+    _failure: CIError | None = None  # why it could not be asked for
 
     def __init__(
         self,
         *,
-        wait_for_completion: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 30.0,
-        timeout: float | None = None,
+        wait_for_completion: bool | None = None,
+        deferrable: bool | None = None,
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = None,
         cancel_on_kill: bool = True,
         durable: bool = True,
         on_ambiguous_submit: str = "fail",
@@ -97,11 +125,13 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        # as they are once they have been read
+        self.poll_interval = cast("float", poll_interval)
+        self.timeout = cast("float | None", timeout)
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.on_ambiguous_submit = on_ambiguous_submit
+        refuse(self.task_id, self._argument_problems())
 
     def build_request(self, endpoint: Endpoint) -> R:
         """Return the request made of the rendered arguments; ``endpoint`` names the input's bucket and
@@ -118,6 +148,10 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         hook.sleep = self._sleep  # a task that was told to stop must not go on after a pause
         return hook
 
+    def now(self) -> float:
+        """Return the Unix time by the service's clock."""
+        return self.hook.now()
+
     @cached_property
     def service(self) -> BoundService[R, J]:
         """The hook's calls about jobs, bound to this task's bucket and region."""
@@ -127,18 +161,24 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
-        self._refuse_nested_call(context)
-        self._check_arguments()
-        endpoint = self.hook.settings.endpoint(**self.place)
-        request = self.build_request(endpoint)
-        self.service.check(request)
+        with self.stoppable(context):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> str:
+        with without_retry():
+            self._refuse_nested_call(context)
+            self._check_arguments()
+            endpoint = self.hook.settings.endpoint(**self.place)
+            request = self.build_request(endpoint)
+            self.service.check(request)
+        self._name_what_has_no_effect()
         self.raise_if_killed()
         job = self._get_job(request, endpoint, context)
         self.raise_if_killed()
         if not self.wait_for_completion:
             return str(self.job_id)
         if self.deferrable:
-            return self._complete_or_defer(context, job, self._deadline(context))
+            return self._complete_or_defer(context, job, self._deadline(context), time.time())
         return self._complete(context, self._wait_on_worker(job, context))
 
     def execute_complete(
@@ -150,20 +190,24 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         :raises JobTimeoutError: the deadline has passed.
         """
         from airflow_provider_ci.triggers.events import read_event
+        from airflow_provider_ci.waiting import may_pass
 
+        self._context = context
         seen = read_event(event)
         self.job_id = job_id or seen.job_ids[0]
-        job = self._describe()
         if self.job_id not in seen.job_ids:
             # SQLite gives a new trigger the number of one that was deleted: of a try before a clear, say
             self.log.warning("The event of job %s is not about job %s", seen.job_ids[0], self.job_id)
-            return self._complete_or_defer(context, job, self._deadline(context))
-        if not self._has_ended(job):
-            if seen.is_timeout:
-                self._raise_overdue(job.state if job else None, "after its timeout or execution_timeout")
-            if seen.error is not None:
-                raise seen.error
-        return self._complete_or_defer(context, job, seen.deadline)
+            return self._complete_or_defer(context, None, self._deadline(context), time.time())
+        deadline = self._deadline(context) if seen.deadline is None else seen.deadline
+        job = self._look(deadline - time.time(), is_last=seen.is_timeout)
+        if job is not None:
+            return self._complete(context, self._watch(job))
+        if seen.is_timeout:
+            self._raise_overdue(self._state, f"after its timeout or execution_timeout{self._why_unknown}")
+        if seen.error is not None and not may_pass(seen.error):
+            raise seen.error
+        return self._defer(deadline, time.time() if seen.started_at is None else seen.started_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral. If the triggerer failed, or none was there until some time after the
@@ -171,6 +215,11 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
         :raises JobTimeoutError: the job still goes on after the deadline.
         """
+        with self.stoppable(context):
+            self.job_id = (next_kwargs or {}).get("job_id")  # for on_kill, from now on
+            return self._resume(next_method, next_kwargs, context)
+
+    def _resume(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
@@ -179,13 +228,15 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
                 raise
             self.job_id = job_id
             self.log.warning("The triggerer did not wait for job %s to the end: %s", job_id, error)
-            job = self._describe()
-            if job is not None and self._has_ended(job):
+            job = self._look(0.0, is_last=True)
+            if job is not None:
                 return self._complete(context, self._watch(job))
-            state = job.state if job else None
             if "timeout" in str(error):  # class and wording vary by version
-                self._raise_overdue(state, "after its timeout or execution_timeout; does a triggerer run?")
-            self.log.error("Job %s is %s and goes on; a retry goes on with it", job_id, state or "unknown")
+                passed = f"after its timeout or execution_timeout{self._why_unknown}; does a triggerer run?"
+                self._raise_overdue(self._state, passed)
+            self.log.error(
+                "Job %s is %s and goes on; a retry goes on with it", job_id, self._state or "unknown"
+            )
             raise
 
     def _pushed_id(self, context: Context) -> str | None:
@@ -197,7 +248,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         """Refuse to run inside another task, whose identity would stand for several jobs: a retry could not
         tell them from each other, Airflow would call neither ``on_kill`` nor ``execute_complete``.
         """
-        task: Any = context.get("task")
+        task: Any = context.get("task") or getattr(context.get("ti"), "task", None)
         if task is not None and task is not self:
             raise RequestValidationError(
                 [
@@ -208,20 +259,49 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             )
 
     def _check_arguments(self) -> None:
-        given = {"poll_interval": self.poll_interval}
-        if self.timeout is not None:
-            given["timeout"] = self.timeout
-        broken = [
-            f"{name} is {value!r}, allowed: a number of seconds above 0"
-            for name, value in given.items()
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf
-        ]
-        if self.on_ambiguous_submit not in _ON_AMBIGUOUS:
-            allowed = ", ".join(_ON_AMBIGUOUS)
-            broken.append(f"on_ambiguous_submit is {self.on_ambiguous_submit!r}, allowed: {allowed}")
-        broken += outlet_problems(self.outlets, waits=self.wait_for_completion)
+        broken = [*self._argument_problems(), *place_problems(self)]
         if broken:
             raise RequestValidationError(broken)
+
+    def _argument_problems(self) -> list[str]:
+        """Read the arguments that are no templates, and return what is wrong with them."""
+        broken = read_untemplated(self, self.__dict__)
+        if not broken and is_settled(self.wait_for_completion) and is_settled(self.deferrable):
+            self._decide_how_to_wait()
+            broken += outlet_problems(self.outlets, waits=bool(self.wait_for_completion))
+        return broken
+
+    def _decide_how_to_wait(self) -> None:
+        """Wait if told to, or told where. A site's default for where is no reason to wait."""
+        if self._knows_how_to_wait:
+            return
+        self._knows_how_to_wait = True
+        if self.wait_for_completion is None:
+            self.wait_for_completion = self.deferrable is True
+        self._does_not_defer = self.deferrable is True and not self.wait_for_completion
+        if self.deferrable is None:
+            self.deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+    def _name_what_has_no_effect(self) -> None:
+        """Warn that the task does not wait if arguments suggest that it does. They may come from the DAG's
+        ``default_args``, where they are meant for other tasks, so they are no errors.
+        """
+        if self.wait_for_completion:
+            return
+        defaults = signature(CIJobOperator.__init__).parameters
+        unused = [
+            f"{name}={getattr(self, name)!r}"
+            for name in self.seconds_arguments
+            if getattr(self, name) != defaults[name].default
+        ]
+        if self._does_not_defer:
+            unused.append("deferrable=True")
+        if unused:
+            self.log.warning(
+                "%s: no effect, for this task does not wait: it succeeds once the job is accepted."
+                " wait_for_completion=True lets it wait",
+                ", ".join(unused),
+            )
 
     def _get_job(self, request: R, endpoint: Endpoint, context: Context) -> J:
         job = self._get_or_submit(request, endpoint, context) if self.durable else self._submit_once(request)
@@ -233,34 +313,56 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         state = job.job_state
         # also when nobody waits: the task must not be green
         if state.is_terminal and not state.is_successful and (error := self._error(self._watch(job))):
-            raise error
+            raise self._without_retry_if_cancelled(error, job, context)
         return job
 
     def _get_or_submit(self, request: R, endpoint: Endpoint, context: Context) -> J:
+        bucket_and_region = f"{endpoint.bucket} {endpoint.region}"
+        self._refuse_second_request(request, bucket_and_region, context)
+        submission = self._submission(context)
         try:
-            return self._submission(context).get_or_submit(request, f"{endpoint.bucket} {endpoint.region}")
+            job = submission.get_or_submit(request, bucket_and_region)
+            self.may_be_others = submission.is_found_by_request
+            return job
+        except JobCancelledError as error:
+            raise self._final_cancellation(error) from None
         except AirflowTaskTimeout:  # not an Exception; Airflow's own message names neither job nor service
-            self.log.error(
-                "execution_timeout ended this try before its job was known: the service may have accepted a"
-                " job, which then runs and is billed. A retry looks for it before it submits another one"
-            )
+            if self.is_unanswered:
+                self.log.error("%s", self.unknown_outcome("execution_timeout ended this try"))
+            else:
+                self.log.error("execution_timeout ended this try before it submitted a job")
             raise
+
+    def _refuse_second_request(self, request: R, bucket_and_region: str, context: Context) -> None:
+        """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
+        apart.
+        """
+        from airflow_provider_ci.identity import fingerprint
+
+        submitted = (context["ti"].try_number, fingerprint(request, bucket_and_region))
+        before, self._submitted = self._submitted, submitted
+        if before is not None and before[0] == submitted[0] and before != submitted:
+            raise TaskArgumentError(
+                f"Task {self.task_id!r} submits a second, different request in one try; allowed: one request"
+                " for each task, for several inputs with .expand()"
+            )
 
     def _submission(self, context: Context) -> DurableSubmission[R, J]:
         from airflow_provider_ci.durability import DurableSubmission
         from airflow_provider_ci.identity import NOBODY, TRIGGERER, WORKER, TaskIdentity
         from airflow_provider_ci.operators.earlier_tries import (
-            CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES,
+            CLEAR_DISCARDS_STATE,
+            deployment_of,
+            earliest_submission,
             may_have_earlier_try,
         )
 
         ti: Any = context["ti"]
         settings = self.hook.settings
-        started = getattr(context.get("dag_run"), "start_date", None)
-        # two Airflows do not start one run in the same microsecond, and no retry changes when it started
-        deployment = settings.deployment or (started.astimezone(UTC).isoformat() if started else "unknown")
+        dag_run = context.get("dag_run")
+        deployment = settings.deployment or deployment_of(dag_run)
         # By Airflow's clock. If the service's is behind this worker's, it may be behind Airflow's too
-        run_start = (started or ti.start_date).timestamp()
+        run_start = earliest_submission(dag_run, ti).timestamp()
         return DurableSubmission(
             service=self.service,
             store=self._store(context),
@@ -268,7 +370,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             try_number=ti.try_number,
             waits=NOBODY if not self.wait_for_completion else TRIGGERER if self.deferrable else WORKER,
             may_have_submitted=may_have_earlier_try(ti),
-            clear_interrupts=CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES,
+            clear_discards_record=CLEAR_DISCARDS_STATE,
             run_start=lambda: run_start + min(settings.clock.offset, 0),
             cancel_superseded=self.cancel_on_kill,
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
@@ -276,6 +378,43 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
             clock=self.hook.now,
             sleep=self._sleep,
         )
+
+    def submission_records(self, context: Context) -> SubmissionRecords:
+        """Return what is recorded of this task instance's submission."""
+        from airflow_provider_ci.durable_record import SubmissionRecords
+
+        store = self._store(context)
+        return SubmissionRecords(store, context["ti"].try_number if store is not None else 1)
+
+    def _without_retry_if_cancelled(self, error: JobError, job: J, context: Context) -> JobError:
+        """Return the error that ends the task, if somebody else than a try of this task cancelled the job.
+
+        A retry would undo what somebody has decided.
+        """
+        if type(error) is not JobCancelledError:
+            return error
+        try:
+            is_own = self.submission_records(context).is_own_cancellation(job)
+        except StateStoreError as store_error:
+            self.log.warning("%s", store_error)
+            return error
+        if is_own or self._was_cancelled_before(job, context):
+            return error
+        return self._final_cancellation(error)
+
+    def _was_cancelled_before(self, job: J, context: Context) -> bool:
+        """Tell whether, before Airflow 3.3, the job of an earlier try was cancelled before this one began, so
+        that the earlier one may have asked for it: its state can show late.
+        """
+        began = context["ti"].start_date  # none in 2.11's dag.test()
+        if not self.is_retry or self._store(context) is not None or job.end_time is None or began is None:
+            return False
+        shown_by: float = began.timestamp() + min(self.hook.settings.clock.offset, 0) + _CANCEL_SHOWS_WITHIN
+        return job.end_time.timestamp() <= shown_by
+
+    def _final_cancellation(self, error: JobError) -> JobError:
+        hint = "Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job"
+        return JobCancelledByOthersError(error.message, **error.details | {"hint": hint})
 
     def _store(self, context: Context) -> TaskStateStore | None:
         """Return where this task instance's submission is recorded; there is none before Airflow 3.3."""
@@ -286,14 +425,8 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         try:
             return self.service.submit(request, None)
         except AmbiguousSubmissionError as error:
-            raise UnknownSubmissionError(
-                error.message,
-                status=error.status,
-                code=error.code,
-                service_message=error.service_message,
-                request_id=error.request_id,
-                hint=error.hint,
-            ) from error
+            hint = self.unknown_outcome("The submission failed").hint
+            raise UnknownSubmissionError(error.message, **error.details | {"hint": hint}) from error
         except AirflowTaskTimeout as error:  # execution_timeout, while the answer was waited for
             raise UnknownSubmissionError(
                 "execution_timeout ended the submission: the service may have accepted the job, which may run"
@@ -304,7 +437,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
     def _push(self, context: Context, job: J) -> None:
         if self.do_xcom_push:
             result = self.service.result(job)
-            push_links(context, [result])
+            self.push_links(context, [result])
             context["ti"].xcom_push(key=XCOM_JOB, value=result)
 
     def _has_ended(self, job: J | None) -> bool:
@@ -314,7 +447,7 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         """Push the result of a job that has ended well, or raise the error of one that has not."""
         self.seen_jobs = [watch.jobs[str(self.job_id)]]
         if error := self._error(watch):
-            raise error
+            raise self._without_retry_if_cancelled(error, watch.jobs[str(self.job_id)], context)
         self._push(context, watch.jobs[str(self.job_id)])
         self.raise_if_killed()
         self._announce(context)
@@ -330,16 +463,20 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         watch.see(str(job.job_id), job)
         return watch
 
-    def _complete_or_defer(self, context: Context, job: J | None, deadline: float | None) -> str:
+    def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
         # a new job's answer says Submitted; a look at it now saves a short job the way through the triggerer
-        if not self._has_ended(job):
-            job = self._describe()
-        if job is not None and self._has_ended(job):
-            return self._complete(context, self._watch(job))
+        ended = self._look(deadline - time.time(), job)
+        if ended is not None:
+            return self._complete(context, self._watch(ended))
+        return self._defer(deadline, started_at)
+
+    def _defer(self, deadline: float, started_at: float) -> NoReturn:
+        """Go on waiting in the triggerer.
+
+        :param deadline: Unix time at which the wait ends.
+        :param started_at: Unix time at which it began.
+        """
         self.raise_if_killed()
-        backstop = None
-        if deadline is not None:
-            backstop = timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60)
         self.defer(
             trigger=self._trigger_class(
                 job_ids=[str(self.job_id)],
@@ -347,11 +484,13 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
                 **self.place,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
-                cancel_on_kill=self.cancel_on_kill,
+                cancel_on_kill=self.cancel_on_kill and not self.may_be_others,
+                started_at=started_at,
             ),
             method_name="execute_complete",
             kwargs={"job_id": str(self.job_id)},
-            timeout=backstop,
+            # ends the wait if no triggerer does: late enough that one which runs comes first
+            timeout=timedelta(seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + 60),
         )
         raise AssertionError("defer raises")
 
@@ -361,17 +500,19 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
 
         return CIJobTrigger
 
-    def _deadline(self, context: Context) -> float | None:
+    def _deadline(self, context: Context) -> float:
         """Return the Unix time at which waiting ends. ``execution_timeout`` does not act on deferred
         tasks.
         """
+        from airflow_provider_ci.waiting import DEFAULT_TIMEOUT
+
         ends = []
         if self.timeout is not None:
             ends.append(time.time() + self.timeout)
         if self.execution_timeout is not None:
             started = context["ti"].start_date or datetime.now(UTC)
             ends.append((started + self.execution_timeout).timestamp())
-        return min(ends, default=None)
+        return min(ends, default=time.time() + DEFAULT_TIMEOUT)
 
     def _describe(self) -> J | None:
         """Return the job as it is now; ``None`` if the service does not know it (yet)."""
@@ -393,27 +534,68 @@ class CIJobOperator(StoppingMixin, LineageMixin, CIOperator, Generic[R, J]):
         return watch
 
     def _note_end_of_wait(self, context: Context) -> None:
-        from airflow_provider_ci.durable_record import SubmissionRecords
-
         try:
-            SubmissionRecords(self._store(context), context["ti"].try_number).note_end_of_wait(
-                str(self.job_id)
-            )
+            self.submission_records(context).note_end_of_wait(str(self.job_id))
         except StateStoreError as error:  # the end of the task must not depend on it
             self.log.warning("%s", error)
 
-    def _wait(self, job: J) -> JobWatch[J]:
-        from airflow_provider_ci.waiting import poll_delay
+    def _look(self, seconds: float, job: J | None = None, *, is_last: bool = False) -> J | None:
+        """Ask once, and return the job if it has ended.
 
-        job_id, watch = str(job.job_id), self._watch(job)
-        start = time.monotonic()
-        while not self._has_ended(watch.jobs[job_id]):
+        Otherwise ``_state`` tells its state, or ``_failure`` why that could not be found out.
+
+        :param seconds: how long is left for it.
+        :param job: the job, if it was seen just now.
+        :param is_last: the wait is over, so that a failure of any kind must not hide that.
+        :raises CIError: a failure that does not pass by itself.
+        """
+        from airflow_provider_ci.waiting import may_pass
+
+        self._state = self._failure = None
+        try:
+            with self.hook.limited(attempts=1, seconds=seconds):
+                if job is None or not job.job_state.is_terminal:
+                    job = self._describe()
+                self._state = job.state if job else None
+                return job if self._has_ended(job) else None
+        except CIError as error:
+            if isinstance(error, JobError) or not (is_last or may_pass(error)):
+                raise
+            self._failure = error
+            self.log.warning("A poll failed, trying on: %s", error)
+            return None
+
+    @property
+    def _why_unknown(self) -> str:
+        return f"; the last poll failed: {self._failure}" if self._failure else ""
+
+    def _wait(self, job: J) -> JobWatch[J]:
+        """Wait on the worker. An outage is waited out like a job that goes on."""
+        from airflow_provider_ci.waiting import DEFAULT_TIMEOUT, Backoff
+
+        # Airflow itself ends a task that runs for longer than its execution_timeout
+        without_timeout = DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf
+        longest = without_timeout if self.timeout is None else self.timeout
+        job_id, watch, backoff = str(job.job_id), self._watch(job), Backoff(self.poll_interval)
+        start, is_new = time.monotonic(), True
+        while True:
             elapsed = time.monotonic() - start
-            # after the timeout, thus after a last look
-            if self.timeout is not None and elapsed >= self.timeout:
-                passed = f"after {elapsed:.0f} s, over its timeout of {self.timeout:g} s"
+            try:
+                with self.hook.limited(attempts=1, seconds=longest - elapsed):
+                    if not is_new:
+                        watch.observe(self.service.describe(job_id), elapsed)
+                    if self._has_ended(watch.jobs[job_id]):
+                        return watch
+                if not is_new:
+                    backoff.note_response()
+            except CIError as error:
+                is_first = backoff.failure is None
+                backoff.note_failure(error)
+                if is_first:
+                    self.log.warning("A poll failed, trying on: %s", error)
+            self._failure, is_new = backoff.failure, False
+            elapsed = time.monotonic() - start
+            if elapsed >= longest:  # only now: the poll after the last pause counts
+                passed = f"after {elapsed:.0f} s, over its timeout of {longest:g} s{self._why_unknown}"
                 self._raise_overdue(watch.jobs[job_id].state, passed)
-            left = math.inf if self.timeout is None else self.timeout - elapsed
-            self._sleep(min(poll_delay(elapsed, self.poll_interval), left))
-            watch.observe(self.service.describe(job_id), time.monotonic() - start)
-        return watch
+            self._sleep(min(backoff.pause(elapsed), longest - elapsed))

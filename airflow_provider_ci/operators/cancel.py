@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import InvalidRequestError, JobError, JobNotFoundError
 from airflow_provider_ci.operators.arguments import read_ids
 from airflow_provider_ci.operators.connected import CIOperator
+from airflow_provider_ci.operators.validation import check_when_parsed, without_retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,6 +40,7 @@ class CICancelJobOperator(CIOperator):
     """
 
     template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
+    boolean_arguments = ("fail_if_running",)
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class CICancelJobOperator(CIOperator):
         super().__init__(**kwargs)
         self.job_id = job_id
         self.fail_if_running = fail_if_running
+        check_when_parsed(self)
 
     def execute(self, context: Context) -> dict[str, str]:  # noqa: ARG002 - as Airflow calls it
         """Cancel what can be cancelled, and return each job's state.
@@ -56,8 +60,10 @@ class CICancelJobOperator(CIOperator):
         :raises JobNotFoundError: the service does not know a job; the others have been dealt with.
         :raises JobError: a job goes on, and ``fail_if_running``.
         """
-        # a task that failed before it had a job has no XCom
-        ids = list(dict.fromkeys(read_ids("job_id", [] if self.job_id is None else self.job_id)))
+        with without_retry():
+            self.check_draft(None)
+            ids = self._job_ids
+            self.hook.settings.endpoint(**self.place)
         states = self._states(ids)
         waiting = [job_id for job_id, state in states.items() if state.is_waiting]
         self._cancel(waiting)
@@ -68,6 +74,16 @@ class CICancelJobOperator(CIOperator):
                 waiting = [job_id for job_id in waiting if states[job_id].is_waiting]
         self._report(ids, states)
         return {job_id: str(states[job_id]) for job_id in ids}
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the ids."""
+        super().check_draft(endpoint)
+        _ = self._job_ids  # raises
+
+    @cached_property
+    def _job_ids(self) -> list[str]:
+        # a task that failed before it had a job has no XCom
+        return list(dict.fromkeys(read_ids("job_id", [] if self.job_id is None else self.job_id)))
 
     def _cancel(self, job_ids: Sequence[str]) -> None:
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST

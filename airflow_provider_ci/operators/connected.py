@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.validation import check_mapped, place_problems
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_ci.hooks.ci import CIHook
 
@@ -30,6 +34,13 @@ class CIOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("ci_conn_id", "bucket", "region")
     ui_color = "#d6e9ff"
+    #: Arguments that are read when the DAG is parsed, as they are no template fields.
+    boolean_arguments: Sequence[str] = ()
+    seconds_arguments: Sequence[str] = ()
+    seconds_may_be_zero = False
+    choice_arguments: Mapping[str, Sequence[str]] = {}
+    #: Template fields as they were when the DAG was parsed: those that were a template or another's output.
+    templated_arguments: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -43,6 +54,28 @@ class CIOperator(BaseOperator):
         self.ci_conn_id = ci_conn_id
         self.bucket = bucket
         self.region = region
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin a mapped task, as every operator does, and refuse what cannot work whatever it is mapped
+        over.
+        """
+        made = super().partial(**kwargs)
+        check_mapped(cls, made)
+        return made
+
+    @cached_property
+    def models(self) -> Any:
+        """The classes that travel; they are not loaded while a DAG is parsed."""
+        return import_module("airflow_provider_ci.protocol.admin_models")
+
+    def check_draft(self, endpoint: Any) -> None:  # noqa: ARG002 - subclasses need it
+        """Check what would be sent to ``endpoint``, without the connection and without sending anything.
+
+        :raises RequestValidationError: naming each argument that cannot work.
+        """
+        if broken := place_problems(self):
+            raise RequestValidationError(broken)
 
     @cached_property
     def hook(self) -> CIHook:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_ci.version_compat import AIRFLOW_MINOR
 
 log = logging.getLogger(__name__)
 
-#: Clearing a task while a worker runs it raises ``max_tries``, as a clear at any other time does. Before, the
-#: task becomes one that is up for retry.
-CLEAR_OF_RUNNING_TASK_RAISES_MAX_TRIES = AIRFLOW_MINOR >= (3, 1)
+_TASK_INSTANCE = ("dag_id", "task_id", "run_id", "map_index")
+
+#: Clearing a task empties its state store, unless that is asked for otherwise.
+CLEAR_DISCARDS_STATE = AIRFLOW_MINOR >= (3, 4)
 
 
 def may_have_earlier_try(ti: Any) -> bool:
     """Tell whether there may have been an earlier try since the task instance was created or cleared.
 
     A first ``try_number`` does not tell that there was none on Airflow 2.11: ``airflow tasks run
-    --ignore-all-dependencies`` runs a task that is up for retry under the number of the try before. Its
-    database holds that try.
+    --ignore-all-dependencies`` runs a task that is up for retry, or that has failed, under the number of the
+    try before. Its database holds that try: in the history of a task that is up for retry, and in the audit
+    log, where each start of the task is entered.
     """
     if ti.try_number > 1 or AIRFLOW_MINOR >= (3, 0):
         return bool(ti.try_number > 1)
@@ -30,22 +33,40 @@ def may_have_earlier_try(ti: Any) -> bool:
         return True
 
 
+def deployment_of(dag_run: Any) -> str:
+    """Return what tells this Airflow from others that have a run of the same name, and what no retry changes.
+
+    Two Airflows do not start a run in the same microsecond. On Airflow 2.11 a task can be run by hand before
+    its run has started: then it is the run's number in the database.
+    """
+    started: datetime | None = getattr(dag_run, "start_date", None)
+    if started is not None:
+        return started.astimezone(UTC).isoformat()
+    return f"unstarted-run-{getattr(dag_run, 'id', 'unknown')}"
+
+
+def earliest_submission(dag_run: Any, ti: Any) -> datetime:
+    """Return a moment, by Airflow's clock, before which no try of this task instance has submitted a job."""
+    dates = [getattr(dag_run, "start_date", None) or getattr(dag_run, "logical_date", None), ti.start_date]
+    # in 2.11's dag.test() a task instance has no start
+    return min((date for date in dates if date is not None), default=datetime.now(UTC))
+
+
 def _has_recorded_try(ti: Any) -> bool:
+    from airflow.models.log import Log
     from airflow.models.taskinstancehistory import TaskInstanceHistory
     from airflow.utils.session import create_session
-    from sqlalchemy import select
+    from sqlalchemy import func, select
 
-    wanted: Any = TaskInstanceHistory
+    def of_task_instance(model: Any) -> list[Any]:
+        return [getattr(model, name) == getattr(ti, name) for name in _TASK_INSTANCE]
+
+    history: Any = TaskInstanceHistory
+    starts = select(func.count(Log.id)).where(
+        *of_task_instance(Log), Log.event == "running", Log.try_number == ti.try_number
+    )
+    earlier = select(func.count(history.try_number)).where(
+        *of_task_instance(history), history.max_tries == ti.max_tries
+    )
     with create_session() as session:
-        found = session.execute(
-            select(wanted.try_number)
-            .where(
-                wanted.dag_id == ti.dag_id,
-                wanted.task_id == ti.task_id,
-                wanted.run_id == ti.run_id,
-                wanted.map_index == ti.map_index,
-                wanted.max_tries == ti.max_tries,
-            )
-            .limit(1)
-        ).first()
-    return found is not None
+        return (session.scalar(starts) or 0) > 1 or bool(session.scalar(earlier))

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
+from airflow_provider_ci.operators.arguments import (
+    PARAMETERS,
+    read_arguments,
+    read_texts,
+    separation_parameters,
+)
 from airflow_provider_ci.operators.base import CIJobOperator, J, R
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_ci.protocol.models import Output, VoiceSeparate
-    from airflow_provider_ci.protocol.result_keys import KnownInputs, Units
     from airflow_provider_ci.protocol.wire import Endpoint
 
 Texts = dict[str, str | None]
@@ -34,6 +38,10 @@ _VALUES = (
     "call_back_format",
     "call_back_type",
 )
+_CONFIGS = {
+    "call_back_mq_config": ("mq_mode", "mq_name", "mq_region"),
+    "call_back_kafka_config": ("instance_id", "region", "topic"),
+}
 
 
 class SeparationOperator(CIJobOperator[R, J]):
@@ -144,47 +152,31 @@ class SeparationOperator(CIJobOperator[R, J]):
                 )
         return texts, numbers
 
-    def _units_of_results(self, texts: Texts, inputs: KnownInputs) -> dict[str, Units]:
-        """Return what the key of each result becomes, as far as it is known."""
-        from airflow_provider_ci.protocol.result_keys import expanded
-        from airflow_provider_ci.protocol.validation import DEFAULT_CODEC
-
-        extension = None if texts["template_id"] else (texts["codec"] or DEFAULT_CODEC).lower()
-        return {name: expanded(key, inputs, extension) for name in RESULTS if (key := texts[name])}
-
     def _parameters(self, texts: Texts, numbers: Numbers) -> VoiceSeparate | None:
-        return None if texts["template_id"] else separation_parameters(texts, numbers)
+        return None if texts["template_id"] else separation_parameters(texts, numbers, self.models)
 
     def _output(self, texts: Texts, endpoint: Endpoint) -> Output:
         """Return where results go: to the input's bucket unless the arguments say otherwise."""
-        from airflow_provider_ci.protocol.models import Output
-
-        return Output(
+        output: Output = self.models.Output(
             region=texts["output_region"] or endpoint.region,
             bucket=texts["output_bucket"] or endpoint.bucket,
             **{name: texts[name] for name in RESULTS},
         )
+        return output
 
     def _call_back(self, texts: Texts) -> dict[str, Any]:
         """Return the fields that say whom to call at the end."""
-        from airflow_provider_ci.protocol import models
-
         return {
             "call_back": texts["call_back"],
             "call_back_format": texts["call_back_format"],
             "call_back_type": texts["call_back_type"],
-            "call_back_mq_config": self._config("call_back_mq_config", models.CallBackMqConfig),
-            "call_back_kafka_config": self._config("call_back_kafka_config", models.CallBackKafkaConfig),
+            "call_back_mq_config": self._config("call_back_mq_config", self.models.CallBackMqConfig),
+            "call_back_kafka_config": self._config("call_back_kafka_config", self.models.CallBackKafkaConfig),
         }
 
     def _config(self, name: str, model: type[Any]) -> Any:
-        value = getattr(self, name)
-        if not value:
-            return None
-        fields = sorted(model.__dataclass_fields__)
-        if not isinstance(value, dict) or not set(value) <= set(fields):
-            raise RequestValidationError([f"{name} is {value!r}, allowed: a dict with {', '.join(fields)}"])
-        return model(**value)
+        texts = read_texts(self, name, _CONFIGS[name])
+        return None if texts is None else model(**texts)
 
 
 def _address_problem(name: str, value: str | None) -> str | None:

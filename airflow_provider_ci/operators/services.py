@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_ci import durability
 from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
-from airflow_provider_ci.protocol.models import CANCEL, FAILED, Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import (
+    CANCEL,
+    FAILED,
+    PENDING_STATES,
+    Job,
+    JobsAnswer,
+    VoiceSeparateRequest,
+)
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.recovery import JobService, R_contra
@@ -23,7 +30,12 @@ if TYPE_CHECKING:
 
 
 class BoundService(JobService[R_contra, J], Protocol[R_contra, J]):
-    """What an operator needs besides what its durable submission does."""
+    """What an operator needs besides what its durable submission does.
+
+    ``listing_method`` names the hook's method by which a user can look for a job.
+    """
+
+    listing_method: str
 
     def check(self, request: R_contra) -> None:
         """Refuse a request that breaks a documented rule.
@@ -42,6 +54,7 @@ class BoundJobs:
     """Jobs. ``prepare`` looks at the input, if the operator is told to."""
 
     listing_permission = "ci:DescribeMediaJobs"
+    listing_method = "list_jobs"
 
     def __init__(
         self,
@@ -49,7 +62,7 @@ class BoundJobs:
         prepare: Callable[[VoiceSeparateRequest], None] | None = None,
     ) -> None:
         self._hook = operator.hook
-        self._raise_if_killed = operator.raise_if_killed
+        self._operator = operator
         self._log = operator.log
         self._place = operator.place
         self._prepare = prepare
@@ -62,8 +75,9 @@ class BoundJobs:
             self._prepare(request)
 
     def submit(self, request: VoiceSeparateRequest, valid_until: float | None) -> Job:
-        self._raise_if_killed()
-        job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
+        with self._operator.submitting(request):
+            job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
+            self._operator.job_id = job.job_id
         self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
 
@@ -78,6 +92,7 @@ class BoundJobs:
         )
 
     def cancel(self, job_id: str) -> None:
+        self._operator.raise_if_not_owner()
         self._hook.cancel_jobs([job_id], **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
@@ -85,6 +100,9 @@ class BoundJobs:
 
     def is_void(self, job: Job) -> bool:
         return job.job_state in (FAILED, CANCEL)
+
+    def has_ended(self, job: Job) -> bool:
+        return job.job_state.is_terminal
 
     def result(self, job: Job) -> JobResult:
         return job_result(job)
@@ -95,10 +113,11 @@ class BoundBatches:
 
     # the action's name is not documented; this is how the API names such a call
     listing_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
+    listing_method = "list_batches"
 
     def __init__(self, operator: CIJobOperator[Any, Any]) -> None:
         self._hook = operator.hook
-        self._raise_if_killed = operator.raise_if_killed
+        self._operator = operator
         self._log = operator.log
         self._place = operator.place
 
@@ -109,8 +128,9 @@ class BoundBatches:
         pass
 
     def submit(self, request: BatchRequest, valid_until: float | None) -> BatchJob:
-        self._raise_if_killed()
-        batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
+        with self._operator.submitting(request):
+            batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
+            self._operator.job_id = batch.job_id
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch
 
@@ -122,6 +142,7 @@ class BoundBatches:
         return self._hook.list_batches(start_creation_time=since, **self._place)
 
     def cancel(self, job_id: str) -> None:
+        self._operator.raise_if_not_owner()
         self._hook.cancel_batch(job_id, **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
@@ -139,8 +160,14 @@ class BoundBatches:
         (self._hook.sleep or time.sleep)(left)  # the list may not show them yet
         return not self._has_jobs(job)
 
+    def has_ended(self, job: BatchJob) -> bool:
+        # a batch job has succeeded as soon as it has made its jobs, which run on
+        if not job.job_state.is_terminal:
+            return False
+        return next(iter(self.jobs(str(job.job_id), PENDING_STATES)), None) is None
+
     def _has_jobs(self, batch: BatchJob) -> bool:
-        return next(iter(self.jobs(str(batch.job_id))), None) is not None
+        return self.has_jobs(str(batch.job_id))
 
     def result(self, job: BatchJob) -> BatchResult:
         return batch_result(job, BatchTally())
@@ -148,3 +175,10 @@ class BoundBatches:
     def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
         """Return an iterator over the jobs that a batch job has made."""
         return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._place)
+
+    def has_jobs(self, batch_id: str, states: Iterable[str] = ()) -> bool:
+        """Tell whether a batch job has made any job, or any in these states."""
+        found = self._hook.list_jobs(
+            inventory_trigger_job_id=batch_id, states=tuple(states), size=1, **self._place
+        )
+        return next(iter(found), None) is not None

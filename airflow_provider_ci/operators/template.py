@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
 from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
 from airflow_provider_ci.operators.connected import CIOperator
+from airflow_provider_ci.operators.validation import check_when_parsed, without_retry
+from airflow_provider_ci.protocol.admin_validation import check_template
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,18 +66,17 @@ class VoiceSeparateTemplateOperator(CIOperator):
         self.samplerate = samplerate
         self.bitrate = bitrate
         self.channels = channels
+        check_when_parsed(self)
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - as Airflow calls it
         """Create or update the template and return its id.
 
         :raises RequestValidationError: an argument breaks a documented rule; nothing was sent.
         """
-        from airflow_provider_ci.protocol.admin_models import template_request
-        from airflow_provider_ci.protocol.admin_validation import check_template
-
-        texts, numbers = read_arguments(self, ("name", *PARAMETERS))
-        name, parameters = texts["name"] or "", separation_parameters(texts, numbers)
-        check_template(template_request(name, parameters))
+        with without_retry():
+            self.check_draft(None)
+            name, parameters = self._definition()
+            self.hook.settings.endpoint(**self.place)
         last: ServiceError | None = None
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -88,6 +90,23 @@ class VoiceSeparateTemplateOperator(CIOperator):
                 last = error
         assert last is not None  # noqa: S101 - for the type checker
         raise last
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the template."""
+        super().check_draft(endpoint)
+        name, parameters = self._definition()
+        check_template(
+            self.models.TemplateRequest(
+                tag=VOICE_SEPARATE,
+                name=name,
+                audio_mode=parameters.audio_mode,
+                audio_config=parameters.audio_config or self.models.AudioConfig(),
+            )
+        )
+
+    def _definition(self) -> tuple[str, VoiceSeparate]:
+        texts, numbers = read_arguments(self, ("name", *PARAMETERS))
+        return texts["name"] or "", separation_parameters(texts, numbers, self.models)
 
     def _ensured(self, name: str, parameters: VoiceSeparate) -> str:
         from airflow_provider_ci.hooks.admin import is_same

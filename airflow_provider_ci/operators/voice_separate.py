@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
-from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator, Texts
+from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator
+from airflow_provider_ci.operators.validation import TaskArgumentError, check_when_parsed
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.overlap import overlap_of_job
+from airflow_provider_ci.protocol.validation import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +43,18 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
     """
 
     template_fields: Sequence[str] = ("input_object", *SeparationOperator.template_fields)
+    boolean_arguments = (*SeparationOperator.boolean_arguments, "check_input")
 
     def __init__(self, *, input_object: str, check_input: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.input_object = input_object
         self.check_input = check_input
+        check_when_parsed(self)
+
+    @cached_property
+    def models(self) -> Any:
+        """The classes that travel."""
+        return import_module("airflow_provider_ci.protocol.models")
 
     @cached_property
     def service(self) -> BoundService[VoiceSeparateRequest, Job]:
@@ -54,29 +65,16 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
-        operator: Any = self  # Airflow does not annotate it
-        is_mapped = getattr(context.get("ti"), "map_index", -1) >= 0 and operator.has_dag()
-        mapped = operator.dag.task_dict.get(self.task_id) if is_mapped else None
-        if broken := [name for name in RESULTS if _is_shared(mapped, name)]:
-            raise RequestValidationError(
-                [
-                    f"{name} is {getattr(self, name)!r} in every mapped task instance, allowed: a key that"
-                    " differs between them, for instance by ${jobid}, or results overwrite each other"
-                    for name in broken
-                ]
-            )
+        self._refuse_shared_keys(context)
         return super().execute(context)
 
     def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
         """Return the request; results go to the input's bucket unless the arguments say otherwise."""
-        # lxml comes with the models: not at DAG-parse time
-        from airflow_provider_ci.protocol import models
-
         texts, numbers = self._given("input_object")
-        self._refuse_overwriting(texts, endpoint)
-        return models.VoiceSeparateRequest(
-            input=models.Input(object=texts["input_object"]),
-            operation=models.Operation(
+        request: VoiceSeparateRequest = self.models.VoiceSeparateRequest(
+            tag=VOICE_SEPARATE,
+            input=self.models.Input(object=texts["input_object"]),
+            operation=self.models.Operation(
                 template_id=texts["template_id"],
                 voice_separate=self._parameters(texts, numbers),
                 output=self._output(texts, endpoint),
@@ -86,22 +84,42 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
             queue_id=texts["queue_id"],
             **self._call_back(texts),
         )
-
-    def _refuse_overwriting(self, texts: Texts, endpoint: Endpoint) -> None:
-        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be
-
-        key = texts["input_object"]
-        if key is None or (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
-            return
-        results = self._units_of_results(texts, KnownInputs(object=key))
-        same = [name for name, units in results.items() if may_be(units, key)]
-        if same:
+        if overlap := overlap_of_job(request, endpoint.bucket):
             raise RequestValidationError(
+                [f"{name} is {texts[name]!r}, allowed: {allowed}" for name, allowed in overlap.items()]
+            )
+        return request
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the request."""
+        super().check_draft(endpoint)
+        check(self.build_request(endpoint))
+
+    def _refuse_shared_keys(self, context: Context) -> None:
+        """Refuse keys to which other instances of this mapped task write too, as far as that is certain."""
+        operator: Any = self  # Airflow does not annotate it
+        map_index = getattr(context.get("ti"), "map_index", -1)
+        if map_index < 0 or not operator.has_dag() or self.task_id not in operator.dag.task_dict:
+            return
+        from airflow_provider_ci.operators.mapped_keys import Sharing, sharing_of
+
+        of_the_dag = operator.dag.task_dict[self.task_id]
+        shared = {name: sharing_of(self, of_the_dag, name, map_index) for name in RESULTS}
+        if broken := [name for name, sharing in shared.items() if sharing is Sharing.CERTAIN]:
+            raise TaskArgumentError(
                 [
-                    f"{name} is {texts[name]!r}, allowed: another key than input_object's, {key!r}, also"
-                    " when its placeholders are replaced"
-                    for name in same
+                    f"{name} is {getattr(self, name)!r} in more than one instance of this mapped task,"
+                    " allowed: a key that differs between them, for instance by ${jobid}, or results"
+                    " overwrite each other"
+                    for name in broken
                 ]
+            )
+        for name in (name for name, sharing in shared.items() if sharing is Sharing.PERHAPS):
+            self.log.warning(
+                "%s is %r: if it is the same in another instance of this mapped task, their results overwrite"
+                " each other, and each is paid for. A key with ${jobid} is never the same",
+                name,
+                getattr(self, name),
             )
 
     def _check_input(self, request: VoiceSeparateRequest) -> None:
@@ -123,19 +141,3 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 f"No job was submitted: the input object {key!r} is archived"
                 f" ({head.tier or head.storage_class}), and must be restored first"
             )
-
-
-def _is_shared(mapped: Any, name: str) -> bool:
-    """Tell whether all instances of a mapped operator write a result to the same key.
-
-    Only what is certain counts: a key without a template and without ``${jobid}``, more than one instance,
-    and nothing mapped over that would set the results apart.
-    """
-    key = getattr(mapped, "partial_kwargs", {}).get(name)
-    # What expand_kwargs maps over is not known here
-    over = getattr(getattr(mapped, "expand_input", None), "value", None)
-    if not isinstance(key, str) or not isinstance(over, Mapping):
-        return False
-    apart = {"bucket", "output_bucket", "ci_conn_id", *(("codec", "template_id") if "${ext}" in key else ())}
-    is_only_one = all(isinstance(values, list | tuple) and len(values) == 1 for values in over.values())
-    return not ("{{" in key or "{%" in key or "${jobid}" in key or is_only_one or apart & set(over))

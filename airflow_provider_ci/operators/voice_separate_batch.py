@@ -13,8 +13,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
-from airflow_provider_ci.links.console import CIJobsLink, push_bucket_link
-from airflow_provider_ci.operators.separation import SeparationOperator, Texts
+from airflow_provider_ci.links.console import CIJobsLink
+from airflow_provider_ci.operators.arguments import NONE_RENDERED
+from airflow_provider_ci.operators.separation import Numbers, SeparationOperator, Texts
+from airflow_provider_ci.operators.validation import check_when_parsed
+from airflow_provider_ci.protocol.admin_validation import check_batch
+from airflow_provider_ci.protocol.fields import DefaultName, format_time
+from airflow_provider_ci.protocol.overlap import overlap_of_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +84,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         *SeparationOperator.template_fields,
     )
     operator_extra_links = (CIJobsLink(),)
+    boolean_arguments = (*SeparationOperator.boolean_arguments, "allow_failed_jobs")
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SeparationOperator.template_fields_renderers,
         "time_interval": "json",
@@ -105,6 +111,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         self._ended_at: float | None = None
         self._tally: BatchTally | None = None
         self._map_index: int | None = None
+        check_when_parsed(self)
 
     @cached_property
     def service(self) -> BoundService[BatchRequest, BatchJob]:
@@ -130,18 +137,16 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
-        from airflow_provider_ci.protocol import admin_models as models
-
         texts, numbers = self._given(*_INPUTS, "name")
-        self._check_source(texts)
-        self._refuse_results_among_inputs(texts, endpoint)
-        if self.time_interval and not texts["prefix"]:
-            self.log.warning(
-                "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
-                " inputs of the list would be paid for"
-            )
-        return models.BatchRequest(
-            name=texts["name"] or self._default_name,
+        request = self._request(texts, numbers, endpoint)
+        if broken := [*self._source_problems(texts), *self._overlap_problems(request, endpoint)]:
+            raise RequestValidationError(broken)
+        return request
+
+    def _request(self, texts: Texts, numbers: Numbers, endpoint: Endpoint) -> BatchRequest:
+        models = self.models
+        request: BatchRequest = models.BatchRequest(
+            name=texts["name"] or DefaultName(self._default_name),
             type="Job",
             input=models.BatchInput(**{name: texts[name] for name in _INPUTS}),
             operation=models.BatchOperation(
@@ -157,10 +162,29 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 **self._call_back(texts),
             ),
         )
+        return request
+
+    def check_draft(self, endpoint: Any) -> None:
+        """Check the request."""
+        super().check_draft(endpoint)
+        texts, numbers = self._given(*_INPUTS, "name")
+        request = self._request(texts, numbers, endpoint)
+        broken = [*self._source_problems(texts), *self._overlap_problems(request, endpoint)]
+        try:
+            check_batch(request)
+        except RequestValidationError as error:  # its word about the inputs is said above
+            broken += [problem for problem in error.problems if not problem.startswith("Input has ")]
+        if broken:
+            raise RequestValidationError(broken)
 
     def execute(self, context: Context) -> str:
         """Get the batch job, wait for it if asked to, and return its id."""
         self._map_index = context["ti"].map_index
+        if self.time_interval and not self.prefix:
+            self.log.warning(
+                "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
+                " inputs of the list would be paid for"
+            )
         return super().execute(context)
 
     def execute_complete(
@@ -186,11 +210,9 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
         The moment ``end`` belongs to the next interval, so that no input is separated twice, nor left out.
         """
-        from airflow_provider_ci.protocol.admin_models import TimeInterval
-        from airflow_provider_ci.protocol.xml import format_time
-
         given = self.time_interval
-        if not given:
+        self._refuse_lost_time(given)
+        if given is None or given in ("", {}):
             return None
         if not isinstance(given, dict) or not set(given) <= {"start", "end"}:
             raise RequestValidationError(
@@ -205,48 +227,47 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                     " data_interval_end are the same moment: give the DAG a CronDataIntervalTimetable"
                 ]
             )
-        return TimeInterval(
+        interval: TimeInterval = self.models.TimeInterval(
             start=format_time(start) if start else None,
             end=format_time(end - timedelta(seconds=1)) if end else None,
         )
+        return interval
 
-    def _check_source(self, texts: Texts) -> None:
-        """Refuse none and several of the arguments that say which inputs to take."""
+    def _refuse_lost_time(self, given: Any) -> None:
+        """Refuse a ``None`` that a template or another task gave: without a bound, all objects would be
+        separated and paid for.
+        """
+        if "time_interval" not in self.templated_arguments:
+            return
+        written = self.templated_arguments["time_interval"]
+        lost = ["time_interval"] if given is None else []
+        if isinstance(given, dict):
+            meant = [name for name in written if written[name] is None] if isinstance(written, dict) else []
+            lost = [f"time_interval.{name}" for name in given if given[name] is None and name not in meant]
+        if lost:
+            raise RequestValidationError(
+                [
+                    f"{name} is None, allowed: a time, or an empty text for nothing; {NONE_RENDERED}"
+                    for name in lost
+                ]
+            )
+
+    def _source_problems(self, texts: Texts) -> list[str]:
+        """Return what is wrong with the arguments that say which inputs to take: one of them must."""
         given = [name for name in _INPUTS if texts[name]]
         if len(given) == 1:
-            return
+            return []
         said = f"{' and '.join(given)} are given" if given else "no input is given"
         empty = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
         shown = f" ({', '.join(empty)})" if empty and not given else ""
-        raise RequestValidationError([f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"])
+        return [f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"]
 
-    def _refuse_results_among_inputs(self, texts: Texts, endpoint: Endpoint) -> None:
-        """Results among the inputs would be inputs of the next batch, and be paid for again."""
-        from airflow_provider_ci.protocol.result_keys import KnownInputs, may_be, may_begin_with
-
-        if (texts["output_bucket"] or endpoint.bucket) != endpoint.bucket:
-            return
-        prefix = texts["prefix"]
-        lists = [key for name in ("manifest", "url_file") if (key := _key_of(texts[name]))]
-        broken = []
-        for name, units in self._units_of_results(texts, KnownInputs(is_batch=True, prefix=prefix)).items():
-            if prefix and may_begin_with(units, prefix):
-                why = (
-                    f"does not begin with the prefix {prefix!r}, whatever its placeholders become, or the"
-                    " next batch would separate this one's results"
-                )
-            elif lists and str(texts[name]).startswith("${InputPath}"):
-                why = "does not lie beside its input, or the next list would name it as an input"
-            elif any(may_be(units, key) for key in lists):
-                why = f"cannot be that of the list, {lists[0]!r}, which would be overwritten"
-            else:
-                continue
-            broken.append(
-                f"{name} is {texts[name]!r}, allowed: a key that {why}, for instance"
-                " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another output_bucket"
-            )
-        if broken:
-            raise RequestValidationError(broken)
+    def _overlap_problems(self, request: BatchRequest, endpoint: Endpoint) -> list[str]:
+        """Return which results would be inputs of the next batch, and be paid for again."""
+        return [
+            f"{name} is {getattr(self, name)!r}, allowed: {allowed}"
+            for name, allowed in overlap_of_batch(request, endpoint.bucket).items()
+        ]
 
     @property
     def _trigger_class(self) -> type[CIJobTrigger]:
@@ -258,7 +279,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
-            push_bucket_link(context, self.hook.settings.endpoint(**self.place))
+            self.push_bucket_link(context, self.hook.settings.endpoint(**self.place))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 
@@ -300,11 +321,13 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.models import PENDING_STATES
         from airflow_provider_ci.protocol.results import BatchTally
 
-        if next(iter(self._batches.jobs(batch_id, PENDING_STATES)), None) is not None:
+        if self._batches.has_jobs(batch_id, PENDING_STATES):
             return None
         tally = BatchTally()
-        for job in self._batches.jobs(batch_id):
-            tally.add(job)
+        # of many pages some may fail: each is tried again, as far as the time allows
+        with self.hook.limited():
+            for job in self._batches.jobs(batch_id):
+                tally.add(job)
         if tally.pending:  # in states that no document names
             self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
             return None
@@ -325,14 +348,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         error = watch.error()
         if error is None or self._batches.is_void(watch.unsuccessful[0]):
             return error
+        hint = "See its jobs in the console; clearing the task pays for all inputs again"
         return BatchJobsFailedError(
             f"{error.message} after it had made jobs, each of which is paid for",
-            state=error.state,
-            code=error.code,
-            service_message=error.service_message,
-            request_id=error.request_id,
-            job_id=error.job_id,
-            hint="See its jobs in the console; clearing the task pays for all inputs again",
+            **error.details | {"hint": hint},
         )
 
     def _failed(self, tally: BatchTally) -> BatchJobsFailedError:
@@ -371,11 +390,3 @@ def _whole_second(name: str, value: Any) -> datetime | None:
     raise RequestValidationError(
         [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
     )
-
-
-def _key_of(text: str | None) -> str | None:
-    """Return the key of a list of inputs, which may be given by its URL."""
-    from airflow_provider_ci.protocol.names import object_address
-
-    address = object_address(text)
-    return address.key if address else text

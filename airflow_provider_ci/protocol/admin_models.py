@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.models import (
     VOICE_SEPARATE,
     AudioConfig,
@@ -20,10 +21,8 @@ from airflow_provider_ci.protocol.models import (
     Output,
     VoiceSeparate,
 )
-from airflow_provider_ci.protocol.xml import element
-
-ACTIVE = "Active"
-PAUSED = "Paused"
+from airflow_provider_ci.protocol.names import ACTIVE as ACTIVE
+from airflow_provider_ci.protocol.names import PAUSED as PAUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

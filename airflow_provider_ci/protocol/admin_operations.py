@@ -5,7 +5,7 @@ have in common with them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Generic, Self, TypeVar
 
 from airflow_provider_ci.exceptions import RequestValidationError, ServiceError
@@ -130,6 +130,40 @@ class ListQueues(NumberedCall[QueuesAnswer, Queue]):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueAsRead:
+    """A queue, and its callbacks as the service described them, with elements that no page names."""
+
+    queue: Queue
+    notify_config: xml.Element | None = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeQueue(RemoteCall[QueueAsRead | None]):
+    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045) for one queue that is to be updated."""
+
+    queue_id: str
+    service: str = ASR
+    action: ClassVar[str] = ListQueues.action
+    cam_actions: ClassVar[tuple[str, ...]] = ListQueues.cam_actions
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        return ListQueues(service=self.service, queue_ids=[self.queue_id]).request()
+
+    def parse(self, response: Response) -> QueueAsRead | None:
+        """Return the queue; ``None`` if the bucket has no such queue."""
+        for child in document(response, self.action):
+            queue = xml.read(Queue, child)
+            if xml.local_name(child.tag) == "QueueList" and queue.queue_id == self.queue_id:
+                configs = (each for each in child if xml.local_name(each.tag) == "NotifyConfig" and len(each))
+                return QueueAsRead(queue, next(configs, None))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateQueue(RemoteCall[Queue]):
     """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced.
 
@@ -139,7 +173,7 @@ class UpdateQueue(RemoteCall[Queue]):
     queue_id: str
     queue: QueueRequest
     service: str = ASR
-    as_read: Queue | None = None
+    as_read: QueueAsRead | None = None
     action: ClassVar[str] = "update the queue"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
 
@@ -150,10 +184,19 @@ class UpdateQueue(RemoteCall[Queue]):
         """
         check_choice("service", self.service, SERVICES)
         check_id("queue_id", self.queue_id)
-        check_queue(self.queue, self.as_read)
-        body = xml.to_bytes(xml.to_element(self.queue, "Request"))
+        before = self.as_read
+        check_queue(self.queue, before.queue if before else None)
+        if (
+            before is not None
+            and before.notify_config is not None
+            and self.queue.notify_config == before.queue.notify_config
+        ):
+            root = xml.to_element(replace(self.queue, notify_config=None), "Request")
+            root.append(_copy(before.notify_config))
+        else:
+            root = xml.to_element(self.queue, "Request")
         path = f"{_queue_path(self.service)}/{self.queue_id}"
-        return Request(method="PUT", service=Service.CI, path=path, body=body)
+        return Request(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(root))
 
     def parse(self, response: Response) -> Queue:
         """Return the queue as it is now."""
@@ -277,6 +320,14 @@ def _queue_path(service: str) -> str:
 
 def _bucket_path(service: str) -> str:
     return f"/{service}bucket"
+
+
+def _copy(source: xml.Element) -> xml.Element:
+    """Return an element as it is sent: without namespaces, attributes and what is empty."""
+    copied = source.makeelement(xml.local_name(source.tag))
+    copied.text = source.text
+    copied.extend(_copy(child) for child in source if len(child) or (child.text or "").strip())
+    return copied
 
 
 def read_answer(model: type[T], response: Response, action: str) -> T:

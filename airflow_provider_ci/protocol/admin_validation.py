@@ -8,30 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.admin_models import (
+from airflow_provider_ci.protocol.fields import Draft, Drafts, mistyped
+from airflow_provider_ci.protocol.names import (
     ACTIVE,
+    KEY_BYTES_MAX,
     PAUSED,
-    BatchInput,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
-    NotifyConfig,
-    Queue,
-    QueueRequest,
-    TemplateRequest,
-)
-from airflow_provider_ci.protocol.models import (
     VOICE_SEPARATE,
-    Input,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
+    object_address,
+    shown_address,
+    utf8_length,
 )
-from airflow_provider_ci.protocol.names import KEY_BYTES_MAX, object_address, shown_address, utf8_length
 from airflow_provider_ci.protocol.result_keys import KnownInputs, is_of_its_own
 from airflow_provider_ci.protocol.validation import (
     ID,
@@ -41,12 +30,24 @@ from airflow_provider_ci.protocol.validation import (
     problems,
     result_problems,
 )
-from airflow_provider_ci.protocol.xml import mistyped
+
+if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
+    from airflow_provider_ci.protocol.admin_models import (
+        BatchInput,
+        BatchOperation,
+        BatchRequest,
+        NotifyConfig,
+        Queue,
+        QueueRequest,
+        TemplateRequest,
+    )
+    from airflow_provider_ci.protocol.models import Output, VoiceSeparateRequest
 
 TEMPLATE_NAME_MAX = 64
 QUEUE_NAME_MAX = 128
 BATCH_NAME_MAX = 128
 
+_NOTHING: Any = Draft()
 _CHINESE = "\u3400-\u9fff"
 _NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_*-]+")
 _BATCH_NAME = re.compile(f"[{_CHINESE}A-Za-z0-9_-]+")
@@ -92,7 +93,7 @@ def check_queue(queue: QueueRequest, as_read: Queue | None = None) -> None:
         values that no page names.
     :raises RequestValidationError: naming every such field, what was given and what is allowed.
     """
-    _refuse(_wrong_types(queue) or list(_queue(queue, as_read or Queue())))
+    _refuse(_wrong_types(queue) or list(_queue(queue, as_read or _NOTHING)))
 
 
 def check_batch(batch: BatchRequest) -> None:
@@ -105,11 +106,18 @@ def check_batch(batch: BatchRequest) -> None:
 
 def job_of_batch(operation: BatchOperation, input_object: str) -> VoiceSeparateRequest:
     """Return the request for one job of a batch job."""
-    param = operation.job_param or BatchJobParam()
-    return VoiceSeparateRequest(
+    from airflow_provider_ci.protocol import models
+
+    job: VoiceSeparateRequest = _job_of_batch(operation, input_object, models)
+    return job
+
+
+def _job_of_batch(operation: BatchOperation, input_object: str, models: Any) -> Any:
+    param = operation.job_param or _NOTHING
+    return models.VoiceSeparateRequest(
         tag=operation.tag,
-        input=Input(object=input_object),
-        operation=Operation(
+        input=models.Input(object=input_object),
+        operation=models.Operation(
             template_id=param.template_id,
             voice_separate=param.voice_separate,
             output=operation.output,
@@ -151,7 +159,7 @@ def _template(template: TemplateRequest) -> Iterator[str]:
         yield "AudioMode is None, allowed: a mode; a template must name one"
     if template.audio_config is None:
         yield "AudioConfig is None, allowed: a container, which may be empty; the service demands it"
-    parameters = VoiceSeparate(audio_mode=template.audio_mode, audio_config=template.audio_config)
+    parameters: Any = Draft(audio_mode=template.audio_mode, audio_config=template.audio_config)
     yield from map(str, parameter_problems(parameters, ""))
 
 
@@ -202,16 +210,16 @@ def _batch(batch: BatchRequest) -> Iterator[str]:
     yield from _name(batch.name, BATCH_NAME_MAX, _BATCH_NAME, "_ -")
     if batch.type != "Job":
         yield f"Type is {batch.type!r}, allowed: Job (workflows are not supported here)"
-    yield from _batch_input(batch.input or BatchInput())
-    operation = batch.operation or BatchOperation()
-    job, inputs = job_of_batch(operation, "any"), known_inputs(batch)
-    for problem in (*problems(job), *result_problems(job.operation or Operation(), inputs)):
+    yield from _batch_input(batch.input or _NOTHING)
+    operation = batch.operation or _NOTHING
+    job, inputs = _job_of_batch(operation, "any", Drafts()), known_inputs(batch)
+    for problem in (*problems(job), *result_problems(job.operation or _NOTHING, inputs)):
         field = problem.field.removeprefix("Operation.")
         if field.startswith(("VoiceSeparate", "TemplateId")):
             field = f"JobParam.{field}"
         yield f"Operation.{field}{str(problem)[len(problem.field) :]}"
     if inputs.are_several:
-        yield from _keys_of_their_own(operation.output or Output())
+        yield from _keys_of_their_own(operation.output or _NOTHING)
     interval = operation.time_interval
     for name, text in (("Start", interval.start), ("End", interval.end)) if interval else ():
         if text is not None and not _TIME.fullmatch(text):
@@ -222,7 +230,7 @@ def _batch(batch: BatchRequest) -> Iterator[str]:
 
 def known_inputs(batch: BatchRequest) -> KnownInputs:
     """Return what a batch job's request tells of its inputs."""
-    given = batch.input or BatchInput()
+    given = batch.input or _NOTHING
     return KnownInputs(is_batch=True, object=given.object, prefix=given.prefix)
 
 

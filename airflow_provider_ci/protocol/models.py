@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from airflow_provider_ci.protocol.xml import element
-
-VOICE_SEPARATE = "VoiceSeparate"
+from airflow_provider_ci.protocol.fields import element
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE as VOICE_SEPARATE
 
 
 class JobState(str):

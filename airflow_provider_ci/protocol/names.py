@@ -1,4 +1,4 @@
-"""What buckets, regions, ids and object keys may look like. Light, for Airflow loads it with DAGs.
+"""Constants, and what buckets, regions, ids and object keys may look like. Light: DAG files load it.
 
 Sources: 436/13324 (what COS accepts as a key), 1045/43605 (keys of inputs).
 """
@@ -8,6 +8,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
+
+VOICE_SEPARATE = "VoiceSeparate"
+#: States of a queue.
+ACTIVE = "Active"
+PAUSED = "Paused"
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
 REGION = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)+")  # one label of a host name

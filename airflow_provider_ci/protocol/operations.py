@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -360,13 +360,15 @@ def check_job_ids(job_ids: Sequence[str]) -> None:
         raise RequestValidationError(broken)
 
 
-def check_list(field: str, values: Sequence[str]) -> None:
-    """Refuse a text, which would be taken for a list of its letters.
+def check_list(field: str, values: object) -> None:
+    """Refuse what is no list: a text would be taken for a list of its letters.
 
     :raises RequestValidationError: naming the field.
     """
     if isinstance(values, str):
         raise RequestValidationError([f"{field} is the text {values!r}, allowed: a list"])
+    if isinstance(values, bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+        raise RequestValidationError([f"{field} is {values!r}, allowed: a list"])
 
 
 def _time(moment: datetime | None) -> str | None:

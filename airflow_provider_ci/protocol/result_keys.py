@@ -23,9 +23,13 @@ BATCH_PLACEHOLDERS = (*JOB_PLACEHOLDERS, "InventoryTriggerJobId", "InputName", "
 #: The extensions that ``${ext}`` may stand for.
 EXTENSIONS = ("aac", "mp3", "flac", "amr", "wav")
 
+# What follows the dot of an input's name. The service knows no such placeholder
+_INPUT_EXTENSION = "${InputExtension}"
 _OF_THE_INPUT = ("InputName", "InputNameAndExt", "InputPath")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-_IN_BRACES = re.compile(r"\$\{([^{}]+)\}")
+_PLACEHOLDER_OR_CHARACTER = re.compile(r"\$\{\w+\}|.", re.DOTALL)
+_IN_BRACES = re.compile(r"\$\{([^{}]*)\}")
+_IDS = ("${jobid}", "${InventoryTriggerJobId}")
 _ID_LENGTH = 33  # a letter and 32 hexadecimal digits, in all of Tencent's samples
 
 
@@ -35,13 +39,21 @@ def _spelt(name: str) -> str:
 
 
 _BY_SPELLING = {_spelt(name): name for name in BATCH_PLACEHOLDERS}
-# $InputName, {InputName}, ${InputName, $(InputName): this means a placeholder. The longest name comes first
+# $InputName, {InputName}, ${InputName, $(InputName), <InputName>, %InputName%, %(InputName)s and a dollar and
+# braces that are percent-encoded: this means a placeholder. The longest name comes first
 _NAMES = "|".join(
     r"[ _-]?".join(re.findall(r"[A-Z]?[a-z]+", name)).replace("jobid", "job[ _-]?id")
     for name in sorted(BATCH_PLACEHOLDERS, key=len, reverse=True)
 )
-_ALMOST = re.compile(
-    rf"(?:\$(?:\s?[{{(\[]\s*)?|\{{\s*)({_NAMES})(?![A-Za-z0-9])(?:\s*[}})\]])?", re.IGNORECASE
+_ALMOST = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf"(?:\$(?:\s?[{{(\[]\s*)?|\{{\s*)({_NAMES})(?![A-Za-z0-9])(?:\s*[}})\]])?",
+        rf"<\s*({_NAMES})\s*>",
+        rf"%({_NAMES})%",
+        rf"%\(({_NAMES})\)s",
+        rf"(?:\$|%24)?%7B({_NAMES})%7D",
+    )
 )
 
 
@@ -80,7 +92,11 @@ class _Kind(Enum):
     NEW_ID_END = "end of an id that no text of before can have"
 
     def has(self, char: str) -> bool:
-        """Tell whether ``char``, of a text that is known before the job is submitted, is one of them."""
+        """Tell whether ``char``, of a text that is known before the job is submitted, is one of them. The id
+        of the job, which is not known then, is none.
+        """
+        if char in _IDS:
+            return False
         if self is _Kind.NOT_SLASH:
             return char != "/"
         if self is _Kind.LETTER_OR_DIGIT:
@@ -94,7 +110,10 @@ class _Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """One character of a key, known or only of a kind; with ``repeats`` any number of them, even none."""
+    """One character of a key, known or only of a kind; with ``repeats`` any number of them, even none.
+
+    Where the results of one job are compared, the placeholder of an id is one character, that only it is.
+    """
 
     char: str | _Kind
     repeats: bool = False
@@ -106,7 +125,8 @@ Units = tuple[_Unit, ...]
 def placeholder_problem(key: str, inputs: KnownInputs) -> str | None:
     """Return what is wrong with the placeholders of a key, as what is allowed; ``None`` if nothing is.
 
-    A ``$`` or a brace that is none of a placeholder may be part of a key.
+    What is written around a name that is none of a placeholder, or around no name, may be part of a key: a
+    ``$``, a brace, ``<>`` or a ``%``. Only ``${…}`` may not, whatever it holds.
     """
     listed = ", ".join(f"${{{name}}}" for name in inputs.placeholders)
     allowed = f"the placeholders of {'a batch job' if inputs.is_batch else 'a job'}: {listed}"
@@ -130,8 +150,10 @@ def _written_placeholders(key: str) -> Iterator[tuple[str, str]]:
     rest = unicodedata.normalize("NFKC", _IN_BRACES.sub(" ", key))
     for found in _IN_BRACES.finditer(rest):
         yield f"{found[0]} in full-width characters", found[1]
-    for found in _ALMOST.finditer(_IN_BRACES.sub(" ", rest)):
-        yield found[0], found[1]
+    rest = _IN_BRACES.sub(" ", rest)
+    for form in _ALMOST:
+        for found in form.finditer(rest):
+            yield found[0], found[1]
 
 
 def expanded(key: str, inputs: KnownInputs, extension: str | None) -> Units:
@@ -214,9 +236,9 @@ def is_of_its_own(key: str) -> bool:
 
 def may_be_alike(one: str, other: str, inputs: KnownInputs, extension: str | None) -> bool:
     """Tell whether two results can get the same key: those of one job, or of two jobs of a batch job."""
-    possible = EXTENSIONS if extension is None else (extension,)
-    if any(_with_extension(one, each) == _with_extension(other, each) for each in possible):
-        return True
+    for each in EXTENSIONS if extension is None else (extension,):
+        if _may_meet_in_one_job(_with_extension(one, each), _with_extension(other, each), inputs):
+            return True
     if not inputs.are_several or ("${jobid}" in one and "${jobid}" in other):
         return False
     return may_meet(expanded(one, inputs, extension), expanded(other, inputs, extension))
@@ -224,6 +246,36 @@ def may_be_alike(one: str, other: str, inputs: KnownInputs, extension: str | Non
 
 def _with_extension(key: str, extension: str) -> str:
     return key.replace("${ext}", extension)
+
+
+def _may_meet_in_one_job(one: str, other: str, inputs: KnownInputs) -> bool:
+    """Tell whether two results of a single job can get the same key: its ids and its input are the same."""
+    # a name with its extension is the name, a dot and the extension, or the name alone
+    full_names = ("${InputName}", f"${{InputName}}.{_INPUT_EXTENSION}")
+    for full_name in full_names if inputs.are_several else ("${InputNameAndExt}",):
+        first, second = (
+            _PLACEHOLDER_OR_CHARACTER.findall(key.replace("${InputNameAndExt}", full_name))
+            for key in (one, other)
+        )
+        # what both begin or end with decides nothing, for it becomes the same in both
+        for end in (0, -1):
+            while first and second and first[end] == second[end]:
+                del first[end], second[end]
+        if may_meet(_in_one_job(first, inputs), _in_one_job(second, inputs)):
+            return True
+    return False
+
+
+def _in_one_job(parts: Sequence[str], inputs: KnownInputs) -> Units:
+    units: list[_Unit] = []
+    for part in parts:
+        if len(part) == 1 or part in _IDS:
+            units.append(_Unit(part))
+        elif part == _INPUT_EXTENSION:
+            units.append(_Unit(_Kind.NOT_SLASH, repeats=True))
+        else:
+            units += _value(part[2:-1], inputs, None)
+    return tuple(units)
 
 
 def may_begin_with(units: Units, prefix: str) -> bool:

@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.models import (
-    VOICE_SEPARATE,
-    AudioConfig,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.fields import Draft, mistyped
 from airflow_provider_ci.protocol.names import BUCKET as BUCKET
 from airflow_provider_ci.protocol.names import ID as ID
-from airflow_provider_ci.protocol.names import NOT_XML, key_rule_broken, object_address, shown_address
+from airflow_provider_ci.protocol.names import (
+    NOT_XML,
+    VOICE_SEPARATE,
+    key_rule_broken,
+    object_address,
+    shown_address,
+)
 from airflow_provider_ci.protocol.names import REGION as REGION
 from airflow_provider_ci.protocol.names import is_object_key as is_object_key
 from airflow_provider_ci.protocol.result_keys import (
@@ -35,7 +35,9 @@ from airflow_provider_ci.protocol.result_keys import (
     may_be_alike,
     placeholder_problem,
 )
-from airflow_provider_ci.protocol.xml import mistyped
+
+if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
+    from airflow_provider_ci.protocol.models import Operation, Output, VoiceSeparate, VoiceSeparateRequest
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
 JOB_LEVELS = (0, 1, 2)
@@ -63,7 +65,8 @@ _CALL_BACK_TYPES = ("Url", "TDMQ", "Kafka")
 _MQ_REGIONS = ("sh", "bj", "gz", "cd", "hk")
 _MQ_MODES = ("Queue", "Topic")
 
-_OUTPUTS = {
+#: The results by their fields, as messages name them.
+OUTPUTS = {
     "object": "Object (background)",
     "au_object": "AuObject (voice)",
     "bass_object": "BassObject",
@@ -76,7 +79,8 @@ _NEEDED_OUTPUTS = {
     "MusicMode": ("object", "au_object"),
 }
 # Of a mode that is not named here, what it makes is not known
-_MADE_OUTPUTS = {**_NEEDED_OUTPUTS, "MusicMode": tuple(_OUTPUTS)}
+_MADE_OUTPUTS = {**_NEEDED_OUTPUTS, "MusicMode": tuple(OUTPUTS)}
+_NOTHING: Any = Draft()
 _TYPES: dict[type, str] = {str: "a text", int: "a whole number"}
 
 
@@ -104,7 +108,7 @@ def check(request: VoiceSeparateRequest) -> None:
     if not any(mistyped(request)):
         key = request.input.object if request.input else None
         broken += _input_key_problems("Input.Object", key)
-        broken += result_problems(request.operation or Operation(), KnownInputs(object=key))
+        broken += result_problems(request.operation or _NOTHING, KnownInputs(object=key))
     if broken:
         raise RequestValidationError([str(problem) for problem in broken])
 
@@ -123,7 +127,7 @@ def _request(request: VoiceSeparateRequest) -> Iterator[Problem]:
     if request.tag != VOICE_SEPARATE:
         yield Problem("Tag", request.tag, VOICE_SEPARATE)
     yield from _key("Input.Object", request.input.object if request.input else None, required=True)
-    yield from _operation(request.operation or Operation())
+    yield from _operation(request.operation or _NOTHING)
     yield from _id("QueueId", request.queue_id)
     yield from _call_back(request)
 
@@ -137,7 +141,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
     mode = separate.audio_mode if separate else None
     if separate is not None:
         yield from parameter_problems(separate, "Operation.VoiceSeparate.")
-    yield from _output(operation.output or Output(), mode)
+    yield from _output(operation.output or _NOTHING, mode)
     yield from _choice("Operation.JobLevel", operation.job_level, JOB_LEVELS)
     data = operation.user_data
     if data is not None and (len(data) > USER_DATA_MAX or not (data.isascii() and data.isprintable())):
@@ -147,7 +151,7 @@ def _operation(operation: Operation) -> Iterator[Problem]:
 def parameter_problems(separate: VoiceSeparate, parent: str) -> Iterator[Problem]:
     """Yield every documented rule that the parameters break; ``parent`` is the path of their container."""
     yield from _choice(f"{parent}AudioMode", separate.audio_mode, AUDIO_MODES)
-    config = separate.audio_config or AudioConfig()
+    config = separate.audio_config or _NOTHING
     at = f"{parent}AudioConfig"
     music = separate.audio_mode == "MusicMode"
     codec = (config.codec or DEFAULT_CODEC).lower()
@@ -173,13 +177,13 @@ def _output(output: Output, mode: str | None) -> Iterator[Problem]:
         yield Problem(f"{at}.Bucket", output.bucket, "<name>-<appid>, for instance media-1250000001")
     if not REGION.fullmatch(output.region or ""):
         yield Problem(f"{at}.Region", output.region, "a region, for instance ap-guangzhou")
-    keys = {name: getattr(output, name) for name in _OUTPUTS}
+    keys = {name: getattr(output, name) for name in OUTPUTS}
     for name, key in keys.items():
-        yield from _key(f"{at}.{_OUTPUTS[name]}", key, required=False)
+        yield from _key(f"{at}.{OUTPUTS[name]}", key, required=False)
     needed = _NEEDED_OUTPUTS.get(mode or "", ())
     for name in needed:
         if not keys[name]:
-            yield Problem(f"{at}.{_OUTPUTS[name]}", keys[name], f"an object key, because AudioMode is {mode}")
+            yield Problem(f"{at}.{OUTPUTS[name]}", keys[name], f"an object key, because AudioMode is {mode}")
     if not needed and not keys["object"] and not keys["au_object"]:
         yield Problem(f"{at}.Object and AuObject", None, "at least one of the two")
     given = [key for key in keys.values() if key]
@@ -192,16 +196,14 @@ def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Probl
 
     :param inputs: what is known of the inputs, whose names may become part of the keys.
     """
-    output, separate = operation.output or Output(), operation.voice_separate
-    extension, mode = None, None
-    if operation.template_id is None and separate is not None:
-        mode = separate.audio_mode
-        extension = ((separate.audio_config or AudioConfig()).codec or DEFAULT_CODEC).lower()
-    keys = {name: key for name in _OUTPUTS if is_object_key(key := getattr(output, name))}
+    output, separate = operation.output or _NOTHING, operation.voice_separate
+    extension = result_extension(operation.template_id, separate)
+    mode = separate.audio_mode if operation.template_id is None and separate is not None else None
+    keys = {name: key for name in OUTPUTS if is_object_key(key := getattr(output, name))}
     usable = {}
     for name, key in keys.items():
-        field = f"Operation.Output.{_OUTPUTS[name]}"
-        if name not in _MADE_OUTPUTS.get(mode or "", _OUTPUTS):
+        field = f"Operation.Output.{OUTPUTS[name]}"
+        if name not in _MADE_OUTPUTS.get(mode or "", OUTPUTS):
             yield Problem(field, key, f"no key, because AudioMode {mode} makes no such result")
         elif object_address(key):
             yield _address_problem(field, key)
@@ -212,17 +214,26 @@ def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Probl
     for one, other in combinations(usable, 2):
         if usable[one] != usable[other] and may_be_alike(usable[one], usable[other], inputs, extension):
             yield Problem(
-                f"Operation.Output.{_OUTPUTS[other]}",
+                f"Operation.Output.{OUTPUTS[other]}",
                 usable[other],
-                f"a key that can never be that of {_OUTPUTS[one]}, {usable[one]!r},"
+                f"a key that can never be that of {OUTPUTS[one]}, {usable[one]!r},"
                 " or one result would overwrite another",
             )
+
+
+def result_extension(template_id: str | None, separate: VoiceSeparate | None) -> str | None:
+    """Return what ``${ext}`` stands for; ``None``: unknown, because a template holds the codec."""
+    if template_id is not None or separate is None:
+        return None
+    return ((separate.audio_config or _NOTHING).codec or DEFAULT_CODEC).lower()
 
 
 def _input_key_problems(field: str, key: str | None) -> Iterator[Problem]:
     if key is None or not is_object_key(key):
         return
-    if object_address(key):
+    if key == "None":
+        yield Problem(field, key, "an object key; this is the text that Python makes of None")
+    elif object_address(key):
         yield _address_problem(field, key)
     elif allowed := key_rule_broken(key):
         yield Problem(field, key, allowed)

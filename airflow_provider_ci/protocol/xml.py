@@ -1,8 +1,5 @@
-"""XML in and out: a hardened parser and the one generic mapping between dataclasses and elements.
-
-A dataclass field ``au_object`` is the element ``AuObject``; :func:`element` overrides the name and adds
-spellings that are accepted too. Supported field types: ``str``, ``int``, ``float``, ``datetime``, a nested
-dataclass, each ``| None``, and ``tuple[T, ...]`` for repeated elements.
+"""XML in and out: a hardened parser and the one generic mapping between dataclasses and elements, as
+:mod:`.fields` describes it.
 
 Reading is tolerant, as the service's documents contradict each other (order, missing, empty or repeated
 elements, unknown elements, ``-`` for a time that is not known yet); writing is exact.
@@ -11,16 +8,18 @@ elements, unknown elements, ``-`` for a time that is not known yet); writing is 
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
+from html import escape
 from typing import Any, TypeVar
 
 from lxml import etree
 
+from airflow_provider_ci.protocol.fields import SERVICE_ZONE as SERVICE_ZONE
+from airflow_provider_ci.protocol.fields import Slot, slots
+from airflow_provider_ci.protocol.fields import element as element
+from airflow_provider_ci.protocol.fields import format_time as format_time
+from airflow_provider_ci.protocol.fields import mistyped as mistyped
 from airflow_provider_ci.protocol.names import NOT_XML
 
 T = TypeVar("T")
@@ -51,26 +50,20 @@ MAX_BYTES = 8 * 1024 * 1024
 #: What is read in the place of a character that XML cannot carry.
 REPLACEMENT = "\ufffd"
 _CHARACTER_REFERENCE = re.compile("&#([^;&<>\\s]{0,20});?")
-# What is written as an entity is none of them: it has no meaning, and the document is refused
-_BARE_AMPERSAND = re.compile(r"&(?!#|[A-Za-z_:][\w:.-]*;)")
+# No document may define an entity, so that only those of XML itself have a meaning
+_BARE_AMPERSAND = re.compile(r"&(?!#|(?:lt|gt|amp|quot|apos);)")
+# Neither a tag nor a comment nor a declaration begins so
+_BARE_LESS_THAN = re.compile(r"<(?![^\W\d]|[:/!?])")
+# One that does not end goes on to the end: looking for each of many anew would take long
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 # A page of 100 jobs is far smaller; more would hold an event loop up
 _REPAIRED_BYTES_MAX = 1024 * 1024
 _REPAIRED_REFERENCES_MAX = 20_000
 _BEFORE_MARKUP = "\ufeff\x00 \t\r\n"
 
-#: The service's clock: every time it prints carries this offset.
-SERVICE_ZONE = timezone(timedelta(hours=8))
-
 
 class XMLError(ValueError):
     """Text that is not the XML expected here."""
-
-
-def element(name: str, *also: str) -> dict[str, Any]:
-    """Return field metadata for an element ``name`` that CamelCase does not give, read under ``also`` as
-    well.
-    """
-    return {"element": (name, *also)}
 
 
 def parse_document(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
@@ -100,9 +93,12 @@ def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
 
     :func:`parse_document` comes first. But one text with a character that XML cannot carry (the message of a
     failed job may quote anything) must not make all other jobs of the document unreadable. So such
-    characters, references to them and bytes that are not UTF-8 are replaced by U+FFFD, a bare ``&`` stands
-    for itself, and whitespace before the declaration is skipped. Document types, entities and sizes are
-    refused all the same.
+    characters, references to them and bytes that are not UTF-8 are replaced by U+FFFD. What has no meaning
+    stands for itself: ``&``, also before the name of an entity (``&nbsp;``), ``]]>``, and ``<`` before
+    anything that no tag begins with. So does all that is in a CDATA section, even a document type. Whitespace
+    before the declaration is skipped. Elsewhere a document type is refused all the same, hence no entity is
+    defined, expanded or fetched; and so is what is too large. A text with tags of its own stays unreadable
+    unless each is closed: which of them are the service's would be guessed.
 
     :raises XMLError: as of :func:`parse_document`, and this did not help.
     """
@@ -118,10 +114,25 @@ def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
 
 
 def _repaired(data: bytes) -> bytes:
-    text = data.decode("utf-8", "replace").lstrip(_BEFORE_MARKUP)
-    text = NOT_XML.sub(REPLACEMENT, text)
+    """Return a document in which what cannot be read is replaced.
+
+    :raises XMLError: so much of it that reading the result would take long.
+    """
+    text = NOT_XML.sub(REPLACEMENT, data.decode("utf-8", "replace").lstrip(_BEFORE_MARKUP))
+    # split gives what is outside of CDATA sections at even places, what is in them at odd ones
+    parts = _CDATA.split(text)
+    parts[::2] = map(_with_readable_markup, parts[::2])
+    parts[1::2] = [escape(part, quote=False) for part in parts[1::2]]
+    repaired = "".join(parts).encode("utf-8")
+    if repaired.count(b"&") > _REPAIRED_REFERENCES_MAX:
+        raise XMLError(f"more than {_REPAIRED_REFERENCES_MAX} characters would have to be replaced")
+    return repaired
+
+
+def _with_readable_markup(text: str) -> str:
     text = _CHARACTER_REFERENCE.sub(lambda found: found[0] if _is_readable(found) else REPLACEMENT, text)
-    return _BARE_AMPERSAND.sub("&amp;", text).encode("utf-8")
+    text = _BARE_LESS_THAN.sub("&lt;", _BARE_AMPERSAND.sub("&amp;", text))
+    return text.replace("]]>", "]]&gt;")
 
 
 def _is_readable(reference: re.Match[str]) -> bool:
@@ -143,12 +154,12 @@ def read(cls: type[T], source: Element, *, strict: bool = False) -> T:
     :param strict: raise instead of dropping such a number or time.
     :raises XMLError: with ``strict``, naming the element and its text.
     """
-    slots = _reading_plan(cls)
+    plan = _reading_plan(cls)
     values: dict[str, Any] = {}
     repeated: dict[str, list[Any]] = {}
     for child in source:
         tag = child.tag
-        slot = slots.get(tag) or slots.get(local_name(tag))
+        slot = plan.get(tag) or plan.get(local_name(tag))
         if slot is None:
             continue
         value = _nested(slot, child, strict) if slot.nested else _leaf(slot, child, strict)
@@ -187,32 +198,6 @@ def to_dict(obj: Any) -> dict[str, Any]:
     }
 
 
-def mistyped(obj: Any, at: str = "") -> Iterator[tuple[str, Any, type]]:
-    """Yield path, value and expected type of every value that is not what its field is annotated as.
-
-    A ``bool`` is no ``int`` here: equal to 0 or 1, it would be written as ``True``.
-    """
-    for slot in _slots(type(obj)):
-        value = getattr(obj, slot.field)
-        for item in value if slot.repeated else (value,):
-            if item is None or (type(item) is slot.kind and not slot.nested):
-                continue
-            if not isinstance(item, slot.kind) or isinstance(item, bool):
-                yield f"{at}{slot.names[0]}", item, slot.kind
-            elif slot.nested:
-                yield from mistyped(item, f"{at}{slot.names[0]}.")
-
-
-def format_time(moment: datetime) -> str:
-    """Return an aware time as the service writes it, ``2025-01-02T03:04:05+0800``.
-
-    :raises ValueError: the time has no zone.
-    """
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone")
-    return moment.astimezone(SERVICE_ZONE).strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
@@ -222,14 +207,14 @@ def _plain(value: Any) -> Any:
 
 
 def _fill(root: Element, obj: Any) -> None:
-    for slot in _slots(type(obj)):
+    for slot in slots(type(obj)):
         value = getattr(obj, slot.field)
         for item in value if slot.repeated else (value,):
             if item is not None:
                 _append(root, slot, item)
 
 
-def _append(root: Element, slot: _Slot, value: Any) -> None:
+def _append(root: Element, slot: Slot, value: Any) -> None:
     child = etree.SubElement(root, slot.names[0])
     if slot.nested:
         _fill(child, value)
@@ -246,36 +231,12 @@ def local_name(tag: Any) -> str:
     return str(tag).rpartition("}")[2]
 
 
-def element_name(field: dataclasses.Field[Any]) -> str:
-    """Return the name under which a field is written."""
-    return _names(field)[0]
-
-
-def _names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
-    camel = "".join(part[:1].upper() + part[1:] for part in field.name.split("_"))
-    names: tuple[str, ...] = field.metadata.get("element", (camel,))
-    return names
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Slot:
-    """A field as elements: the first of ``names`` is written, all are read."""
-
-    field: str
-    names: tuple[str, ...]
-    kind: type
-    repeated: bool
-    nested: bool
-    #: Reads a text; ``None``: it is kept
-    convert: Callable[[str], Any] | None
-
-
-def _nested(slot: _Slot, child: Element, strict: bool) -> Any:
+def _nested(slot: Slot, child: Element, strict: bool) -> Any:
     # <Video/> means that there is no video stream, not an empty one
     return read(slot.kind, child, strict=strict) if len(child) else None
 
 
-def _leaf(slot: _Slot, child: Element, strict: bool) -> Any:
+def _leaf(slot: Slot, child: Element, strict: bool) -> Any:
     text = child.text
     if not text or text.isspace():
         return None
@@ -289,64 +250,11 @@ def _leaf(slot: _Slot, child: Element, strict: bool) -> Any:
         return None
 
 
-def _to_int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:  # 44100.0
-        pass
-    number = float(text)
-    if not number.is_integer():  # also inf and nan
-        raise ValueError(text)
-    return int(number)
+_reading_plans: dict[type, dict[Any, Slot]] = {}
 
 
-def _to_float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):  # JSON, and so an XCom, has no such number
-        raise ValueError(text)
-    return number
-
-
-def _to_time(text: str) -> datetime | None:
-    if text.strip() == "-":  # not known yet
-        return None
-    moment = datetime.fromisoformat(text.strip())
-    return moment if moment.tzinfo else moment.replace(tzinfo=SERVICE_ZONE)
-
-
-_CONVERTERS: Mapping[type, Callable[[str], Any]] = {int: _to_int, float: _to_float, datetime: _to_time}
-
-
-# Looking the types of fields up takes far longer than anything else here
-_slots_of: dict[type, tuple[_Slot, ...]] = {}
-_reading_plans: dict[type, dict[Any, _Slot]] = {}
-
-
-def _slots(cls: Any) -> tuple[_Slot, ...]:
-    slots = _slots_of.get(cls)
-    if slots is None:
-        hints = typing.get_type_hints(cls)
-        slots = _slots_of[cls] = tuple(_slot(field, hints[field.name]) for field in dataclasses.fields(cls))
-    return slots
-
-
-def _slot(field: dataclasses.Field[Any], hint: Any) -> _Slot:
-    kind, repeated = _kind(hint)
-    nested = dataclasses.is_dataclass(kind)
-    return _Slot(field.name, _names(field), kind, repeated, nested, _CONVERTERS.get(kind))
-
-
-def _reading_plan(cls: type) -> dict[Any, _Slot]:
+def _reading_plan(cls: type) -> dict[Any, Slot]:
     plan = _reading_plans.get(cls)
     if plan is None:
-        plan = _reading_plans[cls] = {name: slot for slot in _slots(cls) for name in slot.names}
+        plan = _reading_plans[cls] = {name: slot for slot in slots(cls) for name in slot.names}
     return plan
-
-
-def _kind(hint: Any) -> tuple[type, bool]:
-    """Return the leaf type of ``T | None`` or ``tuple[T, ...]``, and whether it repeats."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
-    if typing.get_origin(hint) is tuple:
-        return typing.get_args(hint)[0], True
-    return hint, False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.exceptions import CIError, JobError, ServerError, ThrottledError
+from airflow_provider_ci.exceptions import CIError, JobError, RequestValidationError
 from airflow_provider_ci.triggers.job import ENDED, FAILURES_TOLERATED, CIJobTrigger, load
 
 if TYPE_CHECKING:
@@ -28,70 +29,65 @@ class CIBatchTrigger(CIJobTrigger):
     :class:`~airflow_provider_ci.triggers.job.CIJobTrigger`; ``job_ids`` holds the one batch job's id.
     """
 
+    @staticmethod
+    def _read_ids(job_ids: Any) -> list[str]:
+        ids = CIJobTrigger._read_ids(job_ids)
+        if len(ids) > 1:
+            raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of one batch job's id"])
+        return ids
+
     def _cancel_calls(self) -> list[RemoteCall[None]]:
         from airflow_provider_ci.protocol.batch_operations import CancelBatch
 
         return [CancelBatch(job_id) for job_id in self.job_ids]
 
     async def _wait(self) -> dict[str, Any]:
-        await load("airflow_provider_ci.hooks.aio")
-        from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-        from airflow_provider_ci.waiting import JobWatch, poll_delay
+        await load("airflow_provider_ci.triggers.settings")
+        from airflow_provider_ci.hooks.aio import AsyncClient
+        from airflow_provider_ci.triggers.settings import recent_settings
+        from airflow_provider_ci.waiting import Backoff, JobWatch
 
         watch: JobWatch[BatchJob] = JobWatch(self.job_ids, self.log)
-        wait, pace = _BatchWait(self.job_ids[0], watch), _Pace()
-        start, client = time.monotonic(), None
+        wait = _BatchWait(self.job_ids[0], watch)
+        backoff = Backoff(self.poll_interval, refusals_tolerated=FAILURES_TOLERATED)
+        waited, start, client = self._waited, time.monotonic(), None
+        pause = spread(waited, self.poll_interval)
         async with AsyncExitStack() as stack:
             while True:
-                # first a pause: the worker has just looked
-                await asyncio.sleep(pace.stretch(poll_delay(time.monotonic() - start, self.poll_interval)))
+                await asyncio.sleep(pause)  # first of all, too: the worker has just looked
                 try:
                     if client is None:
-                        opened = AsyncClient(await load_settings(self.ci_conn_id))
+                        opened = AsyncClient(await recent_settings(self.ci_conn_id))
                         client = await stack.enter_async_context(opened)
-                    elif pace.failures:  # the connection may have got new keys
-                        client.settings = await load_settings(self.ci_conn_id)
+                    elif backoff.failure is not None:  # the connection may have got new keys
+                        with suppress(Exception):  # otherwise those at hand have to do
+                            client.settings = await recent_settings(self.ci_conn_id)
                     endpoint = client.settings.endpoint(self.bucket, self.region)
                     if await wait.is_over(client, endpoint, time.monotonic() - start):
                         return self._event(ENDED)
-                    pace.take_answer()
+                    backoff.note_response()
                 except JobError:
                     raise
                 except Exception as error:  # also Airflow's own, for instance when the connection is gone
                     known = (
                         error if isinstance(error, CIError) else CIError(f"{type(error).__name__}: {error}")
                     )
-                    pace.take_failure(known)
-                    if pace.failures > FAILURES_TOLERATED:
-                        raise known from None
-                    if pace.failures == 1:
+                    is_first = backoff.failure is None
+                    backoff.note_failure(known)
+                    if is_first:
                         self.log.warning("A poll failed, trying on: %s", known)
+                pause = backoff.pause(waited + time.monotonic() - start)
 
 
-class _Pace:
-    """How fast a batch job is polled: as the poller polls jobs, slower after failures."""
+def spread(waited: float, poll_interval: float) -> float:
+    """Return the first pause: of a wait that began elsewhere, a part of its usual pause, at random.
 
-    def __init__(self) -> None:
-        self.failures = 0  # in a row
-        self._slow = 1.0
-        self._asked_for = 0.0
+    After a restart all waits begin again at once, and would look at the same moments for ever.
+    """
+    from airflow_provider_ci.waiting import FIRST_DELAY, poll_delay
 
-    def stretch(self, pause: float) -> float:
-        return max(pause * self._slow, self._asked_for)
-
-    def take_answer(self) -> None:
-        self.failures = 0
-        self._slow, self._asked_for = max(self._slow / 2, 1.0), 0.0
-
-    def take_failure(self, error: CIError) -> None:
-        from airflow_provider_ci.protocol.errors import is_retryable
-        from airflow_provider_ci.waiting import SLOWEST
-
-        self.failures += 1
-        if is_retryable(error):
-            self._slow = min(self._slow * 2, SLOWEST)
-        if isinstance(error, ThrottledError | ServerError):
-            self._asked_for = error.retry_after or 0.0
+    usual = poll_delay(waited, poll_interval)
+    return random.uniform(min(FIRST_DELAY, usual), usual)  # noqa: S311 - not for security
 
 
 class _BatchWait:

@@ -10,12 +10,15 @@ from airflow_provider_ci.triggers.job import ENDED, ERROR, TIMEOUT
 
 
 class Event(NamedTuple):
-    """What a trigger said. ``error`` is set exactly when waiting itself failed."""
+    """What a trigger said. ``error`` is set exactly when waiting itself failed. Times are Unix times, and
+    ``None`` if a trigger of an older version did not say them.
+    """
 
     is_timeout: bool
     job_ids: list[str]
     deadline: float | None
     error: CIError | None
+    started_at: float | None
 
 
 def read_event(event: Any) -> Event:
@@ -29,7 +32,8 @@ def read_event(event: Any) -> Event:
         raise CIError(f"The trigger fired an event with the unknown status {status!r}")
     if not isinstance(job_ids, list) or not job_ids:
         raise CIError("The trigger fired an event without job ids")
-    return Event(status == TIMEOUT, job_ids, said.get("deadline"), _error(said) if status == ERROR else None)
+    error = _error(said) if status == ERROR else None
+    return Event(status == TIMEOUT, job_ids, said.get("deadline"), error, said.get("started_at"))
 
 
 def _error(said: dict[str, Any]) -> CIError:

@@ -12,7 +12,7 @@ import heapq
 import math
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -29,13 +29,20 @@ from airflow_provider_ci.exceptions import (
     ServerError,
     ThrottledError,
 )
-from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-from airflow_provider_ci.protocol.errors import is_retryable
+from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.protocol.models import JobsAnswer
 from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, DescribeJobs, check_job_ids, document
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import read
-from airflow_provider_ci.waiting import SLOWEST, poll_delay
+from airflow_provider_ci.triggers.settings import recent_settings
+from airflow_provider_ci.waiting import (
+    FIRST_DELAY,
+    SLOWEST,
+    SLOWEST_WHEN_REFUSED,
+    may_pass,
+    poll_delay,
+    retry_after,
+)
 
 #: Requests under way at once, for one connection, bucket and region.
 CONCURRENCY = 8
@@ -44,6 +51,8 @@ _JITTER = 0.1
 #: Seconds to whose multiples polls are put off: a process that has just slept is slow, so that requests sent
 #: together cost half as much as requests one by one.
 _TICK = 0.1
+# The golden ratio: its multiples, without their whole parts, lie more evenly than chance would lay them
+_EVENLY = (math.sqrt(5) - 1) / 2
 # Reading these would be most of what a poll costs
 _NOT_NEEDED = tuple(
     f"{{*}}{name}"
@@ -87,12 +96,14 @@ class _Job:
     delay: float = 0.0
     slow: float = 1.0  # the group's factor when this pause began
     told: str | None = None  # the state that all subscribers know, if the last poll was good
-    alone: bool = False  # after a request with it was refused, so that it cannot spoil its neighbours' again
+    limit: int = IDS_PER_REQUEST  # ids in a request with it: fewer while it may be what spoils requests
+    is_apart: bool = False  # it was asked for in smaller requests, and has to find a full one again
+    refusals: int = 0  # polls in a row that failed in a way that does not pass by itself
 
 
 @asynccontextmanager
 async def subscribe(
-    group: Group, job_ids: Sequence[str], poll_interval: float
+    group: Group, job_ids: Sequence[str], poll_interval: float, waited: float = 0.0
 ) -> AsyncIterator[asyncio.Queue[Update]]:
     """Yield a queue of the news that polls bring of ``job_ids``, until the block is left.
 
@@ -101,6 +112,7 @@ async def subscribe(
     nothing behind.
 
     :param poll_interval: longest pause between two polls of a job, seconds.
+    :param waited: seconds that the wait has lasted already, in another process.
     :raises RequestValidationError: a value is not a job id.
     """
     check_job_ids(job_ids)
@@ -108,7 +120,7 @@ async def subscribe(
     poller = pollers.get(group) or pollers.setdefault(group, _Poller(group))
     subscriber = _Subscriber(asyncio.Queue(), poll_interval)
     try:
-        poller.add(subscriber, job_ids)
+        poller.add(subscriber, job_ids, waited)
         yield subscriber.updates
     finally:
         poller.remove(subscriber, job_ids)
@@ -140,19 +152,22 @@ class _Poller:
         self._slow = 1.0
         self._hold_until = 0.0  # the service asked for a pause until then
         self._client: AsyncClient | None = None
-        self._stale = True
+        self._stale = False  # the connection may have been corrected, or got new keys
+        self._suspects: set[str] = set()  # jobs that are asked for in smaller requests
         self._requests: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._phase = random.random()  # noqa: S311 - not for security
+        self._in_phase = 0
 
-    def add(self, subscriber: _Subscriber, job_ids: Sequence[str]) -> None:
+    def add(self, subscriber: _Subscriber, job_ids: Sequence[str], waited: float) -> None:
         self.subscribers.add(subscriber)
         now = _now()
         for job_id in dict.fromkeys(job_ids):
             job = self.jobs.get(job_id)
             if job is None:
-                job = self.jobs[job_id] = _Job(job_id, since=now)
+                job = self.jobs[job_id] = _Job(job_id, since=now - waited)
                 job.subscribers.add(subscriber)
-                self._schedule(job, now)
+                self._schedule_first(job, now)
             job.subscribers.add(subscriber)
             job.told = None
         if self._task is None:
@@ -167,6 +182,7 @@ class _Poller:
                 job.subscribers.discard(subscriber)
                 if not job.subscribers:
                     del self.jobs[job_id]
+                    self._suspects.discard(job_id)
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -174,10 +190,33 @@ class _Poller:
             await asyncio.wait([self._task])
 
     def _schedule(self, job: _Job, now: float, jitter: float = 1.0) -> None:
-        interval = min(subscriber.poll_interval for subscriber in job.subscribers)
         job.slow = self._slow
-        job.delay = poll_delay(now - job.since, interval) * job.slow * jitter
-        job.due = math.ceil((now + job.delay) / _TICK) * _TICK
+        refused = min(1.0 + job.refusals, SLOWEST_WHEN_REFUSED)
+        # Jobs that are asked for in smaller requests are asked for as much more seldom
+        factor = min(job.slow * max(IDS_PER_REQUEST / job.limit, refused), SLOWEST)
+        job.delay = self._usual_delay(job, now) * factor * jitter
+        self._enqueue(job, now + job.delay)
+
+    def _schedule_first(self, job: _Job, now: float) -> None:
+        """Schedule the first poll of a job: of one that was waited for elsewhere, somewhere in its pause.
+
+        After a restart all jobs come at once, and would be asked for at once for ever. So ten at a time they
+        are spread over the pause, in which they are asked for as often as before.
+        """
+        job.slow = self._slow
+        job.delay = self._usual_delay(job, now)
+        first = min(FIRST_DELAY, job.delay)
+        if job.delay > first:
+            self._in_phase += 1
+            if self._in_phase > IDS_PER_REQUEST:
+                self._phase, self._in_phase = (self._phase + _EVENLY) % 1, 1
+        self._enqueue(job, now + first + (job.delay - first) * self._phase)
+
+    def _usual_delay(self, job: _Job, now: float) -> float:
+        return poll_delay(now - job.since, min(subscriber.poll_interval for subscriber in job.subscribers))
+
+    def _enqueue(self, job: _Job, due: float) -> None:
+        job.due = math.ceil(due / _TICK) * _TICK
         heapq.heappush(self._queue, (job.due, next(self._order), job))
         if self._queue[0][2] is job:
             self._changed.set()
@@ -222,17 +261,18 @@ class _Poller:
         batch: list[_Job] = []
         if now < self._hold_until:
             return batch
-        while self._queue and len(batch) < IDS_PER_REQUEST:
+        while self._queue and len(batch) < (batch[0].limit if batch else IDS_PER_REQUEST):
             due, _, job = self._queue[0]
             if self.jobs.get(job.job_id) is not job:
                 heapq.heappop(self._queue)
                 continue
-            early = job.delay * _JITTER if batch else 0.0
-            if due - early > now or (batch and job.alone):
+            early = job.delay * (1.0 if job.is_apart else _JITTER) if batch else 0.0
+            if due - early > now or (batch and job.limit != batch[0].limit):
                 break
             batch.append(heapq.heappop(self._queue)[2])
-            if job.alone:
-                break
+        if len(batch) == IDS_PER_REQUEST:
+            for job in batch:
+                job.is_apart = False
         return batch
 
     async def _poll(self, batch: list[_Job]) -> None:
@@ -249,12 +289,14 @@ class _Poller:
                     self._schedule(job, now, jitter)
 
     async def _describe(self, ids: tuple[str, ...]) -> JobsAnswer:
-        if self._stale or self._client is None:
-            settings = await load_settings(self._group.ci_conn_id)
-            self._stale = False
-            if self._client is None:
+        if self._client is None:
+            settings = await recent_settings(self._group.ci_conn_id)
+            if self._client is None:  # another request may have made it meanwhile
                 self._client = AsyncClient(settings, connections=CONCURRENCY)
-            self._client.settings = settings
+        elif self._stale:
+            self._stale = False
+            with suppress(Exception):  # then those at hand have to do
+                self._client.settings = await recent_settings(self._group.ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
         return await self._client.once(_DescribeStates(ids), endpoint)
 
@@ -266,27 +308,38 @@ class _Poller:
             [job for job in batch if job.told is None or states.get(job.job_id) != job.told], answer, None
         )
         for job in batch:
-            job.alone = False
+            job.is_apart = job.is_apart or job.limit < IDS_PER_REQUEST
+            self._suspects.discard(job.job_id)
+            job.limit, job.refusals = IDS_PER_REQUEST, 0
             state = job.told = states.get(job.job_id)
             # it may have been left and come anew meanwhile: that one has not been told
             if state is not None and state.is_terminal and self.jobs.get(job.job_id) is job:
                 del self.jobs[job.job_id]
 
     def _take_failure(self, batch: list[_Job], error: CIError) -> None:
+        passing = may_pass(error)
         for job in batch:
             job.told = None
+            job.refusals = 0 if passing else job.refusals + 1
         if not isinstance(error, ThrottledError | ServerError):
-            self._stale = True  # the connection may have been corrected since, or got new keys
-        if is_retryable(error) and batch[0].slow == self._slow:
+            self._stale = True
+        if passing and batch[0].slow == self._slow:
             self._slow = min(self._slow * 2, SLOWEST)
-        if isinstance(error, ThrottledError | ServerError):
-            self._hold_until = max(self._hold_until, _now() + (error.retry_after or 0.0))
-        about_one = isinstance(error, InvalidRequestError | NotFoundError | InvalidResponseError)
-        if about_one and len(batch) > 1:
-            for job in batch:  # whose fault it was shows when each is asked for alone
-                job.alone = True
-        else:
+        self._hold_until = max(self._hold_until, _now() + retry_after(error))
+        is_split = _may_be_of_one(error) and len(batch) > 1 and self._may_suspect(batch)
+        if is_split:
+            for job in batch:  # whose fault it was shows when fewer are asked for together
+                job.limit = (len(batch) + 1) // 2
+                self._suspects.add(job.job_id)
+        if passing or not is_split:
             self._tell(batch, None, error)
+
+    def _may_suspect(self, batch: list[_Job]) -> bool:
+        """Tell whether to look for the one job that spoils a batch. If many batches fail, it is rather the
+        service, which must not be asked for each job then.
+        """
+        others = self._suspects.difference(job.job_id for job in batch)
+        return len(others) <= IDS_PER_REQUEST
 
     def _tell(self, batch: list[_Job], answer: JobsAnswer | None, error: CIError | None) -> None:
         theirs: dict[_Subscriber, list[str]] = {}
@@ -295,6 +348,15 @@ class _Poller:
                 theirs.setdefault(subscriber, []).append(job.job_id)
         for subscriber, ids in theirs.items():
             subscriber.updates.put_nowait(Update(tuple(ids), answer, error))
+
+
+def _may_be_of_one(error: CIError) -> bool:
+    """Tell whether one of several ids may have spoilt a request: the service itself refused it, or its answer
+    cannot be read.
+    """
+    if isinstance(error, InvalidRequestError | NotFoundError):
+        return not may_pass(error)
+    return isinstance(error, InvalidResponseError)
 
 
 def _now() -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.sensors.job import CIJobSensor
 
 REQUEST: dict[str, Any] = {
@@ -27,5 +28,14 @@ with DAG(dag_id="linked", schedule=None, catchup=False) as linked:
     deferred >> waiting >> sense >> silent
 
 with DAG(dag_id="linked_failures", schedule=None, catchup=False) as linked_failures:
-    VoiceSeparateOperator(task_id="never_sent", **(REQUEST | {"audio_mode": "Nonsense"}))
-    VoiceSeparateOperator(task_id="job_failed", **(REQUEST | {"input_object": "in/absent.mp3"}))
+    VoiceSeparateOperator(task_id="never_sent", **(REQUEST | {"audio_mode": "{{ 'Nonsense' }}"}))
+    failing: dict[str, Any] = REQUEST | {"input_object": "in/absent.mp3"}
+    VoiceSeparateOperator(task_id="job_failed", **failing)
+    VoiceSeparateOperator(task_id="job_failed_deferred", deferrable=True, **failing)
+    VoiceSeparateOperator(task_id="silent_failed", do_xcom_push=False, **failing)
+    VoiceSeparateOperator.partial(task_id="never_mapped", **REQUEST).expand(job_level=["high"])
+    CIJobSensor(task_id="no_job", job_id="{{ None }}")
+    CIJobSensor(task_id="no_job_deferred", job_id="{{ None }}", deferrable=True)
+    VoiceSeparateBatchOperator(
+        task_id="batch", prefix="{{ '/absent' }}", au_object="out/${jobid}", audio_mode="IsAudio"
+    )

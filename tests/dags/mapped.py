@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, task, task_group
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 
@@ -25,6 +25,82 @@ with DAG(dag_id="mapped_to_one_key", schedule=None, catchup=False):
 
 with DAG(dag_id="mapped_to_one_key_at_run_time", schedule=None, catchup=False):
     VoiceSeparateOperator.partial(**COMMON, au_object="out/voice.mp3").expand(input_object=two())
+
+with DAG(
+    dag_id="mapped_to_one_key_by_default",
+    schedule=None,
+    catchup=False,
+    default_args={"au_object": "out/voice.mp3"},
+):
+    VoiceSeparateOperator.partial(**COMMON).expand(input_object=TWO)
+
+with DAG(dag_id="mapped_to_one_key_by_dicts", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON, au_object="out/voice.mp3").expand_kwargs(
+        [{"input_object": each} for each in TWO]
+    )
+
+with DAG(dag_id="mapped_to_one_key_in_dicts", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON | {"audio_mode": "AudioAndBackground"}).expand_kwargs(
+        [
+            {"input_object": TWO[0], "au_object": "out/a.mp3", "object": "out/b.mp3"},
+            {"input_object": TWO[1], "au_object": "out/b.mp3", "object": "out/a.mp3"},
+        ]
+    )
+
+with DAG(dag_id="mapped_to_one_key_in_a_list", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON).expand(input_object=TWO, au_object=["out/voice.mp3"])
+
+with DAG(dag_id="mapped_to_one_key_and_codec", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON, au_object="out/voice.${ext}").expand(
+        input_object=TWO, codec=["mp3"]
+    )
+
+with DAG(dag_id="mapped_to_one_key_of_the_run", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON, au_object="out/{{ run_id }}.mp3").expand(input_object=TWO)
+
+with DAG(dag_id="mapped_to_one_key_of_params", schedule=None, catchup=False, params={"out": "out/voice.mp3"}):
+    VoiceSeparateOperator.partial(**COMMON, au_object="{{ params.out }}").expand(input_object=TWO)
+
+with DAG(dag_id="mapped_group_to_one_key", schedule=None, catchup=False):
+
+    @task_group
+    def separate_to_one_key(key: str) -> None:
+        """Separate an input."""
+        VoiceSeparateOperator(**COMMON, input_object=key, au_object="out/voice.mp3")
+
+    separate_to_one_key.expand(key=TWO)
+
+with DAG(dag_id="mapped_group_to_keys_of_their_own", schedule=None, catchup=False):
+
+    @task_group
+    def separate_to_a_key_of_its_own(key: str, into: str) -> None:
+        """Separate an input."""
+        VoiceSeparateOperator(**COMMON, input_object=key, au_object=into)
+
+    separate_to_a_key_of_its_own.expand_kwargs([{"key": each, "into": f"out/{each}"} for each in TWO])
+
+with DAG(
+    dag_id="mapped_to_keys_by_id_of_params",
+    schedule=None,
+    catchup=False,
+    params={"out": "out/${jobid}.mp3"},
+):
+    VoiceSeparateOperator.partial(**COMMON, au_object="{{ params.out }}").expand(input_object=TWO)
+
+with DAG(dag_id="mapped_to_keys_in_dicts", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON, input_object=TWO[0]).expand_kwargs(
+        [{"au_object": "out/a.mp3"}, {"au_object": "out/b.mp3"}]
+    )
+
+with DAG(dag_id="mapped_to_keys_in_rendered_dicts", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON).expand_kwargs(
+        [{"input_object": each, "au_object": "out/{{ task.input_object }}"} for each in TWO]
+    )
+
+with DAG(dag_id="mapped_to_keys_that_may_differ", schedule=None, catchup=False):
+    VoiceSeparateOperator.partial(**COMMON, au_object="out/{{ macros.uuid.uuid4() }}.mp3").expand(
+        input_object=TWO
+    )
 
 with DAG(dag_id="mapped_to_keys_by_id", schedule=None, catchup=False):
     VoiceSeparateOperator.partial(**COMMON, au_object="out/${jobid}.mp3").expand(input_object=TWO)

@@ -70,12 +70,14 @@ class WithoutTriggerer(VoiceSeparateOperator):
 
 def dag_of(dag_id: str, **arguments: Any) -> DAG:
     with DAG(dag_id=dag_id, schedule=None, catchup=False) as dag:
-        DiesOnFirstTry(task_id="separate", retries=2, retry_delay=timedelta(0), **(REQUEST | arguments))
+        retried = {"retries": 2, "retry_delay": timedelta(0)}
+        DiesOnFirstTry(task_id="separate", **(retried | REQUEST | arguments))
     return dag
 
 
 accepted_submit_only = dag_of("accepted_submit_only", dies="accepted")
 accepted_by_hand = dag_of("accepted_by_hand", dies="accepted once")
+accepted_without_retries = dag_of("accepted_without_retries", dies="accepted once", retries=0)
 accepted_sync = dag_of("accepted_sync", dies="accepted", wait_for_completion=True)
 accepted_deferrable = dag_of(
     "accepted_deferrable", dies="accepted", wait_for_completion=True, deferrable=True

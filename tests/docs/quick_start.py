@@ -15,5 +15,5 @@ with DAG("separate", schedule=None, default_args={"retries": 2}):
         audio_mode="AudioAndBackground",
         codec="mp3",
     )
-    CIJobSensor(task_id="wait", job_id=submit.output, mode="reschedule", poke_interval=30)
+    CIJobSensor(task_id="wait", job_id=submit.output, deferrable=True)
 # [END dag]

@@ -9,11 +9,12 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -140,11 +141,12 @@ class AirflowStack:
         return done.stdout
 
     def start(self, name: str) -> None:
-        """Start a component."""
+        """Start a component; ``<component>-2`` is a second one like it."""
         self.logs.mkdir(exist_ok=True)
+        arguments = self.components.get(name) or self.components[name.rpartition("-")[0]]
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *self.components[name]],
+                [sys.executable, "-m", "airflow", *arguments],
                 env=self.environment | {MACHINE: name},
                 stdout=log,
                 stderr=log,
@@ -159,6 +161,41 @@ class AirflowStack:
     def kill(self, name: str) -> None:
         """SIGKILL a component with all that it started, as when its machine is lost."""
         _kill_session(self._processes.pop(name))
+
+    def is_started(self, name: str) -> bool:
+        """Tell whether a component was started, and not killed."""
+        return name in self._processes
+
+    def hold_up(self, name: str) -> None:
+        """SIGSTOP a component with all that it started, as when its machine is overloaded or asleep."""
+        while True:
+            self._signal(name, signal.SIGSTOP)
+            if self._is_database_free():
+                return
+            self.let_go_on(name)  # nobody could write to SQLite meanwhile
+            time.sleep(_PAUSE)
+
+    def let_go_on(self, name: str) -> None:
+        """SIGCONT what :meth:`hold_up` has stopped."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        session = self._processes[name].pid
+        for pid in [pid for pid in psutil.pids() if _is_member(pid, session)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _is_database_free(self) -> bool:
+        path = self.home / "airflow.db"
+        if not path.exists():
+            return True
+        with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.execute("ROLLBACK")
+            return True
 
     def stop(self) -> None:
         """End all components, and whatever they started."""

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 from lxml import etree
 
-from airflow_provider_ci.protocol import admin_models, callbacks, errors, models, objects, xml
+from airflow_provider_ci.protocol import admin_models, callbacks, errors, fields, models, objects, xml
 
 #: Text in places where the service has a name, number, time or key.
 TEXTS = (
@@ -102,7 +102,7 @@ def filled(cls: type[Any], rng: random.Random) -> Any:
     """Return an instance with most fields set, as a valid document has them."""
     hints, values = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
-        kind, repeated = xml._kind(hints[field.name])
+        kind, repeated = fields.kind_of(hints[field.name])
         if rng.random() < 0.9:
             items = tuple(_value(kind, rng) for _ in range(rng.randrange(1, 4) if repeated else 1))
             values[field.name] = items if repeated else items[0]

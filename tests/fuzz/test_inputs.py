@@ -260,6 +260,7 @@ class Connection:
     """The part of Airflow's that is read."""
 
     def __init__(self, login: Any, password: Any, extra: Any) -> None:
+        self.conn_type, self.schema = "tencent_ci", None
         self.conn_id, self.login, self.password, self.extra_dejson = (
             "tencent_ci_default",
             login,

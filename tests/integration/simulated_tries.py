@@ -19,11 +19,10 @@ import requests
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_ci.exceptions import CIError, TransportError
-from airflow_provider_ci.hooks import transport
+from airflow_provider_ci.hooks import aio, transport
 from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.job import CIJobTrigger
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.ledger import AcceptedJob
@@ -298,8 +297,10 @@ def simulated_world(media: Path) -> Iterator[World]:
         for module in _MODULES_WITH_TIME:
             patch.setattr(f"{module}.time", world)
         patch.setattr("airflow_provider_ci.operators.stopping._NAP", 1000.0)
+        # one try at a time, so it owns its job
+        patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
         patch.setattr(transport, "exchange", world.exchange)
-        patch.setattr(poller, "load_settings", _on_its_way(world, poller.load_settings))
+        patch.setattr(aio, "load_settings", _on_its_way(world, aio.load_settings))
         patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))
         with emulator:
             patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))

@@ -14,6 +14,7 @@ from airflow_provider_ci.links.console import CIJobsLink
 from airflow_provider_ci.triggers.job import CIJobTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
+from tests.conftest import Logs
 from tests.integration.airflow_runs import dags_in, stored_dag, xcom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,12 +87,14 @@ def test_links_while_waiting_and_at_the_end(
     assert shown(dag_run, "silent") == ("", ""), "nothing was pushed, and nothing fails"
 
 
-def test_links_of_tasks_that_failed(dags: dict[str, Any], emulator: Emulator) -> None:
+def test_links_of_tasks_that_failed(dags: dict[str, Any], emulator: Emulator, logs: Logs) -> None:
     dag_run = dags["linked_failures"].test()
     assert dag_run.state == "failed"
     if not IS_AIRFLOW_2:  # which makes links when they are looked at, not when a task ends
         assert xcom(dag_run, "never_sent", CIJobsLink.xcom_key) == "", "get_link has not raised"
     assert shown(dag_run, "never_sent") == ("", "")
-    jobs, files = shown(dag_run, "job_failed")
-    assert jobs.startswith("https://console.cloud.tencent.com/ci/bucket?bucket=")
-    assert files == ""
+    for task_id in ("job_failed", "job_failed_deferred"):
+        jobs, files = shown(dag_run, task_id)
+        assert jobs.startswith("https://console.cloud.tencent.com/ci/bucket?bucket="), task_id
+        assert files == ""
+    assert [line for line in logs.at("error") if "XCom not found" in line] == [], "below the real error"

@@ -23,7 +23,21 @@ def on_the_emulator(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
 
 
-@pytest.mark.parametrize("dag_id", ["mapped_to_one_key", "mapped_to_one_key_at_run_time"])
+@pytest.mark.parametrize(
+    "dag_id",
+    [
+        "mapped_to_one_key",
+        "mapped_to_one_key_at_run_time",
+        "mapped_to_one_key_by_default",
+        "mapped_to_one_key_by_dicts",
+        "mapped_to_one_key_in_dicts",
+        "mapped_to_one_key_in_a_list",
+        "mapped_to_one_key_and_codec",
+        "mapped_to_one_key_of_the_run",
+        "mapped_to_one_key_of_params",
+        "mapped_group_to_one_key",
+    ],
+)
 def test_one_key_for_all_is_refused_before_anything_is_paid(
     dags: dict[str, Any], emulator: Any, dag_id: str
 ) -> None:
@@ -39,6 +53,11 @@ def test_one_key_for_all_is_refused_before_anything_is_paid(
         ("mapped_to_keys_of_their_own", 2),
         ("mapped_to_keys_by_codec", 2),
         ("mapped_over_one_input", 1),
+        ("mapped_to_keys_by_id_of_params", 2),
+        ("mapped_to_keys_in_dicts", 2),
+        ("mapped_to_keys_in_rendered_dicts", 2),
+        ("mapped_to_keys_that_may_differ", 2),
+        ("mapped_group_to_keys_of_their_own", 2),
     ],
 )
 def test_keys_that_differ_are_not(dags: dict[str, Any], emulator: Any, dag_id: str, jobs: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,24 @@ pytestmark = pytest.mark.skipif(not IS_AIRFLOW_2, reason="Airflow 3 has no `airf
 RUN = "manual__2026-01-01T00:00:00+00:00"
 
 
-def test_a_task_that_is_run_by_hand_while_up_for_retry_finds_its_job(
-    emulator: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("dag_id", "state_after", "options", "pause"),
+    [
+        # the run, which is paused, has not started: the job must be found also when it is no longer among
+        # those of the last minute
+        ("accepted_by_hand", "up_for_retry", [], 65),
+        ("accepted_without_retries", "failed", ["--force"], 0),
+    ],
+)
+@pytest.mark.timeout(900)
+def test_a_task_that_is_run_by_hand_after_its_process_has_died_finds_its_job(
+    emulator: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    dag_id: str,
+    state_after: str,
+    options: list[str],
+    pause: float,
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = CIHook()
@@ -46,23 +63,25 @@ def test_a_task_that_is_run_by_hand_while_up_for_retry_finds_its_job(
         assert may_fail or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def run_by_hand() -> None:
+    def run_by_hand(*options: str) -> None:
         airflow(
-            *("tasks", "run", "accepted_by_hand", "separate", RUN),
-            *("--local", "--ignore-all-dependencies"),
+            *("tasks", "run", dag_id, "separate", RUN),
+            *("--local", "--ignore-all-dependencies", *options),
             may_fail=True,
         )
 
     def state() -> Any:
-        rows = airflow("tasks", "states-for-dag-run", "accepted_by_hand", RUN, "--output", "json")
+        rows = airflow("tasks", "states-for-dag-run", dag_id, RUN, "--output", "json")
         return json.loads(rows[rows.index("[") :])[0]["state"]
 
     airflow("db", "migrate")
     airflow("dags", "reserialize")
-    airflow("dags", "trigger", "accepted_by_hand", "--run-id", RUN)
+    airflow("dags", "trigger", dag_id, "--run-id", RUN)
     run_by_hand()  # its process dies after the service has accepted the job
-    assert state() == "up_for_retry"
-    run_by_hand()
+    assert state() == state_after
+    time.sleep(pause)
+    run_by_hand(*options)
     assert state() == "success"
-    assert len(list(hook.list_jobs())) == 1, "one accepted job"
+    jobs = emulator.ledger.accepted_jobs()
+    assert len(jobs) == 1, "\n".join(job.user_data for job in jobs)
     hook.close()

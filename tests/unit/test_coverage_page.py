@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.protocol import admin_models, callbacks, models, xml
+from airflow_provider_ci.protocol import admin_models, callbacks, fields, models
 from tests.unit.test_permissions import CALLS
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ MODELS = [
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_no_field_of_the_models_is_missing(model: type[Any]) -> None:
     words = set(re.findall(r"\w+", " ".join(row[0] for row in ROWS)))
-    elements = {xml._names(field)[0] for field in dataclasses.fields(model)}
+    elements = {fields.element_names(field)[0] for field in dataclasses.fields(model)}
     assert elements - words == set()
 
 

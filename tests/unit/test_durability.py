@@ -28,6 +28,7 @@ from airflow_provider_ci.exceptions import (
     AuthenticationError,
     JobCancelledError,
     PermissionDeniedError,
+    ServerError,
     StateStoreError,
     TaskKilledError,
     ThrottledError,
@@ -40,6 +41,7 @@ from airflow_provider_ci.protocol.admin_models import (
     BatchOperation,
     BatchRequest,
 )
+from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.models import (
     AudioConfig,
     CallBackKafkaConfig,
@@ -190,6 +192,9 @@ class World:
     def is_void(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
+    def has_ended(self, job: Job) -> bool:
+        return job.job_state.is_terminal
+
     def cancel(self, job_id: str) -> None:
         self.step("cancel", lambda: self.set_state(job_id, "Cancel"))
 
@@ -234,7 +239,7 @@ def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes:
         "try_number": try_number,
         "waits": "nobody",
         "may_have_submitted": try_number > 1,
-        "clear_interrupts": True,
+        "clear_discards_record": False,
         "run_start": lambda: START,
         "cancel_superseded": True,
         "resubmit_if_unknown": False,
@@ -446,13 +451,36 @@ class TestRetryTable:
 
     def test_a_job_that_a_try_of_the_task_cancelled_is_submitted_again(self) -> None:
         world = self.earlier("Submitted")
-        SubmissionRecords(world, 1).note_cancel_request("j1")
+        SubmissionRecords(world, 1).note_cancel_request("j1", world.now)
         world.set_state("j1", "Cancel")
         assert submission(world, 2).get_or_submit(REQUEST, PLACE).job_id == "j2"
 
+    def test_a_job_that_somebody_cancels_long_after_a_try_asked_for_it_is_not_submitted_again(self) -> None:
+        """The request came too late: the job had begun, or the service was away."""
+        world = self.earlier("Running")
+        SubmissionRecords(world, 1).note_cancel_request("j1", world.now)
+        world.set_state("j1", "Cancel")
+        world.jobs[0] = replace(world.jobs[0], end_time=datetime.fromtimestamp(world.now + 61, UTC))
+        with pytest.raises(JobCancelledError):
+            submission(world, 2).get_or_submit(REQUEST, PLACE)
+
+    def test_a_request_to_cancel_that_the_service_refused_does_not_count(self) -> None:
+        world = self.earlier("Running")
+        SubmissionRecords(world, 1).note_cancel_request("j1", world.now)
+        SubmissionRecords(world, 1).note_cancel_request("j1", None)
+        world.set_state("j1", "Cancel")
+        with pytest.raises(JobCancelledError):
+            submission(world, 2).get_or_submit(REQUEST, PLACE)
+
+    def test_also_with_the_users_own_data_and_no_id(self) -> None:
+        world = self.earlier("Cancel", OWN_DATA)
+        del world.stored[STORE_KEY]["job_id"]
+        with pytest.raises(JobCancelledError):
+            submission(world, 2).get_or_submit(OWN_DATA, PLACE)
+
     def test_a_request_to_cancel_another_job_is_not_taken_down(self) -> None:
         world = self.earlier("Submitted")
-        SubmissionRecords(world, 1).note_cancel_request("j0")
+        SubmissionRecords(world, 1).note_cancel_request("j0", world.now)
         world.set_state("j1", "Cancel")
         with pytest.raises(JobCancelledError):
             submission(world, 2).get_or_submit(REQUEST, PLACE)
@@ -505,6 +533,21 @@ class TestRetryTable:
         assert submission(world, 2, log=log).get_or_submit(changed, PLACE).job_id == "j2"
         assert world.jobs[0].state == left
         assert any("j1" in line and "request has changed" in line for line in log.lines)
+
+    def test_a_cancellation_that_failed_is_tried_again_at_the_next_look(self) -> None:
+        world = World(has_store=False)
+        run_task(world, REQUEST, 0)
+        cancel, failures = world.cancel, [ServerError("busy", status=503)]
+
+        def fails_once(job_id: str) -> None:
+            if failures:
+                raise failures.pop()
+            cancel(job_id)
+
+        world.cancel = fails_once  # type: ignore[method-assign]
+        submission(world, 2).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
+        assert world.active == ["j2"]
+        assert world.calls.count("cancel") == 1
 
     def test_a_changed_request_keeps_the_old_job_if_told_so(self) -> None:
         world = self.earlier("Submitted")
@@ -715,7 +758,7 @@ class TestIdempotencyKey:
     [
         ({}, True),
         ({"user_data": "order 8"}, False),
-        ({"user_data": None}, False),
+        ({"user_data": None}, True),  # the service may leave it out
         ({"output": None}, True),  # what is not handed back cannot differ
         ({"output": Output(au_object="out/other")}, False),
         ({"voice_separate": VoiceSeparate(audio_mode="IsBackground")}, False),
@@ -858,6 +901,12 @@ class TestClearedWhileAWorkerWaits:
         world.set_state("j1", "Running")
         assert submission(world, 2, clears=1).get_or_submit(REQUEST, PLACE).job_id == "j1"
 
+    def test_one_that_was_cancelled_before_its_id_was_recorded_is_replaced(self) -> None:
+        """The clear asks for a new job, whoever has cancelled the old one."""
+        world = self.interrupted("Cancel", has_store=True)
+        del world.stored[STORE_KEY]["job_id"]
+        assert submission(world, 2, clears=1, waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("state", ["Success", "Failed", "Cancel"])
     def test_a_job_that_has_ended_is_not_taken(self, state: str, has_store: bool) -> None:
@@ -879,11 +928,6 @@ class TestClearedWhileAWorkerWaits:
         world = self.interrupted("Running", has_store=True)
         changed = replace(REQUEST, queue_id="p1")
         assert submission(world, 2, clears=1, waits="worker").get_or_submit(changed, PLACE).job_id == "j2"
-
-    def test_before_airflow_3_1_a_clear_that_raises_max_tries_is_none_of_a_running_task(self) -> None:
-        world = self.interrupted("Running", has_store=False)
-        second = submission(world, 2, clears=1, waits="worker", clear_interrupts=False)
-        assert second.get_or_submit(REQUEST, PLACE).job_id == "j2"
 
 
 def test_a_job_is_looked_for_since_its_submission_however_late_it_was_found() -> None:
@@ -919,11 +963,39 @@ class TestAListWithoutUserData:
 
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("described", [True, False])
-    def test_a_lost_answer_is_paid_once(self, described: bool, has_store: bool) -> None:
+    @pytest.mark.parametrize("request_", [REQUEST, OWN_DATA], ids=["key", "own-data"])
+    def test_a_lost_answer_is_paid_once(self, request_: Any, described: bool, has_store: bool) -> None:
         world = self.Service(has_store=has_store, answers=("lost after",))
         world.describes_user_data = described
-        assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert submission(world).get_or_submit(request_, PLACE).job_id == "j1"
         assert len(world.jobs) == 1
+
+    def test_a_job_that_cannot_be_described_yet_is_not_judged(self) -> None:
+        """The service lists another task's job, and does not describe it at the first look."""
+        world = self.Service(answers=("ok", "lost before"))
+        submission(world, identity=IDENTITY._replace(task_id="other")).get_or_submit(REQUEST, PLACE)
+        world.stored.clear()
+        describe, looks = world.describe, iter([JobsAnswer(non_exist_job_ids=("j1",))])
+        world.describe = lambda job_id: next(looks, None) or describe(job_id)  # type: ignore[method-assign]
+        assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j2"
+
+    def test_nor_is_a_second_one_submitted_while_it_cannot_be_described_at_all(self) -> None:
+        world = self.Service(answers=("lost after",))
+        world.describe = lambda job_id: JobsAnswer(non_exist_job_ids=(job_id,))  # type: ignore[method-assign]
+        with pytest.raises(AmbiguousSubmissionError, match="whether job j1 is this task's"):
+            submission(world).get_or_submit(REQUEST, PLACE)
+        assert len(world.jobs) == 1
+
+    @pytest.mark.parametrize(("described", "is_uncertain"), [(True, False), (False, True)])
+    def test_a_job_that_was_found_by_its_request_alone_may_be_somebody_elses(
+        self, described: bool, is_uncertain: bool
+    ) -> None:
+        world = self.Service(answers=("lost after",))
+        world.describes_user_data = described
+        one = submission(world)
+        one.get_or_submit(REQUEST, PLACE)
+        assert one.is_found_by_request is is_uncertain
+        assert SubmissionRecords(world, 1).may_be_others("j1") is is_uncertain
 
     def test_another_tasks_job_is_told_by_its_description(self) -> None:
         world = self.Service(answers=("ok", "lost before"))
@@ -941,6 +1013,46 @@ class TestAListWithoutUserData:
         submission(world).get_or_submit(replace(REQUEST, operation=operation), PLACE)
         world.stored.clear()
         assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j2"
+
+
+class TestAListThatFails:
+    def world(self, failures: int) -> World:
+        world = World(answers=("lost after",))
+        listing, errors = world._list, iter([ServerError("away", status=503, code="Busy")] * failures)
+
+        def failing(request: Any, since: datetime) -> list[Any]:
+            for error in errors:
+                raise error
+            return listing(request, since)
+
+        world._list = failing  # type: ignore[method-assign]
+        return world
+
+    def test_for_a_while_is_waited_out(self) -> None:
+        world, log = self.world(4), Log()
+        assert submission(world, log=log).get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert len(world.jobs) == 1
+        assert any("A look at the job list failed, trying again" in line for line in log.lines)
+
+    def test_for_good_says_that_a_job_may_run(self) -> None:
+        world = self.world(1000)
+        with pytest.raises(AmbiguousSubmissionError, match="It may run and be billed") as caught:
+            submission(world).get_or_submit(REQUEST, PLACE)
+        assert (caught.value.status, caught.value.code) == (503, "Busy")
+        assert world.now - START >= SUBMISSION_VALIDITY + LISTING_LAG
+
+
+def test_where_a_clear_empties_the_store_a_submission_may_be_on_its_way() -> None:
+    """Airflow 3.4: the task is cleared while a worker's submission is held back by the network."""
+    world = World(answers=("late",))
+    world.crash_at = (6, "before")
+    with pytest.raises(Crash):
+        submission(world, waits="worker").get_or_submit(REQUEST, PLACE)
+    world.crash_at = None
+    world.stored.clear()
+    second = submission(world, 2, clears=1, waits="worker", clear_discards_record=True)
+    assert second.get_or_submit(REQUEST, PLACE).job_id == "j1"
+    assert len(world.jobs) == 1
 
 
 class TestFingerprint:
@@ -971,6 +1083,13 @@ class TestFingerprint:
 
         assert fingerprint(later(), PLACE) == fingerprint(REQUEST, PLACE)
         assert fingerprint(later(added_later="given"), PLACE) != fingerprint(REQUEST, PLACE)
+
+    def test_does_not_change_with_a_name_that_the_user_did_not_give(self) -> None:
+        def named(name: str | None) -> str:
+            return fingerprint(replace(BATCH, name=name), PLACE)
+
+        assert named(DefaultName("dag-task")) == named(DefaultName("made-otherwise")) == named(None)
+        assert named("dag-task") != named(DefaultName("dag-task"))
 
     def test_a_job_that_differs_in_such_a_field_is_another_one(self) -> None:
         @dataclass(frozen=True, slots=True, kw_only=True)

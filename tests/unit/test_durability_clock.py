@@ -79,6 +79,9 @@ class Machine:
     def is_void(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
+    def has_ended(self, job: Job) -> bool:
+        return job.job_state.is_terminal
+
     def cancel(self, job_id: str) -> None:
         self.world.cancel(job_id)
 
@@ -90,7 +93,7 @@ class Machine:
             try_number=try_number,
             waits="nobody",
             may_have_submitted=try_number > 1,
-            clear_interrupts=True,
+            clear_discards_record=False,
             run_start=self.run_start,
             cancel_superseded=True,
             resubmit_if_unknown=False,

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import airflow
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_ci import exceptions, waiting
 from airflow_provider_ci.exceptions import CIError, JobTimeoutError, RequestValidationError
@@ -25,7 +27,6 @@ from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.protocol.wire import Response
-from airflow_provider_ci.sensors.job import CIJobSensor
 from tests.airflow_version import AIRFLOW
 from tests.scripted_server import ScriptedServer, error, http, job
 from tests.source_messages import Message, messages
@@ -294,14 +295,22 @@ def test_a_page_of_a_proxy_is_no_answer(server: ScriptedServer, connection: Call
 
 def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..., str]) -> None:
     connection("http://127.0.0.1:9")
-    usual = {"task_id": "x", "audio_mode": "IsAudio", "au_object": "${jobid}"}
+    usual = {"audio_mode": "IsAudio", "au_object": "${jobid}"}
 
     def said(cls: type[Any], **arguments: Any) -> str:
-        return said_by(lambda: cls(**usual | arguments).execute({"ti": SimpleNamespace(map_index=-1)}))
+        rendered = usual | arguments
+        task = cls(task_id="x", **dict.fromkeys(rendered, "{{ x }}"))
+        vars(task).update(rendered)
+        return said_by(lambda: task.execute({"ti": SimpleNamespace(map_index=-1)}))
+
+    def mapped_to_one_key() -> None:
+        with DAG(dag_id="mapped", schedule=None):
+            mapped = VoiceSeparateOperator.partial(task_id="x", au_object="a").expand(input_object=["b", "c"])
+        mapped.unmap({"input_object": "b"}).execute({"ti": SimpleNamespace(map_index=0)})
 
     song = {"input_object": "in/song.mp3"}
     really = [
-        said(VoiceSeparateOperator, **song, au_object=None),
+        said(VoiceSeparateOperator, **song, au_object=""),
         said(VoiceSeparateOperator, input_object="/in/song.mp3"),
         said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
         said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
@@ -313,13 +322,22 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
             prefix="in/",
             time_interval={"start": "2025-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"},
         ),
-        said_by(lambda: ci.CIHook().describe_jobs(CIJobSensor(task_id="x", job_id="['j1', 'j2']")._job_ids)),
+        said(VoiceSeparateOperator, input_object="None"),
+        said_by(mapped_to_one_key),
+        said(VoiceSeparateOperator, input_object="in/None/song.mp3"),
+        said(VoiceSeparateBatchOperator, prefix="in/", au_object="out/${jobid}", time_interval=None),
+        said(VoiceSeparateOperator, input_object=["a", "b"]),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", timeout=sys.maxsize)),
+        said(VoiceSeparateOperator, input_object="['a', 'b']"),
+        said(VoiceSeparateOperator, input_object=20260101),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", durable="{{ x }}")),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", durable="maybe")),
     ]
     table = PAGE[PAGE.index("| Often |") : PAGE.index("### `No …")]
     shown = [codes(row[0])[0] for row in rows(table)[1:]]
     assert len(shown) == len(really)
     for words, text in zip(shown, really, strict=True):
-        assert text.startswith("Nothing was sent: ")
+        assert text.startswith(("Nothing was sent: ", "Task 'x' cannot work: "))
         assert pattern(words).search(text), text
 
 

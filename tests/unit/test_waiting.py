@@ -6,9 +6,22 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.exceptions import JobCancelledError, JobFailedError, JobNotFoundError
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    CIError,
+    CredentialsError,
+    InvalidResponseError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    NotFoundError,
+    PermissionDeniedError,
+    ServerError,
+    ThrottledError,
+    TransportError,
+)
 from airflow_provider_ci.protocol.models import Job, JobsAnswer
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, JobWatch, poll_delay
+from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Backoff, JobWatch, may_pass, poll_delay
 
 
 class RecordingLog:
@@ -180,7 +193,8 @@ class TestUnknownIds:
 
     def test_are_an_error_afterwards(self, log: RecordingLog) -> None:
         watch = JobWatch(["a", "b"], log)
-        with pytest.raises(JobNotFoundError, match="does not know b, 121 s") as caught:
+        watch.observe(answer(("a", "Running")), 0)
+        with pytest.raises(JobNotFoundError, match="has not known b for 121 s") as caught:
             watch.observe(answer(("a", "Running"), request_id="r1"), self.LONG)
         assert (caught.value.job_id, caught.value.request_id) == ("b", "r1")
 
@@ -202,6 +216,25 @@ class TestUnknownIds:
         with pytest.raises(JobNotFoundError):
             watch.observe(answer(), 2001 + UNKNOWN_JOB_GRACE)
 
+    def test_have_a_grace_in_a_process_that_came_later(self, log: RecordingLog) -> None:
+        """An earlier process may have seen the job just before."""
+        watch = JobWatch(["a"], log)
+        watch.observe(answer(), 10 * self.LONG)
+        watch.observe(answer(), 10 * self.LONG + UNKNOWN_JOB_GRACE)
+        assert watch.missing_since == {"a": 10 * self.LONG}
+        with pytest.raises(JobNotFoundError, match="for 121 s"):
+            watch.observe(answer(), 11 * self.LONG)
+
+    def test_are_remembered_by_what_an_earlier_process_knew(self, log: RecordingLog) -> None:
+        watch = JobWatch(["a"], log)
+        watch.recall({"a": 5.0})
+        watch.observe(answer(), 5 + UNKNOWN_JOB_GRACE)
+        assert log.lines == [], "the earlier process has said it"
+        with pytest.raises(JobNotFoundError, match="for 121 s"):
+            watch.observe(answer(), 5 + self.LONG)
+        watch.observe(answer(("a", "Running")), 200)
+        assert watch.missing_since == {}
+
     def test_do_not_matter_once_they_ended(self, log: RecordingLog) -> None:
         watch = JobWatch(["a"], log)
         watch.observe(answer(("a", "Success")), 0)
@@ -210,12 +243,14 @@ class TestUnknownIds:
 
     def test_are_only_those_that_were_asked_for(self, log: RecordingLog) -> None:
         watch = JobWatch(["a", "b"], log)
+        watch.observe(answer(), 0, asked=["b"])
         watch.observe(answer(("a", "Running")), self.LONG, asked=["a"])
         with pytest.raises(JobNotFoundError):
             watch.observe(answer(), self.LONG, asked=["b", "z"])
 
     def test_are_shortened_when_many(self, log: RecordingLog) -> None:
         watch = JobWatch([f"j{n}" for n in range(25)], log)
+        watch.observe(answer(), 0)
         with pytest.raises(JobNotFoundError, match="j19 and 5 more"):
             watch.observe(answer(), self.LONG)
 
@@ -269,6 +304,66 @@ class TestError:
         assert "Job j19 ended Failed (C19: M19)" in said
         assert "; and 5 more" in said
         assert "j20" not in said
+
+
+class TestMayPass:
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (TransportError("reset"), True),
+            (ServerError("busy", status=503, code="SlowDown"), True),
+            (ServerError("no such call", status=501), False),
+            (ThrottledError("too fast", status=429), True),
+            (InvalidResponseError("HTML", status=200), True),
+            (NotFoundError("HTML", status=404), True),
+            (NotFoundError("No.", status=404, code="NoSuchBucket"), False),
+            (PermissionDeniedError("HTML", status=403), False),
+            (AuthenticationError("No.", status=403, code="SignatureDoesNotMatch"), False),
+            (CredentialsError("STS is away", transient=True), True),
+            (CredentialsError("No keys"), False),
+            (JobNotFoundError("It is gone"), False),
+        ],
+        ids=str,
+    )
+    def test_what_is_an_outage(self, error: CIError, expected: bool) -> None:
+        assert may_pass(error) is expected
+
+
+class TestBackoff:
+    def test_pauses_double_while_polls_fail_and_halve_afterwards(self) -> None:
+        backoff, pauses = Backoff(30), []
+        for failed in [False, *[True] * 6, *[False] * 6]:
+            if failed:
+                backoff.note_failure(TransportError("reset"))
+            else:
+                backoff.note_response()
+            pauses.append(backoff.pause(1000))
+        assert pauses == [30, 60, 120, 240, 480, 480, 480, 240, 120, 60, 30, 30, 30]
+
+    def test_the_service_may_ask_for_more(self) -> None:
+        error = ThrottledError("too fast", status=429)
+        error.retry_after = 300
+        backoff = Backoff(30)
+        backoff.note_failure(error)
+        assert backoff.pause(0) == 300
+        backoff.note_response()
+        assert backoff.pause(0) == 1
+
+    def test_refusals_are_counted_apart_from_an_outage(self) -> None:
+        backoff, refusal = Backoff(30, refusals_tolerated=2), PermissionDeniedError("No.")
+        for _ in range(50):
+            backoff.note_failure(TransportError("reset"))
+        backoff.note_failure(refusal)
+        backoff.note_failure(refusal)
+        assert backoff.failure is refusal
+        with pytest.raises(PermissionDeniedError):
+            backoff.note_failure(refusal)
+
+    def test_refusals_do_not_slow_it_down_for_hours(self) -> None:
+        backoff = Backoff(30, refusals_tolerated=10)
+        for _ in range(10):
+            backoff.note_failure(PermissionDeniedError("No."))
+        assert backoff.pause(1000) == 120
 
 
 def test_a_signed_address_in_a_failed_jobs_message_is_not_repeated(log: RecordingLog) -> None:

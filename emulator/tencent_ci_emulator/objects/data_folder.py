@@ -20,8 +20,13 @@ _OWNER = b"airflow-ci-emulator"
 _NOTICE = _OWNER + b" has made this folder and keeps its objects and jobs here.\n"
 _FILES = (_LOCK, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 _FOLDERS = (OBJECTS, INCOMING, PARTS)
-# Of every database of an emulator, also of one that wrote no notice into its lock file
-_TABLES = frozenset(("objects", "jobs"))
+# Tables and columns of every database of an emulator, also of one that wrote no notice into its lock file.
+# Another program may well have tables of these names
+_TABLES = {
+    "objects": {"bucket", "key", "file", "size", "md5", "modified", "headers"},
+    "jobs": {"id", "bucket", "tag", "queue_id", "level", "input_object", "state", "request"},
+}
+_COLUMNS = "SELECT name FROM pragma_table_info(?)"
 _RANDOM_NAME = re.compile("[0-9a-f]{32}")
 
 
@@ -101,8 +106,10 @@ class DataFolder:
             return False
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-                tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-                return {name for (name,) in tables} >= _TABLES
+                return all(
+                    columns <= {row[0] for row in database.execute(_COLUMNS, (table,))}
+                    for table, columns in _TABLES.items()
+                )
         except sqlite3.Error:
             return False
 

@@ -56,6 +56,11 @@ with DAG(dag_id="sensed", schedule=None, catchup=False) as sensed:
 with DAG(dag_id="one", schedule=None, catchup=False) as one:
     VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, **ONE)
 
+with DAG(dag_id="on_worker", schedule=None, catchup=False) as on_worker:
+    VoiceSeparateOperator(
+        task_id="separate", wait_for_completion=True, **{**ONE, "retries": 1, "retry_delay": timedelta(0)}
+    )
+
 with DAG(dag_id="short_timeout", schedule=None, catchup=False) as short_timeout:
     VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=8, **ONE)
 

@@ -47,10 +47,19 @@ def test_a_folder_with_anything_else_is_refused(tmp_path, name):
     assert "Choose an empty folder" in refusal(tmp_path)
 
 
-def test_an_empty_lock_beside_a_database_of_another_program_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "tables",
+    [
+        ["games (name TEXT)"],
+        ["objects (id INTEGER, name TEXT)", "jobs (id INTEGER, state TEXT)"],
+        ["objects (bucket, key, file, size, md5, modified, headers)", "jobs (id, bucket, state)"],
+    ],
+)
+def test_an_empty_lock_beside_a_database_of_another_program_is_refused(tmp_path, tables):
     (tmp_path / "lock").touch()
     with closing(sqlite3.connect(tmp_path / "emulator.sqlite3")) as database:
-        database.execute("CREATE TABLE games (name TEXT)")
+        for table in tables:
+            database.execute(f"CREATE TABLE {table}")
         database.commit()
     assert "not empty" in refusal(tmp_path)
 

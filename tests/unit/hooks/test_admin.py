@@ -24,7 +24,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import CIHook
-from airflow_provider_ci.protocol.admin_models import NotifyConfig
+from airflow_provider_ci.protocol.admin_models import BatchInput, NotifyConfig
 from airflow_provider_ci.protocol.admin_operations import (
     CloseBucket,
     ListBuckets,
@@ -187,6 +187,9 @@ class TestQueues:
             "<State>On</State><Url>test.com</Url><Event>TransCodingFinish</Event><Type>Url</Type>",
             "<State>On</State><Url>test.com/ci</Url><Event>TaskFinish,New</Event><Type>New</Type>",
             "<State>on</State><Type>TDMQ</Type><ResultFormat>xml</ResultFormat>",
+            "<State>Off</State><Weird>1</Weird><Deep><One>a &lt; b</One><One>2</One></Deep>",
+            "<State>On</State><Type>Kafka</Type><KafkaConfig><Topic>t</Topic><New>1</New></KafkaConfig>",
+            "<Weird>1</Weird>",
         ],
     )
     def test_what_no_page_names_is_written_back_as_it_was_read(
@@ -205,6 +208,18 @@ class TestQueues:
         assert b"<Name>mine</Name><State>Frozen</State>" in renamed.body
         with pytest.raises(RequestValidationError, match="State is 'Stopped', allowed: Active, Paused"):
             hook.update_queue("p1", state="Stopped")
+
+    def test_an_empty_element_is_not_written_back(self, hook: CIHook, server: ScriptedServer) -> None:
+        queue = (
+            "<QueueId>p1</QueueId><Name>q</Name><State>Active</State>"
+            '<NotifyConfig xmlns="urn:x"><State>Off</State><Url/><Weird> </Weird><Deep a="b"/></NotifyConfig>'
+        )
+        server.play(
+            http(f"<Response><QueueList>{queue}</QueueList></Response>"),
+            http(f"<Response><Queue>{queue}</Queue></Response>"),
+        )
+        hook.update_queue("p1", state="Paused")
+        assert b"</State><NotifyConfig><State>Off</State></NotifyConfig></Request>" in server.requests[1].body
 
     def test_what_is_given_wins(self, hook: CIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))
@@ -269,6 +284,31 @@ class TestBatches:
         server.play(error(403, "QueueSaturated"))
         with pytest.raises(QueueFullError):
             hook.create_batch(BATCH)
+
+    @pytest.mark.parametrize(
+        ("source", "key", "says"),
+        [
+            ({"prefix": "in/"}, "in/${jobid}.mp3", "does not begin with the prefix 'in/'"),
+            ({"object": "in/a.mp3"}, "${InputPath}/${InputNameAndExt}", "cannot be the input's, 'in/a.mp3'"),
+            ({"url_file": "l/a.txt"}, "${InputPath}/${jobid}", "does not lie beside its input"),
+        ],
+    )
+    def test_results_that_would_be_inputs_are_refused(
+        self, hook: CIHook, server: ScriptedServer, source: dict[str, str], key: str, says: str
+    ) -> None:
+        operation = BATCH.operation
+        assert operation is not None
+        output = Output(bucket=BUCKET, region=REGION, au_object=key)
+        batch = replace(BATCH, input=BatchInput(**source), operation=replace(operation, output=output))
+        with pytest.raises(RequestValidationError) as caught:
+            hook.create_batch(batch)
+        assert f"Operation.Output.AuObject (voice) is {key!r}, allowed: a key that {says}" in str(
+            caught.value
+        )
+        assert not server.requests
+        server.play(jobs(job_xml("b1")))
+        hook.create_batch(batch, bucket="in-1250000002")
+        assert server.methods() == ["POST"]
 
     def test_results_go_to_the_bucket_of_the_call_unless_the_request_names_another(
         self, hook: CIHook, server: ScriptedServer

@@ -32,7 +32,14 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.hooks.transport import new_session
-from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import (
+    AudioConfig,
+    Input,
+    Operation,
+    Output,
+    VoiceSeparate,
+    VoiceSeparateRequest,
+)
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     REQUEST_ID,
@@ -573,6 +580,36 @@ class TestWhereResultsGo:
         assert f"<Bucket>{expected[0]}</Bucket>" in sent
         assert f"<Region>{expected[1]}</Region>" in sent
 
+    @pytest.mark.parametrize(
+        ("source", "key", "says"),
+        [
+            ("in/a.mp3", "in/a.mp3", "AuObject (voice) is 'in/a.mp3', allowed: another key than the input's"),
+            (
+                "in/a.mp3",
+                "in/a.${ext}",
+                "AuObject (voice) is 'in/a.${ext}', allowed: another key than the in",
+            ),
+            ("None", "out/a.mp3", "Input.Object is 'None', allowed: an object key; this is the text that"),
+        ],
+    )
+    def test_not_to_the_input_itself(
+        self, hook: CIHook, server: ScriptedServer, source: str, key: str, says: str
+    ) -> None:
+        parameters = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
+        operation = Operation(voice_separate=parameters, output=Output(au_object=key))
+        request = VoiceSeparateRequest(input=Input(object=source), operation=operation)
+        with pytest.raises(RequestValidationError) as caught:
+            hook.submit_job(request)
+        assert says in str(caught.value)
+        assert not server.requests
+
+    def test_the_input_s_key_in_another_bucket_is_no_harm(self, hook: CIHook, server: ScriptedServer) -> None:
+        output = Output(au_object="in/a.mp3", bucket="out-1250000003")
+        operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
+        server.play(job())
+        hook.submit_job(VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation))
+        assert server.methods() == ["POST"]
+
     @pytest.mark.parametrize("operation", [None, Operation(), "text", 5])
     def test_a_request_without_output_is_refused_by_its_fields(self, hook: CIHook, operation: Any) -> None:
         request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
@@ -697,7 +734,71 @@ class TestBounds:
         assert seen == [(1.5, 7.0)]
 
 
+class TestLimited:
+    """For those who wait, repeat calls themselves and have a deadline."""
+
+    def test_a_call_is_tried_once(self, hook: CIHook, server: ScriptedServer, pauses: list[float]) -> None:
+        server.play(error(503, "SlowDown"), error(503, "SlowDown"), job())
+        with hook.limited(attempts=1), pytest.raises(ThrottledError):
+            hook.describe_jobs(["j1"])
+        assert hook.describe_jobs(["j1"]).jobs_detail, "afterwards all is as before"
+        assert len(pauses) == 1
+
+    def test_no_pause_outlasts_what_is_left(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
+        server.play(error(503, "SlowDown"), error(503, "SlowDown", retry_after="300"))
+        with hook.limited(seconds=60), pytest.raises(ThrottledError):
+            hook.describe_jobs(["j1"])
+        assert pauses == [1]
+
+    def test_a_block_inside_allows_more_attempts_but_no_more_time(
+        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
+        server.play(error(503, "SlowDown"), job(), error(503, "SlowDown", retry_after="300"))
+        with hook.limited(attempts=1, seconds=60), hook.limited():
+            hook.describe_jobs(["j1"])
+            with pytest.raises(ThrottledError):
+                hook.describe_jobs(["j1"])
+        assert pauses == [1]
+
+    def test_an_answer_is_not_waited_for_much_longer(self, make_hook: MakeHook) -> None:
+        hook = make_hook(connect_timeout=30, read_timeout=300)
+        assert hook._timeouts == (30, 300)
+        with hook.limited(seconds=20):
+            connect, read = hook._timeouts
+            assert 15 < connect <= read <= 20
+        with hook.limited(seconds=-7):
+            assert hook._timeouts == (5, 5), "a last look gets an answer that comes as usual"
+
+
+@pytest.mark.parametrize("given", ["j1", b"j1", bytearray(b"j1"), {"j1": 1}, None, 7], ids=repr)
+@pytest.mark.parametrize("name", ["describe_jobs", "cancel_jobs"])
+def test_what_is_no_list_of_ids_is_refused(
+    hook: CIHook, server: ScriptedServer, name: str, given: Any
+) -> None:
+    with pytest.raises(RequestValidationError, match=r"Nothing was sent: job_ids is .*, allowed: a list"):
+        getattr(hook, name)(given)
+    assert not server.requests
+
+
+@pytest.mark.parametrize("given", [None, 7, b"b1", ["b1"], ""], ids=repr)
+@pytest.mark.parametrize("name", ["describe_batch", "cancel_batch"])
+def test_what_is_no_id_of_a_batch_is_refused(
+    hook: CIHook, server: ScriptedServer, name: str, given: Any
+) -> None:
+    with pytest.raises(RequestValidationError, match=r"job_id is .*, allowed: letters"):
+        getattr(hook, name)(given)
+    assert not server.requests
+
+
 class TestDescribe:
+    def test_ids_that_can_be_read_only_once(self, hook: CIHook, server: ScriptedServer) -> None:
+        server.play(jobs(job_xml("j1"), job_xml("j2")), http())
+        assert len(hook.describe_jobs(i for i in ("j1", "j2")).jobs_detail) == 2  # type: ignore[arg-type]
+        hook.cancel_jobs(iter(["j1", "j2"]))  # type: ignore[arg-type]
+        assert [sent.path for sent in server.requests] == ["/jobs/j1,j2"] * 2
+
     def test_ten_ids_to_a_request_each_once(self, hook: CIHook, server: ScriptedServer) -> None:
         ids = [f"j{n}" for n in range(23)]
         asked: list[list[str]] = []

@@ -152,6 +152,13 @@ def test_a_token_of_another_type_is_not_shown() -> None:
     assert str(TOKEN) not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", [f"https://me:{KEY}@gateway.example", f"https://gateway.example/?key={KEY}"])
+def test_settings_hold_no_address_with_a_secret(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="endpoint_url has not the allowed form") as caught:
+        settings(endpoint_url=url)
+    assert KEY not in str(caught.value)
+
+
 def test_neither_secret_is_in_the_settings_repr() -> None:
     shown = repr(settings(security_token=TOKEN))
     assert KEY not in shown
@@ -267,3 +274,15 @@ def test_both_secrets_are_masked_in_logs(connection: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
     CIHook(connection("http://127.0.0.1:1", security_token=TOKEN)).settings  # noqa: B018
     assert masked == [KEY, TOKEN]
+
+
+def test_a_uri_with_an_underscore_in_its_scheme_says_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, logs: Logs
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent_ci://{ID}:{KEY}@/?region={REGION}&bucket={BUCKET}")
+    with pytest.raises(ConfigurationError, match="begins with tencent-ci://, with a hyphen") as caught:
+        _ = CIHook("ci").settings
+    assert ID not in str(caught.value)
+    assert KEY not in str(caught.value)
+    monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{ID}:{quote(KEY, safe='')}@/?region={REGION}")
+    assert CIHook("ci").settings.region == REGION

@@ -245,7 +245,7 @@ class TestItNeverFails:
 import tests.without_openlineage
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.models import Job
-task = VoiceSeparateOperator(task_id="t", input_object="a")
+task = VoiceSeparateOperator(task_id="t", input_object="a", au_object="b")
 task.seen_jobs = [Job(job_id="j1", state="Success")]
 print("TOLD", task.get_openlineage_facets_on_complete(None))
 """

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_ci.exceptions import JobFailedError
 from airflow_provider_ci.get_provider_info import get_provider_info
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, jobs_url, push_links, results_url
+from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin, jobs_url, results_url
 from airflow_provider_ci.operators.base import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.models import (
@@ -89,8 +89,8 @@ class TestAddresses:
 
     def test_a_job_that_has_not_ended_has_no_results(self, make_context: Callable[..., Any]) -> None:
         context = make_context()
-        push_links(context, [result(state="Running")])
-        assert context["ti"].xcoms == [JOBS_LINK, NO_RESULTS], "Airflow logs an error if it finds nothing"
+        LinksMixin().push_links(context, [result(state="Running")])
+        assert context["ti"].xcoms == [JOBS_LINK, NO_RESULTS]
 
 
 DONE = (

@@ -20,7 +20,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.triggers.job import CIJobTrigger
 from tests.conftest import Logs
-from tests.scripted_server import Answer, ScriptedServer, http, job, jobs
+from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
 
 MakeOperator = Callable[..., VoiceSeparateOperator]
 SUBMITTED, RUNNING, SUCCESS = job("j1", "Submitted"), job("j1", "Running"), job("j1", "Success")
@@ -82,14 +82,14 @@ def test_a_short_job_does_not_defer(
     assert context["ti"].xcoms[-1][1]["state"] == "Success"
 
 
-def test_without_limits_there_is_no_deadline(
+def test_without_limits_the_deadline_is_that_of_airflow_s_sensors(
     make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
 ) -> None:
     server.play(SUBMITTED, RUNNING)
     with pytest.raises(TaskDeferred) as deferred:
         make_operator().execute(context)
-    assert deferred.value.trigger.deadline is None
-    assert deferred.value.timeout is None
+    assert deferred.value.trigger.deadline == pytest.approx(time.time() + 7 * 86_400, abs=60)
+    assert timedelta(days=7) < deferred.value.timeout < timedelta(days=7, minutes=5)
 
 
 def test_execution_timeout_counts_from_the_start_of_the_task(
@@ -119,7 +119,7 @@ class TestGoingOn:
         self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
     ) -> None:
         """Seen on SQLite: the cleared try's trigger fired after the new try had deferred."""
-        server.play(job("j2", "Submitted"), job("j2", "Submitted"))
+        server.play(job("j2", "Submitted"))
         with pytest.raises(TaskDeferred) as deferred:
             make_operator().execute_complete(context, event("timeout"), job_id="j2")
         assert deferred.value.trigger.job_ids == ["j2"]
@@ -143,11 +143,12 @@ class TestGoingOn:
     def test_not_ended_after_all_waits_on_until_the_same_deadline(
         self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], answer: Answer
     ) -> None:
-        server.play(answer, answer)
-        deadline = time.time() + 99
+        server.play(answer)
+        began, deadline = time.time() - 900, time.time() + 99
         with pytest.raises(TaskDeferred) as deferred:
-            make_operator().execute_complete(context, event(deadline=deadline))
+            make_operator().execute_complete(context, event(deadline=deadline, started_at=began))
         assert deferred.value.trigger.deadline == deadline
+        assert deferred.value.trigger.started_at == began, "so that the pauses stay long"
 
     def test_the_deadline_cancels(
         self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
@@ -204,6 +205,95 @@ class TestGoingOn:
         with pytest.raises(CIError) as caught:
             make_operator().execute_complete(context, event("error", error=name, message="m"))
         assert type(caught.value) is CIError
+
+
+OUTAGES = {
+    "503": error(503, "SlowDown", retry_after="300"),
+    "429": error(429, "SlowDown", retry_after="300"),
+    "lost": hang_up(),
+    "HTML with 404": http("<html>A gateway</html>", 404),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+class TestOutage:
+    """On the worker, before and after the triggerer waits. Each look is one request, whatever the connection
+    says, and nothing pauses.
+    """
+
+    @pytest.fixture
+    def operator(self, make_operator: MakeOperator) -> VoiceSeparateOperator:
+        operator = make_operator(timeout=500)
+
+        def sleep(seconds: float) -> None:
+            raise AssertionError(f"it sleeps for {seconds} s on the worker")
+
+        operator._sleep = sleep  # type: ignore[method-assign]
+        return operator
+
+    def test_before_it_defers(
+        self,
+        operator: VoiceSeparateOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        outage: Answer,
+    ) -> None:
+        server.play(SUBMITTED, outage)
+        with pytest.raises(TaskDeferred):
+            operator.execute(context)
+
+    def test_after_the_job_has_ended(
+        self,
+        operator: VoiceSeparateOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        outage: Answer,
+    ) -> None:
+        server.play(outage)
+        began, deadline = time.time() - 300, time.time() + 200
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute_complete(context, event(deadline=deadline, started_at=began))
+        trigger = deferred.value.trigger
+        assert (trigger.deadline, trigger.started_at) == (deadline, began)
+
+    def test_after_a_trigger_of_an_older_version_gave_up(
+        self,
+        operator: VoiceSeparateOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        outage: Answer,
+    ) -> None:
+        server.play(outage)
+        with pytest.raises(TaskDeferred):
+            operator.execute_complete(context, event("error", error="ServerError", message="busy"))
+
+    @pytest.mark.parametrize("passed", [True, False], ids=["deadline", "backstop"])
+    def test_at_the_deadline_cancels(
+        self,
+        operator: VoiceSeparateOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        outage: Answer,
+        passed: bool,
+    ) -> None:
+        server.play(outage, http())
+        context["ti"].xcom_push("return_value", "j1")
+        resumption: tuple[str, dict[str, Any]] = (
+            ("execute_complete", {"event": event("timeout", deadline=time.time()), "job_id": "j1"})
+            if passed
+            else ("__fail__", {"error": "Trigger timeout"})
+        )
+        with pytest.raises(JobTimeoutError, match=r"the last poll failed: .*cancellation was asked for"):
+            operator.resume_execution(*resumption, context)
+        assert server.methods() == ["GET", "PUT"]
+
+
+def test_refused_keys_at_the_deadline_do_not_hide_it(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    server.play(error(403, "AccessDenied"), http())
+    with pytest.raises(JobTimeoutError, match=r"the last poll failed: .*AccessDenied"):
+        make_operator(timeout=5).execute_complete(context, event("timeout", deadline=time.time()))
 
 
 class TestWithoutTheTriggerer:

@@ -108,13 +108,13 @@ def test_other_refusals_are_raised_at_once(
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        ({"name": "a b"}, "Name is 'a b'"),
-        ({"name": ""}, "Name is ''"),
+        ({"name": "a b"}, "name is 'a b'"),
+        ({"name": ""}, "name is ''"),
         ({"name": 5}, "name is 5, allowed: a text"),
-        ({"audio_mode": "x"}, "AudioMode is 'x'"),
-        ({"audio_mode": ""}, "AudioMode is None"),
+        ({"audio_mode": "x"}, "audio_mode is 'x'"),
+        ({"audio_mode": ""}, "audio_mode is None"),
         ({"bitrate": "much"}, "bitrate is 'much', allowed: a whole number"),
-        ({"codec": "amr", "samplerate": 44100}, "AudioConfig.Samplerate is 44100"),
+        ({"codec": "amr", "samplerate": 44100}, "samplerate is 44100"),
     ],
 )
 def test_bad_arguments_are_not_sent(

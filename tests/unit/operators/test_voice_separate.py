@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException, MappedOperator
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, MappedOperator
 from lxml import etree
 
 from airflow_provider_ci.exceptions import (
@@ -18,13 +18,12 @@ from airflow_provider_ci.exceptions import (
     NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
-    TransportError,
 )
 from airflow_provider_ci.operators.base import CIJobOperator
 from airflow_provider_ci.operators.separation import SeparationOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import BUCKET, REGION
-from tests.scripted_server import Answer, ScriptedServer, hang_up, http, job
+from tests.scripted_server import Answer, ScriptedServer, error, http, job
 
 LEAST = {"input_object": "in/song.mp3", "au_object": "out/voice.aac"}
 VOICE = "Operation/VoiceSeparate"
@@ -209,32 +208,32 @@ class TestBucketAndRegion:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"input_object": ""}, "Input.Object"),
-        ({"input_object": "/in/song.mp3"}, "Input.Object"),
-        ({"input_object": None}, "Input.Object"),
+        ({"input_object": ""}, "input_object"),
+        ({"input_object": "/in/song.mp3"}, "input_object"),
+        ({"input_object": None}, "input_object"),
         ({"input_object": 5}, "input_object is 5"),
-        ({"au_object": None}, "AuObject"),
+        ({"au_object": None}, "au_object"),
         ({"object": ["a"]}, r"object is \['a'\]"),
-        ({"au_object": "out/"}, "AuObject"),
+        ({"au_object": "out/"}, "au_object"),
         ({"object": "out/voice.aac"}, "object"),
         ({"au_object": "in/song.mp3"}, "au_object is 'in/song.mp3'"),
         ({"object": "in/song.mp3", "output_bucket": BUCKET}, "object is 'in/song.mp3'"),
         (
             {"au_object": "in/song.${ext}", "codec": "mp3"},
-            "au_object is 'in/song.*another key than input_object's",
+            "au_object is 'in/song.*another key than the input's",
         ),
-        ({"au_object": "in/song.${ext}", "template_id": "t1"}, "another key than input_object's"),
-        ({"object": "out/voice.${ext}"}, r"a key that can never be that of Object \(background\)"),
+        ({"au_object": "in/song.${ext}", "template_id": "t1"}, "another key than the input's"),
+        ({"object": "out/voice.${ext}"}, r"a key that can never be that of object"),
         ({"object": "out/a.${ext}", "au_object": "out/a.wav", "template_id": "t1"}, "can never be that of"),
-        ({"input_object": "x" * 851}, "Input.Object is .*at most 850 bytes in UTF-8; this one has 851"),
-        ({"au_object": "声" * 284}, "AuObject .*at most 850 bytes in UTF-8.* this one has 852"),
-        ({"au_object": "x" * 818 + "${jobid}"}, "AuObject .*this one has 851"),
-        ({"au_object": "out/."}, "AuObject .*does not end in /"),
-        ({"au_object": "\\out"}, "AuObject .*does not begin with"),
-        ({"input_object": "in/.."}, "Input.Object .*does not end in /"),
-        ({"au_object": "out/${JobId}.mp3"}, r"AuObject .*\$\{jobid\}, spelt exactly so"),
-        ({"au_object": "out/v.${Ext}"}, r"AuObject .*\$\{ext\}, spelt exactly so"),
-        ({"au_object": "out/${InputName}.mp3"}, "AuObject .*is for batch jobs"),
+        ({"input_object": "x" * 851}, "input_object is .*at most 850 bytes in UTF-8; this one has 851"),
+        ({"au_object": "声" * 284}, "au_object .*at most 850 bytes in UTF-8.* this one has 852"),
+        ({"au_object": "x" * 818 + "${jobid}"}, "au_object .*this one has 851"),
+        ({"au_object": "out/."}, "au_object .*does not end in /"),
+        ({"au_object": "\\out"}, "au_object .*does not begin with"),
+        ({"input_object": "in/.."}, "input_object .*does not end in /"),
+        ({"au_object": "out/${JobId}.mp3"}, r"au_object .*\$\{jobid\}, spelt exactly so"),
+        ({"au_object": "out/v.${Ext}"}, r"au_object .*\$\{ext\}, spelt exactly so"),
+        ({"au_object": "out/${InputName}.mp3"}, "au_object .*is for batch jobs"),
         (
             {"input_object": f"cos://{BUCKET}/in/a%20b.mp3"},
             f"input_object is .*allowed: an object key: write bucket='{BUCKET}', input_object='in/a b.mp3'",
@@ -245,53 +244,65 @@ class TestBucketAndRegion:
             f"write bucket='{BUCKET}', input_object='a.mp3'",
         ),
         ({"au_object": f"cos://{BUCKET}/v"}, f"write output_bucket='{BUCKET}', au_object='v'"),
-        ({"audio_mode": "IsAudio", "object": "b"}, "no key, because AudioMode IsAudio makes no such result"),
-        ({"audio_mode": "IsAudio", "bass_object": "b"}, "BassObject .*no key, because AudioMode IsAudio"),
-        ({"audio_mode": "IsBackground", "object": "b"}, r"AuObject \(voice\) .*AudioMode IsBackground"),
+        ({"audio_mode": "IsAudio", "object": "b"}, "no key, because audio_mode IsAudio makes no such result"),
+        ({"audio_mode": "IsAudio", "bass_object": "b"}, "bass_object .*no key, because audio_mode IsAudio"),
+        ({"audio_mode": "IsBackground", "object": "b"}, r"au_object .*audio_mode IsBackground"),
         (
             {"audio_mode": "AudioAndBackground", "object": "b", "drum_object": "d"},
-            "DrumObject .*no key, because AudioMode AudioAndBackground",
+            "drum_object .*no key, because audio_mode AudioAndBackground",
         ),
-        ({"bass_object": "\x00"}, "BassObject"),
-        ({"drum_object": "/d"}, "DrumObject"),
-        ({"output_bucket": "no-appid"}, "Output.Bucket"),
+        ({"bass_object": "\x00"}, "bass_object"),
+        ({"drum_object": "/d"}, "drum_object"),
+        ({"output_bucket": "no-appid"}, "output_bucket"),
         ({"output_bucket": 5}, "output_bucket is 5"),
-        ({"output_region": "guangzhou"}, "Output.Region"),
+        ({"output_region": "guangzhou"}, "output_region"),
         ({"bucket": "bad"}, "bucket is 'bad'"),
         ({"bucket": 1250000001}, "bucket is 1250000001"),
         ({"region": "bad"}, "region is 'bad'"),
-        ({"template_id": "t/1"}, "TemplateId"),
+        ({"template_id": "t/1"}, "template_id"),
         ({"template_id": "t1", "audio_mode": "IsAudio"}, "audio_mode is given.*template_id"),
         ({"template_id": "t1", "codec": "mp3", "bitrate": 0}, "codec is given.*bitrate is given"),
-        ({"audio_mode": "Isaudio"}, "AudioMode"),
-        ({"audio_mode": "AudioAndBackground"}, "Object"),
-        ({"codec": "ogg"}, "Codec"),
+        ({"audio_mode": "Isaudio"}, "audio_mode"),
+        ({"audio_mode": "AudioAndBackground"}, "object"),
+        ({"codec": "ogg"}, "codec"),
         ({"codec": 3}, "codec is 3"),
-        ({"samplerate": 44000}, "Samplerate"),
+        ({"samplerate": 44000}, "samplerate"),
         ({"samplerate": "44.1k"}, "samplerate is '44.1k'"),
         ({"samplerate": 44100.0}, "samplerate is 44100.0"),
-        ({"bitrate": 7}, "Bitrate"),
+        ({"bitrate": 7}, "bitrate"),
         ({"bitrate": "-8"}, "bitrate is '-8'"),
         ({"bitrate": True}, "bitrate is True"),
-        ({"channels": 3}, "Channels"),
+        ({"channels": 3}, "channels"),
         ({"channels": [2]}, r"channels is \[2\]"),
-        ({"user_data": "ü"}, "UserData"),
-        ({"user_data": "x" * 1025}, "UserData"),
-        ({"job_level": 3}, "JobLevel"),
+        ({"user_data": "ü"}, "user_data"),
+        ({"user_data": "x" * 1025}, "user_data"),
+        ({"job_level": 3}, "job_level"),
         ({"job_level": "high"}, "job_level is 'high'"),
-        ({"queue_id": "p 1"}, "QueueId"),
-        ({"call_back": "ftp://a.example"}, "CallBack"),
-        ({"call_back_format": "xml"}, "CallBackFormat"),
-        ({"call_back_type": "Mail"}, "CallBackType"),
-        ({"call_back_mq_config": MQ}, "CallBackMqConfig"),
-        ({"call_back_type": "TDMQ"}, "CallBackMqConfig"),
-        ({"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_region": "xx"}}, "MqRegion"),
+        ({"queue_id": "p 1"}, "queue_id"),
+        ({"call_back": "ftp://a.example"}, "call_back"),
+        ({"call_back_format": "xml"}, "call_back_format"),
+        ({"call_back_type": "Mail"}, "call_back_type"),
+        ({"call_back_mq_config": MQ}, "call_back_mq_config"),
+        ({"call_back_type": "TDMQ"}, "call_back_mq_config"),
+        ({"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_region": "xx"}}, "mq_region"),
         (
             {"call_back_type": "TDMQ", "call_back_mq_config": {"region": "gz"}},
             "call_back_mq_config is .*mq_region",
         ),
         ({"call_back_type": "TDMQ", "call_back_mq_config": "gz"}, "call_back_mq_config is 'gz'"),
-        ({"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": 5}}, "Topic"),
+        (
+            {"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": 5}},
+            "call_back_kafka_config.topic is 5",
+        ),
+        ({"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": [1]}}, r"topic is \[1\]"),
+        (
+            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": 5}},
+            "mq_name is 5, allowed: a text",
+        ),
+        (
+            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "None"}},
+            "mq_name is 'None', allowed",
+        ),
         ({"call_back_type": "Kafka", "call_back_kafka_config": [KAFKA]}, "call_back_kafka_config is "),
         ({"poll_interval": 0}, "poll_interval is 0"),
         ({"poll_interval": None}, "poll_interval is None"),
@@ -313,21 +324,25 @@ def test_a_bad_argument_is_named_before_anything_is_sent(
 ) -> None:
     connection(server.url)
     context = make_context()
-    operator = VoiceSeparateOperator(
-        task_id="submit", wait_for_completion=wait_for_completion, **(LEAST | arguments)
-    )
+    operator = VoiceSeparateOperator(task_id="submit", wait_for_completion=wait_for_completion, **LEAST)
+    for name, value in arguments.items():  # as rendering a template does
+        setattr(operator, name, value)
     with pytest.raises(ValueError, match=named) as caught:
         operator.execute(context)
     assert isinstance(caught.value, RequestValidationError | ConfigurationError)
+    assert isinstance(caught.value, AirflowFailException), "a retry would find the same"
     assert not server.requests
     assert not context["ti"].xcoms
 
 
 def test_every_bad_argument_is_named_at_once(connection: Callable[..., str]) -> None:
     connection("http://127.0.0.1:1")
-    operator = VoiceSeparateOperator(task_id="submit", **LEAST, samplerate="a", bitrate="b", queue_id=5)
-    with pytest.raises(RequestValidationError, match=r"queue_id is 5.*samplerate is 'a'.*bitrate is 'b'"):
+    operator = VoiceSeparateOperator(task_id="submit", **LEAST)
+    operator.samplerate, operator.bitrate, operator.queue_id = "a", "b", 5  # type: ignore[assignment]
+    with pytest.raises(RequestValidationError) as caught:
         operator.execute({})
+    for said in ("queue_id is 5", "samplerate is 'a'", "bitrate is 'b'"):
+        assert said in str(caught.value)
 
 
 def test_the_receivers_secret_is_not_in_the_error(connection: Callable[..., str]) -> None:
@@ -345,7 +360,7 @@ class TestTheClass:
         )
 
     def test_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: [name] for name in VoiceSeparateOperator.template_fields}
+        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in VoiceSeparateOperator.template_fields}
         operator = VoiceSeparateOperator(task_id="submit", **arguments)
         for name, value in arguments.items():
             assert getattr(operator, name) is value
@@ -398,7 +413,9 @@ class TestTheClass:
         assert (operator.bucket, operator.cancel_on_kill, operator.codec) == (BUCKET, False, "mp3")
 
     def test_it_can_be_copied_and_pickled(self) -> None:
-        operator = VoiceSeparateOperator(task_id="submit", **LEAST, call_back_mq_config=MQ)
+        operator = VoiceSeparateOperator(
+            task_id="submit", **LEAST, call_back_type="TDMQ", call_back_mq_config=MQ
+        )
         for other in (copy.deepcopy(operator), copy.copy(operator), pickle.loads(pickle.dumps(operator))):
             assert other.input_object == "in/song.mp3"
             assert other.call_back_mq_config == MQ
@@ -486,8 +503,8 @@ class TestCheckInput:
 
         context = make_context()
         store = context["task_state_store"] = Store()
-        server.play(job("j1", "Submitted"), hang_up())
-        with pytest.raises(TransportError):
+        server.play(job("j1", "Submitted"), error(403, "AccessDenied"))
+        with pytest.raises(PermissionDeniedError):
             checked(self.found(), context, wait_for_completion=True, deferrable=True)
         assert store["ci_submission"]["job_id"] == "j1"
         context["ti"].try_number = 2

@@ -17,7 +17,10 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     RequestValidationError,
 )
+from airflow_provider_ci.identity import fingerprint
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.protocol.wire import Endpoint
+from airflow_provider_ci.protocol.xml import to_bytes, to_element
 from airflow_provider_ci.triggers.batch import CIBatchTrigger
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
@@ -146,7 +149,7 @@ class TestRequest:
             ({"prefix": None}, "no input is given, allowed: exactly one of prefix, manifest, url_file"),
             ({"prefix": " "}, "no input is given (prefix is ' '), allowed: exactly one of prefix"),
             ({"manifest": "m"}, "prefix and manifest are given, allowed: exactly one of prefix, manifest"),
-            ({"name": "a b"}, "Name is 'a b'"),
+            ({"name": "a b"}, "name is 'a b'"),
             ({"au_object": "out/voice.mp3"}, "overwrite each other"),
             (
                 {"au_object": "in/out/${jobid}"},
@@ -304,6 +307,19 @@ class TestRequest:
     ) -> None:
         sent(au_object="in/${InputName}-${jobid}.mp3", output_bucket="results-1250000001")
 
+    @pytest.mark.parametrize(
+        ("voice", "background"),
+        [
+            ("out/${jobid}/${InputName}.${ext}", "out/${jobid}/background.${ext}"),
+            ("${jobid}-${InputNameAndExt}", "${jobid}-x.wav"),
+        ],
+    )
+    def test_two_results_of_one_job_that_can_be_one_object_are_refused(
+        self, make_operator: MakeOperator, voice: str, background: str
+    ) -> None:
+        with pytest.raises(RequestValidationError, match="a key that can never be that of object"):
+            make_operator(au_object=voice, object=background, audio_mode="AudioAndBackground")
+
     def test_mapped_task_instances_give_names_of_their_own(
         self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
     ) -> None:
@@ -313,10 +329,24 @@ class TestRequest:
         make_operator(wait_for_completion=False).execute(context)
         assert leaves(server.requests[-1].body)["Name"] == "adhoc_airflow-batch-12"
 
+    def test_a_name_that_is_not_given_does_not_tell_requests_apart(self) -> None:
+        def asked(name: str | None, made: str) -> str:
+            class Operator(VoiceSeparateBatchOperator):
+                _default_name = made  # type: ignore[assignment]
+
+            operator = Operator(task_id="batch", prefix="in/", au_object="out/${jobid}", name=name)
+            endpoint = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
+            request = operator.build_request(endpoint)
+            assert leaves(to_bytes(to_element(request, "Request")))["Name"] == (name or made)
+            return fingerprint(request, "")
+
+        assert asked(None, "of-this-version") == asked(None, "of-another-version") == asked("", "of-any")
+        assert asked("stems", "of-any") not in (asked("other", "of-any"), asked(None, "stems"))
+
     def test_a_long_and_foreign_name_is_made_fit(self) -> None:
-        operator = VoiceSeparateBatchOperator(task_id="t" * 200, prefix="in/")
-        assert len(operator._default_name) == 128
-        assert VoiceSeparateBatchOperator(task_id="a.b", prefix="x")._default_name.endswith("-a_b")
+        least = {"prefix": "in/", "au_object": "out/${jobid}"}
+        assert len(VoiceSeparateBatchOperator(task_id="t" * 200, **least)._default_name) == 128
+        assert VoiceSeparateBatchOperator(task_id="a.b", **least)._default_name.endswith("-a_b")
 
 
 class TestOutlets:
@@ -432,7 +462,8 @@ class TestWait:
         server.play(SUBMITTED, batch(state, code="ResourceNotFound", message="no list"), NONE)
         with pytest.raises(kind, match=f"Job b1 ended {state}") as caught:
             make_operator(allow_failed_jobs=True).execute(context)
-        assert not isinstance(caught.value, AirflowFailException), "a retry makes a new one"
+        is_final = state == "Cancel"  # after a failure a retry makes a new one
+        assert isinstance(caught.value, AirflowFailException) is is_final
 
     @pytest.mark.parametrize("wait", [True, False])
     def test_a_batch_that_fails_after_it_has_made_jobs_is_not_retried(
@@ -525,10 +556,71 @@ class TestWait:
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, http())
-        operator = make_operator(wait_for_completion=False)
+        operator = make_operator(wait_for_completion=False, durable=True)
         operator.execute(context)
+        context["ti"].state = "failed"  # by a user, before the process has ended
         operator.on_kill()
         assert (server.requests[1].method, server.requests[1].params) == ("PUT", {"cancel": ""})
+
+
+class TestOutage:
+    @pytest.fixture
+    def no_time(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """Return a function after which an operator's pauses take no time."""
+        clock = [1000.0]
+        monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+
+        def use(operator: VoiceSeparateBatchOperator) -> None:
+            monkeypatch.setattr(operator, "_sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+        return use
+
+    def test_is_waited_out_wherever_it_comes(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        no_time: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """While the batch is described, its jobs that go on are looked for, or its jobs are counted."""
+        operator = make_operator()
+        no_time(operator)
+        bad = [error(503, "SlowDown"), hang_up(), http("<html>", 404)] * 5
+        done = jobs(child("j1", "Success"))
+        server.play(SUBMITTED, *bad, batch("Success"), *bad[:1])
+        for _ in bad[1:]:
+            server.play(batch("Success"), bad[0])
+        server.play(batch("Success"), jobs(), error(503, "SlowDown"), batch("Success"), jobs(), done)
+        assert operator.execute(context) == "b1"
+
+    def test_does_not_move_the_deadline(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        no_time: Callable[..., None],
+    ) -> None:
+        operator = make_operator(timeout=600)
+        no_time(operator)
+        server.play(SUBMITTED)
+        away = error(503, "SlowDown", retry_after="300")
+        server.always("GET", lambda sent: away if sent.path == "/jobs" else batch("Success"))
+        server.always("PUT", http())
+        with pytest.raises(JobTimeoutError, match="the last poll failed"):
+            operator.execute(context)
+        assert server.methods()[-1] == "PUT"
+
+
+def test_a_poll_asks_for_one_job_to_know_whether_any_goes_on(
+    make_operator: MakeOperator, server: ScriptedServer, context: Context
+) -> None:
+    going_on, done = jobs(child("j1", "Running")), jobs(child("j1", "Success"))
+    server.play(SUBMITTED, batch("Success"), going_on, batch("Success"), jobs(), done)
+    make_operator().execute(context)
+    sizes = [(sent.params.get("states"), sent.params["size"]) for sent in server.requests if sent.params]
+    pending = "Submitted,Running,Pause"
+    assert sizes == [(pending, "1"), (pending, "1"), (None, "100")]
 
 
 class TestDeferred:
@@ -572,12 +664,35 @@ class TestDeferred:
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         going_on = jobs(job_xml("j1", "Running"))
-        server.play(SUCCESS, going_on, SUCCESS, going_on)
+        server.play(SUCCESS, going_on)
         deferred = self.defer(make_operator(deferrable=True), context, status="ended", job_ids=["b1"])
         assert isinstance(deferred.trigger, CIBatchTrigger)
 
 
 class TestDurable:
+    @pytest.mark.parametrize(("pending", "continues"), [(True, True), (False, False)])
+    def test_cleared_on_a_worker_a_batch_whose_jobs_still_run_is_not_paid_for_again(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: Context,
+        pending: bool,
+        continues: bool,
+    ) -> None:
+        class Store(dict[str, Any]):
+            set = dict.__setitem__
+
+        context["task_state_store"] = store = Store()
+        server.play(SUBMITTED)
+        make_operator(wait_for_completion=False, durable=True).execute(context)
+        store["ci_submission"]["worker_waits"] = True
+        context["ti"].try_number, context["ti"].max_tries = 2, 1
+        server.play(batch("Success"), jobs(child("j1", "Running")) if pending else NONE)
+        if not continues:
+            server.play(batch("Success"), SUBMITTED)
+        make_operator(wait_for_completion=False, durable=True).execute(context)
+        assert server.methods().count("POST") == (1 if continues else 2)
+
     def test_a_lost_answer_is_looked_for_among_the_batch_jobs(
         self,
         make_operator: MakeOperator,
@@ -611,7 +726,7 @@ class TestDurable:
 
 class TestTheClass:
     def test_templated_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: [name] for name in VoiceSeparateBatchOperator.template_fields}
+        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in VoiceSeparateBatchOperator.template_fields}
         operator = VoiceSeparateBatchOperator(task_id="batch", **arguments)
         for name, value in arguments.items():
             assert getattr(operator, name) is value

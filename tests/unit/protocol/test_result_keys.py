@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import pytest
@@ -33,8 +34,15 @@ class TestPlaceholders:
             "a$b",
             "${",
             "a${b",
-            "${}",
             "a{b}c",
+            "{}",
+            "a<b>c",
+            "<>",
+            "%",
+            "50%ext",
+            "100%%",
+            "%(a)s",
+            "%7Ba%7D",
             "$extra/a",
             "$RECYCLE.BIN/a",
             "{0}",
@@ -67,6 +75,16 @@ class TestPlaceholders:
             ("out/v.$ext", "${ext}"),
             ("out/＄｛jobid｝.mp3", "${jobid}"),
             ("out/${ｊobid}.mp3", "${jobid}"),
+            ("out/<jobid>.mp3", "${jobid}"),
+            ("out/< JobId >.mp3", "${jobid}"),
+            ("out/＜jobid＞.mp3", "${jobid}"),
+            ("out/%jobid%.mp3", "${jobid}"),
+            ("out/％JOB_ID％.mp3", "${jobid}"),
+            ("out/%(jobid)s.mp3", "${jobid}"),
+            ("out/%24%7Bjobid%7D.mp3", "${jobid}"),
+            ("out/$%7bjobid%7d.mp3", "${jobid}"),
+            ("out/v.<ext>", "${ext}"),
+            ("out/v.%ext%", "${ext}"),
         ],
     )
     def test_misspelt_ones_are_named(self, key, meant):
@@ -76,7 +94,11 @@ class TestPlaceholders:
             assert said.startswith(f"{meant}, spelt exactly so, instead of ")
 
     @pytest.mark.parametrize(
-        "written", ["${inputname}", "$InputName", "{InputName}", "${input_name}", "${INPUTNAME}"]
+        "written",
+        [
+            *("${inputname}", "$InputName", "{InputName}", "${input_name}", "${INPUTNAME}"),
+            *("<InputName>", "%inputname%", "%(InputName)s"),
+        ],
     )
     def test_misspelt_ones_of_a_batch(self, written):
         said = placeholder_problem(f"out/{written}-${{jobid}}", BATCH)
@@ -90,7 +112,7 @@ class TestPlaceholders:
         assert said.startswith("the placeholders of a job: ${jobid}, ${ext}; ${I")
         assert "is for batch jobs" in said
 
-    @pytest.mark.parametrize("name", ["Number", "Time", "RunId", "extension", "foo"])
+    @pytest.mark.parametrize("name", ["Number", "Time", "RunId", "extension", "foo", "", " "])
     def test_what_the_service_would_take_literally(self, name):
         for inputs in (JOB, BATCH):
             said = placeholder_problem(f"out/${{{name}}}.mp3", inputs)
@@ -183,6 +205,56 @@ class TestAlike:
         assert may_be_alike(one, other, JOB, extension) == alike
         assert may_be_alike(other, one, JOB, extension) == alike
 
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("out/${jobid}/${InputName}.${ext}", "out/${jobid}/background.${ext}"),
+            ("${jobid}-${InputNameAndExt}", "${jobid}-x.wav"),
+            ("${jobid}/${InputName}.mp3", "${jobid}/${InputNameAndExt}"),
+            ("${jobid}/${InputName}.wav.mp3", "${jobid}/${InputNameAndExt}.mp3"),
+            ("${jobid}/${InputNameAndExt}", "${jobid}/${InputName}.voice.${ext}"),
+            ("out/${InputPath}/${jobid}", "out/rec/monday/${jobid}"),
+            ("out/${InputPath}/a-${jobid}", "out/${InputPath}/${InputName}-${jobid}"),
+            ("${InventoryTriggerJobId}/${jobid}/${InputName}", "${InventoryTriggerJobId}/${jobid}/x"),
+            ("${jobid}.${ext}", "${jobid}.mp3"),
+        ],
+    )
+    def test_the_results_of_one_job_of_a_batch(self, one, other):
+        inputs = KnownInputs(is_batch=True, prefix="rec/")
+        for extension in ("mp3", None):
+            assert may_be_alike(one, other, inputs, extension)
+            assert may_be_alike(other, one, inputs, extension)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("out/${jobid}/${InputName}-voice.${ext}", "out/${jobid}/${InputName}-background.${ext}"),
+            ("voice/${InputPath}/${jobid}/${InputName}", "background/${InputPath}/${jobid}/${InputName}"),
+            ("${InputPath}/voice/${InputName}-${jobid}", "${InputPath}/rest/${InputName}-${jobid}"),
+            ("${jobid}/v${InputName}", "${jobid}/${InputName}"),
+            ("${jobid}/${InputName}", "${jobid}/${InputName}x"),
+            ("${jobid}/${InputNameAndExt}", "${jobid}/${InputName}-background.${ext}"),
+            ("${jobid}/${InputNameAndExt}", "${jobid}/${InputNameAndExt}.${ext}"),
+            ("${jobid}-${InputName}", "${InputName}-${jobid}"),
+            ("${jobid}/${InputName}", "${InventoryTriggerJobId}/${jobid}"),
+            ("${jobid}/${InputName}", f"${{jobid}}/a/{JOB_ID}"),
+            ("${InputName}-${jobid}/voice", "${InputName}-${jobid}/background"),
+        ],
+    )
+    def test_the_results_of_one_job_of_a_batch_that_never_meet(self, one, other):
+        inputs = KnownInputs(is_batch=True, prefix="rec/")
+        for extension in ("mp3", None):
+            assert not may_be_alike(one, other, inputs, extension)
+            assert not may_be_alike(other, one, inputs, extension)
+
+    def test_the_only_input_of_a_batch_is_known(self):
+        def alike(input_object):
+            inputs = KnownInputs(is_batch=True, object=input_object)
+            return may_be_alike("${jobid}/${InputNameAndExt}", "${jobid}/a.wav", inputs, "mp3")
+
+        assert alike("in/a.wav")
+        assert not alike("in/b.wav")
+
     def test_a_new_id_is_none_that_is_known(self):
         assert not may_be(expanded("out/${jobid}.mp3", JOB, "mp3"), f"out/{JOB_ID}.mp3")
         assert not may_begin_with(expanded("out/${jobid}/voice.mp3", BATCH, "mp3"), f"out/{JOB_ID}/")
@@ -217,6 +289,7 @@ class TestAlike:
 FOLDERS = ("a", "a/b", "a/bc", "ab", "")
 FILES = ("b", "c.mp3", "c.wav", "bc.mp3", "a")
 PARTS = ("${InputPath}", "${InputNameAndExt}", "${InputName}", "/", "-", "b", "${ext}")
+WITH_IDS = (*PARTS, "${jobid}", "${InventoryTriggerJobId}", "bc.mp3")
 
 
 @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=6).map("".join))
@@ -229,8 +302,8 @@ def test_a_key_that_is_called_its_own_differs_between_all_inputs(key):
 
 
 @given(
-    st.lists(st.sampled_from(PARTS), min_size=1, max_size=5).map("".join),
-    st.lists(st.sampled_from(PARTS), min_size=1, max_size=5).map("".join),
+    st.lists(st.sampled_from(WITH_IDS), min_size=1, max_size=5).map("".join),
+    st.lists(st.sampled_from(WITH_IDS), min_size=1, max_size=5).map("".join),
 )
 def test_keys_that_are_said_never_to_meet_do_not(one, other):
     inputs = KnownInputs(is_batch=True, prefix="")
@@ -243,6 +316,8 @@ def test_keys_that_are_said_never_to_meet_do_not(one, other):
 def substituted(key: str, input_object: str) -> str:
     folder, _, name = input_object.rpartition("/")
     values = {
+        "${jobid}": f"j{hashlib.md5(input_object.encode()).hexdigest()}",
+        "${InventoryTriggerJobId}": f"b{'0' * 32}",
         "${InputPath}": folder,
         "${InputNameAndExt}": name,
         "${InputName}": name.rpartition(".")[0] or name,

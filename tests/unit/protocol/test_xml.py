@@ -363,6 +363,22 @@ def test_parser_refuses(data, says):
         pytest.param(b"&#" + b"9" * 50 + b";", "\ufffd" + "9" * 30 + ";", id="long-number"),
         pytest.param(b"<![CDATA[\x1b]]>", "\ufffd", id="in-cdata"),
         pytest.param(b"Tom & Jerry?a=1&b=2", "Tom & Jerry?a=1&b=2", id="bare-ampersand"),
+        pytest.param(b"a&nbsp;b &copy;2025", "a&nbsp;b &copy;2025", id="entities-of-html"),
+        pytest.param(b"http://x/?a=1&lang=zh&b;", "http://x/?a=1&lang=zh&b;", id="query"),
+        pytest.param(b"&LT;&Amp;", "&LT;&Amp;", id="entities-have-small-letters"),
+        pytest.param(b"a]]>b]]]]>", "a]]>b]]]]>", id="end-of-cdata"),
+        pytest.param(b"1 < 2 <3 <= << 4<&nbsp;<", "1 < 2 <3 <= << 4<&nbsp;<", id="less-than"),
+        pytest.param(b"<![CDATA[<!DOCTYPE html>]]>", "<!DOCTYPE html>", id="document-type-in-cdata"),
+        pytest.param(
+            b"a&nbsp;<![CDATA[<b>&amp;&nbsp;\x1b]]>]]>&lt;",
+            "a&nbsp;<b>&amp;&nbsp;\ufffd]]><",
+            id="cdata-as-it-is",
+        ),
+        pytest.param(
+            b"<![CDATA[<!DOCTYPE r [<!ENTITY x 'y'>]>]]>&x;",
+            "<!DOCTYPE r [<!ENTITY x 'y'>]>&x;",
+            id="no-entity",
+        ),
         pytest.param(b"\x1b&lt;a&gt;&amp;&#65;&#x42;", "\ufffd<a>&AB", id="the-rest-is-read-as-ever"),
     ],
 )
@@ -378,7 +394,11 @@ def test_a_text_that_xml_cannot_carry_leaves_its_neighbours_readable(message, re
     assert (found.jobs_detail[1].message, found.jobs_detail[1].state) == (read_as, "Failed")
 
 
-@pytest.mark.parametrize("spoilt", [b"", b"\x1b", b"\xff", b"&#0;", b" & "], ids=ascii)
+@pytest.mark.parametrize(
+    "spoilt",
+    [b"", b"\x1b", b"\xff", b"&#0;", b" & ", b"&nbsp;", b"]]>", b" < ", b"<![CDATA[<!DOCTYPE r>]]>"],
+    ids=ascii,
+)
 @pytest.mark.parametrize(
     "document",
     [
@@ -391,7 +411,11 @@ def test_a_text_that_xml_cannot_carry_leaves_its_neighbours_readable(message, re
         pytest.param(DTD.format("utf-16").encode("utf-16-le"), id="dtd-utf-16-le"),
         pytest.param(DTD.format("cp037").encode("cp037"), id="dtd-ebcdic"),
         pytest.param(b"\n<!DOCTYPE r><r/>", id="dtd-after-whitespace"),
-        pytest.param(b"<r>&undefined;</r>", id="undefined-entity"),
+        pytest.param(b"<r><![CDATA[</r><!DOCTYPE r></r>", id="dtd-after-open-cdata"),
+        pytest.param(b"<!-- <![CDATA[ --><!DOCTYPE r><!-- ]]> --><r></r>", id="dtd-in-no-cdata"),
+        pytest.param(b"<!DOCTYPE r [<!ENTITY x '<![CDATA['>]><r>&x;]]></r>", id="cdata-in-dtd"),
+        pytest.param(b"<!DOC<![CDATA[]]>TYPE r [<!ENTITY x 'y'>]><r>&x;</r>", id="dtd-around-cdata"),
+        pytest.param(b"<r><a>1<br></a></r>", id="tag-that-is-not-closed"),
         pytest.param(b"<a>" * 5000 + b"</a>" * 5000, id="nesting"),
         pytest.param(b"<r><a>1</a>", id="truncated"),
         pytest.param(b"<r/><r/>", id="two-roots"),
@@ -413,6 +437,12 @@ def test_a_repair_has_its_bounds():
         parse_response(b"<r>" + b"\x1b" * 1024 * 1024 + b"</r>")
     with pytest.raises(XMLError, match="not well-formed"):
         parse_response(b"<r>" + b"&" * 20_001 + b"</r>")
+    with pytest.raises(XMLError, match="not well-formed"):
+        parse_response(b"<r>" + b" <" * 20_001 + b"</r>")
+    with pytest.raises(XMLError, match="not well-formed"):
+        parse_response(b"<![CDATA[" * 110_000)
+    with pytest.raises(XMLError, match="not well-formed"):
+        parse_response(b"<r>\x1b<![CDATA[" + b"<" * 20_001 + b"]]></r>")
 
 
 @given(

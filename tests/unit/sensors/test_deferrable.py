@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
-from airflow_provider_ci.exceptions import CIError, JobFailedError, JobNotFoundError, ThrottledError
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    CIError,
+    JobFailedError,
+    JobNotFoundError,
+)
 from airflow_provider_ci.sensors.job import CIJobSensor
-from tests.scripted_server import ScriptedServer, job, jobs
+from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
 
 MakeSensor = Callable[..., CIJobSensor]
 RUNNING, SUCCESS, FAILED = job("j1", "Running"), job("j1", "Success"), job("j1", "Failed")
@@ -49,7 +59,16 @@ def test_defers_and_goes_on(make_sensor: MakeSensor, server: ScriptedServer, con
     assert make_sensor().execute_complete(context, ENDED)["state"] == "Success"
 
 
-@pytest.mark.parametrize(("execution_timeout", "left"), [(None, 60), (50, 10), (30, 0), (500, 60)])
+def test_it_polls_with_a_pause_whatever_the_interval(
+    make_sensor: MakeSensor, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    server.play(RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_sensor(poke_interval=0).execute(context)
+    assert deferred.value.trigger.serialize()[1]["poll_interval"] == 1
+
+
+@pytest.mark.parametrize(("execution_timeout", "left"), [(None, 60), (50, 10), (500, 60)])
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
 def test_the_first_timeout_that_passes_counts_from_the_start(
     make_sensor: MakeSensor,
@@ -67,6 +86,22 @@ def test_the_first_timeout_that_passes_counts_from_the_start(
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute_complete(context, ENDED)
     assert timedelta(seconds=max(left - 9, 0)) <= deferred.value.timeout <= timedelta(seconds=left)
+    trigger = deferred.value.trigger
+    assert trigger.started_at == context["ti"].start_date.timestamp(), "so that the pauses stay long"
+    assert trigger.deadline == pytest.approx(trigger.started_at + 40 + left)
+
+
+@pytest.mark.parametrize("limits", [{"timeout": 30}, {"execution_timeout": timedelta(seconds=30)}], ids=str)
+def test_time_that_is_up_is_not_deferred_for(
+    make_sensor: MakeSensor,
+    server: ScriptedServer,
+    make_context: Callable[..., dict[str, Any]],
+    limits: dict[str, Any],
+) -> None:
+    server.play(RUNNING)
+    context = make_context(start_date=datetime.now(UTC) - timedelta(seconds=40))
+    with pytest.raises(AirflowSensorTimeout, match="1 of 1 jobs have not ended"):
+        make_sensor(**limits).execute_complete(context, ENDED)
 
 
 def test_defers_only_for_what_has_not_ended(
@@ -115,7 +150,7 @@ def test_a_failure_at_once_and_later(
 
 @pytest.mark.parametrize(
     ("name", "kind", "final"),
-    [("JobNotFoundError", JobNotFoundError, True), ("ThrottledError", ThrottledError, False)],
+    [("JobNotFoundError", JobNotFoundError, True), ("AuthenticationError", AuthenticationError, False)],
 )
 def test_why_waiting_failed(
     make_sensor: MakeSensor, context: dict[str, Any], name: str, kind: type[CIError], final: bool
@@ -124,3 +159,204 @@ def test_why_waiting_failed(
     with pytest.raises(kind, match="Said by the trigger") as caught:
         make_sensor().execute_complete(context, said)
     assert isinstance(caught.value, AirflowFailException) is final
+
+
+class TestEndsAsPokeModeDoes:
+    """Every way to end, with every option: what Airflow makes of the same sensor in poke mode counts."""
+
+    OPTIONS: tuple[dict[str, Any], ...] = (
+        {},
+        {"soft_fail": True},
+        {"never_fail": True},
+        {"silent_fail": True},
+        {"silent_fail": True, "never_fail": True},
+        {"silent_fail": True, "soft_fail": True},
+    )
+    ENDS: ClassVar[dict[str, Answer]] = {"success": SUCCESS, "failed": FAILED, "cancel": job("j1", "Cancel")}
+    ERRORS: ClassVar[dict[str, Answer]] = {
+        "PermissionDeniedError": error(403, "AccessDenied"),
+        "NotFoundError": error(404, "NoSuchBucket"),
+        "InvalidRequestError": error(400, "InvalidArgument"),
+    }
+
+    def ending(self, act: Callable[[], Any]) -> tuple[str, Any]:
+        """Return how it ended, and the result or what Airflow makes of the error."""
+        try:
+            return "success", act()["state"]
+        except (AirflowSkipException, AirflowSensorTimeout, TaskDeferred) as end:
+            return type(end).__name__, None
+        except CIError as end:
+            return type(end).__name__, isinstance(end, AirflowFailException)
+
+    @pytest.fixture
+    def in_poke_mode(
+        self, server: ScriptedServer, connection: Callable[..., str], context: dict[str, Any]
+    ) -> Callable[..., Any]:
+        def end(*answers: Answer, **options: Any) -> tuple[str, Any]:
+            connection(server.url, max_attempts=1)
+            server.play(*answers)
+            sensor = CIJobSensor(task_id="wait", job_id="j1", poke_interval=0, **options)
+            try:
+                return self.ending(lambda: sensor.execute(context))
+            finally:
+                sensor.hook.close()
+
+        return end
+
+    @pytest.mark.parametrize("options", OPTIONS, ids=str)
+    @pytest.mark.parametrize("name", ENDS)
+    @pytest.mark.parametrize("is_resumed", [False, True])
+    def test_a_job_that_has_ended(
+        self,
+        in_poke_mode: Callable[..., Any],
+        make_sensor: MakeSensor,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        options: dict[str, Any],
+        name: str,
+        is_resumed: bool,
+    ) -> None:
+        expected = in_poke_mode(self.ENDS[name], **options)
+        server.play(self.ENDS[name])
+        sensor = make_sensor(**options)
+        assert expected == self.ending(
+            lambda: (
+                sensor.resume_execution("execute_complete", {"event": ENDED}, context)
+                if is_resumed
+                else sensor.execute(context)
+            )
+        )
+
+    @pytest.mark.parametrize("options", OPTIONS, ids=str)
+    @pytest.mark.parametrize("name", ERRORS)
+    @pytest.mark.parametrize("when", ["at once", "resumed", "in the triggerer"])
+    def test_an_error(
+        self,
+        in_poke_mode: Callable[..., Any],
+        make_sensor: MakeSensor,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        options: dict[str, Any],
+        name: str,
+        when: str,
+    ) -> None:
+        """The keys are refused, for instance. A sensor that is silent about errors pokes again, or defers."""
+        if options.get("silent_fail"):
+            assert in_poke_mode(self.ERRORS[name], SUCCESS, **options) == ("success", "Success")
+            expected = ("TaskDeferred", None)
+        else:
+            expected = in_poke_mode(self.ERRORS[name], **options)
+        event = ENDED
+        if when == "in the triggerer":
+            event = {"status": "error", "job_ids": ["j1"], "error": name, "message": "No."}
+        else:
+            server.play(self.ERRORS[name])
+        sensor = make_sensor(**options)
+        assert expected == self.ending(
+            lambda: (
+                sensor.execute(context)
+                if when == "at once"
+                else sensor.resume_execution("execute_complete", {"event": event}, context)
+            )
+        )
+
+    @pytest.mark.parametrize("options", OPTIONS, ids=str)
+    def test_a_job_that_is_not_found(
+        self,
+        in_poke_mode: Callable[..., Any],
+        make_sensor: MakeSensor,
+        context: dict[str, Any],
+        options: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", -1.0)
+        expected = in_poke_mode(jobs(unknown=("j1",)), **options)
+        event = {"status": "error", "job_ids": ["j1"], "error": "JobNotFoundError", "message": "Gone."}
+        sensor = make_sensor(**options)
+        ended = self.ending(lambda: sensor.resume_execution("execute_complete", {"event": event}, context))
+        assert ended == expected
+
+    @pytest.mark.parametrize("options", OPTIONS, ids=str)
+    @pytest.mark.parametrize("how", ["trigger", "airflow"])
+    def test_a_timeout(
+        self,
+        in_poke_mode: Callable[..., Any],
+        make_sensor: MakeSensor,
+        server: ScriptedServer,
+        make_context: Callable[..., dict[str, Any]],
+        options: dict[str, Any],
+        how: str,
+    ) -> None:
+        """Airflow's own sensor skips for never_fail, but only when it is deferred."""
+        expected = in_poke_mode(RUNNING, timeout=0, **options)
+        server.play(RUNNING)
+        context = make_context(start_date=datetime.now(UTC) - timedelta(seconds=40))
+        event = {"status": "timeout", "job_ids": ["j1"], "deadline": 1e9}
+        resumption: tuple[str, dict[str, Any]] = (
+            ("execute_complete", {"event": event})
+            if how == "trigger"
+            else ("__fail__", {"error": "Trigger timeout"})
+        )
+        sensor = make_sensor(timeout=30, **options)
+        assert self.ending(lambda: sensor.resume_execution(*resumption, context)) == expected
+        skips = options.get("soft_fail")
+        assert expected[0] == ("AirflowSkipException" if skips else "AirflowSensorTimeout")
+
+    @pytest.mark.parametrize("said", ["Trigger timeout", "Trigger/execution timeout"])
+    def test_a_job_that_ended_just_before_the_timeout_counts(
+        self, make_sensor: MakeSensor, server: ScriptedServer, context: dict[str, Any], said: str
+    ) -> None:
+        server.play(SUCCESS)
+        result = make_sensor().resume_execution("__fail__", {"error": said}, context)
+        assert result["state"] == "Success"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [error(503, "SlowDown", retry_after="300"), error(429, "SlowDown"), hang_up(), http("<html>", 404)],
+        ids=["503", "429", "lost", "html"],
+    )
+    def test_an_outage_is_waited_out(
+        self, make_sensor: MakeSensor, server: ScriptedServer, context: dict[str, Any], answer: Answer
+    ) -> None:
+        server.play(answer, answer)
+        with pytest.raises(TaskDeferred):
+            make_sensor().execute(context)
+        with pytest.raises(TaskDeferred):
+            make_sensor().resume_execution("execute_complete", {"event": ENDED}, context)
+
+    def test_an_outage_at_the_end_is_a_timeout(
+        self, make_sensor: MakeSensor, server: ScriptedServer, context: dict[str, Any]
+    ) -> None:
+        server.play(error(503, "SlowDown", retry_after="300"))
+        with pytest.raises(AirflowSensorTimeout):
+            make_sensor().resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+
+
+def test_a_job_that_is_missed_after_a_resumption_has_its_grace_period(
+    make_sensor: MakeSensor, server: ScriptedServer, make_context: Callable[..., dict[str, Any]]
+) -> None:
+    """The trigger has seen it, perhaps seconds ago."""
+    server.play(jobs(unknown=("j1",)))
+    context = make_context(start_date=datetime.now(UTC) - timedelta(seconds=139))
+    with pytest.raises(TaskDeferred):
+        make_sensor().resume_execution("execute_complete", {"event": ENDED}, context)
+
+
+def test_of_thousands_of_jobs_as_many_are_waited_for_as_a_trigger_can_be_stored_with(
+    make_sensor: MakeSensor, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    """MySQL's column for a trigger's arguments holds 65,535 bytes, which they need when they are encrypted.
+    What is left is waited for when these have ended.
+    """
+    from airflow.models.trigger import Trigger
+    from cryptography.fernet import Fernet
+
+    server.always("GET", jobs())
+    ids = [f"j{n:0127d}" for n in range(1000)] + [f"j{n:032d}" for n in range(2000)]
+    sensor = make_sensor(ids, bucket="b" * 50 + "-1250000001", region="ap-guangzhou")
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context)
+    trigger = deferred.value.trigger
+    assert trigger.job_ids == ids[: len(trigger.job_ids)]
+    stored = Trigger(*trigger.serialize()).encrypted_kwargs  # as JSON: the tests' Airflow has no key
+    assert 60_000 < len(Fernet(Fernet.generate_key()).encrypt(stored.encode())) <= 65_535

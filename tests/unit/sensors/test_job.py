@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,16 +17,16 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     Asset,
     MappedOperator,
+    TaskGroup,
 )
 
 from airflow_provider_ci.exceptions import (
     CIError,
-    ConfigurationError,
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
+    PermissionDeniedError,
     RequestValidationError,
-    ServerError,
 )
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors import job as sensors
@@ -62,6 +63,9 @@ def run(
         waited: float = 0,
         extra: dict[str, Any] | None = None,
         outlet_events: Any = None,
+        store: dict[str, Any] | None = None,
+        pause: float = 0,
+        contexts: list[dict[str, Any]] | None = None,
         **arguments: Any,
     ) -> Any:
         connection(server.url, **({"max_attempts": 1} | (extra or {})))
@@ -70,7 +74,7 @@ def run(
         for _ in range(100):
             made.append(
                 CIJobSensor(
-                    task_id="wait", job_id=job_id, mode=mode, poke_interval=0, timeout=3600, **arguments
+                    task_id="wait", job_id=job_id, mode=mode, poke_interval=pause, timeout=3600, **arguments
                 )
             )
             context = make_context(
@@ -78,6 +82,10 @@ def run(
                 start_date=begun if mode == "poke" else datetime.now(UTC),
                 first_reschedule_date=first,
             )
+            if store is not None:
+                context["task_state_store"] = store
+            if contexts is not None:
+                contexts.append(context)
             if outlet_events is not None:
                 context["outlet_events"] = outlet_events
             try:
@@ -134,14 +142,12 @@ class TestOutcomes:
         assert server.methods() == ["GET"] * (len(before) + 1)
 
     @pytest.mark.parametrize(
-        ("answers", "waited", "kind"),
+        ("answers", "kind"),
         [
-            pytest.param([FAILED], 0, JobFailedError, id="failed"),
-            pytest.param([RUNNING, FAILED], 0, JobFailedError, id="failed-later"),
-            pytest.param([job("j1", "Cancel")], 0, JobCancelledError, id="cancel"),
-            pytest.param([job("j1", "Pause"), job("j1", "Cancel")], 0, JobCancelledError, id="cancel-later"),
-            pytest.param([jobs(unknown=("j1",))] * 2, 121, JobNotFoundError, id="unknown-id"),
-            pytest.param([jobs()] * 2, 10**6, JobNotFoundError, id="no-answer-about-it"),
+            pytest.param([FAILED], JobFailedError, id="failed"),
+            pytest.param([RUNNING, FAILED], JobFailedError, id="failed-later"),
+            pytest.param([job("j1", "Cancel")], JobCancelledError, id="cancel"),
+            pytest.param([job("j1", "Pause"), job("j1", "Cancel")], JobCancelledError, id="cancel-later"),
         ],
     )
     def test_the_end_of_it_is_never_retried(
@@ -151,22 +157,27 @@ class TestOutcomes:
         mode: str,
         soft_fail: bool,
         answers: list[Answer],
-        waited: float,
         kind: type[CIError],
     ) -> None:
         server.play(*answers)
         with pytest.raises(AirflowSkipException if soft_fail else kind) as caught:
-            run(mode=mode, soft_fail=soft_fail, waited=waited)
+            run(mode=mode, soft_fail=soft_fail)
         failure = caught.value.__cause__ if soft_fail else caught.value
         assert isinstance(failure, kind)
         assert isinstance(failure, AirflowFailException)
         assert failure.job_id == "j1"
 
     def test_one_odd_answer_after_the_grace_is_not_the_end(
-        self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool
+        self,
+        run: RunSensor,
+        server: ScriptedServer,
+        mode: str,
+        soft_fail: bool,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(sensors.time, "sleep", lambda seconds: None)
         server.play(jobs(unknown=("j1",)), SUCCESS)
-        assert run(mode=mode, soft_fail=soft_fail, waited=10**6)["state"] == "Success"
+        assert run(mode=mode, soft_fail=soft_fail, waited=1000)["state"] == "Success"
 
     def test_an_unknown_id_within_the_grace(
         self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool
@@ -187,11 +198,51 @@ class TestOutcomes:
         result = run(mode=mode, soft_fail=soft_fail, extra={"max_attempts": 6})
         assert result["state"] == "Success"
 
-    def test_a_failure_that_stays_may_be_retried(
+    @pytest.mark.parametrize("answer", [jobs(unknown=("j1",)), jobs()], ids=["unknown", "no word about it"])
+    def test_an_unknown_id_is_noticed(
+        self,
+        run: RunSensor,
+        server: ScriptedServer,
+        mode: str,
+        soft_fail: bool,
+        answer: Answer,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Also where each poke is a new process, with a new ``start_date``, and no state store."""
+        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.1)
+        server.always("GET", answer)
+        with pytest.raises(AirflowSkipException if soft_fail else JobNotFoundError) as caught:
+            run(mode=mode, soft_fail=soft_fail, waited=121 if mode == "reschedule" else 0, pause=0.01)
+        failure = caught.value.__cause__ if soft_fail else caught.value
+        assert isinstance(failure, AirflowFailException)
+
+    @pytest.mark.parametrize(
+        "outage",
+        [
+            error(503, "SlowDown", retry_after="300"),
+            error(429, "SlowDown", retry_after="300"),
+            error(500, "InternalError"),
+            hang_up(),
+            http("<html>A gateway</html>", 200),
+            http("<html>A gateway</html>", 404),
+        ],
+        ids=["503", "429", "500", "lost", "html", "html-404"],
+    )
+    def test_an_outage_is_waited_out_by_one_request_at_each_poke(
+        self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool, outage: Answer, logs: Logs
+    ) -> None:
+        """No poke sleeps, although the connection says to try six times and the service to wait."""
+        server.play(RUNNING, *[outage] * 20, SUCCESS)
+        assert run(mode=mode, soft_fail=soft_fail, extra={"max_attempts": 6})["state"] == "Success"
+        assert len(server.requests) == 22
+        said = [line for line in logs.at("warning") if line.startswith("A poll failed, trying on: ")]
+        assert len(said) == (20 if mode == "reschedule" else 1), "one for each spell that a process sees"
+
+    def test_refused_keys_may_be_retried(
         self, run: RunSensor, server: ScriptedServer, mode: str, soft_fail: bool
     ) -> None:
-        server.play(RUNNING, error(500, "InternalError"))
-        with pytest.raises(ServerError) as caught:
+        server.play(RUNNING, error(403, "AccessDenied"))
+        with pytest.raises(PermissionDeniedError) as caught:
             run(mode=mode, soft_fail=soft_fail)
         assert not isinstance(caught.value, AirflowFailException)
         assert "job j1" in str(caught.value)
@@ -229,7 +280,7 @@ def test_never_fail_skips(run: RunSensor, server: ScriptedServer) -> None:
 def test_silent_fail_waits_out_what_may_pass_but_no_failed_job(
     run: RunSensor, server: ScriptedServer
 ) -> None:
-    server.play(error(500, "InternalError"), FAILED)
+    server.play(error(403, "AccessDenied"), FAILED)
     with pytest.raises(JobFailedError):
         run(silent_fail=True)
 
@@ -397,13 +448,13 @@ def test_bucket_and_region_default_to_the_connections(
 
 
 def test_a_bad_bucket_is_named(run: RunSensor) -> None:
-    with pytest.raises(ConfigurationError, match="bucket is 'bad'"):
+    with pytest.raises(RequestValidationError, match="bucket is 'bad'"):
         run(bucket="bad")
 
 
 class TestTheClass:
     def test_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: [name] for name in CIJobSensor.template_fields}
+        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in CIJobSensor.template_fields}
         sensor = CIJobSensor(task_id="wait", **arguments)
         for name, value in arguments.items():
             assert getattr(sensor, name) is value
@@ -420,6 +471,50 @@ class TestTheClass:
         assert dag.get_task("wait_many").upstream_task_ids == {"many"}
         assert isinstance(dag.get_task("wait_each"), MappedOperator)
 
+    @pytest.mark.parametrize(
+        ("given", "named"),
+        [
+            ({"poke_interval": "5"}, "poke_interval is '5', allowed: a number of seconds from 0 on"),
+            ({"poke_interval": -1}, "poke_interval is -1, allowed"),
+            ({"poke_interval": None}, "poke_interval is None, allowed"),
+            ({"poke_interval": math.inf}, "poke_interval is inf, allowed"),
+            ({"timeout": "{{ x }}"}, "timeout is '{{ x }}', allowed"),
+            ({"timeout": math.nan}, "timeout is nan, allowed"),
+            ({"timeout": 10**18}, "timeout is 1000000000000000000, allowed"),
+            ({"mode": "rest"}, "mode is 'rest', allowed: poke, reschedule"),
+            ({"soft_fail": True, "never_fail": True}, "soft_fail and never_fail are True, allowed: one"),
+        ],
+    )
+    def test_mapped_it_is_checked_when_parsed(self, given: dict[str, Any], named: str) -> None:
+        with (
+            DAG("d", schedule=None),
+            TaskGroup("group"),
+            pytest.raises(RequestValidationError) as caught,
+        ):
+            CIJobSensor.partial(task_id="wait", **given)
+        assert f"Task 'group.wait' cannot work: {named}" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            {"poke_interval": 0, "timeout": 0},
+            {"poke_interval": timedelta(minutes=1), "timeout": timedelta(days=1), "max_wait": 60},
+            # Airflow 2.11 itself demands a timeout
+            {"max_wait": None, "mode": "reschedule", "soft_fail": True}
+            | ({} if IS_AIRFLOW_2 else {"timeout": None}),
+        ],
+    )
+    def test_mapped_it_may_have_what_airflow_allows(self, given: dict[str, Any]) -> None:
+        with DAG("d", schedule=None):
+            task = CIJobSensor.partial(task_id="wait", **given).expand(job_id=["j1"])
+            assert task.unmap({"job_id": "j1"}).job_id == "j1"
+
+    @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
+    def test_a_wait_beyond_all_dates_is_refused(self, name: str) -> None:
+        with pytest.raises(RequestValidationError, match=rf"{name} is .*, allowed: .* at most 3650 days"):
+            CIJobSensor(task_id="wait", job_id="j1", **{name: 11 * 365 * 86_400})
+
     def test_its_job_id_is_rendered(self) -> None:
         sensor = CIJobSensor(task_id="wait", job_id=["{{ params.a }}", "j2"])
         sensor.render_template_fields({"params": {"a": "j1"}})  # type: ignore[arg-type]
@@ -429,3 +524,220 @@ class TestTheClass:
 def test_an_answer_about_other_jobs_is_no_answer(run: RunSensor, server: ScriptedServer) -> None:
     server.play(job("j9", "Success"), http("<Response/>"), SUCCESS)
     assert run()["job_id"] == "j1"
+
+
+class Store(dict[str, Any]):
+    """A task state store, which outlives the processes of a task."""
+
+    writes = 0
+
+    def set(self, key: str, value: Any) -> None:
+        self.writes += 1
+        self[key] = value
+
+
+class TestMissingBetweenPokes:
+    """In reschedule mode each poke is a process of its own, and Airflow 3.3 has a store for what it knew."""
+
+    MISSING = jobs(unknown=("j1",))
+
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """Minutes pass between two pokes: a list of the one time that it is, in seconds since the first."""
+        now = [0.0]
+        begun = datetime.now(UTC)
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> datetime:
+                return begun + timedelta(seconds=now[0])
+
+        monkeypatch.setattr(sensors, "datetime", Clock)
+        return now
+
+    def poke(
+        self,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        store: Store | None,
+        *,
+        is_first: bool = False,
+        begun: datetime,
+    ) -> bool:
+        """Poke in a new process, and tell whether the jobs have ended."""
+        context = make_context(first_reschedule_date=None if is_first else begun)
+        if store is not None:
+            context["task_state_store"] = store
+        sensor = CIJobSensor(task_id="wait", job_id="j1", mode="reschedule", timeout=10**6)
+        try:
+            return bool(sensor.poke(context).is_done)
+        finally:
+            sensor.hook.close()
+
+    def test_a_job_seen_before_has_its_grace_period(
+        self,
+        server: ScriptedServer,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        clock: list[float],
+    ) -> None:
+        connection(server.url)
+        store, begun = Store(), sensors.datetime.now(UTC)
+
+        def poke(at: float, answer: Answer) -> bool:
+            clock[0] = at
+            server.play(answer)
+            return self.poke(connection, make_context, store, is_first=at == 0, begun=begun)
+
+        for at in (0, 60, 128):
+            assert not poke(at, RUNNING)
+        for at in (139, 200, 250):
+            assert not poke(at, self.MISSING)
+        with pytest.raises(JobNotFoundError, match="has not known j1 for 121 s"):
+            poke(260, self.MISSING)
+        assert len(server.requests) == 7, "one look at each poke"
+        assert store.writes == 1, "written when it is first missed, and not at each poke"
+
+    def test_a_job_that_came_back_has_a_new_one(
+        self,
+        server: ScriptedServer,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        clock: list[float],
+    ) -> None:
+        connection(server.url)
+        store, begun = Store(), sensors.datetime.now(UTC)
+        for at, answer in (
+            (0, self.MISSING),
+            (60, RUNNING),
+            (139, self.MISSING),
+            (200, RUNNING),
+            (290, self.MISSING),
+        ):
+            clock[0] = at
+            server.play(answer)
+            assert not self.poke(connection, make_context, store, is_first=at == 0, begun=begun)
+
+    def test_an_id_that_was_never_known_is_noticed_after_two_minutes(
+        self,
+        server: ScriptedServer,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        clock: list[float],
+    ) -> None:
+        connection(server.url)
+        store, begun = Store(), sensors.datetime.now(UTC)
+        # what a wait before the task was cleared has left does not count
+        store["ci_missing_jobs"] = {"j1": begun.timestamp() - 10**6}
+        server.play(self.MISSING, self.MISSING, self.MISSING)
+        assert not self.poke(connection, make_context, store, is_first=True, begun=begun)
+        clock[0] = 119
+        assert not self.poke(connection, make_context, store, begun=begun)
+        clock[0] = 121
+        with pytest.raises(JobNotFoundError):
+            self.poke(connection, make_context, store, begun=begun)
+
+    def test_a_store_that_fails_fails_nothing(
+        self,
+        server: ScriptedServer,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        logs: Logs,
+    ) -> None:
+        class Broken(Store):
+            def get(self, key: str, default: Any = None) -> Any:  # type: ignore[override]
+                raise RuntimeError("the API server is away")
+
+        connection(server.url)
+        server.play(RUNNING)
+        assert not self.poke(connection, make_context, Broken(), begun=datetime.now(UTC))
+        assert logs.at("warning") == ["The task state store cannot be read: the API server is away"]
+
+    def test_without_a_store_the_poke_looks_again_until_it_is_sure(
+        self,
+        server: ScriptedServer,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+        clock: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Before Airflow 3.3: one answer without the job is not the end, and an unknown id is noticed."""
+        connection(server.url)
+        begun, naps = sensors.datetime.now(UTC), []
+
+        def sleep(seconds: float) -> None:
+            naps.append(seconds)
+            clock[0] += seconds
+
+        monkeypatch.setattr(sensors.time, "sleep", sleep)
+        clock[0] = 119
+        server.play(self.MISSING)
+        assert not self.poke(connection, make_context, None, begun=begun), "the next poke looks again"
+        assert not naps
+        clock[0] = 139
+        server.play(self.MISSING, self.MISSING, RUNNING)
+        assert not self.poke(connection, make_context, None, begun=begun)
+        assert naps == [1, 2]
+        server.always("GET", self.MISSING)
+        with pytest.raises(JobNotFoundError):
+            self.poke(connection, make_context, None, begun=begun)
+        assert 120 < sum(naps[2:]) < 150
+        assert len(server.requests) < 20
+
+
+class TestPartOfManyRequestsFail:
+    IDS = tuple(f"j{n}" for n in range(1000))
+
+    def answering(self, server: ScriptedServer, fails: Callable[[int], bool]) -> None:
+        def answer(request: Recorded) -> Answer:
+            if fails(len(server.requests)):
+                return error(429, "SlowDown")
+            ids = request.path.removeprefix("/jobs/").split(",")
+            return jobs(*(job_xml(i, "Success") for i in ids))
+
+        server.always("GET", answer)
+
+    def test_a_poke_gets_through_if_most_are_answered(
+        self, run: RunSensor, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Otherwise a thousand jobs in reschedule mode would never be seen together."""
+        monkeypatch.setattr(sensors, "_PAUSE_IN_POKE", 0.0)
+        self.answering(server, lambda count: count % 10 == 0)
+        assert len(run(self.IDS, mode="reschedule")) == 1000
+        assert len(server.requests) == 111
+
+    def test_a_service_that_is_away_is_asked_once(
+        self, run: RunSensor, server: ScriptedServer, connection: Callable[..., str]
+    ) -> None:
+        self.answering(server, lambda count: count <= 5)
+        run(self.IDS, mode="reschedule")
+        assert len(server.requests) == 105, "one at each of the five pokes that failed"
+
+
+class TestLinksInRescheduleMode:
+    def test_are_pushed_when_something_has_changed(self, run: RunSensor, server: ScriptedServer) -> None:
+        server.play(RUNNING, RUNNING, RUNNING, SUCCESS)
+        contexts: list[dict[str, Any]] = []
+        run(mode="reschedule", contexts=contexts)
+        pushes = [len(context["ti"].xcoms) for context in contexts]
+        # Airflow 2.11 deletes a task's XComs before each poke and, unlike Airflow 3, stores no links itself
+        assert pushes == ([2, 2, 2, 2] if IS_AIRFLOW_2 else [2, 0, 0, 2])
+
+    def test_airflow_3_finds_them_after_each_poke(
+        self,
+        server: ScriptedServer,
+        connection: Callable[..., str],
+        make_context: Callable[..., dict[str, Any]],
+    ) -> None:
+        """It asks each link for its URL when a task's process ends, and stores what it gets."""
+        connection(server.url)
+        details = "<Input><BucketId>b-1250000001</BucketId><Region>ap-guangzhou</Region></Input></JobsDetail>"
+        server.play(jobs(job_xml("j1", "Running").replace("</JobsDetail>", details)))
+        sensor = CIJobSensor(task_id="wait", job_id="j1", mode="reschedule")
+        sensor.poke(make_context(first_reschedule_date=datetime.now(UTC)))
+        sensor.hook.close()
+        urls = [link.get_link(sensor, ti_key=None) for link in sensor.operator_extra_links]
+        assert urls == [
+            "https://console.cloud.tencent.com/ci/bucket?bucket=b-1250000001&region=ap-guangzhou",
+            "",
+        ]

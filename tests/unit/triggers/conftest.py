@@ -15,8 +15,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[virtual.Service]:
     service = virtual.Service()
     for module in ("airflow_provider_ci.triggers.poller", "airflow_provider_ci.hooks.aio"):
         monkeypatch.setattr(f"{module}.AsyncClient", service.client)
-        monkeypatch.setattr(f"{module}.load_settings", service.load_settings)
-    clock = SimpleNamespace(time=lambda: 1e9 + virtual.now(), monotonic=virtual.now)
+    monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", service.load_settings)
+    clock = SimpleNamespace(time=virtual.unix_time, monotonic=virtual.now)
     monkeypatch.setattr("airflow_provider_ci.triggers.job.time", clock)
     monkeypatch.setattr(poller.random, "uniform", lambda least, most: (least + most) / 2)
     yield service

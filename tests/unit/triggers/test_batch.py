@@ -16,11 +16,12 @@ from airflow_provider_ci.exceptions import JobNotFoundError
 from airflow_provider_ci.hooks import aio
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.triggers import events
-from airflow_provider_ci.triggers.batch import CIBatchTrigger
+from airflow_provider_ci.triggers.batch import CIBatchTrigger, spread
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, hang, hang_up, http, job_xml, jobs
 
+STARTED_AT = time.time()
 NONE = jobs()
 GOING_ON = jobs(job_xml("j1", "Running"))
 ENDED = jobs(job_xml("j1", "Success"))
@@ -59,7 +60,13 @@ def test_fires_when_the_batch_and_its_jobs_have_ended(
     make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, logs: Logs
 ) -> None:
     server.play(batch("Submitted"), batch("Running"), batch("Success"), GOING_ON, GOING_ON, NONE, ENDED)
-    assert fired(make_trigger()) == {"status": "ended", "job_ids": ["b1"], "job_count": 1, "deadline": None}
+    assert fired(make_trigger(started_at=STARTED_AT)) == {
+        "status": "ended",
+        "job_ids": ["b1"],
+        "job_count": 1,
+        "deadline": None,
+        "started_at": STARTED_AT,
+    }
     assert [sent.path for sent in server.requests] == ["/inventorytriggerjob/b1"] * 3 + ["/jobs"] * 4
     assert server.requests[3].params == {
         "tag": "VoiceSeparate",
@@ -113,10 +120,11 @@ def test_a_batch_without_input_ends_after_the_grace_period(
     assert time.monotonic() - begin >= 0.3
 
 
-def test_failed_polls_are_noise_until_there_are_too_many(
+def test_an_outage_is_waited_out_and_refusals_are_tolerated_for_a_time(
     make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
 ) -> None:
-    server.play(*[hang_up()] * FAILURES_TOLERATED, batch("Success"), error(503, "SlowDown"), NONE, ENDED)
+    outage = [hang_up(), error(503, "SlowDown"), http("<html>", 404), http("<html>", 200)] * 5
+    server.play(*outage, batch("Success"), error(503, "SlowDown"), NONE, ENDED)
     assert fired(make_trigger())["status"] == "ended"
     server.play(*[error(403, "AccessDenied")] * (FAILURES_TOLERATED + 1))
     event = fired(make_trigger())
@@ -160,6 +168,7 @@ def test_a_connection_that_is_gone_for_a_moment_is_noise_too(
         return await load(conn_id)
 
     monkeypatch.setattr(aio, "load_settings", load_or_fail)
+    monkeypatch.setattr("airflow_provider_ci.triggers.settings.LOOKUP_PAUSE", 0.0)
     server.play(hang_up(), batch("Success"), NONE, ENDED)
     assert fired(trigger)["status"] == "ended"
 
@@ -231,10 +240,12 @@ def test_the_deadline_ends_it(make_trigger: Callable[..., CIBatchTrigger], serve
 
 
 def test_killed_it_cancels_the_batch(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.play(http())
-    asyncio.run(make_trigger().on_kill())
+    for state in ("deferred", "failed"):  # moved to another triggerer; ended by a user
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", lambda ti, state=state: state)
+        asyncio.run(make_trigger().on_kill())
     asyncio.run(make_trigger(cancel_on_kill=False).on_kill())
     (sent,) = server.requests
     assert (sent.method, sent.path, sent.params) == ("PUT", "/inventorytriggerjob/b1", {"cancel": ""})
@@ -254,3 +265,34 @@ def test_a_trigger_that_is_stopped_leaves_no_connection(
             await task
 
     asyncio.run(main())
+
+
+def test_a_secrets_backend_that_fails_is_not_asked_at_each_poll(
+    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty triggers of one connection look it up once in half a minute, all together."""
+    lookups, load = [], aio.load_settings
+
+    async def count(conn_id: str) -> ConnectionSettings:
+        lookups.append(conn_id)
+        return await load(conn_id)
+
+    monkeypatch.setattr(aio, "load_settings", count)
+    triggers = [make_trigger() for _ in range(20)]
+    server.play(*[hang_up()] * 200)
+    server.always("GET", lambda sent: server._script.pop(0) if server._script else batch("Failed"))
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(anext(aiter(trigger.run())) for trigger in triggers))
+
+    events_fired = asyncio.run(main())
+    assert {event.payload["status"] for event in events_fired} == {"ended"}
+    assert len(lookups) == 1
+
+
+@pytest.mark.parametrize("waited", [0.0, 3.0, 60.0, 86_400.0])
+def test_after_a_restart_the_first_polls_are_spread_over_the_pause(waited: float) -> None:
+    pauses = [spread(waited, 30.0) for _ in range(1000)]
+    usual = min(max(1.0, waited / 4), 30.0)
+    assert 1.0 <= min(pauses) <= max(pauses) <= usual
+    assert max(pauses) - min(pauses) >= 0.9 * (usual - 1.0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import math
+import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -13,27 +15,35 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CIError,
+    CredentialsError,
     InvalidRequestError,
+    InvalidResponseError,
     JobNotFoundError,
+    NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
     ServerError,
+    ThrottledError,
     TransportError,
+    WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import CIHook
 from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
-from airflow_provider_ci.triggers import events, job, poller
+from airflow_provider_ci.triggers import events, job
+from airflow_provider_ci.triggers.batch import CIBatchTrigger
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
-from tests.scripted_server import ScriptedServer, error, hang, http
+from tests.scripted_server import ScriptedServer, after, error, hang, http
 from tests.unit.triggers import virtual
 from tests.unit.triggers.virtual import Request, Service, now, run
 
-EPOCH = 1e9
+EPOCH = virtual.EPOCH
+really_asked = current_try.state_of_task
 ALL_ARGUMENTS = {
     "job_ids": ["j1", "j2"],
     "ci_conn_id": "other",
@@ -42,6 +52,7 @@ ALL_ARGUMENTS = {
     "poll_interval": 12.5,
     "deadline": 1_700_000_000.5,
     "cancel_on_kill": False,
+    "started_at": 1_699_999_999.5,
 }
 
 
@@ -82,8 +93,10 @@ class TestSerialization:
 
     def test_arguments_of_the_first_release_are_enough(self) -> None:
         """Triggers that an older release stored are loaded by this one: only ``job_ids`` may be required."""
-        trigger = CIJobTrigger(job_ids=["j1"])
-        assert trigger.serialize()[1] == {
+        before = time.time()
+        kwargs = CIJobTrigger(job_ids=["j1"]).serialize()[1]
+        assert before <= kwargs.pop("started_at") <= time.time()
+        assert kwargs == {
             "job_ids": ["j1"],
             "ci_conn_id": "tencent_ci_default",
             "bucket": None,
@@ -93,9 +106,9 @@ class TestSerialization:
             "cancel_on_kill": True,
         }
 
-    def test_the_constructor_only_assigns(self) -> None:
-        ids = ["no id/"]
-        trigger = CIJobTrigger(ids, poll_interval=-1)
+    def test_the_caller_s_list_is_copied(self) -> None:
+        ids = ["j1"]
+        trigger = CIJobTrigger(ids)
         assert trigger.job_ids == ids
         assert trigger.job_ids is not ids
 
@@ -111,8 +124,9 @@ class TestOutcomes:
             "job_ids": ids,
             "job_count": count,
             "deadline": EPOCH + 500,
+            "started_at": EPOCH,
         }
-        assert events.read_event(event) == (False, ids, EPOCH + 500, None)
+        assert events.read_event(event) == (False, ids, EPOCH + 500, None, EPOCH)
 
     @pytest.mark.parametrize("final", ["Failed", "Cancel"])
     def test_one_that_has_not_is_enough(self, service: Service, final: str) -> None:
@@ -176,14 +190,12 @@ class TestOutcomes:
         assert event["status"] == "timeout"
         assert when == pytest.approx(100)
 
-    @pytest.mark.parametrize(
-        "kind", [TransportError, ServerError, AuthenticationError, PermissionDeniedError]
-    )
-    def test_failures_beyond_the_budget(self, service: Service, kind: type[CIError]) -> None:
+    @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError, WrongEndpointError])
+    def test_refusals_beyond_the_budget(self, service: Service, kind: type[CIError]) -> None:
         """The event carries what the worker needs to raise the same error."""
         service.before = lambda request: kind(
             "Cannot describe jobs",
-            status=503,
+            status=403,
             code="SomeCode",
             service_message="Said by the service.",
             request_id="r1",
@@ -195,19 +207,56 @@ class TestOutcomes:
         raised = events.read_event(event).error
         assert type(raised) is kind
         assert (raised.status, raised.code, raised.service_message) == (
-            503,
+            403,
             "SomeCode",
             "Said by the service.",
         )
         assert (raised.request_id, raised.hint) == ("r1", "Do something")
 
-    def test_failures_within_the_budget_do_not_matter(self, service: Service) -> None:
+    def test_refusals_within_the_budget_do_not_matter(self, service: Service) -> None:
         service.ends = {"j1": 9000.0}
         turns = iter([([True] * FAILURES_TOLERATED + [False]) * 3])
         bad = next(turns)
-        service.before = lambda request: ServerError("busy", status=500) if bad and bad.pop(0) else None
+        service.before = lambda request: PermissionDeniedError("No.") if bad and bad.pop(0) else None
         assert run(fired(CIJobTrigger(["j1"])))["status"] == "ended"
         assert not bad
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            TransportError("reset"),
+            ServerError("busy", status=503, code="SlowDown"),
+            ThrottledError("too fast", status=429),
+            InvalidResponseError("a page of HTML", status=200),
+            NotFoundError("a page of HTML", status=404),
+            CredentialsError("STS is away", transient=True),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_an_outage_is_waited_out(self, service: Service, error: CIError) -> None:
+        """However long it lasts, if that is shorter than the deadline."""
+        service.ends = {"j1": 100.0}
+        service.before = lambda request: error if request.at < 300_000 else None
+        assert run(fired(CIJobTrigger(["j1"], deadline=EPOCH + 301_000)))["status"] == "ended"
+
+    def test_a_restart_of_the_triggerer_does_not_begin_the_wait_anew(self, service: Service) -> None:
+        """Otherwise each would be asked for ten times in the first ten seconds, as a new job is."""
+        classpath, kwargs = CIJobTrigger(["j1"], started_at=EPOCH - 3600).serialize()
+        service.ends = {"j1": 300.0}
+        event = run(fired(CIJobTrigger(**kwargs)))
+        assert (event["started_at"], kwargs["started_at"]) == (EPOCH - 3600, EPOCH - 3600)
+        assert classpath.endswith(".CIJobTrigger")
+        assert len(service.within(0, 300)) == 10
+
+    def test_without_a_deadline_it_ends_after_seven_days(self, service: Service) -> None:
+        service.states = {"j1": "Baking"}
+
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(CIJobTrigger(["j1"], started_at=EPOCH - 86_400)), now()
+
+        event, when = run(main())
+        assert event["status"] == "timeout"
+        assert when == pytest.approx(6 * 86_400)
 
     def test_the_budget_is_each_job_s_own(self, service: Service) -> None:
         """300 requests that fail in the same moment are one bad moment, not 300."""
@@ -227,20 +276,54 @@ class TestOutcomes:
         async def gone(conn_id: str) -> Any:
             raise LookupError(f"The conn_id `{conn_id}` isn't defined")
 
-        monkeypatch.setattr(poller, "load_settings", gone)
+        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", gone)
         event = run(fired(CIJobTrigger(["j1"])))
         assert event["error"] == "CIError"
         assert "isn't defined" in event["message"]
 
-    @pytest.mark.parametrize("bad", [["a/b"], [7], ["j1", ""]])
-    def test_bad_ids_become_an_event(self, service: Service, bad: list[Any]) -> None:
-        event = run(fired(CIJobTrigger(bad)))
-        assert isinstance(events.read_event(event).error, RequestValidationError)
-        assert not service.requests
+    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize("bad", ["a/b", 7, "", "None", None, "x" * 129, ["j1"]], ids=repr)
+    def test_what_is_no_id_is_refused(self, trigger: type[CIJobTrigger], bad: Any) -> None:
+        with pytest.raises(RequestValidationError, match=r"an element of job_ids is .*, allowed: an id of 1"):
+            trigger([bad])
+        with pytest.raises(RequestValidationError, match=r"an element of job_ids is "):
+            CIJobTrigger(["j1", bad])
 
-    def test_no_ids_are_no_wait(self, service: Service) -> None:
-        assert run(fired(CIJobTrigger([])))["status"] == "ended"
-        assert not service.requests
+    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize(
+        ("name", "bad", "allowed"),
+        [
+            *(
+                ("poll_interval", bad, "seconds above 0")
+                for bad in (0, -5, "30", None, True, math.inf, math.nan)
+            ),
+            ("deadline", "2025-01-01", "a Unix time"),
+            ("deadline", math.inf, "a Unix time"),
+            ("started_at", "1", "a Unix time"),
+            ("cancel_on_kill", "false", "True or False"),
+            ("cancel_on_kill", 0, "True or False"),
+            ("ci_conn_id", None, "the id of a connection"),
+            ("bucket", 5, "a text"),
+            ("region", ["ap-guangzhou"], "a text"),
+        ],
+    )
+    def test_what_an_argument_cannot_be_is_refused(
+        self, trigger: type[CIJobTrigger], name: str, bad: Any, allowed: str
+    ) -> None:
+        with pytest.raises(RequestValidationError) as caught:
+            trigger(["j1"], **{name: bad})
+        assert str(caught.value) == f"Nothing was sent: {name} is {bad!r}, allowed: {allowed}"
+
+    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize("bad", ["j123", b"j123", bytearray(b"j1"), {"j1": 1}, [], (), None, 7], ids=repr)
+    def test_what_is_no_list_of_ids_is_refused(self, trigger: type[CIJobTrigger], bad: Any) -> None:
+        """A text would be waited for letter by letter."""
+        with pytest.raises(RequestValidationError, match=r"job_ids is .*, allowed: a list of one or more"):
+            trigger(bad)
+
+    def test_a_batch_trigger_waits_for_one_batch(self) -> None:
+        with pytest.raises(RequestValidationError, match="allowed: a list of one batch job's id"):
+            CIBatchTrigger(["b1", "b2"])
 
     def test_the_event_of_thousands_is_small(self, service: Service) -> None:
         ids = [f"a-rather-long-job-id-{n:040d}" for n in range(3000)]
@@ -290,7 +373,116 @@ def web(connection: Callable[..., str], server: ScriptedServer, **more: Any) -> 
 
 
 class TestOnKill:
-    """With the real client: what is asked of the service."""
+    """With the real client: what is asked of the service once a user has cleared or ended the task."""
+
+    @pytest.fixture(autouse=True)
+    def state(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.becomes(monkeypatch, "failed")
+
+    def becomes(self, monkeypatch: pytest.MonkeyPatch, state: str | None, pushed: Any = None) -> None:
+        """Let Airflow say that the task is in a state now, and has pushed an XCom."""
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", lambda ti: state)
+        monkeypatch.setattr("airflow_provider_ci.current_try.pushed_id", lambda ti: pushed)
+
+    @pytest.mark.parametrize(
+        ("state", "pushed"),
+        [
+            ("deferred", None),  # moved to another triggerer, or a new try that waits already
+            ("up_for_retry", None),
+            ("up_for_reschedule", None),
+            ("running", "j1"),  # resumed after another triggerer's event, or a new try that has found the job
+        ],
+    )
+    def test_a_task_that_goes_on_keeps_its_jobs(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        logs: Logs,
+        state: str,
+        pushed: str | None,
+    ) -> None:
+        self.becomes(monkeypatch, state, pushed)
+        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        assert not server.requests
+        assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and goes on with them"]
+
+    @pytest.mark.parametrize(
+        ("state", "pushed"),
+        [
+            (None, "j1"),  # cleared
+            ("scheduled", "j1"),
+            ("queued", "j1"),
+            ("running", "j2"),
+            ("failed", "j1"),
+            ("success", "j1"),
+            ("skipped", "j1"),
+            ("removed", "j1"),
+        ],
+    )
+    def test_a_task_that_was_cleared_or_ended_does_not(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        state: str | None,
+        pushed: str | None,
+    ) -> None:
+        self.becomes(monkeypatch, state, pushed)
+        server.play(http())
+        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        assert server.methods() == ["PUT"]
+
+    def test_if_airflow_cannot_be_asked_nothing_is_cancelled(
+        self, connection: Callable[..., str], server: ScriptedServer, logs: Logs
+    ) -> None:
+        given = web(connection, server)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("airflow_provider_ci.current_try.state_of_task", really_asked)
+            self.kill(CIJobTrigger(["j1"], **given))  # it knows no task, and no supervisor is there
+        assert not server.requests
+        (line,) = logs.at("warning")
+        assert line.startswith(
+            "Jobs j1 could not be cancelled: Airflow could not be asked what has become of the task: "
+        )
+
+    @pytest.mark.parametrize("late", ["Airflow", "the service"])
+    def test_goes_on_when_airflow_cancels_the_trigger_again(
+        self,
+        connection: Callable[..., str],
+        server: ScriptedServer,
+        monkeypatch: pytest.MonkeyPatch,
+        late: str,
+    ) -> None:
+        """Airflow 3.3 does so each second until the trigger has ended."""
+        asked, cancelled_again = threading.Event(), threading.Event()
+
+        def answer_late() -> None:
+            asked.set()
+            cancelled_again.wait(60)
+
+        def ask(ti: Any) -> str:
+            if late == "Airflow":
+                answer_late()
+            return "failed"
+
+        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", ask)
+        server.play(after(answer_late, http()) if late == "the service" else http())
+
+        async def main() -> None:
+            trigger = CIJobTrigger(["j1"], **web(connection, server))
+            on_kill = asyncio.create_task(trigger.on_kill())
+            await asyncio.to_thread(asked.wait, 60)
+            on_kill.cancel("__airflow_user_action__")
+            with pytest.raises(asyncio.CancelledError):
+                await on_kill
+            cancelled_again.set()
+            (work,) = job._cancelling
+            await work
+
+        asyncio.run(main())
+        assert server.methods() == ["PUT"]
+        assert not job._cancelling
 
     def kill(self, trigger: CIJobTrigger) -> float:
         async def main() -> None:
@@ -338,7 +530,7 @@ class TestOnKill:
         assert self.kill(CIJobTrigger(["j1"], **web(connection, server))) < 2
         assert logs.at("warning") == ["Jobs j1 could not be cancelled: TimeoutError"]
 
-    @pytest.mark.parametrize("how", ["refused", "no connection", "bad id", "cannot connect"])
+    @pytest.mark.parametrize("how", ["refused", "no connection", "cannot connect"])
     def test_nothing_is_raised(
         self, connection: Callable[..., str], server: ScriptedServer, logs: Logs, closed_port: int, how: str
     ) -> None:
@@ -349,7 +541,7 @@ class TestOnKill:
             given["ci_conn_id"] = "nowhere"
         elif how == "cannot connect":
             given["ci_conn_id"] = connection(f"http://127.0.0.1:{closed_port}", max_attempts=1)
-        self.kill(CIJobTrigger(["a/b" if how == "bad id" else "j1"], **given))
+        self.kill(CIJobTrigger(["j1"], **given))
         assert len(logs.at("warning")) >= 1
 
     @pytest.mark.parametrize("message", [None, "trigger cancelled by user action"])

@@ -145,7 +145,7 @@ class TestHowManyRequests:
             "d/b-1/r": {"k0"},
             "c/b-1/s": {"k1"},
         }
-        assert service.loads == 4
+        assert service.loads == 2, "a lookup for each connection"
 
 
 class TestWhen:
@@ -215,6 +215,137 @@ class TestWhen:
         assert len({round(pause, 3) for pause in pauses}) > 20
         assert 26 < min(pauses) < 29 < 31 < max(pauses) <= 33.1
         assert service.polls_of("j0")[-5:] != service.polls_of("j10")[-5:]
+
+
+class TestRestart:
+    """A triggerer comes back with a thousand triggers whose jobs have been waited for in another process."""
+
+    COUNT, INTERVAL = 1000, 30.0
+    STEADY = COUNT / 10 / INTERVAL  # requests a second
+
+    async def restored(self, waited: float, count: int = COUNT) -> None:
+        """Wait as a triggerer does, which starts fifty triggers at a time."""
+        for n in range(count):
+            self.tasks.append(asyncio.create_task(wait_for([f"j{n}"], interval=self.INTERVAL, waited=waited)))
+            if n % 50 == 49:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(300)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    @pytest.fixture(autouse=True)
+    def _tasks(self) -> None:
+        self.tasks: list[asyncio.Task[float]] = []
+
+    @pytest.mark.parametrize("waited", [150.0, 3600.0, 6 * 86_400.0])
+    def test_asks_no_more_often_than_before(
+        self, service: Service, real_jitter: random.Random, waited: float
+    ) -> None:
+        run(self.restored(waited))
+        for start in range(0, 250, 10):
+            assert len(service.within(start, start + 10)) <= self.STEADY * 10 * 1.2 + 2
+        assert max(service.job_polls(0, 27).values()) == 1
+
+    def test_asks_for_each_job_within_its_pause(self, service: Service, real_jitter: random.Random) -> None:
+        run(self.restored(3600.0))
+        assert len(service.job_polls(0, 34)) == self.COUNT
+
+    def test_few_jobs_come_together(self, service: Service, real_jitter: random.Random) -> None:
+        run(self.restored(3600.0, count=20))
+        assert len(service.within(0, 31)) <= 3
+
+    def test_a_job_that_is_new_is_asked_for_soon(self, service: Service) -> None:
+        """The worker deferred seconds ago."""
+        service.ends = {"j1": 0.0}
+        assert run(wait_for(["j1"], waited=3.0)) == pytest.approx(1.05)
+
+    def test_in_an_outage_too(self, service: Service, real_jitter: random.Random) -> None:
+        service.before = lambda request: TransportError("connection refused")
+        run(self.restored(3600.0))
+        for start in range(0, 250, 10):
+            assert len(service.within(start, start + 10)) <= self.STEADY * 10 * 1.2 + 2
+
+
+OUTAGES: list[Callable[[], CIError]] = [
+    lambda: InvalidResponseError("a gateway's HTML", status=200),
+    lambda: NotFoundError("a gateway's HTML", status=404),
+    lambda: TransportError("connection refused"),
+    lambda: ServerError("busy", status=503, code="ServiceUnavailable"),
+    lambda: NotFoundError("No.", status=404, code="NoSuchBucket"),
+    lambda: InvalidRequestError("No.", status=400, code="InvalidArgument"),
+    lambda: PermissionDeniedError("No.", status=403, code="AccessDenied"),
+    lambda: AuthenticationError("No.", status=403, code="SignatureDoesNotMatch"),
+]
+
+
+class TestAFailingServiceIsAskedLess:
+    """Never more than a healthy one, whatever it answers, and so is a secrets backend."""
+
+    COUNT = 300
+    NAMES = ("html", "html-404", "refuses", "503", "no-bucket", "invalid", "denied", "keys")
+
+    async def wait_for_all(self, seconds: float) -> None:
+        tasks = [asyncio.create_task(wait_for([job_id], waited=3600.0)) for job_id in ids(self.COUNT)]
+        await asyncio.sleep(seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @pytest.mark.parametrize("error", OUTAGES, ids=NAMES)
+    @pytest.mark.parametrize("share", [1.0, 0.5], ids=["always", "half of the time"])
+    def test_requests_and_lookups(
+        self, service: Service, real_jitter: random.Random, error: Callable[[], CIError], share: float
+    ) -> None:
+        healthy = self.COUNT / 10 / 30  # requests a second
+        chance = random.Random(3)
+        service.before = lambda request: (
+            error() if 300 <= request.at < 1500 and chance.random() < share else None
+        )
+        run(self.wait_for_all(3000))
+        for start in range(0, 2900, 60):
+            asked = len(service.within(start, start + 60))
+            assert asked <= healthy * 60 * 1.15 + 8, f"at {start} s"
+        assert len(service.within(300, 1500)) <= healthy * 1200 * 1.1
+        lookups = service.looked_up
+        assert all(later - earlier >= 30 for earlier, later in pairwise(lookups))
+        late = service.within(2700, 2900)
+        assert len(service.job_polls(2400, 2900)) == self.COUNT, "all are asked for again"
+        assert sum(len(request.job_ids) for request in late) / len(late) > 8, "in full requests"
+
+    def test_a_secrets_backend_that_fails_is_asked_every_thirty_seconds(
+        self, service: Service, real_jitter: random.Random, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load = service.load_settings
+
+        async def fail(conn_id: str) -> Any:
+            settings = await load(conn_id)
+            if now() < 400:
+                raise RuntimeError("the secrets backend is away")
+            return settings
+
+        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", fail)
+        run(self.wait_for_all(900))
+        assert len([at for at in service.looked_up if at < 400]) <= 400 / 30 + 1
+        assert not service.within(0, 400)
+        assert len(service.job_polls(400, 900)) == self.COUNT
+
+    def test_a_connection_that_cannot_be_read_again_is_used_as_it_was(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load = service.load_settings
+
+        async def fail(conn_id: str) -> Any:
+            settings = await load(conn_id)
+            if service.loads > 1:
+                raise RuntimeError("the secrets backend is away")
+            return settings
+
+        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", fail)
+        service.ends = {"j1": 1000.0}
+        service.before = failing(lambda: TransportError("reset"), start=100, until=300)
+        assert run(wait_for(["j1"])) < 1500
+        assert service.loads > 1
 
 
 class TestWhenTheServiceFails:
@@ -292,9 +423,9 @@ class TestWhenTheServiceFails:
             return noticed
 
         assert max(run(main())) <= 300 + 61
-        mixed = [request for request in service.requests if "j13" in request.job_ids and request.at > 3]
+        mixed = [request for request in service.requests if "j13" in request.job_ids and request.at > 60]
         assert {request.job_ids for request in mixed} == {("j13",)}
-        late = [request for request in service.within(30, 300) if "j13" not in request.job_ids]
+        late = [request for request in service.within(100, 300) if "j13" not in request.job_ids]
         assert sum(len(request.job_ids) for request in late) / len(late) > 9
 
     def test_only_the_subscriber_of_the_poison_is_told(self, service: Service) -> None:
@@ -302,7 +433,7 @@ class TestWhenTheServiceFails:
 
         async def main() -> tuple[list[Any], list[Any]]:
             async with subscribe(GROUP, ["j0"], 30) as one, subscribe(GROUP, ["j1"], 30) as other:
-                await asyncio.sleep(4)
+                await asyncio.sleep(30)
                 return [one.get_nowait() for _ in range(one.qsize())], [
                     other.get_nowait() for _ in range(other.qsize())
                 ]
@@ -335,7 +466,9 @@ class TestWhenTheServiceFails:
         assert run(wait_for(["j1"])) < 130
         assert service.loads == 3
 
-    def test_a_connection_that_is_gone_and_comes_back(self, service: Service) -> None:
+    def test_a_connection_that_is_gone_and_comes_back(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         load = service.load_settings
         told: list[CIError | None] = []
 
@@ -345,11 +478,11 @@ class TestWhenTheServiceFails:
             return await load(conn_id)
 
         async def main() -> None:
-            poller.load_settings = gone  # type: ignore[assignment]
             async with subscribe(GROUP, ["j1"], 30) as updates:
                 while (update := await updates.get()).error is not None:
                     told.append(update.error)
 
+        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", gone)
         run(main())
         assert {str(error) for error in told} == {"LookupError: The conn_id `c` isn't defined"}
 

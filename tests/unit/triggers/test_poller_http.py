@@ -24,6 +24,14 @@ from tests.unit.triggers.virtual import nothing_left, wait_for
 from tests.unit.triggers.web import WebService, refusal, serving
 
 Define = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def impatient_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection may be looked up whenever a poll has failed."""
+    monkeypatch.setattr("airflow_provider_ci.triggers.settings.LOOKUP_PAUSE", 0.0)
+
+
 OTHER_KEY = "another-secret-key-of-the-tests"
 
 

@@ -17,7 +17,9 @@ from airflow_provider_ci.triggers import poller
 
 T = TypeVar("T")
 GROUP = poller.Group("c", None, None)
-_TOO_LONG = 100_000.0
+#: When virtual time begins, as Unix time.
+EPOCH = 1e9
+_TOO_LONG = 1_000_000.0
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -66,6 +68,14 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def unix_time() -> float:
+    """Return the Unix time; before a loop runs it is the moment at which the loop begins."""
+    try:
+        return EPOCH + now()
+    except RuntimeError:
+        return EPOCH
+
+
 @dataclass
 class Request:
     at: float
@@ -86,7 +96,7 @@ class Service:
     cancelled: list[tuple[str, ...]] = field(default_factory=list)
     #: Called before each answer; what it raises is the answer.
     before: Callable[[Request], Any] | None = None
-    loads: int = 0
+    looked_up: list[float] = field(default_factory=list)
     open: int = 0
     busiest: int = 0
     _busy: int = 0
@@ -95,8 +105,12 @@ class Service:
         self.open += 1
         return _Client(self, settings)
 
+    @property
+    def loads(self) -> int:
+        return len(self.looked_up)
+
     async def load_settings(self, conn_id: str) -> Any:
-        self.loads += 1
+        self.looked_up.append(now())
         await asyncio.sleep(0)
         return _Settings(conn_id, self.loads)
 
@@ -156,10 +170,12 @@ class _Client:
         self.service.open -= 1
 
 
-async def wait_for(job_ids: Sequence[str], *, interval: float = 30.0, group: poller.Group = GROUP) -> float:
+async def wait_for(
+    job_ids: Sequence[str], *, interval: float = 30.0, group: poller.Group = GROUP, waited: float = 0.0
+) -> float:
     """Subscribe until all jobs have ended; return when that was noticed."""
     left = set(job_ids)
-    async with poller.subscribe(group, job_ids, interval) as updates:
+    async with poller.subscribe(group, job_ids, interval, waited) as updates:
         while left:
             update = await updates.get()
             if update.error is not None:

@@ -1,0 +1,115 @@
+"""Asks Airflow what has become of a task: a process that is told to stop, or that slept for too long, may be
+one that Airflow has given up on, whose job a later try waits for.
+
+Each function raises whatever Airflow raises if it cannot be asked, and may wait long for the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+#: What :func:`state_of_try` returns when Airflow has given up on this try, or has begun another one.
+OVERTAKEN = "overtaken"
+#: The task instance does not exist any more.
+REMOVED = "removed"
+#: It was cleared while it ran: Airflow ends its process, and makes the next try a retry.
+RESTARTING = "restarting"
+#: States in which the task goes on by itself: with its job, which is not to be cancelled.
+WAITING = frozenset({"deferred", "up_for_retry", "up_for_reschedule"})
+
+# In these states no process of the task runs: one that is told to stop belongs to an earlier try
+_NOT_RUNNING = frozenset({None, "scheduled", "queued", "up_for_retry", "up_for_reschedule"})
+
+
+def state_of_task(ti: Any) -> str | None:
+    """Return the state of a task instance, whichever try that is in; ``None`` is a state too: cleared.
+
+    Works on a worker of Airflow 3, and in its triggerer (there not in the event loop's thread).
+
+    :param ti: names it by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    found = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    state = found.get(ti.run_id, {}).get(name, REMOVED)
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def pushed_id(ti: Any) -> Any:
+    """Return the JobId that a running task has pushed, if it has one, as :func:`state_of_task` asks."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return XCom.get_one(
+        key="return_value", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+    )
+
+
+def state_of_try(context: Any) -> str | None:
+    """Return the state of the try that ``context`` belongs to, or :data:`OVERTAKEN`."""
+    ti = context["ti"]
+    try:
+        import airflow.sdk.execution_time.task_runner  # noqa: F401
+    except ImportError:  # Airflow 2.11
+        return _state_in_database(ti)
+    state = state_of_task(ti)
+    if state in (RESTARTING, REMOVED, "deferred"):
+        return state
+    if state in _NOT_RUNNING or not _is_live(ti, context.get("task_state_store")):
+        return OVERTAKEN
+    return state
+
+
+def _is_live(ti: Any, store: Any) -> bool:
+    """Tell whether a task instance still has the id that this try was begun with: Airflow 3 gives it another
+    one as soon as it has given up on a try.
+    """
+    if store is not None:
+        from airflow_provider_ci.durable_record import STORE_KEY
+
+        # written before the submission; for the id of an earlier try the store has nothing
+        return store.get(STORE_KEY) is not None
+    # Airflow 3.0 to 3.2: the one question about an id that has no other effect
+    from airflow.sdk.execution_time.comms import ValidateInletsAndOutlets
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        answer: Any = SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=ti.id))
+    except Exception as error:
+        if _status(error) == 404:
+            return False
+        raise
+    # the answer to what the interrupted code had asked has no such field, and raises
+    return answer.inactive_assets is not None
+
+
+def _status(error: Any) -> Any:
+    """Return the HTTP status of the API server's refusal, as the supervisor hands it on or ``dag.test()``."""
+    if hasattr(error, "response"):
+        return error.response.status_code
+    detail = getattr(getattr(error, "error", None), "detail", None)
+    return (detail or {}).get("status_code")
+
+
+def _state_in_database(ti: Any) -> str | None:
+    from airflow.models import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        columns: Any = (TaskInstance.state, TaskInstance.try_number, TaskInstance.pid)
+        row = (
+            session.query(*columns)
+            .filter_by(dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index)
+            .one_or_none()
+        )
+    if row is None:
+        return REMOVED
+    state, try_number, pid = row
+    # a try gets its number when it is scheduled, and dag.test() leaves it in that state
+    if try_number != ti.try_number or state in _NOT_RUNNING - {"scheduled"}:
+        return OVERTAKEN
+    # a try that was begun by hand has the number of the one before it
+    return OVERTAKEN if state == "running" and pid not in (None, os.getpid()) else state
