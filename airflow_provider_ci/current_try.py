@@ -68,7 +68,7 @@ def _is_live(ti: Any, store: Any) -> bool:
     one as soon as it has given up on a try.
     """
     if store is not None:
-        from airflow_provider_ci.durable_record import STORE_KEY
+        from airflow_provider_ci.submission.record import STORE_KEY
 
         # written before the submission; for the id of an earlier try the store has nothing
         return store.get(STORE_KEY) is not None

@@ -1,7 +1,7 @@
 """Public, typed errors.
 
-Every error of this provider is a :class:`CIError`, so one ``except`` (or one retry rule by dotted path)
-catches all of them. They are plain exceptions, not ``AirflowException``: this module is imported by the
+Every error of this provider is a :class:`TencentCIError`, so one ``except`` (or one retry rule by dotted
+path) catches all of them. They are plain exceptions, not ``AirflowException``: this module is imported by the
 protocol layer, which must not load Airflow, and for Airflow's task runner both count alike (the task fails
 and its retries apply). Where Airflow gives a base class a meaning of its own (a sensor's
 ``AirflowFailException``), the raising module adds that base.
@@ -33,7 +33,7 @@ def without_signatures(text: str) -> str:
     return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text[:_MAX_READ]))
 
 
-class CIError(Exception):
+class TencentCIError(Exception):
     """Base of all errors of this provider.
 
     :param message: what happened, in one sentence.
@@ -92,7 +92,7 @@ class CIError(Exception):
         return text
 
 
-class RequestValidationError(CIError, ValueError):
+class RequestValidationError(TencentCIError, ValueError):
     """The request breaks a documented rule; nothing was sent.
 
     :param problems: readable sentences, each naming the field, what was given and what is allowed.
@@ -105,11 +105,11 @@ class RequestValidationError(CIError, ValueError):
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
 
 
-class ConfigurationError(CIError, ValueError):
+class ConfigurationError(TencentCIError, ValueError):
     """The Airflow connection or an argument cannot be used as it stands; nothing was sent."""
 
 
-class CredentialsError(CIError):
+class CredentialsError(TencentCIError):
     """No usable credentials could be had from their source; nothing was sent to the service.
 
     :param transient: ``True`` when the same attempt may succeed a little later.
@@ -120,7 +120,7 @@ class CredentialsError(CIError):
         self.transient = transient
 
 
-class TransportError(CIError):
+class TransportError(TencentCIError):
     """No answer arrived (connection lost, timeout, name not resolved).
 
     :param sent: ``False`` when the request provably never reached the service; ``True`` when it may have.
@@ -131,7 +131,7 @@ class TransportError(CIError):
         self.sent = sent
 
 
-class InvalidResponseError(CIError):
+class InvalidResponseError(TencentCIError):
     """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large), or
     content of another MD5 than was asked for. ``final`` tells that a repetition brought the same.
     """
@@ -139,11 +139,11 @@ class InvalidResponseError(CIError):
     final: bool = False
 
 
-class InvalidCallbackError(CIError, ValueError):
+class InvalidCallbackError(TencentCIError, ValueError):
     """What was received as a callback is none: not XML or JSON as documented, or too large."""
 
 
-class ServiceError(CIError):
+class ServiceError(TencentCIError):
     """The service answered with an error."""
 
 
@@ -198,18 +198,18 @@ class ServerError(ServiceError):
     retry_after: float | None = None
 
 
-class AmbiguousSubmissionError(CIError):
+class AmbiguousSubmissionError(TencentCIError):
     """It is unknown whether the service accepted the job: it may run, and be billed.
 
     Its ``__cause__`` is the error that hid the answer.
     """
 
 
-class StateStoreError(CIError):
+class StateStoreError(TencentCIError):
     """Airflow's task state store could not be read or written. Nothing was submitted without a record."""
 
 
-class JobError(CIError):
+class JobError(TencentCIError):
     """Base of what can go wrong with a job that was accepted. ``state`` is the job's last known state."""
 
     def __init__(self, message: str, *, state: str | None = None, **details: Any) -> None:

@@ -185,15 +185,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": [
-            "airflow_provider_ci.links.console.CIJobsLink",
-            "airflow_provider_ci.links.console.CIResultsLink",
+            "airflow_provider_ci.links.console.TencentCIJobsLink",
+            "airflow_provider_ci.links.console.TencentCIResultsLink",
         ],
         "asset-uris": [uris],
         "dataset-uris": [uris],  # Airflow 2.11
         "connection-types": [
             {
                 "connection-type": "tencent_ci",
-                "hook-class-name": "airflow_provider_ci.hooks.ci.CIHook",
+                "hook-class-name": "airflow_provider_ci.hooks.ci.TencentCIHook",
                 "hook-name": "Tencent Cloud Infinite (CI)",
                 "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
                 "conn-fields": CONN_FIELDS,

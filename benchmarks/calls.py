@@ -102,13 +102,13 @@ def service() -> Iterator[int]:
 
 def hook(port: int) -> Side:
     """Return the hook's calls, with the settings that its session has for Tencent's own hosts."""
-    from airflow_provider_ci.hooks.ci import CIHook
+    from airflow_provider_ci.hooks.ci import TencentCIHook
 
     url = f"http://127.0.0.1:{port}"
     extra = {"bucket": BUCKET, "region": REGION, "endpoint_url": url}
     said = {"conn_type": "tencent_ci", "login": SECRET_ID, "password": SECRET_KEY, "extra": extra}
     os.environ["AIRFLOW_CONN_BENCHMARK"] = json.dumps(said)
-    made = CIHook("benchmark")
+    made = TencentCIHook("benchmark")
     made.get_conn().trust_env = True  # which it is not for loopback addresses
     return {"submit": lambda: made.submit_job(OUR_JOB), "describe": lambda: made.describe_jobs([JOB_ID])}
 

@@ -143,9 +143,9 @@ def task(side: Side) -> Any:
 
     return VoiceSeparateOperator(
         task_id="separate",
-        ci_conn_id="benchmark",
+        tencent_ci_conn_id="benchmark",
         input_object="in/a.mp3",
-        au_object="out/${jobid}/voice.${ext}",
+        voice_object="out/${jobid}/voice.${ext}",
         audio_mode="IsAudio",
         durable=side.durable,
         retries=1,

@@ -180,9 +180,9 @@ def without_ramp() -> None:
 
 
 async def wait_in_trigger(job_id: str, interval: float) -> None:
-    from airflow_provider_ci.triggers.job import CIJobTrigger
+    from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
-    trigger = CIJobTrigger([job_id], "benchmark", poll_interval=interval, deadline=time.time() + 10**6)
+    trigger = TencentCIJobTrigger([job_id], "benchmark", poll_interval=interval, deadline=time.time() + 10**6)
     async for _ in trigger.run():
         pass
 
@@ -206,12 +206,12 @@ def naive(jobs: int, port: int) -> Cost:
     prepare(port)
     from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
     from airflow_provider_ci.protocol.operations import DescribeJobs
-    from airflow_provider_ci.waiting import JobWatch
+    from airflow_provider_ci.submission.tracking import JobTracker
 
     interval = PACE[jobs][0]
 
     async def wait(job_id: str, client: AsyncClient, log: Any) -> None:
-        watch, endpoint = JobWatch([job_id], log), client.settings.endpoint()
+        watch, endpoint = JobTracker([job_id], log), client.settings.endpoint()
         await asyncio.sleep(interval * random.random())
         while watch.pending:
             watch.observe(await client.once(DescribeJobs((job_id,)), endpoint), 0)

@@ -52,14 +52,14 @@ OUR_JOB = VoiceSeparateRequest(
         output=Output(
             region=REGION,
             bucket=BUCKET,
-            object="out/${jobid}/background.mp3",
-            au_object="out/${jobid}/voice.mp3",
+            background_object="out/${jobid}/background.mp3",
+            voice_object="out/${jobid}/voice.mp3",
         ),
         user_data="airflow-0123456789abcdef",
         job_level=0,
     ),
     queue_id="p0123456789abcdef0123456789abcdef",
-    call_back="https://example.org/separated",
+    callback_url="https://example.org/separated",
 )
 
 _STREAM = (

@@ -28,10 +28,10 @@ from tests.e2e.services import Service, serve
 DAGS = """
 from airflow.sdk import DAG, task
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 OUT = "out/${jobid}.${ext}"
-REQUEST = dict(ci_conn_id="held", au_object=OUT, audio_mode="IsAudio", codec="wav", retries=2)
+REQUEST = dict(tencent_ci_conn_id="held", voice_object=OUT, audio_mode="IsAudio", codec="wav", retries=2)
 
 @task
 def inputs(dag_run=None):
@@ -44,7 +44,8 @@ with DAG("deferrable", schedule=None, max_active_tasks=64):
 
 with DAG("submit_only", schedule=None, max_active_tasks=64):
     submitted = VoiceSeparateOperator.partial(task_id="separate", **REQUEST).expand(input_object=inputs())
-    CIJobSensor(task_id="wait", ci_conn_id="held", job_id=submitted.output, deferrable=True, retries=2)
+    job_id = submitted.output
+    TencentCIJobSensor(task_id="wait", tencent_ci_conn_id="held", job_id=job_id, deferrable=True, retries=2)
 """
 _BEGUN = 0.1
 

@@ -29,7 +29,7 @@ from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 
 with DAG(dag_id="waiting", schedule=None):
     VoiceSeparateOperator.partial(
-        task_id="separate", au_object="out/${jobid}.mp3", wait_for_completion=True, deferrable=True
+        task_id="separate", voice_object="out/${jobid}.mp3", wait_for_completion=True, deferrable=True
     ).expand(input_object=[f"in/{n}.mp3" for n in range(TASKS)])
 """
 
@@ -48,7 +48,7 @@ with create_session() as session:
     for ti in session.scalars(select(TaskInstance).where(TaskInstance.task_id == "separate")):
         if kind == "ours":
             job = dict(job_ids=[f"j{ti.map_index:032d}"], poll_interval=poll_interval)
-            trigger = Trigger("airflow_provider_ci.triggers.job.CIJobTrigger", job)
+            trigger = Trigger("airflow_provider_ci.triggers.job.TencentCIJobTrigger", job)
         else:
             moment = dict(moment=now + timedelta(days=1))
             trigger = Trigger("airflow.providers.standard.triggers.temporal.DateTimeTrigger", moment)

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 with DAG(
     dag_id="example_voice_separate",
@@ -30,15 +30,15 @@ with DAG(
     submit = VoiceSeparateOperator(
         task_id="submit",
         input_object="{{ params.input_object }}",
-        au_object="out/${jobid}/voice.${ext}",
-        object="out/${jobid}/background.${ext}",
+        voice_object="out/${jobid}/voice.${ext}",
+        background_object="out/${jobid}/background.${ext}",
         audio_mode="AudioAndBackground",
         codec="{{ params.codec }}",
     )
     # [END howto_operator_voice_separate]
 
     # [START howto_sensor_job]
-    wait = CIJobSensor(
+    wait = TencentCIJobSensor(
         task_id="wait",
         job_id=submit.output,
         mode="reschedule",
@@ -51,11 +51,11 @@ with DAG(
     @task
     def download(result: dict[str, Any], params: dict[str, Any] | None = None) -> dict[str, str]:
         """Download each result and check its MD5."""
-        from airflow_provider_ci.hooks.ci import CIHook
+        from airflow_provider_ci.hooks.ci import TencentCIHook
 
         folder = Path((params or {})["download_dir"]) / result["job_id"]
         folder.mkdir(parents=True, exist_ok=True)
-        hook = CIHook()
+        hook = TencentCIHook()
         return {
             stem: hook.download_file(
                 output["object"],

@@ -27,7 +27,7 @@ with DAG(
     VoiceSeparateOperator(
         task_id="separate",
         input_object="{{ params.input_object }}",
-        au_object="out/latest/voice.mp3",
+        voice_object="out/latest/voice.mp3",
         audio_mode="IsAudio",
         codec="mp3",
         wait_for_completion=True,
@@ -39,8 +39,8 @@ with DAG(
     VoiceSeparateOperator(
         task_id="separate_stems",
         input_object="{{ params.input_object }}",
-        au_object="out/${jobid}/voice.${ext}",
-        object="out/${jobid}/background.${ext}",
+        voice_object="out/${jobid}/voice.${ext}",
+        background_object="out/${jobid}/background.${ext}",
         audio_mode="AudioAndBackground",
         codec="mp3",
         wait_for_completion=True,

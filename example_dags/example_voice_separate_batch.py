@@ -23,7 +23,7 @@ with DAG(
     batch = VoiceSeparateBatchOperator(
         task_id="batch",
         prefix="{{ params.prefix }}",
-        au_object="out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+        voice_object="out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
         template_id=template.output,
         wait_for_completion=True,
         timeout=6 * 3600,
@@ -34,10 +34,10 @@ with DAG(
     @task(multiple_outputs=False)  # one XCom: Airflow would make one of each object
     def results(batch_id: str) -> dict[str, str]:
         """Return the key of each input's voice."""
-        from airflow_provider_ci.hooks.ci import CIHook
+        from airflow_provider_ci.hooks.ci import TencentCIHook
         from airflow_provider_ci.protocol.results import job_result
 
-        jobs = [job_result(job) for job in CIHook().list_jobs(inventory_trigger_job_id=batch_id)]
+        jobs = [job_result(job) for job in TencentCIHook().list_jobs(inventory_trigger_job_id=batch_id)]
         return {str(job["input"]["object"]): job["outputs"]["voice"]["object"] for job in jobs}
 
     # [END howto_batch_results]

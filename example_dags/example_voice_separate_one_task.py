@@ -23,8 +23,8 @@ with DAG(
     # [START howto_operator_voice_separate_wait]
     VoiceSeparateOperator.partial(
         task_id="separate",
-        au_object="out/${jobid}/voice.${ext}",
-        object="out/${jobid}/background.${ext}",
+        voice_object="out/${jobid}/voice.${ext}",
+        background_object="out/${jobid}/background.${ext}",
         audio_mode="AudioAndBackground",
         codec="mp3",
         wait_for_completion=True,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 with DAG(
     dag_id="example_voice_separate_template",
@@ -34,15 +34,17 @@ with DAG(
     submit = VoiceSeparateOperator(
         task_id="submit",
         input_object="{{ params.input_object }}",
-        au_object="out/${jobid}/voice.${ext}",
-        object="out/${jobid}/background.${ext}",
+        voice_object="out/${jobid}/voice.${ext}",
+        background_object="out/${jobid}/background.${ext}",
         template_id=template.output,
     )
 
-    wait = CIJobSensor(task_id="wait", job_id=submit.output, mode="reschedule", poke_interval=1, timeout=3600)
+    wait = TencentCIJobSensor(
+        task_id="wait", job_id=submit.output, mode="reschedule", poke_interval=1, timeout=3600
+    )
 
     # [START howto_operator_cancel_job]
-    cancel = CICancelJobOperator(
+    cancel = TencentCICancelJobOperator(
         task_id="cancel",
         job_id=submit.output,
         trigger_rule="one_failed",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_ci.hooks.ci import CIHook
+    from airflow_provider_ci.hooks.ci import TencentCIHook
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".demo"
@@ -143,9 +143,9 @@ def run_dag(media: Path) -> tuple[str, list[tuple[float, str]]]:
     """Upload ``media``, run the DAG on it; return the job id and its states with the seconds when they were
     seen.
     """
-    from airflow_provider_ci.hooks.ci import CIHook
+    from airflow_provider_ci.hooks.ci import TencentCIHook
 
-    hook, key = CIHook(), f"in/{media.name}"
+    hook, key = TencentCIHook(), f"in/{media.name}"
     say(f"Uploading {media.name} to the bucket as {key}")
     hook.upload_file(media, key)
     AIRFLOW_LOG.unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class Watched:
         self.failure: str | None = None
         self.states: list[tuple[float, str]] = []
 
-    def follow(self, hook: CIHook, key: str, done: threading.Event) -> None:
+    def follow(self, hook: TencentCIHook, key: str, done: threading.Event) -> None:
         """List the jobs until ``done``, and once more."""
         start: float | None = None
         last = False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_ci.protocol.models import Job
     from airflow_provider_ci.protocol.results import JobResult
-    from airflow_provider_ci.waiting import Log
+    from airflow_provider_ci.submission.tracking import Log
 
 
 class ResultEvent(TypedDict):
@@ -42,7 +42,7 @@ def outlet_problems(outlets: Iterable[Any], *, waits: bool) -> list[str]:
         if not waits and (is_alias(outlet) or _cos_uri(outlet)):
             broken.append(
                 f"outlets has {_name(outlet)!r} although the task does not wait for its job, allowed: results"
-                " as outlets of a task that waits (wait_for_completion=True, or a CIJobSensor)"
+                " as outlets of a task that waits (wait_for_completion=True, or a TencentCIJobSensor)"
             )
         elif "${" in unquote(_cos_uri(outlet) or ""):
             broken.append(

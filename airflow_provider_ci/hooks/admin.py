@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from airflow_provider_ci.exceptions import CIError, NotFoundError
+from airflow_provider_ci.exceptions import NotFoundError, TencentCIError
 from airflow_provider_ci.hooks.calls import Calls
 from airflow_provider_ci.protocol.admin_models import (
     BucketBinding,
@@ -55,7 +55,7 @@ class AdminCalls(Calls):
         """
         try:
             return self._call(CreateTemplate(template_request(name, parameters)), bucket, region)
-        except CIError as error:
+        except TencentCIError as error:
             if not is_retryable(error):
                 raise
             found = self.find_template(name, bucket=bucket, region=region)

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 from yarl import URL
 
-from airflow_provider_ci.exceptions import CIError, ConfigurationError, InvalidResponseError, TransportError
+from airflow_provider_ci.exceptions import (
+    ConfigurationError,
+    InvalidResponseError,
+    TencentCIError,
+    TransportError,
+)
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy, trusted_certificates
@@ -29,7 +34,7 @@ from airflow_provider_ci.protocol.xml import MAX_BYTES
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
+    from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -93,48 +98,48 @@ class AsyncClient:
         """Close the session and its sockets."""
         await self._session.close()
 
-    async def call(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
+    async def call(self, call: ApiRequest[T], endpoint: Endpoint) -> T:
         """Send ``call`` and return what its answer says; repeated by the same rules as the hook's calls, and
         not after its ``valid_until``.
 
-        :raises CIError: as the call's ``parse``, or :class:`TransportError`.
+        :raises TencentCIError: as the call's ``parse``, or :class:`TransportError`.
         """
         attempt = 0
         while True:
             attempt += 1
             try:
                 return await self.once(call, endpoint)
-            except CIError as error:
+            except TencentCIError as error:
                 left = None if call.valid_until is None else int(call.valid_until) - self._now()
                 pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
 
-    async def pages(self, call: PagedCall[Any, Item], endpoint: Endpoint) -> AsyncIterator[Item]:
+    async def pages(self, call: PagedRequest[Any, Item], endpoint: Endpoint) -> AsyncIterator[Item]:
         """Yield what is on each page; a page is asked for when the one before has been consumed."""
-        following: PagedCall[Any, Item] | None = call
+        following: PagedRequest[Any, Item] | None = call
         while following is not None:
             answer = await self.call(following, endpoint)
             for item in following.items(answer):
                 yield item
-            following = following.following(answer)
+            following = following.next_page(answer)
 
-    async def once(self, call: RemoteCall[T], endpoint: Endpoint) -> T:
+    async def once(self, call: ApiRequest[T], endpoint: Endpoint) -> T:
         """Send ``call`` once, and again only if its credentials or its time were refused and can be mended.
 
-        :raises CIError: as of :meth:`call`.
+        :raises TencentCIError: as of :meth:`call`.
         """
         recovery = Recovery(self.settings, call)
         while True:
             credentials = await recovery.abegin()
             try:
                 return await self._attempt(call, endpoint, credentials)
-            except CIError as error:
-                if not recovery.can_save(error):
+            except TencentCIError as error:
+                if not recovery.should_retry_after_refresh(error):
                     raise
 
-    async def _attempt(self, call: RemoteCall[T], endpoint: Endpoint, credentials: Credentials) -> T:
+    async def _attempt(self, call: ApiRequest[T], endpoint: Endpoint, credentials: Credentials) -> T:
         send = signed(
             call.request(),
             endpoint,

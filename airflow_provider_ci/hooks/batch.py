@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from airflow_provider_ci.hooks.calls import Calls
-from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
+from airflow_provider_ci.protocol.admin_models import BatchesResponse, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
 
@@ -42,7 +42,7 @@ class BatchCalls(Calls):
 
     def describe_batch(
         self, job_id: str, *, bucket: str | None = None, region: str | None = None
-    ) -> BatchAnswer:
+    ) -> BatchesResponse:
         """Return the batch job in ``jobs_detail``, or its id in ``non_exist_job_ids``."""
         return self._call(DescribeBatch(job_id), bucket, region)
 

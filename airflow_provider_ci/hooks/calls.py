@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_ci.exceptions import AmbiguousSubmissionError, CIError, JobError
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, JobError, TencentCIError
 from airflow_provider_ci.protocol.errors import is_not_accepted
 from airflow_provider_ci.protocol.models import Output
-from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
+from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.connection import ConnectionSettings
@@ -34,25 +34,25 @@ class Calls:
         @property
         def _session(self) -> Session: ...
 
-        def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T: ...
+        def _call(self, call: ApiRequest[T], bucket: str | None, region: str | None) -> T: ...
 
         def _call_within(
-            self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None
+            self, call: ApiRequest[T], seconds: float, bucket: str | None, region: str | None
         ) -> T: ...
 
-        def _repeat(self, call: RemoteCall[Any], attempt: Callable[[Credentials], T]) -> T: ...
+        def _repeat(self, call: ApiRequest[Any], attempt: Callable[[Credentials], T]) -> T: ...
 
         def _signed(
-            self, call: RemoteCall[Any], endpoint: Endpoint, credentials: Credentials
+            self, call: ApiRequest[Any], endpoint: Endpoint, credentials: Credentials
         ) -> SignedRequest: ...
 
-    def _pages(self, call: PagedCall[Any, Item], bucket: str | None, region: str | None) -> Iterator[Item]:
+    def _pages(self, call: PagedRequest[Any, Item], bucket: str | None, region: str | None) -> Iterator[Item]:
         """Yield what is on each page; a page is asked for when the one before has been consumed."""
-        following: PagedCall[Any, Item] | None = call
+        following: PagedRequest[Any, Item] | None = call
         while following is not None:
             answer = self._call(following, bucket, region)
             yield from following.items(answer)
-            following = following.following(answer)
+            following = following.next_page(answer)
 
     def _with_output_place(self, operation: Any, bucket: str | None, region: str | None) -> Any:
         """Return the ``operation`` of a job or batch job with its results in the bucket that the call goes
@@ -67,14 +67,14 @@ class Calls:
         )
         return replace(operation, output=output)
 
-    def _submit(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
+    def _submit(self, call: ApiRequest[T], bucket: str | None, region: str | None) -> T:
         """Make a paid call.
 
         :raises AmbiguousSubmissionError: it is unknown whether the service accepted it.
         """
         try:
             return self._call(call, bucket, region)
-        except CIError as error:
+        except TencentCIError as error:
             if isinstance(error, ValueError | JobError) or is_not_accepted(error):
                 raise
             raise AmbiguousSubmissionError(

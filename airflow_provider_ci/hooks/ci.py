@@ -18,12 +18,12 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     ClockSkewError,
     ConfigurationError,
     CredentialsError,
     InvalidResponseError,
     PermissionDeniedError,
+    TencentCIError,
     TransportError,
 )
 from airflow_provider_ci.hooks import form, transport
@@ -32,14 +32,14 @@ from airflow_provider_ci.hooks.batch import BatchCalls
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.files import FileCalls
 from airflow_provider_ci.hooks.recovery import Recovery
-from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsResponse, VoiceSeparateRequest
 from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
     LIST_SIZE_MAX,
+    ApiRequest,
     CancelJobs,
     DescribeJobs,
     ListJobs,
-    RemoteCall,
     SubmitJob,
     check_job_ids,
     check_list,
@@ -57,7 +57,7 @@ T = TypeVar("T")
 _SHORTEST_TIMEOUT = 5.0
 
 
-class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
+class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     """Talks to Tencent Cloud Infinite (CI) through an Airflow connection of type ``tencent_ci``.
 
     Nothing is looked up or sent before the first call. Reads are repeated on lost connections, timeouts,
@@ -66,11 +66,11 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
     .. seealso:: ``docs/connections.md``
 
-    :param ci_conn_id: id of the Airflow connection. Its bucket and region are defaults that each call can
-        override.
+    :param tencent_ci_conn_id: id of the Airflow connection. Its bucket and region are defaults that each call
+        can override.
     """
 
-    conn_name_attr = "ci_conn_id"
+    conn_name_attr = "tencent_ci_conn_id"
     default_conn_name = "tencent_ci_default"
     conn_type = "tencent_ci"
     hook_name = "Tencent Cloud Infinite (CI)"
@@ -78,9 +78,9 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     get_ui_field_behaviour = staticmethod(form.ui_field_behaviour)
     get_connection_form_widgets = staticmethod(form.connection_form_widgets)
 
-    def __init__(self, ci_conn_id: str = default_conn_name) -> None:
+    def __init__(self, tencent_ci_conn_id: str = default_conn_name) -> None:
         super().__init__()
-        self.ci_conn_id = ci_conn_id
+        self.tencent_ci_conn_id = tencent_ci_conn_id
         #: Pauses between attempts, if not ``time.sleep``: a task's own ends when the task is told to stop.
         self.sleep: Callable[[float], None] | None = None
         self._attempts = math.inf
@@ -121,7 +121,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         """
         from airflow.providers.common.compat.sdk import mask_secret
 
-        settings = ConnectionSettings.from_connection(self.get_connection(self.ci_conn_id))
+        settings = ConnectionSettings.from_connection(self.get_connection(self.tencent_ci_conn_id))
         for secret in settings.secrets:
             mask_secret(secret)
         return settings
@@ -172,7 +172,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
     def describe_jobs(
         self, job_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
-    ) -> JobsAnswer:
+    ) -> JobsResponse:
         """Return the jobs, in the order of the service, and the ids that it does not know.
 
         Any number of ids, also none; one request for each ten of them. ``request_id`` is the last request's.
@@ -180,7 +180,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         :raises RequestValidationError: a value is not a job id, or this is no list; nothing was sent.
         """
         ids = _distinct(job_ids)
-        whole = JobsAnswer()
+        whole = JobsResponse()
         for start in range(0, len(ids), IDS_PER_REQUEST):
             part = self._call(DescribeJobs(tuple(ids[start : start + IDS_PER_REQUEST])), bucket, region)
             whole = replace(
@@ -262,21 +262,21 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
             return False, f"The connection is incomplete or wrong: {error}"
         try:
             self._call_at(endpoint, ListJobs(size=1), RetryPolicy(max_attempts=1))
-        except CIError as error:
+        except TencentCIError as error:
             return False, f"{_diagnosis(error, self.settings.source.name)}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
 
-    def _call(self, call: RemoteCall[T], bucket: str | None, region: str | None) -> T:
+    def _call(self, call: ApiRequest[T], bucket: str | None, region: str | None) -> T:
         return self._call_at(self.settings.endpoint(bucket, region, regional=call.regional), call)
 
-    def _call_at(self, endpoint: Endpoint, call: RemoteCall[T], retry: RetryPolicy | None = None) -> T:
+    def _call_at(self, endpoint: Endpoint, call: ApiRequest[T], retry: RetryPolicy | None = None) -> T:
         def attempt(credentials: Credentials) -> T:
             send = self._signed(call, endpoint, credentials)
             return call.parse(transport.exchange(self._session, send, self._timeouts))
 
         return self._repeat(call, attempt, retry)
 
-    def _call_within(self, call: RemoteCall[T], seconds: float, bucket: str | None, region: str | None) -> T:
+    def _call_within(self, call: ApiRequest[T], seconds: float, bucket: str | None, region: str | None) -> T:
         answer: Future[T] = Future()
 
         def attempt() -> None:
@@ -293,7 +293,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
             raise TransportError(f"No answer within {seconds:g} s", sent=True) from None
 
     def _call_alone(
-        self, call: RemoteCall[T], timeout: tuple[float, float], bucket: str | None, region: str | None
+        self, call: ApiRequest[T], timeout: tuple[float, float], bucket: str | None, region: str | None
     ) -> T:
         endpoint, provider = self.settings.endpoint(bucket, region), self.settings.provider
         # those at hand, though newer ones may be due: there is no time to ask for them
@@ -303,7 +303,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
     def _repeat(
         self,
-        call: RemoteCall[Any],
+        call: ApiRequest[Any],
         attempt: Callable[[Credentials], T],
         retry: RetryPolicy | None = None,
     ) -> T:
@@ -311,8 +311,8 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         while True:
             try:
                 return attempt(recovery.begin())
-            except CIError as error:
-                if recovery.can_save(error):
+            except TencentCIError as error:
+                if recovery.should_retry_after_refresh(error):
                     continue
                 count += 1
                 left = self._end - monotonic()
@@ -324,7 +324,7 @@ class CIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
                 self.log.warning("Attempt %d failed, again in %.1f s: %s", count, pause, error)
                 (self.sleep or time.sleep)(pause)
 
-    def _signed(self, call: RemoteCall[Any], endpoint: Endpoint, credentials: Credentials) -> SignedRequest:
+    def _signed(self, call: ApiRequest[Any], endpoint: Endpoint, credentials: Credentials) -> SignedRequest:
         # for each attempt anew: a signature expires
         return signed(call.request(), endpoint, credentials, now=self.now(), valid_until=call.valid_until)
 
@@ -336,7 +336,7 @@ def _distinct(job_ids: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _diagnosis(error: CIError, source: str) -> str:
+def _diagnosis(error: TencentCIError, source: str) -> str:
     if isinstance(error, ConfigurationError):
         return "The environment of this process is wrong"
     if isinstance(error, CredentialsError):

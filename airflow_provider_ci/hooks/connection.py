@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
-from airflow_provider_ci.hooks.credentials import CredentialProvider, provider_of
+from airflow_provider_ci.hooks.credentials import RefreshableCredentials, provider_of
 from airflow_provider_ci.hooks.extra import Extra, as_text
 from airflow_provider_ci.hooks.source_fields import read_source
 from airflow_provider_ci.hooks.sources import Source
@@ -57,7 +57,7 @@ class ConnectionSettings:
     connect_timeout: float
     read_timeout: float
     retry: RetryPolicy
-    provider: CredentialProvider = field(compare=False, repr=False)
+    provider: RefreshableCredentials = field(compare=False, repr=False)
     clock: ServiceClock = field(compare=False, repr=False)
 
     @classmethod

@@ -47,7 +47,7 @@ class _Generation:
     end: float
 
 
-class CredentialProvider:
+class RefreshableCredentials:
     """Hands out the credentials of one source; may be used by many threads and event loops.
 
     While the present ones work, one thread at most asks for newer ones and nobody waits for it; when none
@@ -170,12 +170,12 @@ class CredentialProvider:
         return time.time() + self._clock.offset
 
 
-def provider_of(source: Source) -> CredentialProvider:
+def provider_of(source: Source) -> RefreshableCredentials:
     """Return the provider of ``source``, the same for equal sources of a process."""
     if isinstance(source, StaticKeys):
-        return CredentialProvider(source)  # has nothing to share
+        return RefreshableCredentials(source)  # has nothing to share
     with _process.lock:
-        provider = _process.providers.pop(source, None) or CredentialProvider(source)
+        provider = _process.providers.pop(source, None) or RefreshableCredentials(source)
         _process.providers[source] = provider
         if len(_process.providers) > KEPT:
             _process.providers.popitem(last=False)
@@ -187,7 +187,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.providers: OrderedDict[Source, CredentialProvider] = OrderedDict()
+        self.providers: OrderedDict[Source, RefreshableCredentials] = OrderedDict()
         # not the loop's own threads: Airflow needs those to mask a secret, which happens in these
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ci-credentials")
 

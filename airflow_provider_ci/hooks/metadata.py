@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_ci.exceptions import CIError, CredentialsError
+from airflow_provider_ci.exceptions import CredentialsError, TencentCIError
 from airflow_provider_ci.hooks.sources import checked
 from airflow_provider_ci.hooks.transport import exchange, new_session
 from airflow_provider_ci.protocol.wire import Credentials, Response, SignedRequest
@@ -64,7 +64,7 @@ class InstanceRole:
         try:
             with new_session(loopback=True) as session:
                 answer = exchange(session, request, TIMEOUTS)
-        except CIError as error:
+        except TencentCIError as error:
             raise CredentialsError(
                 f"The metadata service does not answer: {error.message}", transient=True, hint=_HINT
             ) from error

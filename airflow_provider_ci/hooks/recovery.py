@@ -5,26 +5,26 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow_provider_ci.exceptions import CIError, ClockSkewError
+from airflow_provider_ci.exceptions import ClockSkewError, TencentCIError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol.errors import is_key_doubtful, is_key_refused, is_not_accepted
-from airflow_provider_ci.protocol.operations import RemoteCall
+from airflow_provider_ci.protocol.operations import ApiRequest
 from airflow_provider_ci.protocol.wire import Credentials
 
 
 class Recovery:
     """Of one ``call``. Begin each of its attempts with :meth:`begin` or :meth:`abegin`, which give the
-    credentials to sign with; after a failed one ask :meth:`can_save`.
+    credentials to sign with; after a failed one ask :meth:`should_retry_after_refresh`.
     """
 
-    def __init__(self, settings: ConnectionSettings, call: RemoteCall[Any]) -> None:
+    def __init__(self, settings: ConnectionSettings, call: ApiRequest[Any]) -> None:
         self._call = call
         self._provider = settings.provider
         self._clock = settings.clock
         self._used: Credentials | None = None
         self._offset = 0.0
         self._refused: Credentials | None = None
-        self._refusal: CIError | None = None
+        self._refusal: TencentCIError | None = None
         self._clock_was_asked = False
 
     def begin(self) -> Credentials:
@@ -43,7 +43,7 @@ class Recovery:
             return self._taken(await self._provider.aget())
         return self._taken(await self._provider.arefresh(self._refused))
 
-    def can_save(self, error: CIError) -> bool:
+    def should_retry_after_refresh(self, error: TencentCIError) -> bool:
         """Tell whether another attempt may help at once, and may be made: a refused request was not carried
         out, so that this holds for a submission too. But not when the code of a refusal came with a status
         that leaves it open. A call with an end of its own must be made anew when the service's clock turns

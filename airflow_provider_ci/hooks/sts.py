@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_ci.exceptions import CIError, ConfigurationError, CredentialsError
+from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TencentCIError
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.metadata import expiry, parsed
 from airflow_provider_ci.hooks.sources import checked
@@ -183,7 +183,7 @@ def _exchange(request: SignedRequest, action: str) -> Response:
             return exchange(session, request, TIMEOUTS)
     except ConfigurationError as error:
         raise CredentialsError(f"STS cannot be asked: {error.message}", hint=error.hint) from error
-    except CIError as error:
+    except TencentCIError as error:
         raise CredentialsError(
             f"STS does not answer to {action}: {error.message}",
             transient=True,

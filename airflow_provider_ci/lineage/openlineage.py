@@ -87,7 +87,7 @@ def lineage_of_batch(batch: BatchJob, tally: BatchTally | None, bucket: str) -> 
     keys = [key for key in (given.prefix, given.manifest) if key]
     outputs: list[Dataset] = []
     if tally is not None and tally.counts["Success"] and (output := operation.output):
-        patterns = (output.au_object, output.object, output.bass_object, output.drum_object)
+        patterns = (output.voice_object, output.background_object, output.bass_object, output.drum_object)
         folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns if pattern)
         outputs = [OutputDataset(_namespace(output.bucket), folder) for folder in folders]
     return OperatorLineage(

@@ -53,18 +53,18 @@ def _is_mapped(operator: Any) -> bool:
     return isinstance(mapped, type) and issubclass(mapped, LinksMixin)
 
 
-class CIJobsLink(_ConsoleLink):
+class TencentCIJobsLink(_ConsoleLink):
     """The page of the input's bucket in the console of CI, which lists its jobs."""
 
     name = "Cloud Infinite jobs"
-    xcom_key = "_link_CIJobsLink"
+    xcom_key = "_link_TencentCIJobsLink"
 
 
-class CIResultsLink(_ConsoleLink):
+class TencentCIResultsLink(_ConsoleLink):
     """The folder of the results in the console of COS: the deepest one that holds all of them."""
 
     name = "Separated files"
-    xcom_key = "_link_CIResultsLink"
+    xcom_key = "_link_TencentCIResultsLink"
 
 
 class LinksMixin:
@@ -100,7 +100,7 @@ class LinksMixin:
     def push_bucket_link(self, context: Context, endpoint: Endpoint) -> None:
         """Push the URL of a bucket's page, for a task that has no result of one job."""
         place = {"bucket": endpoint.bucket, "region": endpoint.region}
-        self._push_urls(context, {CIJobsLink.xcom_key: _bucket_url(place)})
+        self._push_urls(context, {TencentCIJobsLink.xcom_key: _bucket_url(place)})
 
     def _push_urls(self, context: Context, urls: Mapping[str, str]) -> None:
         self._links = {**self._links, **urls}
@@ -109,7 +109,10 @@ class LinksMixin:
 
 
 def _urls_of(results: Sequence[JobResult]) -> dict[str, str]:
-    urls = {CIJobsLink.xcom_key: jobs_url(results), CIResultsLink.xcom_key: results_url(results)}
+    urls = {
+        TencentCIJobsLink.xcom_key: jobs_url(results),
+        TencentCIResultsLink.xcom_key: results_url(results),
+    }
     return {key: url or "" for key, url in urls.items()}
 
 

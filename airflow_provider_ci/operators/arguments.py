@@ -23,9 +23,27 @@ _FREE_TEXTS = ("user_data",)
 #: What names an object, a place, an id or an address. A template that gives ``None`` for one has failed; an
 #: empty text is how it says that nothing is wanted.
 NAMES = (
-    *("input_object", "object", "au_object", "bass_object", "drum_object", "output_bucket", "output_region"),
-    *("prefix", "manifest", "url_file", "name", "template_id", "queue_id", "ci_conn_id", "bucket", "region"),
-    "call_back",
+    *(
+        "input_object",
+        "background_object",
+        "voice_object",
+        "bass_object",
+        "drum_object",
+        "output_bucket",
+        "output_region",
+    ),
+    *(
+        "prefix",
+        "manifest",
+        "url_file",
+        "name",
+        "template_id",
+        "queue_id",
+        "tencent_ci_conn_id",
+        "bucket",
+        "region",
+    ),
+    "callback_url",
 )
 
 # As Airflow reads booleans in its configuration and in its environment
@@ -213,7 +231,7 @@ def _text(name: str, value: Any, broken: list[str], template: Any = None) -> str
     ):
         broken.append(problem)
     elif _has_rendered_none(template, value):
-        shown = shown_address(value) if name == "call_back" else value
+        shown = shown_address(value) if name == "callback_url" else value
         broken.append(f"{name} is {shown!r}, allowed: a text without None; {NONE_RENDERED}")
     # blanks alone would not be read back from an answer, so that the job could not be found again
     return value if value.strip() else None

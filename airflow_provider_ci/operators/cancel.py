@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import InvalidRequestError, JobError, JobNotFoundError
 from airflow_provider_ci.operators.arguments import read_ids
-from airflow_provider_ci.operators.connected import CIOperator
+from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.validation import check_when_parsed, without_retry
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOOK_PAUSES = (0.0, 1.0, 2.0, 4.0)
 
 
-class CICancelJobOperator(CIOperator):
+class TencentCICancelJobOperator(TencentCIBaseOperator):
     """Cancels jobs, and reports what became of each.
 
     The service cancels only jobs that have not begun (``Submitted``, ``Pause``); it says nothing about what
@@ -34,12 +34,12 @@ class CICancelJobOperator(CIOperator):
     :param job_id: one JobId or several, for instance the output of a (mapped) ``VoiceSeparateOperator``. No
         ids at all is a success, as is ``None``, the output of one that got no job. (templated)
     :param fail_if_running: fail when a job goes on because it had begun; default: only say so in the log.
-    :param ci_conn_id: the Airflow connection. (templated)
+    :param tencent_ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket of the jobs' input; default: the connection's. (templated)
     :param region: its region; default: the connection's. (templated)
     """
 
-    template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
+    template_fields: Sequence[str] = ("job_id", "tencent_ci_conn_id", "bucket", "region")
     boolean_arguments = ("fail_if_running",)
 
     def __init__(
@@ -63,7 +63,7 @@ class CICancelJobOperator(CIOperator):
         with without_retry():
             self.check_draft(None)
             ids = self._job_ids
-            self.hook.settings.endpoint(**self.place)
+            self.hook.settings.endpoint(**self.bucket_and_region)
         states = self._states(ids)
         waiting = [job_id for job_id, state in states.items() if state.is_waiting]
         self._cancel(waiting)
@@ -91,7 +91,7 @@ class CICancelJobOperator(CIOperator):
         for start in range(0, len(job_ids), IDS_PER_REQUEST):
             part = job_ids[start : start + IDS_PER_REQUEST]
             try:
-                self.hook.cancel_jobs(part, **self.place)
+                self.hook.cancel_jobs(part, **self.bucket_and_region)
             except InvalidRequestError as error:
                 # one that has begun meanwhile may spoil the whole request
                 self.log.info("Cancelling %d jobs was refused, trying each alone: %s", len(part), error)
@@ -100,12 +100,12 @@ class CICancelJobOperator(CIOperator):
     def _cancel_each(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             try:
-                self.hook.cancel_jobs([job_id], **self.place)
+                self.hook.cancel_jobs([job_id], **self.bucket_and_region)
             except InvalidRequestError as error:
                 self.log.warning("Job %s was not cancelled: %s", job_id, error)
 
     def _states(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        found = self.hook.describe_jobs(job_ids, **self.place).jobs_detail
+        found = self.hook.describe_jobs(job_ids, **self.bucket_and_region).jobs_detail
         return {str(job.job_id): job.job_state for job in found if job.job_id in job_ids}
 
     def _report(self, ids: Sequence[str], states: dict[str, JobState]) -> None:

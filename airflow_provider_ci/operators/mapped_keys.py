@@ -9,10 +9,10 @@ from enum import Enum
 from typing import Any
 
 from airflow_provider_ci.operators.arguments import is_settled
-from airflow_provider_ci.operators.separation import RESULTS
+from airflow_provider_ci.operators.base_voice_separate import RESULTS
 
 # What sets results with the same key apart
-_PLACES = ("bucket", "output_bucket", "ci_conn_id")
+_PLACES = ("bucket", "output_bucket", "tencent_ci_conn_id")
 _OF_THE_EXTENSION = ("codec", "template_id")
 
 # Names in templates of what all instances in one DAG run have in common, and of what tells them apart

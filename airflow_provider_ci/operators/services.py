@@ -9,24 +9,24 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_ci import durability
-from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
+from airflow_provider_ci.protocol.admin_models import BatchesResponse, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch
 from airflow_provider_ci.protocol.models import (
     CANCEL,
     FAILED,
     PENDING_STATES,
     Job,
-    JobsAnswer,
+    JobsResponse,
     VoiceSeparateRequest,
 )
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
 from airflow_provider_ci.protocol.validation import check
-from airflow_provider_ci.recovery import JobService, R_contra
-from airflow_provider_ci.waiting import J, about
+from airflow_provider_ci.submission import durable_submission
+from airflow_provider_ci.submission.recovery import JobService, R_contra
+from airflow_provider_ci.submission.tracking import J, name_job_in_errors
 
 if TYPE_CHECKING:
-    from airflow_provider_ci.operators.base import CIJobOperator
+    from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 
 
 class BoundService(JobService[R_contra, J], Protocol[R_contra, J]):
@@ -58,13 +58,13 @@ class BoundJobs:
 
     def __init__(
         self,
-        operator: CIJobOperator[Any, Any],
+        operator: TencentCIBaseJobOperator[Any, Any],
         prepare: Callable[[VoiceSeparateRequest], None] | None = None,
     ) -> None:
         self._hook = operator.hook
         self._operator = operator
         self._log = operator.log
-        self._place = operator.place
+        self._place = operator.bucket_and_region
         self._prepare = prepare
 
     def check(self, request: VoiceSeparateRequest) -> None:
@@ -81,8 +81,8 @@ class BoundJobs:
         self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
 
-    def describe(self, job_id: str) -> JobsAnswer:
-        with about(job_id):
+    def describe(self, job_id: str) -> JobsResponse:
+        with name_job_in_errors(job_id):
             return self._hook.describe_jobs([job_id], **self._place)
 
     def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterable[Job]:
@@ -98,7 +98,7 @@ class BoundJobs:
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.cancel_job_within(job_id, seconds, **self._place)
 
-    def is_void(self, job: Job) -> bool:
+    def can_resubmit(self, job: Job) -> bool:
         return job.job_state in (FAILED, CANCEL)
 
     def has_ended(self, job: Job) -> bool:
@@ -115,11 +115,11 @@ class BoundBatches:
     listing_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
     listing_method = "list_batches"
 
-    def __init__(self, operator: CIJobOperator[Any, Any]) -> None:
+    def __init__(self, operator: TencentCIBaseJobOperator[Any, Any]) -> None:
         self._hook = operator.hook
         self._operator = operator
         self._log = operator.log
-        self._place = operator.place
+        self._place = operator.bucket_and_region
 
     def check(self, request: BatchRequest) -> None:
         check_batch(request)
@@ -134,8 +134,8 @@ class BoundBatches:
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch
 
-    def describe(self, job_id: str) -> BatchAnswer:
-        with about(job_id):
+    def describe(self, job_id: str) -> BatchesResponse:
+        with name_job_in_errors(job_id):
             return self._hook.describe_batch(job_id, **self._place)
 
     def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - few enough
@@ -148,13 +148,13 @@ class BoundBatches:
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.cancel_batch_within(job_id, seconds, **self._place)
 
-    def is_void(self, job: BatchJob) -> bool:
+    def can_resubmit(self, job: BatchJob) -> bool:
         # of a batch job that failed or was cancelled midway, the jobs that it has made are paid for
         if job.job_state not in (FAILED, CANCEL) or self._has_jobs(job):
             return False
         now = self._hook.now()
         ended_at = min(job.end_time.timestamp(), now) if job.end_time else now
-        left = ended_at + durability.LISTING_LAG - now
+        left = ended_at + durable_submission.LIST_CONSISTENCY_DELAY - now
         if left <= 0:
             return True
         (self._hook.sleep or time.sleep)(left)  # the list may not show them yet

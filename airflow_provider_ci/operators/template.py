@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
 from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
-from airflow_provider_ci.operators.connected import CIOperator
+from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.validation import check_when_parsed, without_retry
 from airflow_provider_ci.protocol.admin_validation import check_template
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
@@ -24,7 +24,7 @@ _ATTEMPTS = 3
 _PAUSE = 2.0
 
 
-class VoiceSeparateTemplateOperator(CIOperator):
+class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     """Makes a voice-separation template be there under a name, with exactly these parameters.
 
     It is created, updated or left alone, so that running twice leaves one template and the same id. XCom
@@ -41,12 +41,12 @@ class VoiceSeparateTemplateOperator(CIOperator):
     :param samplerate: Hz. (templated)
     :param bitrate: kbit/s, 8 to 1000. (templated)
     :param channels: number of channels. (templated)
-    :param ci_conn_id: the Airflow connection. (templated)
+    :param tencent_ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket that the template is for; default: the connection's. (templated)
     :param region: its region; default: the connection's. (templated)
     """
 
-    template_fields: Sequence[str] = ("name", *PARAMETERS, "ci_conn_id", "bucket", "region")
+    template_fields: Sequence[str] = ("name", *PARAMETERS, "tencent_ci_conn_id", "bucket", "region")
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class VoiceSeparateTemplateOperator(CIOperator):
         with without_retry():
             self.check_draft(None)
             name, parameters = self._definition()
-            self.hook.settings.endpoint(**self.place)
+            self.hook.settings.endpoint(**self.bucket_and_region)
         last: ServiceError | None = None
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -111,7 +111,7 @@ class VoiceSeparateTemplateOperator(CIOperator):
     def _ensured(self, name: str, parameters: VoiceSeparate) -> str:
         from airflow_provider_ci.hooks.admin import is_same
 
-        place = self.place
+        place = self.bucket_and_region
         found = self.hook.find_template(name, **place)
         if found is None:
             template_id = self.hook.create_template(name, parameters, **place).template_id

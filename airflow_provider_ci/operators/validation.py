@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_ci.exceptions import CIError, ConfigurationError, RequestValidationError
+from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError, TencentCIError
 from airflow_provider_ci.operators.arguments import LONGEST, is_settled, read_arguments, read_untemplated
 from airflow_provider_ci.protocol.fields import Drafts
 from airflow_provider_ci.protocol.names import BUCKET, REGION
@@ -66,7 +66,7 @@ def _mentioned_argument(found: re.Match[str]) -> str:
     return _ARGUMENT_OF.get(name) or _ARGUMENT_OF.get(f"Output.{name}") or found[0]
 
 
-def _same(error: CIError, kind: type[CIError]) -> CIError:
+def _same(error: TencentCIError, kind: type[TencentCIError]) -> TencentCIError:
     message = error.message
     for problem in getattr(error, "problems", ()):
         message = message.replace(problem, name_arguments(problem))
@@ -76,8 +76,8 @@ def _same(error: CIError, kind: type[CIError]) -> CIError:
 # What templates may render to: values that no rule refuses. No template_id, with which parameters are refused
 _STAND_INS: dict[str, Any] = {
     "input_object": "stand-in/input",
-    "object": "stand-in/object-${jobid}",
-    "au_object": "stand-in/au_object-${jobid}",
+    "background_object": "stand-in/object-${jobid}",
+    "voice_object": "stand-in/voice_object-${jobid}",
     "bass_object": "stand-in/bass_object-${jobid}",
     "drum_object": "stand-in/drum_object-${jobid}",
     "output_bucket": "stand-in-1250000000",
@@ -89,33 +89,33 @@ _STAND_INS: dict[str, Any] = {
     "channels": 2,
     "job_level": 0,
     "queue_id": "stand-in",
-    "call_back": "no",
-    "call_back_format": "XML",
-    "call_back_type": "Url",  # or the kind whose configuration is given
-    "call_back_mq_config": {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "stand-in"},
-    "call_back_kafka_config": {"region": "ap-guangzhou", "instance_id": "stand-in", "topic": "stand-in"},
+    "callback_url": "no",
+    "callback_format": "XML",
+    "callback_type": "Url",  # or the kind whose configuration is given
+    "callback_mq_config": {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "stand-in"},
+    "callback_kafka_config": {"region": "ap-guangzhou", "instance_id": "stand-in", "topic": "stand-in"},
     "prefix": "stand-in-prefix/",
     "manifest": "stand-in",
     "url_file": "stand-in",
     "name": "stand-in",
     "job_id": "stand-in",
-    "ci_conn_id": "stand-in",
+    "tencent_ci_conn_id": "stand-in",
 }
-# Which call_back_type each of these arguments is for
-_TYPE_OF_CONFIG = {"call_back_mq_config": "TDMQ", "call_back_kafka_config": "Kafka"}
+# Which callback_type each of these arguments is for
+_TYPE_OF_CONFIG = {"callback_mq_config": "TDMQ", "callback_kafka_config": "Kafka"}
 _DICTS = ("time_interval", *_TYPE_OF_CONFIG)
 # What is never taken from anywhere else when nothing is given
-_NOTHINGS = {name: _STAND_INS[name] for name in ("name", "ci_conn_id")}
+_NOTHINGS = {name: _STAND_INS[name] for name in ("name", "tencent_ci_conn_id")}
 # The element of a request, by the end of its path, and the argument that it is made of
 _ARGUMENT_OF = {
     "Input.Object": "input_object",
     "Input.Prefix": "prefix",
     "Input.Manifest": "manifest",
     "Input.UrlFile": "url_file",
-    "Output's object keys": "object, au_object, bass_object and drum_object",
-    "Output.Object and AuObject": "object and au_object",
-    "Output.Object": "object",
-    "Output.AuObject": "au_object",
+    "Output's object keys": "background_object, voice_object, bass_object and drum_object",
+    "Output.Object and AuObject": "background_object and voice_object",
+    "Output.Object": "background_object",
+    "Output.AuObject": "voice_object",
     "Output.BassObject": "bass_object",
     "Output.DrumObject": "drum_object",
     "Output.Bucket": "output_bucket",
@@ -129,17 +129,17 @@ _ARGUMENT_OF = {
     "UserData": "user_data",
     "JobLevel": "job_level",
     "QueueId": "queue_id",
-    "CallBack": "call_back",
-    "CallBackFormat": "call_back_format",
-    "CallBackType": "call_back_type",
-    "CallBackMqConfig": "call_back_mq_config",
-    "CallBackMqConfig.MqRegion": "call_back_mq_config.mq_region",
-    "CallBackMqConfig.MqMode": "call_back_mq_config.mq_mode",
-    "CallBackMqConfig.MqName": "call_back_mq_config.mq_name",
-    "CallBackKafkaConfig": "call_back_kafka_config",
-    "CallBackKafkaConfig.Region": "call_back_kafka_config.region",
-    "CallBackKafkaConfig.InstanceId": "call_back_kafka_config.instance_id",
-    "CallBackKafkaConfig.Topic": "call_back_kafka_config.topic",
+    "CallBack": "callback_url",
+    "CallBackFormat": "callback_format",
+    "CallBackType": "callback_type",
+    "CallBackMqConfig": "callback_mq_config",
+    "CallBackMqConfig.MqRegion": "callback_mq_config.mq_region",
+    "CallBackMqConfig.MqMode": "callback_mq_config.mq_mode",
+    "CallBackMqConfig.MqName": "callback_mq_config.mq_name",
+    "CallBackKafkaConfig": "callback_kafka_config",
+    "CallBackKafkaConfig.Region": "callback_kafka_config.region",
+    "CallBackKafkaConfig.InstanceId": "callback_kafka_config.instance_id",
+    "CallBackKafkaConfig.Topic": "callback_kafka_config.topic",
     "TimeInterval.Start": "time_interval.start",
     "TimeInterval.End": "time_interval.end",
     "Name": "name",
@@ -204,11 +204,11 @@ def check_mapped(operator_class: Any, partial: Any) -> None:
 def place_problems(operator: Any) -> list[str]:
     """Return what is wrong with the arguments that name the connection, the bucket and the region."""
     try:
-        texts, _ = read_arguments(operator, ("ci_conn_id", "bucket", "region"))
+        texts, _ = read_arguments(operator, ("tencent_ci_conn_id", "bucket", "region"))
     except RequestValidationError as error:
         return [*error.problems]
-    if not texts["ci_conn_id"]:
-        return [f"ci_conn_id is {operator.ci_conn_id!r}, allowed: the id of a connection"]
+    if not texts["tencent_ci_conn_id"]:
+        return [f"tencent_ci_conn_id is {operator.tencent_ci_conn_id!r}, allowed: the id of a connection"]
     return []
 
 
@@ -235,7 +235,7 @@ def _certain_problems(operator: Any, values: Mapping[str, Any], unknown: Collect
         stand_ins = dict(_STAND_INS)
         for name, kind in _TYPE_OF_CONFIG.items():
             if name not in unknown and values.get(name):
-                stand_ins["call_back_type"] = kind
+                stand_ins["callback_type"] = kind
         rendered = _problems(operator_class, {**values, **_filled(unknown, values, stand_ins)})
         also = {_subject(problem): problem for problem in rendered}
         broken = [problem for problem in broken if _subject(problem) in also]

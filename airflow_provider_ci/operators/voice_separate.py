@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
-from airflow_provider_ci.operators.separation import RESULTS, SeparationOperator
+from airflow_provider_ci.operators.base_voice_separate import RESULTS, SeparationOperator
 from airflow_provider_ci.operators.validation import TaskArgumentError, check_when_parsed
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_job
@@ -31,8 +31,9 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
     key ``job`` holds a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 
     The arguments for results and parameters are those of
-    :class:`~airflow_provider_ci.operators.separation.SeparationOperator`, those for the connection and for
-    waiting of :class:`~airflow_provider_ci.operators.base.CIJobOperator`. In the keys of results the service
+    :class:`~airflow_provider_ci.operators.base_voice_separate.SeparationOperator`, those for the connection
+    and for waiting of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+    In the keys of results the service
     replaces ``${jobid}`` and ``${ext}``.
 
     .. seealso:: ``docs/operators.md``, and Tencent's page 460/84794 for the fields of the request.
@@ -82,7 +83,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 job_level=numbers["job_level"],
             ),
             queue_id=texts["queue_id"],
-            **self._call_back(texts),
+            **self._callback_fields(texts),
         )
         if overlap := overlap_of_job(request, endpoint.bucket):
             raise RequestValidationError(
@@ -125,7 +126,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
     def _check_input(self, request: VoiceSeparateRequest) -> None:
         key = str(request.input.object if request.input else None)
         try:
-            head = self.hook.head_object(key, **self.place)
+            head = self.hook.head_object(key, **self.bucket_and_region)
         except NotFoundError as error:
             raise NotFoundError(
                 f"No job was submitted: the input object {key!r} does not exist",

@@ -13,9 +13,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.assets.outlets import announce, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
-from airflow_provider_ci.links.console import CIJobsLink
+from airflow_provider_ci.links.console import TencentCIJobsLink
 from airflow_provider_ci.operators.arguments import NONE_RENDERED
-from airflow_provider_ci.operators.separation import Numbers, SeparationOperator, Texts
+from airflow_provider_ci.operators.base_voice_separate import Numbers, SeparationOperator, Texts
 from airflow_provider_ci.operators.validation import check_when_parsed
 from airflow_provider_ci.protocol.admin_validation import check_batch
 from airflow_provider_ci.protocol.fields import DefaultName, format_time
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest, TimeInterval
     from airflow_provider_ci.protocol.results import BatchTally
     from airflow_provider_ci.protocol.wire import Endpoint
-    from airflow_provider_ci.triggers.job import CIJobTrigger
-    from airflow_provider_ci.waiting import JobWatch
+    from airflow_provider_ci.submission.tracking import JobTracker
+    from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
 #: XCom key of the batch job's outcome, a :class:`~airflow_provider_ci.protocol.results.BatchResult`.
 XCOM_BATCH = "batch"
@@ -60,9 +60,10 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     job, whatever dies, as a single job does; see ``docs/durability.md``.
 
     The arguments for results and parameters are those of
-    :class:`~airflow_provider_ci.operators.separation.SeparationOperator`, those for the connection and for
-    waiting of :class:`~airflow_provider_ci.operators.base.CIJobOperator`. The key of each result must differ
-    between all inputs for certain: it needs ``${jobid}``, or ``${InputPath}`` and ``${InputNameAndExt}``.
+    :class:`~airflow_provider_ci.operators.base_voice_separate.SeparationOperator`, those for the connection
+    and for waiting of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+    The key of each result must differ between all inputs for certain: it needs ``${jobid}``, or
+    ``${InputPath}`` and ``${InputNameAndExt}``.
 
     .. seealso:: ``docs/operators.md``, and Tencent's page 460/80155 for the fields of the request.
 
@@ -83,7 +84,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         "time_interval",
         *SeparationOperator.template_fields,
     )
-    operator_extra_links = (CIJobsLink(),)
+    operator_extra_links = (TencentCIJobsLink(),)
     boolean_arguments = (*SeparationOperator.boolean_arguments, "allow_failed_jobs")
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **SeparationOperator.template_fields_renderers,
@@ -159,7 +160,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 time_interval=self._time_interval(),
                 user_data=texts["user_data"],
                 job_level=numbers["job_level"],
-                **self._call_back(texts),
+                **self._callback_fields(texts),
             ),
         )
         return request
@@ -270,16 +271,16 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         ]
 
     @property
-    def _trigger_class(self) -> type[CIJobTrigger]:
-        from airflow_provider_ci.triggers.batch import CIBatchTrigger
+    def _trigger_class(self) -> type[TencentCIJobTrigger]:
+        from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 
-        return CIBatchTrigger
+        return TencentCIBatchTrigger
 
     def _push(self, context: Context, job: BatchJob) -> None:
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
-            self.push_bucket_link(context, self.hook.settings.endpoint(**self.place))
+            self.push_bucket_link(context, self.hook.settings.endpoint(**self.bucket_and_region))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 
@@ -292,13 +293,13 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     def _lineage(self) -> OperatorLineage[Any, Any]:
         from airflow_provider_ci.lineage.openlineage import lineage_of_batch
 
-        endpoint = self.hook.settings.endpoint(**self.place)
+        endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
         return lineage_of_batch(self.seen_jobs[0], self._tally, str(endpoint.bucket))
 
     def _has_ended(self, job: BatchJob | None) -> bool:
         """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""
-        from airflow_provider_ci.durability import LISTING_LAG
-        from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE
+        from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
+        from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
         if job is None or not job.job_state.is_terminal:
             return False
@@ -307,12 +308,16 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         now = time.monotonic()
         if self._ended_at is None:
             self._ended_at = now
-        if now - self._ended_at < LISTING_LAG:  # the list may not show all jobs yet
+        if now - self._ended_at < LIST_CONSISTENCY_DELAY:  # the list may not show all jobs yet
             return False
         if self._tally is None:
             self._tally = self._count(str(job.job_id))
         # a list without any job is rather late than true
-        if self._tally is not None and not self._tally.total and now - self._ended_at < UNKNOWN_JOB_GRACE:
+        if (
+            self._tally is not None
+            and not self._tally.total
+            and now - self._ended_at < NOT_FOUND_GRACE_PERIOD
+        ):
             self._tally = None
         return self._tally is not None
 
@@ -333,7 +338,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             return None
         return tally
 
-    def _complete(self, context: Context, watch: JobWatch[BatchJob]) -> str:
+    def _complete(self, context: Context, watch: JobTracker[BatchJob]) -> str:
         tally = self._tally
         if tally is not None:
             self.log.info("Jobs of batch job %s by state: %s", self.job_id, dict(tally.counts))
@@ -344,9 +349,9 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
                 raise self._failed(tally)
         return super()._complete(context, watch)
 
-    def _error(self, watch: JobWatch[BatchJob]) -> JobError | None:
+    def _error(self, watch: JobTracker[BatchJob]) -> JobError | None:
         error = watch.error()
-        if error is None or self._batches.is_void(watch.unsuccessful[0]):
+        if error is None or self._batches.can_resubmit(watch.unsuccessful[0]):
             return error
         hint = "See its jobs in the console; clearing the task pays for all inputs again"
         return BatchJobsFailedError(

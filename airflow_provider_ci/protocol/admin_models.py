@@ -15,8 +15,8 @@ from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.models import (
     VOICE_SEPARATE,
     AudioConfig,
-    CallBackKafkaConfig,
-    CallBackMqConfig,
+    CallbackKafkaConfig,
+    CallbackMqConfig,
     JobState,
     Output,
     VoiceSeparate,
@@ -112,7 +112,7 @@ class NotifyConfig:
     mq_mode: str | None = None
     mq_region: str | None = None
     mq_name: str | None = None
-    kafka_config: CallBackKafkaConfig | None = None
+    kafka_config: CallbackKafkaConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,11 +238,13 @@ class BatchOperation:
     time_interval: TimeInterval | None = None
     user_data: str | None = None
     job_level: int | None = None
-    call_back: str | None = field(default=None, repr=False)
-    call_back_format: str | None = None
-    call_back_type: str | None = None
-    call_back_mq_config: CallBackMqConfig | None = None
-    call_back_kafka_config: CallBackKafkaConfig | None = None
+    callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
+    callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
+    callback_type: str | None = field(default=None, metadata=element("CallBackType"))
+    callback_mq_config: CallbackMqConfig | None = field(default=None, metadata=element("CallBackMqConfig"))
+    callback_kafka_config: CallbackKafkaConfig | None = field(
+        default=None, metadata=element("CallBackKafkaConfig")
+    )
     workflow_ids: str | None = None
 
 
@@ -290,7 +292,7 @@ class BatchJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchAnswer:
+class BatchesResponse:
     """The body of every answer about batch jobs."""
 
     request_id: str | None = None

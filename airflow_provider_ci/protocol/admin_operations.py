@@ -26,12 +26,12 @@ from airflow_provider_ci.protocol.admin_validation import check_choice, check_id
 from airflow_provider_ci.protocol.errors import is_not_open, is_open_already
 from airflow_provider_ci.protocol.operations import (
     IDS_PER_REQUEST,
-    PagedCall,
-    RemoteCall,
+    ApiRequest,
+    PagedRequest,
     check_list,
-    document,
-    given,
-    unreadable,
+    drop_empty,
+    invalid_response_error,
+    parse_response,
 )
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
@@ -48,7 +48,7 @@ PAGE_SIZE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberedCall(PagedCall[T, Item], Generic[T, Item]):
+class NumberedCall(PagedRequest[T, Item], Generic[T, Item]):
     """A list whose pages are numbered from 1."""
 
     page_number: int = 1
@@ -114,7 +114,9 @@ class ListQueues(NumberedCall[QueuesAnswer, Queue]):
             ("category", "CateAll" if self.service == MEDIA else None),
             *self.page_params(),
         )
-        return Request(method="GET", service=Service.CI, path=_queue_path(self.service), params=given(params))
+        return Request(
+            method="GET", service=Service.CI, path=_queue_path(self.service), params=drop_empty(params)
+        )
 
     def parse(self, response: Response) -> QueuesAnswer:
         """Return the page."""
@@ -124,7 +126,7 @@ class ListQueues(NumberedCall[QueuesAnswer, Queue]):
         """Return the queues of the page."""
         return answer.queue_list
 
-    def following(self, answer: QueuesAnswer) -> ListQueues | None:
+    def next_page(self, answer: QueuesAnswer) -> ListQueues | None:
         """Return the call for the next page, or ``None``."""
         return self.page_after(answer, len(answer.queue_list))
 
@@ -138,7 +140,7 @@ class QueueAsRead:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeQueue(RemoteCall[QueueAsRead | None]):
+class DescribeQueue(ApiRequest[QueueAsRead | None]):
     """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045) for one queue that is to be updated."""
 
     queue_id: str
@@ -155,7 +157,7 @@ class DescribeQueue(RemoteCall[QueueAsRead | None]):
 
     def parse(self, response: Response) -> QueueAsRead | None:
         """Return the queue; ``None`` if the bucket has no such queue."""
-        for child in document(response, self.action):
+        for child in parse_response(response, self.action):
             queue = xml.read(Queue, child)
             if xml.local_name(child.tag) == "QueueList" and queue.queue_id == self.queue_id:
                 configs = (each for each in child if xml.local_name(each.tag) == "NotifyConfig" and len(each))
@@ -164,7 +166,7 @@ class DescribeQueue(RemoteCall[QueueAsRead | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateQueue(RemoteCall[Queue]):
+class UpdateQueue(ApiRequest[Queue]):
     """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced.
 
     ``as_read`` is the queue as the service described it: what it keeps of that is sent as it is, unchecked.
@@ -202,12 +204,12 @@ class UpdateQueue(RemoteCall[Queue]):
         """Return the queue as it is now."""
         queue = read_answer(QueueAnswer, response, self.action).queue
         if queue is None:
-            raise unreadable(response, self.action, "the answer has no Queue")
+            raise invalid_response_error(response, self.action, "the answer has no Queue")
         return queue
 
 
 @dataclass(frozen=True, slots=True)
-class OpenBucket(RemoteCall[BucketBinding | None]):
+class OpenBucket(ApiRequest[BucketBinding | None]):
     """``POST /asrbucket`` (460/95754) or ``POST /mediabucket`` (436/115298): open a service for the bucket.
 
     May be repeated: that it is open already counts as success.
@@ -237,7 +239,7 @@ class OpenBucket(RemoteCall[BucketBinding | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseBucket(RemoteCall[bool]):
+class CloseBucket(ApiRequest[bool]):
     """``DELETE /asrbucket`` (436/98018) or ``DELETE /mediabucket``: close a service for the bucket.
 
     The second is known by its permission only (``ci:DeleteMediaBucket``, 1045/49896).
@@ -298,7 +300,7 @@ class ListBuckets(NumberedCall[BucketsAnswer, BucketBinding]):
             *self.page_params(),
         )
         return Request(
-            method="GET", service=Service.CI, path=_bucket_path(self.service), params=given(params)
+            method="GET", service=Service.CI, path=_bucket_path(self.service), params=drop_empty(params)
         )
 
     def parse(self, response: Response) -> BucketsAnswer:
@@ -309,7 +311,7 @@ class ListBuckets(NumberedCall[BucketsAnswer, BucketBinding]):
         """Return the bindings of the page."""
         return answer.asr_bucket_list or answer.media_bucket_list
 
-    def following(self, answer: BucketsAnswer) -> ListBuckets | None:
+    def next_page(self, answer: BucketsAnswer) -> ListBuckets | None:
         """Return the call for the next page, or ``None``."""
         return self.page_after(answer, len(self.items(answer)))
 
@@ -335,14 +337,14 @@ def read_answer(model: type[T], response: Response, action: str) -> T:
 
     :raises ServiceError: it is a refusal.
     """
-    return xml.read(model, document(response, action))
+    return xml.read(model, parse_response(response, action))
 
 
 def acknowledged(response: Response, action: str, gone_already: Sequence[str]) -> bool:
     """Tell whether a deletion changed anything: repeated after a lost answer, it finds nothing to delete."""
     try:
         if response.body.strip() or not 200 <= response.status < 300:
-            document(response, action)
+            parse_response(response, action)
     except ServiceError as error:
         if error.code in gone_already:
             return False

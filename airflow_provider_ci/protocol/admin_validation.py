@@ -24,6 +24,7 @@ from airflow_provider_ci.protocol.names import (
 from airflow_provider_ci.protocol.result_keys import KnownInputs, is_of_its_own
 from airflow_provider_ci.protocol.validation import (
     ID,
+    OUTPUTS,
     is_object_key,
     is_web_address,
     parameter_problems,
@@ -125,11 +126,11 @@ def _job_of_batch(operation: BatchOperation, input_object: str, models: Any) -> 
             job_level=operation.job_level,
         ),
         queue_id=operation.queue_id,
-        call_back=operation.call_back,
-        call_back_format=operation.call_back_format,
-        call_back_type=operation.call_back_type,
-        call_back_mq_config=operation.call_back_mq_config,
-        call_back_kafka_config=operation.call_back_kafka_config,
+        callback_url=operation.callback_url,
+        callback_format=operation.callback_format,
+        callback_type=operation.callback_type,
+        callback_mq_config=operation.callback_mq_config,
+        callback_kafka_config=operation.callback_kafka_config,
     )
 
 
@@ -265,10 +266,9 @@ def _address_instead_of_key(name: str, value: str) -> str | None:
 
 def _keys_of_their_own(output: Output) -> Iterator[str]:
     """Each input needs result keys of its own, or the results overwrite each other."""
-    for name in ("object", "au_object", "bass_object", "drum_object"):
+    for name, element in OUTPUTS.items():
         key = getattr(output, name)
         if key and not is_of_its_own(key):
-            element = "".join(part.capitalize() for part in name.split("_"))
             yield (
                 f"Operation.Output.{element} is {key!r}, allowed: a key that differs between all inputs: one"
                 " with ${jobid}, or with ${InputPath} and ${InputNameAndExt} and a / between them; or results"

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.admin_models import BatchAnswer, BatchJob, BatchRequest
+from airflow_provider_ci.protocol.admin_models import BatchesResponse, BatchJob, BatchRequest
 from airflow_provider_ci.protocol.admin_validation import check_batch, check_choice, check_id
 from airflow_provider_ci.protocol.operations import (
+    ApiRequest,
     Listing,
-    RemoteCall,
-    document,
-    separate_ids,
-    unreadable,
+    invalid_response_error,
+    parse_response,
+    split_ids,
 )
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
@@ -22,7 +22,7 @@ _PATH = "/inventorytriggerjob"
 
 
 @dataclass(frozen=True, slots=True)
-class CreateBatch(RemoteCall[BatchAnswer]):
+class CreateBatch(ApiRequest[BatchesResponse]):
     """``POST /inventorytriggerjob`` (460/80155). Not idempotent: a second call pays for every input again."""
 
     batch: BatchRequest
@@ -45,19 +45,19 @@ class CreateBatch(RemoteCall[BatchAnswer]):
         body = xml.to_bytes(xml.to_element(self.batch, "Request"))
         return Request(method="POST", service=Service.CI, path=_PATH, body=body)
 
-    def parse(self, response: Response) -> BatchAnswer:
+    def parse(self, response: Response) -> BatchesResponse:
         """Return the accepted batch job.
 
         :raises InvalidResponseError: the answer names no id.
         """
         answer = _answer(response, self.action)
         if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise unreadable(response, self.action, "the answer has no JobId")
+            raise invalid_response_error(response, self.action, "the answer has no JobId")
         return answer
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeBatch(RemoteCall[BatchAnswer]):
+class DescribeBatch(ApiRequest[BatchesResponse]):
     """``GET /inventorytriggerjob/<id>`` (460/76892); an unknown id comes back in ``non_exist_job_ids``."""
 
     job_id: str
@@ -72,13 +72,13 @@ class DescribeBatch(RemoteCall[BatchAnswer]):
         check_id("job_id", self.job_id)
         return Request(method="GET", service=Service.CI, path=f"{_PATH}/{self.job_id}")
 
-    def parse(self, response: Response) -> BatchAnswer:
+    def parse(self, response: Response) -> BatchesResponse:
         """Return the batch job, if the service knows it."""
         return _answer(response, self.action)
 
 
 @dataclass(frozen=True, slots=True)
-class CancelBatch(RemoteCall[None]):
+class CancelBatch(ApiRequest[None]):
     """``PUT /inventorytriggerjob/<id>?cancel``. What becomes of jobs that it has made is not documented."""
 
     job_id: str
@@ -98,11 +98,11 @@ class CancelBatch(RemoteCall[None]):
     def parse(self, response: Response) -> None:
         """Return nothing, or raise the service's error, which may sit in a 200 answer too."""
         if response.body.strip() or not 200 <= response.status < 300:
-            document(response, self.action)
+            parse_response(response, self.action)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBatches(Listing[BatchAnswer, BatchJob]):
+class ListBatches(Listing[BatchesResponse, BatchJob]):
     """``GET /inventorytriggerjob``: one page of batch jobs.
 
     :param type: ``Job`` or ``Workflow``.
@@ -132,23 +132,23 @@ class ListBatches(Listing[BatchAnswer, BatchJob]):
             ("name", self.name),
         )
 
-    def parse(self, response: Response) -> BatchAnswer:
+    def parse(self, response: Response) -> BatchesResponse:
         """Return the page."""
         return _answer(response, self.action)
 
-    def items(self, answer: BatchAnswer) -> Sequence[BatchJob]:
+    def items(self, answer: BatchesResponse) -> Sequence[BatchJob]:
         """Return the batch jobs of the page."""
         return answer.jobs_detail
 
-    def following(self, answer: BatchAnswer) -> ListBatches | None:
+    def next_page(self, answer: BatchesResponse) -> ListBatches | None:
         """Return the call for the next page, or ``None``."""
         return self.page_after(answer.next_token, answer.jobs_detail)
 
 
-def _answer(response: Response, action: str) -> BatchAnswer:
-    answer = xml.read(BatchAnswer, document(response, action))
+def _answer(response: Response, action: str) -> BatchesResponse:
+    answer = xml.read(BatchesResponse, parse_response(response, action))
     return replace(
         answer,
-        non_exist_job_ids=separate_ids(answer.non_exist_job_ids),
+        non_exist_job_ids=split_ids(answer.non_exist_job_ids),
         request_id=response.request_id or answer.request_id,
     )

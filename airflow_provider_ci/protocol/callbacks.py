@@ -4,7 +4,8 @@ Sources: 460/76959, 460/84821 and 436/49082 (jobs), 436/48042 (workflows). The b
 or its queue asks; the ``Content-Type`` that goes with it is not documented, so the first character decides.
 
 **Callbacks are not authenticated**: anybody who knows the address can post one. Take them as a hint, and ask
-the service (``CIHook.describe_jobs``) before acting on them. They may also come twice, early, or never.
+the service (``TencentCIHook.describe_jobs``) before acting on them. They may also come twice, early, or
+never.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Callback:
     """What a callback says.
 
     ``event_name`` is ``TaskFinish`` or ``WorkflowFinish``, ``None`` in the form of 2020. ``jobs`` are as
-    :class:`~airflow_provider_ci.hooks.ci.CIHook` describes them. Nothing of it is proven to be true.
+    :class:`~airflow_provider_ci.hooks.ci.TencentCIHook` describes them. Nothing of it is proven to be true.
     """
 
     event_name: str | None = None

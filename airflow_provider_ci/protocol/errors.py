@@ -13,7 +13,6 @@ from email.utils import parsedate_to_datetime
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     ClockSkewError,
     CredentialsError,
     InvalidRequestError,
@@ -24,6 +23,7 @@ from airflow_provider_ci.exceptions import (
     QueuePausedError,
     ServerError,
     ServiceError,
+    TencentCIError,
     ThrottledError,
     TransportError,
     WrongEndpointError,
@@ -92,11 +92,11 @@ _LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not neede
 _UNBOUND = Rule(
     PermissionDeniedError,
     "Bind the bucket to CI and open the smart audio service for it (or, for other types of job, the service"
-    " that they belong to): in the console of CI, or by CIHook().open_bucket()",
+    " that they belong to): in the console of CI, or by TencentCIHook().open_bucket()",
 )
 _NOT_OPENED = Rule(
     PermissionDeniedError,
-    "Open the smart audio service for the bucket: in the console of CI, or by CIHook().open_bucket()"
+    "Open the smart audio service for the bucket: in the console of CI, or by TencentCIHook().open_bucket()"
     " (POST /asrbucket)",
 )
 _OTHER_NOT_OPENED = Rule(
@@ -271,7 +271,7 @@ def service_error(response: Response, action: str) -> ServiceError:
     return error
 
 
-def is_retryable(error: CIError) -> bool:
+def is_retryable(error: TencentCIError) -> bool:
     """Tell whether an idempotent call that ended so may be repeated: no or no readable answer, throttling,
     5xx.
     """
@@ -284,7 +284,7 @@ def is_retryable(error: CIError) -> bool:
     return isinstance(error, TransportError | ThrottledError)
 
 
-def is_not_accepted(error: CIError) -> bool:
+def is_not_accepted(error: TencentCIError) -> bool:
     """Tell whether a submission that ended so was certainly not accepted: it never arrived, or was refused.
 
     A 5xx, a gateway's 408, a lost connection after sending or an unreadable answer leaves it open.
@@ -308,7 +308,7 @@ def is_not_open(error: ServiceError) -> bool:
     return bool(_NOT_OPEN.fullmatch(_name(error.code)))
 
 
-def is_key_refused(error: CIError) -> bool:
+def is_key_refused(error: TencentCIError) -> bool:
     """Tell whether other credentials could make the call succeed: the service refused these, not their
     rights.
     """
@@ -319,7 +319,7 @@ def is_key_refused(error: CIError) -> bool:
     )
 
 
-def is_key_doubtful(error: CIError) -> bool:
+def is_key_doubtful(error: TencentCIError) -> bool:
     """Tell whether other credentials might make the call succeed, though the service does not say so.
 
     That is so for a refusal without a code (an answer to ``HEAD`` has no body), and for ``AccessDenied`` with

@@ -1,8 +1,8 @@
 """How the fields of a dataclass are elements of XML. Without the XML library, for DAG files load this.
 
-A field ``au_object`` is the element ``AuObject``; :func:`element` overrides the name and adds spellings that
-are accepted too. Supported field types: ``str``, ``int``, ``float``, ``datetime``, a nested dataclass, each
-``| None``, and ``tuple[T, ...]`` for repeated elements.
+A field ``bass_object`` is the element ``BassObject``; :func:`element` overrides the name and adds spellings
+that are accepted too. Supported field types: ``str``, ``int``, ``float``, ``datetime``, a nested dataclass,
+each ``| None``, and ``tuple[T, ...]`` for repeated elements.
 """
 
 from __future__ import annotations

@@ -95,13 +95,13 @@ class Input:
 class Output:
     """Where results go. Keys may hold ``${jobid}`` and ``${ext}``; answers echo them unexpanded.
 
-    ``object`` is the background (accompaniment), ``au_object`` the voice.
+    ``background_object`` is the accompaniment (``Object``), ``voice_object`` the voice (``AuObject``).
     """
 
     region: str | None = None
     bucket: str | None = None
-    object: str | None = None
-    au_object: str | None = None
+    background_object: str | None = field(default=None, metadata=element("Object"))
+    voice_object: str | None = field(default=None, metadata=element("AuObject"))
     bass_object: str | None = None
     drum_object: str | None = None
 
@@ -252,7 +252,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallBackMqConfig:
+class CallbackMqConfig:
     """TDMQ queue or topic for callbacks."""
 
     mq_region: str | None = None
@@ -261,7 +261,7 @@ class CallBackMqConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallBackKafkaConfig:
+class CallbackKafkaConfig:
     """CKafka topic for callbacks (known from Tencent's SDKs only)."""
 
     region: str | None = None
@@ -277,11 +277,14 @@ class VoiceSeparateRequest:
     input: Input | None = None
     operation: Operation | None = None
     queue_id: str | None = None
-    call_back: str | None = field(default=None, repr=False)  # its query may hold the receiver's secret
-    call_back_format: str | None = None
-    call_back_type: str | None = None
-    call_back_mq_config: CallBackMqConfig | None = None
-    call_back_kafka_config: CallBackKafkaConfig | None = None
+    # not shown, as its query may hold the receiver's secret
+    callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
+    callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
+    callback_type: str | None = field(default=None, metadata=element("CallBackType"))
+    callback_mq_config: CallbackMqConfig | None = field(default=None, metadata=element("CallBackMqConfig"))
+    callback_kafka_config: CallbackKafkaConfig | None = field(
+        default=None, metadata=element("CallBackKafkaConfig")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +331,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobsAnswer:
+class JobsResponse:
     """The body of every answer about jobs, with ``request_id`` taken from its headers.
 
     ``non_exist_job_ids`` holds the ids that the service does not know, one to an entry.

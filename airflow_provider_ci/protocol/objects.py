@@ -14,7 +14,7 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.models import MediaInfo
 from airflow_provider_ci.protocol.names import object_address, shown_address
-from airflow_provider_ci.protocol.operations import RemoteCall, document, unreadable
+from airflow_provider_ci.protocol.operations import ApiRequest, invalid_response_error, parse_response
 from airflow_provider_ci.protocol.validation import is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 from airflow_provider_ci.protocol.xml import read
@@ -46,7 +46,7 @@ class ObjectHead:
         return archived and 'ongoing-request="false"' not in (self.restore or "")
 
 
-class _ObjectOperation(RemoteCall[T], Generic[T]):
+class _ObjectOperation(ApiRequest[T], Generic[T]):
     key: str
     method: ClassVar[str]
 
@@ -121,7 +121,7 @@ class HeadObject(_ObjectOperation[ObjectHead]):
             raise service_error(response, self.action)
         length = response.headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_MAX):
-            raise unreadable(response, self.action, f"Content-Length is {length!r}")
+            raise invalid_response_error(response, self.action, f"Content-Length is {length!r}")
         return ObjectHead(
             size=int(length),
             storage_class=response.headers.get("x-cos-storage-class") or "STANDARD",
@@ -156,7 +156,7 @@ class GetMediaInfo(_ObjectOperation[MediaInfo]):
 
         :raises InvalidResponseError: the answer has neither.
         """
-        info = read(_MediaInfoAnswer, document(response, self.action)).media_info
+        info = read(_MediaInfoAnswer, parse_response(response, self.action)).media_info
         if info is None:
-            raise unreadable(response, self.action, "the answer has no MediaInfo")
+            raise invalid_response_error(response, self.action, "the answer has no MediaInfo")
         return info

@@ -13,7 +13,13 @@ from lxml import etree
 from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.models import STATES, VOICE_SEPARATE, Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import (
+    STATES,
+    VOICE_SEPARATE,
+    Job,
+    JobsResponse,
+    VoiceSeparateRequest,
+)
 from airflow_provider_ci.protocol.names import object_address, shown_address
 from airflow_provider_ci.protocol.validation import ID, check, is_object_key
 from airflow_provider_ci.protocol.wire import Request, Response, Service
@@ -54,7 +60,7 @@ class SeenTokens:
         return SeenTokens(places, self._count + 1)
 
 
-class RemoteCall(Generic[T]):
+class ApiRequest(Generic[T]):
     """A remote call. ``action`` completes "Cannot …" in error messages.
 
     ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``). ``idempotent``
@@ -85,20 +91,20 @@ class RemoteCall(Generic[T]):
         raise NotImplementedError
 
 
-class PagedCall(RemoteCall[T], Generic[T, Item]):
+class PagedRequest(ApiRequest[T], Generic[T, Item]):
     """A call for one page of a list."""
 
     def items(self, answer: T) -> Sequence[Item]:
         """Return what is on the page."""
         raise NotImplementedError
 
-    def following(self, answer: T) -> PagedCall[T, Item] | None:
+    def next_page(self, answer: T) -> PagedRequest[T, Item] | None:
         """Return the call for the page after ``answer``; ``None`` if that was the last."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class SubmitJob(RemoteCall[JobsAnswer]):
+class SubmitJob(ApiRequest[JobsResponse]):
     """``POST /jobs`` (460/84794). Not idempotent: the service has no token, a second call is a second paid
     job.
     """
@@ -123,19 +129,19 @@ class SubmitJob(RemoteCall[JobsAnswer]):
         body = xml.to_bytes(xml.to_element(self.job, "Request"))
         return Request(method="POST", service=Service.CI, path="/jobs", body=body)
 
-    def parse(self, response: Response) -> JobsAnswer:
+    def parse(self, response: Response) -> JobsResponse:
         """Return the accepted job.
 
         :raises InvalidResponseError: the answer names no job id.
         """
         answer = _jobs_answer(response, self.action)
         if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise unreadable(response, self.action, "the answer has no JobId")
+            raise invalid_response_error(response, self.action, "the answer has no JobId")
         return answer
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeJobs(RemoteCall[JobsAnswer]):
+class DescribeJobs(ApiRequest[JobsResponse]):
     """``GET /jobs/<id>,…`` (460/84765): 1 to 10 ids; unknown ones come back in ``non_exist_job_ids``."""
 
     job_ids: Sequence[str]
@@ -149,13 +155,13 @@ class DescribeJobs(RemoteCall[JobsAnswer]):
         """
         return Request(method="GET", service=Service.CI, path=_path_of(self.job_ids))
 
-    def parse(self, response: Response) -> JobsAnswer:
+    def parse(self, response: Response) -> JobsResponse:
         """Return the jobs that the service knows, and the ids that it does not."""
         return _jobs_answer(response, self.action)
 
 
 @dataclass(frozen=True, slots=True)
-class CancelJobs(RemoteCall[None]):
+class CancelJobs(ApiRequest[None]):
     """``PUT /jobs/<id>,…?cancel`` (460/82393): 1 to 10 ids of jobs that have not begun.
 
     A success answer is empty and promises nothing about each job: describe them afterwards.
@@ -177,11 +183,11 @@ class CancelJobs(RemoteCall[None]):
     def parse(self, response: Response) -> None:
         """Return nothing, or raise the service's error, which may sit in a 200 answer too."""
         if response.body.strip() or not 200 <= response.status < 300:
-            document(response, self.action)
+            parse_response(response, self.action)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing(PagedCall[T, Item], Generic[T, Item]):
+class Listing(PagedRequest[T, Item], Generic[T, Item]):
     """A call for one page of jobs or batch jobs, newest first unless ``order_by_time`` is ``Asc``.
 
     :param states: some of the six states; none means all.
@@ -222,7 +228,7 @@ class Listing(PagedCall[T, Item], Generic[T, Item]):
             ("size", str(self.size)),
             ("nextToken", self.next_token),
         )
-        return Request(method="GET", service=Service.CI, path=path, params=given((*params, *common)))
+        return Request(method="GET", service=Service.CI, path=path, params=drop_empty((*params, *common)))
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with each argument: what was given and what is allowed."""
@@ -240,7 +246,7 @@ class Listing(PagedCall[T, Item], Generic[T, Item]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListJobs(Listing[JobsAnswer, Job]):
+class ListJobs(Listing[JobsResponse, Job]):
     """``GET /jobs?tag=…`` (460/84766): one page of jobs.
 
     :param input_object: exact key of the input.
@@ -279,30 +285,30 @@ class ListJobs(Listing[JobsAnswer, Job]):
             shown = shown_address(self.input_object)
             yield f"input_object is {shown!r}, allowed: an object key, here {address.key!r}"
 
-    def parse(self, response: Response) -> JobsAnswer:
+    def parse(self, response: Response) -> JobsResponse:
         """Return the page."""
         return _jobs_answer(response, self.action)
 
-    def items(self, answer: JobsAnswer) -> Sequence[Job]:
+    def items(self, answer: JobsResponse) -> Sequence[Job]:
         """Return the jobs of the page."""
         return answer.jobs_detail
 
-    def following(self, answer: JobsAnswer) -> ListJobs | None:
+    def next_page(self, answer: JobsResponse) -> ListJobs | None:
         """Return the call for the next page, or ``None``."""
         return self.page_after(answer.next_token, answer.jobs_detail)
 
 
-def given(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+def drop_empty(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
     """Return the parameters that have a value."""
     return tuple((name, value) for name, value in params if value)
 
 
-def separate_ids(texts: Iterable[str]) -> tuple[str, ...]:
+def split_ids(texts: Iterable[str]) -> tuple[str, ...]:
     """Return unknown ids one by one: they are documented as one text, and sampled as repeated elements."""
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
 
-def document(response: Response, action: str) -> etree._Element:
+def parse_response(response: Response, action: str) -> etree._Element:
     """Return the root of a success answer.
 
     :raises ServiceError: an error status, or an ``Error`` document in a 2xx answer.
@@ -313,25 +319,25 @@ def document(response: Response, action: str) -> etree._Element:
     try:
         root = xml.parse_response(response.body)
     except xml.XMLError as error:
-        raise unreadable(response, action, str(error)) from None
+        raise invalid_response_error(response, action, str(error)) from None
     name = xml.local_name(root.tag)
     if name == "Error":
         raise service_error(response, action)
     if name != "Response":
-        raise unreadable(response, action, f"the answer is <{name}>, not <Response>")
+        raise invalid_response_error(response, action, f"the answer is <{name}>, not <Response>")
     return root
 
 
-def _jobs_answer(response: Response, action: str) -> JobsAnswer:
-    answer = xml.read(JobsAnswer, document(response, action))
+def _jobs_answer(response: Response, action: str) -> JobsResponse:
+    answer = xml.read(JobsResponse, parse_response(response, action))
     return replace(
         answer,
-        non_exist_job_ids=separate_ids(answer.non_exist_job_ids),
+        non_exist_job_ids=split_ids(answer.non_exist_job_ids),
         request_id=response.request_id or answer.request_id,
     )
 
 
-def unreadable(response: Response, action: str, why: str) -> InvalidResponseError:
+def invalid_response_error(response: Response, action: str, why: str) -> InvalidResponseError:
     """Return the error for an answer that is not what the documents promise."""
     return InvalidResponseError(
         f"Cannot {action}: {why[:_WHY_MAX]}", status=response.status, request_id=response.request_id

@@ -12,7 +12,12 @@ from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob
 from airflow_provider_ci.protocol.models import FAILED, Job, Output, OutputFile
 
 #: What each output field of the request receives (460/84794).
-STEMS = {"voice": "au_object", "background": "object", "bass": "bass_object", "drums": "drum_object"}
+STEMS = {
+    "voice": "voice_object",
+    "background": "background_object",
+    "bass": "bass_object",
+    "drums": "drum_object",
+}
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _NAMES_MATCHED = 100  # a job has four results at most

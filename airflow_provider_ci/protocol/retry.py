@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from airflow_provider_ci.exceptions import CIError, ServerError, ThrottledError
+from airflow_provider_ci.exceptions import ServerError, TencentCIError, ThrottledError
 from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable
 
 
@@ -23,7 +23,7 @@ class RetryPolicy:
     cap: float = 30.0
 
     def pause(
-        self, attempt: int, error: CIError, *, idempotent: bool, time_left: float | None = None
+        self, attempt: int, error: TencentCIError, *, idempotent: bool, time_left: float | None = None
     ) -> float | None:
         """Return the seconds to wait after ``attempt`` (from 1) failed with ``error``; ``None``: do not
         repeat.

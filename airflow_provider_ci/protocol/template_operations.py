@@ -15,7 +15,7 @@ from airflow_provider_ci.protocol.admin_models import (
 )
 from airflow_provider_ci.protocol.admin_operations import NumberedCall, acknowledged, read_answer
 from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_template
-from airflow_provider_ci.protocol.operations import RemoteCall, given, unreadable
+from airflow_provider_ci.protocol.operations import ApiRequest, drop_empty, invalid_response_error
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
 # The names and the numbers of 1045/33700; which of the two the service sends is not documented
@@ -24,7 +24,7 @@ TEMPLATE_MISSING = ("TemplateNotFound", "1107")
 
 
 @dataclass(frozen=True, slots=True)
-class CreateTemplate(RemoteCall[Template]):
+class CreateTemplate(ApiRequest[Template]):
     """``POST /template`` (436/84510). Not idempotent: after a lost answer a repetition finds its own name
     taken, so the template has to be looked for by its name.
     """
@@ -47,7 +47,7 @@ class CreateTemplate(RemoteCall[Template]):
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateTemplate(RemoteCall[Template]):
+class UpdateTemplate(ApiRequest[Template]):
     """``PUT /template/<id>`` (460/84757): the whole definition is replaced."""
 
     template_id: str
@@ -69,7 +69,7 @@ class UpdateTemplate(RemoteCall[Template]):
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteTemplate(RemoteCall[bool]):
+class DeleteTemplate(ApiRequest[bool]):
     """``DELETE /template/<id>`` (1045/49918)."""
 
     template_id: str
@@ -120,7 +120,7 @@ class ListTemplates(NumberedCall[TemplatesAnswer, Template]):
             ("name", self.name),
             *self.page_params(),
         )
-        return Request(method="GET", service=Service.CI, path="/template", params=given(params))
+        return Request(method="GET", service=Service.CI, path="/template", params=drop_empty(params))
 
     def parse(self, response: Response) -> TemplatesAnswer:
         """Return the page."""
@@ -130,7 +130,7 @@ class ListTemplates(NumberedCall[TemplatesAnswer, Template]):
         """Return the templates of the page."""
         return answer.template_list
 
-    def following(self, answer: TemplatesAnswer) -> ListTemplates | None:
+    def next_page(self, answer: TemplatesAnswer) -> ListTemplates | None:
         """Return the call for the next page, or ``None``."""
         return self.page_after(answer, len(answer.template_list))
 
@@ -144,5 +144,5 @@ def _template_request(method: str, path: str, template: TemplateRequest) -> Requ
 def _template(response: Response, action: str) -> Template:
     template = read_answer(TemplateAnswer, response, action).template
     if template is None or not template.template_id:
-        raise unreadable(response, action, "the answer has no TemplateId")
+        raise invalid_response_error(response, action, "the answer has no TemplateId")
     return template

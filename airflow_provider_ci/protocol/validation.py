@@ -67,16 +67,16 @@ _MQ_MODES = ("Queue", "Topic")
 
 #: The results by their fields, as messages name them.
 OUTPUTS = {
-    "object": "Object (background)",
-    "au_object": "AuObject (voice)",
+    "background_object": "Object (background)",
+    "voice_object": "AuObject (voice)",
     "bass_object": "BassObject",
     "drum_object": "DrumObject",
 }
 _NEEDED_OUTPUTS = {
-    "IsAudio": ("au_object",),
-    "IsBackground": ("object",),
-    "AudioAndBackground": ("object", "au_object"),
-    "MusicMode": ("object", "au_object"),
+    "IsAudio": ("voice_object",),
+    "IsBackground": ("background_object",),
+    "AudioAndBackground": ("background_object", "voice_object"),
+    "MusicMode": ("background_object", "voice_object"),
 }
 # Of a mode that is not named here, what it makes is not known
 _MADE_OUTPUTS = {**_NEEDED_OUTPUTS, "MusicMode": tuple(OUTPUTS)}
@@ -129,7 +129,7 @@ def _request(request: VoiceSeparateRequest) -> Iterator[Problem]:
     yield from _key("Input.Object", request.input.object if request.input else None, required=True)
     yield from _operation(request.operation or _NOTHING)
     yield from _id("QueueId", request.queue_id)
-    yield from _call_back(request)
+    yield from _callback(request)
 
 
 def _operation(operation: Operation) -> Iterator[Problem]:
@@ -184,7 +184,7 @@ def _output(output: Output, mode: str | None) -> Iterator[Problem]:
     for name in needed:
         if not keys[name]:
             yield Problem(f"{at}.{OUTPUTS[name]}", keys[name], f"an object key, because AudioMode is {mode}")
-    if not needed and not keys["object"] and not keys["au_object"]:
+    if not needed and not keys["background_object"] and not keys["voice_object"]:
         yield Problem(f"{at}.Object and AuObject", None, "at least one of the two")
     given = [key for key in keys.values() if key]
     if len(set(given)) < len(given):
@@ -246,15 +246,15 @@ def _address_problem(field: str, given: str) -> Problem:
     return Problem(field, shown_address(given), f"an object key, here {key!r}{where}")
 
 
-def _call_back(request: VoiceSeparateRequest) -> Iterator[Problem]:
-    url = request.call_back
+def _callback(request: VoiceSeparateRequest) -> Iterator[Problem]:
+    url = request.callback_url
     if url is not None and url != "no" and not is_web_address(url):
         yield Problem("CallBack", shown_address(url), "an absolute http or https URL, or no")
-    yield from _choice("CallBackFormat", request.call_back_format, _CALL_BACK_FORMATS)
-    yield from _choice("CallBackType", request.call_back_type, _CALL_BACK_TYPES)
-    mq, kafka = request.call_back_mq_config, request.call_back_kafka_config
+    yield from _choice("CallBackFormat", request.callback_format, _CALL_BACK_FORMATS)
+    yield from _choice("CallBackType", request.callback_type, _CALL_BACK_TYPES)
+    mq, kafka = request.callback_mq_config, request.callback_kafka_config
     for name, config, kind in (("CallBackMqConfig", mq, "TDMQ"), ("CallBackKafkaConfig", kafka, "Kafka")):
-        if (config is not None) != (request.call_back_type == kind):
+        if (config is not None) != (request.callback_type == kind):
             yield Problem(name, config, f"given exactly when CallBackType is {kind}")
     if mq is not None:
         yield from _choice("CallBackMqConfig.MqRegion", mq.mq_region or "", _MQ_REGIONS)

@@ -22,8 +22,8 @@ from airflow_provider_ci.protocol.signing import sign
 from airflow_provider_ci.protocol.validation import BUCKET, REGION
 
 #: Seconds that a signature is valid before and after the moment of signing: room for clocks that differ.
-VALID_BEFORE = 60
-VALID_AFTER = 900
+CLOCK_SKEW_TOLERANCE = 60
+SIGNATURE_TTL = 900
 
 _SHOWN_MAX = 100  # characters of an address that an error repeats
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 does not have
@@ -196,7 +196,7 @@ def signed(
     now: float,
     valid_until: float | None = None,
 ) -> SignedRequest:
-    """Sign ``request`` at ``now`` (Unix seconds), valid until ``valid_until`` or for ``VALID_AFTER`` seconds.
+    """Sign ``request`` at ``now`` (Unix seconds), valid until ``valid_until`` or for ``SIGNATURE_TTL`` s.
 
     ``Host``, the token, ``Content-MD5`` (which binds the body) and every parameter are signed, as are all
     ``x-cos-`` headers; ``Content-Type`` and ``Content-Length`` are not, because HTTP libraries may rewrite
@@ -209,7 +209,10 @@ def signed(
     if request.body:
         unsigned.setdefault("Content-Type", "application/xml")
         headers["Content-MD5"] = content_md5(request.body)
-    validity = (int(now) - VALID_BEFORE, int(now + VALID_AFTER if valid_until is None else valid_until))
+    validity = (
+        int(now) - CLOCK_SKEW_TOLERANCE,
+        int(now + SIGNATURE_TTL if valid_until is None else valid_until),
+    )
     headers["Authorization"] = sign(
         request.method,
         request.path,

@@ -21,16 +21,16 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     ConfigurationError,
     JobCancelledError,
     JobError,
     JobFailedError,
     JobNotFoundError,
     RequestValidationError,
+    TencentCIError,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin
+from airflow_provider_ci.links.console import LinksMixin, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.arguments import read_ids, read_untemplated
 from airflow_provider_ci.operators.validation import (
     check_mapped,
@@ -44,10 +44,10 @@ from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.durable_record import TaskStateStore
-    from airflow_provider_ci.hooks.ci import CIHook
-    from airflow_provider_ci.protocol.models import Job, JobsAnswer
-    from airflow_provider_ci.waiting import JobWatch
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+    from airflow_provider_ci.protocol.models import Job, JobsResponse
+    from airflow_provider_ci.submission.record import TaskStateStore
+    from airflow_provider_ci.submission.tracking import JobTracker
 
 # What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
 _TRIGGER_FAILED = "__fail__"
@@ -73,7 +73,7 @@ class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
     """The service does not know a watched job; the sensor fails at once."""
 
 
-class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
+class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
     """Waits until every job has ended ``Success``.
 
     XCom ``return_value`` is a :class:`~airflow_provider_ci.protocol.results.JobResult` when ``job_id`` is one
@@ -86,27 +86,27 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     :param job_id: one JobId or several, for instance the output of a (mapped) ``VoiceSeparateOperator``. No
         ids at all is a success. (templated)
-    :param ci_conn_id: the Airflow connection. (templated)
+    :param tencent_ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket of the jobs' input; default: the connection's. (templated)
     :param region: its region; default: the connection's. (templated)
     :param deferrable: wait in the triggerer, which ``poke_interval`` then tells the longest pause between two
         polls; default: ``[operators] default_deferrable``.
     """
 
-    template_fields: Sequence[str] = ("job_id", "ci_conn_id", "bucket", "region")
+    template_fields: Sequence[str] = ("job_id", "tencent_ci_conn_id", "bucket", "region")
     boolean_arguments: Sequence[str] = ("deferrable",)
     seconds_arguments: Sequence[str] = ("poke_interval", "timeout")
     seconds_may_be_zero = True  # as Airflow has it
     choice_arguments: Mapping[str, Sequence[str]] = {}
     templated_arguments: Mapping[str, Any] = {}
-    operator_extra_links = (CIJobsLink(), CIResultsLink())
+    operator_extra_links = (TencentCIJobsLink(), TencentCIResultsLink())
     ui_color = "#d6e9ff"
 
     def __init__(
         self,
         *,
         job_id: str | Iterable[str],
-        ci_conn_id: str = "tencent_ci_default",
+        tencent_ci_conn_id: str = "tencent_ci_default",
         bucket: str | None = None,
         region: str | None = None,
         deferrable: bool | None = None,
@@ -118,7 +118,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.job_id = job_id
-        self.ci_conn_id = ci_conn_id
+        self.tencent_ci_conn_id = tencent_ci_conn_id
         self.bucket = bucket
         self.region = region
         self.deferrable = deferrable
@@ -157,11 +157,11 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         return broken
 
     @cached_property
-    def hook(self) -> CIHook:
+    def hook(self) -> TencentCIHook:
         """The hook of this task's connection."""
-        from airflow_provider_ci.hooks.ci import CIHook
+        from airflow_provider_ci.hooks.ci import TencentCIHook
 
-        return CIHook(self.ci_conn_id)
+        return TencentCIHook(self.tencent_ci_conn_id)
 
     def execute(self, context: Context) -> Any:
         """Wait in the mode asked for, and return the result.
@@ -203,8 +203,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the triggerer has waited: ask the service what became of the jobs."""
+        from airflow_provider_ci.submission.tracking import may_pass
         from airflow_provider_ci.triggers.events import read_event
-        from airflow_provider_ci.waiting import may_pass
 
         seen = read_event(event)
         if isinstance(seen.error, JobError):
@@ -247,8 +247,8 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         return self._defer_for(self._watch.pending, context)
 
     def _defer_for(self, job_ids: Sequence[str], context: Context) -> NoReturn:
-        from airflow_provider_ci.triggers.job import CIJobTrigger
-        from airflow_provider_ci.waiting import FIRST_DELAY
+        from airflow_provider_ci.submission.tracking import FIRST_DELAY
+        from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
         begun, _ = self._begun(context)
         # Airflow 3 does not apply execution_timeout to deferred tasks
@@ -257,9 +257,9 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         if left <= timedelta():
             raise self._timed_out()
         self.defer(
-            trigger=CIJobTrigger(
+            trigger=TencentCIJobTrigger(
                 job_ids=_that_fit(job_ids),
-                ci_conn_id=self.ci_conn_id,
+                tencent_ci_conn_id=self.tencent_ci_conn_id,
                 bucket=self.bucket or None,
                 region=self.region or None,
                 # Airflow allows 0, but in the triggerer that would be polls without a pause
@@ -338,7 +338,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         requests some that failed are tried again, as long as most are answered.
         """
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST
-        from airflow_provider_ci.waiting import may_pass, retry_after
+        from airflow_provider_ci.submission.tracking import may_pass, retry_after
 
         starts = range(0, len(job_ids), IDS_PER_REQUEST)
         waiting = [job_ids[start : start + IDS_PER_REQUEST] for start in reversed(starts)]
@@ -347,7 +347,7 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
             asked = waiting[-1]
             try:
                 answer = self._describe(asked)
-            except CIError as error:
+            except TencentCIError as error:
                 if not may_pass(error):
                     raise
                 failed += 1
@@ -371,14 +371,14 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         Only where nothing is remembered from one poke to the next, and only once the wait has lasted for
         longer than the grace period: before, the next poke looks again.
         """
-        from airflow_provider_ci import waiting
+        from airflow_provider_ci.submission import tracking
 
-        pause = waiting.FIRST_DELAY
+        pause = tracking.FIRST_DELAY
         while missing := list(self._watch.missing_since):
             waited = _seconds_since(begun)
-            if waited <= waiting.UNKNOWN_JOB_GRACE or waited >= self.timeout:
+            if waited <= tracking.NOT_FOUND_GRACE_PERIOD or waited >= self.timeout:
                 return
-            time.sleep(min(pause, waiting.UNKNOWN_JOB_GRACE / 4))
+            time.sleep(min(pause, tracking.NOT_FOUND_GRACE_PERIOD / 4))
             pause = min(2 * pause, _LONGEST_PAUSE_FOR_MISSING)
             if not self._look(missing, begun):
                 return
@@ -393,10 +393,13 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
             self.log.warning("The task state store cannot be read: %s", error)
             return None
 
-    def _describe(self, job_ids: Sequence[str]) -> JobsAnswer:
-        from airflow_provider_ci.waiting import about
+    def _describe(self, job_ids: Sequence[str]) -> JobsResponse:
+        from airflow_provider_ci.submission.tracking import name_job_in_errors
 
-        with about(job_ids[0]) if len(job_ids) == 1 else nullcontext(), self.hook.limited(attempts=1):
+        with (
+            name_job_in_errors(job_ids[0]) if len(job_ids) == 1 else nullcontext(),
+            self.hook.limited(attempts=1),
+        ):
             return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
 
     @cached_property
@@ -404,10 +407,10 @@ class CIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         return read_ids("job_id", self.job_id)
 
     @cached_property
-    def _watch(self) -> JobWatch[Job]:
-        from airflow_provider_ci.waiting import JobWatch
+    def _watch(self) -> JobTracker[Job]:
+        from airflow_provider_ci.submission.tracking import JobTracker
 
-        return JobWatch(self._job_ids, self.log)
+        return JobTracker(self._job_ids, self.log)
 
     def _begun(self, context: Context) -> tuple[datetime, bool]:
         """Return when this sensor first poked, and whether that was in an earlier process from which it was

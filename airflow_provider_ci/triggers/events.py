@@ -1,11 +1,11 @@
-"""Reads the one event that :class:`~airflow_provider_ci.triggers.job.CIJobTrigger` fires."""
+"""Reads the one event that :class:`~airflow_provider_ci.triggers.job.TencentCIJobTrigger` fires."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from airflow_provider_ci import exceptions
-from airflow_provider_ci.exceptions import CIError
+from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.triggers.job import ENDED, ERROR, TIMEOUT
 
 
@@ -17,29 +17,29 @@ class Event(NamedTuple):
     is_timeout: bool
     job_ids: list[str]
     deadline: float | None
-    error: CIError | None
+    error: TencentCIError | None
     started_at: float | None
 
 
 def read_event(event: Any) -> Event:
     """Return an event, checked.
 
-    :raises CIError: it is none of this provider's: an unknown status must never count as success.
+    :raises TencentCIError: it is none of this provider's: an unknown status must never count as success.
     """
     said = event if isinstance(event, dict) else {}
     status, job_ids = said.get("status"), said.get("job_ids")
     if status not in (ENDED, TIMEOUT, ERROR):
-        raise CIError(f"The trigger fired an event with the unknown status {status!r}")
+        raise TencentCIError(f"The trigger fired an event with the unknown status {status!r}")
     if not isinstance(job_ids, list) or not job_ids:
-        raise CIError("The trigger fired an event without job ids")
+        raise TencentCIError("The trigger fired an event without job ids")
     error = _error(said) if status == ERROR else None
     return Event(status == TIMEOUT, job_ids, said.get("deadline"), error, said.get("started_at"))
 
 
-def _error(said: dict[str, Any]) -> CIError:
+def _error(said: dict[str, Any]) -> TencentCIError:
     kind = getattr(exceptions, str(said.get("error")), None)
-    if not (isinstance(kind, type) and issubclass(kind, CIError)):
-        kind = CIError
+    if not (isinstance(kind, type) and issubclass(kind, TencentCIError)):
+        kind = TencentCIError
     return kind(
         said.get("message") or "Waiting in the triggerer failed",
         status=said.get("status_code"),

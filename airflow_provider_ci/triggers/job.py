@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_ci.exceptions import CIError, RequestValidationError
+from airflow_provider_ci.exceptions import RequestValidationError, TencentCIError
 from airflow_provider_ci.protocol.names import ID
 
 if TYPE_CHECKING:
     from airflow_provider_ci.protocol.models import Job
-    from airflow_provider_ci.protocol.operations import RemoteCall
-    from airflow_provider_ci.waiting import JobWatch
+    from airflow_provider_ci.protocol.operations import ApiRequest
+    from airflow_provider_ci.submission.tracking import JobTracker
 
 #: What an event's ``status`` may be: the jobs have ended (well or not), the deadline has passed, or waiting
 #: failed.
@@ -54,14 +54,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-class CIJobTrigger(BaseTrigger):
+class TencentCIJobTrigger(BaseTrigger):
     """Waits until all jobs have ended, or one has failed, or the deadline has passed; then fires one event.
 
     The event is small and holds no result: the worker asks the service itself what became of the jobs. All
     triggers of a triggerer that use the same connection, bucket and region are served by one poller.
 
     :param job_ids: the jobs, one or more.
-    :param ci_conn_id: the Airflow connection.
+    :param tencent_ci_conn_id: the Airflow connection.
     :param bucket: the bucket of the jobs' input; default: the connection's.
     :param region: its region; default: the connection's.
     :param poll_interval: longest pause between two polls, seconds.
@@ -77,7 +77,7 @@ class CIJobTrigger(BaseTrigger):
     def __init__(
         self,
         job_ids: Sequence[str],
-        ci_conn_id: str = "tencent_ci_default",
+        tencent_ci_conn_id: str = "tencent_ci_default",
         bucket: str | None = None,
         region: str | None = None,
         poll_interval: float = 30.0,
@@ -87,7 +87,12 @@ class CIJobTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = self._read_ids(job_ids)
-        _check("ci_conn_id", ci_conn_id, isinstance(ci_conn_id, str), "the id of a connection")
+        _check(
+            "tencent_ci_conn_id",
+            tencent_ci_conn_id,
+            isinstance(tencent_ci_conn_id, str),
+            "the id of a connection",
+        )
         for name, place in (("bucket", bucket), ("region", region)):
             _check(name, place, place is None or isinstance(place, str), "a text")
         _check(
@@ -97,7 +102,7 @@ class CIJobTrigger(BaseTrigger):
             _check(name, moment, moment is None or _is_number(moment), "a Unix time")
         # the text "false" would count as true
         _check("cancel_on_kill", cancel_on_kill, isinstance(cancel_on_kill, bool), "True or False")
-        self.ci_conn_id = ci_conn_id
+        self.tencent_ci_conn_id = tencent_ci_conn_id
         self.bucket = bucket
         self.region = region
         self.poll_interval = poll_interval
@@ -124,7 +129,7 @@ class CIJobTrigger(BaseTrigger):
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
                 "job_ids": self.job_ids,
-                "ci_conn_id": self.ci_conn_id,
+                "tencent_ci_conn_id": self.tencent_ci_conn_id,
                 "bucket": self.bucket,
                 "region": self.region,
                 "poll_interval": self.poll_interval,
@@ -136,8 +141,8 @@ class CIJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the event."""
-        await load("airflow_provider_ci.waiting")
-        from airflow_provider_ci.waiting import DEFAULT_TIMEOUT
+        await load("airflow_provider_ci.submission.tracking")
+        from airflow_provider_ci.submission.tracking import DEFAULT_TIMEOUT
 
         deadline = self.started_at + DEFAULT_TIMEOUT if self.deadline is None else self.deadline
         try:
@@ -145,7 +150,7 @@ class CIJobTrigger(BaseTrigger):
                 event = await self._wait()
         except TimeoutError:
             event = self._event(TIMEOUT)
-        except CIError as error:
+        except TencentCIError as error:
             event = self._event(ERROR) | {
                 "error": type(error).__name__,
                 "message": error.message,
@@ -182,7 +187,7 @@ class CIJobTrigger(BaseTrigger):
                 await load("airflow_provider_ci.hooks.aio")
                 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 
-                settings = await load_settings(self.ci_conn_id)
+                settings = await load_settings(self.tencent_ci_conn_id)
                 endpoint = settings.endpoint(self.bucket, self.region)
                 async with AsyncClient(settings) as client:
                     for call in self._cancel_calls():
@@ -207,10 +212,10 @@ class CIJobTrigger(BaseTrigger):
                 goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in (None, *self.job_ids)
         except Exception as error:
             why = str(error) or type(error).__name__
-            raise CIError(f"Airflow could not be asked what has become of the task: {why}") from error
+            raise TencentCIError(f"Airflow could not be asked what has become of the task: {why}") from error
         return f"the task is {state} and goes on with them" if goes_on else None
 
-    def _cancel_calls(self) -> list[RemoteCall[None]]:
+    def _cancel_calls(self) -> list[ApiRequest[None]]:
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs
 
         starts = range(0, len(self.job_ids), IDS_PER_REQUEST)
@@ -218,14 +223,14 @@ class CIJobTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.poller")
+        from airflow_provider_ci.submission.tracking import JobTracker, may_pass
         from airflow_provider_ci.triggers.poller import Group, subscribe
-        from airflow_provider_ci.waiting import JobWatch, may_pass
 
-        watch: JobWatch[Job] = JobWatch(self.job_ids, self.log)
+        watch: JobTracker[Job] = JobTracker(self.job_ids, self.log)
         failing: set[str] = set()  # jobs whose last poll failed: a poll is about some of them only
         refusals: Counter[str] = Counter()
         start = time.monotonic()
-        group = Group(self.ci_conn_id, self.bucket, self.region)
+        group = Group(self.tencent_ci_conn_id, self.bucket, self.region)
         async with subscribe(group, self.job_ids, self.poll_interval, self._waited) as updates:
             while watch.pending and not watch.unsuccessful:
                 update = await updates.get()

@@ -22,27 +22,32 @@ from weakref import WeakKeyDictionary
 from lxml import etree
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
     ServerError,
+    TencentCIError,
     ThrottledError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient
-from airflow_provider_ci.protocol.models import JobsAnswer
-from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, DescribeJobs, check_job_ids, document
+from airflow_provider_ci.protocol.models import JobsResponse
+from airflow_provider_ci.protocol.operations import (
+    IDS_PER_REQUEST,
+    DescribeJobs,
+    check_job_ids,
+    parse_response,
+)
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import read
-from airflow_provider_ci.triggers.settings import recent_settings
-from airflow_provider_ci.waiting import (
+from airflow_provider_ci.submission.tracking import (
     FIRST_DELAY,
-    SLOWEST,
-    SLOWEST_WHEN_REFUSED,
+    MAX_BACKOFF_FACTOR,
+    MAX_BACKOFF_FACTOR_WHEN_REFUSED,
     may_pass,
     poll_delay,
     retry_after,
 )
+from airflow_provider_ci.triggers.settings import recent_settings
 
 #: Requests under way at once, for one connection, bucket and region.
 CONCURRENCY = 8
@@ -66,7 +71,7 @@ _NOT_NEEDED = tuple(
 class Group(NamedTuple):
     """What jobs must share to be described with one request."""
 
-    ci_conn_id: str
+    tencent_ci_conn_id: str
     bucket: str | None
     region: str | None
 
@@ -77,8 +82,8 @@ class Update(NamedTuple):
     """
 
     job_ids: tuple[str, ...]
-    answer: JobsAnswer | None
-    error: CIError | None
+    answer: JobsResponse | None
+    error: TencentCIError | None
 
 
 @dataclass(eq=False, slots=True)
@@ -135,10 +140,10 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Group, _Poller]] = W
 class _DescribeStates(DescribeJobs):
     __slots__ = ()
 
-    def parse(self, response: Response) -> JobsAnswer:
-        root = document(response, self.action)
+    def parse(self, response: Response) -> JobsResponse:
+        root = parse_response(response, self.action)
         etree.strip_elements(root, *_NOT_NEEDED)
-        return replace(read(JobsAnswer, root), request_id=response.request_id)
+        return replace(read(JobsResponse, root), request_id=response.request_id)
 
 
 class _Poller:
@@ -191,9 +196,9 @@ class _Poller:
 
     def _schedule(self, job: _Job, now: float, jitter: float = 1.0) -> None:
         job.slow = self._slow
-        refused = min(1.0 + job.refusals, SLOWEST_WHEN_REFUSED)
+        refused = min(1.0 + job.refusals, MAX_BACKOFF_FACTOR_WHEN_REFUSED)
         # Jobs that are asked for in smaller requests are asked for as much more seldom
-        factor = min(job.slow * max(IDS_PER_REQUEST / job.limit, refused), SLOWEST)
+        factor = min(job.slow * max(IDS_PER_REQUEST / job.limit, refused), MAX_BACKOFF_FACTOR)
         job.delay = self._usual_delay(job, now) * factor * jitter
         self._enqueue(job, now + job.delay)
 
@@ -279,7 +284,11 @@ class _Poller:
         try:
             self._take_answer(batch, await self._describe(tuple(job.job_id for job in batch)))
         except Exception as error:  # also Airflow's own, for instance when the connection is gone
-            known = error if isinstance(error, CIError) else CIError(f"{type(error).__name__}: {error}")
+            known = (
+                error
+                if isinstance(error, TencentCIError)
+                else TencentCIError(f"{type(error).__name__}: {error}")
+            )
             self._take_failure(batch, known)
         finally:  # also after a cancellation inside, as of Airflow's request for the connection
             # one draw for all, so that they stay together
@@ -288,19 +297,19 @@ class _Poller:
                 if self.jobs.get(job.job_id) is job:
                     self._schedule(job, now, jitter)
 
-    async def _describe(self, ids: tuple[str, ...]) -> JobsAnswer:
+    async def _describe(self, ids: tuple[str, ...]) -> JobsResponse:
         if self._client is None:
-            settings = await recent_settings(self._group.ci_conn_id)
+            settings = await recent_settings(self._group.tencent_ci_conn_id)
             if self._client is None:  # another request may have made it meanwhile
                 self._client = AsyncClient(settings, connections=CONCURRENCY)
         elif self._stale:
             self._stale = False
             with suppress(Exception):  # then those at hand have to do
-                self._client.settings = await recent_settings(self._group.ci_conn_id)
+                self._client.settings = await recent_settings(self._group.tencent_ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
         return await self._client.once(_DescribeStates(ids), endpoint)
 
-    def _take_answer(self, batch: list[_Job], answer: JobsAnswer) -> None:
+    def _take_answer(self, batch: list[_Job], answer: JobsResponse) -> None:
         if batch[0].slow == self._slow:  # it tells about the present pace
             self._slow = max(self._slow / 2, 1.0)
         states = {job.job_id: job.job_state for job in answer.jobs_detail}
@@ -316,7 +325,7 @@ class _Poller:
             if state is not None and state.is_terminal and self.jobs.get(job.job_id) is job:
                 del self.jobs[job.job_id]
 
-    def _take_failure(self, batch: list[_Job], error: CIError) -> None:
+    def _take_failure(self, batch: list[_Job], error: TencentCIError) -> None:
         passing = may_pass(error)
         for job in batch:
             job.told = None
@@ -324,7 +333,7 @@ class _Poller:
         if not isinstance(error, ThrottledError | ServerError):
             self._stale = True
         if passing and batch[0].slow == self._slow:
-            self._slow = min(self._slow * 2, SLOWEST)
+            self._slow = min(self._slow * 2, MAX_BACKOFF_FACTOR)
         self._hold_until = max(self._hold_until, _now() + retry_after(error))
         is_split = _may_be_of_one(error) and len(batch) > 1 and self._may_suspect(batch)
         if is_split:
@@ -341,7 +350,7 @@ class _Poller:
         others = self._suspects.difference(job.job_id for job in batch)
         return len(others) <= IDS_PER_REQUEST
 
-    def _tell(self, batch: list[_Job], answer: JobsAnswer | None, error: CIError | None) -> None:
+    def _tell(self, batch: list[_Job], answer: JobsResponse | None, error: TencentCIError | None) -> None:
         theirs: dict[_Subscriber, list[str]] = {}
         for job in batch:
             for subscriber in job.subscribers:
@@ -350,7 +359,7 @@ class _Poller:
             subscriber.updates.put_nowait(Update(tuple(ids), answer, error))
 
 
-def _may_be_of_one(error: CIError) -> bool:
+def _may_be_of_one(error: TencentCIError) -> bool:
     """Tell whether one of several ids may have spoilt a request: the service itself refused it, or its answer
     cannot be read.
     """

@@ -8,14 +8,14 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.common.compat.standard.operators import PythonOperator
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from benchmarks.dags import POLL_SECONDS
 
 JOB: dict[str, Any] = {
     "task_id": "separate",
-    "ci_conn_id": "media",
+    "tencent_ci_conn_id": "media",
     "input_object": "{{ dag_run.conf['prefix'] }}/0.wav",
-    "au_object": "out/${jobid}.${ext}",
+    "voice_object": "out/${jobid}.${ext}",
     "audio_mode": "IsAudio",
     "codec": "wav",
 }
@@ -30,8 +30,12 @@ with DAG(dag_id="waits_sync", schedule=None):
 
 with DAG(dag_id="waits_sensor", schedule=None):
     submit = VoiceSeparateOperator(**JOB)
-    wait = CIJobSensor(
-        task_id="wait", ci_conn_id="media", job_id=submit.output, mode="poke", poke_interval=POLL_SECONDS
+    wait = TencentCIJobSensor(
+        task_id="wait",
+        tencent_ci_conn_id="media",
+        job_id=submit.output,
+        mode="poke",
+        poke_interval=POLL_SECONDS,
     )
     wait >> following()
 

@@ -29,8 +29,8 @@ def ours(dag_id: str, **arguments: Any) -> None:
     with DAG(dag_id=dag_id, schedule=None, max_active_tasks=1000):
         VoiceSeparateOperator.partial(
             task_id="separate",
-            ci_conn_id="media",
-            au_object="out/${jobid}.${ext}",
+            tencent_ci_conn_id="media",
+            voice_object="out/${jobid}.${ext}",
             audio_mode="IsAudio",
             codec="wav",
             wait_for_completion=True,

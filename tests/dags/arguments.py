@@ -7,13 +7,13 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 OUTPUTS: dict[str, Any] = {
-    "au_object": "out/${jobid}/voice.${ext}",
+    "voice_object": "out/${jobid}/voice.${ext}",
     "object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
     "codec": "mp3",
@@ -39,11 +39,11 @@ with DAG("never_retried", schedule=None, default_args=RETRIED) as never_retried:
     VoiceSeparateOperator(task_id="codec", **(REQUEST | {"codec": "{{ 'ogg' }}"}))
     VoiceSeparateOperator.partial(task_id="mapped", **REQUEST).expand_kwargs([{"durable": "perhaps"}])
     VoiceSeparateBatchOperator(task_id="batch", prefix=none, **OUTPUTS)
-    CIJobSensor(task_id="sensor", job_id=none)
-    CIJobSensor(task_id="deferred", job_id=none, deferrable=True)
-    CIJobSensor(task_id="soft", job_id=none, soft_fail=True)
-    CICancelJobOperator(task_id="cancel", job_id="{{ ['a', 'b'] }}")
-    CICancelJobOperator(task_id="place", job_id="j1", ci_conn_id="without_region")
+    TencentCIJobSensor(task_id="sensor", job_id=none)
+    TencentCIJobSensor(task_id="deferred", job_id=none, deferrable=True)
+    TencentCIJobSensor(task_id="soft", job_id=none, soft_fail=True)
+    TencentCICancelJobOperator(task_id="cancel", job_id="{{ ['a', 'b'] }}")
+    TencentCICancelJobOperator(task_id="place", job_id="j1", tencent_ci_conn_id="without_region")
 
 with DAG(
     "never_retried_native", schedule=None, default_args=RETRIED, render_template_as_native_obj=True
@@ -69,4 +69,4 @@ with DAG("never_retried_outputs", schedule=None, default_args=RETRIED) as never_
     VoiceSeparateBatchOperator(task_id="all", prefix="in/", time_interval=nothing, **OUTPUTS)
     VoiceSeparateBatchOperator(task_id="unbound", prefix="in/", time_interval=no_bound, **OUTPUTS)
     VoiceSeparateOperator(task_id="list", **(REQUEST | {"input_object": several}))
-    CIJobSensor.partial(task_id="sensor", job_id="j1").expand(poke_interval=["5"])
+    TencentCIJobSensor.partial(task_id="sensor", job_id="j1").expand(poke_interval=["5"])

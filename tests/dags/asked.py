@@ -11,7 +11,7 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_ci.current_try import state_of_try
-from airflow_provider_ci.durable_record import STORE_KEY
+from airflow_provider_ci.submission.record import STORE_KEY
 
 
 @contextmanager

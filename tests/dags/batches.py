@@ -11,7 +11,7 @@ from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatc
 
 REQUEST = {
     "prefix": "in/",
-    "au_object": "out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+    "voice_object": "out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
     "audio_mode": "IsAudio",
     "codec": "mp3",
 }

@@ -8,11 +8,11 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 REQUEST: dict[str, Any] = {
     "input_object": "in/speech_over_music.mp3",
-    "au_object": "out/${jobid}/voice.${ext}",
+    "voice_object": "out/${jobid}/voice.${ext}",
     "object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
     "codec": "mp3",
@@ -23,7 +23,7 @@ REQUEST: dict[str, Any] = {
 with DAG(dag_id="linked", schedule=None, catchup=False) as linked:
     deferred = VoiceSeparateOperator(task_id="deferred", deferrable=True, **REQUEST)
     waiting = VoiceSeparateOperator(task_id="waiting", **REQUEST)
-    sense = CIJobSensor(task_id="sense", job_id=waiting.output, deferrable=True)
+    sense = TencentCIJobSensor(task_id="sense", job_id=waiting.output, deferrable=True)
     silent = VoiceSeparateOperator(task_id="silent", do_xcom_push=False, **REQUEST)
     deferred >> waiting >> sense >> silent
 
@@ -34,8 +34,8 @@ with DAG(dag_id="linked_failures", schedule=None, catchup=False) as linked_failu
     VoiceSeparateOperator(task_id="job_failed_deferred", deferrable=True, **failing)
     VoiceSeparateOperator(task_id="silent_failed", do_xcom_push=False, **failing)
     VoiceSeparateOperator.partial(task_id="never_mapped", **REQUEST).expand(job_level=["high"])
-    CIJobSensor(task_id="no_job", job_id="{{ None }}")
-    CIJobSensor(task_id="no_job_deferred", job_id="{{ None }}", deferrable=True)
+    TencentCIJobSensor(task_id="no_job", job_id="{{ None }}")
+    TencentCIJobSensor(task_id="no_job_deferred", job_id="{{ None }}", deferrable=True)
     VoiceSeparateBatchOperator(
-        task_id="batch", prefix="{{ '/absent' }}", au_object="out/${jobid}", audio_mode="IsAudio"
+        task_id="batch", prefix="{{ '/absent' }}", voice_object="out/${jobid}", audio_mode="IsAudio"
     )

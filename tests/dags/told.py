@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias
 from airflow_provider_ci.assets.cos import create_asset
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 BUCKET = "demo-1250000000"
 REQUEST: dict[str, Any] = {
@@ -20,7 +20,7 @@ REQUEST: dict[str, Any] = {
 }
 BOTH = {
     **REQUEST,
-    "au_object": "out/${jobid}/voice.${ext}",
+    "voice_object": "out/${jobid}/voice.${ext}",
     "object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
 }
@@ -28,7 +28,7 @@ BOTH = {
 with DAG(dag_id="told", schedule=None, catchup=False) as told:
     waiting = VoiceSeparateOperator(
         task_id="waiting",
-        au_object="out/waiting 人声.mp3",
+        voice_object="out/waiting 人声.mp3",
         wait_for_completion=True,
         outlets=[
             create_asset(bucket=BUCKET, key="out/waiting 人声.mp3"),
@@ -45,16 +45,16 @@ with DAG(dag_id="told", schedule=None, catchup=False) as told:
         **BOTH,
     )
     submit = VoiceSeparateOperator.partial(task_id="submit", **(REQUEST | {"audio_mode": "IsAudio"})).expand(
-        au_object=["out/first.mp3", "out/second.mp3"]
+        voice_object=["out/first.mp3", "out/second.mp3"]
     )
-    sense = CIJobSensor(
+    sense = TencentCIJobSensor(
         task_id="sense",
         job_id=submit.output,
         poke_interval=0.2,
         mode="reschedule",
         outlets=[AssetAlias("sensed")],
     )
-    sense_deferred = CIJobSensor(
+    sense_deferred = TencentCIJobSensor(
         task_id="sense_deferred",
         job_id=submit.output,
         deferrable=True,
@@ -64,7 +64,7 @@ with DAG(dag_id="told", schedule=None, catchup=False) as told:
     batch = VoiceSeparateBatchOperator(
         task_id="batch",
         prefix="in/",
-        au_object="out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+        voice_object="out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
         audio_mode="IsAudio",
         codec="mp3",
         wait_for_completion=True,
@@ -73,7 +73,7 @@ with DAG(dag_id="told", schedule=None, catchup=False) as told:
     )
     failing = VoiceSeparateOperator(
         task_id="failing",
-        au_object="out/failing.mp3",
+        voice_object="out/failing.mp3",
         wait_for_completion=True,
         trigger_rule="all_done",
         outlets=[Asset(f"cos://{BUCKET}/out/failing.mp3")],
@@ -83,10 +83,10 @@ with DAG(dag_id="told", schedule=None, catchup=False) as told:
 
 with DAG(dag_id="lineage", schedule=None, catchup=False) as lineage:
     accepted = VoiceSeparateOperator(task_id="accepted", **BOTH)
-    sensed = CIJobSensor(task_id="sensed", job_id=accepted.output, deferrable=True, poke_interval=0.2)
+    sensed = TencentCIJobSensor(task_id="sensed", job_id=accepted.output, deferrable=True, poke_interval=0.2)
     failed = VoiceSeparateOperator(
         task_id="failed",
-        au_object="out/failed.mp3",
+        voice_object="out/failed.mp3",
         wait_for_completion=True,
         **(REQUEST | {"input_object": "in/absent.mp3"}),
     )

@@ -10,11 +10,11 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred, task
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 REQUEST = {
     "input_object": "in/speech_over_music.mp3",
-    "au_object": "out/${jobid}/voice.${ext}",
+    "voice_object": "out/${jobid}/voice.${ext}",
     "object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
     "codec": "mp3",
@@ -92,14 +92,16 @@ with DAG(dag_id="all_deferred", schedule=None, catchup=False) as all_deferred:
     separate = VoiceSeparateOperator.partial(
         task_id="separate", wait_for_completion=True, deferrable=True, **REQUEST
     ).expand(job_level=[0, 1])
-    CIJobSensor(task_id="sense", job_id=separate.output, deferrable=True)
+    TencentCIJobSensor(task_id="sense", job_id=separate.output, deferrable=True)
 
 with DAG(dag_id="nested", schedule=None, catchup=False) as nested:
 
     @task
     def loop(**context: Any) -> None:
         for name in ("one", "two", "three"):
-            VoiceSeparateOperator(task_id="loop", **(REQUEST | {"au_object": f"out/{name}"})).execute(context)
+            VoiceSeparateOperator(task_id="loop", **(REQUEST | {"voice_object": f"out/{name}"})).execute(
+                context
+            )
 
     loop()
 

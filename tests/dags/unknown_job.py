@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 
 def note(context: Any) -> None:
@@ -17,7 +17,7 @@ def note(context: Any) -> None:
 
 
 with DAG("unknown_job", schedule=None, catchup=False):
-    CIJobSensor(
+    TencentCIJobSensor(
         task_id="wait",
         job_id="j-that-nobody-submitted",
         mode="reschedule",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 with DAG(
     "adopt",
@@ -14,7 +14,7 @@ with DAG(
     # [START adopt]
     render_template_as_native_obj=True,  # so that the sensor gets a list
 ):
-    CIJobSensor(
+    TencentCIJobSensor(
         task_id="wait_for_old_jobs",
         job_id="{{ params.job_ids }}",
         mode="reschedule",

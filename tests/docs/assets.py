@@ -17,7 +17,7 @@ with DAG("upstream", schedule=None) as upstream:
     VoiceSeparateOperator(
         task_id="separate",
         input_object="in/song.mp3",
-        au_object="out/latest/voice.mp3",
+        voice_object="out/latest/voice.mp3",
         audio_mode="IsAudio",
         wait_for_completion=True,
         outlets=[Asset("cos://media-1250000001/out/latest/voice.mp3")],

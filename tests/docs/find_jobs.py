@@ -5,12 +5,12 @@ from __future__ import annotations
 # [START find]
 from datetime import UTC, datetime
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 
 
 def jobs_of_the_script(since: datetime) -> list[str]:
     """Return the ids of the jobs that have not ended yet, submitted since then."""
-    jobs = CIHook().list_jobs(states=["Submitted", "Running", "Pause"], start_creation_time=since)
+    jobs = TencentCIHook().list_jobs(states=["Submitted", "Running", "Pause"], start_creation_time=since)
     # a job of the provider has its key in UserData
     return [job.job_id for job in jobs if not (job.operation.user_data or "").startswith("airflow ")]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 # [START own_dag]
 from airflow.models import DagBag
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 
 
 def test_one_paid_job_although_its_answer_gets_lost(ci_emulator, ci_emulator_connection):
-    CIHook(ci_emulator_connection).upload_file("example_dags/media/speech_only.mp3", "in/song.mp3")
+    TencentCIHook(ci_emulator_connection).upload_file("example_dags/media/speech_only.mp3", "in/song.mp3")
     ci_emulator.faults.add("submit", nth=1, drop=True, when="after")
 
     dag = DagBag("example_dags").get_dag("example_voice_separate")

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 # [START queues]
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 
-hook = CIHook()
+hook = TencentCIHook()
 for queue in hook.list_queues():
     waiting = sum(1 for _ in hook.list_jobs(queue_id=queue.queue_id, states=["Submitted", "Pause"]))
     print(queue.queue_id, queue.name, queue.state, f"{waiting} jobs wait")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.results import JobResult, job_result
 
 # [START job]
@@ -51,7 +51,7 @@ batch = {
 def jobs_of(batch_id: str) -> list[JobResult]:
     """Return the results of a batch job's jobs."""
     # [START jobs_of_batch]
-    jobs = [job_result(job) for job in CIHook().list_jobs(inventory_trigger_job_id=batch_id)]
+    jobs = [job_result(job) for job in TencentCIHook().list_jobs(inventory_trigger_job_id=batch_id)]
     # [END jobs_of_batch]
     return [*jobs]
 

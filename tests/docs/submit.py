@@ -8,7 +8,7 @@ def separate(song: str) -> list[str]:
     # [START submit]
     import time
 
-    from airflow_provider_ci.hooks.ci import CIHook
+    from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.protocol.models import (
         AudioConfig,
         Input,
@@ -19,7 +19,7 @@ def separate(song: str) -> list[str]:
     )
     from airflow_provider_ci.protocol.results import job_result
 
-    hook = CIHook()
+    hook = TencentCIHook()
     hook.upload_file(song, "in/song.mp3")
     job, _ = hook.submit_job(
         VoiceSeparateRequest(
@@ -29,7 +29,10 @@ def separate(song: str) -> list[str]:
                     audio_mode="AudioAndBackground", audio_config=AudioConfig(codec="mp3")
                 ),
                 # bucket and region are those of the connection
-                output=Output(au_object="out/${jobid}/voice.${ext}", object="out/${jobid}/background.${ext}"),
+                output=Output(
+                    voice_object="out/${jobid}/voice.${ext}",
+                    background_object="out/${jobid}/background.${ext}",
+                ),
                 user_data="my-script",
             ),
         )

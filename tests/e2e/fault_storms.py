@@ -103,7 +103,7 @@ STORMS = (
     Storm(
         "lagging list",
         (
-            {"id": "list lags 8 s", "operation": ["list", "list_batches"], "list_lag": 8},
+            {"id": "list lags 8 s", "operation": ["list", "list_batches"], "list_consistency_delay": 8},
             {"id": "dropped after acceptance", "operation": SUBMISSIONS, "drop": True, "when": "after"}
             | {"share": 0.5},
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.ledger import AcceptedJob
 from tencent_ci_emulator.server import Emulator
@@ -26,7 +26,7 @@ class Service:
     """
 
     emulator: Emulator
-    hook: CIHook
+    hook: TencentCIHook
     recording: Path
     environment: dict[str, str]
 
@@ -67,7 +67,7 @@ def serve(conn_id: str, folder: Path, **settings: Any) -> Iterator[Service]:
     short_wav(recording)
     with Emulator(**settings) as emulator:
         environment = {f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(emulator.connection)}
-        hook = CIHook(conn_id)
+        hook = TencentCIHook(conn_id)
         with patch.dict(os.environ, environment):
             assert hook.settings.bucket == emulator.bucket  # read once, and kept
         yield Service(emulator, hook, recording, environment)

@@ -207,7 +207,7 @@ def _check_that_all_was_searched(texts: dict[str, str], triggers: dict[str, str]
     assert "POST /jobs HTTP/1.1" in logs, "urllib3 has told at DEBUG what it sent"
     for said in ("SignatureDoesNotMatch", "AmbiguousSubmissionError", "No answer from", "JobFailedError"):
         assert said in logs, said
-    assert any("CIJobTrigger" in rows and "marked" in rows for rows in triggers.values()), triggers
+    assert any("TencentCIJobTrigger" in rows and "marked" in rows for rows in triggers.values()), triggers
     assert "out/${jobid}" in texts["table rendered_task_instance_fields"]
     assert "job_id" in texts["table xcom"]
     assert texts["table task_state_store"], "the task state store has no rows"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import airflow_provider_ci
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
 from tencent_ci_emulator.server import Emulator
 from tests.distributions import EMULATOR_ROOT, ROOT, build_wheel
@@ -90,9 +90,9 @@ def airflow(installed: Installed) -> dict[str, str]:
 
 
 @pytest.fixture
-def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     yield hook
     hook.close()
 
@@ -116,7 +116,7 @@ def test_airflow_lists_the_provider(installed: Installed, airflow: dict[str, str
 
 
 def test_the_example_dag_runs(
-    installed: Installed, airflow: dict[str, str], emulator: Emulator, hook: CIHook, tmp_path: Path
+    installed: Installed, airflow: dict[str, str], emulator: Emulator, hook: TencentCIHook, tmp_path: Path
 ) -> None:
     hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
     connection = {"AIRFLOW_CONN_TENCENT_CI_DEFAULT": json.dumps(emulator.connection)}
@@ -164,10 +164,10 @@ def test_nothing_of_the_emulator_comes_with_the_provider(installed: Installed) -
 
 
 USERS_CODE = """
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 
-reveal_type(CIHook().describe_jobs(["j1"]).jobs_detail[0].state)
-CIHook().describe_jobs(10)
+reveal_type(TencentCIHook().describe_jobs(["j1"]).jobs_detail[0].state)
+TencentCIHook().describe_jobs(10)
 """
 
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from airflow_provider_ci.hooks.aio import AsyncClient
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.protocol.operations import RemoteCall
+from airflow_provider_ci.protocol.operations import ApiRequest
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 
 T = TypeVar("T")
-Send = Callable[[RemoteCall[Any]], Any]
+Send = Callable[[ApiRequest[Any]], Any]
 
 
 def settings_for(url: str, **extra: Any) -> ConnectionSettings:
@@ -40,8 +40,8 @@ def settings_for(url: str, **extra: Any) -> ConnectionSettings:
 def in_thread(settings: ConnectionSettings) -> Send:
     """Return what makes a call as operators do."""
 
-    def send(call: RemoteCall[T]) -> T:
-        hook = CIHook()
+    def send(call: ApiRequest[T]) -> T:
+        hook = TencentCIHook()
         hook.__dict__["settings"] = settings  # instead of one that Airflow knows
         try:
             return hook._call(call, None, None)
@@ -54,7 +54,7 @@ def in_thread(settings: ConnectionSettings) -> Send:
 def on_loop(settings: ConnectionSettings) -> Send:
     """Return what makes a call as triggers do."""
 
-    async def call_once(call: RemoteCall[T]) -> T:
+    async def call_once(call: ApiRequest[T]) -> T:
         async with AsyncClient(settings) as client:
             return await client.call(call, settings.endpoint(regional=call.regional))
 

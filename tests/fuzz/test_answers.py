@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.exceptions import CIError, InvalidResponseError, ServiceError
+from airflow_provider_ci.exceptions import InvalidResponseError, ServiceError, TencentCIError
 from airflow_provider_ci.protocol.admin_models import BatchJob
 from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, server_time, service_error
-from airflow_provider_ci.protocol.models import Job, JobsAnswer
-from airflow_provider_ci.protocol.operations import PagedCall, RemoteCall
+from airflow_provider_ci.protocol.models import Job, JobsResponse
+from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import mistyped, to_dict
@@ -29,14 +29,14 @@ from .effort import effort, quickly
 _ERROR_MAX = 4000  # characters of the longest error that may be shown
 
 
-def instance(call: type[RemoteCall[Any]]) -> RemoteCall[Any]:
+def instance(call: type[ApiRequest[Any]]) -> ApiRequest[Any]:
     """Return a call with any arguments, which do not matter for how its answer is read."""
     hints = get_type_hints(call)
     needed = [field for field in fields(call) if field.default is field.default_factory is MISSING]
     return call(**{field.name: "j1" if hints[field.name] is str else ("j1",) for field in needed})
 
 
-CALLS: Sequence[RemoteCall[Any]] = [instance(call) for call in remote_calls()]
+CALLS: Sequence[ApiRequest[Any]] = [instance(call) for call in remote_calls()]
 
 STATUSES = st.sampled_from((200, 200, 200, 204, 206, 301, 400, 401, 403, 404, 408, 429, 500, 503, 0, 999))
 HEADER_TEXTS = st.sampled_from(
@@ -65,7 +65,7 @@ HEADERS = st.dictionaries(
 RESPONSES = st.builds(Response, STATUSES, HEADERS, bodies())
 
 
-def check_error(error: CIError) -> None:
+def check_error(error: TencentCIError) -> None:
     """It can be shown, sent between processes, and judged."""
     assert isinstance(error, ServiceError | InvalidResponseError)
     assert len(str(error)) < _ERROR_MAX
@@ -111,11 +111,11 @@ def test_every_call_reads_it_or_refuses_it(response: Response) -> None:
         with quickly():
             try:
                 value = call.parse(response)
-                if isinstance(call, PagedCall):
+                if isinstance(call, PagedRequest):
                     list(call.items(value))
-                    call.following(value)
+                    call.next_page(value)
                 check_value(value)
-            except CIError as error:
+            except TencentCIError as error:
                 check_error(error)
 
 
@@ -141,7 +141,7 @@ def test_results_are_told_apart_in_bounded_time(texts: list[str]) -> None:
     )
     call = next(call for call in CALLS if type(call).__name__ == "DescribeJobs")
     with quickly():
-        answer: JobsAnswer = call.parse(Response(200, {}, body.encode()))
+        answer: JobsResponse = call.parse(Response(200, {}, body.encode()))
         check_value(answer)
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.exceptions import CIError
+from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks import clock
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJobParam, BatchOperation, BatchRequest
@@ -23,7 +23,7 @@ from airflow_provider_ci.protocol.admin_operations import ListBuckets
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 from airflow_provider_ci.protocol.models import Input, VoiceSeparateRequest
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, ListJobs, RemoteCall, SubmitJob
+from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
 from airflow_provider_ci.protocol.template_operations import DeleteTemplate
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, REGION
@@ -163,14 +163,14 @@ def batch(**changes: Any) -> BatchRequest:
     operation = BatchOperation(
         tag="VoiceSeparate",
         job_param=BatchJobParam(template_id="t1"),
-        output=builders.output(object="${jobid}-b", au_object="${jobid}-v"),
+        output=builders.output(background_object="${jobid}-b", voice_object="${jobid}-v"),
     )
     return BatchRequest(
         **{"name": "n", "type": "Job", "input": BatchInput(prefix="in/"), "operation": operation} | changes
     )
 
 
-Make = Callable[[Any], RemoteCall[Any]]
+Make = Callable[[Any], ApiRequest[Any]]
 #: Calls by the field that the hostile value goes into: how the call is made, the field's name in errors, and
 #: the path that is meant
 FIELDS: dict[str, tuple[Make, str, Callable[[Any], str]]] = {
@@ -196,10 +196,10 @@ FIELDS: dict[str, tuple[Make, str, Callable[[Any], str]]] = {
         "TemplateId",
         lambda _: "/jobs",
     ),
-    "output": (lambda one: SubmitJob(with_output(object=one)), "Object", lambda _: "/jobs"),
+    "output": (lambda one: SubmitJob(with_output(background_object=one)), "Object", lambda _: "/jobs"),
     "output's bucket": (lambda one: SubmitJob(with_output(bucket=one)), "Bucket", lambda _: "/jobs"),
     "output's region": (lambda one: SubmitJob(with_output(region=one)), "Region", lambda _: "/jobs"),
-    "callback": (lambda one: SubmitJob(builders.request(call_back=one)), "CallBack", lambda _: "/jobs"),
+    "callback": (lambda one: SubmitJob(builders.request(callback_url=one)), "CallBack", lambda _: "/jobs"),
     "user data": (
         lambda one: SubmitJob(builders.request(operation=builders.operation(user_data=one))),
         "UserData",
@@ -263,7 +263,7 @@ def test_no_argument_changes_host_path_or_headers(
         if not server.received:
             assert is_named(error, field), f"{name} {value!r}: {error!r}"
             return
-        assert isinstance(error, CIError)  # of the answer, which is empty
+        assert isinstance(error, TencentCIError)  # of the answer, which is empty
     assert len(server.received) == 1
     call = make(value)
     service = "cos" if isinstance(call, HeadObject | GetMediaInfo) else "ci"

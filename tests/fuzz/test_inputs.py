@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.exceptions import CIError, ConfigurationError, InvalidCallbackError
+from airflow_provider_ci.exceptions import ConfigurationError, InvalidCallbackError, TencentCIError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol import tc3
@@ -293,7 +293,7 @@ def test_a_connection_is_read_or_refused_by_field(login: Any, password: Any, ext
         try:
             settings = ConnectionSettings.from_connection(Connection(login, password, extra))  # type: ignore[arg-type]
             endpoint = settings.endpoint()
-        except CIError as error:
+        except TencentCIError as error:
             assert isinstance(error, ConfigurationError)
             assert "the-secret-key-of-the-tests" not in repr(error) + str(error)
             return

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.exceptions import CIError, InvalidResponseError, TransportError
+from airflow_provider_ci.exceptions import InvalidResponseError, TencentCIError, TransportError
 from airflow_provider_ci.hooks import clock
-from airflow_provider_ci.protocol.models import JobsAnswer
+from airflow_provider_ci.protocol.models import JobsResponse
 from airflow_provider_ci.protocol.operations import DescribeJobs
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from tests.conftest import CREDENTIALS
@@ -173,8 +173,8 @@ def test_an_answer_is_read_or_refused(server: RawServer, send: Send, data: bytes
     server.answer = lambda: (data,)
     start = time.monotonic()
     try:
-        assert isinstance(send(DescribeJobs(["j1"])), JobsAnswer)
-    except CIError as error:
+        assert isinstance(send(DescribeJobs(["j1"])), JobsResponse)
+    except TencentCIError as error:
         shown = str(error) + repr(error) + repr(error.__cause__)
         assert len(str(error)) < 4000
         assert CREDENTIALS.secret_key not in shown
@@ -222,7 +222,7 @@ def endless(head: bytes, piece: bytes) -> Callable[[], Iterable[bytes]]:
 INFLATING = {
     "gzip": (whole(b"Content-Encoding: gzip\r\n", GZIP_BOMB), InvalidResponseError),
     "deflate": (whole(b"Content-Encoding: deflate\r\n", DEFLATE_BOMB), InvalidResponseError),
-    "gzip as transfer encoding": (whole(b"Transfer-Encoding: gzip\r\n", GZIP_BOMB), CIError),
+    "gzip as transfer encoding": (whole(b"Transfer-Encoding: gzip\r\n", GZIP_BOMB), TencentCIError),
     "no end": (endless(b"\r\n", b"x" * 65536), InvalidResponseError),
     "no last chunk": (
         endless(b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n"),
@@ -241,14 +241,14 @@ INFLATING = {
     ),
     "trailers without end": (
         endless(b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 1000),
-        CIError,
+        TencentCIError,
     ),
 }
 
 
 @pytest.mark.parametrize(("answer", "error"), INFLATING.values(), ids=INFLATING)
 def test_no_answer_fills_the_memory(
-    server: RawServer, send: Send, answer: Callable[[], Iterable[bytes]], error: type[CIError]
+    server: RawServer, send: Send, answer: Callable[[], Iterable[bytes]], error: type[TencentCIError]
 ) -> None:
     server.answer = answer
     with bounded_memory(6 * MAX_BYTES), pytest.raises(error):

@@ -18,12 +18,12 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_ci.exceptions import CIError, TransportError
+from airflow_provider_ci.exceptions import TencentCIError, TransportError
 from airflow_provider_ci.hooks import aio, transport
 from airflow_provider_ci.hooks.aio import AsyncClient
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.triggers.job import CIJobTrigger
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.ledger import AcceptedJob
 from tencent_ci_emulator.server import Emulator
@@ -31,7 +31,7 @@ from tencent_ci_emulator.server import Emulator
 INPUT = "in/short.wav"
 REQUEST = {
     "input_object": INPUT,
-    "au_object": "out/${jobid}/voice.${ext}",
+    "voice_object": "out/${jobid}/voice.${ext}",
     "audio_mode": "IsAudio",
     "codec": "wav",
     "samplerate": 8000,
@@ -45,8 +45,8 @@ RETRIES = 9
 #: The network holds a submission back so many seconds, and its answer is lost.
 LATE = "late"
 _MODULES_WITH_TIME = (
-    "airflow_provider_ci.operators.base",
-    "airflow_provider_ci.operators.stopping",
+    "airflow_provider_ci.operators.base_job",
+    "airflow_provider_ci.operators.cancellation",
     "airflow_provider_ci.hooks.ci",
     "airflow_provider_ci.hooks.aio",
     "airflow_provider_ci.triggers.job",
@@ -242,7 +242,7 @@ class Task:
         except Died:
             self.world.dies_before = None  # once
             return False
-        except CIError as error:
+        except TencentCIError as error:
             self.errors.append(error)
             return False
         self.ti.xcom["return_value"] = returned
@@ -268,10 +268,10 @@ class Task:
             operator.hook.close()
 
     def _wait(self, path: str, arguments: dict[str, Any]) -> Any:
-        assert path == f"{CIJobTrigger.__module__}.{CIJobTrigger.__name__}"
+        assert path == f"{TencentCIJobTrigger.__module__}.{TencentCIJobTrigger.__name__}"
 
         async def first_event() -> Any:
-            async for event in CIJobTrigger(**arguments).run():
+            async for event in TencentCIJobTrigger(**arguments).run():
                 self.world.step("event")
                 return event.payload
             raise AssertionError("a trigger ends with an event")
@@ -296,7 +296,7 @@ def simulated_world(media: Path) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         for module in _MODULES_WITH_TIME:
             patch.setattr(f"{module}.time", world)
-        patch.setattr("airflow_provider_ci.operators.stopping._NAP", 1000.0)
+        patch.setattr("airflow_provider_ci.operators.cancellation._NAP", 1000.0)
         # one try at a time, so it owns its job
         patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
         patch.setattr(transport, "exchange", world.exchange)
@@ -304,7 +304,7 @@ def simulated_world(media: Path) -> Iterator[World]:
         patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))
         with emulator:
             patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-            hook = CIHook()
+            hook = TencentCIHook()
             hook.upload_file(media, INPUT)
             hook.close()
             yield world

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
 
@@ -30,7 +30,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
         extra = {name: value for name, value in running.connection["extra"].items() if name != "region"}
         monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_REGION", json.dumps(running.connection | {"extra": extra}))
-        hook = CIHook()
+        hook = TencentCIHook()
         hook.upload_file(
             ROOT / "example_dags" / "media" / "speech_over_music.mp3", "in/speech_over_music.mp3"
         )
@@ -64,7 +64,7 @@ def test_what_cannot_work_fails_at_once(dags: dict[str, Any], emulator: Emulator
     """The sentences are in ``tests/unit/operators/test_arguments.py``."""
     tried = tries(dags[dag_id].test())
     assert set(tried.values()) == {("failed", 1)}, tried
-    hook = CIHook()
+    hook = TencentCIHook()
     assert not list(hook.list_jobs()), "nothing was paid"
     hook.close()
 
@@ -76,6 +76,6 @@ def test_another_tasks_output_that_cannot_work_fails_at_once(
     refused = {task_id: how for task_id, how in tried.items() if not task_id.startswith("give_")}
     assert len(refused) == 4, tried
     assert set(refused.values()) == {("failed", 1)}, tried
-    hook = CIHook()
+    hook = TencentCIHook()
     assert not list(hook.list_jobs()), "nothing was paid"
     hook.close()

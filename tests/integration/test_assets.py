@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import asset_events, dags_in, xcom
 
@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.usefixtures("airflow_db"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def hook() -> Iterator[CIHook]:
+def hook() -> Iterator[TencentCIHook]:
     """A hook on an emulator whose jobs take long enough for a task to be deferred."""
     with Emulator(queue_seconds=1) as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
-        hook = CIHook()
+        hook = TencentCIHook()
         hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
         yield hook
         hook.close()
@@ -51,17 +51,17 @@ def result(dag_run: Any, stem: str, key: str, task_id: str, index: int = -1, **k
 
 
 @pytest.fixture(scope="module")
-def ran(dags: dict[str, Any], hook: CIHook) -> Any:
+def ran(dags: dict[str, Any], hook: TencentCIHook) -> Any:
     """A run of all kinds of tasks with outlets."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+        patch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
         dag_run = dags["told"].test()
     states = {(ti.task_id, str(ti.state)) for ti in dag_run.get_task_instances()}
     assert {task for task, state in states if state != "success"} == {"failing"}
     return dag_run
 
 
-def test_a_task_that_waits_tells_of_its_file(ran: Any, hook: CIHook) -> None:
+def test_a_task_that_waits_tells_of_its_file(ran: Any, hook: TencentCIHook) -> None:
     key = "out/waiting 人声.mp3"
     size = hook.head_object(key).size
     job_id = xcom(ran, "waiting")
@@ -85,7 +85,7 @@ def test_a_deferred_task_tells_of_files_whose_keys_the_service_made(ran: Any) ->
 
 
 @pytest.mark.parametrize("task_id", ["sense", "sense_deferred"])
-def test_a_sensor_tells_of_the_files_of_all_its_jobs(ran: Any, hook: CIHook, task_id: str) -> None:
+def test_a_sensor_tells_of_the_files_of_all_its_jobs(ran: Any, hook: TencentCIHook, task_id: str) -> None:
     assert events(ran, task_id) == {
         f"cos://{BUCKET}/{key}": result(ran, "voice", key, "sense", index, size=hook.head_object(key).size)
         for index, key in enumerate(("out/first.mp3", "out/second.mp3"))

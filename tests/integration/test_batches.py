@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from tests.emulator.waiting import wait_until
 from tests.integration.airflow_runs import dags_in, tries, xcom
@@ -29,15 +29,15 @@ def dags(airflow_db: None) -> dict[str, Any]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Submissions that expire after seconds, so that looking for their batch job ends soon."""
-    monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 4.0)
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.SUBMISSION_VALIDITY", 4.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
 
 
 @pytest.fixture
-def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     """A hook on the emulator, whose bucket holds two recordings."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     for key in ("in/a.mp3", "in/b.mp3"):
         hook.upload_file(MEDIA, key)
     yield hook
@@ -48,7 +48,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
     "dag_id", ["batch_accepted", "batch_accepted_deferrable", "batch_pushed_submit_only"]
 )
 def test_a_retry_goes_on_with_the_batch_of_the_try_that_died(
-    dags: dict[str, Any], hook: CIHook, dag_id: str
+    dags: dict[str, Any], hook: TencentCIHook, dag_id: str
 ) -> None:
     dag_run = dags[dag_id].test()
 
@@ -68,7 +68,7 @@ def test_a_retry_goes_on_with_the_batch_of_the_try_that_died(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("effect", [{"drop": True}, {"status": 503, "code": "ServiceUnavailable"}], ids=str)
 def test_a_lost_answer_is_looked_for(
-    dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
 ) -> None:
     emulator.faults.add("create_batch", nth=1, when=when, **effect)
     dag_run = dags[dag_id].test()
@@ -81,7 +81,7 @@ def test_a_lost_answer_is_looked_for(
 
 @pytest.mark.parametrize("dag_id", ["batch_plain", "batch_plain_deferrable"])
 def test_a_batch_with_failed_jobs_is_not_green_and_not_paid_for_again(
-    dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str
 ) -> None:
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported", message="no media")
     dag_run = dags[dag_id].test()
@@ -98,7 +98,7 @@ def test_a_batch_with_failed_jobs_is_not_green_and_not_paid_for_again(
     )
 
 
-def test_unless_that_is_allowed(dags: dict[str, Any], hook: CIHook, emulator: Any) -> None:
+def test_unless_that_is_allowed(dags: dict[str, Any], hook: TencentCIHook, emulator: Any) -> None:
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
     dag_run = dags["batch_allowed"].test()
     assert dag_run.state == "success"
@@ -106,11 +106,11 @@ def test_unless_that_is_allowed(dags: dict[str, Any], hook: CIHook, emulator: An
 
 
 def test_a_failed_job_that_the_list_shows_late_is_not_missed(
-    dags: dict[str, Any], hook: CIHook, emulator: Any, monkeypatch: pytest.MonkeyPatch
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 4.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 4.0)
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
-    emulator.faults.add("list", list_lag=3)
+    emulator.faults.add("list", list_consistency_delay=3)
     dag_run = dags["batch_plain"].test()
     assert dag_run.state == "failed"
     assert xcom(dag_run, "separate", "batch")["counts"] == {"Success": 1, "Failed": 1}
@@ -121,7 +121,7 @@ def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
 ) -> None:
     """Every second is the boundary of two intervals here, so that each upload lies on one."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     began = datetime.now(UTC).replace(microsecond=0)
     for key in ("in/a.mp3", "in/b.mp3"):
         hook.upload_file(MEDIA, key)
@@ -131,7 +131,7 @@ def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
             task_id="separate",
             name=f"batch-{start:%H%M%S}",
             prefix="in/",
-            au_object="out/${jobid}.${ext}",
+            voice_object="out/${jobid}.${ext}",
             audio_mode="IsAudio",
             time_interval={"start": start, "end": end},
             durable=False,

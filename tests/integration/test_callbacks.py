@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.exceptions import InvalidCallbackError
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.callbacks import parse_callback
 from airflow_provider_ci.protocol.models import Job
@@ -26,9 +26,9 @@ ASKING, READING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture
-def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     hook.upload_file(MIX, "in/mix.mp3")
     yield hook
     hook.close()
@@ -38,12 +38,12 @@ Submit = Callable[..., str]
 
 
 @pytest.fixture
-def submit(hook: CIHook, make_context: Callable[..., Any]) -> Iterator[Submit]:
+def submit(hook: TencentCIHook, make_context: Callable[..., Any]) -> Iterator[Submit]:
     """Return a function that submits a job by the operator, with its callback arguments, and gives its id."""
     made: list[VoiceSeparateOperator] = []
 
     def submit(key: str = "in/mix.mp3", **arguments: Any) -> str:
-        usual = {"audio_mode": "IsAudio", "au_object": "out/${jobid}/voice.${ext}"}
+        usual = {"audio_mode": "IsAudio", "voice_object": "out/${jobid}/voice.${ext}"}
         made.append(VoiceSeparateOperator(task_id="submit", input_object=key, **usual, **arguments))
         return made[-1].execute(make_context())
 
@@ -52,7 +52,7 @@ def submit(hook: CIHook, make_context: Callable[..., Any]) -> Iterator[Submit]:
         operator.hook.close()
 
 
-def described(hook: CIHook, job_id: str) -> Job:
+def described(hook: TencentCIHook, job_id: str) -> Job:
     (job,) = hook.describe_jobs([job_id]).jobs_detail
     return job
 
@@ -60,10 +60,16 @@ def described(hook: CIHook, job_id: str) -> Job:
 @pytest.mark.parametrize(("key", "state"), [("in/mix.mp3", "Success"), ("in/absent.mp3", "Failed")])
 @pytest.mark.parametrize(("form", "first"), [("XML", b"<"), ("JSON", b"{"), (None, b"<")])
 def test_a_callback_says_what_a_description_says(
-    hook: CIHook, submit: Submit, emulator: Emulator, key: str, state: str, form: str | None, first: bytes
+    hook: TencentCIHook,
+    submit: Submit,
+    emulator: Emulator,
+    key: str,
+    state: str,
+    form: str | None,
+    first: bytes,
 ) -> None:
     with Receiver() as receiver:
-        job_id = submit(key, call_back=f"{receiver.url}/ci", call_back_type="Url", call_back_format=form)
+        job_id = submit(key, callback_url=f"{receiver.url}/ci", callback_type="Url", callback_format=form)
         wait_until(lambda: emulator.ledger.callbacks(job_id))
         (received,) = receiver.received
     assert received.body.startswith(first)
@@ -81,11 +87,11 @@ def test_a_callback_says_what_a_description_says(
 @pytest.mark.parametrize(
     ("kind", "config"),
     [
-        ("TDMQ", {"call_back_mq_config": {"mq_region": "gz", "mq_mode": "Topic", "mq_name": "mine"}}),
+        ("TDMQ", {"callback_mq_config": {"mq_region": "gz", "mq_mode": "Topic", "mq_name": "mine"}}),
         (
             "Kafka",
             {
-                "call_back_kafka_config": {
+                "callback_kafka_config": {
                     "region": "ap-guangzhou",
                     "instance_id": "ckafka-1",
                     "topic": "mine",
@@ -97,7 +103,7 @@ def test_a_callback_says_what_a_description_says(
 def test_a_message_for_a_queue(
     submit: Submit, emulator: Emulator, kind: str, config: dict[str, Any], form: str
 ) -> None:
-    job_id = submit("in/absent.mp3", call_back_type=kind, call_back_format=form, **config)
+    job_id = submit("in/absent.mp3", callback_type=kind, callback_format=form, **config)
     wait_until(lambda: emulator.ledger.callbacks(job_id))
     (record,) = emulator.ledger.callbacks(job_id)
     assert (record.kind, record.format) == (kind, form)
@@ -107,18 +113,18 @@ def test_a_message_for_a_queue(
 
 def test_the_snippet_that_asks_for_callbacks() -> None:
     operator = eval(ASKING.strip(), {"VoiceSeparateOperator": VoiceSeparateOperator})
-    assert operator.call_back_format == "JSON"
-    assert operator.call_back.startswith("https://")
+    assert operator.callback_format == "JSON"
+    assert operator.callback_url.startswith("https://")
 
 
 def test_the_snippet_that_reads_them_believes_only_the_service(
-    hook: CIHook, submit: Submit, emulator: Emulator
+    hook: TencentCIHook, submit: Submit, emulator: Emulator
 ) -> None:
     names: dict[str, Any] = {}
     exec(READING, names)
     ended = names["ended"]
     with Receiver() as receiver:
-        job_id = submit(call_back=receiver.url, call_back_format="JSON")
+        job_id = submit(callback_url=receiver.url, callback_format="JSON")
         wait_until(lambda: emulator.ledger.callbacks(job_id))
         body = receiver.received[0].body
     wait_until(lambda: described(hook, job_id).job_state.is_terminal)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.hooks import clock, credentials
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
@@ -64,8 +64,8 @@ def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotated]:
 
 
 @contextmanager
-def uploaded(emulator: Emulator) -> Iterator[CIHook]:
-    hook = CIHook()
+def uploaded(emulator: Emulator) -> Iterator[TencentCIHook]:
+    hook = TencentCIHook()
     hook.upload_file(MEDIA, "in/speech_over_music.mp3")
     yield hook
     hook.close()

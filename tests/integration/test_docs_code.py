@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.assets.outlets import ResultEvent
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.results import batch_result, job_result
 from scripts.snippets import ROOT, excerpt
 from tencent_ci_emulator.server import Emulator
@@ -43,10 +43,10 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     """A hook on the emulator, whose bucket holds a song."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     hook.upload_file(SONG, KEY)
     yield hook
     hook.close()
@@ -67,7 +67,7 @@ def accepted(emulator: Emulator) -> list[str]:
 
 
 def test_the_dag_of_the_readme(
-    hook: CIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: TencentCIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dag = dag_of(tmp_path, excerpt("tests/docs/quick_start.py#dag"), "separate")
     monkeypatch.setattr(dag.get_task("wait"), "poke_interval", 1)
@@ -80,7 +80,7 @@ def test_the_dag_of_the_readme(
 
 
 class TestResults:
-    def test_of_a_job(self, hook: CIHook, emulator: Emulator) -> None:
+    def test_of_a_job(self, hook: TencentCIHook, emulator: Emulator) -> None:
         client = python_client(emulator)
         job_id = submit_by_the_script(client)
         (job,) = hook.describe_jobs([job_id]).jobs_detail
@@ -90,7 +90,7 @@ class TestResults:
         assert results.is_like(result, results.job)
         assert set(result["outputs"]) == {"voice", "background"}
 
-    def test_of_a_batch(self, hook: CIHook) -> None:
+    def test_of_a_batch(self, hook: TencentCIHook) -> None:
         from airflow_provider_ci.protocol import admin_models, models
         from airflow_provider_ci.protocol.results import BatchTally
 
@@ -103,7 +103,9 @@ class TestResults:
                 job_param=admin_models.BatchJobParam(
                     voice_separate=models.VoiceSeparate(audio_mode="IsAudio")
                 ),
-                output=models.Output(region="ap-guangzhou", bucket=BUCKET, au_object="out/${jobid}.${ext}"),
+                output=models.Output(
+                    region="ap-guangzhou", bucket=BUCKET, voice_object="out/${jobid}.${ext}"
+                ),
                 user_data="airflow",
             ),
         )
@@ -130,14 +132,16 @@ def submit_by_the_script(client: Any, key: str = KEY) -> str:
 
 
 class TestMigrating:
-    def test_the_script(self, hook: CIHook, emulator: Emulator) -> None:
+    def test_the_script(self, hook: TencentCIHook, emulator: Emulator) -> None:
         job_id = submit_by_the_script(python_client(emulator))
         assert accepted(emulator) == [job_id]
         assert hook.head_object(f"out/{job_id}/voice.mp3").size > 1000
         with pytest.raises(RuntimeError, match="ResourceNotFound"):
             submit_by_the_script(python_client(emulator), "in/absent.mp3")
 
-    def test_the_python_task(self, hook: CIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_python_task(
+        self, hook: TencentCIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from tests.docs import before_python_operator
 
         monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05)))
@@ -148,7 +152,7 @@ class TestMigrating:
         assert accepted(emulator) == [run]
 
     def test_the_script_pays_for_a_lost_answer_twice_and_we_do_not(
-        self, hook: CIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the page says that changes."""
         from qcloud_cos import CosConfig, CosS3Client
@@ -167,7 +171,7 @@ class TestMigrating:
         assert len(accepted(emulator)) == 3
 
     def test_the_http_operator(
-        self, hook: CIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, hook: TencentCIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         pytest.importorskip("airflow.providers.http")
         at = {"host": "127.0.0.1", "port": emulator.port, "schema": "http"}
@@ -181,12 +185,12 @@ class TestMigrating:
         assert accepted(emulator) == [xcom(run, "submit")]
 
     def test_jobs_of_the_script_are_found_and_waited_for(
-        self, hook: CIHook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, hook: TencentCIHook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         with Emulator(bucket=BUCKET, queue_seconds=2) as slow:
             monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(slow.connection))
-            with CIHook().get_conn():
-                CIHook().upload_file(SONG, KEY)
+            with TencentCIHook().get_conn():
+                TencentCIHook().upload_file(SONG, KEY)
             client = python_client(slow)
             monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=stop))
             for _ in range(2):
@@ -232,7 +236,7 @@ class TestEmulator:
         assert [rule["operation"] for rule in (*one, *planned)] == ["submit", "list"]
         assert none == []
 
-    def test_ledger(self, hook: CIHook, emulator: Emulator) -> None:
+    def test_ledger(self, hook: TencentCIHook, emulator: Emulator) -> None:
         job_id = submit_by_the_script(python_client(emulator))
         requests, count, jobs, sent = emulator_use.read_ledger(emulator, job_id)
         assert (len(requests), count, jobs, sent) == (1, 1, [], [])
@@ -252,7 +256,9 @@ def test_nothing_of_a_user_is_read() -> None:
     assert "SECRET_ID" not in os.environ
 
 
-def test_a_job_by_the_hook_alone(hook: CIHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_by_the_hook_alone(
+    hook: TencentCIHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "sleep", lambda _, pause=time.sleep: pause(0.05))
 
@@ -262,7 +268,7 @@ def test_a_job_by_the_hook_alone(hook: CIHook, tmp_path: Path, monkeypatch: pyte
     assert hook.head_object(KEY).content_type == "audio/mpeg"
 
 
-def test_the_look_at_the_queues(hook: CIHook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_look_at_the_queues(hook: TencentCIHook, capsys: pytest.CaptureFixture[str]) -> None:
     (queue,) = hook.list_queues()
     hook.update_queue(str(queue.queue_id), state="Paused")
     runpy.run_path(str(ROOT / "tests/docs/queues.py"))

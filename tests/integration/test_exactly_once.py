@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.airflow_version import needs_no_state_store, needs_state_store
 from tests.integration.airflow_runs import dags_in, tries, xcom
 
@@ -24,10 +24,10 @@ def dags(airflow_db: None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     """A hook on the emulator, whose bucket holds the recording."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     hook.upload_file(MEDIA, "in/speech_over_music.mp3")
     yield hook
     hook.close()
@@ -44,7 +44,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
     ],
 )
 def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
-    dags: dict[str, Any], hook: CIHook, dag_id: str, waits: bool
+    dags: dict[str, Any], hook: TencentCIHook, dag_id: str, waits: bool
 ) -> None:
     dag_run = dags[dag_id].test()
 
@@ -58,7 +58,7 @@ def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
 
 
 @pytest.fixture
-def may_not_list(hook: CIHook, emulator: Any) -> None:
+def may_not_list(hook: TencentCIHook, emulator: Any) -> None:
     """Keys that may submit and describe jobs, and not list them."""
     emulator.faults.add("list", status=403, code="AccessDenied")
 
@@ -92,8 +92,8 @@ def test_a_retry_without_store_and_list_fails_rather_than_pays(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Submissions that expire after seconds, so that looking for their job ends soon."""
-    monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 4.0)
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.SUBMISSION_VALIDITY", 4.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -109,7 +109,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["drop", "503", "429"],
 )
 def test_a_lost_answer_is_looked_for(
-    dags: dict[str, Any], hook: CIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
 ) -> None:
     if when == "after" and effect.get("status") == 429:
         pytest.skip("the service does not accept what it throttles")
@@ -122,20 +122,23 @@ def test_a_lost_answer_is_looked_for(
     assert emulator.ledger.count("submit") == (1 if when == "after" else 2)
 
 
-def test_without_durable_a_retry_pays_again(dags: dict[str, Any], hook: CIHook) -> None:
+def test_without_durable_a_retry_pays_again(dags: dict[str, Any], hook: TencentCIHook) -> None:
     dag_run = dags["not_durable"].test()
     assert dag_run.state == "success"
     assert len(list(hook.list_jobs())) == 2
 
 
-def test_a_second_run_gets_a_job_of_its_own(dags: dict[str, Any], hook: CIHook) -> None:
+def test_a_second_run_gets_a_job_of_its_own(dags: dict[str, Any], hook: TencentCIHook) -> None:
     first, second = dags["pushed_submit_only"].test(), dags["pushed_submit_only"].test()
     assert xcom(first, "separate") != xcom(second, "separate")
     assert len(list(hook.list_jobs())) == 2
 
 
 def test_an_operator_inside_another_task_is_refused(
-    dags: dict[str, Any], hook: CIHook, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    dags: dict[str, Any],
+    hook: TencentCIHook,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     dag_run = dags["nested"].test()
     assert dag_run.state == "failed"
@@ -143,7 +146,7 @@ def test_an_operator_inside_another_task_is_refused(
     assert "is executed inside task 'loop'" in caplog.text + capsys.readouterr().out
 
 
-def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: CIHook) -> None:
+def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: TencentCIHook) -> None:
     dag_run = dags["all_deferred"].test()
     assert dag_run.state == "success"
     job_ids = [xcom(dag_run, "separate", map_index=index) for index in (0, 1)]
@@ -160,7 +163,7 @@ def test_the_deadline_cancels_a_waiting_job(
 
     with Emulator(queue_seconds=600) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-        hook = CIHook()
+        hook = TencentCIHook()
         dag_run = dags[dag_id].test()
         assert dag_run.state == "failed"
         assert [job.state for job in hook.list_jobs()] == ["Cancel"]
@@ -174,7 +177,7 @@ def test_jobs_that_ended_while_no_triggerer_ran_count(
 
     with Emulator(queue_seconds=1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-        hook = CIHook()
+        hook = TencentCIHook()
         hook.upload_file(MEDIA, "in/speech_over_music.mp3")
         dag_run = dags["without_triggerer"].test()
         assert dag_run.state == "success"

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_ci.durability import LISTING_LAG
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.results import job_result
+from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
 from tests.integration.simulated_tries import LATE, MODES, RETRIES, Task, World, simulated_world
 
 #: What becomes of a submission. One that is held back for 90 seconds finds its signature expired.
@@ -69,9 +69,9 @@ def begin(world: World, *answers: str) -> dict[str, Any]:
     """Begin a case whose submissions are answered so; return the operator's arguments for it."""
     world.begin()
     # as long as it may last, but for the whole seconds of creation times
-    world.emulator.faults.add("list", list_lag=LISTING_LAG - 1)
+    world.emulator.faults.add("list", list_consistency_delay=LIST_CONSISTENCY_DELAY - 1)
     world.submissions = [ANSWERS[answer] for answer in answers]
-    return {"ci_conn_id": "impatient"} if {*answers} & {*_TIMEOUTS} else {}
+    return {"tencent_ci_conn_id": "impatient"} if {*answers} & {*_TIMEOUTS} else {}
 
 
 def assert_one_job(world: World, task: Task, case: object) -> None:
@@ -87,7 +87,7 @@ def assert_one_job(world: World, task: Task, case: object) -> None:
 
 
 def described(job_id: str) -> Any:
-    hook = CIHook()
+    hook = TencentCIHook()
     try:
         return hook.describe_jobs([job_id]).jobs_detail[0]
     finally:
@@ -188,7 +188,7 @@ def test_one_job_for_each_request_that_was_asked_for(
         if one["then"] == "clear":
             task.clear()
         elif one["then"] == "change":
-            task.arguments["au_object"] = f"out/{number}/${{jobid}}.${{ext}}"
+            task.arguments["voice_object"] = f"out/{number}/${{jobid}}.${{ext}}"
         asked += one["then"] != "retry"
     world.submissions = []
     job_id = task.run()
@@ -199,7 +199,7 @@ def test_one_job_for_each_request_that_was_asked_for(
     markers = Counter(job.user_data for job in jobs)
     assert max(markers.values()) == 1, (markers, world.steps)
     assert len(jobs) <= asked
-    assert described(job_id).operation.output.au_object == task.arguments["au_object"]
+    assert described(job_id).operation.output.voice_object == task.arguments["voice_object"]
     assert f" max_tries={task.ti.max_tries} " in described(job_id).operation.user_data
 
 
@@ -251,9 +251,9 @@ class TestTwoAirflows:
         connection = world.emulator.connection
         extra = connection["extra"] | {"deployment": "blue-green"}
         monkeypatch.setenv("AIRFLOW_CONN_SHARED", json.dumps(connection | {"extra": extra}))
-        blue = Task(world, "submit-only", has_store=False, ci_conn_id="shared")
+        blue = Task(world, "submit-only", has_store=False, tencent_ci_conn_id="shared")
         world.sleep(0.001)
-        green = Task(world, "submit-only", has_store=False, ci_conn_id="shared")
+        green = Task(world, "submit-only", has_store=False, tencent_ci_conn_id="shared")
         blue.run()
         green.ti.try_number = 1  # a retry
         assert green.run() == blue.job_id

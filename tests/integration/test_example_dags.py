@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("airflow_db")
 @pytest.fixture
 def hook(emulator, monkeypatch):
     """A hook on the emulator, whose bucket holds the recording."""
-    from airflow_provider_ci.hooks.ci import CIHook
+    from airflow_provider_ci.hooks.ci import TencentCIHook
 
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     hook.upload_file(MEDIA, KEY)
     yield hook
     hook.close()
@@ -115,7 +115,7 @@ def test_a_job_that_nobody_waits_for_is_cancelled(dags, hook, emulator, monkeypa
 
 
 def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.5)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
     hook.upload_file(MEDIA, "in/again.mp3")
 
     dag_run = dags["example_voice_separate_batch"].test()

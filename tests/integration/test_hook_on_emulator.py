@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.admin_models import (
     BatchInput,
     BatchJobParam,
@@ -35,7 +35,7 @@ from airflow_provider_ci.protocol.admin_operations import (
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.operations import ListJobs, PagedCall, RemoteCall
+from airflow_provider_ci.protocol.operations import ApiRequest, ListJobs, PagedRequest
 from airflow_provider_ci.protocol.template_operations import (
     CreateTemplate,
     DeleteTemplate,
@@ -52,30 +52,30 @@ VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"
 class Sync:
     """Makes a call as the hook does."""
 
-    def __init__(self, hook: CIHook) -> None:
+    def __init__(self, hook: TencentCIHook) -> None:
         self.hook = hook
 
-    def call(self, call: RemoteCall[Any]) -> Any:
+    def call(self, call: ApiRequest[Any]) -> Any:
         return self.hook._call(call, None, None)
 
-    def items(self, call: PagedCall[Any, Any]) -> list[Any]:
+    def items(self, call: PagedRequest[Any, Any]) -> list[Any]:
         return list(self.hook._pages(call, None, None))
 
 
 class Async(Sync):
     """Makes a call as a trigger does."""
 
-    def call(self, call: RemoteCall[Any]) -> Any:
+    def call(self, call: ApiRequest[Any]) -> Any:
         async def main() -> Any:
-            settings = await load_settings(self.hook.ci_conn_id)
+            settings = await load_settings(self.hook.tencent_ci_conn_id)
             async with AsyncClient(settings) as client:
                 return await client.call(call, settings.endpoint(regional=call.regional))
 
         return asyncio.run(main())
 
-    def items(self, call: PagedCall[Any, Any]) -> list[Any]:
+    def items(self, call: PagedRequest[Any, Any]) -> list[Any]:
         async def main() -> list[Any]:
-            settings = await load_settings(self.hook.ci_conn_id)
+            settings = await load_settings(self.hook.tencent_ci_conn_id)
             async with AsyncClient(settings) as client:
                 endpoint = settings.endpoint(regional=call.regional)
                 return [item async for item in client.pages(call, endpoint)]
@@ -91,14 +91,14 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def hook(emulator: Emulator) -> Iterator[CIHook]:
-    hook = CIHook()
+def hook(emulator: Emulator) -> Iterator[TencentCIHook]:
+    hook = TencentCIHook()
     yield hook
     hook.close()
 
 
 @pytest.fixture(params=[Sync, Async])
-def way(request: pytest.FixtureRequest, hook: CIHook) -> Sync:
+def way(request: pytest.FixtureRequest, hook: TencentCIHook) -> Sync:
     made: Sync = request.param(hook)
     return made
 
@@ -111,7 +111,7 @@ def batch(emulator: Emulator, **given: str) -> BatchRequest:
         operation=BatchOperation(
             tag="VoiceSeparate",
             job_param=BatchJobParam(voice_separate=VOICE),
-            output=Output(region=emulator.region, bucket=emulator.bucket, au_object="out/${jobid}.${ext}"),
+            output=Output(region=emulator.region, bucket=emulator.bucket, voice_object="out/${jobid}.${ext}"),
         ),
     )
 
@@ -143,7 +143,7 @@ def test_templates(way: Sync) -> None:
 
 
 @pytest.mark.parametrize("service", ["asr", "media"])
-def test_queues(way: Sync, hook: CIHook, service: str) -> None:
+def test_queues(way: Sync, hook: TencentCIHook, service: str) -> None:
     (queue,) = way.items(ListQueues(service=service))
     assert (queue.state, queue.max_size) == ("Active", 10000)
     assert way.items(ListQueues(service=service, state="Paused")) == []
@@ -173,7 +173,7 @@ def test_opening_and_closing(way: Sync, emulator: Emulator) -> None:
     assert way.items(ListBuckets(regions=["ap-beijing"])) == []
 
 
-def test_objects(way: Sync, hook: CIHook) -> None:
+def test_objects(way: Sync, hook: TencentCIHook) -> None:
     hook.upload_file(MEDIA, "in/ä 人.mp3")
     head = way.call(HeadObject("in/ä 人.mp3"))
     assert (head.size, head.is_archived) == (MEDIA.stat().st_size, False)
@@ -188,7 +188,7 @@ def test_objects(way: Sync, hook: CIHook) -> None:
 
 
 @pytest.mark.parametrize("key", ["jobs", "jobs/x.mp3", "queue", "template/t1"])
-def test_objects_whose_keys_look_like_calls(hook: CIHook, key: str, tmp_path: Path) -> None:
+def test_objects_whose_keys_look_like_calls(hook: TencentCIHook, key: str, tmp_path: Path) -> None:
     hook.upload_file(MEDIA, key)
     assert hook.head_object(key).size == MEDIA.stat().st_size
     assert hook.media_info(key).format.duration == pytest.approx(13, abs=0.2)
@@ -197,7 +197,7 @@ def test_objects_whose_keys_look_like_calls(hook: CIHook, key: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["prefix", "manifest", "url_file"])
-def test_batches_over(way: Sync, hook: CIHook, emulator: Emulator, kind: str, tmp_path: Path) -> None:
+def test_batches_over(way: Sync, hook: TencentCIHook, emulator: Emulator, kind: str, tmp_path: Path) -> None:
     hook.upload_file(MEDIA, "in/a.mp3")
     names = count()
 
@@ -224,7 +224,7 @@ def test_batches_over(way: Sync, hook: CIHook, emulator: Emulator, kind: str, tm
     assert states == {"in/a.mp3": "Success"} | ({"in/none.mp3": "Failed"} if kind == "url_file" else {})
 
 
-def test_batches_are_listed_and_cancelled(way: Sync, hook: CIHook, emulator: Emulator) -> None:
+def test_batches_are_listed_and_cancelled(way: Sync, hook: TencentCIHook, emulator: Emulator) -> None:
     (queue,) = hook.list_queues()
     hook.update_queue(str(queue.queue_id), state="Paused")
     hook.upload_file(MEDIA, "in/a.mp3")
@@ -240,21 +240,21 @@ def test_batches_are_listed_and_cancelled(way: Sync, hook: CIHook, emulator: Emu
         way.call(CancelBatch(ids[0]))
 
 
-def test_a_template_whose_answer_is_lost(hook: CIHook, emulator: Emulator) -> None:
+def test_a_template_whose_answer_is_lost(hook: TencentCIHook, emulator: Emulator) -> None:
     emulator.faults.add("create_template", nth=1, drop=True, when="after")
     made = hook.create_template("stems", VOICE)
     assert [one.template_id for one in hook.list_templates()] == [made.template_id]
     assert emulator.ledger.count("create_template") == 1
 
 
-def test_a_binding_whose_answer_is_lost(hook: CIHook, emulator: Emulator) -> None:
+def test_a_binding_whose_answer_is_lost(hook: TencentCIHook, emulator: Emulator) -> None:
     hook.close_bucket()
     emulator.faults.add("open_asr", nth=1, drop=True, when="after")
     assert hook.open_bucket() is None
     assert emulator.ledger.count("open_asr") == 2
 
 
-def test_what_needs_an_open_service_says_so(hook: CIHook, emulator: Emulator) -> None:
+def test_what_needs_an_open_service_says_so(hook: TencentCIHook, emulator: Emulator) -> None:
     hook.close_bucket()
     with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
         hook.create_batch(batch(emulator, prefix="in/"))
@@ -266,7 +266,7 @@ def test_other_hosts_of_tencent_cloud(
     connection = emulator.connection
     connection["extra"] |= {"ci_host": "ci.{region}.tencentci.cn", "cos_host": "cos.{region}.tencentcos.cn"}
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     for way in (Sync(hook), Async(hook)):
         assert way.items(ListJobs()) == []
     hook.upload_file(MEDIA, "in/a.mp3")
@@ -276,7 +276,7 @@ def test_other_hosts_of_tencent_cloud(
 
 @pytest.mark.parametrize("skew", [7200, -7200])
 def test_a_wrong_clock_is_put_right_though_a_head_is_what_meets_it_first(
-    way: Sync, hook: CIHook, emulator: Emulator, skew: float
+    way: Sync, hook: TencentCIHook, emulator: Emulator, skew: float
 ) -> None:
     hook.upload_file(MEDIA, "in/a.mp3")
     emulator.faults.add("head_object", clock_skew=skew)

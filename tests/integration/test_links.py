@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
-from airflow_provider_ci.links.console import CIJobsLink
-from airflow_provider_ci.triggers.job import CIJobTrigger
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.links.console import TencentCIJobsLink
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 from tests.conftest import Logs
@@ -34,7 +34,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """An emulator whose jobs wait long enough for a task to be deferred."""
     with Emulator(queue_seconds=1) as running:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
-        hook = CIHook()
+        hook = TencentCIHook()
         hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
         hook.close()
         yield running
@@ -59,16 +59,16 @@ def while_deferred(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     from sqlalchemy import select
 
     seen: list[tuple[str, ...]] = []
-    run = CIJobTrigger.run
+    run = TencentCIJobTrigger.run
 
-    async def look_and_run(self: CIJobTrigger) -> AsyncIterator[Any]:
+    async def look_and_run(self: TencentCIJobTrigger) -> AsyncIterator[Any]:
         with create_session() as session:
             latest = session.scalars(select(DagRun).order_by(DagRun.id.desc()).limit(1)).one()
         seen.append(shown(latest, "deferred"))
         async for event in run(self):
             yield event
 
-    monkeypatch.setattr(CIJobTrigger, "run", look_and_run)
+    monkeypatch.setattr(TencentCIJobTrigger, "run", look_and_run)
     return seen
 
 
@@ -91,7 +91,7 @@ def test_links_of_tasks_that_failed(dags: dict[str, Any], emulator: Emulator, lo
     dag_run = dags["linked_failures"].test()
     assert dag_run.state == "failed"
     if not IS_AIRFLOW_2:  # which makes links when they are looked at, not when a task ends
-        assert xcom(dag_run, "never_sent", CIJobsLink.xcom_key) == "", "get_link has not raised"
+        assert xcom(dag_run, "never_sent", TencentCIJobsLink.xcom_key) == "", "get_link has not raised"
     assert shown(dag_run, "never_sent") == ("", "")
     for task_id in ("job_failed", "job_failed_deferred"):
         jobs, files = shown(dag_run, task_id)

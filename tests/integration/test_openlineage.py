@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 
@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.usefixtures("airflow_db"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def hook() -> Iterator[CIHook]:
+def hook() -> Iterator[TencentCIHook]:
     """A hook on an emulator whose jobs take long enough for a task to be deferred."""
     with Emulator(queue_seconds=1) as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
-        hook = CIHook()
+        hook = TencentCIHook()
         hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
         yield hook
         hook.close()
@@ -58,7 +58,9 @@ def run_dag(dag_id: str, before: str = "", **settings: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def events(hook: CIHook, airflow_db: None, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def events(
+    hook: TencentCIHook, airflow_db: None, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """What OpenLineage's file transport wrote of a run."""
     path = tmp_path_factory.mktemp("lineage") / "events.jsonl"
     transport = {"type": "file", "log_file_path": str(path), "append": True}
@@ -92,7 +94,7 @@ def the_job(event: dict[str, Any]) -> dict[str, Any]:
     return dict(job)
 
 
-def test_who_waits_for_a_job_tells_of_its_results(events: list[dict[str, Any]], hook: CIHook) -> None:
+def test_who_waits_for_a_job_tells_of_its_results(events: list[dict[str, Any]], hook: TencentCIHook) -> None:
     event = the(events, "COMPLETE", "sensed")
     job = the_job(event)
     (answer,) = hook.describe_jobs([job["jobId"]]).jobs_detail
@@ -110,7 +112,7 @@ def test_who_waits_for_a_job_tells_of_its_results(events: list[dict[str, Any]], 
     assert job["totalSeconds"] == job["queueSeconds"] + job["processingSeconds"]
 
 
-def test_who_only_submits_tells_of_the_input(events: list[dict[str, Any]], hook: CIHook) -> None:
+def test_who_only_submits_tells_of_the_input(events: list[dict[str, Any]], hook: TencentCIHook) -> None:
     event = the(events, "COMPLETE", "accepted")
     assert datasets(event, "inputs") == {(f"cos://{hook.settings.bucket}", KEY)}
     assert event["outputs"] == []
@@ -126,7 +128,7 @@ def test_a_job_that_failed_says_why(events: list[dict[str, Any]]) -> None:
     assert job["message"]
 
 
-def test_without_openlineage_the_tasks_run(hook: CIHook) -> None:
+def test_without_openlineage_the_tasks_run(hook: TencentCIHook) -> None:
     log = run_dag("lineage", before="import tests.without_openlineage")
     for name, state in {"sensed": "success", "failed": "failed"}.items():
         said = (

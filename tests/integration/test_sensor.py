@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("airflow_db")
 def test_an_unknown_job_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long before the sensor's timeout, by a clock that rescheduling does not set back."""
     monkeypatch.setenv("NOTE", str(tmp_path / "note"))
-    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 1.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 1.0)
     with Emulator() as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
         dag_run = dags_in(ROOT / "tests" / "dags")["unknown_job"].test()

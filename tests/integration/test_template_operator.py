@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 
 
 @pytest.fixture
-def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[CIHook]:
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     yield hook
     hook.close()
 
@@ -40,7 +40,7 @@ def let_operators_run_in_this_thread() -> None:
         ExecutorSafeguard._sentinel.callers = {}
 
 
-def test_several_at_once_leave_one(hook: CIHook, emulator: Emulator) -> None:
+def test_several_at_once_leave_one(hook: TencentCIHook, emulator: Emulator) -> None:
     # each has looked, and found none, before the first is created
     emulator.faults.add("create_template", delay=0.5)
     with ThreadPoolExecutor(4, initializer=let_operators_run_in_this_thread) as threads:
@@ -50,7 +50,7 @@ def test_several_at_once_leave_one(hook: CIHook, emulator: Emulator) -> None:
     assert emulator.ledger.count("create_template") > 1, "they did meet"
 
 
-def test_a_changed_dag_updates_it(hook: CIHook) -> None:
+def test_a_changed_dag_updates_it(hook: TencentCIHook) -> None:
     first = run()
     assert run(codec="flac", bitrate="") == first
     (template,) = hook.list_templates()
@@ -60,7 +60,7 @@ def test_a_changed_dag_updates_it(hook: CIHook) -> None:
 
 
 @pytest.mark.parametrize("operation", ["create_template", "update_template"])
-def test_a_lost_answer(hook: CIHook, emulator: Emulator, operation: str) -> None:
+def test_a_lost_answer(hook: TencentCIHook, emulator: Emulator, operation: str) -> None:
     if operation == "update_template":
         run(codec="aac")
     emulator.faults.add(operation, nth=1, drop=True, when="after")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.airflow_version import IS_AIRFLOW_2
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
@@ -42,7 +42,7 @@ def test_a_task_that_is_run_by_hand_after_its_process_has_died_finds_its_job(
     pause: float,
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
-    hook = CIHook()
+    hook = TencentCIHook()
     hook.upload_file(MEDIA, "in/speech_over_music.mp3")
     environment = os.environ | {
         "AIRFLOW_HOME": str(tmp_path),

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_ci import durability, durable_record
-from airflow_provider_ci.exceptions import CIError
+from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.submission import durable_submission, record
 
 RETRIES = 3
 #: The points to stop at, in their order on a first try.
@@ -71,7 +71,7 @@ class FileStore:
 
     def get(self, key: str, default: Any = None) -> Any:
         what = "the look at the record"
-        if key == durable_record.TRY_KEY:
+        if key == record.TRY_KEY:
             self._looks_at_try += 1
             what = f"the look at the try {self._looks_at_try}"
         self._process.at(f"before {what}")
@@ -82,7 +82,7 @@ class FileStore:
 
     def set(self, key: str, value: Any) -> None:
         what = "taking over"
-        if key == durable_record.STORE_KEY:
+        if key == record.STORE_KEY:
             what = "the job id" if "job_id" in value else "the intention"
         self._process.at(f"before {what}")
         whole = self._folder / f"{key}.{os.getpid()}"
@@ -96,7 +96,7 @@ def run(told: Try, validity: float, lag: float, answers: Connection) -> None:
     # a process that is continued but whose parent is gone must not go on for ever
     signal.alarm(60)
     os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"] = told.connection
-    durability.SUBMISSION_VALIDITY, durability.LISTING_LAG = validity, lag
+    durable_submission.SUBMISSION_VALIDITY, durable_submission.LIST_CONSISTENCY_DELAY = validity, lag
     process = Process(told)
     exchange = transport.exchange
 
@@ -112,14 +112,14 @@ def run(told: Try, validity: float, lag: float, answers: Connection) -> None:
     operator = VoiceSeparateOperator(
         task_id="separate",
         input_object="in/a.mp3",
-        au_object="out/a.aac",
+        voice_object="out/a.aac",
         audio_mode="IsAudio",
         retries=RETRIES,
     )
     try:
         result = operator.execute(_context(told, process))
         process.at("before the result")
-    except CIError as error:
+    except TencentCIError as error:
         result = type(error).__name__
     answers.send(result)
 

@@ -97,9 +97,9 @@ def test_no_call_is_missing(call: type[Any]) -> None:
 
 
 def test_the_operator_has_no_argument_that_is_missing() -> None:
-    from airflow_provider_ci.operators.base import CIJobOperator
+    from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
     from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 
-    own = set(VoiceSeparateOperator.template_fields) - set(CIJobOperator.template_fields)
+    own = set(VoiceSeparateOperator.template_fields) - set(TencentCIBaseJobOperator.template_fields)
     shown = set(re.findall(r"VoiceSeparateOperator\((\w+)\)", PAGE))
     assert own - shown == set()

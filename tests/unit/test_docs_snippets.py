@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from scripts.snippets import ROOT, Block, blocks, excerpt, pages, refreshed
 
 LANGUAGES = {"python", "bash", "console", "json", "text"}
@@ -85,7 +85,7 @@ def test_every_connection_is_one(page: Path, block: Block, monkeypatch: pytest.M
         check=True,
     )
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", ran.stdout)
-    settings = CIHook().settings
+    settings = TencentCIHook().settings
     assert settings.endpoint().region == "ap-guangzhou"
 
 

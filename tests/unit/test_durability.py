@@ -17,12 +17,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.durability import (
-    LISTING_LAG,
-    SUBMISSION_VALIDITY,
-    DurableSubmission,
-)
-from airflow_provider_ci.durable_record import STORE_KEY, TRY_KEY, SubmissionRecord, SubmissionRecords
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     AuthenticationError,
@@ -33,7 +27,6 @@ from airflow_provider_ci.exceptions import (
     TaskKilledError,
     ThrottledError,
 )
-from airflow_provider_ci.identity import IdempotencyKey, TaskIdentity, fingerprint, is_job_of, with_user_data
 from airflow_provider_ci.protocol.admin_models import (
     BatchInput,
     BatchJob,
@@ -44,17 +37,30 @@ from airflow_provider_ci.protocol.admin_models import (
 from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.models import (
     AudioConfig,
-    CallBackKafkaConfig,
-    CallBackMqConfig,
+    CallbackKafkaConfig,
+    CallbackMqConfig,
     Input,
     Job,
-    JobsAnswer,
+    JobsResponse,
     Operation,
     Output,
     VoiceSeparate,
     VoiceSeparateRequest,
 )
 from airflow_provider_ci.protocol.validation import USER_DATA_MAX
+from airflow_provider_ci.submission.durable_submission import (
+    LIST_CONSISTENCY_DELAY,
+    SUBMISSION_VALIDITY,
+    DurableSubmission,
+)
+from airflow_provider_ci.submission.idempotency_key import (
+    IdempotencyKey,
+    TaskIdentity,
+    fingerprint,
+    is_job_of,
+    with_user_data,
+)
+from airflow_provider_ci.submission.record import STORE_KEY, TRY_KEY, SubmissionRecord, SubmissionRecords
 
 START = 1_800_000_000.0
 PLACE = "media-1250000001 ap-guangzhou"
@@ -65,7 +71,7 @@ REQUEST = VoiceSeparateRequest(
         voice_separate=VoiceSeparate(
             audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128)
         ),
-        output=Output(region="ap-guangzhou", bucket="media-1250000001", au_object="out/${jobid}.${ext}"),
+        output=Output(region="ap-guangzhou", bucket="media-1250000001", voice_object="out/${jobid}.${ext}"),
     ),
 )
 OWN_DATA = replace(REQUEST, operation=replace(REQUEST.operation, user_data="order 7"))  # type: ignore[type-var]
@@ -77,7 +83,9 @@ BATCH = BatchRequest(
     operation=BatchOperation(
         tag="VoiceSeparate",
         job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
-        output=Output(region="ap-guangzhou", bucket="media-1250000001", au_object="out/${InputName}.${ext}"),
+        output=Output(
+            region="ap-guangzhou", bucket="media-1250000001", voice_object="out/${InputName}.${ext}"
+        ),
     ),
 )
 OWN_BATCH = replace(BATCH, operation=replace(BATCH.operation, user_data="order 7"))  # type: ignore[type-var]
@@ -169,9 +177,9 @@ class World:
             self._arrivals.remove((moment, request))
             self._accept(request, moment)
 
-    def describe(self, job_id: str) -> JobsAnswer:
+    def describe(self, job_id: str) -> JobsResponse:
         found = tuple(job for job in self.jobs if job.job_id == job_id)
-        return self.step("describe", lambda: JobsAnswer(jobs_detail=found))
+        return self.step("describe", lambda: JobsResponse(jobs_detail=found))
 
     def list(self, request: Any, since: datetime) -> Iterator[Any]:
         return self.step("list", lambda: iter(self._list(request, since)))
@@ -189,7 +197,7 @@ class World:
             and (isinstance(request, BatchRequest) or job.input.object == request.input.object)
         ]
 
-    def is_void(self, job: Job) -> bool:
+    def can_resubmit(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
     def has_ended(self, job: Job) -> bool:
@@ -275,7 +283,7 @@ ARRIVES_LATE = 30.0
     "request_", [REQUEST, OWN_DATA, BATCH, OWN_BATCH], ids=["marker", "own-data", "batch", "own-batch"]
 )
 @pytest.mark.parametrize("retry_delay", [0.0, 300.0])
-@pytest.mark.parametrize("lag", [0.0, LISTING_LAG - 1])
+@pytest.mark.parametrize("lag", [0.0, LIST_CONSISTENCY_DELAY - 1])
 def test_one_job_for_every_crash_and_answer(
     has_store: bool, request_: Any, retry_delay: float, lag: float
 ) -> None:
@@ -624,7 +632,7 @@ class TestBatches:
             replace(BATCH, name="other"),
             replace(BATCH, input=BatchInput(prefix="in/2/")),
             replace(BATCH, input=BatchInput(url_file="in/")),
-            replace(BATCH, operation=replace(BATCH.operation, output=Output(au_object="x/${jobid}"))),  # type: ignore[type-var]
+            replace(BATCH, operation=replace(BATCH.operation, output=Output(voice_object="x/${jobid}"))),  # type: ignore[type-var]
             replace(BATCH, operation=replace(BATCH.operation, job_param=BatchJobParam(template_id="t1"))),  # type: ignore[type-var]
         ],
     )
@@ -741,7 +749,7 @@ class TestIdempotencyKey:
         operation: Any = replace(OWN_DATA.operation, user_data="airflow nightly")  # type: ignore[type-var]
         first = replace(OWN_DATA, operation=operation)
         second = replace(
-            first, operation=replace(operation, output=replace(operation.output, au_object="out/b"))
+            first, operation=replace(operation, output=replace(operation.output, voice_object="out/b"))
         )
         world = World(has_store=False)
         submission(world, identity=IDENTITY._replace(task_id="other")).get_or_submit(first, PLACE)
@@ -760,7 +768,7 @@ class TestIdempotencyKey:
         ({"user_data": "order 8"}, False),
         ({"user_data": None}, True),  # the service may leave it out
         ({"output": None}, True),  # what is not handed back cannot differ
-        ({"output": Output(au_object="out/other")}, False),
+        ({"output": Output(voice_object="out/other")}, False),
         ({"voice_separate": VoiceSeparate(audio_mode="IsBackground")}, False),
         (
             {"voice_separate": VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(bitrate=64))},
@@ -937,7 +945,7 @@ def test_a_job_is_looked_for_since_its_submission_however_late_it_was_found() ->
     world.now += 70
     submission(world, 2).get_or_submit(REQUEST, PLACE)
     assert world.stored[STORE_KEY]["since"] == START
-    describe, forgotten = world.describe, JobsAnswer(non_exist_job_ids=("j1",))
+    describe, forgotten = world.describe, JobsResponse(non_exist_job_ids=("j1",))
     world.describe = lambda job_id: forgotten if world.now < START + 300 else describe(job_id)  # type: ignore[method-assign]
     assert submission(world, 3).get_or_submit(REQUEST, PLACE).job_id == "j1"
     assert len(world.jobs) == 1
@@ -952,7 +960,7 @@ class TestAListWithoutUserData:
         def _list(self, request: Any, since: datetime) -> list[Any]:
             return [self._bare(job) for job in super()._list(request, since)]
 
-        def describe(self, job_id: str) -> JobsAnswer:
+        def describe(self, job_id: str) -> JobsResponse:
             answer = super().describe(job_id)
             if self.describes_user_data:
                 return answer
@@ -975,13 +983,13 @@ class TestAListWithoutUserData:
         world = self.Service(answers=("ok", "lost before"))
         submission(world, identity=IDENTITY._replace(task_id="other")).get_or_submit(REQUEST, PLACE)
         world.stored.clear()
-        describe, looks = world.describe, iter([JobsAnswer(non_exist_job_ids=("j1",))])
+        describe, looks = world.describe, iter([JobsResponse(non_exist_job_ids=("j1",))])
         world.describe = lambda job_id: next(looks, None) or describe(job_id)  # type: ignore[method-assign]
         assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j2"
 
     def test_nor_is_a_second_one_submitted_while_it_cannot_be_described_at_all(self) -> None:
         world = self.Service(answers=("lost after",))
-        world.describe = lambda job_id: JobsAnswer(non_exist_job_ids=(job_id,))  # type: ignore[method-assign]
+        world.describe = lambda job_id: JobsResponse(non_exist_job_ids=(job_id,))  # type: ignore[method-assign]
         with pytest.raises(AmbiguousSubmissionError, match="whether job j1 is this task's"):
             submission(world).get_or_submit(REQUEST, PLACE)
         assert len(world.jobs) == 1
@@ -1039,7 +1047,7 @@ class TestAListThatFails:
         with pytest.raises(AmbiguousSubmissionError, match="It may run and be billed") as caught:
             submission(world).get_or_submit(REQUEST, PLACE)
         assert (caught.value.status, caught.value.code) == (503, "Busy")
-        assert world.now - START >= SUBMISSION_VALIDITY + LISTING_LAG
+        assert world.now - START >= SUBMISSION_VALIDITY + LIST_CONSISTENCY_DELAY
 
 
 def test_where_a_clear_empties_the_store_a_submission_may_be_on_its_way() -> None:
@@ -1113,8 +1121,8 @@ class TestFingerprint:
         value: Any = {
             "input": Input(object="in/other.mp3"),
             "operation": Operation(template_id="t1"),
-            "call_back_mq_config": CallBackMqConfig(mq_name="n"),
-            "call_back_kafka_config": CallBackKafkaConfig(topic="t"),
+            "callback_mq_config": CallbackMqConfig(mq_name="n"),
+            "callback_kafka_config": CallbackKafkaConfig(topic="t"),
         }.get(field, "another")
         assert fingerprint(replace(REQUEST, **{field: value}), PLACE) != fingerprint(REQUEST, PLACE)
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.durability import (
-    LISTING_LAG,
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ClockSkewError
+from airflow_provider_ci.hooks.clock import ServiceClock
+from airflow_provider_ci.protocol.models import Job, JobsResponse, VoiceSeparateRequest
+from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL
+from airflow_provider_ci.submission.durable_submission import (
+    LIST_CONSISTENCY_DELAY,
     SUBMISSION_VALIDITY,
     DurableSubmission,
 )
-from airflow_provider_ci.durable_record import STORE_KEY, SubmissionRecord
-from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ClockSkewError
-from airflow_provider_ci.hooks.clock import ServiceClock
-from airflow_provider_ci.identity import fingerprint
-from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
-from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE
+from airflow_provider_ci.submission.idempotency_key import fingerprint
+from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecord
 from tests.unit.test_durability import IDENTITY, PLACE, REQUEST, START, Crash, Log, World
 
 HOUR = 3600.0
@@ -49,8 +49,8 @@ class Machine:
 
     def refusal(self, valid_until: float | None = None) -> ClockSkewError | None:
         """Return why the service refuses what is signed now."""
-        start = self.clock() - VALID_BEFORE
-        end = self.clock() + VALID_AFTER if valid_until is None else valid_until
+        start = self.clock() - CLOCK_SKEW_TOLERANCE
+        end = self.clock() + SIGNATURE_TTL if valid_until is None else valid_until
         if start <= self.world.now <= end:
             return None
         error = ClockSkewError("refused", status=401, code="SignatureExpired")
@@ -68,7 +68,7 @@ class Machine:
 
         return self.world.step("submit", send)  # type: ignore[no-any-return]
 
-    def describe(self, job_id: str) -> JobsAnswer:
+    def describe(self, job_id: str) -> JobsResponse:
         self.refusal()  # is signed anew by the hook itself
         return self.world.describe(job_id)
 
@@ -76,7 +76,7 @@ class Machine:
         self.refusal()
         return self.world.list(request, since)
 
-    def is_void(self, job: Job) -> bool:
+    def can_resubmit(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
     def has_ended(self, job: Job) -> bool:
@@ -125,7 +125,7 @@ def test_one_job_for_every_crash_and_answer(
 ) -> None:
     for answer in ("ok", "lost before", "lost after", "late"):
         for number, when in itertools.product(range(30), ("before", "after")):
-            world = World(has_store=has_store, lag=LISTING_LAG - 1, answers=(answer,))
+            world = World(has_store=has_store, lag=LIST_CONSISTENCY_DELAY - 1, answers=(answer,))
             world.crash_at = (number, when)
             job_id = run_task(world, behind, retry_delay)
             assert world.now - START < 1000, "waited for a time of another clock"

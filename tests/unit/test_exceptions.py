@@ -10,13 +10,13 @@ import pytest
 
 from airflow_provider_ci import exceptions
 from airflow_provider_ci.exceptions import (
-    CIError,
     ConfigurationError,
     JobError,
     JobFailedError,
     RequestValidationError,
     ServerError,
     ServiceError,
+    TencentCIError,
     ThrottledError,
     TransportError,
     without_signatures,
@@ -38,7 +38,7 @@ DETAILS = {
 }
 
 
-def made(cls: type[CIError]) -> CIError:
+def made(cls: type[TencentCIError]) -> TencentCIError:
     own = (
         {"sent": False} if cls is TransportError else {"state": "Failed"} if issubclass(cls, JobError) else {}
     )
@@ -54,7 +54,7 @@ def test_all_classes_are_seen():
 
 @every_class
 def test_one_except_catches_all(cls):
-    assert issubclass(cls, CIError)
+    assert issubclass(cls, TencentCIError)
     assert cls.__doc__
 
 
@@ -128,7 +128,7 @@ def test_the_text_says_everything(cls):
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_the_text_leaves_out_what_is_not_known(details, text):
-    assert str(CIError("Message", **details)) == text
+    assert str(TencentCIError("Message", **details)) == text
 
 
 def test_a_job_named_in_the_message_is_not_named_twice():
@@ -141,13 +141,13 @@ def test_what_the_service_calls_an_error_is_shortened():
 
 
 def test_the_services_message_is_shortened():
-    error = CIError("Message", service_message="x" * 5000)
+    error = TencentCIError("Message", service_message="x" * 5000)
     assert error.service_message == "x" * 1000
     assert len(str(error)) < 1100
 
 
 def test_a_message_that_is_absent_stays_absent():
-    assert CIError("Message").service_message is None
+    assert TencentCIError("Message").service_message is None
 
 
 @pytest.mark.parametrize("problems", [["a is 1", "b is 2"], ("a is 1", "b is 2")], ids=["list", "tuple"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import pytest
 from qcloud_cos import CosConfig, CosS3Client
 
-from airflow_provider_ci.hooks.ci import CIHook
-from airflow_provider_ci.operators.base import CIJobOperator
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol import models
+from airflow_provider_ci.protocol.fields import slots
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text("utf-8")
 TABLES = PAGE[PAGE.index("## Which argument") : PAGE.index("## What changes")]
@@ -22,7 +22,7 @@ ROWS = [line.strip("|").split(" | ") for line in TABLES.splitlines() if line.sta
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:ci|put|get|head)_\w+)`", TABLES))))
 def test_every_call_is_one_of_the_sdk_or_of_the_hook(name: str) -> None:
-    assert hasattr(CosS3Client, name) or hasattr(CIHook, name)
+    assert hasattr(CosS3Client, name) or hasattr(TencentCIHook, name)
 
 
 def test_every_setting_is_one_of_the_sdk() -> None:
@@ -39,7 +39,7 @@ def test_every_setting_is_one_of_the_sdk() -> None:
 
 def test_every_argument_is_named_and_is_one() -> None:
     """Those of the request; what the connection and the operator share is said elsewhere."""
-    own = set(VoiceSeparateOperator.template_fields) - set(CIJobOperator.template_fields)
+    own = set(VoiceSeparateOperator.template_fields) - set(TencentCIBaseJobOperator.template_fields)
     shown = {name for row in ROWS for name in re.findall(r"`(\w+)`", row[1])}
     assert own - shown == set()
 
@@ -47,5 +47,4 @@ def test_every_argument_is_named_and_is_one() -> None:
 def test_every_field_of_the_request_is_named() -> None:
     words = set(re.findall(r"\w+", " ".join(row[0] for row in ROWS)))
     for model in (models.Output, models.AudioConfig):
-        for field in dataclasses.fields(model):
-            assert "".join(part.capitalize() for part in field.name.split("_")) in words
+        assert {slot.names[0] for slot in slots(model)} <= words

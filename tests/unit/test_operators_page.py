@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text("utf-8")
 
@@ -40,8 +40,8 @@ def parameters(cls: type) -> set[str]:
         # its table says that the rest is as of that operator
         (VoiceSeparateBatchOperator, VoiceSeparateOperator),
         (VoiceSeparateTemplateOperator, None),
-        (CICancelJobOperator, None),
-        (CIJobSensor, None),
+        (TencentCICancelJobOperator, None),
+        (TencentCIJobSensor, None),
     ],
     ids=lambda cls: cls.__name__ if cls else "",
 )

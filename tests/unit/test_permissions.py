@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci import protocol
-from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, ListJobs, RemoteCall, SubmitJob
+from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text("utf-8")
 ROLE = "cam:PassRole"
 
 
-def remote_calls() -> list[type[RemoteCall[Any]]]:
+def remote_calls() -> list[type[ApiRequest[Any]]]:
     """Return every remote call of the protocol; those that only others build on have no ``action``."""
     for module in pkgutil.iter_modules(protocol.__path__, f"{protocol.__name__}."):
         importlib.import_module(module.name)
-    found: list[type[RemoteCall[Any]]] = []
-    left: list[type[RemoteCall[Any]]] = [RemoteCall]
+    found: list[type[ApiRequest[Any]]] = []
+    left: list[type[ApiRequest[Any]]] = [ApiRequest]
     while left:
         children = left.pop().__subclasses__()
         left += children
@@ -38,7 +38,7 @@ def remote_calls() -> list[type[RemoteCall[Any]]]:
 CALLS = remote_calls()
 
 
-def actions_of(*calls: type[RemoteCall[Any]]) -> set[str]:
+def actions_of(*calls: type[ApiRequest[Any]]) -> set[str]:
     return {action for call in calls for action in getattr(call, "cam_actions", ())}
 
 
@@ -61,7 +61,7 @@ def test_all_calls_are_seen() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
-def test_every_call_names_its_actions_and_the_page_allows_them(call: type[RemoteCall[Any]]) -> None:
+def test_every_call_names_its_actions_and_the_page_allows_them(call: type[ApiRequest[Any]]) -> None:
     actions = getattr(call, "cam_actions", ())
     assert actions, f"{call.__name__} needs the class attribute cam_actions"
     for action in actions:

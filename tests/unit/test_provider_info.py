@@ -20,7 +20,7 @@ import pytest
 
 from airflow_provider_ci.assets.cos import convert_asset_to_openlineage, create_asset, sanitize_uri
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES, get_provider_info
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.source_fields import _FILE, _ROLE
 from tests.airflow_version import CLI_SHOWS_NO_FORM, FORM_NEEDS_FAB, FORM_NEEDS_NO_HOOK, IS_AIRFLOW_2
@@ -65,13 +65,13 @@ TASKS = """
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator as One
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator as Batch
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator as Template
-from airflow_provider_ci.operators.cancel import CICancelJobOperator as Cancel
-from airflow_provider_ci.sensors.job import CIJobSensor as Sensor
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator as Cancel
+from airflow_provider_ci.sensors.job import TencentCIJobSensor as Sensor
 kafka = {"region": "ap-guangzhou", "instance_id": "x", "topic": "y"}
-One(task_id="a", input_object="in/{{ ds }}", au_object="out/a", codec="mp3", bitrate=128,
-    call_back_type="Kafka", call_back_kafka_config=kafka)
-One.partial(task_id="b", au_object="out/a", deferrable=True).expand(input_object=["in/a"])
-Batch(task_id="c", prefix="in/", au_object="out/${jobid}", time_interval={"start": "2025-01-01T00:00:00Z"})
+One(task_id="a", input_object="in/{{ ds }}", voice_object="out/a", codec="mp3", bitrate=128,
+    callback_type="Kafka", callback_kafka_config=kafka)
+One.partial(task_id="b", voice_object="out/a", deferrable=True).expand(input_object=["in/a"])
+Batch(task_id="c", prefix="in/", voice_object="out/${jobid}", time_interval={"start": "2025-01-01T00:00:00Z"})
 Template(task_id="d", name="stems", audio_mode="IsAudio", codec="mp3")
 Cancel(task_id="e", job_id="j1")
 Sensor(task_id="f", job_id=["j1"])
@@ -146,12 +146,12 @@ class TestTheDescription:
         ]
 
     def test_the_hook_fits_the_registered_type(self) -> None:
-        assert CIHook.conn_type == CONNECTION_TYPE["connection-type"]
-        assert CIHook.hook_name == CONNECTION_TYPE["hook-name"]
-        assert CIHook.conn_name_attr == "ci_conn_id"
-        assert CIHook.default_conn_name == "tencent_ci_default"
-        assert CIHook(**{CIHook.conn_name_attr: "x"}).ci_conn_id == "x"
-        assert CIHook().ci_conn_id == CIHook.default_conn_name
+        assert TencentCIHook.conn_type == CONNECTION_TYPE["connection-type"]
+        assert TencentCIHook.hook_name == CONNECTION_TYPE["hook-name"]
+        assert TencentCIHook.conn_name_attr == "tencent_ci_conn_id"
+        assert TencentCIHook.default_conn_name == "tencent_ci_default"
+        assert TencentCIHook(**{TencentCIHook.conn_name_attr: "x"}).tencent_ci_conn_id == "x"
+        assert TencentCIHook().tencent_ci_conn_id == TencentCIHook.default_conn_name
 
 
 class TestTheForm:
@@ -260,7 +260,7 @@ class TestTheFormOfOlderAirflow:
             "integer": wtforms.IntegerField,
             "boolean": wtforms.BooleanField,
         }
-        widgets = CIHook.get_connection_form_widgets()
+        widgets = TencentCIHook.get_connection_form_widgets()
         assert list(widgets) == list(CONN_FIELDS)
         for name, widget in widgets.items():
             schema = CONN_FIELDS[name]["schema"]
@@ -273,7 +273,7 @@ class TestTheFormOfOlderAirflow:
 
     def test_has_the_same_behaviour(self) -> None:
         described = CONNECTION_TYPE["ui-field-behaviour"]
-        assert CIHook.get_ui_field_behaviour() == {
+        assert TencentCIHook.get_ui_field_behaviour() == {
             "hidden_fields": described["hidden-fields"],
             "relabeling": described["relabeling"],
             "placeholders": described["placeholders"],

@@ -17,16 +17,17 @@ import airflow
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_ci import exceptions, waiting
-from airflow_provider_ci.exceptions import CIError, JobTimeoutError, RequestValidationError
+from airflow_provider_ci import exceptions
+from airflow_provider_ci.exceptions import JobTimeoutError, RequestValidationError, TencentCIError
 from airflow_provider_ci.hooks import ci, sts
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol import errors, models
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.models import Job, JobsAnswer, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import Job, JobsResponse, VoiceSeparateRequest
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.submission import tracking
 from tests.airflow_version import AIRFLOW
 from tests.scripted_server import ScriptedServer, error, http, job
 from tests.source_messages import Message, messages
@@ -44,7 +45,7 @@ _LEAST = 8
 ERRORS = {
     cls.__name__: cls
     for cls in vars(exceptions).values()
-    if inspect.isclass(cls) and issubclass(cls, CIError)
+    if inspect.isclass(cls) and issubclass(cls, TencentCIError)
 }
 
 
@@ -134,14 +135,14 @@ class Log:
 
 
 def said_by(raises: Callable[[], Any]) -> str:
-    with pytest.raises(CIError) as raised:
+    with pytest.raises(TencentCIError) as raised:
         raises()
     return str(raised.value)
 
 
 def watched(*jobs: Job) -> str:
-    watch: waiting.JobWatch[Job] = waiting.JobWatch([str(one.job_id) for one in jobs], Log())
-    watch.observe(JobsAnswer(jobs_detail=jobs), 1.0)
+    watch: tracking.JobTracker[Job] = tracking.JobTracker([str(one.job_id) for one in jobs], Log())
+    watch.observe(JobsResponse(jobs_detail=jobs), 1.0)
     return str(watch.error())
 
 
@@ -167,7 +168,7 @@ def overdue(patch: pytest.MonkeyPatch) -> Iterator[str]:
         server.always("POST", job("j1"))
         server.always("GET", job("j1", "Running"))
         operator = VoiceSeparateOperator(
-            task_id="separate", ci_conn_id="overdue", input_object="in/a.mp3", au_object="a.mp3",
+            task_id="separate", tencent_ci_conn_id="overdue", input_object="in/a.mp3", voice_object="a.mp3",
             audio_mode="IsAudio", wait_for_completion=True, timeout=0.1, poll_interval=0.05,
             durable=False, cancel_on_kill=False, do_xcom_push=False,
         )  # fmt: skip
@@ -206,7 +207,7 @@ class TestNothingIsLeftOut:
             "docs/troubleshooting.md and its Chinese page need an entry for this message"
         )
 
-    @pytest.mark.parametrize("name", sorted(ERRORS.keys() - {"CIError", "ServiceError", "JobError"}))
+    @pytest.mark.parametrize("name", sorted(ERRORS.keys() - {"TencentCIError", "ServiceError", "JobError"}))
     def test_of_the_errors(self, name: str) -> None:
         assert f"`{name}`" in PAGE
 
@@ -253,7 +254,7 @@ class TestNothingIsLeftOut:
             assert f"| `{text}` |" in PAGE
 
 
-def refusal(status: int, code: str = "", words: str = "Said by the service.") -> CIError:
+def refusal(status: int, code: str = "", words: str = "Said by the service.") -> TencentCIError:
     body = f"<Error><Code>{code}</Code><Message>{words}</Message></Error>" if code else ""
     return service_error(Response(status, {}, body.encode()), "submit the job")
 
@@ -266,10 +267,10 @@ def test_the_examples_form_is_that_of_the_errors(
         input=models.Input(object="in/a.mp3"),
         operation=models.Operation(
             voice_separate=models.VoiceSeparate(audio_mode="IsAudio"),
-            output=models.Output(region="ap-guangzhou", bucket="media-1250000001", au_object="a.mp3"),
+            output=models.Output(region="ap-guangzhou", bucket="media-1250000001", voice_object="a.mp3"),
         ),
     )
-    hook = ci.CIHook(connection(server.url, max_attempts=1))
+    hook = ci.TencentCIHook(connection(server.url, max_attempts=1))
     said = said_by(lambda: hook.submit_job(request))
     hook.close()
     example = re.findall(r"```text\n(.*?)\n", PAGE)[0]
@@ -279,7 +280,7 @@ def test_the_examples_form_is_that_of_the_errors(
 
 
 def test_no_answer_names_the_host(connection: Callable[..., str]) -> None:
-    hook = ci.CIHook(connection("http://127.0.0.1:9", max_attempts=1))
+    hook = ci.TencentCIHook(connection("http://127.0.0.1:9", max_attempts=1))
     said = said_by(lambda: hook.describe_jobs(["j1"]))
     hook.close()
     assert pattern("No answer from … to …: ….").match(said)
@@ -287,7 +288,7 @@ def test_no_answer_names_the_host(connection: Callable[..., str]) -> None:
 
 def test_a_page_of_a_proxy_is_no_answer(server: ScriptedServer, connection: Callable[..., str]) -> None:
     server.play(http("<html>log in<br></html>"))
-    hook = ci.CIHook(connection(server.url, max_attempts=1))
+    hook = ci.TencentCIHook(connection(server.url, max_attempts=1))
     said = said_by(lambda: hook.describe_jobs(["j1"]))
     hook.close()
     assert pattern("Cannot …: the document is not well-formed XML: …").match(said)
@@ -295,7 +296,7 @@ def test_a_page_of_a_proxy_is_no_answer(server: ScriptedServer, connection: Call
 
 def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..., str]) -> None:
     connection("http://127.0.0.1:9")
-    usual = {"audio_mode": "IsAudio", "au_object": "${jobid}"}
+    usual = {"audio_mode": "IsAudio", "voice_object": "${jobid}"}
 
     def said(cls: type[Any], **arguments: Any) -> str:
         rendered = usual | arguments
@@ -305,17 +306,19 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
 
     def mapped_to_one_key() -> None:
         with DAG(dag_id="mapped", schedule=None):
-            mapped = VoiceSeparateOperator.partial(task_id="x", au_object="a").expand(input_object=["b", "c"])
+            mapped = VoiceSeparateOperator.partial(task_id="x", voice_object="a").expand(
+                input_object=["b", "c"]
+            )
         mapped.unmap({"input_object": "b"}).execute({"ti": SimpleNamespace(map_index=0)})
 
     song = {"input_object": "in/song.mp3"}
     really = [
-        said(VoiceSeparateOperator, **song, au_object=""),
+        said(VoiceSeparateOperator, **song, voice_object=""),
         said(VoiceSeparateOperator, input_object="/in/song.mp3"),
         said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
         said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
-        said(VoiceSeparateBatchOperator, prefix="in/", au_object="voice.mp3"),
-        said(VoiceSeparateOperator, **song, au_object="out/${JobId}.mp3"),
+        said(VoiceSeparateBatchOperator, prefix="in/", voice_object="voice.mp3"),
+        said(VoiceSeparateOperator, **song, voice_object="out/${JobId}.mp3"),
         said(VoiceSeparateOperator, input_object="cos://media-1250000001/in/song.mp3"),
         said(
             VoiceSeparateBatchOperator,
@@ -325,13 +328,13 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
         said(VoiceSeparateOperator, input_object="None"),
         said_by(mapped_to_one_key),
         said(VoiceSeparateOperator, input_object="in/None/song.mp3"),
-        said(VoiceSeparateBatchOperator, prefix="in/", au_object="out/${jobid}", time_interval=None),
+        said(VoiceSeparateBatchOperator, prefix="in/", voice_object="out/${jobid}", time_interval=None),
         said(VoiceSeparateOperator, input_object=["a", "b"]),
-        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", timeout=sys.maxsize)),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, voice_object="a", timeout=sys.maxsize)),
         said(VoiceSeparateOperator, input_object="['a', 'b']"),
         said(VoiceSeparateOperator, input_object=20260101),
-        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", durable="{{ x }}")),
-        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, au_object="a", durable="maybe")),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, voice_object="a", durable="{{ x }}")),
+        said_by(lambda: VoiceSeparateOperator(task_id="x", **song, voice_object="a", durable="maybe")),
     ]
     table = PAGE[PAGE.index("| Often |") : PAGE.index("### `No …")]
     shown = [codes(row[0])[0] for row in rows(table)[1:]]

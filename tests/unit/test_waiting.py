@@ -8,7 +8,6 @@ import pytest
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     CredentialsError,
     InvalidResponseError,
     JobCancelledError,
@@ -17,11 +16,18 @@ from airflow_provider_ci.exceptions import (
     NotFoundError,
     PermissionDeniedError,
     ServerError,
+    TencentCIError,
     ThrottledError,
     TransportError,
 )
-from airflow_provider_ci.protocol.models import Job, JobsAnswer
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, Backoff, JobWatch, may_pass, poll_delay
+from airflow_provider_ci.protocol.models import Job, JobsResponse
+from airflow_provider_ci.submission.tracking import (
+    NOT_FOUND_GRACE_PERIOD,
+    Backoff,
+    JobTracker,
+    may_pass,
+    poll_delay,
+)
 
 
 class RecordingLog:
@@ -43,9 +49,9 @@ def log() -> RecordingLog:
     return RecordingLog()
 
 
-def answer(*jobs: tuple[str, str] | Job, **more: Any) -> JobsAnswer:
+def answer(*jobs: tuple[str, str] | Job, **more: Any) -> JobsResponse:
     found = tuple(each if isinstance(each, Job) else Job(job_id=each[0], state=each[1]) for each in jobs)
-    return JobsAnswer(jobs_detail=found, **more)
+    return JobsResponse(jobs_detail=found, **more)
 
 
 class TestPollDelay:
@@ -82,14 +88,14 @@ class TestPollDelay:
 
 class TestJobWatch:
     def test_begins_with_everything_pending_and_repeated_ids_once(self, log: RecordingLog) -> None:
-        watch = JobWatch(["b", "a", "b"], log)
+        watch = JobTracker(["b", "a", "b"], log)
         assert watch.job_ids == watch.pending == ["b", "a"]
         assert watch.unsuccessful == []
         assert watch.error() is None
         assert log.lines == []
 
     def test_of_nothing_is_done(self, log: RecordingLog) -> None:
-        watch = JobWatch([], log)
+        watch = JobTracker([], log)
         watch.observe(answer(), 10**6)
         assert (watch.pending, watch.error()) == ([], None)
 
@@ -110,7 +116,7 @@ class TestJobWatch:
         ],
     )
     def test_states(self, log: RecordingLog, state: str | None, is_pending: bool, line: str) -> None:
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         failed = state == "Failed"
         job = Job(job_id="a", state=state, code="C" if failed else "Success", message="M" if failed else None)
         for elapsed in range(3):
@@ -119,7 +125,7 @@ class TestJobWatch:
         assert watch.pending == (["a"] if is_pending else [])
 
     def test_logs_each_change_once(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a", "b"], log)
+        watch = JobTracker(["a", "b"], log)
         for elapsed, states in enumerate(
             [
                 ("Submitted", "Submitted"),
@@ -140,7 +146,7 @@ class TestJobWatch:
 
     def test_of_twenty_jobs_names_each(self, log: RecordingLog) -> None:
         ids = [f"j{n}" for n in range(20)]
-        watch = JobWatch(ids, log)
+        watch = JobTracker(ids, log)
         watch.observe(answer(*((i, "Running") for i in ids)), 0)
         watch.observe(answer(*((i, "Success") for i in ids)), 1)
         assert sum("Running" in line for line in log.lines) == 20
@@ -148,7 +154,7 @@ class TestJobWatch:
 
     def test_of_a_crowd_names_only_what_matters(self, log: RecordingLog) -> None:
         ids = [f"j{n}" for n in range(1000)]
-        watch = JobWatch(ids, log)
+        watch = JobTracker(ids, log)
         watch.observe(answer(*((i, "Running") for i in ids)), 0)
         for n in range(0, 1000, 10):
             asked = ids[n : n + 10]
@@ -159,7 +165,7 @@ class TestJobWatch:
         assert len([line for line in log.lines if "jobs have ended" in line]) <= 10
 
     def test_a_job_that_an_answer_has_twice_counts_once(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a", "b"], log)
+        watch = JobTracker(["a", "b"], log)
         watch.observe(answer(("a", "Failed"), ("a", "Failed")), 0)
         watch.observe(answer(("a", "Failed")), 1)
         assert len(watch.unsuccessful) == 1
@@ -167,14 +173,14 @@ class TestJobWatch:
         assert len([line for line in log.lines if "Failed" in line]) == 1
 
     def test_a_job_that_ended_cannot_come_back(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a", "b"], log)
+        watch = JobTracker(["a", "b"], log)
         watch.observe(answer(("a", "Success"), ("b", "Running")), 0)
         watch.observe(answer(("a", "Running"), ("b", "Running")), 1)
         assert watch.pending == ["b"]
         assert watch.jobs["a"].state == "Success"
 
     def test_ignores_jobs_that_were_not_asked_for(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         watch.observe(answer(("z", "Failed"), ("a", "Success")), 0)
         assert watch.error() is None
         assert watch.pending == []
@@ -182,53 +188,53 @@ class TestJobWatch:
 
 
 class TestUnknownIds:
-    LONG = UNKNOWN_JOB_GRACE + 1
+    LONG = NOT_FOUND_GRACE_PERIOD + 1
 
     def test_have_a_grace_and_are_logged_once(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a", "b"], log)
-        for elapsed in (0.0, 60.0, UNKNOWN_JOB_GRACE):
+        watch = JobTracker(["a", "b"], log)
+        for elapsed in (0.0, 60.0, NOT_FOUND_GRACE_PERIOD):
             watch.observe(answer(("b", "Running"), non_exist_job_ids=("a",)), elapsed)
         assert watch.pending == ["a", "b"]
         assert log.lines == ["info: Job b: Running", "warning: The service does not know (yet): a"]
 
     def test_are_an_error_afterwards(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a", "b"], log)
+        watch = JobTracker(["a", "b"], log)
         watch.observe(answer(("a", "Running")), 0)
         with pytest.raises(JobNotFoundError, match="has not known b for 121 s") as caught:
             watch.observe(answer(("a", "Running"), request_id="r1"), self.LONG)
         assert (caught.value.job_id, caught.value.request_id) == ("b", "r1")
 
     def test_may_appear_late(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         watch.observe(answer(), 0)
-        watch.observe(answer(("a", "Submitted")), UNKNOWN_JOB_GRACE)
+        watch.observe(answer(("a", "Submitted")), NOT_FOUND_GRACE_PERIOD)
         watch.observe(answer(("a", "Success")), 10 * self.LONG)
         assert watch.pending == []
 
     def test_that_were_known_before_have_a_grace_of_their_own(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         watch.observe(answer(("a", "Running")), 1000)
         watch.observe(answer(), 1010)
-        watch.observe(answer(), 1010 + UNKNOWN_JOB_GRACE)
+        watch.observe(answer(), 1010 + NOT_FOUND_GRACE_PERIOD)
         watch.observe(answer(("a", "Running")), 1135)
         watch.observe(answer(), 2000)
-        watch.observe(answer(), 2000 + UNKNOWN_JOB_GRACE)
+        watch.observe(answer(), 2000 + NOT_FOUND_GRACE_PERIOD)
         with pytest.raises(JobNotFoundError):
-            watch.observe(answer(), 2001 + UNKNOWN_JOB_GRACE)
+            watch.observe(answer(), 2001 + NOT_FOUND_GRACE_PERIOD)
 
     def test_have_a_grace_in_a_process_that_came_later(self, log: RecordingLog) -> None:
         """An earlier process may have seen the job just before."""
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         watch.observe(answer(), 10 * self.LONG)
-        watch.observe(answer(), 10 * self.LONG + UNKNOWN_JOB_GRACE)
+        watch.observe(answer(), 10 * self.LONG + NOT_FOUND_GRACE_PERIOD)
         assert watch.missing_since == {"a": 10 * self.LONG}
         with pytest.raises(JobNotFoundError, match="for 121 s"):
             watch.observe(answer(), 11 * self.LONG)
 
     def test_are_remembered_by_what_an_earlier_process_knew(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         watch.recall({"a": 5.0})
-        watch.observe(answer(), 5 + UNKNOWN_JOB_GRACE)
+        watch.observe(answer(), 5 + NOT_FOUND_GRACE_PERIOD)
         assert log.lines == [], "the earlier process has said it"
         with pytest.raises(JobNotFoundError, match="for 121 s"):
             watch.observe(answer(), 5 + self.LONG)
@@ -236,29 +242,29 @@ class TestUnknownIds:
         assert watch.missing_since == {}
 
     def test_do_not_matter_once_they_ended(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a"], log)
+        watch = JobTracker(["a"], log)
         watch.observe(answer(("a", "Success")), 0)
         watch.observe(answer(), 10 * self.LONG)
         assert watch.error() is None
 
     def test_are_only_those_that_were_asked_for(self, log: RecordingLog) -> None:
-        watch = JobWatch(["a", "b"], log)
+        watch = JobTracker(["a", "b"], log)
         watch.observe(answer(), 0, asked=["b"])
         watch.observe(answer(("a", "Running")), self.LONG, asked=["a"])
         with pytest.raises(JobNotFoundError):
             watch.observe(answer(), self.LONG, asked=["b", "z"])
 
     def test_are_shortened_when_many(self, log: RecordingLog) -> None:
-        watch = JobWatch([f"j{n}" for n in range(25)], log)
+        watch = JobTracker([f"j{n}" for n in range(25)], log)
         watch.observe(answer(), 0)
         with pytest.raises(JobNotFoundError, match="j19 and 5 more"):
             watch.observe(answer(), self.LONG)
 
 
 class TestError:
-    def watch(self, log: RecordingLog, *jobs: Job) -> JobWatch:
-        watch = JobWatch([str(job.job_id) for job in jobs], log)
-        watch.observe(JobsAnswer(jobs_detail=jobs, request_id="r1"), 0)
+    def watch(self, log: RecordingLog, *jobs: Job) -> JobTracker:
+        watch = JobTracker([str(job.job_id) for job in jobs], log)
+        watch.observe(JobsResponse(jobs_detail=jobs, request_id="r1"), 0)
         return watch
 
     def test_of_one_failed_job(self, log: RecordingLog) -> None:
@@ -325,7 +331,7 @@ class TestMayPass:
         ],
         ids=str,
     )
-    def test_what_is_an_outage(self, error: CIError, expected: bool) -> None:
+    def test_what_is_an_outage(self, error: TencentCIError, expected: bool) -> None:
         assert may_pass(error) is expected
 
 
@@ -367,7 +373,7 @@ class TestBackoff:
 
 
 def test_a_signed_address_in_a_failed_jobs_message_is_not_repeated(log: RecordingLog) -> None:
-    watch = JobWatch(["j1", "j2"], log)
+    watch = JobTracker(["j1", "j2"], log)
     message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"
     watch.observe(answer(*(Job(job_id=i, state="Failed", message=message) for i in ("j1", "j2"))), 0)
     assert "q-signature=…" in log.lines[0]

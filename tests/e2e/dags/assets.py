@@ -7,11 +7,16 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, task
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tencent_ci_emulator.config import DEMO_BUCKET
 
 VOICE, STEMS = Asset(f"cos://{DEMO_BUCKET}/latest/voice.wav"), AssetAlias("stems")
-REQUEST = {"ci_conn_id": "quick", "input_object": "assets/0.wav", "codec": "wav", "poll_interval": 1.0}
+REQUEST = {
+    "tencent_ci_conn_id": "quick",
+    "input_object": "assets/0.wav",
+    "codec": "wav",
+    "poll_interval": 1.0,
+}
 
 
 @task
@@ -22,7 +27,7 @@ def read(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
 with DAG(dag_id="makes_voice", schedule=None, catchup=False) as makes_voice:
     VoiceSeparateOperator(
         task_id="separate",
-        au_object="latest/voice.wav",
+        voice_object="latest/voice.wav",
         audio_mode="IsAudio",
         wait_for_completion=True,
         deferrable=True,
@@ -33,13 +38,13 @@ with DAG(dag_id="makes_voice", schedule=None, catchup=False) as makes_voice:
 with DAG(dag_id="makes_stems", schedule=None, catchup=False) as makes_stems:
     submitted = VoiceSeparateOperator(
         task_id="submit",
-        au_object="stems/${jobid}/voice.${ext}",
-        object="stems/${jobid}/background.${ext}",
+        voice_object="stems/${jobid}/voice.${ext}",
+        background_object="stems/${jobid}/background.${ext}",
         audio_mode="AudioAndBackground",
         **REQUEST,
     )
-    CIJobSensor(
-        task_id="sense", ci_conn_id="quick", job_id=submitted.output, poke_interval=1, outlets=[STEMS]
+    TencentCIJobSensor(
+        task_id="sense", tencent_ci_conn_id="quick", job_id=submitted.output, poke_interval=1, outlets=[STEMS]
     )
 
 with DAG(dag_id="on_voice", schedule=[VOICE], catchup=False) as on_voice:

@@ -9,9 +9,9 @@ from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 with DAG(dag_id="by_form", schedule=None, catchup=False) as by_form:
     VoiceSeparateOperator(
         task_id="separate",
-        ci_conn_id="by_form",
+        tencent_ci_conn_id="by_form",
         input_object="{{ dag_run.conf['prefix'] }}/0.wav",
-        au_object="out/${jobid}.${ext}",
+        voice_object="out/${jobid}.${ext}",
         audio_mode="IsAudio",
         codec="wav",
         wait_for_completion=True,

@@ -9,9 +9,9 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 
 REQUEST = {
-    "ci_conn_id": "held",
+    "tencent_ci_conn_id": "held",
     "input_object": "{{ dag_run.conf['prefix'] }}/0.wav",
-    "au_object": "out/${jobid}.${ext}",
+    "voice_object": "out/${jobid}.${ext}",
     "audio_mode": "IsAudio",
     "codec": "wav",
     "poll_interval": 1.0,

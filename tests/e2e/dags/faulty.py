@@ -9,11 +9,11 @@ from airflow.providers.common.compat.sdk import DAG, task, task_group
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=5)}
-JOB = {"ci_conn_id": "faulty", "audio_mode": "IsAudio", "codec": "wav", **RETRIES}
-SEPARATE = {**JOB, "au_object": "out/${jobid}.${ext}"}
+JOB = {"tencent_ci_conn_id": "faulty", "audio_mode": "IsAudio", "codec": "wav", **RETRIES}
+SEPARATE = {**JOB, "voice_object": "out/${jobid}.${ext}"}
 
 
 @task(retries=5, retry_delay=timedelta(seconds=1))
@@ -25,9 +25,9 @@ def inputs(way: str, dag_run: Any = None) -> list[str]:
 @task_group
 def pair(key: Any) -> None:
     submit = VoiceSeparateOperator(task_id="submit", input_object=key, **SEPARATE)
-    CIJobSensor(
+    TencentCIJobSensor(
         task_id="sense",
-        ci_conn_id="faulty",
+        tencent_ci_conn_id="faulty",
         job_id=submit.output,
         deferrable=True,
         poke_interval=2,
@@ -46,7 +46,7 @@ with DAG(dag_id="faulty", schedule=None, catchup=False, max_active_tasks=64) as 
     pair.expand(key=inputs.override(task_id="sensed_inputs")("sensed"))
     VoiceSeparateBatchOperator.partial(
         task_id="batch",
-        au_object="out/${InputName}-${jobid}.${ext}",
+        voice_object="out/${InputName}-${jobid}.${ext}",
         wait_for_completion=True,
         deferrable=True,
         poll_interval=2.0,

@@ -88,8 +88,8 @@ def ours(dag_id: str, **arguments: Any) -> DAG:
     with DAG(dag_id=dag_id, schedule=None, catchup=False, max_active_tasks=64) as dag:
         KilledOperator.partial(
             task_id="separate",
-            ci_conn_id="quick",
-            au_object="out/${jobid}.${ext}",
+            tencent_ci_conn_id="quick",
+            voice_object="out/${jobid}.${ext}",
             audio_mode="IsAudio",
             codec="wav",
             poll_interval=2.0,

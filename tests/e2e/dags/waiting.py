@@ -8,11 +8,11 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 REQUEST = {
-    "ci_conn_id": "held",
-    "au_object": "out/${jobid}.${ext}",
+    "tencent_ci_conn_id": "held",
+    "voice_object": "out/${jobid}.${ext}",
     "audio_mode": "IsAudio",
     "codec": "wav",
     "poll_interval": 1.0,
@@ -44,9 +44,9 @@ with DAG(dag_id="pooled", schedule=None, catchup=False) as pooled:
 
 with DAG(dag_id="sensed", schedule=None, catchup=False) as sensed:
     submitted = VoiceSeparateOperator.partial(task_id="submit", **REQUEST).expand(input_object=inputs())
-    CIJobSensor(
+    TencentCIJobSensor(
         task_id="sense",
-        ci_conn_id="held",
+        tencent_ci_conn_id="held",
         job_id=submitted.output,
         deferrable=True,
         poke_interval=1,

@@ -12,7 +12,7 @@ from airflow_provider_ci.hooks import metadata
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 # the machine that the tests run on has no metadata service
 metadata.METADATA_URL = os.environ["SCANNED_METADATA_URL"]
@@ -24,9 +24,9 @@ ENCODING = {"audio_mode": "IsAudio", "codec": "wav"}
 def separate(task_id: str, key: str, conn_id: str = "marked", **arguments: Any) -> VoiceSeparateOperator:
     return VoiceSeparateOperator(
         task_id=task_id,
-        ci_conn_id=conn_id,
+        tencent_ci_conn_id=conn_id,
         input_object=f"in/{key}.wav",
-        au_object="out/${jobid}.${ext}",
+        voice_object="out/${jobid}.${ext}",
         poll_interval=0.5,
         **ENCODING,
         **({"wait_for_completion": True} | arguments),
@@ -37,20 +37,24 @@ with DAG(dag_id="scanned", schedule=None, catchup=False, default_args=NO_PAUSE) 
     # the machine may be too busy for Airflow to start a task
     done = separate("sync", "0", retries=2)
     separate("deferred", "0", deferrable=True, retries=2)
-    CIJobSensor(task_id="sense", ci_conn_id="marked", job_id=done.output, poke_interval=0.5, retries=2)
-    CIJobSensor(task_id="sense_deferred", ci_conn_id="marked", job_id=done.output, deferrable=True, retries=2)
+    TencentCIJobSensor(
+        task_id="sense", tencent_ci_conn_id="marked", job_id=done.output, poke_interval=0.5, retries=2
+    )
+    TencentCIJobSensor(
+        task_id="sense_deferred", tencent_ci_conn_id="marked", job_id=done.output, deferrable=True, retries=2
+    )
     VoiceSeparateBatchOperator(
         task_id="batch",
-        ci_conn_id="marked",
+        tencent_ci_conn_id="marked",
         prefix="in/0",
-        au_object="out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
+        voice_object="out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}",
         wait_for_completion=True,
         poll_interval=0.5,
         retries=2,
         **ENCODING,
     )
     VoiceSeparateTemplateOperator(
-        task_id="template", ci_conn_id="marked", name="scanned", retries=2, **ENCODING
+        task_id="template", tencent_ci_conn_id="marked", name="scanned", retries=2, **ENCODING
     )
     separate("assumed", "0", "assumed", retries=2)
     separate("assumed_deferred", "0", "assumed", deferrable=True, retries=2)

@@ -51,7 +51,7 @@ def context() -> Any:
 
 def job(job_id: str = "j1", size: int | None = 5, **keys: str) -> Job:
     """A job that wrote ``keys``, each under the field of its pattern."""
-    keys = keys or {"au_object": "out/voice.mp3"}
+    keys = keys or {"voice_object": "out/voice.mp3"}
     written = OutputFile(
         bucket=BUCKET,
         region=REGION,
@@ -91,7 +91,9 @@ def added(context: Any, alias: AssetAlias) -> dict[str, dict[str, Any]]:
 class TestResults:
     def test_an_outlet_that_is_a_result_says_which(self, context: Any, log: Lines) -> None:
         outlets = [Asset(VOICE), create_asset(bucket=BUCKET, key="b g.mp3")]
-        announce_results(context, outlets, [job(au_object="out/voice.mp3", object="b g.mp3")], log)
+        announce_results(
+            context, outlets, [job(voice_object="out/voice.mp3", background_object="b g.mp3")], log
+        )
         # the service's one size could be of either file
         assert context["outlet_events"][outlets[0]].extra == event("voice", "out/voice.mp3", size=None)
         assert context["outlet_events"][outlets[1]].extra == event("background", "b g.mp3", size=None)
@@ -108,13 +110,15 @@ class TestResults:
 
     def test_each_of_several_jobs_has_its_own(self, context: Any, log: Lines) -> None:
         outlets = [Asset(f"cos://{BUCKET}/{name}.mp3") for name in "ab"]
-        announce_results(context, outlets, [job("j1", au_object="a.mp3"), job("j2", au_object="b.mp3")], log)
+        announce_results(
+            context, outlets, [job("j1", voice_object="a.mp3"), job("j2", voice_object="b.mp3")], log
+        )
         assert [context["outlet_events"][each].extra["job_id"] for each in outlets] == ["j1", "j2"]
 
     def test_an_alias_gets_all_results(self, context: Any, log: Lines) -> None:
         alias = AssetAlias("stems")
-        other = job("j2", au_object="人.mp3")
-        announce_results(context, [alias], [job(au_object="a.mp3", object="b.mp3"), other], log)
+        other = job("j2", voice_object="人.mp3")
+        announce_results(context, [alias], [job(voice_object="a.mp3", background_object="b.mp3"), other], log)
         assert added(context, alias) == {
             f"cos://{BUCKET}/a.mp3": event("voice", "a.mp3", size=None),
             f"cos://{BUCKET}/b.mp3": event("background", "b.mp3", size=None),
@@ -122,9 +126,9 @@ class TestResults:
         }
 
     def test_a_result_that_fits_no_output_counts_too(self, context: Any, log: Lines) -> None:
-        one = job(au_object="out/voice.mp3")
+        one = job(voice_object="out/voice.mp3")
         assert one.operation is not None
-        odd = replace(one, operation=replace(one.operation, output=Output(au_object="something/else.mp3")))
+        odd = replace(one, operation=replace(one.operation, output=Output(voice_object="something/else.mp3")))
         announce_results(context, [Asset(VOICE)], [odd], log)
         assert context["outlet_events"][Asset(VOICE)].extra == event(None, "out/voice.mp3")
 

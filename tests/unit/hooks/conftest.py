@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.hooks import clock, credentials
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.conftest import CREDENTIALS
 from tests.scripted_server import ScriptedServer
 from tests.unit.hooks import fakes
@@ -17,11 +17,11 @@ from tests.unit.hooks import fakes
 @pytest.fixture
 def make_hook(server: ScriptedServer, connection: Callable[..., str]) -> Any:
     """Return a function that makes hooks for the scripted server; they are closed at the end."""
-    hooks: list[CIHook] = []
+    hooks: list[TencentCIHook] = []
 
-    def make(**extra: Any) -> CIHook:
+    def make(**extra: Any) -> TencentCIHook:
         extra = {"connect_timeout": 2, "read_timeout": 5} | extra
-        hooks.append(CIHook(connection(extra.pop("url", server.url), **extra)))
+        hooks.append(TencentCIHook(connection(extra.pop("url", server.url), **extra)))
         return hooks[-1]
 
     yield make
@@ -30,7 +30,7 @@ def make_hook(server: ScriptedServer, connection: Callable[..., str]) -> Any:
 
 
 @pytest.fixture
-def hook(make_hook: Callable[..., CIHook]) -> CIHook:
+def hook(make_hook: Callable[..., TencentCIHook]) -> TencentCIHook:
     return make_hook(security_token=CREDENTIALS.token)
 
 

@@ -14,16 +14,16 @@ import pytest
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
-    CIError,
     ConfigurationError,
     InvalidRequestError,
     NotFoundError,
     QueueFullError,
     RequestValidationError,
+    TencentCIError,
     TransportError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.admin_models import BatchInput, NotifyConfig
 from airflow_provider_ci.protocol.admin_operations import (
     CloseBucket,
@@ -35,7 +35,7 @@ from airflow_provider_ci.protocol.admin_operations import (
 from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
 from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.operations import ListJobs, RemoteCall
+from airflow_provider_ci.protocol.operations import ApiRequest, ListJobs
 from airflow_provider_ci.protocol.template_operations import CreateTemplate, DeleteTemplate, ListTemplates
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
@@ -51,7 +51,7 @@ from tests.scripted_server import (
 from tests.unit.protocol.test_admin_operations import QUEUE, TEMPLATE
 from tests.unit.protocol.test_batch_operations import BATCH
 
-MakeHook = Callable[..., CIHook]
+MakeHook = Callable[..., TencentCIHook]
 VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
 
 
@@ -92,7 +92,7 @@ class TestTemplates:
         "lost", [hang_up(), reset_after_reading(), error(500, "InternalError"), http("")]
     )
     def test_one_whose_answer_got_lost_is_found_by_its_name(
-        self, hook: CIHook, server: ScriptedServer, logs: Logs, lost: Answer
+        self, hook: TencentCIHook, server: ScriptedServer, logs: Logs, lost: Answer
     ) -> None:
         server.play(lost, listed("stems-2", "stems"))
         assert hook.create_template("stems", VOICE).template_id == "t1"
@@ -101,7 +101,7 @@ class TestTemplates:
         assert any("template t1 was created" in line for line in logs.at("warning"))
 
     def test_one_that_was_not_created_is_an_error(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(hang_up(), listed("stems-2"))
         with pytest.raises(TransportError):
@@ -110,7 +110,7 @@ class TestTemplates:
         with pytest.raises(TransportError):  # somebody else's of that name
             hook.create_template("stems", VOICE)
 
-    def test_a_refusal_is_not_looked_into(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_a_refusal_is_not_looked_into(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(error(400, "TemplateNameDuplicate"))
         with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
             hook.create_template("stems", VOICE)
@@ -118,7 +118,7 @@ class TestTemplates:
             hook.create_template("a b", VOICE)
 
     def test_the_parameters_are_sent_without_container_and_with_an_encoding(
-        self, hook: CIHook, server: ScriptedServer
+        self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(MADE, MADE)
         hook.create_template("stems", VoiceSeparate(audio_mode="IsAudio"))
@@ -127,7 +127,7 @@ class TestTemplates:
         assert server.requests[0].body.endswith(body)
         assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
 
-    def test_finding_by_name_ends_with_the_match(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_finding_by_name_ends_with_the_match(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(listed("a1", "a2", total=9), listed("a", "a3", total=9, number=2))
         found = hook.find_template("a")
         assert found is not None
@@ -136,7 +136,7 @@ class TestTemplates:
         server.play(listed("a1"))
         assert hook.find_template("a") is None
 
-    def test_listing_is_lazy(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_listing_is_lazy(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(listed("a", "b", total=3))
         found = hook.list_templates()
         assert not server.requests
@@ -145,14 +145,16 @@ class TestTemplates:
         server.play(listed("c", total=3, number=2, size=2))
         assert [template.name for template in found] == ["c"]
 
-    def test_ids_are_asked_for_ten_to_a_request_each_once(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ids_are_asked_for_ten_to_a_request_each_once(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         ids = [f"t{n}" for n in range(12)]
         server.play(listed(*"abcdefghij"), listed("k"))
         assert len(hook.get_templates([*ids, "t3"])) == 11
         assert [len(sent.params["ids"].split(",")) for sent in server.requests] == [10, 2]
         assert hook.get_templates([]) == []
 
-    def test_a_text_is_no_list(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_a_text_is_no_list(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         for field, call in {
             "template_ids": lambda: hook.get_templates("abc"),
             "queue_ids": lambda: list(hook.list_queues(queue_ids="abc")),
@@ -163,13 +165,13 @@ class TestTemplates:
                 call()
         assert not server.requests
 
-    def test_deleting_twice(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_deleting_twice(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><TemplateId>t1</TemplateId></Response>"), error(404, "TemplateNotFound"))
         assert [hook.delete_template("t1"), hook.delete_template("t1")] == [True, False]
 
 
 class TestQueues:
-    def test_what_is_not_given_stays_as_it_is(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_what_is_not_given_stays_as_it_is(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))
         assert hook.update_queue("p1", state="Paused").queue_id == "p1"
         get, put = server.requests
@@ -193,7 +195,7 @@ class TestQueues:
         ],
     )
     def test_what_no_page_names_is_written_back_as_it_was_read(
-        self, hook: CIHook, server: ScriptedServer, notify: str
+        self, hook: TencentCIHook, server: ScriptedServer, notify: str
     ) -> None:
         named = "<QueueId>p1</QueueId><Name>queue 1</Name><State>Frozen</State>"
         queue = f"{named}<NotifyConfig>{notify}</NotifyConfig>"
@@ -209,7 +211,7 @@ class TestQueues:
         with pytest.raises(RequestValidationError, match="State is 'Stopped', allowed: Active, Paused"):
             hook.update_queue("p1", state="Stopped")
 
-    def test_an_empty_element_is_not_written_back(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_an_empty_element_is_not_written_back(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         queue = (
             "<QueueId>p1</QueueId><Name>q</Name><State>Active</State>"
             '<NotifyConfig xmlns="urn:x"><State>Off</State><Url/><Weird> </Weird><Deep a="b"/></NotifyConfig>'
@@ -221,7 +223,7 @@ class TestQueues:
         hook.update_queue("p1", state="Paused")
         assert b"</State><NotifyConfig><State>Off</State></NotifyConfig></Request>" in server.requests[1].body
 
-    def test_what_is_given_wins(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_what_is_given_wins(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))
         hook.update_queue("p1", name="mine", notify_config=NotifyConfig(state="Off"), service="media")
         assert server.requests[1].path == "/queue/p1"
@@ -229,24 +231,26 @@ class TestQueues:
             server.requests[1].body
         )
 
-    def test_an_unknown_queue_is_not_updated(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_an_unknown_queue_is_not_updated(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><NonExistPIDs>p1</NonExistPIDs></Response>"))
         with pytest.raises(NotFoundError, match="no queue p1 of the service asr"):
             hook.update_queue("p1", state="Paused")
 
 
 class TestBuckets:
-    def test_opening_may_be_repeated(self, hook: CIHook, server: ScriptedServer, pauses: list[float]) -> None:
+    def test_opening_may_be_repeated(
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
         server.play(hang_up(), error(403, "MediaBucketAlreadyBinded"))
         assert hook.open_bucket() is None
         assert [(sent.method, sent.path) for sent in server.requests] == [("POST", "/asrbucket")] * 2
 
-    def test_closing_too(self, hook: CIHook, server: ScriptedServer, pauses: list[float]) -> None:
+    def test_closing_too(self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]) -> None:
         server.play(hang_up(), error(403, "MediaBucketUnBinded"))
         assert hook.close_bucket() is False
 
     @pytest.mark.parametrize(("service", "name"), [("asr", "Asr"), ("media", "Media")])
-    def test_each_service(self, hook: CIHook, server: ScriptedServer, service: str, name: str) -> None:
+    def test_each_service(self, hook: TencentCIHook, server: ScriptedServer, service: str, name: str) -> None:
         server.play(error(400, f"{name}BucketAlreadyBinded"), http("<Response/>"))
         server.play(error(400, f"{name}BucketUnBinded"))
         assert hook.open_bucket(service=service) is None
@@ -273,14 +277,14 @@ class TestBuckets:
 class TestBatches:
     @pytest.mark.parametrize("lost", [hang_up(), error(500, "InternalError"), http("<Response/>")])
     def test_a_lost_answer_is_ambiguous_and_never_repeated(
-        self, hook: CIHook, server: ScriptedServer, lost: Answer
+        self, hook: TencentCIHook, server: ScriptedServer, lost: Answer
     ) -> None:
         server.play(lost)
         with pytest.raises(AmbiguousSubmissionError):
             hook.create_batch(BATCH)
         assert server.methods() == ["POST"]
 
-    def test_a_refusal_is_not(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_a_refusal_is_not(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(error(403, "QueueSaturated"))
         with pytest.raises(QueueFullError):
             hook.create_batch(BATCH)
@@ -294,11 +298,11 @@ class TestBatches:
         ],
     )
     def test_results_that_would_be_inputs_are_refused(
-        self, hook: CIHook, server: ScriptedServer, source: dict[str, str], key: str, says: str
+        self, hook: TencentCIHook, server: ScriptedServer, source: dict[str, str], key: str, says: str
     ) -> None:
         operation = BATCH.operation
         assert operation is not None
-        output = Output(bucket=BUCKET, region=REGION, au_object=key)
+        output = Output(bucket=BUCKET, region=REGION, voice_object=key)
         batch = replace(BATCH, input=BatchInput(**source), operation=replace(operation, output=output))
         with pytest.raises(RequestValidationError) as caught:
             hook.create_batch(batch)
@@ -311,11 +315,11 @@ class TestBatches:
         assert server.methods() == ["POST"]
 
     def test_results_go_to_the_bucket_of_the_call_unless_the_request_names_another(
-        self, hook: CIHook, server: ScriptedServer
+        self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         operation = BATCH.operation
         assert operation is not None
-        output = Output(au_object="out/${jobid}.${ext}")
+        output = Output(voice_object="out/${jobid}.${ext}")
         server.play(jobs(job_xml("b1")), jobs(job_xml("b2")))
         hook.create_batch(replace(BATCH, operation=replace(operation, output=output)), region="ap-beijing")
         hook.create_batch(BATCH, bucket="in-1250000002", region="ap-beijing")
@@ -325,17 +329,17 @@ class TestBatches:
             for region, body in zip(("ap-beijing", REGION), sent, strict=True)
         ] == [True, True]
 
-    def test_describing(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_describing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs(unknown=("b1",)), jobs(job_xml("b1", "Running")))
         assert hook.describe_batch("b1").non_exist_job_ids == ("b1",)
         assert [batch.job_state for batch in hook.describe_batch("b1").jobs_detail] == ["Running"]
 
-    def test_listing(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_listing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs(job_xml("b1"), next_token="t"), jobs(job_xml("b2"), next_token="t"))
         assert [batch.job_id for batch in hook.list_batches(name="n", states=["Running"])] == ["b1", "b2"]
         assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t"]
 
-    def test_cancelling(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_cancelling(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http(), http())
         hook.cancel_batch("b1")
         hook.cancel_batch_within("b1", 4)
@@ -346,19 +350,19 @@ class TestBatches:
 
 
 class TestObjects:
-    def test_head(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_head(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.always("HEAD", http(b"", 200, length=7, x_cos_storage_class="ARCHIVE", keep_alive=False))
         head = hook.head_object("in/a")
         assert (head.size, head.is_archived) == (7, True)
         assert server.requests[0].header("Host") == f"{BUCKET}.cos.{REGION}.myqcloud.com"
 
-    def test_missing(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_missing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.always("HEAD", http(b"", 404))
         with pytest.raises(NotFoundError, match="Check bucket, region and id"):
             hook.head_object("in/a")
 
 
-CALLS: list[tuple[RemoteCall[Any], Answer]] = [
+CALLS: list[tuple[ApiRequest[Any], Answer]] = [
     (CreateTemplate(TEMPLATE), MADE),
     (DeleteTemplate("t1"), http("<Response/>")),
     (ListTemplates(name="声+ "), listed("a")),
@@ -387,12 +391,12 @@ def asynchronously(conn_id: str, act: Callable[[AsyncClient], Any]) -> Any:
 class TestAsynchronously:
     @pytest.mark.parametrize(("call", "answer"), CALLS, ids=lambda value: type(value).__name__)
     def test_the_same_bytes(
-        self, hook: CIHook, server: ScriptedServer, call: RemoteCall[Any], answer: Answer
+        self, hook: TencentCIHook, server: ScriptedServer, call: ApiRequest[Any], answer: Answer
     ) -> None:
         server.play(answer, answer)
         expected = hook._call(call, None, None)
         endpoint = hook.settings.endpoint(regional=call.regional)
-        assert asynchronously(hook.ci_conn_id, lambda client: client.call(call, endpoint)) == expected
+        assert asynchronously(hook.tencent_ci_conn_id, lambda client: client.call(call, endpoint)) == expected
         one, other = server.requests
         assert (one.method, one.target, one.body) == (other.method, other.target, other.body)
         signed_later = ("authorization",)  # in another second
@@ -401,7 +405,7 @@ class TestAsynchronously:
         )
         assert other.is_signed_with(CREDENTIALS.secret_key)
 
-    def test_pages_are_lazy_and_end_alike(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_pages_are_lazy_and_end_alike(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         async def first_two(client: AsyncClient) -> list[str | None]:
             pages = client.pages(ListJobs(), hook.settings.endpoint())
             found = [(await anext(pages)).job_id, (await anext(pages)).job_id]
@@ -410,13 +414,13 @@ class TestAsynchronously:
 
         tokens = ["t1", "t2", "t1"]
         server.play(*(jobs(job_xml(f"j{n}"), next_token=token) for n, token in enumerate(tokens)))
-        assert asynchronously(hook.ci_conn_id, first_two) == ["j0", "j1", "j2"]
+        assert asynchronously(hook.tencent_ci_conn_id, first_two) == ["j0", "j1", "j2"]
         assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t1", "t2"]
 
-    def test_an_error_ends_the_pages(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_an_error_ends_the_pages(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         async def everything(client: AsyncClient) -> list[Any]:
             return [item async for item in client.pages(ListTemplates(), hook.settings.endpoint())]
 
         server.play(listed("a", total=2), error(403, "AccessDenied"))
-        with pytest.raises(CIError, match="Cannot list templates"):
-            asynchronously(hook.ci_conn_id, everything)
+        with pytest.raises(TencentCIError, match="Cannot list templates"):
+            asynchronously(hook.tencent_ci_conn_id, everything)

@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     ConfigurationError,
     InvalidResponseError,
     ServerError,
+    TencentCIError,
     ThrottledError,
     TransportError,
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs, ListJobs, RemoteCall, SubmitJob
+from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 from tests.scripted_server import (
     REQUEST_ID,
@@ -75,7 +75,7 @@ FAILURES = [
 ]
 
 
-def asynchronously(conn_id: str, *calls: RemoteCall[Any]) -> list[Any]:
+def asynchronously(conn_id: str, *calls: ApiRequest[Any]) -> list[Any]:
     """Make calls one after another with one client; return what came back."""
 
     async def main() -> list[Any]:
@@ -86,8 +86,8 @@ def asynchronously(conn_id: str, *calls: RemoteCall[Any]) -> list[Any]:
     return asyncio.run(main())
 
 
-def synchronously(conn_id: str, *calls: RemoteCall[Any]) -> list[Any]:
-    hook = CIHook(conn_id)
+def synchronously(conn_id: str, *calls: ApiRequest[Any]) -> list[Any]:
+    hook = TencentCIHook(conn_id)
     try:
         return [hook._call(call, None, None) for call in calls]
     finally:
@@ -119,7 +119,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 class TestLikeTheHook:
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-    def test_the_bytes_on_the_wire(self, conn_id: str, server: ScriptedServer, call: RemoteCall[Any]) -> None:
+    def test_the_bytes_on_the_wire(self, conn_id: str, server: ScriptedServer, call: ApiRequest[Any]) -> None:
         server.play(job(), job())
         assert synchronously(conn_id, call) == asynchronously(conn_id, call)
         one, other = server.requests
@@ -131,7 +131,7 @@ class TestLikeTheHook:
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
     @pytest.mark.parametrize("failure", FAILURES)
     def test_attempts_pauses_and_errors(
-        self, connection: Define, pauses: list[float], call: RemoteCall[Any], failure: Answer
+        self, connection: Define, pauses: list[float], call: ApiRequest[Any], failure: Answer
     ) -> None:
         def outcome(send: Callable[..., list[Any]]) -> tuple[Any, ...]:
             pauses.clear()
@@ -139,7 +139,7 @@ class TestLikeTheHook:
                 server.play(failure, job())
                 try:
                     result: Any = send(connection(server.url), call)
-                except CIError as caught:
+                except TencentCIError as caught:
                     result = (type(caught), caught.status, caught.code, caught.request_id, caught.hint)
                     result += (getattr(caught, "sent", None), getattr(caught, "retry_after", None))
                 return result, server.methods(), server.unplayed, [*pauses]
@@ -153,7 +153,7 @@ class TestLikeTheHook:
         conn_id: str,
         server: ScriptedServer,
         pauses: list[float],
-        call: RemoteCall[Any],
+        call: ApiRequest[Any],
         failure: Answer,
     ) -> None:
         server.play(failure, failure, job())
@@ -432,7 +432,7 @@ class TestTheLoop:
 
     def test_an_error_in_a_large_body_is_raised(self, conn_id: str, server: ScriptedServer) -> None:
         server.play(error(403, "AccessDenied", message="m" * 300_000))
-        with pytest.raises(CIError):
+        with pytest.raises(TencentCIError):
             asynchronously(conn_id, DESCRIBE)
 
     def test_a_cancelled_call_leaves_no_connection_in_use(self, conn_id: str, server: ScriptedServer) -> None:
@@ -475,7 +475,7 @@ class TestLoadSettings:
         }[form]
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", value)
         settings = self.load()
-        assert settings == CIHook().settings
+        assert settings == TencentCIHook().settings
         assert (settings.bucket, settings.region, settings.read_timeout) == (BUCKET, REGION, 7)
 
     def test_what_is_wrong_is_told(self, connection: Define) -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TransportError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.operations import DescribeJobs
 from tests.scripted_server import job_xml
 
@@ -88,7 +88,7 @@ def test_both_trust_whom_the_environments_bundle_vouches_for(
     connection(url, max_attempts=1)
     if variable:
         monkeypatch.setenv(variable, str(bundle))
-    hook = CIHook()
+    hook = TencentCIHook()
 
     async def described() -> Any:
         settings = await load_settings("tencent_ci_default")
@@ -106,7 +106,7 @@ def test_both_trust_whom_the_environments_bundle_vouches_for(
 
 
 def ask_by_hook() -> Any:
-    hook = CIHook()
+    hook = TencentCIHook()
     try:
         return hook.describe_jobs(["j1"])
     finally:
@@ -164,7 +164,7 @@ def test_the_test_button_names_it_too(
     broken_bundle: Path, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(broken_bundle))
-    ok, message = CIHook(connection()).test_connection()
+    ok, message = TencentCIHook(connection()).test_connection()
     assert not ok
     assert message.startswith("The environment of this process is wrong: The bundle of certificates ")
     assert str(broken_bundle) in message
@@ -177,7 +177,7 @@ def test_a_bundle_that_goes_away_is_named(
 ) -> None:
     url, bundle = gateway
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    hook = CIHook(connection(url, max_attempts=1))
+    hook = TencentCIHook(connection(url, max_attempts=1))
     hook.describe_jobs(["j1"])
     bundle.unlink()
     with pytest.raises(ConfigurationError, match=r"company\.pem cannot be read: OSError\. Check REQUESTS_CA"):
@@ -220,7 +220,7 @@ def test_sts_is_not_asked_without_the_bundle(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(broken_bundle))
     role = "qcs::cam::uin/100000000001:roleName/airflow"
-    hook = CIHook(connection(credential_source="assume_role", role_arn=role))
+    hook = TencentCIHook(connection(credential_source="assume_role", role_arn=role))
     with pytest.raises(CredentialsError, match=r"STS cannot be asked: The bundle .*Check REQ") as caught:
         hook.describe_jobs(["j1"])
     assert not caught.value.transient

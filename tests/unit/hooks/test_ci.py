@@ -16,7 +16,6 @@ import pytest
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     AuthenticationError,
-    CIError,
     ConfigurationError,
     InvalidRequestError,
     InvalidResponseError,
@@ -26,11 +25,12 @@ from airflow_provider_ci.exceptions import (
     QueuePausedError,
     RequestValidationError,
     ServerError,
+    TencentCIError,
     ThrottledError,
     TransportError,
     WrongEndpointError,
 )
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.transport import new_session
 from airflow_provider_ci.protocol.models import (
     AudioConfig,
@@ -61,13 +61,13 @@ from tests.scripted_server import (
     reset_before_reading,
 )
 
-MakeHook = Callable[..., CIHook]
+MakeHook = Callable[..., TencentCIHook]
 CI_HOST = f"{BUCKET}.ci.{REGION}.myqcloud.com"
 REQUEST = VoiceSeparateRequest(
     input=Input(object="in/song.mp3"),
     operation=Operation(
         voice_separate=VoiceSeparate(audio_mode="IsAudio"),
-        output=Output(region=REGION, bucket=BUCKET, au_object="out/voice.aac"),
+        output=Output(region=REGION, bucket=BUCKET, voice_object="out/voice.aac"),
     ),
 )
 READS = {
@@ -151,9 +151,9 @@ class TestWhatIsSent:
     )
     def test_every_call_is_signed_for_the_virtual_host(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
-        call: Callable[[CIHook], object],
+        call: Callable[[TencentCIHook], object],
         answer: Answer,
         method: str,
         path: str,
@@ -174,7 +174,7 @@ class TestWhatIsSent:
         assert str(sent.header("User-Agent")).startswith("airflow-provider-ci/")
         assert sent.header("Cookie") is None
 
-    def test_a_submission_carries_its_body_and_md5(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_a_submission_carries_its_body_and_md5(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(job())
         hook.submit_job(REQUEST)
         (sent,) = server.requests
@@ -183,7 +183,7 @@ class TestWhatIsSent:
         assert sent.header("Content-Type") == "application/xml"
         assert "content-md5" in sent.authorization.header_list
 
-    def test_bucket_and_region_of_the_call_win(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_bucket_and_region_of_the_call_win(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs())
         hook.describe_jobs(["j1"], bucket="other-1250000002", region="ap-beijing")
         assert server.requests[0].header("Host") == "other-1250000002.ci.ap-beijing.myqcloud.com"
@@ -194,7 +194,7 @@ class TestWhatIsSent:
         assert server.requests[0].header("x-ci-security-token") is None
 
     def test_one_connection_serves_several_calls_until_it_is_closed(
-        self, hook: CIHook, server: ScriptedServer
+        self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(jobs(), http(), jobs(), jobs())
         hook.describe_jobs(["j1"])
@@ -205,12 +205,12 @@ class TestWhatIsSent:
         assert [sent.connection for sent in server.requests] == [1, 1, 1, 2]
 
     def test_a_hook_that_was_never_used_can_be_closed(self) -> None:
-        CIHook().close()
+        TencentCIHook().close()
 
-    def test_get_conn_is_the_session_of_the_calls(self, hook: CIHook) -> None:
+    def test_get_conn_is_the_session_of_the_calls(self, hook: TencentCIHook) -> None:
         assert hook.get_conn() is hook.get_conn()
 
-    def test_bad_input_is_not_sent(self, hook: CIHook) -> None:
+    def test_bad_input_is_not_sent(self, hook: TencentCIHook) -> None:
         with pytest.raises(RequestValidationError):
             hook.submit_job(VoiceSeparateRequest())
         with pytest.raises(ConfigurationError):
@@ -224,14 +224,16 @@ class TestWhatIsSent:
 
 class TestAnswers:
     def test_a_submission_returns_the_job_and_the_request_id(
-        self, hook: CIHook, server: ScriptedServer
+        self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(job("j9", "Submitted"))
         accepted, request_id = hook.submit_job(REQUEST)
         assert (accepted.job_id, accepted.state, request_id) == ("j9", "Submitted", REQUEST_ID)
 
     @pytest.mark.parametrize("split", [["<Response>", job_xml(), "</Response>"], [" ", "<Response/>"]])
-    def test_chunked_answers_are_read(self, hook: CIHook, server: ScriptedServer, split: list[str]) -> None:
+    def test_chunked_answers_are_read(
+        self, hook: TencentCIHook, server: ScriptedServer, split: list[str]
+    ) -> None:
         server.play(chunked(*split))
         assert len(hook.describe_jobs(["j1"]).jobs_detail) == (len(split) == 3)
 
@@ -256,13 +258,13 @@ class TestAnswers:
     @pytest.mark.parametrize("call", READS.values(), ids=READS)
     def test_a_refusal_is_raised_at_once_with_its_facts(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
         pauses: list[float],
-        call: Callable[[CIHook], object],
+        call: Callable[[TencentCIHook], object],
         status: int,
         code: str,
-        kind: type[CIError],
+        kind: type[TencentCIError],
     ) -> None:
         server.play(error(status, code))
         with pytest.raises(kind) as caught:
@@ -277,7 +279,9 @@ class TestAnswers:
         assert failure.hint
         assert not pauses
 
-    def test_gzip_is_not_unpacked(self, hook: CIHook, server: ScriptedServer, pauses: list[float]) -> None:
+    def test_gzip_is_not_unpacked(
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
         server.always("GET", http(b"\x1f\x8b", content_encoding="gzip"))
         with pytest.raises(InvalidResponseError):
             hook.describe_jobs(["j1"])
@@ -299,7 +303,7 @@ class TestReadsAreRepeated:
         ],
     )
     def test_after_a_failure_that_may_pass(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float], failure: Answer
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float], failure: Answer
     ) -> None:
         server.play(failure, job("j1", "Running"))
         assert hook.describe_jobs(["j1"]).jobs_detail[0].state == "Running"
@@ -308,10 +312,10 @@ class TestReadsAreRepeated:
     @pytest.mark.parametrize("call", READS.values(), ids=READS)
     def test_whichever_read(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
         pauses: list[float],
-        call: Callable[[CIHook], object],
+        call: Callable[[TencentCIHook], object],
         logs: Logs,
     ) -> None:
         server.play(error(500, "InternalError"), hang_up(), jobs())
@@ -354,7 +358,11 @@ class TestReadsAreRepeated:
         assert pauses == expected
 
     def test_the_jitter_is_drawn_from_the_whole_pause(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+        self,
+        hook: TencentCIHook,
+        server: ScriptedServer,
+        pauses: list[float],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
         server.play(hang_up(), hang_up(), jobs())
@@ -368,7 +376,7 @@ class TestReadsAreRepeated:
     @pytest.mark.parametrize("status", [429, 503])
     def test_retry_after_comes_before_the_jitter(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
         pauses: list[float],
         said: str,
@@ -380,7 +388,11 @@ class TestReadsAreRepeated:
         assert pauses == [expected]
 
     def test_each_attempt_is_signed_anew(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+        self,
+        hook: TencentCIHook,
+        server: ScriptedServer,
+        pauses: list[float],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         clock = count(1_700_000_000, 1000)
         monkeypatch.setattr("airflow_provider_ci.hooks.ci.time.time", partial(next, clock))
@@ -393,7 +405,9 @@ class TestReadsAreRepeated:
 
 class TestSubmissionsAreRead:
     @pytest.mark.parametrize("message", [b"&#x1b;", b"\x1b", b"\xff", b"&#0;"], ids=ascii)
-    def test_whatever_their_message_holds(self, hook: CIHook, server: ScriptedServer, message: bytes) -> None:
+    def test_whatever_their_message_holds(
+        self, hook: TencentCIHook, server: ScriptedServer, message: bytes
+    ) -> None:
         accepted = (
             b"\r\n<?xml version='1.0' encoding='UTF-8'?><Response><JobsDetail><JobId>j1</JobId>"
             b"<State>Submitted</State><Message>" + message + b"</Message></JobsDetail></Response>"
@@ -422,7 +436,7 @@ class TestSubmissionsAreNot:
         ],
     )
     def test_when_they_may_have_been_accepted(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float], answer: Answer
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float], answer: Answer
     ) -> None:
         server.always("GET", jobs())  # the connection is one that was used before
         hook.describe_jobs(["j1"])
@@ -431,7 +445,7 @@ class TestSubmissionsAreNot:
             hook.submit_job(REQUEST)
         assert server.methods().count("POST") == (not answer.before_reading)
         assert not pauses
-        assert isinstance(caught.value.__cause__, CIError)
+        assert isinstance(caught.value.__cause__, TencentCIError)
         assert "job list" in str(caught.value.hint)
 
     def test_after_a_timeout(self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]) -> None:
@@ -441,7 +455,7 @@ class TestSubmissionsAreNot:
         assert server.methods() == ["POST"]
         assert not pauses
 
-    def test_what_is_known_is_told(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_what_is_known_is_told(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(error(500, "InternalError", "Something broke."))
         with pytest.raises(AmbiguousSubmissionError) as caught:
             hook.submit_job(REQUEST)
@@ -465,10 +479,10 @@ class TestSubmissionsAreNot:
         ],
     )
     def test_when_they_were_refused(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float], status: int, code: str
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float], status: int, code: str
     ) -> None:
         server.play(error(status, code))
-        with pytest.raises(CIError) as caught:
+        with pytest.raises(TencentCIError) as caught:
             hook.submit_job(REQUEST)
         assert not isinstance(caught.value, AmbiguousSubmissionError)
         assert caught.value.code == code
@@ -476,7 +490,7 @@ class TestSubmissionsAreNot:
         assert not pauses
 
     def test_but_throttling_says_that_nothing_was_accepted(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(error(429, "SlowDown", retry_after="3"), error(429, "SlowDown"), job("j9"))
         assert hook.submit_job(REQUEST)[0].job_id == "j9"
@@ -565,13 +579,13 @@ class TestWhereResultsGo:
     )
     def test_to_the_bucket_of_the_call_unless_the_request_names_another(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
         given: dict[str, str],
         of_the_call: dict[str, str],
         expected: tuple[str, str],
     ) -> None:
-        output = Output(au_object="out/voice.mp3", **given)
+        output = Output(voice_object="out/voice.mp3", **given)
         operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
         request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
         server.play(job())
@@ -593,25 +607,29 @@ class TestWhereResultsGo:
         ],
     )
     def test_not_to_the_input_itself(
-        self, hook: CIHook, server: ScriptedServer, source: str, key: str, says: str
+        self, hook: TencentCIHook, server: ScriptedServer, source: str, key: str, says: str
     ) -> None:
         parameters = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
-        operation = Operation(voice_separate=parameters, output=Output(au_object=key))
+        operation = Operation(voice_separate=parameters, output=Output(voice_object=key))
         request = VoiceSeparateRequest(input=Input(object=source), operation=operation)
         with pytest.raises(RequestValidationError) as caught:
             hook.submit_job(request)
         assert says in str(caught.value)
         assert not server.requests
 
-    def test_the_input_s_key_in_another_bucket_is_no_harm(self, hook: CIHook, server: ScriptedServer) -> None:
-        output = Output(au_object="in/a.mp3", bucket="out-1250000003")
+    def test_the_input_s_key_in_another_bucket_is_no_harm(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
+        output = Output(voice_object="in/a.mp3", bucket="out-1250000003")
         operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
         server.play(job())
         hook.submit_job(VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation))
         assert server.methods() == ["POST"]
 
     @pytest.mark.parametrize("operation", [None, Operation(), "text", 5])
-    def test_a_request_without_output_is_refused_by_its_fields(self, hook: CIHook, operation: Any) -> None:
+    def test_a_request_without_output_is_refused_by_its_fields(
+        self, hook: TencentCIHook, operation: Any
+    ) -> None:
         request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
         with pytest.raises(RequestValidationError, match="Operation"):
             hook.submit_job(request)
@@ -621,14 +639,16 @@ class TestTheTransportIsClosed:
     """No redirects, cookies, logins or proxies that the connection does not name."""
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_redirects_are_not_followed(self, hook: CIHook, server: ScriptedServer, status: int) -> None:
+    def test_redirects_are_not_followed(
+        self, hook: TencentCIHook, server: ScriptedServer, status: int
+    ) -> None:
         with ScriptedServer() as elsewhere:
             server.play(http("", status, location=f"{elsewhere.url}/stolen"))
             with pytest.raises(WrongEndpointError):
                 hook.describe_jobs(["j1"])
             assert not elsewhere.requests
 
-    def test_cookies_are_not_kept(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_cookies_are_not_kept(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response/>", set_cookie="a=b; Path=/"), jobs())
         hook.describe_jobs(["j1"])
         hook.describe_jobs(["j1"])
@@ -656,7 +676,7 @@ class TestTheTransportIsClosed:
         assert server.requests[0].is_signed_with(CREDENTIALS.secret_key)
 
     def test_proxies_are_ignored_for_loopback(
-        self, hook: CIHook, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+        self, hook: TencentCIHook, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with ScriptedServer() as proxy:
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -737,7 +757,9 @@ class TestBounds:
 class TestLimited:
     """For those who wait, repeat calls themselves and have a deadline."""
 
-    def test_a_call_is_tried_once(self, hook: CIHook, server: ScriptedServer, pauses: list[float]) -> None:
+    def test_a_call_is_tried_once(
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
         server.play(error(503, "SlowDown"), error(503, "SlowDown"), job())
         with hook.limited(attempts=1), pytest.raises(ThrottledError):
             hook.describe_jobs(["j1"])
@@ -745,7 +767,7 @@ class TestLimited:
         assert len(pauses) == 1
 
     def test_no_pause_outlasts_what_is_left(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(error(503, "SlowDown"), error(503, "SlowDown", retry_after="300"))
         with hook.limited(seconds=60), pytest.raises(ThrottledError):
@@ -753,7 +775,7 @@ class TestLimited:
         assert pauses == [1]
 
     def test_a_block_inside_allows_more_attempts_but_no_more_time(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(error(503, "SlowDown"), job(), error(503, "SlowDown", retry_after="300"))
         with hook.limited(attempts=1, seconds=60), hook.limited():
@@ -775,7 +797,7 @@ class TestLimited:
 @pytest.mark.parametrize("given", ["j1", b"j1", bytearray(b"j1"), {"j1": 1}, None, 7], ids=repr)
 @pytest.mark.parametrize("name", ["describe_jobs", "cancel_jobs"])
 def test_what_is_no_list_of_ids_is_refused(
-    hook: CIHook, server: ScriptedServer, name: str, given: Any
+    hook: TencentCIHook, server: ScriptedServer, name: str, given: Any
 ) -> None:
     with pytest.raises(RequestValidationError, match=r"Nothing was sent: job_ids is .*, allowed: a list"):
         getattr(hook, name)(given)
@@ -785,7 +807,7 @@ def test_what_is_no_list_of_ids_is_refused(
 @pytest.mark.parametrize("given", [None, 7, b"b1", ["b1"], ""], ids=repr)
 @pytest.mark.parametrize("name", ["describe_batch", "cancel_batch"])
 def test_what_is_no_id_of_a_batch_is_refused(
-    hook: CIHook, server: ScriptedServer, name: str, given: Any
+    hook: TencentCIHook, server: ScriptedServer, name: str, given: Any
 ) -> None:
     with pytest.raises(RequestValidationError, match=r"job_id is .*, allowed: letters"):
         getattr(hook, name)(given)
@@ -793,13 +815,13 @@ def test_what_is_no_id_of_a_batch_is_refused(
 
 
 class TestDescribe:
-    def test_ids_that_can_be_read_only_once(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ids_that_can_be_read_only_once(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs(job_xml("j1"), job_xml("j2")), http())
         assert len(hook.describe_jobs(i for i in ("j1", "j2")).jobs_detail) == 2  # type: ignore[arg-type]
         hook.cancel_jobs(iter(["j1", "j2"]))  # type: ignore[arg-type]
         assert [sent.path for sent in server.requests] == ["/jobs/j1,j2"] * 2
 
-    def test_ten_ids_to_a_request_each_once(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ten_ids_to_a_request_each_once(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         ids = [f"j{n}" for n in range(23)]
         asked: list[list[str]] = []
 
@@ -817,19 +839,21 @@ class TestDescribe:
         assert whole.non_exist_job_ids == ("j11",)
         assert whole.request_id == REQUEST_ID
 
-    def test_no_ids_no_request(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_no_ids_no_request(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         assert hook.describe_jobs([]).jobs_detail == ()
         hook.cancel_jobs([])
         assert not server.requests
 
-    def test_cancel_sends_ten_ids_to_a_request_each_once(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_cancel_sends_ten_ids_to_a_request_each_once(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         ids = [f"j{n}" for n in range(12)]
         server.always("PUT", http())
         hook.cancel_jobs([*ids, "j3"])
         assert [sent.path for sent in server.requests] == ["/jobs/" + ",".join(ids[:10]), "/jobs/j10,j11"]
 
     def test_an_id_that_is_bad_is_found_before_the_first_request(
-        self, hook: CIHook, server: ScriptedServer
+        self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         with pytest.raises(RequestValidationError):
             hook.describe_jobs([f"j{n}" for n in range(15)] + ["no id"])
@@ -846,21 +870,21 @@ class TestList:
     def ids(self, found: Iterator[Any]) -> list[str]:
         return [one.job_id for one in found]
 
-    def test_ends_without_a_token(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ends_without_a_token(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         self.pages(server, "t1", "t2", "")
         assert self.ids(hook.list_jobs()) == ["j0", "j1", "j2"]
         assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t1", "t2"]
         assert {sent.params["tag"] for sent in server.requests} == {"VoiceSeparate"}
 
-    def test_ends_with_a_token_seen_before(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ends_with_a_token_seen_before(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         self.pages(server, "t1", "t2", "t1")
         assert self.ids(hook.list_jobs()) == ["j0", "j1", "j2"]
 
-    def test_ends_with_an_empty_page(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ends_with_an_empty_page(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         self.pages(server, "t1", "t2", jobs_on_last=False)
         assert self.ids(hook.list_jobs()) == ["j0"]
 
-    def test_is_lazy(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_is_lazy(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         self.pages(server, "t1")
         found = hook.list_jobs()
         assert not server.requests
@@ -868,7 +892,7 @@ class TestList:
         assert len(server.requests) == 1
 
     def test_a_page_is_repeated_alone(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(jobs(job_xml("j0"), next_token="t1"), hang_up(), jobs(job_xml("j1")))
         assert self.ids(hook.list_jobs()) == ["j0", "j1"]
@@ -877,7 +901,7 @@ class TestList:
         "argument",
         [{"states": "Success"}, {"order_by_time": "Up"}, {"start_creation_time": datetime(2025, 1, 1)}],
     )
-    def test_bad_arguments_are_not_sent(self, hook: CIHook, argument: dict[str, Any]) -> None:
+    def test_bad_arguments_are_not_sent(self, hook: TencentCIHook, argument: dict[str, Any]) -> None:
         with pytest.raises(RequestValidationError, match=next(iter(argument))):
             next(hook.list_jobs(**argument))
 
@@ -885,10 +909,10 @@ class TestList:
 class TestCancelWithin:
     @pytest.mark.parametrize("answer", [error(500, "InternalError"), hang_up(), error(429, "SlowDown")])
     def test_is_not_repeated(
-        self, hook: CIHook, server: ScriptedServer, pauses: list[float], answer: Answer
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float], answer: Answer
     ) -> None:
         server.play(answer)
-        with pytest.raises(CIError):
+        with pytest.raises(TencentCIError):
             hook.cancel_job_within("j1", 4)
         assert not pauses
 
@@ -898,7 +922,7 @@ class TestCancelWithin:
         with pytest.raises(TransportError, match=r"No answer (within 0\.2 s|from)"):
             make_hook(read_timeout=60).cancel_job_within("j1", 0.2)
 
-    def test_the_credentials_count_too(self, hook: CIHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_credentials_count_too(self, hook: TencentCIHook, monkeypatch: pytest.MonkeyPatch) -> None:
         """The interrupted code may hold what they need, for instance a lock."""
         released = threading.Event()
         monkeypatch.setattr(type(hook.settings.provider), "held", lambda provider: released.wait(60))
@@ -906,7 +930,7 @@ class TestCancelWithin:
             hook.cancel_job_within("j1", 0.2)
         released.set()
 
-    def test_has_its_own_connection(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_has_its_own_connection(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(after(lambda: hook.cancel_job_within("j1", 4), jobs()))
         server.always("PUT", http())
         hook.describe_jobs(["j1"])
@@ -914,7 +938,7 @@ class TestCancelWithin:
 
 
 class TestTestConnection:
-    def test_ok(self, hook: CIHook, server: ScriptedServer) -> None:
+    def test_ok(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs())
         ok, message = hook.test_connection()
         assert ok
@@ -940,7 +964,7 @@ class TestTestConnection:
         ],
     )
     def test_each_cause_is_told_and_nothing_is_repeated(
-        self, hook: CIHook, server: ScriptedServer, answer: Answer, said: str
+        self, hook: TencentCIHook, server: ScriptedServer, answer: Answer, said: str
     ) -> None:
         server.play(answer)
         ok, message = hook.test_connection()
@@ -953,20 +977,20 @@ class TestTestConnection:
         [{"bucket": ""}, {"region": "x y"}, {"endpoint_url": "http://gateway.example"}, {"read_timeout": 0}],
     )
     def test_a_bad_connection_is_told(self, connection: Callable[..., str], extra: dict[str, Any]) -> None:
-        ok, message = CIHook(connection("http://127.0.0.1:1", **extra)).test_connection()
+        ok, message = TencentCIHook(connection("http://127.0.0.1:1", **extra)).test_connection()
         assert not ok
         assert message.startswith("The connection is incomplete or wrong")
         assert re.search(next(iter(extra)), message)
 
     def test_missing_credentials_are_told(self, connection: Callable[..., str]) -> None:
-        ok, message = CIHook(connection("http://127.0.0.1:1", password=None)).test_connection()
+        ok, message = TencentCIHook(connection("http://127.0.0.1:1", password=None)).test_connection()
         assert not ok
         assert "SecretKey" in message
 
 
 def test_the_hook_does_nothing_before_the_first_call() -> None:
-    hook = CIHook("no_such_connection")
-    assert hook.ci_conn_id == "no_such_connection"
+    hook = TencentCIHook("no_such_connection")
+    assert hook.tencent_ci_conn_id == "no_such_connection"
 
 
 def test_the_test_connection_of_the_ui_finds_the_hook(
@@ -976,7 +1000,7 @@ def test_the_test_connection_of_the_ui_finds_the_hook(
 
     server.play(jobs())
     hook = BaseHook.get_connection(connection(server.url)).get_hook()
-    assert isinstance(hook, CIHook)
+    assert isinstance(hook, TencentCIHook)
     assert hook.test_connection()[0]
     hook.close()
 
@@ -987,5 +1011,5 @@ def test_a_throttled_submission_is_not_repeated_past_its_expiry(
     connection(server.url)
     server.play(error(429, "SlowDown", retry_after="60"))
     with pytest.raises(ThrottledError, match="SlowDown"):
-        CIHook().submit_job(REQUEST, expires=datetime.now(UTC).timestamp() + 30)
+        TencentCIHook().submit_job(REQUEST, expires=datetime.now(UTC).timestamp() + 30)
     assert server.methods() == ["POST"]

@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_ci.exceptions import ConfigurationError
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.sources import StaticKeys
 from airflow_provider_ci.protocol.wire import Credentials
@@ -238,7 +238,7 @@ class TestFromTheEnvironment:
     }
 
     def check(self) -> None:
-        read = CIHook("ci").settings
+        read = TencentCIHook("ci").settings
         assert read.source == StaticKeys(Credentials(ID, "k/e+y=&@:", "tok/en+=&?"))
         assert (read.bucket, read.region) == (BUCKET, REGION)
         assert (read.endpoint_url, read.allow_http) == ("http://127.0.0.1:8080", True)
@@ -262,7 +262,7 @@ class TestFromTheEnvironment:
 def test_the_connection_is_read_once_and_not_before_it_is_needed(
     connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook = CIHook("not_there_yet")
+    hook = TencentCIHook("not_there_yet")
     connection("http://127.0.0.1:1", conn_id="not_there_yet")
     first = hook.settings
     monkeypatch.delenv("AIRFLOW_CONN_NOT_THERE_YET")
@@ -272,7 +272,7 @@ def test_the_connection_is_read_once_and_not_before_it_is_needed(
 def test_both_secrets_are_masked_in_logs(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[str] = []
     monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
-    CIHook(connection("http://127.0.0.1:1", security_token=TOKEN)).settings  # noqa: B018
+    TencentCIHook(connection("http://127.0.0.1:1", security_token=TOKEN)).settings  # noqa: B018
     assert masked == [KEY, TOKEN]
 
 
@@ -281,8 +281,8 @@ def test_a_uri_with_an_underscore_in_its_scheme_says_what_to_write(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent_ci://{ID}:{KEY}@/?region={REGION}&bucket={BUCKET}")
     with pytest.raises(ConfigurationError, match="begins with tencent-ci://, with a hyphen") as caught:
-        _ = CIHook("ci").settings
+        _ = TencentCIHook("ci").settings
     assert ID not in str(caught.value)
     assert KEY not in str(caught.value)
     monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{ID}:{quote(KEY, safe='')}@/?region={REGION}")
-    assert CIHook("ci").settings.region == REGION
+    assert TencentCIHook("ci").settings.region == REGION

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_ci.hooks.ci import CIHook
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.conftest import BUCKET, CREDENTIALS
 from tests.scripted_server import ScriptedServer, jobs
 
@@ -24,15 +24,15 @@ def pickled(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))
 
 
-def touch_nothing(hook: CIHook) -> None:
+def touch_nothing(hook: TencentCIHook) -> None:
     pass
 
 
-def read_settings(hook: CIHook) -> None:
+def read_settings(hook: TencentCIHook) -> None:
     assert hook.settings.bucket == BUCKET
 
 
-def make_a_call(hook: CIHook) -> None:
+def make_a_call(hook: TencentCIHook) -> None:
     hook.describe_jobs(["j1"])
     hook.log.debug("a logger may be kept too")
 
@@ -46,7 +46,7 @@ USES = [touch_nothing, read_settings, make_a_call]
 @pytest.mark.parametrize("source", ["static", "environment"])
 def test_a_hook(
     copied: Callable[[Any], Any],
-    use: Callable[[CIHook], None],
+    use: Callable[[TencentCIHook], None],
     source: str,
     connection: Callable[..., str],
     server: ScriptedServer,
@@ -56,10 +56,10 @@ def test_a_hook(
     keys: dict[str, Any] = {"login": None, "password": None} if source == "environment" else {}
     monkeypatch.setenv("TENCENTCLOUD_SECRET_ID", CREDENTIALS.secret_id)
     monkeypatch.setenv("TENCENTCLOUD_SECRET_KEY", CREDENTIALS.secret_key)
-    hook = CIHook(connection(server.url, credential_source=source, **keys))
+    hook = TencentCIHook(connection(server.url, credential_source=source, **keys))
     use(hook)
     other = copied(hook)
-    assert other.ci_conn_id == hook.ci_conn_id
+    assert other.tencent_ci_conn_id == hook.tencent_ci_conn_id
     other.describe_jobs(["j1"])
     hook.describe_jobs(["j1"])
     assert CREDENTIALS.secret_key.encode() not in pickle.dumps(hook)
@@ -72,19 +72,19 @@ def test_a_hook(
 @pytest.mark.parametrize("use", USES)
 def test_a_dag(
     copied: Callable[[Any], Any],
-    use: Callable[[CIHook], None],
+    use: Callable[[TencentCIHook], None],
     connection: Callable[..., str],
     server: ScriptedServer,
 ) -> None:
     server.always("GET", jobs())
     connection(server.url)
     with DAG("copied", start_date=datetime(2025, 1, 1, tzinfo=UTC), schedule=None) as dag:
-        job = {"audio_mode": "IsAudio", "au_object": "out/${jobid}.${ext}"}
+        job = {"audio_mode": "IsAudio", "voice_object": "out/${jobid}.${ext}"}
         tasks: list[Any] = [
             VoiceSeparateOperator(task_id="one", input_object="in/a.mp3", **job),
             VoiceSeparateBatchOperator(task_id="many", prefix="in/", **job),
-            CIJobSensor(task_id="wait", job_id="j1"),
-            CICancelJobOperator(task_id="cancel", job_id="j1"),
+            TencentCIJobSensor(task_id="wait", job_id="j1"),
+            TencentCICancelJobOperator(task_id="cancel", job_id="j1"),
         ]
     for task in tasks:
         use(task.hook)
@@ -101,7 +101,7 @@ def test_settings_share_what_the_process_shares(
     copied: Callable[[Any], Any], connection: Callable[..., str]
 ) -> None:
     keys: dict[str, Any] = {"login": None, "password": None, "credential_source": "environment"}
-    settings = CIHook(connection(**keys)).settings
+    settings = TencentCIHook(connection(**keys)).settings
     other = copied(settings)
     assert other == settings
     assert other.provider is settings.provider
@@ -113,7 +113,7 @@ def test_a_session(
     copied: Callable[[Any], Any], connection: Callable[..., str], server: ScriptedServer
 ) -> None:
     server.always("GET", jobs())
-    hook = CIHook(connection(server.url))
+    hook = TencentCIHook(connection(server.url))
     hook.describe_jobs(["j1"])
     other = copied(hook.get_conn())
     assert other.get(f"{server.url}/jobs/j1").status_code == 200

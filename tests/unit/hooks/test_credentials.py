@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_ci.exceptions import CredentialsError
 from airflow_provider_ci.hooks import credentials
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.hooks.credentials import KEPT, CredentialProvider, provider_of
+from airflow_provider_ci.hooks.credentials import KEPT, RefreshableCredentials, provider_of
 from airflow_provider_ci.hooks.metadata import InstanceRole
 from airflow_provider_ci.hooks.sources import EnvironmentKeys, FileKeys, StaticKeys
 from airflow_provider_ci.protocol.wire import Credentials
@@ -101,7 +101,7 @@ class WatchedLock:
             assert self._changed.wait_for(lambda: self.waiting == count, 20)
 
 
-def watched(provider: CredentialProvider) -> WatchedLock:
+def watched(provider: RefreshableCredentials) -> WatchedLock:
     lock = provider._lock = WatchedLock()  # type: ignore[assignment]
     return lock
 
@@ -121,7 +121,7 @@ def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:
 
 class TestLifetime:
     def test_nothing_is_fetched_before_it_is_needed(self, source: Source) -> None:
-        assert CredentialProvider(source).held() is None
+        assert RefreshableCredentials(source).held() is None
         assert source.fetches == 0
 
     @pytest.mark.parametrize(("lifetime", "due"), [(7200, 6600), (2400, 1800), (1000, 750), (100, 75)])
@@ -129,7 +129,7 @@ class TestLifetime:
         self, source: Source, clock: Time, lifetime: float, due: float
     ) -> None:
         source.lifetime = lifetime
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         assert (first.secret_id, first.expires_at) == ("id1", START + lifetime)
         clock.now = START + due - 1
@@ -140,13 +140,13 @@ class TestLifetime:
 
     def test_without_an_end_they_stay(self, source: Source, clock: Time) -> None:
         source.lifetime = None
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now += 10**9
         assert provider.get() is provider.held() is first
 
     def test_expired_ones_are_not_held(self, source: Source, clock: Time) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now = START + 7199
         assert provider.held() is first
@@ -157,13 +157,13 @@ class TestLifetime:
         self, source: Source, clock: Time
     ) -> None:
         source.lifetime = -7200
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         assert [provider.get().secret_id for _ in range(3)] == ["id1"] * 3
         clock.now += 60
         assert provider.get().secret_id == "id2"
 
     def test_the_services_clock_counts(self, source: Source, clock: Time) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         provider.get()
         service_clock(None).offset = 7000
         assert provider.get().secret_id == "id2"
@@ -173,7 +173,7 @@ class TestFailure:
     def test_old_ones_are_used_while_they_work_and_it_is_said_once(
         self, source: Source, clock: Time, logs: Logs
     ) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         source.failing = True
         clock.now = START + 6600
@@ -189,7 +189,7 @@ class TestFailure:
         assert "failure 2" in line
 
     def test_a_later_failure_is_said_again(self, source: Source, clock: Time, logs: Logs) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         provider.get()
         source.failing, clock.now = True, START + 6600
         provider.get()
@@ -200,7 +200,7 @@ class TestFailure:
         assert len(logs.at("warning")) == 2
 
     def test_without_any_that_work_it_is_raised_and_tried_again(self, source: Source, clock: Time) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         provider.get()
         source.failing, clock.now = True, START + 7200
         for count in (2, 3):
@@ -210,7 +210,7 @@ class TestFailure:
         assert provider.get().secret_id == "id4"
 
     def test_all_who_waited_share_one_failure(self, source: Source) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         lock, source.failing = watched(provider), True
         source.before = lambda: lock.until_waiting(29)
         errors = in_threads(30, provider.get)
@@ -222,7 +222,7 @@ class TestFailure:
 
 class TestManyThreads:
     def test_a_signal_while_the_source_is_asked_may_ask_too(self, source: Source) -> None:
-        provider, asked = CredentialProvider(source), []
+        provider, asked = RefreshableCredentials(source), []
 
         def on_kill() -> None:  # runs in the very thread that holds the lock
             if not asked:
@@ -237,14 +237,14 @@ class TestManyThreads:
         assert len(asked) == 2
 
     def test_one_fetch(self, source: Source) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         lock = watched(provider)
         source.before = lambda: lock.until_waiting(99)
         assert {one.secret_id for one in in_threads(100, provider.get)} == {"id1"}
         assert source.fetches == 1
 
     def test_nobody_waits_while_the_old_ones_work(self, source: Source, clock: Time) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now = START + 6600
         asked, may_answer = threading.Event(), threading.Event()
@@ -259,7 +259,7 @@ class TestManyThreads:
         assert provider.get().secret_id == "id2"
 
     def test_all_who_were_refused_share_one_refresh(self, source: Source) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first, lock = provider.get(), watched(provider)
         source.before = lambda: lock.until_waiting(49)
         assert {one.secret_id for one in in_threads(50, lambda: provider.refresh(first))} == {"id2"}
@@ -268,7 +268,7 @@ class TestManyThreads:
         assert source.fetches == 2
 
     def test_refused_ones_are_not_used_again_when_the_refresh_fails(self, source: Source) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         source.failing = True
         with pytest.raises(CredentialsError, match="failure 2"):
@@ -279,7 +279,7 @@ class TestManyThreads:
 
     def test_what_is_handed_out_is_always_one_generation(self, source: Source, clock: Time) -> None:
         source.lifetime = 100
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
 
         def read() -> set[Credentials]:
             seen = set()
@@ -327,7 +327,7 @@ class TestOneForAProcess:
     def test_each_generation_is_masked(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         masked: list[str] = []
         monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         provider.refresh(provider.get())
         assert masked == ["key1", "token1", "key2", "token2"]
 
@@ -368,15 +368,15 @@ class TestOnAnEventLoop:
         assert metadata.issued == 1
 
     def test_present_ones_take_no_thread(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
         monkeypatch.setattr(credentials, "_in_thread", None)
         assert asyncio.run(provider.aget()) is first
-        static = CredentialProvider(StaticKeys(CREDENTIALS))
+        static = RefreshableCredentials(StaticKeys(CREDENTIALS))
         assert asyncio.run(static.aget()) is CREDENTIALS
 
     def test_a_refresh_after_a_refusal(self, source: Source) -> None:
-        provider = CredentialProvider(source)
+        provider = RefreshableCredentials(source)
         first = provider.get()
 
         async def main() -> list[Credentials]:
@@ -388,4 +388,4 @@ class TestOnAnEventLoop:
     def test_a_failure_is_raised(self, source: Source) -> None:
         source.failing = True
         with pytest.raises(CredentialsError, match="failure 1"):
-            asyncio.run(CredentialProvider(source).aget())
+            asyncio.run(RefreshableCredentials(source).aget())

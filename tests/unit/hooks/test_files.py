@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     InvalidResponseError,
     NotFoundError,
     RequestValidationError,
     ServerError,
+    TencentCIError,
     TransportError,
 )
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 from tests.scripted_server import (
     REQUEST_ID,
@@ -60,7 +60,7 @@ MEDIA_TYPES = {
 class TestDownload:
     @pytest.mark.parametrize("md5", [None, MD5, MD5.upper()])
     def test_writes_the_whole_object(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: str | None
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, md5: str | None
     ) -> None:
         server.play(http(CONTENT))
         stored = hook.download_file("out/voice.mp3", tmp_path / "voice.mp3", md5=md5)
@@ -73,7 +73,7 @@ class TestDownload:
 
     @pytest.mark.parametrize("key", STRANGE_KEYS)
     def test_the_key_arrives_as_signed(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, key: str
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, key: str
     ) -> None:
         server.play(http(b"x"))
         hook.download_file(key, tmp_path / "file")
@@ -82,7 +82,7 @@ class TestDownload:
         assert sent.is_signed_with(CREDENTIALS.secret_key)
 
     def test_replaces_an_older_file_and_takes_a_text_path(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
     ) -> None:
         (tmp_path / "voice.mp3").write_bytes(b"old")
         server.play(http(b""))
@@ -90,7 +90,7 @@ class TestDownload:
         assert files(tmp_path) == {"voice.mp3": b""}
 
     def test_others_may_read_it_as_the_umask_says(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
     ) -> None:
         before = os.umask(0o027)
         try:
@@ -100,7 +100,9 @@ class TestDownload:
             os.umask(before)
         assert (tmp_path / "voice.mp3").stat().st_mode & 0o777 == 0o640
 
-    def test_bytes_are_not_unpacked(self, hook: CIHook, server: ScriptedServer, tmp_path: Path) -> None:
+    def test_bytes_are_not_unpacked(
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+    ) -> None:
         server.play(http(b"\x1f\x8b\x08", content_encoding="gzip"))
         hook.download_file("a.gz", tmp_path / "a.gz")
         assert files(tmp_path) == {"a.gz": b"\x1f\x8b\x08"}
@@ -123,7 +125,7 @@ class TestDownload:
     )
     def test_is_repeated_and_leaves_nothing_half_done(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
         tmp_path: Path,
         pauses: list[float],
@@ -151,12 +153,12 @@ class TestDownload:
     )
     def test_gives_up_without_a_trace(
         self,
-        make_hook: Callable[..., CIHook],
+        make_hook: Callable[..., TencentCIHook],
         server: ScriptedServer,
         tmp_path: Path,
         pauses: list[float],
         answer: Answer,
-        kind: type[CIError],
+        kind: type[TencentCIError],
     ) -> None:
         server.always("GET", answer)
         with pytest.raises(kind):
@@ -167,7 +169,7 @@ class TestDownload:
     @pytest.mark.parametrize("max_attempts", [1, 6])
     def test_another_content_is_downloaded_once_more_at_most(
         self,
-        make_hook: Callable[..., CIHook],
+        make_hook: Callable[..., TencentCIHook],
         server: ScriptedServer,
         tmp_path: Path,
         pauses: list[float],
@@ -181,7 +183,7 @@ class TestDownload:
         assert not files(tmp_path)
 
     def test_other_failures_between_do_not_count(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
     ) -> None:
         other = http(b"something else")
         server.play(hang_up(), other, error(503, "SlowDown"), hang_up(), http(CONTENT))
@@ -192,14 +194,14 @@ class TestDownload:
 
     @pytest.mark.parametrize("md5", ["", "abc", f'"{MD5}"', "1B2M2Y8AsgTpgAmY7PhCfg==", MD5 + "0", 5])
     def test_an_md5_that_is_none_is_not_compared(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, md5: object
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, md5: object
     ) -> None:
         with pytest.raises(RequestValidationError, match=r"md5 is .*, allowed: 32 hexadecimal digits"):
             hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=md5)  # type: ignore[arg-type]
         assert not server.requests
 
     def test_a_missing_object_is_told_at_once(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
     ) -> None:
         def slowly(exchange: Exchange) -> None:
             body = b"<Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>"
@@ -215,11 +217,13 @@ class TestDownload:
         assert not files(tmp_path)
 
     @pytest.mark.parametrize("key", ["", "/voice.mp3", "a/..", "."])
-    def test_a_bad_key_is_not_sent(self, hook: CIHook, tmp_path: Path, key: str) -> None:
+    def test_a_bad_key_is_not_sent(self, hook: TencentCIHook, tmp_path: Path, key: str) -> None:
         with pytest.raises(RequestValidationError, match="object key"):
             hook.download_file(key, tmp_path / "voice.mp3")
 
-    def test_a_folder_that_does_not_exist(self, hook: CIHook, server: ScriptedServer, tmp_path: Path) -> None:
+    def test_a_folder_that_does_not_exist(
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+    ) -> None:
         server.play(http(CONTENT))
         with pytest.raises(FileNotFoundError):
             hook.download_file("voice.mp3", tmp_path / "no" / "voice.mp3")
@@ -228,7 +232,7 @@ class TestDownload:
 class TestUpload:
     @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "one-byte", "more"])
     def test_sends_the_file_with_its_md5(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, content: bytes
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, content: bytes
     ) -> None:
         source = tmp_path / "song.mp3"
         source.write_bytes(content)
@@ -264,7 +268,7 @@ class TestUpload:
     )
     def test_the_content_type_is_that_of_the_name(
         self,
-        hook: CIHook,
+        hook: TencentCIHook,
         server: ScriptedServer,
         tmp_path: Path,
         name: str,
@@ -280,14 +284,14 @@ class TestUpload:
         assert sent.is_signed_with(CREDENTIALS.secret_key)
 
     @pytest.mark.parametrize("key", [None, 5, ""])
-    def test_a_key_that_is_none_is_refused(self, hook: CIHook, tmp_path: Path, key: object) -> None:
+    def test_a_key_that_is_none_is_refused(self, hook: TencentCIHook, tmp_path: Path, key: object) -> None:
         (tmp_path / "song.mp3").write_bytes(b"x")
         with pytest.raises(RequestValidationError, match="object key is"):
             hook.upload_file(tmp_path / "song.mp3", key)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("key", STRANGE_KEYS)
     def test_the_key_arrives_as_signed(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, key: str
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, key: str
     ) -> None:
         (tmp_path / "file").write_bytes(b"x")
         server.play(http())
@@ -298,7 +302,12 @@ class TestUpload:
 
     @pytest.mark.parametrize("failure", [hang_up(), error(500, "InternalError"), error(429, "SlowDown")])
     def test_is_repeated_from_the_first_byte(
-        self, hook: CIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float], failure: Answer
+        self,
+        hook: TencentCIHook,
+        server: ScriptedServer,
+        tmp_path: Path,
+        pauses: list[float],
+        failure: Answer,
     ) -> None:
         (tmp_path / "song.mp3").write_bytes(CONTENT)
         server.play(failure, http())
@@ -306,12 +315,12 @@ class TestUpload:
         assert [sent.body for sent in server.requests] == [CONTENT, CONTENT]
         assert pauses == [1]
 
-    def test_a_refusal_is_raised(self, hook: CIHook, server: ScriptedServer, tmp_path: Path) -> None:
+    def test_a_refusal_is_raised(self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path) -> None:
         (tmp_path / "song.mp3").write_bytes(CONTENT)
         server.play(error(404, "NoSuchBucket"))
         with pytest.raises(NotFoundError):
             hook.upload_file(tmp_path / "song.mp3", "in/song.mp3")
 
-    def test_a_file_that_does_not_exist(self, hook: CIHook, tmp_path: Path) -> None:
+    def test_a_file_that_does_not_exist(self, hook: TencentCIHook, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             hook.upload_file(tmp_path / "no.mp3", "in/song.mp3")

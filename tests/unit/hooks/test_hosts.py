@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.objects import HeadObject
 from airflow_provider_ci.protocol.operations import DescribeJobs
 from airflow_provider_ci.protocol.wire import Service
@@ -51,7 +51,7 @@ def test_they_are_sent_and_signed(
 
 
 def test_each_call_puts_in_its_own_region(server: ScriptedServer, connection: Callable[..., str]) -> None:
-    hook = CIHook(connection(server.url, ci_host="ci.{region}.tencentci.cn"))
+    hook = TencentCIHook(connection(server.url, ci_host="ci.{region}.tencentci.cn"))
     server.play(jobs(), http("<Response/>"))
     hook.describe_jobs(["j1"], bucket="other-1250000002", region="ap-beijing")
     assert list(hook.list_buckets()) == []
@@ -63,5 +63,5 @@ def test_each_call_puts_in_its_own_region(server: ScriptedServer, connection: Ca
 
 
 def test_without_another_address_they_are_connected_to(connection: Callable[..., str]) -> None:
-    hook = CIHook(connection(ci_host="ci.{region}.tencentci.cn"))
+    hook = TencentCIHook(connection(ci_host="ci.{region}.tencentci.cn"))
     assert hook.settings.endpoint().origin(Service.CI) == f"https://{BUCKET}.ci.{REGION}.tencentci.cn"

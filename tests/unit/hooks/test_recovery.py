@@ -13,26 +13,26 @@ import pytest
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     ClockSkewError,
     CredentialsError,
     NotFoundError,
     PermissionDeniedError,
     ServerError,
+    TencentCIError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.protocol.objects import GetObject, HeadObject
-from airflow_provider_ci.protocol.operations import DescribeJobs, RemoteCall, SubmitJob
-from airflow_provider_ci.protocol.wire import VALID_AFTER, VALID_BEFORE, Credentials
+from airflow_provider_ci.protocol.operations import ApiRequest, DescribeJobs, SubmitJob
+from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL, Credentials
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, http, job, jobs
 from tests.unit.hooks.fakes import Metadata
 from tests.unit.hooks.test_ci import REQUEST
 
-Send = Callable[[str, RemoteCall[Any]], Any]
+Send = Callable[[str, ApiRequest[Any]], Any]
 HEAD, GET = HeadObject("in/song.mp3"), GetObject("in/song.mp3")
 READ, SUBMIT = DescribeJobs(("j1",)), SubmitJob(REQUEST)
 ROTATING: dict[str, Any] = {"login": None, "password": None, "credential_source": "instance_role"}
@@ -41,8 +41,8 @@ DOUBTFUL = [error(401, "AccessDenied"), error(401, "1018"), *BODILESS]
 REFUSED = [(400, "ExpiredToken"), (401, "SecretidNotExist"), (403, "InvalidAccessKeyId"), (401, "1019")]
 
 
-def by_hook(conn_id: str, call: RemoteCall[Any]) -> Any:
-    hook = CIHook(conn_id)
+def by_hook(conn_id: str, call: ApiRequest[Any]) -> Any:
+    hook = TencentCIHook(conn_id)
     hook.sleep = lambda seconds: None
     try:
         return hook._call(call, None, None)
@@ -50,7 +50,7 @@ def by_hook(conn_id: str, call: RemoteCall[Any]) -> Any:
         hook.close()
 
 
-def by_loop(conn_id: str, call: RemoteCall[Any]) -> Any:
+def by_loop(conn_id: str, call: ApiRequest[Any]) -> Any:
     async def main() -> Any:
         settings = await load_settings(conn_id)
         async with AsyncClient(settings) as client:
@@ -171,7 +171,7 @@ class TestRefusedKeys:
     ) -> None:
         server.always("HEAD", refusal)
         for _ in range(5):
-            with pytest.raises(CIError, match="look at the object"):
+            with pytest.raises(TencentCIError, match="look at the object"):
                 send(rotating, HEAD)
         assert metadata.issued == 2
         server.play(error(400, "ExpiredToken"), jobs())
@@ -235,7 +235,7 @@ class TestRefusedKeys:
         assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
 
     def test_files_too(self, rotating: str, server: ScriptedServer, tmp_path: Path) -> None:
-        hook = CIHook(rotating)
+        hook = TencentCIHook(rotating)
         (tmp_path / "in").write_bytes(b"sound")
         server.play(error(403, "InvalidAccessKeyId"), http(""), error(400, "ExpiredToken"), http(b"sound"))
         hook.upload_file(tmp_path / "in", "in/song.mp3")
@@ -247,7 +247,7 @@ class TestRefusedKeys:
 
     def test_the_connection_test(self, rotating: str, server: ScriptedServer, metadata: Metadata) -> None:
         server.play(error(400, "ExpiredToken"), jobs())
-        hook = CIHook(rotating)
+        hook = TencentCIHook(rotating)
         assert hook.test_connection()[0]
         server.play(error(401, "SecretidNotExist"), error(401, "SecretidNotExist"))
         ok, said = hook.test_connection()
@@ -259,7 +259,7 @@ class TestRefusedKeys:
         self, rotating: str, server: ScriptedServer, metadata: Metadata
     ) -> None:
         metadata.answer = lambda _: (404, b"")
-        hook = CIHook(rotating)
+        hook = TencentCIHook(rotating)
         ok, said = hook.test_connection()
         assert not ok
         assert said.startswith("There are no credentials from source instance_role: No role is bound")
@@ -267,7 +267,7 @@ class TestRefusedKeys:
     def test_a_cancellation_before_the_end_does_not_ask_for_newer_ones(
         self, rotating: str, server: ScriptedServer, metadata: Metadata
     ) -> None:
-        hook = CIHook(rotating)
+        hook = TencentCIHook(rotating)
         provider = hook.settings.provider
         provider.get()
         present = provider._present
@@ -281,7 +281,7 @@ class TestRefusedKeys:
     def test_what_was_refused_is_what_was_sent_though_others_renew_meanwhile(
         self, rotating: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        hook = CIHook(rotating)
+        hook = TencentCIHook(rotating)
         provider, begin, others = hook.settings.provider, Recovery.begin, [True]
 
         def begin_and_lose_the_race(self: Recovery) -> Credentials:
@@ -377,7 +377,7 @@ class TestTheClock:
         send(static, READ)
         first, second = (request.authorization for request in server.requests)
         assert abs(second.start - first.start - skew) <= 2
-        assert second.end - second.start == VALID_BEFORE + VALID_AFTER
+        assert second.end - second.start == CLOCK_SKEW_TOLERANCE + SIGNATURE_TTL
         assert all(request.is_signed_with(CREDENTIALS.secret_key) for request in server.requests)
         send(static, READ)  # by another hook: the process knows it
         assert abs(server.requests[2].authorization.start - first.start - skew) <= 2
@@ -434,7 +434,7 @@ class TestTheClock:
         with pytest.raises(ClockSkewError) as caught:
             send(static, SubmitJob(REQUEST, time.time() + 60))
         assert caught.value.corrected
-        hook = CIHook(static)
+        hook = TencentCIHook(static)
         assert abs(hook.now() - time.time() - 7200) <= 2
         server.play(job())
         hook.submit_job(REQUEST, expires=hook.now() + 60)
@@ -450,7 +450,7 @@ class TestTheClock:
 
     def test_the_connection_test_says_it(self, static: str, server: ScriptedServer) -> None:
         server.play(error(401, "SignatureExpired"))
-        hook = CIHook(static)
+        hook = TencentCIHook(static)
         ok, said = hook.test_connection()
         hook.close()
         assert not ok

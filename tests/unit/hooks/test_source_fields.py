@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.metadata import InstanceRole
 from airflow_provider_ci.hooks.sources import EnvironmentKeys, FileKeys, Source, StaticKeys
@@ -99,7 +99,7 @@ class TestForms:
     ) -> None:
         value = json.dumps({"conn_type": "tencent_ci", **keys, "extra": extra})
         monkeypatch.setenv("AIRFLOW_CONN_CI", value)
-        assert CIHook("ci").settings.source == expected
+        assert TencentCIHook("ci").settings.source == expected
 
     @every_case
     def test_uri(
@@ -107,7 +107,7 @@ class TestForms:
     ) -> None:
         login = ":".join(quote(value, safe="") for value in keys.values())
         monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{login}@/?{urlencode(extra)}")
-        assert CIHook("ci").settings.source == expected
+        assert TencentCIHook("ci").settings.source == expected
 
     @every_case
     def test_what_the_form_stores(
@@ -124,7 +124,7 @@ class TestForms:
         for value in values:
             filled = value.replace("<SecretId>", ID).replace("<SecretKey>", KEY)
             monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", filled)
-            read = CIHook().settings
+            read = TencentCIHook().settings
             read.endpoint()
             found.append(read.source.name)
         assert found == ["static", *CREDENTIAL_SOURCES]
@@ -221,7 +221,7 @@ def test_the_connections_own_secrets_are_masked(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
     keys, extra, _ = CASES["assume_role-all"]
     monkeypatch.setenv("AIRFLOW_CONN_CI", json.dumps({"conn_type": "tencent_ci", **keys, "extra": extra}))
-    CIHook("ci").settings  # noqa: B018
+    TencentCIHook("ci").settings  # noqa: B018
     assert masked == [KEY, TOKEN]
 
 
@@ -291,13 +291,13 @@ def test_a_uri_that_airflow_cannot_read_is_one_it_does_not_know(
     key = "a/b" if query.startswith("region") else KEY
     monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{ID}:{key}@/?{query}")
     with pytest.raises(AirflowNotFoundException, match="conn_id `ci` isn't defined"):
-        CIHook("ci").settings  # noqa: B018
+        TencentCIHook("ci").settings  # noqa: B018
 
 
 def test_a_uri_with_an_underscore_in_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent_ci://{ID}:{KEY}@/?region=ap-guangzhou")
     with pytest.raises(ConfigurationError, match=r"Connection 'ci' has no type\..*tencent-ci://"):
-        CIHook("ci").settings  # noqa: B018
+        TencentCIHook("ci").settings  # noqa: B018
 
 
 @encrypts_texts_only

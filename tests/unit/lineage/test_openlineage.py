@@ -65,7 +65,7 @@ JOB = Job(
     input=Input(bucket_id=BUCKET, region=REGION, object="in/a.mp3"),
     operation=Operation(
         voice_separate=VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3")),
-        output=Output(bucket=BUCKET, region=REGION, au_object="out/${jobid}/voice.${ext}"),
+        output=Output(bucket=BUCKET, region=REGION, voice_object="out/${jobid}/voice.${ext}"),
         media_result=WRITTEN,
         media_info=MediaInfo(format=MediaFormat(size=7)),
         user_data="the-user-data",
@@ -80,8 +80,8 @@ BATCH = BatchJob(
     operation=BatchOperation(
         output=Output(
             bucket="results-1250000001",
-            au_object="out/${InventoryTriggerJobId}/v/${InputName}.${ext}",
-            object="${InputName}-background.mp3",
+            voice_object="out/${InventoryTriggerJobId}/v/${InputName}.${ext}",
+            background_object="${InputName}-background.mp3",
         )
     ),
 )
@@ -245,7 +245,7 @@ class TestItNeverFails:
 import tests.without_openlineage
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.models import Job
-task = VoiceSeparateOperator(task_id="t", input_object="a", au_object="b")
+task = VoiceSeparateOperator(task_id="t", input_object="a", voice_object="b")
 task.seen_jobs = [Job(job_id="j1", state="Success")]
 print("TOLD", task.get_openlineage_facets_on_complete(None))
 """

@@ -10,8 +10,14 @@ import pytest
 
 from airflow_provider_ci.exceptions import JobFailedError
 from airflow_provider_ci.get_provider_info import get_provider_info
-from airflow_provider_ci.links.console import CIJobsLink, CIResultsLink, LinksMixin, jobs_url, results_url
-from airflow_provider_ci.operators.base import XCOM_JOB
+from airflow_provider_ci.links.console import (
+    LinksMixin,
+    TencentCIJobsLink,
+    TencentCIResultsLink,
+    jobs_url,
+    results_url,
+)
+from airflow_provider_ci.operators.base_job import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.models import (
     SUCCESS,
@@ -23,7 +29,7 @@ from airflow_provider_ci.protocol.models import (
     OutputFile,
 )
 from airflow_provider_ci.protocol.results import JobResult, job_result
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.scripted_server import ScriptedServer, after, jobs
 
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
@@ -100,9 +106,9 @@ DONE = (
     "<ObjectName>out/a.mp3</ObjectName></OutputFile></MediaResult></Operation></JobsDetail>"
 )
 RUNNING = DONE[: DONE.index("<Operation>")].replace("Success", "Running") + "</JobsDetail>"
-JOBS_LINK = (CIJobsLink.xcom_key, JOBS_PAGE)
-NO_RESULTS = (CIResultsLink.xcom_key, "")
-RESULTS_LINK = (CIResultsLink.xcom_key, f"{FILES_PAGE}&path=%252Fout%252F")
+JOBS_LINK = (TencentCIJobsLink.xcom_key, JOBS_PAGE)
+NO_RESULTS = (TencentCIResultsLink.xcom_key, "")
+RESULTS_LINK = (TencentCIResultsLink.xcom_key, f"{FILES_PAGE}&path=%252Fout%252F")
 
 
 def links(context: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -124,7 +130,7 @@ class TestPushing:
         operator = VoiceSeparateOperator(
             task_id="submit",
             input_object="in/a.mp3",
-            au_object="out/a.mp3",
+            voice_object="out/a.mp3",
             wait_for_completion=True,
             poll_interval=0.1,
         )
@@ -137,12 +143,14 @@ class TestPushing:
     @pytest.fixture
     def make_sensor(
         self, server: ScriptedServer, connection: Callable[..., str]
-    ) -> Callable[..., CIJobSensor]:
+    ) -> Callable[..., TencentCIJobSensor]:
         connection(server.url)
-        return lambda **arguments: CIJobSensor(task_id="wait", job_id="j1", poke_interval=0, **arguments)
+        return lambda **arguments: TencentCIJobSensor(
+            task_id="wait", job_id="j1", poke_interval=0, **arguments
+        )
 
     def test_sensor_once_while_it_waits_and_at_the_end(
-        self, server: ScriptedServer, make_sensor: Callable[..., CIJobSensor], context: dict[str, Any]
+        self, server: ScriptedServer, make_sensor: Callable[..., TencentCIJobSensor], context: dict[str, Any]
     ) -> None:
         server.play(jobs(RUNNING), jobs(RUNNING), jobs(RUNNING), jobs(DONE))
         sensor = make_sensor()
@@ -151,7 +159,7 @@ class TestPushing:
         assert links(context) == [JOBS_LINK, NO_RESULTS, JOBS_LINK, RESULTS_LINK]
 
     def test_sensor_of_a_job_that_failed(
-        self, server: ScriptedServer, make_sensor: Callable[..., CIJobSensor], context: dict[str, Any]
+        self, server: ScriptedServer, make_sensor: Callable[..., TencentCIJobSensor], context: dict[str, Any]
     ) -> None:
         server.play(jobs(RUNNING.replace("Running", "Failed")))
         sensor = make_sensor()
@@ -161,7 +169,7 @@ class TestPushing:
         assert links(context) == [JOBS_LINK, NO_RESULTS]
 
     def test_nothing_if_told_so(
-        self, server: ScriptedServer, make_sensor: Callable[..., CIJobSensor], context: dict[str, Any]
+        self, server: ScriptedServer, make_sensor: Callable[..., TencentCIJobSensor], context: dict[str, Any]
     ) -> None:
         server.play(jobs(DONE))
         sensor = make_sensor(do_xcom_push=False)
@@ -171,14 +179,17 @@ class TestPushing:
 
 
 class TestRegistration:
-    @pytest.mark.parametrize("owner", [VoiceSeparateOperator, CIJobSensor])
+    @pytest.mark.parametrize("owner", [VoiceSeparateOperator, TencentCIJobSensor])
     def test_operator_and_sensor_have_both(self, owner: type[Any]) -> None:
-        assert [type(link) for link in owner.operator_extra_links] == [CIJobsLink, CIResultsLink]
+        assert [type(link) for link in owner.operator_extra_links] == [
+            TencentCIJobsLink,
+            TencentCIResultsLink,
+        ]
 
     def test_airflow_2_11_finds_the_classes(self) -> None:
-        paths = [f"{link.__module__}.{link.__name__}" for link in (CIJobsLink, CIResultsLink)]
+        paths = [f"{link.__module__}.{link.__name__}" for link in (TencentCIJobsLink, TencentCIResultsLink)]
         assert get_provider_info()["extra-links"] == paths
 
     def test_the_keys_are_those_of_airflow_3(self) -> None:
-        for link in (CIJobsLink, CIResultsLink):
+        for link in (TencentCIJobsLink, TencentCIResultsLink):
             assert link.xcom_key == f"_link_{link.__name__}"

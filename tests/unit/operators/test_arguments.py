@@ -10,17 +10,17 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, conf
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.validation import TaskArgumentError
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, job
 
-JOB: dict[str, Any] = {"task_id": "task", "input_object": "in/a.mp3", "au_object": "out/a"}
-BATCH: dict[str, Any] = {"task_id": "task", "prefix": "in/", "au_object": "out/${jobid}"}
+JOB: dict[str, Any] = {"task_id": "task", "input_object": "in/a.mp3", "voice_object": "out/a"}
+BATCH: dict[str, Any] = {"task_id": "task", "prefix": "in/", "voice_object": "out/${jobid}"}
 TEMPLATE: dict[str, Any] = {"task_id": "task", "name": "stems", "audio_mode": "IsAudio"}
 MQ = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "n"}
 KAFKA = {"region": "ap-guangzhou", "instance_id": "i", "topic": "t"}
@@ -35,8 +35,8 @@ LEAST: dict[type[Any], dict[str, Any]] = {
     VoiceSeparateOperator: JOB,
     VoiceSeparateBatchOperator: BATCH,
     VoiceSeparateTemplateOperator: TEMPLATE,
-    CICancelJobOperator: IDS,
-    CIJobSensor: IDS,
+    TencentCICancelJobOperator: IDS,
+    TencentCIJobSensor: IDS,
 }
 SUBMITTING = (VoiceSeparateOperator, VoiceSeparateBatchOperator)
 BOOLEANS = [(owner, name) for owner in LEAST for name in owner.boolean_arguments]
@@ -92,8 +92,8 @@ class TestWhetherToWait:
 
     @pytest.mark.usefixtures("default_deferrable")
     def test_of_a_sensor_too(self) -> None:
-        assert make(CIJobSensor).deferrable is True
-        assert make(CIJobSensor, deferrable=False).deferrable is False
+        assert make(TencentCIJobSensor).deferrable is True
+        assert make(TencentCIJobSensor, deferrable=False).deferrable is False
 
     @pytest.mark.parametrize("owner", SUBMITTING)
     def test_in_default_args_it_is_told_too(self, owner: type[Any]) -> None:
@@ -110,9 +110,9 @@ class TestWhetherToWait:
         assert operator.wait_for_completion is operator.deferrable is True
         with DAG("e", schedule=None):
             arguments = dict(LEAST[owner])
-            over = {"au_object": [arguments.pop("au_object")]}
+            over = {"voice_object": [arguments.pop("voice_object")]}
             task = owner.partial(**arguments, deferrable=True).expand(**over)
-            operator = task.unmap({"au_object": over["au_object"][0]})
+            operator = task.unmap({"voice_object": over["voice_object"][0]})
         assert operator.wait_for_completion is operator.deferrable is True
 
     @pytest.mark.parametrize(
@@ -238,9 +238,9 @@ class TestSeconds:
             make(owner, **{name: value})
 
     def test_airflow_does_it_for_the_sensor(self) -> None:
-        sensor = make(CIJobSensor, timeout=timedelta(minutes=5), poke_interval=timedelta(seconds=30))
+        sensor = make(TencentCIJobSensor, timeout=timedelta(minutes=5), poke_interval=timedelta(seconds=30))
         assert (sensor.timeout, sensor.poke_interval) == (300, 30)
-        sensor = make(CIJobSensor, timeout=0, poke_interval=0)
+        sensor = make(TencentCIJobSensor, timeout=0, poke_interval=0)
         assert (sensor.timeout, sensor.poke_interval) == (0, 0)
 
     @pytest.mark.parametrize("owner", SUBMITTING)
@@ -249,18 +249,21 @@ class TestSeconds:
         assert operator.timeout == operator.poll_interval == 3650 * 86_400
 
 
-KEYS = ("input_object", "object", "au_object", "bass_object", "drum_object")
+KEYS = ("input_object", "background_object", "voice_object", "bass_object", "drum_object")
 MISRENDERED: list[tuple[type[Any], str]] = [
     *((VoiceSeparateOperator, name) for name in KEYS),
     *(
         (VoiceSeparateOperator, name)
         for name in ("output_bucket", "output_region", "template_id", "queue_id")
     ),
-    *((VoiceSeparateBatchOperator, name) for name in ("prefix", "manifest", "url_file", "name", "au_object")),
+    *(
+        (VoiceSeparateBatchOperator, name)
+        for name in ("prefix", "manifest", "url_file", "name", "voice_object")
+    ),
     (VoiceSeparateTemplateOperator, "name"),
-    (CICancelJobOperator, "job_id"),
-    (CIJobSensor, "job_id"),
-    *((owner, name) for owner in LEAST for name in ("bucket", "region", "ci_conn_id")),
+    (TencentCICancelJobOperator, "job_id"),
+    (TencentCIJobSensor, "job_id"),
+    *((owner, name) for owner in LEAST for name in ("bucket", "region", "tencent_ci_conn_id")),
 ]
 
 
@@ -297,7 +300,7 @@ class TestTemplatesThatWentWrong:
             assert "a template rendered None, so what it reads is not there" in said
 
     @pytest.mark.parametrize(
-        ("owner", "name"), [each for each in MISRENDERED if each != (CICancelJobOperator, "job_id")]
+        ("owner", "name"), [each for each in MISRENDERED if each != (TencentCICancelJobOperator, "job_id")]
     )
     def test_nor_is_a_native_none(self, run: Callable[..., str], owner: type[Any], name: str) -> None:
         said = run(owner, name, None)
@@ -326,8 +329,8 @@ class TestTemplatesThatWentWrong:
         [
             (VoiceSeparateOperator, "input_object"),
             (VoiceSeparateTemplateOperator, "name"),
-            (CICancelJobOperator, "job_id"),
-            (CIJobSensor, "job_id"),
+            (TencentCICancelJobOperator, "job_id"),
+            (TencentCIJobSensor, "job_id"),
         ],
     )
     def test_what_is_needed_may_not_be_empty(
@@ -386,10 +389,10 @@ class TestTemplatesThatWentWrong:
             ("input_object", "{{ 'in/{}.mp3'.format(nothing) }}"),
             ("input_object", "{{ ['in', nothing] | join('/') }}"),
             ("input_object", "{{ path_with_none }}"),
-            ("au_object", "out/{{ text }}/${jobid}-{{ nothing }}.${ext}"),
+            ("voice_object", "out/{{ text }}/${jobid}-{{ nothing }}.${ext}"),
             ("output_bucket", "{{ nothing }}-1250000000"),
-            ("call_back", "https://{{ nothing }}/cb"),
-            ("call_back", "https://user:secret@example.com/{{ nothing }}?token=secret"),
+            ("callback_url", "https://{{ nothing }}/cb"),
+            ("callback_url", "https://user:secret@example.com/{{ nothing }}?token=secret"),
         ],
     )
     def test_nor_is_a_part_of_a_text(
@@ -421,9 +424,9 @@ class TestTemplatesThatWentWrong:
     @pytest.mark.parametrize(
         ("kind", "name", "config", "part"),
         [
-            ("TDMQ", "call_back_mq_config", MQ, "mq_name"),
-            ("Kafka", "call_back_kafka_config", KAFKA, "topic"),
-            ("Kafka", "call_back_kafka_config", KAFKA, "instance_id"),
+            ("TDMQ", "callback_mq_config", MQ, "mq_name"),
+            ("Kafka", "callback_kafka_config", KAFKA, "topic"),
+            ("Kafka", "callback_kafka_config", KAFKA, "instance_id"),
         ],
     )
     @pytest.mark.parametrize("template", ["{{ nothing }}", "ci-{{ nothing }}"])
@@ -437,7 +440,7 @@ class TestTemplatesThatWentWrong:
         template: str,
         native: bool,
     ) -> None:
-        given = {"call_back_type": kind, name: config | {part: template}}
+        given = {"callback_type": kind, name: config | {part: template}}
         said = render_and_run(VoiceSeparateOperator, native=native, **given)
         assert " is None, allowed: a text" in said or f"{name}.{part} is '" in said
         assert not render_and_run(VoiceSeparateOperator, native=native, **(given | {name: config}))
@@ -503,4 +506,4 @@ class TestTemplatesThatWentWrong:
 
     def test_an_empty_text_or_a_literal_none_gives_nothing(self) -> None:
         for nothing in ("", None):
-            make(VoiceSeparateOperator, queue_id=nothing, object=nothing, bucket=nothing)
+            make(VoiceSeparateOperator, queue_id=nothing, background_object=nothing, bucket=nothing)

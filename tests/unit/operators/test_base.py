@@ -23,11 +23,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_ci.durability import DurableSubmission
-from airflow_provider_ci.durable_record import SubmissionRecord
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
-    CIError,
     InvalidRequestError,
     JobCancelledError,
     JobError,
@@ -37,10 +34,13 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     RequestValidationError,
     TaskKilledError,
+    TencentCIError,
     ThrottledError,
 )
-from airflow_provider_ci.operators.base import XCOM_JOB
+from airflow_provider_ci.operators.base_job import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.submission.durable_submission import DurableSubmission
+from airflow_provider_ci.submission.record import SubmissionRecord
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
@@ -80,7 +80,7 @@ def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Ite
         usual = {"wait_for_completion": True, "poll_interval": 0.01}
         operators.append(
             VoiceSeparateOperator(
-                task_id="submit", input_object="in/a.mp3", au_object="out/a", **(usual | arguments)
+                task_id="submit", input_object="in/a.mp3", voice_object="out/a", **(usual | arguments)
             )
         )
         return operators[-1]
@@ -221,7 +221,7 @@ class TestSubmit:
             make_operator(execution_timeout=timedelta(seconds=1)).execute(context)
         (said,) = logs.at("error")
         assert said.startswith("execution_timeout ended this try while it is unknown whether the service has")
-        assert "CIHook.list_jobs" in said
+        assert "TencentCIHook.list_jobs" in said
         assert "UserData 'airflow dag=" in said
 
     @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ class TestSubmit:
         server: ScriptedServer,
         context: Context,
         answer: Answer,
-        kind: type[CIError],
+        kind: type[TencentCIError],
     ) -> None:
         server.play(answer)
         with pytest.raises(kind):
@@ -347,7 +347,7 @@ class TestWait:
         operator = make_operator(wait_for_completion=False)
         server.play(SUBMITTED)
         assert operator.execute(context) == "j1"
-        operator.au_object = "out/another"
+        operator.voice_object = "out/another"
         with pytest.raises(RequestValidationError, match="a second, different request in one try"):
             operator.execute(context)
         assert server.methods() == ["POST"]
@@ -362,7 +362,7 @@ class TestWait:
         has_store: bool,
     ) -> None:
         """The answer is lost, and the job that fits may be that of another task with the same data."""
-        monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 5.0)
+        monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.SUBMISSION_VALIDITY", 5.0)
         if has_store:
             context["task_state_store"] = Store()
         fits = (
@@ -422,7 +422,7 @@ class TestWait:
         context: Context,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.05)
+        monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.05)
         server.play(SUBMITTED)
         server.always("GET", jobs(unknown=("j1",)))
         with pytest.raises(JobNotFoundError, match="j1"):
@@ -454,7 +454,7 @@ class TestWait:
             clock[0] += seconds
 
         monkeypatch.setattr(operator, "_sleep", sleep)
-        monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.monotonic", lambda: clock[0])
         server.play(SUBMITTED, *[RUNNING] * 30, SUCCESS)
         operator.execute(context)
         assert naps[:6] == [1, 1, 1, 1, 1, 1.25]
@@ -466,7 +466,7 @@ class TestWait:
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[VoiceSeparateOperator], list[float]]:
     """Return a function after which an operator's pauses take no time; it returns their list."""
     clock = [1000.0]
-    monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.monotonic", lambda: clock[0])
 
     def use(operator: VoiceSeparateOperator) -> list[float]:
         naps: list[float] = []
@@ -733,8 +733,8 @@ class TestKill:
             really_sleep(seconds)
 
         really_sleep = time.sleep
-        monkeypatch.setattr("airflow_provider_ci.operators.base.time.sleep", sleep)
-        monkeypatch.setattr("airflow_provider_ci.waiting.FIRST_DELAY", 60)
+        monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.sleep", sleep)
+        monkeypatch.setattr("airflow_provider_ci.submission.tracking.FIRST_DELAY", 60)
         operator = make_operator(poll_interval=60)
         server.play(SUBMITTED)
         server.always("PUT", http())
@@ -911,8 +911,8 @@ class TestWhoseJobItIs:
         asked: int,
     ) -> None:
         """The job may be that of a later try, for which the request has changed again."""
-        monkeypatch.setattr("airflow_provider_ci.durability.SUBMISSION_VALIDITY", 0.0)
-        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
+        monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.SUBMISSION_VALIDITY", 0.0)
+        monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.0)
         server.play(SUBMITTED)
         context["ti"].max_tries = 1
         make_operator(wait_for_completion=False, retries=1).execute(context)
@@ -1052,7 +1052,7 @@ class TestKillThatInterrupts:
         self.interrupted(operator, lambda: operator.execute(context))
         (line,) = warnings(logs)
         assert "unknown whether the service has accepted its submission: a job may run, and be billed" in line
-        assert "CIHook.list_jobs" in line
+        assert "TencentCIHook.list_jobs" in line
 
 
 KILLED_WHILE_IMPORTING = """
@@ -1065,7 +1065,7 @@ from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 assert "airflow_provider_ci.hooks.ci" not in sys.modules
 current_try.state_of_try = lambda context: "running"
 operator = VoiceSeparateOperator(
-    task_id="submit", input_object="in/a.mp3", au_object="out/a", wait_for_completion=True, deferrable=True
+    task_id="submit", input_object="in/a.mp3", voice_object="out/a", wait_for_completion=True, deferrable=True
 )
 
 class Terminates:
@@ -1124,7 +1124,7 @@ class TestWhatIsKnownAtTheEnd:
         assert said.startswith(
             "The task was told to stop while it is unknown whether the service has accepted its submission: a"
             " job may run, and be billed. A retry looks for it and goes on with it; without one, look for it"
-            " in the console or with CIHook.list_jobs: sent at 20"
+            " in the console or with TencentCIHook.list_jobs: sent at 20"
         )
         assert ", UserData 'airflow dag=separate run=manual__1 task=submit " in said
         assert warnings(logs)[0] == said, "also when the process is killed before it can end"

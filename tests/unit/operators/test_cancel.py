@@ -13,11 +13,11 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     RequestValidationError,
 )
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, error, http, job_xml, jobs
 
-MakeOperator = Callable[..., CICancelJobOperator]
+MakeOperator = Callable[..., TencentCICancelJobOperator]
 REFUSED = error(400, "InvalidArgument", "The job provided can not be modified")
 
 
@@ -25,11 +25,11 @@ REFUSED = error(400, "InvalidArgument", "The job provided can not be modified")
 def make_operator(
     server: ScriptedServer, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeOperator]:
-    made: list[CICancelJobOperator] = []
+    made: list[TencentCICancelJobOperator] = []
 
-    def make(**arguments: Any) -> CICancelJobOperator:
+    def make(**arguments: Any) -> TencentCICancelJobOperator:
         connection(server.url, max_attempts=1)
-        made.append(CICancelJobOperator(task_id="cancel", **({"job_id": ["j1", "j2"]} | arguments)))
+        made.append(TencentCICancelJobOperator(task_id="cancel", **({"job_id": ["j1", "j2"]} | arguments)))
         return made[-1]
 
     monkeypatch.setattr("airflow_provider_ci.operators.cancel.time.sleep", lambda seconds: None)

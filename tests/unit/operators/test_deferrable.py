@@ -12,13 +12,13 @@ from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     JobCancelledError,
     JobFailedError,
     JobTimeoutError,
+    TencentCIError,
 )
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.triggers.job import CIJobTrigger
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.conftest import Logs
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
 
@@ -40,7 +40,7 @@ def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Ite
         usual = {"wait_for_completion": True, "deferrable": True, "poll_interval": 7}
         made.append(
             VoiceSeparateOperator(
-                task_id="submit", input_object="in/a.mp3", au_object="out/a", **(usual | arguments)
+                task_id="submit", input_object="in/a.mp3", voice_object="out/a", **(usual | arguments)
             )
         )
         return made[-1]
@@ -61,7 +61,7 @@ def test_defers_what_has_not_ended(
     with pytest.raises(TaskDeferred) as deferred:
         make_operator(timeout=60, cancel_on_kill=False).execute(context)
     trigger = deferred.value.trigger
-    assert isinstance(trigger, CIJobTrigger)
+    assert isinstance(trigger, TencentCIJobTrigger)
     arguments = trigger.serialize()[1]
     assert arguments["deadline"] == pytest.approx(time.time() + 60, abs=5)
     assert {name: arguments[name] for name in ("job_ids", "poll_interval", "cancel_on_kill")} == {
@@ -133,7 +133,7 @@ class TestGoingOn:
         server: ScriptedServer,
         context: dict[str, Any],
         state: str,
-        kind: type[CIError],
+        kind: type[TencentCIError],
     ) -> None:
         server.play(job("j1", state))
         with pytest.raises(kind, match="j1"):
@@ -194,7 +194,7 @@ class TestGoingOn:
     def test_an_event_that_is_none_is_never_success(
         self, make_operator: MakeOperator, context: dict[str, Any], bad: Any
     ) -> None:
-        with pytest.raises(CIError, match="The trigger fired an event"):
+        with pytest.raises(TencentCIError, match="The trigger fired an event"):
             make_operator().execute_complete(context, bad)
 
     @pytest.mark.parametrize("name", ["Exception", "os", None, "RequestValidationError2"])
@@ -202,9 +202,9 @@ class TestGoingOn:
         self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], name: Any
     ) -> None:
         server.play(RUNNING)
-        with pytest.raises(CIError) as caught:
+        with pytest.raises(TencentCIError) as caught:
             make_operator().execute_complete(context, event("error", error=name, message="m"))
-        assert type(caught.value) is CIError
+        assert type(caught.value) is TencentCIError
 
 
 OUTAGES = {

@@ -23,11 +23,11 @@ def made_elsewhere() -> list[Any]:
 
 
 # What another task may hand over
-HANDED_OVER = {"input_object": "in/x.mp3", "au_object": "out/x.mp3", "bucket": "x-1250000001"}
+HANDED_OVER = {"input_object": "in/x.mp3", "voice_object": "out/x.mp3", "bucket": "x-1250000001"}
 
 
 def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: Any) -> Sharing:
-    """Tell it of ``au_object`` of an instance, whose templates are not rendered.
+    """Tell it of ``voice_object`` of an instance, whose templates are not rendered.
 
     :param over: gives a dict for ``expand()``, or what is for ``expand_kwargs()``.
     """
@@ -44,8 +44,10 @@ def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: 
         arguments = given[map_index]
     else:
         known = {*fixed, *of_the_dag.get("default_args", ())}
-        arguments = {name: HANDED_OVER[name] for name in ("input_object", "au_object") if name not in known}
-    return sharing_of(mapped.unmap(arguments), mapped, "au_object", map_index)
+        arguments = {
+            name: HANDED_OVER[name] for name in ("input_object", "voice_object") if name not in known
+        }
+    return sharing_of(mapped.unmap(arguments), mapped, "voice_object", map_index)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +78,12 @@ def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: 
     ],
 )
 def test_the_key_decides(key: str, shared: Sharing) -> None:
-    assert sharing({"au_object": key}, lambda: {"input_object": TWO}) is shared
-    assert sharing({}, lambda: {"input_object": TWO, "au_object": [key]}) is shared
-    assert sharing({}, lambda: [{"input_object": each, "au_object": key} for each in TWO]) is shared
-    assert sharing({"au_object": key}, lambda: [{"input_object": each} for each in TWO]) is shared
-    assert sharing({}, lambda: {"input_object": TWO}, default_args={"au_object": key}) is shared
-    assert sharing({"au_object": key}, lambda: {"input_object": TWO[:1]}) is NO
+    assert sharing({"voice_object": key}, lambda: {"input_object": TWO}) is shared
+    assert sharing({}, lambda: {"input_object": TWO, "voice_object": [key]}) is shared
+    assert sharing({}, lambda: [{"input_object": each, "voice_object": key} for each in TWO]) is shared
+    assert sharing({"voice_object": key}, lambda: [{"input_object": each} for each in TWO]) is shared
+    assert sharing({}, lambda: {"input_object": TWO}, default_args={"voice_object": key}) is shared
+    assert sharing({"voice_object": key}, lambda: {"input_object": TWO[:1]}) is NO
 
 
 @pytest.mark.parametrize(
@@ -98,12 +100,15 @@ def test_the_key_decides(key: str, shared: Sharing) -> None:
     ids=str,
 )
 def test_what_sets_results_apart_must_differ(over: dict[str, list[Any]], shared: Sharing) -> None:
-    fixed = {"au_object": "out/voice.${ext}", **({} if "input_object" in over else {"input_object": TWO[0]})}
+    fixed = {
+        "voice_object": "out/voice.${ext}",
+        **({} if "input_object" in over else {"input_object": TWO[0]}),
+    }
     assert sharing(fixed, lambda: over) is shared
 
 
 def test_a_codec_sets_nothing_apart_whose_key_has_no_extension() -> None:
-    fixed = {"au_object": "out/voice.mp3", "input_object": TWO[0]}
+    fixed = {"voice_object": "out/voice.mp3", "input_object": TWO[0]}
     assert sharing(fixed, lambda: {"codec": ["mp3", "wav"]}) is CERTAIN
 
 
@@ -111,41 +116,42 @@ def test_a_codec_sets_nothing_apart_whose_key_has_no_extension() -> None:
 def test_of_dicts_only_those_with_one_key_are_refused(map_index: int, shared: Sharing) -> None:
     keys = ["out/a.mp3", "out/a.mp3", "out/b.mp3"]
     assert (
-        sharing({"input_object": TWO[0]}, lambda: [{"au_object": key} for key in keys], map_index) is shared
+        sharing({"input_object": TWO[0]}, lambda: [{"voice_object": key} for key in keys], map_index)
+        is shared
     )
 
 
 def test_dicts_that_name_another_bucket_are_apart() -> None:
     buckets = ["a-1250000001", "b-1250000001"]
-    fixed = {"input_object": TWO[0], "au_object": "out/a.mp3"}
+    fixed = {"input_object": TWO[0], "voice_object": "out/a.mp3"}
     assert sharing(fixed, lambda: [{"output_bucket": bucket} for bucket in buckets]) is NO
 
 
 def test_what_another_task_hands_over() -> None:
-    assert sharing({"au_object": "out/a.mp3"}, lambda: {"input_object": made_elsewhere()}) is CERTAIN
-    assert sharing({}, lambda: {"input_object": TWO, "au_object": made_elsewhere()}) is NO
-    bucket = sharing({"au_object": "out/a.mp3"}, lambda: {"input_object": TWO, "bucket": made_elsewhere()})
+    assert sharing({"voice_object": "out/a.mp3"}, lambda: {"input_object": made_elsewhere()}) is CERTAIN
+    assert sharing({}, lambda: {"input_object": TWO, "voice_object": made_elsewhere()}) is NO
+    bucket = sharing({"voice_object": "out/a.mp3"}, lambda: {"input_object": TWO, "bucket": made_elsewhere()})
     assert bucket is NO
-    assert sharing({"au_object": "out/a.mp3"}, made_elsewhere) is PERHAPS
-    assert sharing({}, made_elsewhere, default_args={"au_object": "out/a.mp3"}) is PERHAPS
+    assert sharing({"voice_object": "out/a.mp3"}, made_elsewhere) is PERHAPS
+    assert sharing({}, made_elsewhere, default_args={"voice_object": "out/a.mp3"}) is PERHAPS
     assert sharing({"input_object": TWO[0]}, made_elsewhere) is NO
 
 
 def test_params_may_be_mapped_over() -> None:
-    fixed = {"au_object": "{{ params.out }}"}
+    fixed = {"voice_object": "{{ params.out }}"}
     assert sharing(fixed, lambda: [{"input_object": each, "params": {"out": each}} for each in TWO]) is NO
 
 
 def test_a_template_of_another_argument_may_set_results_apart() -> None:
     over = {"input_object": TWO}
-    fixed = {"au_object": "out/voice.mp3"}
+    fixed = {"voice_object": "out/voice.mp3"}
     assert sharing({**fixed, "output_bucket": "{{ ti.map_index }}-1250000001"}, lambda: over) is NO
     assert sharing({**fixed, "output_bucket": "{{ var.value.bucket }}"}, lambda: over) is PERHAPS
     assert sharing({**fixed, "output_bucket": "{{ params.bucket }}"}, lambda: over) is CERTAIN
 
 
 def test_a_result_that_is_not_wanted_is_shared_with_none() -> None:
-    fixed = {"au_object": "", "object": "out/${jobid}.mp3"}
+    fixed = {"voice_object": "", "background_object": "out/${jobid}.mp3"}
     assert sharing(fixed, lambda: {"input_object": TWO}) is NO
 
 
@@ -159,7 +165,7 @@ def test_a_result_that_is_not_wanted_is_shared_with_none() -> None:
 )
 def test_what_is_not_certain_is_said_in_the_log(logs: Logs, key: str, warns: bool) -> None:
     with DAG(dag_id="mapped", schedule=None):
-        mapped = VoiceSeparateOperator.partial(task_id="separate", au_object=key).expand(input_object=TWO)
+        mapped = VoiceSeparateOperator.partial(task_id="separate", voice_object=key).expand(input_object=TWO)
     instance: Any = mapped.unmap({"input_object": TWO[0]})
     instance._refuse_shared_keys({"ti": SimpleNamespace(map_index=0)})
     said = [line for line in logs.at("warning") if "another instance of this mapped task" in line]

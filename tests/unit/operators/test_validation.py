@@ -17,7 +17,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, Asset
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
-from airflow_provider_ci.operators.cancel import CICancelJobOperator
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.validation import (
     TaskArgumentError,
@@ -30,7 +30,7 @@ from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatc
 from airflow_provider_ci.protocol.admin_models import BatchRequest, TemplateRequest
 from airflow_provider_ci.protocol.fields import slots
 from airflow_provider_ci.protocol.models import VoiceSeparateRequest
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.integration.airflow_runs import dag_bag
 from tests.scripted_server import ScriptedServer, error, job
 
@@ -50,8 +50,8 @@ ENCODINGS: list[tuple[dict[str, Any], str]] = [
     ({"channels": 3}, "3, allowed"),
     ({"bucket": "media"}, "bucket is 'media', allowed: <name>-<appid>"),
     ({"region": "guangzhou"}, "region is 'guangzhou', allowed: a region"),
-    ({"ci_conn_id": ""}, "ci_conn_id is '', allowed"),
-    ({"ci_conn_id": None}, "ci_conn_id is None, allowed"),
+    ({"tencent_ci_conn_id": ""}, "tencent_ci_conn_id is '', allowed"),
+    ({"tencent_ci_conn_id": None}, "tencent_ci_conn_id is None, allowed"),
 ]
 WAITING: list[tuple[dict[str, Any], str]] = [
     ({"poll_interval": "30"}, "poll_interval is '30', allowed: a number of seconds above 0, or a timedelta"),
@@ -73,41 +73,49 @@ WAITING: list[tuple[dict[str, Any], str]] = [
     ({"job_level": 7}, "7, allowed: 0, 1, 2"),
     ({"queue_id": "p 1"}, "'p 1', allowed"),
     ({"user_data": "ü"}, "'ü', allowed: printable ASCII"),
-    ({"call_back": "ftp://a.example"}, "allowed: an absolute http or https URL, or no"),
-    ({"call_back_type": "TDMQ"}, "None, allowed: given exactly when"),
+    ({"callback_url": "ftp://a.example"}, "allowed: an absolute http or https URL, or no"),
+    ({"callback_type": "TDMQ"}, "None, allowed: given exactly when"),
     ({"template_id": "t1", "codec": "mp3"}, "codec is given, allowed: not together with template_id"),
     ({"audio_mode": "AudioAndBackground"}, "None, allowed: an object key, because audio_mode"),
-    ({"au_object": None}, "at least one of the two"),
-    ({"au_object": "None"}, "a template rendered None"),
-    ({"object": "['a']"}, "a template rendered a list"),
+    ({"voice_object": None}, "at least one of the two"),
+    ({"voice_object": "None"}, "a template rendered None"),
+    ({"background_object": "['a']"}, "a template rendered a list"),
 ]
 WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     *((owner, *case) for owner in (ONE, BATCH, TEMPLATE) for case in ENCODINGS),
     *((owner, *case) for owner in (ONE, BATCH) for case in WAITING),
     (ONE, {"input_object": "/in/a.mp3"}, "'/in/a.mp3', allowed: an object key"),
-    (ONE, {"au_object": "in/a.mp3"}, "allowed: another key than the input's"),
+    (ONE, {"voice_object": "in/a.mp3"}, "allowed: another key than the input's"),
     (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a text"),
     (ONE, {"check_input": "maybe"}, "check_input is 'maybe'"),
     (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
     (BATCH, {"manifest": "m.json"}, "allowed: exactly one of"),
-    (BATCH, {"au_object": "out/voice.mp3"}, "overwrite each other"),
-    (BATCH, {"au_object": f"in/{KEY}"}, "would separate this one's results"),
+    (BATCH, {"voice_object": "out/voice.mp3"}, "overwrite each other"),
+    (BATCH, {"voice_object": f"in/{KEY}"}, "would separate this one's results"),
     (BATCH, {"name": "a b"}, "'a b', allowed"),
     (BATCH, {"time_interval": {"start": "yesterday"}}, "time_interval.start is 'yesterday'"),
     (TEMPLATE, {"name": "a b"}, "'a b', allowed"),
-    (CICancelJobOperator, {"job_id": "a/b"}, "job_id is 'a/b', allowed"),
-    (CICancelJobOperator, {"fail_if_running": "maybe"}, "fail_if_running is 'maybe'"),
-    (CICancelJobOperator, {"bucket": "media"}, "bucket is 'media'"),
-    (CIJobSensor, {"job_id": ["j1", "None"]}, "job_id is 'None', allowed: an id; a template rendered None"),
-    (CIJobSensor, {"job_id": 5}, "job_id is 5, allowed: an id or a list of ids"),
-    (CIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
-    (CIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
-    (CIJobSensor, {"poke_interval": "5"}, "poke_interval is '5', allowed: a number of seconds from 0 on"),
-    (CIJobSensor, {"poke_interval": -1}, "poke_interval is -1, allowed"),
-    (CIJobSensor, {"poke_interval": float("inf")}, "poke_interval is inf, allowed"),
-    (CIJobSensor, {"timeout": "1 h"}, "timeout is '1 h', allowed"),
-    (CIJobSensor, {"timeout": sys.maxsize}, f"timeout is {sys.maxsize}, allowed"),
-    (CIJobSensor, {"timeout": "{{ params.t }}"}, "this argument is not templated"),
+    (TencentCICancelJobOperator, {"job_id": "a/b"}, "job_id is 'a/b', allowed"),
+    (TencentCICancelJobOperator, {"fail_if_running": "maybe"}, "fail_if_running is 'maybe'"),
+    (TencentCICancelJobOperator, {"bucket": "media"}, "bucket is 'media'"),
+    (
+        TencentCIJobSensor,
+        {"job_id": ["j1", "None"]},
+        "job_id is 'None', allowed: an id; a template rendered None",
+    ),
+    (TencentCIJobSensor, {"job_id": 5}, "job_id is 5, allowed: an id or a list of ids"),
+    (TencentCIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
+    (TencentCIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
+    (
+        TencentCIJobSensor,
+        {"poke_interval": "5"},
+        "poke_interval is '5', allowed: a number of seconds from 0 on",
+    ),
+    (TencentCIJobSensor, {"poke_interval": -1}, "poke_interval is -1, allowed"),
+    (TencentCIJobSensor, {"poke_interval": float("inf")}, "poke_interval is inf, allowed"),
+    (TencentCIJobSensor, {"timeout": "1 h"}, "timeout is '1 h', allowed"),
+    (TencentCIJobSensor, {"timeout": sys.maxsize}, f"timeout is {sys.maxsize}, allowed"),
+    (TencentCIJobSensor, {"timeout": "{{ params.t }}"}, "this argument is not templated"),
 ]
 #: Nothing is wrong with these before they are rendered.
 TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
@@ -116,25 +124,28 @@ TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
     *((owner, {"codec": "amr", "samplerate": "{{ c }}"}) for owner in (ONE, BATCH, TEMPLATE)),
     *((owner, {"audio_mode": "{{ m }}", "samplerate": 1, "codec": "wav"}) for owner in (ONE, BATCH)),
     *((owner, {"template_id": "{{ t }}", "codec": "mp3"}) for owner in (ONE, BATCH)),
-    *((owner, {"au_object": "{{ k }}", "audio_mode": "IsAudio"}) for owner in (ONE, BATCH)),
-    *((owner, {"object": "{% if x %}a{% endif %}", "audio_mode": "IsAudio"}) for owner in (ONE, BATCH)),
-    *((owner, {"au_object": "{{ k }}", "object": "{{ k }}"}) for owner in (ONE, BATCH)),
+    *((owner, {"voice_object": "{{ k }}", "audio_mode": "IsAudio"}) for owner in (ONE, BATCH)),
+    *(
+        (owner, {"background_object": "{% if x %}a{% endif %}", "audio_mode": "IsAudio"})
+        for owner in (ONE, BATCH)
+    ),
+    *((owner, {"voice_object": "{{ k }}", "background_object": "{{ k }}"}) for owner in (ONE, BATCH)),
     *(
         (owner, {"output_bucket": "{{ b }}", "bucket": "{{ b }}", "region": "{{ r }}"})
         for owner in (ONE, BATCH)
     ),
     *(
-        (owner, {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "{{ n }}"}})
+        (owner, {"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_name": "{{ n }}"}})
         for owner in (ONE,)
     ),
-    *((owner, {"call_back_type": "{{ t }}", "call_back_mq_config": MQ}) for owner in (ONE, BATCH)),
-    *((owner, {"call_back_type": "{{ t }}", "call_back_kafka_config": KAFKA}) for owner in (ONE, BATCH)),
+    *((owner, {"callback_type": "{{ t }}", "callback_mq_config": MQ}) for owner in (ONE, BATCH)),
+    *((owner, {"callback_type": "{{ t }}", "callback_kafka_config": KAFKA}) for owner in (ONE, BATCH)),
     *(
-        (owner, {"call_back_type": "{{ t }}", "call_back_kafka_config": KAFKA | {"topic": "{{ k }}"}})
+        (owner, {"callback_type": "{{ t }}", "callback_kafka_config": KAFKA | {"topic": "{{ k }}"}})
         for owner in (ONE, BATCH)
     ),
-    *((owner, {"call_back_type": "TDMQ", "call_back_mq_config": "{{ c }}"}) for owner in (ONE, BATCH)),
-    *((owner, {"call_back_type": "{{ t }}", "call_back": "{{ u }}"}) for owner in (ONE, BATCH)),
+    *((owner, {"callback_type": "TDMQ", "callback_mq_config": "{{ c }}"}) for owner in (ONE, BATCH)),
+    *((owner, {"callback_type": "{{ t }}", "callback_url": "{{ u }}"}) for owner in (ONE, BATCH)),
     *(
         (owner, {"queue_id": lambda context, jinja_env: "p1", "job_level": "{{ 1 }}"})
         for owner in (ONE, BATCH)
@@ -143,15 +154,15 @@ TEMPLATED: list[tuple[type[Any], dict[str, Any]]] = [
     (BATCH, {"prefix": "{{ p }}"}),
     (BATCH, {"prefix": "{{ p }}", "manifest": "{{ m }}"}),
     (BATCH, {"prefix": "in/", "manifest": "{{ m }}"}),
-    (BATCH, {"prefix": "{{ p }}", "au_object": f"{{{{ p }}}}/{KEY}"}),
+    (BATCH, {"prefix": "{{ p }}", "voice_object": f"{{{{ p }}}}/{KEY}"}),
     (BATCH, {"time_interval": {"start": "{{ a }}", "end": "{{ b }}"}}),
     (BATCH, {"name": "{{ dag.dag_id }}"}),
     (TEMPLATE, {"name": "{{ n }}", "audio_mode": "{{ m }}"}),
-    (CICancelJobOperator, {"job_id": "{{ ti.xcom_pull('a') }}"}),
+    (TencentCICancelJobOperator, {"job_id": "{{ ti.xcom_pull('a') }}"}),
     (BATCH, {"time_interval": {"start": "2025-01-01T00:00:00Z", "end": "{{ b }}"}}),
     (BATCH, {"time_interval": "{{ t }}"}),
-    (CIJobSensor, {"job_id": ["{{ a }}", "j2"]}),
-    (CIJobSensor, {"job_id": iter(["j1"])}),
+    (TencentCIJobSensor, {"job_id": ["{{ a }}", "j2"]}),
+    (TencentCIJobSensor, {"job_id": iter(["j1"])}),
 ]
 
 
@@ -176,28 +187,32 @@ def test_templates_are_left_to_when_they_are_rendered(owner: type[Any], argument
     ("owner", "arguments", "said"),
     [
         (ONE, {"input_object": "{{ k }}", "codec": "ogg"}, "'ogg'"),
-        (ONE, {"input_object": "{{ k }}", "au_object": None}, "at least one"),
-        (ONE, {"au_object": "{{ k }}", "object": "/x", "audio_mode": "IsBackground"}, "'/x', allowed"),
-        (BATCH, {"prefix": "{{ p }}", "au_object": "out/voice.mp3"}, "overwrite each other"),
+        (ONE, {"input_object": "{{ k }}", "voice_object": None}, "at least one"),
+        (
+            ONE,
+            {"voice_object": "{{ k }}", "background_object": "/x", "audio_mode": "IsBackground"},
+            "'/x', allowed",
+        ),
+        (BATCH, {"prefix": "{{ p }}", "voice_object": "out/voice.mp3"}, "overwrite each other"),
         (BATCH, {"prefix": "{{ p }}", "codec": "ogg"}, "'ogg'"),
-        (CIJobSensor, {"job_id": "{{ j }}", "bucket": "media"}, "bucket is 'media'"),
+        (TencentCIJobSensor, {"job_id": "{{ j }}", "bucket": "media"}, "bucket is 'media'"),
         (
             BATCH,
             {"time_interval": {"start": "yesterday", "end": "{{ b }}"}},
             "time_interval.start is 'yesterday'",
         ),
         (BATCH, {"time_interval": {"strat": "{{ a }}"}}, "allowed: a dict with start and end"),
-        (CIJobSensor, {"job_id": ["{{ a }}", "a/b"]}, "job_id is 'a/b', allowed"),
-        (CICancelJobOperator, {"job_id": ("{{ a }}", "None")}, "job_id is 'None', allowed"),
+        (TencentCIJobSensor, {"job_id": ["{{ a }}", "a/b"]}, "job_id is 'a/b', allowed"),
+        (TencentCICancelJobOperator, {"job_id": ("{{ a }}", "None")}, "job_id is 'None', allowed"),
         (
             ONE,
-            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "{{ n }}", "mq_mode": "x"}},
+            {"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_name": "{{ n }}", "mq_mode": "x"}},
             "'x', allowed: Queue",
         ),
-        (ONE, {"call_back_type": "Url", "call_back_mq_config": MQ}, "given exactly when"),
+        (ONE, {"callback_type": "Url", "callback_mq_config": MQ}, "given exactly when"),
         (
             ONE,
-            {"call_back_type": "{{ t }}", "call_back_mq_config": MQ | {"mq_region": "xx"}},
+            {"callback_type": "{{ t }}", "callback_mq_config": MQ | {"mq_region": "xx"}},
             "'xx', allowed",
         ),
     ],
@@ -245,11 +260,11 @@ def _leaves(model: type[Any], at: str = "") -> Iterator[str]:
     [
         (
             "Operation.Output.Object and AuObject is None, allowed: 1",
-            "object and au_object are None, allowed: 1",
+            "background_object and voice_object are None, allowed: 1",
         ),
         (
             "Operation.Output.AuObject (voice) is 'AudioMode', allowed: not Object (background), 'a/Object'",
-            "au_object is 'AudioMode', allowed: not object, 'a/Object'",
+            "voice_object is 'AudioMode', allowed: not background_object, 'a/Object'",
         ),
         ("Input.Prefix has 900 bytes, allowed: 850", "prefix has 900 bytes, allowed: 850"),
         ("input_object is 'Codec is 5', allowed: 1", "input_object is 'Codec is 5', allowed: 1"),
@@ -267,20 +282,20 @@ class TestMapped:
     @pytest.mark.parametrize(
         ("owner", "fixed", "said"),
         [
-            (ONE, {"au_object": "a", "codec": "ogg"}, "'ogg'"),
-            (ONE, {"au_object": "a", "poll_interval": "30"}, "poll_interval is '30'"),
-            (ONE, {"au_object": "a", "timeout": timedelta(-1)}, "timeout is "),
+            (ONE, {"voice_object": "a", "codec": "ogg"}, "'ogg'"),
+            (ONE, {"voice_object": "a", "poll_interval": "30"}, "poll_interval is '30'"),
+            (ONE, {"voice_object": "a", "timeout": timedelta(-1)}, "timeout is "),
             (ONE, {"on_ambiguous_submit": "retry"}, "on_ambiguous_submit is 'retry'"),
             (ONE, {"cancel_on_kill": "maybe"}, "cancel_on_kill is 'maybe'"),
             (ONE, {"bucket": "media"}, "bucket is 'media'"),
-            (BATCH, {"au_object": "out/voice.mp3"}, "overwrite each other"),
+            (BATCH, {"voice_object": "out/voice.mp3"}, "overwrite each other"),
             (TEMPLATE, {"audio_mode": "Nonsense"}, "'Nonsense'"),
-            (CICancelJobOperator, {"fail_if_running": "maybe"}, "fail_if_running is 'maybe'"),
-            (CIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
-            (CIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
-            (CIJobSensor, {"poke_interval": "5"}, "poke_interval is '5'"),
-            (CIJobSensor, {"timeout": timedelta(-1)}, "timeout is "),
-            (CIJobSensor, {"execution_timeout": timedelta.max}, "allowed: at most 3650 days"),
+            (TencentCICancelJobOperator, {"fail_if_running": "maybe"}, "fail_if_running is 'maybe'"),
+            (TencentCIJobSensor, {"deferrable": "maybe"}, "deferrable is 'maybe'"),
+            (TencentCIJobSensor, {"region": "guangzhou"}, "region is 'guangzhou'"),
+            (TencentCIJobSensor, {"poke_interval": "5"}, "poke_interval is '5'"),
+            (TencentCIJobSensor, {"timeout": timedelta(-1)}, "timeout is "),
+            (TencentCIJobSensor, {"execution_timeout": timedelta.max}, "allowed: at most 3650 days"),
         ],
     )
     def test_what_is_not_mapped_is_checked(self, owner: type[Any], fixed: dict[str, Any], said: str) -> None:
@@ -299,7 +314,7 @@ class TestMapped:
 
     def test_airflow_shows_default_args_when_the_task_runs(self) -> None:
         with DAG("d", schedule=None, default_args={"timeout": "1 h"}):
-            mapped = ONE.partial(task_id="mapped", au_object="a").expand(input_object=["in/a"])
+            mapped = ONE.partial(task_id="mapped", voice_object="a").expand(input_object=["in/a"])
         with pytest.raises(AirflowFailException, match="timeout is '1 h'"):
             mapped.unmap({"input_object": "in/a"})
 
@@ -320,8 +335,8 @@ class TestMapped:
             (owner, kind, config)
             for owner in (ONE, BATCH)
             for kind, config in (
-                ("TDMQ", {"call_back_mq_config": MQ}),
-                ("Kafka", {"call_back_kafka_config": KAFKA}),
+                ("TDMQ", {"callback_mq_config": MQ}),
+                ("Kafka", {"callback_kafka_config": KAFKA}),
             )
         ],
     )
@@ -329,19 +344,19 @@ class TestMapped:
         self, owner: type[Any], kind: str, config: dict[str, Any]
     ) -> None:
         with DAG("d", schedule=None):
-            mapped = owner.partial(**config, **LEAST[owner]).expand_kwargs([{"call_back_type": kind}])
-            assert mapped.unmap({"call_back_type": kind}).call_back_type == kind
+            mapped = owner.partial(**config, **LEAST[owner]).expand_kwargs([{"callback_type": kind}])
+            assert mapped.unmap({"callback_type": kind}).callback_type == kind
 
     def test_a_value_that_came_by_mapping_fails_without_retry(self) -> None:
         with DAG("d", schedule=None):
-            mapped = ONE.partial(task_id="task", au_object="a").expand_kwargs([{"input_object": "in/a"}])
+            mapped = ONE.partial(task_id="task", voice_object="a").expand_kwargs([{"input_object": "in/a"}])
         with pytest.raises(AirflowFailException, match="durable is 'perhaps'"):
             mapped.unmap({"input_object": "in/a", "durable": "perhaps"})
 
     @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
     def test_nor_are_times_of_a_sensor_retried(self, name: str) -> None:
         with DAG("d", schedule=None):
-            mapped = CIJobSensor.partial(task_id="task", job_id="j1").expand(**{name: [5, "5"]})
+            mapped = TencentCIJobSensor.partial(task_id="task", job_id="j1").expand(**{name: [5, "5"]})
         assert getattr(mapped.unmap({name: 5}), name) == 5
         with pytest.raises(AirflowFailException, match=f"{name} is '5', allowed"):
             mapped.unmap({name: "5"})
@@ -353,7 +368,7 @@ def test_a_users_class_is_checked_when_it_runs(
     class Later(VoiceSeparateOperator):
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)
-            self.au_object = "out/a"
+            self.voice_object = "out/a"
 
     connection(server.url)
     server.play(job())
@@ -369,7 +384,7 @@ def test_the_import_error_is_a_sentence(tmp_path: Path) -> None:
         "from airflow.providers.common.compat.sdk import DAG\n"
         "from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator\n"
         "with DAG('wrong', schedule=None):\n"
-        "    VoiceSeparateOperator(task_id='submit', input_object='in/a', au_object='out/a', codec='ogg')\n"
+        "    VoiceSeparateOperator(task_id='submit', input_object='a', voice_object='out/a', codec='ogg')\n"
     )
     bag = dag_bag(str(tmp_path))
     (said,) = bag.import_errors.values()
@@ -413,7 +428,7 @@ class TestWithoutRetry:
             operator.execute(make_context())
         assert isinstance(caught.value, ConfigurationError)
 
-    @pytest.mark.parametrize("owner", [ONE, BATCH, TEMPLATE, CICancelJobOperator])
+    @pytest.mark.parametrize("owner", [ONE, BATCH, TEMPLATE, TencentCICancelJobOperator])
     @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket")])
     def test_what_a_person_may_mend_is_retried(
         self,
@@ -442,7 +457,9 @@ class TestWithoutRetry:
         forgiving: str,
     ) -> None:
         connection("http://127.0.0.1:1")
-        sensor = CIJobSensor(task_id="wait", job_id="{{ x }}", deferrable=deferrable, **{forgiving: True})
+        sensor = TencentCIJobSensor(
+            task_id="wait", job_id="{{ x }}", deferrable=deferrable, **{forgiving: True}
+        )
         sensor.job_id = "None"
         with pytest.raises(AirflowFailException) as caught:
             sensor.execute(make_context())

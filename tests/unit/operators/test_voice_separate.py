@@ -13,19 +13,19 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFa
 from lxml import etree
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     ConfigurationError,
     NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
+    TencentCIError,
 )
-from airflow_provider_ci.operators.base import CIJobOperator
-from airflow_provider_ci.operators.separation import SeparationOperator
+from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
+from airflow_provider_ci.operators.base_voice_separate import SeparationOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import BUCKET, REGION
 from tests.scripted_server import Answer, ScriptedServer, error, http, job
 
-LEAST = {"input_object": "in/song.mp3", "au_object": "out/voice.aac"}
+LEAST = {"input_object": "in/song.mp3", "voice_object": "out/voice.aac"}
 VOICE = "Operation/VoiceSeparate"
 
 
@@ -76,8 +76,11 @@ KAFKA = {"region": "ap-beijing", "instance_id": "ckafka-1", "topic": "done"}
 # (arguments, the elements that they add or change)
 ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "input_object": ({"input_object": "in/中文 &.mp3"}, {"Input/Object": "in/中文 &.mp3"}),
-    "object": ({"object": "out/${jobid}.${ext}"}, {"Operation/Output/Object": "out/${jobid}.${ext}"}),
-    "au_object": ({"au_object": "out/v"}, {"Operation/Output/AuObject": "out/v"}),
+    "background_object": (
+        {"background_object": "out/${jobid}.${ext}"},
+        {"Operation/Output/Object": "out/${jobid}.${ext}"},
+    ),
+    "voice_object": ({"voice_object": "out/v"}, {"Operation/Output/AuObject": "out/v"}),
     "bass_object": ({"bass_object": "out/bass"}, {"Operation/Output/BassObject": "out/bass"}),
     "drum_object": ({"drum_object": "out/drum"}, {"Operation/Output/DrumObject": "out/drum"}),
     "output_bucket": ({"output_bucket": "out-1250000002"}, {"Operation/Output/Bucket": "out-1250000002"}),
@@ -91,11 +94,11 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "user_data": ({"user_data": "a=<b>&c"}, {"Operation/UserData": "a=<b>&c"}),
     "job_level": ({"job_level": 0}, {"Operation/JobLevel": "0"}),
     "queue_id": ({"queue_id": "p1"}, {"QueueId": "p1"}),
-    "call_back": ({"call_back": "https://a.example/b?c=d"}, {"CallBack": "https://a.example/b?c=d"}),
-    "call_back_format": ({"call_back_format": "JSON"}, {"CallBackFormat": "JSON"}),
-    "call_back_type": ({"call_back_type": "Url"}, {"CallBackType": "Url"}),
-    "call_back_mq_config": (
-        {"call_back_type": "TDMQ", "call_back_mq_config": MQ},
+    "callback_url": ({"callback_url": "https://a.example/b?c=d"}, {"CallBack": "https://a.example/b?c=d"}),
+    "callback_format": ({"callback_format": "JSON"}, {"CallBackFormat": "JSON"}),
+    "callback_type": ({"callback_type": "Url"}, {"CallBackType": "Url"}),
+    "callback_mq_config": (
+        {"callback_type": "TDMQ", "callback_mq_config": MQ},
         {
             "CallBackType": "TDMQ",
             "CallBackMqConfig/MqRegion": "gz",
@@ -103,8 +106,8 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "CallBackMqConfig/MqName": "done",
         },
     ),
-    "call_back_kafka_config": (
-        {"call_back_type": "Kafka", "call_back_kafka_config": KAFKA},
+    "callback_kafka_config": (
+        {"callback_type": "Kafka", "callback_kafka_config": KAFKA},
         {
             "CallBackType": "Kafka",
             "CallBackKafkaConfig/Region": "ap-beijing",
@@ -151,10 +154,14 @@ def own_arguments() -> list[str]:
 def test_an_empty_argument_is_one_not_given(
     submitted: Callable[..., dict[str, str]], name: str, empty: str | None
 ) -> None:
-    others = {"object": "out/background.aac"}
+    others = {"background_object": "out/background.aac"}
     expected = submitted(**others)
-    if name in ("object", "au_object"):
-        expected.pop({"object": "Operation/Output/Object", "au_object": "Operation/Output/AuObject"}[name])
+    if name in ("background_object", "voice_object"):
+        expected.pop(
+            {"background_object": "Operation/Output/Object", "voice_object": "Operation/Output/AuObject"}[
+                name
+            ]
+        )
     assert submitted(**(others | {name: empty})) == expected
 
 
@@ -175,7 +182,7 @@ def test_a_subclass_may_have_template_fields_of_any_kind(
 
     connection(server.url)
     server.play(job("j1"))
-    operator = Labelled(task_id="submit", labels={"a": "b"}, input_object="in/a.mp3", au_object="out/a")
+    operator = Labelled(task_id="submit", labels={"a": "b"}, input_object="in/a.mp3", voice_object="out/a")
     assert operator.execute(make_context()) == "j1"
     operator.hook.close()
 
@@ -212,28 +219,31 @@ class TestBucketAndRegion:
         ({"input_object": "/in/song.mp3"}, "input_object"),
         ({"input_object": None}, "input_object"),
         ({"input_object": 5}, "input_object is 5"),
-        ({"au_object": None}, "au_object"),
-        ({"object": ["a"]}, r"object is \['a'\]"),
-        ({"au_object": "out/"}, "au_object"),
-        ({"object": "out/voice.aac"}, "object"),
-        ({"au_object": "in/song.mp3"}, "au_object is 'in/song.mp3'"),
-        ({"object": "in/song.mp3", "output_bucket": BUCKET}, "object is 'in/song.mp3'"),
+        ({"voice_object": None}, "voice_object"),
+        ({"background_object": ["a"]}, r"background_object is \['a'\]"),
+        ({"voice_object": "out/"}, "voice_object"),
+        ({"background_object": "out/voice.aac"}, "background_object"),
+        ({"voice_object": "in/song.mp3"}, "voice_object is 'in/song.mp3'"),
+        ({"background_object": "in/song.mp3", "output_bucket": BUCKET}, "background_object is 'in/song.mp3'"),
         (
-            {"au_object": "in/song.${ext}", "codec": "mp3"},
-            "au_object is 'in/song.*another key than the input's",
+            {"voice_object": "in/song.${ext}", "codec": "mp3"},
+            "voice_object is 'in/song.*another key than the input's",
         ),
-        ({"au_object": "in/song.${ext}", "template_id": "t1"}, "another key than the input's"),
-        ({"object": "out/voice.${ext}"}, r"a key that can never be that of object"),
-        ({"object": "out/a.${ext}", "au_object": "out/a.wav", "template_id": "t1"}, "can never be that of"),
+        ({"voice_object": "in/song.${ext}", "template_id": "t1"}, "another key than the input's"),
+        ({"background_object": "out/voice.${ext}"}, r"a key that can never be that of background_object"),
+        (
+            {"background_object": "out/a.${ext}", "voice_object": "out/a.wav", "template_id": "t1"},
+            "can never be that of",
+        ),
         ({"input_object": "x" * 851}, "input_object is .*at most 850 bytes in UTF-8; this one has 851"),
-        ({"au_object": "声" * 284}, "au_object .*at most 850 bytes in UTF-8.* this one has 852"),
-        ({"au_object": "x" * 818 + "${jobid}"}, "au_object .*this one has 851"),
-        ({"au_object": "out/."}, "au_object .*does not end in /"),
-        ({"au_object": "\\out"}, "au_object .*does not begin with"),
+        ({"voice_object": "声" * 284}, "voice_object .*at most 850 bytes in UTF-8.* this one has 852"),
+        ({"voice_object": "x" * 818 + "${jobid}"}, "voice_object .*this one has 851"),
+        ({"voice_object": "out/."}, "voice_object .*does not end in /"),
+        ({"voice_object": "\\out"}, "voice_object .*does not begin with"),
         ({"input_object": "in/.."}, "input_object .*does not end in /"),
-        ({"au_object": "out/${JobId}.mp3"}, r"au_object .*\$\{jobid\}, spelt exactly so"),
-        ({"au_object": "out/v.${Ext}"}, r"au_object .*\$\{ext\}, spelt exactly so"),
-        ({"au_object": "out/${InputName}.mp3"}, "au_object .*is for batch jobs"),
+        ({"voice_object": "out/${JobId}.mp3"}, r"voice_object .*\$\{jobid\}, spelt exactly so"),
+        ({"voice_object": "out/v.${Ext}"}, r"voice_object .*\$\{ext\}, spelt exactly so"),
+        ({"voice_object": "out/${InputName}.mp3"}, "voice_object .*is for batch jobs"),
         (
             {"input_object": f"cos://{BUCKET}/in/a%20b.mp3"},
             f"input_object is .*allowed: an object key: write bucket='{BUCKET}', input_object='in/a b.mp3'",
@@ -243,12 +253,15 @@ class TestBucketAndRegion:
             {"input_object": f"https://{BUCKET}.cos.ap-guangzhou.myqcloud.com/a.mp3?q-signature=hush"},
             f"write bucket='{BUCKET}', input_object='a.mp3'",
         ),
-        ({"au_object": f"cos://{BUCKET}/v"}, f"write output_bucket='{BUCKET}', au_object='v'"),
-        ({"audio_mode": "IsAudio", "object": "b"}, "no key, because audio_mode IsAudio makes no such result"),
-        ({"audio_mode": "IsAudio", "bass_object": "b"}, "bass_object .*no key, because audio_mode IsAudio"),
-        ({"audio_mode": "IsBackground", "object": "b"}, r"au_object .*audio_mode IsBackground"),
+        ({"voice_object": f"cos://{BUCKET}/v"}, f"write output_bucket='{BUCKET}', voice_object='v'"),
         (
-            {"audio_mode": "AudioAndBackground", "object": "b", "drum_object": "d"},
+            {"audio_mode": "IsAudio", "background_object": "b"},
+            "no key, because audio_mode IsAudio makes no such result",
+        ),
+        ({"audio_mode": "IsAudio", "bass_object": "b"}, "bass_object .*no key, because audio_mode IsAudio"),
+        ({"audio_mode": "IsBackground", "background_object": "b"}, r"voice_object .*audio_mode IsBackground"),
+        (
+            {"audio_mode": "AudioAndBackground", "background_object": "b", "drum_object": "d"},
             "drum_object .*no key, because audio_mode AudioAndBackground",
         ),
         ({"bass_object": "\x00"}, "bass_object"),
@@ -263,7 +276,7 @@ class TestBucketAndRegion:
         ({"template_id": "t1", "audio_mode": "IsAudio"}, "audio_mode is given.*template_id"),
         ({"template_id": "t1", "codec": "mp3", "bitrate": 0}, "codec is given.*bitrate is given"),
         ({"audio_mode": "Isaudio"}, "audio_mode"),
-        ({"audio_mode": "AudioAndBackground"}, "object"),
+        ({"audio_mode": "AudioAndBackground"}, "background_object"),
         ({"codec": "ogg"}, "codec"),
         ({"codec": 3}, "codec is 3"),
         ({"samplerate": 44000}, "samplerate"),
@@ -279,31 +292,31 @@ class TestBucketAndRegion:
         ({"job_level": 3}, "job_level"),
         ({"job_level": "high"}, "job_level is 'high'"),
         ({"queue_id": "p 1"}, "queue_id"),
-        ({"call_back": "ftp://a.example"}, "call_back"),
-        ({"call_back_format": "xml"}, "call_back_format"),
-        ({"call_back_type": "Mail"}, "call_back_type"),
-        ({"call_back_mq_config": MQ}, "call_back_mq_config"),
-        ({"call_back_type": "TDMQ"}, "call_back_mq_config"),
-        ({"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_region": "xx"}}, "mq_region"),
+        ({"callback_url": "ftp://a.example"}, "callback_url"),
+        ({"callback_format": "xml"}, "callback_format"),
+        ({"callback_type": "Mail"}, "callback_type"),
+        ({"callback_mq_config": MQ}, "callback_mq_config"),
+        ({"callback_type": "TDMQ"}, "callback_mq_config"),
+        ({"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_region": "xx"}}, "mq_region"),
         (
-            {"call_back_type": "TDMQ", "call_back_mq_config": {"region": "gz"}},
-            "call_back_mq_config is .*mq_region",
+            {"callback_type": "TDMQ", "callback_mq_config": {"region": "gz"}},
+            "callback_mq_config is .*mq_region",
         ),
-        ({"call_back_type": "TDMQ", "call_back_mq_config": "gz"}, "call_back_mq_config is 'gz'"),
+        ({"callback_type": "TDMQ", "callback_mq_config": "gz"}, "callback_mq_config is 'gz'"),
         (
-            {"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": 5}},
-            "call_back_kafka_config.topic is 5",
+            {"callback_type": "Kafka", "callback_kafka_config": KAFKA | {"topic": 5}},
+            "callback_kafka_config.topic is 5",
         ),
-        ({"call_back_type": "Kafka", "call_back_kafka_config": KAFKA | {"topic": [1]}}, r"topic is \[1\]"),
+        ({"callback_type": "Kafka", "callback_kafka_config": KAFKA | {"topic": [1]}}, r"topic is \[1\]"),
         (
-            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": 5}},
+            {"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_name": 5}},
             "mq_name is 5, allowed: a text",
         ),
         (
-            {"call_back_type": "TDMQ", "call_back_mq_config": MQ | {"mq_name": "None"}},
+            {"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_name": "None"}},
             "mq_name is 'None', allowed",
         ),
-        ({"call_back_type": "Kafka", "call_back_kafka_config": [KAFKA]}, "call_back_kafka_config is "),
+        ({"callback_type": "Kafka", "callback_kafka_config": [KAFKA]}, "callback_kafka_config is "),
         ({"poll_interval": 0}, "poll_interval is 0"),
         ({"poll_interval": None}, "poll_interval is None"),
         ({"poll_interval": "30"}, "poll_interval is '30'"),
@@ -348,15 +361,15 @@ def test_every_bad_argument_is_named_at_once(connection: Callable[..., str]) -> 
 def test_the_receivers_secret_is_not_in_the_error(connection: Callable[..., str]) -> None:
     connection("http://127.0.0.1:1")
     url = "ftp://user:hush@a.example/b?key=hush#hush"
-    with pytest.raises(CIError, match=r"a\.example") as caught:
-        VoiceSeparateOperator(task_id="submit", **LEAST, call_back=url).execute({})
+    with pytest.raises(TencentCIError, match=r"a\.example") as caught:
+        VoiceSeparateOperator(task_id="submit", **LEAST, callback_url=url).execute({})
     assert "hush" not in str(caught.value)
 
 
 class TestTheClass:
     def test_template_fields_are_the_arguments_that_a_request_is_made_of(self) -> None:
         assert sorted(VoiceSeparateOperator.template_fields) == sorted(
-            ["ci_conn_id", "bucket", "region", *own_arguments()]
+            ["tencent_ci_conn_id", "bucket", "region", *own_arguments()]
         )
 
     def test_arguments_are_assigned_unchanged(self) -> None:
@@ -375,15 +388,15 @@ class TestTheClass:
             operator = VoiceSeparateOperator(
                 task_id="submit",
                 input_object="{{ params.key }}",
-                au_object="out/${jobid}.${ext}",
+                voice_object="out/${jobid}.${ext}",
                 bitrate="{{ 64 * 2 }}",
-                call_back_kafka_config={"topic": "{{ params.key }}"},
+                callback_kafka_config={"topic": "{{ params.key }}"},
             )
         operator.render_template_fields({"params": {"key": "in/a.mp3"}})  # type: ignore[arg-type]
         assert operator.input_object == "in/a.mp3"
-        assert operator.au_object == "out/${jobid}.${ext}"
+        assert operator.voice_object == "out/${jobid}.${ext}"
         assert operator.bitrate == "128"
-        assert operator.call_back_kafka_config == {"topic": "in/a.mp3"}
+        assert operator.callback_kafka_config == {"topic": "in/a.mp3"}
 
     def test_it_can_be_mapped_over_every_template_field(self) -> None:
         for name in VoiceSeparateOperator.template_fields:
@@ -395,10 +408,10 @@ class TestTheClass:
     def test_a_mapped_task_gets_its_own_arguments(self) -> None:
         with DAG("d", schedule=None):
             mapped = VoiceSeparateOperator.partial(
-                task_id="submit", au_object="out/v", wait_for_completion=True, poll_interval=5
+                task_id="submit", voice_object="out/v", wait_for_completion=True, poll_interval=5
             ).expand(input_object=["a", "b"])
         one = mapped.unmap({"input_object": "b"})
-        assert (one.input_object, one.au_object, one.wait_for_completion, one.poll_interval) == (
+        assert (one.input_object, one.voice_object, one.wait_for_completion, one.poll_interval) == (
             "b",
             "out/v",
             True,
@@ -414,11 +427,11 @@ class TestTheClass:
 
     def test_it_can_be_copied_and_pickled(self) -> None:
         operator = VoiceSeparateOperator(
-            task_id="submit", **LEAST, call_back_type="TDMQ", call_back_mq_config=MQ
+            task_id="submit", **LEAST, callback_type="TDMQ", callback_mq_config=MQ
         )
         for other in (copy.deepcopy(operator), copy.copy(operator), pickle.loads(pickle.dumps(operator))):
             assert other.input_object == "in/song.mp3"
-            assert other.call_back_mq_config == MQ
+            assert other.callback_mq_config == MQ
 
     def test_an_unknown_argument_is_refused(self) -> None:
         # Airflow 2 raises its own
@@ -427,7 +440,7 @@ class TestTheClass:
 
     def test_the_base_leaves_the_request_to_its_subclasses(self) -> None:
         with pytest.raises(NotImplementedError):
-            CIJobOperator(task_id="submit").build_request(None)  # type: ignore[arg-type]
+            TencentCIBaseJobOperator(task_id="submit").build_request(None)  # type: ignore[arg-type]
 
 
 class TestCheckInput:
@@ -443,7 +456,7 @@ class TestCheckInput:
             operator = VoiceSeparateOperator(
                 task_id="submit",
                 input_object="in/a.mp3",
-                au_object="out/a",
+                voice_object="out/a",
                 **({"check_input": True} | arguments),
             )
             try:

@@ -17,11 +17,11 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     RequestValidationError,
 )
-from airflow_provider_ci.identity import fingerprint
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.protocol.xml import to_bytes, to_element
-from airflow_provider_ci.triggers.batch import CIBatchTrigger
+from airflow_provider_ci.submission.idempotency_key import fingerprint
+from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job_xml, jobs
@@ -54,13 +54,13 @@ def make_operator(
     def make(**arguments: Any) -> VoiceSeparateBatchOperator:
         connection(server.url, max_attempts=1, read_timeout=5)
         usual = {"wait_for_completion": True, "poll_interval": 0.01, "prefix": "in/", "durable": False}
-        if not any(name in arguments for name in ("object", "au_object")):
-            usual["au_object"] = "out/${InputName}-${jobid}.${ext}"
+        if not any(name in arguments for name in ("background_object", "voice_object")):
+            usual["voice_object"] = "out/${InputName}-${jobid}.${ext}"
         made.append(VoiceSeparateBatchOperator(task_id="batch", **(usual | arguments)))
         return made[-1]
 
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
-    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.0)
     yield make
     for operator in made:
         operator.hook.close()
@@ -97,7 +97,7 @@ class TestRequest:
             "Operation/Output/Bucket": "media-1250000001",
             "Operation/Output/AuObject": "out/${InputName}-${jobid}.${ext}",
         }
-        assert [key for key, _ in context["ti"].xcoms] == ["return_value", "_link_CIJobsLink", "batch"]
+        assert [key for key, _ in context["ti"].xcoms] == ["return_value", "_link_TencentCIJobsLink", "batch"]
         assert context["ti"].xcoms[2][1]["counts"] == {}
 
     def test_everything(self, sent: Callable[..., dict[str, str]]) -> None:
@@ -105,8 +105,8 @@ class TestRequest:
             name="stems_声",
             prefix=None,
             url_file="lists/urls.txt",
-            object="out/${jobid}-bg.${ext}",
-            au_object="out/${jobid}.${ext}",
+            background_object="out/${jobid}-bg.${ext}",
+            voice_object="out/${jobid}.${ext}",
             output_bucket="results-1250000001",
             audio_mode="AudioAndBackground",
             codec="MP3",
@@ -115,7 +115,7 @@ class TestRequest:
             user_data="order 7",
             job_level="1",
             queue_id="p1",
-            call_back="https://example.org/",
+            callback_url="https://example.org/",
         )
         assert (
             body
@@ -150,12 +150,12 @@ class TestRequest:
             ({"prefix": " "}, "no input is given (prefix is ' '), allowed: exactly one of prefix"),
             ({"manifest": "m"}, "prefix and manifest are given, allowed: exactly one of prefix, manifest"),
             ({"name": "a b"}, "name is 'a b'"),
-            ({"au_object": "out/voice.mp3"}, "overwrite each other"),
+            ({"voice_object": "out/voice.mp3"}, "overwrite each other"),
             (
-                {"au_object": "in/out/${jobid}"},
-                "au_object is 'in/out/${jobid}', allowed: a key that does not",
+                {"voice_object": "in/out/${jobid}"},
+                "voice_object is 'in/out/${jobid}', allowed: a key that does not",
             ),
-            ({"object": "${InputPath}/${InputName}-bg.mp3"}, "would separate this one's results"),
+            ({"background_object": "${InputPath}/${InputName}-bg.mp3"}, "would separate this one's results"),
             ({"template_id": "t1", "codec": "mp3"}, "codec is given"),
             ({"time_interval": {"from": 1}}, "time_interval is"),
             ({"time_interval": "today"}, "time_interval is 'today', allowed: a dict with start and end"),
@@ -173,30 +173,41 @@ class TestRequest:
             ({"time_interval": {"start": "0001-01-01T00:00:00+08:00"}}, "time_interval.start is '0001"),
             ({"time_interval": {"end": "0001-01-01T00:00:00Z"}}, "time_interval.end is '0001"),
             ({"time_interval": {"end": "9999-12-31T23:59:59Z"}}, "time_interval.end is '9999"),
-            ({"au_object": "out/${InputName}.${ext}"}, "differs between all inputs: one with ${jobid}"),
-            ({"au_object": "out/${JobId}.${ext}"}, "${jobid}, spelt exactly so, instead of ${JobId}"),
+            ({"voice_object": "out/${InputName}.${ext}"}, "differs between all inputs: one with ${jobid}"),
+            ({"voice_object": "out/${JobId}.${ext}"}, "${jobid}, spelt exactly so, instead of ${JobId}"),
             (
-                {"prefix": "rec", "au_object": "${InputName}-${jobid}.${ext}"},
+                {"prefix": "rec", "voice_object": "${InputName}-${jobid}.${ext}"},
                 "with the prefix 'rec', whatever",
             ),
-            ({"prefix": "rec", "au_object": "${InputNameAndExt}/${jobid}"}, "the prefix 'rec', whatever"),
-            ({"prefix": "j", "au_object": "${jobid}.${ext}"}, "the prefix 'j', whatever its placeholders"),
-            ({"prefix": "mp", "au_object": "${ext}/${jobid}", "codec": "mp3"}, "the prefix 'mp', whatever"),
+            ({"prefix": "rec", "voice_object": "${InputNameAndExt}/${jobid}"}, "the prefix 'rec', whatever"),
+            ({"prefix": "j", "voice_object": "${jobid}.${ext}"}, "the prefix 'j', whatever its placeholders"),
             (
-                {"prefix": "rec", "au_object": "${ext}/${jobid}", "template_id": "t1"},
+                {"prefix": "mp", "voice_object": "${ext}/${jobid}", "codec": "mp3"},
+                "the prefix 'mp', whatever",
+            ),
+            (
+                {"prefix": "rec", "voice_object": "${ext}/${jobid}", "template_id": "t1"},
                 "the prefix 'rec', whatever",
             ),
             (
-                {"prefix": None, "manifest": "m.json", "au_object": "${InputPath}/${jobid}.mp3"},
+                {"prefix": None, "manifest": "m.json", "voice_object": "${InputPath}/${jobid}.mp3"},
                 "does not lie beside its input, or the next list would name it as an input",
             ),
             (
-                {"prefix": None, "url_file": "${InputPath}", "object": "${InputPath}/${InputNameAndExt}"},
+                {
+                    "prefix": None,
+                    "url_file": "${InputPath}",
+                    "background_object": "${InputPath}/${InputNameAndExt}",
+                },
                 "does not lie beside its input",
             ),
             (
-                {"prefix": None, "url_file": "https://b.cos.x.y/l/urls.txt", "object": "l/urls.txt"},
-                "cannot be that of the list, 'l/urls.txt', which would be overwritten",
+                {
+                    "prefix": None,
+                    "url_file": "https://b.cos.x.y/l/u.txt",
+                    "background_object": "l/u.txt",
+                },
+                "cannot be that of the list, 'l/u.txt', which would be overwritten",
             ),
             (
                 {"prefix": "cos://media-1250000001/in/%E4%BA%BA"},
@@ -212,8 +223,8 @@ class TestRequest:
                 "allowed: an object key, without scheme and bucket",
             ),
             (
-                {"au_object": "cos://results-1250000001/out/${jobid}.mp3"},
-                "write output_bucket='results-1250000001', au_object='out/${jobid}.mp3'",
+                {"voice_object": "cos://results-1250000001/out/${jobid}.mp3"},
+                "write output_bucket='results-1250000001', voice_object='out/${jobid}.mp3'",
             ),
             ({"poll_interval": 0}, "poll_interval is 0"),
         ],
@@ -283,17 +294,17 @@ class TestRequest:
     @pytest.mark.parametrize(
         "arguments",
         [
-            {"prefix": "rec/", "au_object": "${InputName}-${jobid}.${ext}"},
-            {"prefix": "rec", "au_object": "out/${InputName}-${jobid}.${ext}"},
-            {"prefix": "in/", "au_object": "out/${InputPath}/${InputNameAndExt}/voice.${ext}"},
-            {"prefix": None, "manifest": "m.json", "au_object": "out/${InputPath}/${jobid}.${ext}"},
+            {"prefix": "rec/", "voice_object": "${InputName}-${jobid}.${ext}"},
+            {"prefix": "rec", "voice_object": "out/${InputName}-${jobid}.${ext}"},
+            {"prefix": "in/", "voice_object": "out/${InputPath}/${InputNameAndExt}/voice.${ext}"},
+            {"prefix": None, "manifest": "m.json", "voice_object": "out/${InputPath}/${jobid}.${ext}"},
             {
                 "prefix": None,
                 "url_file": "urls.txt",
-                "au_object": "${InputPath}/${InputNameAndExt}",
+                "voice_object": "${InputPath}/${InputNameAndExt}",
                 "output_bucket": "results-1250000001",
             },
-            {"prefix": "out/j8d121820f5e411ec926ef19d53ba9c6f/", "au_object": "out/${jobid}/voice.${ext}"},
+            {"prefix": "out/j8d121820f5e411ec926ef19d53ba9c6f/", "voice_object": "out/${jobid}/voice.${ext}"},
         ],
         ids=str,
     )
@@ -305,7 +316,7 @@ class TestRequest:
     def test_results_beside_the_inputs_are_allowed_in_another_bucket(
         self, sent: Callable[..., dict[str, str]]
     ) -> None:
-        sent(au_object="in/${InputName}-${jobid}.mp3", output_bucket="results-1250000001")
+        sent(voice_object="in/${InputName}-${jobid}.mp3", output_bucket="results-1250000001")
 
     @pytest.mark.parametrize(
         ("voice", "background"),
@@ -317,8 +328,8 @@ class TestRequest:
     def test_two_results_of_one_job_that_can_be_one_object_are_refused(
         self, make_operator: MakeOperator, voice: str, background: str
     ) -> None:
-        with pytest.raises(RequestValidationError, match="a key that can never be that of object"):
-            make_operator(au_object=voice, object=background, audio_mode="AudioAndBackground")
+        with pytest.raises(RequestValidationError, match="a key that can never be that of background_object"):
+            make_operator(voice_object=voice, background_object=background, audio_mode="AudioAndBackground")
 
     def test_mapped_task_instances_give_names_of_their_own(
         self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
@@ -334,7 +345,7 @@ class TestRequest:
             class Operator(VoiceSeparateBatchOperator):
                 _default_name = made  # type: ignore[assignment]
 
-            operator = Operator(task_id="batch", prefix="in/", au_object="out/${jobid}", name=name)
+            operator = Operator(task_id="batch", prefix="in/", voice_object="out/${jobid}", name=name)
             endpoint = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
             request = operator.build_request(endpoint)
             assert leaves(to_bytes(to_element(request, "Request")))["Name"] == (name or made)
@@ -344,7 +355,7 @@ class TestRequest:
         assert asked("stems", "of-any") not in (asked("other", "of-any"), asked(None, "stems"))
 
     def test_a_long_and_foreign_name_is_made_fit(self) -> None:
-        least = {"prefix": "in/", "au_object": "out/${jobid}"}
+        least = {"prefix": "in/", "voice_object": "out/${jobid}"}
         assert len(VoiceSeparateBatchOperator(task_id="t" * 200, **least)._default_name) == 128
         assert VoiceSeparateBatchOperator(task_id="a.b", **least)._default_name.endswith("-a_b")
 
@@ -486,7 +497,7 @@ class TestWait:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         operator = make_operator(wait_for_completion=False)
-        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.05)
+        monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.05)
         server.play(batch("Failed"), NONE, jobs(child("j1", "Running")))
         with pytest.raises(AirflowFailException, match="after it had made jobs"):
             operator.execute(context)
@@ -513,7 +524,7 @@ class TestWait:
         context: Context,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 60.0)
+        monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 60.0)
         server.play(SUBMITTED, SUCCESS, NONE, NONE, SUCCESS, NONE, jobs(child("j1", "Failed")))
         with pytest.raises(AirflowFailException, match="1 of the 1 jobs"):
             make_operator().execute(context)
@@ -525,7 +536,7 @@ class TestWait:
         context: Context,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.3)
+        monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.3)
         ended = time.monotonic()
         server.play(SUBMITTED)
         server.always("GET", lambda sent: NONE if sent.path == "/jobs" else SUCCESS)
@@ -568,7 +579,7 @@ class TestOutage:
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         """Return a function after which an operator's pauses take no time."""
         clock = [1000.0]
-        monkeypatch.setattr("airflow_provider_ci.operators.base.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.monotonic", lambda: clock[0])
 
         def use(operator: VoiceSeparateBatchOperator) -> None:
             monkeypatch.setattr(operator, "_sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
@@ -634,11 +645,11 @@ class TestDeferred:
     ) -> None:
         server.play(SUBMITTED, RUNNING)
         deferred = self.defer(make_operator(deferrable=True, timeout=60), context)
-        assert isinstance(deferred.trigger, CIBatchTrigger)
+        assert isinstance(deferred.trigger, TencentCIBatchTrigger)
         path, arguments = deferred.trigger.serialize()
-        assert path == "airflow_provider_ci.triggers.batch.CIBatchTrigger"
+        assert path == "airflow_provider_ci.triggers.batch.TencentCIBatchTrigger"
         assert arguments["job_ids"] == ["b1"]
-        assert CIBatchTrigger(**arguments).serialize() == (path, arguments)
+        assert TencentCIBatchTrigger(**arguments).serialize() == (path, arguments)
 
     def test_goes_on_after_the_trigger_without_waiting_again(
         self,
@@ -647,7 +658,9 @@ class TestDeferred:
         context: Context,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 1000.0)
+        monkeypatch.setattr(
+            "airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 1000.0
+        )
         server.play(SUCCESS, NONE, jobs(child("j1", "Success")))
         event = {"status": "ended", "job_ids": ["b1"], "job_count": 1}
         assert make_operator(deferrable=True).execute_complete(context, event) == "b1"
@@ -666,7 +679,7 @@ class TestDeferred:
         going_on = jobs(job_xml("j1", "Running"))
         server.play(SUCCESS, going_on)
         deferred = self.defer(make_operator(deferrable=True), context, status="ended", job_ids=["b1"])
-        assert isinstance(deferred.trigger, CIBatchTrigger)
+        assert isinstance(deferred.trigger, TencentCIBatchTrigger)
 
 
 class TestDurable:
@@ -740,7 +753,9 @@ class TestTheClass:
             getattr(serialized_objects, "DagSerialization", None) or serialized_objects.SerializedDAG
         )
         with DAG("d", schedule=None) as dag:
-            VoiceSeparateBatchOperator.partial(task_id="one", au_object="out/${jobid}").expand(prefix=["a/"])
-            VoiceSeparateBatchOperator(task_id="two", prefix="in/", au_object="out/${jobid}")
+            VoiceSeparateBatchOperator.partial(task_id="one", voice_object="out/${jobid}").expand(
+                prefix=["a/"]
+            )
+            VoiceSeparateBatchOperator(task_id="two", prefix="in/", voice_object="out/${jobid}")
         stored = serialization.deserialize_dag(serialization.serialize_dag(dag))
         assert stored.get_task("two").task_type == "VoiceSeparateBatchOperator"

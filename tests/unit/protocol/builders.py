@@ -25,8 +25,8 @@ def output(**changes: Any) -> Output:
     values: dict[str, Any] = {
         "region": REGION,
         "bucket": BUCKET,
-        "object": "out/${jobid}/background.${ext}",
-        "au_object": "out/${jobid}/voice.${ext}",
+        "background_object": "out/${jobid}/background.${ext}",
+        "voice_object": "out/${jobid}/voice.${ext}",
     }
     return Output(**values | changes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_provider_ci.protocol.admin_models import (
-    BatchAnswer,
+    BatchesResponse,
     BatchJob,
     BucketAnswer,
     BucketsAnswer,
@@ -82,7 +82,7 @@ def test_buckets():
 
 def test_batch_jobs():
     answer = parse(
-        BatchAnswer,
+        BatchesResponse,
         "<JobsDetail><JobId>b1</JobId><StartTime>-</StartTime><Input><UrlFile>u</UrlFile></Input></JobsDetail>"
         "<NonExistJobId>b2</NonExistJobId><NonExistJobIds>b3</NonExistJobIds><NextToken/>",
     )
@@ -99,7 +99,7 @@ def test_what_only_the_sdks_know_of_templates_and_batch_jobs_is_kept():
     )
     assert answer.template_list[0].state == "Normal"
     batches = parse(
-        BatchAnswer,
+        BatchesResponse,
         "<JobsDetail><JobId>b1</JobId><Tag>VoiceSeparate</Tag><Progress>40</Progress><QueueId>p1</QueueId>"
         "</JobsDetail>",
     )

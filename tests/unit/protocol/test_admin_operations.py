@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.admin_operations import (
     OpenBucket,
     UpdateQueue,
 )
-from airflow_provider_ci.protocol.models import AudioConfig, CallBackKafkaConfig
+from airflow_provider_ci.protocol.models import AudioConfig, CallbackKafkaConfig
 from airflow_provider_ci.protocol.template_operations import (
     CreateTemplate,
     DeleteTemplate,
@@ -274,7 +274,7 @@ class TestRefused:
             NotifyConfig(state="On", event="TransCodingFinish", type="Url", url="test.com"),
             NotifyConfig(state="On", event="TaskFinish", type="Url", url="example.org:8080/ci?a=b"),
             NotifyConfig(
-                state="On", event="TaskFinish", type="Kafka", kafka_config=CallBackKafkaConfig(topic="t")
+                state="On", event="TaskFinish", type="Kafka", kafka_config=CallbackKafkaConfig(topic="t")
             ),
         ],
     )
@@ -353,11 +353,11 @@ class TestPages:
 
     def test_goes_on_while_the_service_counts_more(self):
         call = ListTemplates(name="a")
-        following = call.following(self.answer(10, total=21, number=1, size=10))
+        following = call.next_page(self.answer(10, total=21, number=1, size=10))
         assert following == ListTemplates(name="a", page_number=2)
-        last = following.following(self.answer(10, total=21, number=2, size=10))
+        last = following.next_page(self.answer(10, total=21, number=2, size=10))
         assert last is not None
-        assert last.following(self.answer(1, total=21, number=3, size=10)) is None
+        assert last.next_page(self.answer(1, total=21, number=3, size=10)) is None
 
     @pytest.mark.parametrize(
         ("count", "paging"),
@@ -369,10 +369,10 @@ class TestPages:
         ],
     )
     def test_ends(self, count, paging):
-        assert ListTemplates().following(self.answer(count, **paging)) is None
+        assert ListTemplates().next_page(self.answer(count, **paging)) is None
 
     def test_a_service_that_gives_smaller_pages_is_believed(self):
-        following = ListTemplates(page_size=100).following(self.answer(20, total=50, number=1, size=20))
+        following = ListTemplates(page_size=100).next_page(self.answer(20, total=50, number=1, size=20))
         assert following is not None
         assert following.page_number == 2
 
@@ -381,7 +381,7 @@ class TestPages:
         call = ListQueues(page_size=1)
         answer: QueuesAnswer = call.parse(response(200, queues))
         assert [queue.queue_id for queue in call.items(answer)] == ["p1"]
-        assert call.following(answer) == ListQueues(page_size=1, page_number=2)
+        assert call.next_page(answer) == ListQueues(page_size=1, page_number=2)
         for kind in ("Asr", "Media"):
             body = (
                 f"<Response><TotalCount>2</TotalCount><{kind}BucketList><BucketId>a-1</BucketId>"
@@ -390,4 +390,4 @@ class TestPages:
             listing = ListBuckets(page_size=1)
             found = listing.parse(response(200, body))
             assert [one.bucket_id for one in listing.items(found)] == ["a-1"]
-            assert listing.following(found) == ListBuckets(page_size=1, page_number=2)
+            assert listing.next_page(found) == ListBuckets(page_size=1, page_number=2)

@@ -21,7 +21,7 @@ from airflow_provider_ci.protocol.wire import Request, Service
 
 from .builders import BUCKET, REGION, error_body, response
 
-OUTPUT = Output(region=REGION, bucket=BUCKET, au_object="out/${InputName}-${jobid}.${ext}")
+OUTPUT = Output(region=REGION, bucket=BUCKET, voice_object="out/${InputName}-${jobid}.${ext}")
 OPERATION = BatchOperation(
     tag="VoiceSeparate",
     job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
@@ -41,7 +41,7 @@ def test_what_is_sent():
         user_data="mine",
         job_level=1,
         time_interval=TimeInterval(start="2025-01-01T00:00:00+0800"),
-        call_back="https://example.org/ci",
+        callback_url="https://example.org/ci",
     )
     sent = CreateBatch(batch).request()
     assert (sent.method, sent.service, sent.path) == ("POST", Service.CI, "/inventorytriggerjob")
@@ -135,7 +135,7 @@ class TestRefused:
             (changed(job_level=3), "Operation.JobLevel is 3"),
             (changed(user_data="分"), "Operation.UserData is"),
             (changed(queue_id="p 1"), "Operation.QueueId is 'p 1'"),
-            (changed(call_back="x"), "Operation.CallBack is"),
+            (changed(callback_url="x"), "Operation.CallBack is"),
             (
                 changed(time_interval=TimeInterval(start="yesterday")),
                 "Operation.TimeInterval.Start is 'yesterday', allowed: a time as in 2025-01-01T00:00:00+0800",
@@ -163,9 +163,10 @@ class TestRefused:
     )
     def test_results_that_would_overwrite_each_other(self, key):
         with pytest.raises(
-            RequestValidationError, match=r"Operation\.Output\.AuObject is .* \$\{jobid\}.* overwrite"
+            RequestValidationError,
+            match=r"Operation\.Output\.AuObject \(voice\) is .* \$\{jobid\}.* overwrite",
         ):
-            CreateBatch(changed(output=replace(OUTPUT, au_object=key))).request()
+            CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).request()
 
     @pytest.mark.parametrize(
         "key",
@@ -177,11 +178,11 @@ class TestRefused:
         ],
     )
     def test_but_not_keys_of_their_own(self, key):
-        CreateBatch(changed(output=replace(OUTPUT, au_object=key))).request()
+        CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).request()
 
     def test_one_input_has_a_key_of_its_own_in_any_case(self):
         only = replace(
-            changed(output=replace(OUTPUT, au_object="out/a.mp3")), input=BatchInput(object="in/a.mp3")
+            changed(output=replace(OUTPUT, voice_object="out/a.mp3")), input=BatchInput(object="in/a.mp3")
         )
         CreateBatch(only).request()
 
@@ -194,7 +195,7 @@ class TestRefused:
         ],
     )
     def test_a_voice_where_another_inputs_background_is(self, background, voice):
-        output = replace(OUTPUT, object=background, au_object=voice)
+        output = replace(OUTPUT, background_object=background, voice_object=voice)
         with pytest.raises(RequestValidationError, match="one result would overwrite another"):
             CreateBatch(changed(output=output, job_param=BOTH)).request()
 
@@ -208,7 +209,7 @@ class TestRefused:
         ],
     )
     def test_voices_and_backgrounds_that_never_meet(self, background, voice):
-        output = replace(OUTPUT, object=background, au_object=voice)
+        output = replace(OUTPUT, background_object=background, voice_object=voice)
         CreateBatch(changed(output=output, job_param=BOTH)).request()
 
     @pytest.mark.parametrize(
@@ -265,13 +266,13 @@ class TestAnswers:
         body = f"<Response>{DETAIL}<NextToken>t1</NextToken></Response>"
         call = ListBatches(name="n")
         answer = call.parse(response(200, body))
-        following = call.following(answer)
+        following = call.next_page(answer)
         assert following is not None
         assert (following.next_token, following.name) == ("t1", "n")
-        assert following.following(answer) is None, "it repeats a token"
-        assert call.following(call.parse(response(200, f"<Response>{DETAIL}</Response>"))) is None
+        assert following.next_page(answer) is None, "it repeats a token"
+        assert call.next_page(call.parse(response(200, f"<Response>{DETAIL}</Response>"))) is None
         no_jobs = call.parse(response(200, "<Response><NextToken>t1</NextToken></Response>"))
-        assert call.following(no_jobs) is None
+        assert call.next_page(no_jobs) is None
 
     def test_a_cancellation(self):
         assert CancelBatch("b1").parse(response(200)) is None

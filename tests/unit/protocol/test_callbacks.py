@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.exceptions import CIError, InvalidCallbackError
+from airflow_provider_ci.exceptions import InvalidCallbackError, TencentCIError
 from airflow_provider_ci.protocol import callbacks
 from airflow_provider_ci.protocol.callbacks import Callback, WorkflowTask, parse_callback
 from airflow_provider_ci.protocol.models import (
@@ -249,7 +249,7 @@ class TestOddShapes:
         job = job_of({"JobsDetail": [{"JobId": ["j1", "j2"], "Operation": [{"Output": [{"Object": "a"}]}]}]})
         assert job.job_id == "j1"
         assert job.operation is not None
-        assert job.operation.output == Output(object="a")
+        assert job.operation.output == Output(background_object="a")
 
     def test_several_jobs(self) -> None:
         callback = parse_callback(
@@ -343,7 +343,7 @@ REFUSED = {
 def test_what_is_no_callback_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidCallbackError) as caught:
         parse_callback(body)
-    assert isinstance(caught.value, CIError | ValueError)
+    assert isinstance(caught.value, TencentCIError | ValueError)
     assert len(str(caught.value)) < 300, "nobody floods the log"
 
 

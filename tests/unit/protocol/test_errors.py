@@ -9,7 +9,6 @@ import pytest
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     AuthenticationError,
-    CIError,
     ClockSkewError,
     CredentialsError,
     InvalidRequestError,
@@ -21,6 +20,7 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
     ServerError,
     ServiceError,
+    TencentCIError,
     ThrottledError,
     TransportError,
     WrongEndpointError,
@@ -114,7 +114,7 @@ OTHER_CODES = [
         for status in (400, 403)
         for code, hint in {
             "MediaBucketUnBinded": "Bind the bucket",
-            "AsrBucketUnBinded": "CIHook().open_bucket()",
+            "AsrBucketUnBinded": "TencentCIHook().open_bucket()",
             "PicBucketUnBinded": "the service that the code names",
             "AIBucketUnBinded": "the service that the code names",
             # no source has these; they are named alike
@@ -456,7 +456,7 @@ OUTCOMES = {
     "status unknown": (ServiceError("x"), NO, NO),
     "ambiguous": (AmbiguousSubmissionError("x"), NO, NO),
     "not sent at all": (RequestValidationError(["x"]), NO, NO),
-    "any other": (CIError("x", status=400), NO, NO),
+    "any other": (TencentCIError("x", status=400), NO, NO),
 }
 
 

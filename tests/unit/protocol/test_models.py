@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from airflow_provider_ci.protocol.models import STATES, Job, JobsAnswer, JobState, VoiceSeparateRequest
+from airflow_provider_ci.protocol.models import STATES, Job, JobsResponse, JobState, VoiceSeparateRequest
 from airflow_provider_ci.protocol.xml import SERVICE_ZONE, parse_document, read
 
 DOCUMENTED = """<?xml version="1.0" encoding="utf-8"?>
@@ -50,7 +50,7 @@ DOCUMENTED = """<?xml version="1.0" encoding="utf-8"?>
 
 
 def test_a_documented_answer_is_read_whole():
-    (job,) = read(JobsAnswer, parse_document(DOCUMENTED.encode()), strict=True).jobs_detail
+    (job,) = read(JobsResponse, parse_document(DOCUMENTED.encode()), strict=True).jobs_detail
     operation = job.operation
     assert (job.job_id, job.state, job.progress, job.queue_id) == ("j1", "Success", 100, "p1")
     assert job.creation_time == datetime(2025, 1, 2, 3, 4, 5, tzinfo=SERVICE_ZONE)
@@ -109,7 +109,7 @@ def test_states_survive_copies():
 
 
 def test_a_callbacks_secret_is_not_in_the_repr():
-    assert "hunter2" not in repr(VoiceSeparateRequest(call_back="https://h/?hunter2"))
+    assert "hunter2" not in repr(VoiceSeparateRequest(callback_url="https://h/?hunter2"))
 
 
 def test_what_only_the_sdks_know_of_jobs_is_kept():
@@ -121,7 +121,7 @@ def test_what_only_the_sdks_know_of_jobs_is_kept():
         "<Response><JobsDetail><QueueType>Speeching</QueueType><Operation><MediaInfo><Stream>"
         f"{streams}</Stream></MediaInfo></Operation></JobsDetail></Response>"
     )
-    (job,) = read(JobsAnswer, parse_document(text.encode()), strict=True).jobs_detail
+    (job,) = read(JobsResponse, parse_document(text.encode()), strict=True).jobs_detail
     assert job.queue_type == "Speeching"
     stream = job.operation.media_info.stream
     times = [one.creation_time for one in (*stream.video, *stream.audio, *stream.subtitle)]

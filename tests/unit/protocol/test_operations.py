@@ -55,9 +55,9 @@ all_calls = pytest.mark.parametrize(
 def test_submit_sends_exactly_the_documented_document():
     job = request(
         queue_id="p1",
-        call_back="https://example.org/ci?a=1&b=2",
-        call_back_format="JSON",
-        call_back_type="Url",
+        callback_url="https://example.org/ci?a=1&b=2",
+        callback_format="JSON",
+        callback_type="Url",
         operation=operation(
             voice_separate=VoiceSeparate(
                 audio_mode="AudioAndBackground",

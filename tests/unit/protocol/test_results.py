@@ -24,7 +24,10 @@ from airflow_provider_ci.protocol.xml import SERVICE_ZONE
 from .builders import BUCKET, JOB_ID, REGION
 
 VOICE, BACKGROUND = f"out/{JOB_ID}/voice.mp3", f"out/{JOB_ID}/background.mp3"
-PATTERNS = {"object": "out/${jobid}/background.${ext}", "au_object": "out/${jobid}/voice.${ext}"}
+PATTERNS = {
+    "background_object": "out/${jobid}/background.${ext}",
+    "voice_object": "out/${jobid}/voice.${ext}",
+}
 
 
 def job(names=(), *, patterns=PATTERNS, md5=(), prefix=None, bucket=BUCKET, region=REGION, **changes) -> Job:
@@ -59,33 +62,33 @@ def test_results_are_told_apart_by_their_keys(names):
     ("patterns", "names", "expected"),
     [
         pytest.param(
-            {"object": "${ext}/b.x", "au_object": "v-${jobid}"},
+            {"background_object": "${ext}/b.x", "voice_object": "v-${jobid}"},
             (f"v-{JOB_ID}", "mp3/b.x"),
             {"voice": f"v-{JOB_ID}", "background": "mp3/b.x"},
             id="placeholders-anywhere",
         ),
         pytest.param(
-            {"object": "out/a.mp3", "au_object": "out/${jobid}.${ext}"},
+            {"background_object": "out/a.mp3", "voice_object": "out/${jobid}.${ext}"},
             ("out/a.mp3", f"out/{JOB_ID}.mp3"),
             {"voice": f"out/{JOB_ID}.mp3", "background": "out/a.mp3"},
             id="literal-and-placeholder",
         ),
         pytest.param(
-            {"object": "out/a.mp3", "au_object": "out/a.${ext}"},
+            {"background_object": "out/a.mp3", "voice_object": "out/a.${ext}"},
             ("out/a.mp3",),
             {"background": "out/a.mp3"},
             id="literal-first",
         ),
         pytest.param(
-            {"object": "a+(b).mp3", "au_object": "a.b.mp3"},
+            {"background_object": "a+(b).mp3", "voice_object": "a.b.mp3"},
             ("a+(b).mp3", "a.b.mp3"),
             {"voice": "a.b.mp3", "background": "a+(b).mp3"},
             id="pattern-characters-are-literal",
         ),
         pytest.param(
             {
-                "object": "o/bg.${ext}",
-                "au_object": "o/v.${ext}",
+                "background_object": "o/bg.${ext}",
+                "voice_object": "o/v.${ext}",
                 "bass_object": "o/b.${ext}",
                 "drum_object": "o/d.${ext}",
             },
@@ -211,7 +214,7 @@ def test_the_result_is_json_and_stays_the_same():
 
 
 def test_the_more_specific_of_two_patterns_wins():
-    output = Output(object="out/${jobid}.${ext}", au_object="out/${jobid}.mp3")
+    output = Output(background_object="out/${jobid}.${ext}", voice_object="out/${jobid}.mp3")
     written = OutputFile(object_name=("out/j1.mp3", "out/j1.aac"))
     job = Job(
         job_id="j1",
@@ -236,7 +239,7 @@ def test_a_signed_address_in_a_failed_jobs_message_is_not_passed_on():
 
 
 @pytest.mark.parametrize(
-    ("au_object", "object_", "voice", "background"),
+    ("voice_object", "object_", "voice", "background"),
     [
         ("out/${InputName}.${ext}", "out/${InputName}-bg.${ext}", "out/song.mp3", "out/song-bg.mp3"),
         ("${InputPath}/${InputNameAndExt}", "${InputPath}/bg/${jobid}", "in/2/song.wav", f"in/2/bg/{JOB_ID}"),
@@ -249,12 +252,12 @@ def test_a_signed_address_in_a_failed_jobs_message_is_not_passed_on():
         ("a/${InputName}/${jobid}", None, f"a/${{InputName}}/{JOB_ID}", None),  # not replaced
     ],
 )
-def test_the_placeholders_of_batch_jobs(au_object, object_, voice, background):
+def test_the_placeholders_of_batch_jobs(voice_object, object_, voice, background):
     names = [name for name in (background, voice) if name]
     result = job_result(
         job(
             names,
-            patterns={"au_object": au_object, "object": object_},
+            patterns={"voice_object": voice_object, "background_object": object_},
             input=Input(object="in/2/song.wav"),
         )
     )
@@ -328,7 +331,7 @@ class TestBatches:
 )
 def test_no_pattern_takes_long_to_match(pattern, name):
     # as a regular expression, each but the last would take longer than the universe has existed
-    result = job_result(job([name], patterns={"object": pattern}))
+    result = job_result(job([name], patterns={"background_object": pattern}))
     assert [other["object"] for other in result["other_objects"]] == [name]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_ci.protocol.models import (
-    CallBackKafkaConfig,
-    CallBackMqConfig,
+    CallbackKafkaConfig,
+    CallbackMqConfig,
     Input,
     Output,
     VoiceSeparate,
@@ -16,8 +16,8 @@ from airflow_provider_ci.protocol.validation import AUDIO_MODES, BUCKET, ID, REG
 
 from .builders import encoding, operation, output, request
 
-MQ = CallBackMqConfig(mq_region="gz", mq_mode="Queue", mq_name="done")
-KAFKA = CallBackKafkaConfig(region="ap-guangzhou", instance_id="ckafka-1", topic="done")
+MQ = CallbackMqConfig(mq_region="gz", mq_mode="Queue", mq_name="done")
+KAFKA = CallbackKafkaConfig(region="ap-guangzhou", instance_id="ckafka-1", topic="done")
 CONFIG = "Operation.VoiceSeparate.AudioConfig"
 OUTPUT = "Operation.Output"
 
@@ -34,12 +34,12 @@ def with_output(mode: str | None = None, **changes) -> VoiceSeparateRequest:
 
 def with_mq(**changes) -> VoiceSeparateRequest:
     values = {"mq_region": "gz", "mq_mode": "Queue", "mq_name": "done"} | changes
-    return request(call_back_type="TDMQ", call_back_mq_config=CallBackMqConfig(**values))
+    return request(callback_type="TDMQ", callback_mq_config=CallbackMqConfig(**values))
 
 
 def with_kafka(**changes) -> VoiceSeparateRequest:
     values = {"region": "ap-guangzhou", "instance_id": "ckafka-1", "topic": "done"} | changes
-    return request(call_back_type="Kafka", call_back_kafka_config=CallBackKafkaConfig(**values))
+    return request(callback_type="Kafka", callback_kafka_config=CallbackKafkaConfig(**values))
 
 
 GOOD = {
@@ -49,9 +49,11 @@ GOOD = {
         voice_separate=VoiceSeparate(audio_mode="Nonsense"), template_id="t0123"
     ),
     "template, background alone": with_operation(
-        template_id="t1", voice_separate=None, output=output(au_object=None)
+        template_id="t1", voice_separate=None, output=output(voice_object=None)
     ),
-    "no mode, voice alone": with_operation(voice_separate=VoiceSeparate(), output=output(object=None)),
+    "no mode, voice alone": with_operation(
+        voice_separate=VoiceSeparate(), output=output(background_object=None)
+    ),
     "queue": request(queue_id="p2242ab62c7c94486915508540933a2c6"),
     "four outputs": with_output("MusicMode", bass_object="out/b.mp3", drum_object="out/d.mp3"),
     "outputs that the mode does not make": with_output("IsAudio", bass_object="out/b", drum_object="out/d"),
@@ -59,9 +61,9 @@ GOOD = {
     "level": with_operation(job_level=2),
     "user data": with_operation(user_data=" ~" * 512),
     "user data, empty": with_operation(user_data=""),
-    "callback": request(call_back="https://example.org/ci?secret=1", call_back_format="JSON"),
-    "callback, http": request(call_back="http://example.org:8080/", call_back_type="Url"),
-    "no callback": request(call_back="no", call_back_format="XML"),
+    "callback": request(callback_url="https://example.org/ci?secret=1", callback_format="JSON"),
+    "callback, http": request(callback_url="http://example.org:8080/", callback_type="Url"),
+    "no callback": request(callback_url="no", callback_format="XML"),
     "queue callback": with_mq(),
     "topic callback": with_mq(mq_mode="Topic"),
     "kafka callback": with_kafka(),
@@ -148,56 +150,68 @@ BAD = {
     "no bucket": (with_output(bucket=None), f"{OUTPUT}.Bucket", ["None", "<name>-<appid>"]),
     "region": (with_output(region="Guangzhou"), f"{OUTPUT}.Region", ["'Guangzhou'", "ap-guangzhou"]),
     "no region": (with_output(region=None), f"{OUTPUT}.Region", ["None", "ap-guangzhou"]),
-    "output key": (with_output(object="/b"), f"{OUTPUT}.Object (background)", ["'/b'", "object key"]),
+    "output key": (
+        with_output(background_object="/b"),
+        f"{OUTPUT}.Object (background)",
+        ["'/b'", "object key"],
+    ),
     "bass key": (with_output(bass_object="b/"), f"{OUTPUT}.BassObject", ["'b/'", "object key"]),
     "drum key": (with_output(drum_object=""), f"{OUTPUT}.DrumObject", ["''", "object key"]),
     "IsAudio without voice": (
-        with_output("IsAudio", au_object=None),
+        with_output("IsAudio", voice_object=None),
         f"{OUTPUT}.AuObject (voice)",
         ["None", "an object key, because AudioMode is IsAudio"],
     ),
     "IsBackground without background": (
-        with_output("IsBackground", object=None),
+        with_output("IsBackground", background_object=None),
         f"{OUTPUT}.Object (background)",
         ["AudioMode is IsBackground"],
     ),
-    "both without voice": (with_output(au_object=None), f"{OUTPUT}.AuObject (voice)", ["AudioAndBackground"]),
+    "both without voice": (
+        with_output(voice_object=None),
+        f"{OUTPUT}.AuObject (voice)",
+        ["AudioAndBackground"],
+    ),
     "MusicMode without background": (
-        with_output("MusicMode", object=None),
+        with_output("MusicMode", background_object=None),
         f"{OUTPUT}.Object (background)",
         ["AudioMode is MusicMode"],
     ),
     "template without keys": (
-        with_operation(template_id="t1", output=output(object=None, au_object=None)),
+        with_operation(template_id="t1", output=output(background_object=None, voice_object=None)),
         f"{OUTPUT}.Object and AuObject",
         ["None", "at least one of the two"],
     ),
     "same key twice": (
-        with_output(object="out/a", au_object="out/a"),
+        with_output(background_object="out/a", voice_object="out/a"),
         f"{OUTPUT}'s object keys",
         ["['out/a', 'out/a']", "different keys"],
     ),
-    "callback, relative": (request(call_back="/ci"), "CallBack", ["'/ci'", "an absolute http or https URL"]),
+    "callback, relative": (
+        request(callback_url="/ci"),
+        "CallBack",
+        ["'/ci'", "an absolute http or https URL"],
+    ),
     "callback, scheme": (
-        request(call_back="ftp://h/ci"),
+        request(callback_url="ftp://h/ci"),
         "CallBack",
         ["'ftp://h/ci'", "http or https", "or no"],
     ),
-    "callback, no host": (request(call_back="https:///ci"), "CallBack", ["'https:///ci'"]),
-    "callback, blank": (request(call_back="https://h/a b"), "CallBack", ["'https://h/a b'"]),
-    "callback, unreadable": (request(call_back="https://[::1/"), "CallBack", ["'https://[::1/'"]),
-    "callback, empty": (request(call_back=""), "CallBack", ["''"]),
-    "callback format": (request(call_back_format="YAML"), "CallBackFormat", ["'YAML'", "XML, JSON"]),
-    "callback type": (request(call_back_type="Mail"), "CallBackType", ["'Mail'", "Url, TDMQ, Kafka"]),
-    "TDMQ without queue": (request(call_back_type="TDMQ"), "CallBackMqConfig", ["None", "is TDMQ"]),
+    "callback, no host": (request(callback_url="https:///ci"), "CallBack", ["'https:///ci'"]),
+    "callback, blank": (request(callback_url="https://h/a b"), "CallBack", ["'https://h/a b'"]),
+    "callback, unreadable": (request(callback_url="https://[::1/"), "CallBack", ["'https://[::1/'"]),
+    "callback, empty": (request(callback_url=""), "CallBack", ["''"]),
+    "callback format": (request(callback_format="YAML"), "CallBackFormat", ["'YAML'", "XML, JSON"]),
+    "callback type": (request(callback_type="Mail"), "CallBackType", ["'Mail'", "Url, TDMQ, Kafka"]),
+    "TDMQ without queue": (request(callback_type="TDMQ"), "CallBackMqConfig", ["None", "is TDMQ"]),
     "queue without TDMQ": (
-        request(call_back_mq_config=MQ),
+        request(callback_mq_config=MQ),
         "CallBackMqConfig",
         ["mq_name='done'", "is TDMQ"],
     ),
-    "Kafka without topic": (request(call_back_type="Kafka"), "CallBackKafkaConfig", ["None", "is Kafka"]),
+    "Kafka without topic": (request(callback_type="Kafka"), "CallBackKafkaConfig", ["None", "is Kafka"]),
     "topic without Kafka": (
-        request(call_back_type="Url", call_back_kafka_config=KAFKA),
+        request(callback_type="Url", callback_kafka_config=KAFKA),
         "CallBackKafkaConfig",
         ["topic='done'", "is Kafka"],
     ),
@@ -217,7 +231,7 @@ BAD = {
     "number as text": (encoding(bitrate="128"), f"{CONFIG}.Bitrate", ["'128'", "a whole number"]),
     "number with fraction": (encoding(samplerate=44100.0), f"{CONFIG}.Samplerate", ["a whole number"]),
     "truth for a number": (with_operation(job_level=True), "Operation.JobLevel", ["True", "a whole number"]),
-    "number for a text": (with_output(object=7), f"{OUTPUT}.Object", ["is 7", "a text"]),
+    "number for a text": (with_output(background_object=7), f"{OUTPUT}.Object", ["is 7", "a text"]),
     "dict for a part": (request(operation={}), "Operation", ["{}", "Operation"]),
 }
 
@@ -234,7 +248,7 @@ def test_refused(name):
 
 
 def test_all_problems_are_reported_at_once():
-    bad = VoiceSeparateRequest(tag="x", queue_id="?", call_back="x")
+    bad = VoiceSeparateRequest(tag="x", queue_id="?", callback_url="x")
     assert [problem.field for problem in problems(bad)] == [
         "Tag",
         "Input.Object",
@@ -259,7 +273,7 @@ def test_all_problems_are_reported_at_once():
     ],
 )
 def test_a_callbacks_secret_never_appears(url):
-    bad = request(call_back=url)
+    bad = request(callback_url=url)
     (problem,) = problems(bad)
     assert "hunter2" not in f"{problem} {problem!r} {bad!r}"
 

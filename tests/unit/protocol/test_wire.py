@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
 from airflow_provider_ci.protocol.signing import Authorization, verify
 from airflow_provider_ci.protocol.wire import (
-    VALID_AFTER,
-    VALID_BEFORE,
+    CLOCK_SKEW_TOLERANCE,
+    SIGNATURE_TTL,
     Credentials,
     Endpoint,
     Request,
@@ -224,8 +224,8 @@ def test_a_read():
     assert authorization.header_list == ("host",)
     assert authorization.url_param_list == ("cancel", "tag")
     assert (authorization.start, authorization.end) == (
-        1_700_000_000 - VALID_BEFORE,
-        1_700_000_000 + VALID_AFTER,
+        1_700_000_000 - CLOCK_SKEW_TOLERANCE,
+        1_700_000_000 + SIGNATURE_TTL,
     )
     assert on_the_wire_verifies(sent)
     assert not on_the_wire_verifies(sent, "another key")

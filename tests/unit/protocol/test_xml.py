@@ -18,7 +18,7 @@ from airflow_provider_ci.protocol import models
 from airflow_provider_ci.protocol.models import (
     Input,
     Job,
-    JobsAnswer,
+    JobsResponse,
     Md5Info,
     MediaStream,
     Operation,
@@ -87,7 +87,7 @@ def instances(cls: type) -> st.SearchStrategy:
     return st.builds(cls, **fields)
 
 
-@pytest.mark.parametrize("cls", [VoiceSeparateRequest, JobsAnswer], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [VoiceSeparateRequest, JobsResponse], ids=lambda cls: cls.__name__)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_is_written_is_read_back(cls, data):
@@ -389,7 +389,7 @@ def test_a_text_that_xml_cannot_carry_leaves_its_neighbours_readable(message, re
         b"<JobsDetail><JobId>j2</JobId><Message>" + message + b"</Message><State>Failed</State></JobsDetail>"
         b"<JobsDetail><JobId>j3</JobId></JobsDetail></Response>"
     )
-    found = read(JobsAnswer, parse_response(document), strict=True)
+    found = read(JobsResponse, parse_response(document), strict=True)
     assert [job.job_id for job in found.jobs_detail] == ["j1", "j2", "j3"]
     assert (found.jobs_detail[1].message, found.jobs_detail[1].state) == (read_as, "Failed")
 
@@ -453,7 +453,7 @@ def test_a_repair_has_its_bounds():
 )
 def test_whatever_comes_is_read_or_refused(data):
     with contextlib.suppress(XMLError):
-        read(JobsAnswer, parse_response(data))
+        read(JobsResponse, parse_response(data))
 
 
 def test_size_is_bounded_before_anything_is_parsed():
@@ -475,7 +475,7 @@ def test_inclusions_are_not_followed():
 @given(st.binary(max_size=200) | st.text(alphabet="<>/!?&;#x'\"=[]- aDOCTYPE", max_size=60).map(str.encode))
 def test_whatever_comes_is_parsed_or_refused(data):
     with contextlib.suppress(XMLError):
-        read(JobsAnswer, parse_document(data))
+        read(JobsResponse, parse_document(data))
 
 
 @pytest.mark.parametrize("bad", ["a\x00b", "\x1b", "\ud800", "\ufffe"], ids=ascii)

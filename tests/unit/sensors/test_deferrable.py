@@ -16,14 +16,14 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     JobFailedError,
     JobNotFoundError,
+    TencentCIError,
 )
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
 
-MakeSensor = Callable[..., CIJobSensor]
+MakeSensor = Callable[..., TencentCIJobSensor]
 RUNNING, SUCCESS, FAILED = job("j1", "Running"), job("j1", "Success"), job("j1", "Failed")
 ENDED = {"status": "ended", "job_ids": ["j1"]}
 
@@ -35,11 +35,11 @@ def context(make_context: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.fixture
 def make_sensor(server: ScriptedServer, connection: Callable[..., str]) -> Iterator[MakeSensor]:
-    made: list[CIJobSensor] = []
+    made: list[TencentCIJobSensor] = []
 
-    def make(job_id: Any = "j1", **arguments: Any) -> CIJobSensor:
+    def make(job_id: Any = "j1", **arguments: Any) -> TencentCIJobSensor:
         connection(server.url, max_attempts=1)
-        made.append(CIJobSensor(task_id="wait", job_id=job_id, deferrable=True, **arguments))
+        made.append(TencentCIJobSensor(task_id="wait", job_id=job_id, deferrable=True, **arguments))
         return made[-1]
 
     yield make
@@ -153,7 +153,7 @@ def test_a_failure_at_once_and_later(
     [("JobNotFoundError", JobNotFoundError, True), ("AuthenticationError", AuthenticationError, False)],
 )
 def test_why_waiting_failed(
-    make_sensor: MakeSensor, context: dict[str, Any], name: str, kind: type[CIError], final: bool
+    make_sensor: MakeSensor, context: dict[str, Any], name: str, kind: type[TencentCIError], final: bool
 ) -> None:
     said = {"status": "error", "job_ids": ["j1"], "error": name, "message": "Said by the trigger"}
     with pytest.raises(kind, match="Said by the trigger") as caught:
@@ -185,7 +185,7 @@ class TestEndsAsPokeModeDoes:
             return "success", act()["state"]
         except (AirflowSkipException, AirflowSensorTimeout, TaskDeferred) as end:
             return type(end).__name__, None
-        except CIError as end:
+        except TencentCIError as end:
             return type(end).__name__, isinstance(end, AirflowFailException)
 
     @pytest.fixture
@@ -195,7 +195,7 @@ class TestEndsAsPokeModeDoes:
         def end(*answers: Answer, **options: Any) -> tuple[str, Any]:
             connection(server.url, max_attempts=1)
             server.play(*answers)
-            sensor = CIJobSensor(task_id="wait", job_id="j1", poke_interval=0, **options)
+            sensor = TencentCIJobSensor(task_id="wait", job_id="j1", poke_interval=0, **options)
             try:
                 return self.ending(lambda: sensor.execute(context))
             finally:
@@ -269,7 +269,7 @@ class TestEndsAsPokeModeDoes:
         options: dict[str, Any],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", -1.0)
+        monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", -1.0)
         expected = in_poke_mode(jobs(unknown=("j1",)), **options)
         event = {"status": "error", "job_ids": ["j1"], "error": "JobNotFoundError", "message": "Gone."}
         sensor = make_sensor(**options)

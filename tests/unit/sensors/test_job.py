@@ -21,16 +21,16 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
     PermissionDeniedError,
     RequestValidationError,
+    TencentCIError,
 )
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors import job as sensors
-from airflow_provider_ci.sensors.job import CIJobSensor
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.airflow_version import IS_AIRFLOW_2, outlet_event_accessors
 from tests.conftest import Logs
 from tests.scripted_server import Answer, Recorded, ScriptedServer, error, hang_up, http, job, job_xml, jobs
@@ -54,7 +54,7 @@ def run(
     server: ScriptedServer, connection: Callable[..., str], make_context: Callable[..., dict[str, Any]]
 ) -> Iterator[RunSensor]:
     """Return a function that runs a sensor to its end, in reschedule mode each poke with a new object."""
-    made: list[CIJobSensor] = []
+    made: list[TencentCIJobSensor] = []
 
     def run(
         job_id: Any = "j1",
@@ -73,7 +73,7 @@ def run(
         first = begun if waited else None
         for _ in range(100):
             made.append(
-                CIJobSensor(
+                TencentCIJobSensor(
                     task_id="wait", job_id=job_id, mode=mode, poke_interval=pause, timeout=3600, **arguments
                 )
             )
@@ -157,7 +157,7 @@ class TestOutcomes:
         mode: str,
         soft_fail: bool,
         answers: list[Answer],
-        kind: type[CIError],
+        kind: type[TencentCIError],
     ) -> None:
         server.play(*answers)
         with pytest.raises(AirflowSkipException if soft_fail else kind) as caught:
@@ -209,7 +209,7 @@ class TestOutcomes:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Also where each poke is a new process, with a new ``start_date``, and no state store."""
-        monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.1)
+        monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.1)
         server.always("GET", answer)
         with pytest.raises(AirflowSkipException if soft_fail else JobNotFoundError) as caught:
             run(mode=mode, soft_fail=soft_fail, waited=121 if mode == "reschedule" else 0, pause=0.01)
@@ -258,7 +258,7 @@ class TestOutcomes:
         connection(server.url)
         server.play(RUNNING)
         context = make_context(first_reschedule_date=datetime.now(UTC) - timedelta(seconds=1))
-        sensor = CIJobSensor(task_id="wait", job_id="j1", mode=mode, soft_fail=soft_fail, timeout=0)
+        sensor = TencentCIJobSensor(task_id="wait", job_id="j1", mode=mode, soft_fail=soft_fail, timeout=0)
         with pytest.raises(AirflowSkipException if soft_fail else AirflowSensorTimeout):
             sensor.execute(context)
         sensor.hook.close()
@@ -426,7 +426,7 @@ def test_one_failure_carries_its_facts(run: RunSensor, server: ScriptedServer) -
 @pytest.mark.parametrize(
     "kind", [sensors.SensedJobFailedError, sensors.SensedJobCancelledError, sensors.SensedJobNotFoundError]
 )
-def test_its_errors_can_be_pickled(kind: type[CIError]) -> None:
+def test_its_errors_can_be_pickled(kind: type[TencentCIError]) -> None:
     failure = kind("It ended", job_id="j1", code="C", hint="h", state="Failed")  # type: ignore[call-arg]
     again = pickle.loads(pickle.dumps(failure))
     assert type(again) is kind
@@ -454,19 +454,19 @@ def test_a_bad_bucket_is_named(run: RunSensor) -> None:
 
 class TestTheClass:
     def test_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in CIJobSensor.template_fields}
-        sensor = CIJobSensor(task_id="wait", **arguments)
+        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in TencentCIJobSensor.template_fields}
+        sensor = TencentCIJobSensor(task_id="wait", **arguments)
         for name, value in arguments.items():
             assert getattr(sensor, name) is value
-        assert set(CIJobSensor.template_fields) == {"job_id", "ci_conn_id", "bucket", "region"}
+        assert set(TencentCIJobSensor.template_fields) == {"job_id", "tencent_ci_conn_id", "bucket", "region"}
 
     def test_it_follows_an_operator_mapped_or_not(self) -> None:
         with DAG("d", schedule=None) as dag:
-            one = VoiceSeparateOperator(task_id="one", input_object="a", au_object="b")
-            many = VoiceSeparateOperator.partial(task_id="many", au_object="b").expand(input_object=["a"])
-            CIJobSensor(task_id="wait_one", job_id=one.output)
-            CIJobSensor(task_id="wait_many", job_id=many.output)
-            CIJobSensor.partial(task_id="wait_each").expand(job_id=many.output)
+            one = VoiceSeparateOperator(task_id="one", input_object="a", voice_object="b")
+            many = VoiceSeparateOperator.partial(task_id="many", voice_object="b").expand(input_object=["a"])
+            TencentCIJobSensor(task_id="wait_one", job_id=one.output)
+            TencentCIJobSensor(task_id="wait_many", job_id=many.output)
+            TencentCIJobSensor.partial(task_id="wait_each").expand(job_id=many.output)
         assert dag.get_task("wait_one").upstream_task_ids == {"one"}
         assert dag.get_task("wait_many").upstream_task_ids == {"many"}
         assert isinstance(dag.get_task("wait_each"), MappedOperator)
@@ -491,7 +491,7 @@ class TestTheClass:
             TaskGroup("group"),
             pytest.raises(RequestValidationError) as caught,
         ):
-            CIJobSensor.partial(task_id="wait", **given)
+            TencentCIJobSensor.partial(task_id="wait", **given)
         assert f"Task 'group.wait' cannot work: {named}" in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -507,16 +507,16 @@ class TestTheClass:
     )
     def test_mapped_it_may_have_what_airflow_allows(self, given: dict[str, Any]) -> None:
         with DAG("d", schedule=None):
-            task = CIJobSensor.partial(task_id="wait", **given).expand(job_id=["j1"])
+            task = TencentCIJobSensor.partial(task_id="wait", **given).expand(job_id=["j1"])
             assert task.unmap({"job_id": "j1"}).job_id == "j1"
 
     @pytest.mark.parametrize("name", ["poke_interval", "timeout"])
     def test_a_wait_beyond_all_dates_is_refused(self, name: str) -> None:
         with pytest.raises(RequestValidationError, match=rf"{name} is .*, allowed: .* at most 3650 days"):
-            CIJobSensor(task_id="wait", job_id="j1", **{name: 11 * 365 * 86_400})
+            TencentCIJobSensor(task_id="wait", job_id="j1", **{name: 11 * 365 * 86_400})
 
     def test_its_job_id_is_rendered(self) -> None:
-        sensor = CIJobSensor(task_id="wait", job_id=["{{ params.a }}", "j2"])
+        sensor = TencentCIJobSensor(task_id="wait", job_id=["{{ params.a }}", "j2"])
         sensor.render_template_fields({"params": {"a": "j1"}})  # type: ignore[arg-type]
         assert sensor.job_id == ["j1", "j2"]
 
@@ -568,7 +568,7 @@ class TestMissingBetweenPokes:
         context = make_context(first_reschedule_date=None if is_first else begun)
         if store is not None:
             context["task_state_store"] = store
-        sensor = CIJobSensor(task_id="wait", job_id="j1", mode="reschedule", timeout=10**6)
+        sensor = TencentCIJobSensor(task_id="wait", job_id="j1", mode="reschedule", timeout=10**6)
         try:
             return bool(sensor.poke(context).is_done)
         finally:
@@ -733,7 +733,7 @@ class TestLinksInRescheduleMode:
         connection(server.url)
         details = "<Input><BucketId>b-1250000001</BucketId><Region>ap-guangzhou</Region></Input></JobsDetail>"
         server.play(jobs(job_xml("j1", "Running").replace("</JobsDetail>", details)))
-        sensor = CIJobSensor(task_id="wait", job_id="j1", mode="reschedule")
+        sensor = TencentCIJobSensor(task_id="wait", job_id="j1", mode="reschedule")
         sensor.poke(make_context(first_reschedule_date=datetime.now(UTC)))
         sensor.hook.close()
         urls = [link.get_link(sensor, ti_key=None) for link in sensor.operator_extra_links]

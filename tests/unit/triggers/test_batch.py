@@ -16,7 +16,7 @@ from airflow_provider_ci.exceptions import JobNotFoundError
 from airflow_provider_ci.hooks import aio
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.triggers import events
-from airflow_provider_ci.triggers.batch import CIBatchTrigger, spread
+from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger, spread
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, hang, hang_up, http, job_xml, jobs
@@ -34,20 +34,22 @@ def batch(state: str) -> Answer:
 @pytest.fixture(autouse=True)
 def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job list that never lags."""
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.0)
-    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.0)
 
 
 @pytest.fixture
-def make_trigger(server: ScriptedServer, connection: Callable[..., str]) -> Callable[..., CIBatchTrigger]:
-    def make(**arguments: Any) -> CIBatchTrigger:
+def make_trigger(
+    server: ScriptedServer, connection: Callable[..., str]
+) -> Callable[..., TencentCIBatchTrigger]:
+    def make(**arguments: Any) -> TencentCIBatchTrigger:
         connection(server.url, max_attempts=1, read_timeout=5)
-        return CIBatchTrigger(**({"job_ids": ["b1"], "poll_interval": 0.01} | arguments))
+        return TencentCIBatchTrigger(**({"job_ids": ["b1"], "poll_interval": 0.01} | arguments))
 
     return make
 
 
-def fired(trigger: CIBatchTrigger) -> dict[str, Any]:
+def fired(trigger: TencentCIBatchTrigger) -> dict[str, Any]:
     async def main() -> Any:
         (event,) = [event async for event in trigger.run()]
         return event.payload
@@ -57,7 +59,7 @@ def fired(trigger: CIBatchTrigger) -> dict[str, Any]:
 
 
 def test_fires_when_the_batch_and_its_jobs_have_ended(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, logs: Logs
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer, logs: Logs
 ) -> None:
     server.play(batch("Submitted"), batch("Running"), batch("Success"), GOING_ON, GOING_ON, NONE, ENDED)
     assert fired(make_trigger(started_at=STARTED_AT)) == {
@@ -85,16 +87,18 @@ def test_fires_when_the_batch_and_its_jobs_have_ended(
 
 @pytest.mark.parametrize("state", ["Failed", "Cancel"])
 def test_a_batch_without_success_ends_it_at_once(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, state: str
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer, state: str
 ) -> None:
     server.play(batch(state))
     assert fired(make_trigger())["status"] == "ended"
 
 
 def test_the_list_is_given_time_to_show_all_jobs(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.durability.LISTING_LAG", 0.3)
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.3)
     server.play(batch("Success"), NONE, ENDED)
     fired(make_trigger(poll_interval=0.05))
     described, listed, _ = server.requests
@@ -102,18 +106,22 @@ def test_the_list_is_given_time_to_show_all_jobs(
 
 
 def test_that_no_job_was_made_is_not_believed_at_once(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 60.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 60.0)
     server.play(batch("Success"), NONE, NONE, GOING_ON, NONE, ENDED)
     assert fired(make_trigger())["status"] == "ended"
     assert len(server.requests) == 6
 
 
 def test_a_batch_without_input_ends_after_the_grace_period(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 0.3)
+    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.3)
     server.always("GET", lambda sent: NONE if sent.path == "/jobs" else batch("Success"))
     begin = time.monotonic()
     fired(make_trigger(poll_interval=0.05))
@@ -121,7 +129,7 @@ def test_a_batch_without_input_ends_after_the_grace_period(
 
 
 def test_an_outage_is_waited_out_and_refusals_are_tolerated_for_a_time(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer
 ) -> None:
     outage = [hang_up(), error(503, "SlowDown"), http("<html>", 404), http("<html>", 200)] * 5
     server.play(*outage, batch("Success"), error(503, "SlowDown"), NONE, ENDED)
@@ -137,7 +145,7 @@ def test_an_outage_is_waited_out_and_refusals_are_tolerated_for_a_time(
 
 
 def test_failed_polls_slow_it_down(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, logs: Logs
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer, logs: Logs
 ) -> None:
     bad = error(500, "InternalError")
     server.play(bad, bad, bad, batch("Running"), bad, batch("Success"), NONE, ENDED)
@@ -149,7 +157,7 @@ def test_failed_polls_slow_it_down(
 
 
 def test_the_service_may_ask_for_a_pause(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer
 ) -> None:
     server.play(error(503, "SlowDown", retry_after="1"), batch("Success"), NONE, ENDED)
     fired(make_trigger(poll_interval=0.01))
@@ -158,7 +166,9 @@ def test_the_service_may_ask_for_a_pause(
 
 
 def test_a_connection_that_is_gone_for_a_moment_is_noise_too(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trigger, load, failing = make_trigger(), aio.load_settings, [True, False, True]
 
@@ -223,9 +233,11 @@ asyncio.run(main())
 
 
 def test_an_unknown_batch_is_an_error_after_the_grace_period(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.waiting.UNKNOWN_JOB_GRACE", 1.0)
+    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 1.0)
     server.always("GET", jobs(unknown=("b1",)))
     event = fired(make_trigger())
     assert event["error"] == "JobNotFoundError"
@@ -233,14 +245,18 @@ def test_an_unknown_batch_is_an_error_after_the_grace_period(
     assert len(server.requests) > 1
 
 
-def test_the_deadline_ends_it(make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer) -> None:
+def test_the_deadline_ends_it(
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer
+) -> None:
     server.always("GET", batch("Running"))
     event = fired(make_trigger(deadline=time.time() + 0.1))
     assert event["status"] == "timeout"
 
 
 def test_killed_it_cancels_the_batch(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server.play(http())
     for state in ("deferred", "failed"):  # moved to another triggerer; ended by a user
@@ -252,7 +268,7 @@ def test_killed_it_cancels_the_batch(
 
 
 def test_a_trigger_that_is_stopped_leaves_no_connection(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer
+    make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer
 ) -> None:
     server.play(hang())
 
@@ -268,7 +284,9 @@ def test_a_trigger_that_is_stopped_leaves_no_connection(
 
 
 def test_a_secrets_backend_that_fails_is_not_asked_at_each_poll(
-    make_trigger: Callable[..., CIBatchTrigger], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_trigger: Callable[..., TencentCIBatchTrigger],
+    server: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Twenty triggers of one connection look it up once in half a minute, all together."""
     lookups, load = [], aio.load_settings

@@ -18,7 +18,6 @@ import pytest
 from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     CredentialsError,
     InvalidRequestError,
     InvalidResponseError,
@@ -27,15 +26,16 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     RequestValidationError,
     ServerError,
+    TencentCIError,
     ThrottledError,
     TransportError,
     WrongEndpointError,
 )
-from airflow_provider_ci.hooks.ci import CIHook
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
 from airflow_provider_ci.triggers import events, job
-from airflow_provider_ci.triggers.batch import CIBatchTrigger
-from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, CIJobTrigger
+from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
+from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, TencentCIJobTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import ScriptedServer, after, error, hang, http
@@ -46,7 +46,7 @@ EPOCH = virtual.EPOCH
 really_asked = current_try.state_of_task
 ALL_ARGUMENTS = {
     "job_ids": ["j1", "j2"],
-    "ci_conn_id": "other",
+    "tencent_ci_conn_id": "other",
     "bucket": BUCKET,
     "region": REGION,
     "poll_interval": 12.5,
@@ -56,14 +56,14 @@ ALL_ARGUMENTS = {
 }
 
 
-async def fired(trigger: CIJobTrigger) -> dict[str, Any]:
+async def fired(trigger: TencentCIJobTrigger) -> dict[str, Any]:
     """Run the trigger to its end, and return its one event."""
     (event,) = [event async for event in trigger.run()]
     return event.payload
 
 
 class TestSerialization:
-    def stored(self, trigger: CIJobTrigger) -> CIJobTrigger:
+    def stored(self, trigger: TencentCIJobTrigger) -> TencentCIJobTrigger:
         """Return the trigger as a triggerer gets it: through the database's column."""
         from airflow.models.trigger import Trigger
 
@@ -73,32 +73,32 @@ class TestSerialization:
 
     @pytest.mark.parametrize("given", [ALL_ARGUMENTS, {"job_ids": ["j1"]}, {"job_ids": ("j1",)}])
     def test_round_trip(self, given: dict[str, Any]) -> None:
-        trigger = CIJobTrigger(**given)
+        trigger = TencentCIJobTrigger(**given)
         assert self.stored(trigger).serialize() == trigger.serialize()
 
     def test_round_trip_as_airflow_2_encodes_it(self) -> None:
         from airflow.serialization.serialized_objects import BaseSerialization
 
-        _, kwargs = CIJobTrigger(**ALL_ARGUMENTS).serialize()
+        _, kwargs = TencentCIJobTrigger(**ALL_ARGUMENTS).serialize()
         assert (
             BaseSerialization.deserialize(json.loads(json.dumps(BaseSerialization.serialize(kwargs))))
             == kwargs
         )
 
     def test_the_arguments_are_the_constructor_s_and_json(self) -> None:
-        classpath, kwargs = CIJobTrigger(**ALL_ARGUMENTS).serialize()
-        assert classpath == "airflow_provider_ci.triggers.job.CIJobTrigger"
+        classpath, kwargs = TencentCIJobTrigger(**ALL_ARGUMENTS).serialize()
+        assert classpath == "airflow_provider_ci.triggers.job.TencentCIJobTrigger"
         assert kwargs == ALL_ARGUMENTS == json.loads(json.dumps(kwargs))
-        assert list(kwargs) == list(inspect.signature(CIJobTrigger).parameters)
+        assert list(kwargs) == list(inspect.signature(TencentCIJobTrigger).parameters)
 
     def test_arguments_of_the_first_release_are_enough(self) -> None:
         """Triggers that an older release stored are loaded by this one: only ``job_ids`` may be required."""
         before = time.time()
-        kwargs = CIJobTrigger(job_ids=["j1"]).serialize()[1]
+        kwargs = TencentCIJobTrigger(job_ids=["j1"]).serialize()[1]
         assert before <= kwargs.pop("started_at") <= time.time()
         assert kwargs == {
             "job_ids": ["j1"],
-            "ci_conn_id": "tencent_ci_default",
+            "tencent_ci_conn_id": "tencent_ci_default",
             "bucket": None,
             "region": None,
             "poll_interval": 30.0,
@@ -108,7 +108,7 @@ class TestSerialization:
 
     def test_the_caller_s_list_is_copied(self) -> None:
         ids = ["j1"]
-        trigger = CIJobTrigger(ids)
+        trigger = TencentCIJobTrigger(ids)
         assert trigger.job_ids == ids
         assert trigger.job_ids is not ids
 
@@ -118,7 +118,7 @@ class TestOutcomes:
     def test_all_have_ended_well(self, service: Service, count: int) -> None:
         ids = [f"j{n}" for n in range(count)]
         service.ends = {job_id: 10.0 + n for n, job_id in enumerate(ids)}
-        event = run(fired(CIJobTrigger(ids, deadline=EPOCH + 500)))
+        event = run(fired(TencentCIJobTrigger(ids, deadline=EPOCH + 500)))
         assert event == {
             "status": "ended",
             "job_ids": ids,
@@ -131,14 +131,14 @@ class TestOutcomes:
     @pytest.mark.parametrize("final", ["Failed", "Cancel"])
     def test_one_that_has_not_is_enough(self, service: Service, final: str) -> None:
         service.ends, service.final = {"j2": 10.0}, {"j2": final}
-        assert run(fired(CIJobTrigger(["j1", "j2", "j3"])))["status"] == "ended"
+        assert run(fired(TencentCIJobTrigger(["j1", "j2", "j3"])))["status"] == "ended"
 
     @pytest.mark.parametrize("state", ["Pause", "Submitted", "Running", "Baking", ""])
     def test_any_other_state_is_waited_for(self, service: Service, state: str) -> None:
         service.states, service.ends = {"j1": state}, {"j1": 4000.0}
 
         async def main() -> float:
-            await fired(CIJobTrigger(["j1"]))
+            await fired(TencentCIJobTrigger(["j1"]))
             return now()
 
         assert run(main()) >= 4000
@@ -147,7 +147,7 @@ class TestOutcomes:
         service.unknown = {"j2"}
 
         async def main() -> tuple[dict[str, Any], float]:
-            return await fired(CIJobTrigger(["j1", "j2"])), now()
+            return await fired(TencentCIJobTrigger(["j1", "j2"])), now()
 
         event, when = run(main())
         assert (event["status"], event["error"]) == ("error", "JobNotFoundError")
@@ -159,11 +159,11 @@ class TestOutcomes:
     def test_an_unknown_id_within_the_grace_is_waited_for(self, service: Service) -> None:
         service.unknown, service.ends = {"j1"}, {"j1": 50.0}
         service.before = lambda request: service.unknown.clear() if request.at > 90 else None
-        assert run(fired(CIJobTrigger(["j1"])))["status"] == "ended"
+        assert run(fired(TencentCIJobTrigger(["j1"])))["status"] == "ended"
 
     def test_the_deadline(self, service: Service) -> None:
         async def main() -> tuple[dict[str, Any], float]:
-            return await fired(CIJobTrigger(["j1"], deadline=EPOCH + 100.25)), now()
+            return await fired(TencentCIJobTrigger(["j1"], deadline=EPOCH + 100.25)), now()
 
         event, when = run(main())
         assert event["status"] == "timeout"
@@ -173,7 +173,7 @@ class TestOutcomes:
     @pytest.mark.parametrize("passed", [0, 1, 10**6])
     def test_a_deadline_that_has_passed_is_told_at_once(self, service: Service, passed: float) -> None:
         async def main() -> tuple[dict[str, Any], float]:
-            return await fired(CIJobTrigger(["j1"], deadline=EPOCH - passed)), now()
+            return await fired(TencentCIJobTrigger(["j1"], deadline=EPOCH - passed)), now()
 
         assert run(main())[0]["status"] == "timeout"
         assert not service.requests
@@ -184,14 +184,14 @@ class TestOutcomes:
         service.before = lambda request: TransportError("no answer")
 
         async def main() -> tuple[dict[str, Any], float]:
-            return await fired(CIJobTrigger(["j1"], deadline=EPOCH + 100)), now()
+            return await fired(TencentCIJobTrigger(["j1"], deadline=EPOCH + 100)), now()
 
         event, when = run(main())
         assert event["status"] == "timeout"
         assert when == pytest.approx(100)
 
     @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError, WrongEndpointError])
-    def test_refusals_beyond_the_budget(self, service: Service, kind: type[CIError]) -> None:
+    def test_refusals_beyond_the_budget(self, service: Service, kind: type[TencentCIError]) -> None:
         """The event carries what the worker needs to raise the same error."""
         service.before = lambda request: kind(
             "Cannot describe jobs",
@@ -201,7 +201,7 @@ class TestOutcomes:
             request_id="r1",
             hint="Do something",
         )
-        event = run(fired(CIJobTrigger(["j1"])))
+        event = run(fired(TencentCIJobTrigger(["j1"])))
         assert (event["status"], event["error"]) == ("error", kind.__name__)
         assert len(service.requests) == FAILURES_TOLERATED + 1
         raised = events.read_event(event).error
@@ -218,7 +218,7 @@ class TestOutcomes:
         turns = iter([([True] * FAILURES_TOLERATED + [False]) * 3])
         bad = next(turns)
         service.before = lambda request: PermissionDeniedError("No.") if bad and bad.pop(0) else None
-        assert run(fired(CIJobTrigger(["j1"])))["status"] == "ended"
+        assert run(fired(TencentCIJobTrigger(["j1"])))["status"] == "ended"
         assert not bad
 
     @pytest.mark.parametrize(
@@ -233,26 +233,26 @@ class TestOutcomes:
         ],
         ids=lambda error: type(error).__name__,
     )
-    def test_an_outage_is_waited_out(self, service: Service, error: CIError) -> None:
+    def test_an_outage_is_waited_out(self, service: Service, error: TencentCIError) -> None:
         """However long it lasts, if that is shorter than the deadline."""
         service.ends = {"j1": 100.0}
         service.before = lambda request: error if request.at < 300_000 else None
-        assert run(fired(CIJobTrigger(["j1"], deadline=EPOCH + 301_000)))["status"] == "ended"
+        assert run(fired(TencentCIJobTrigger(["j1"], deadline=EPOCH + 301_000)))["status"] == "ended"
 
     def test_a_restart_of_the_triggerer_does_not_begin_the_wait_anew(self, service: Service) -> None:
         """Otherwise each would be asked for ten times in the first ten seconds, as a new job is."""
-        classpath, kwargs = CIJobTrigger(["j1"], started_at=EPOCH - 3600).serialize()
+        classpath, kwargs = TencentCIJobTrigger(["j1"], started_at=EPOCH - 3600).serialize()
         service.ends = {"j1": 300.0}
-        event = run(fired(CIJobTrigger(**kwargs)))
+        event = run(fired(TencentCIJobTrigger(**kwargs)))
         assert (event["started_at"], kwargs["started_at"]) == (EPOCH - 3600, EPOCH - 3600)
-        assert classpath.endswith(".CIJobTrigger")
+        assert classpath.endswith(".TencentCIJobTrigger")
         assert len(service.within(0, 300)) == 10
 
     def test_without_a_deadline_it_ends_after_seven_days(self, service: Service) -> None:
         service.states = {"j1": "Baking"}
 
         async def main() -> tuple[dict[str, Any], float]:
-            return await fired(CIJobTrigger(["j1"], started_at=EPOCH - 86_400)), now()
+            return await fired(TencentCIJobTrigger(["j1"], started_at=EPOCH - 86_400)), now()
 
         event, when = run(main())
         assert event["status"] == "timeout"
@@ -263,11 +263,11 @@ class TestOutcomes:
         ids = [f"j{n}" for n in range(3000)]
         service.ends = dict.fromkeys(ids, 300.0)
         service.before = lambda request: TransportError("reset") if 50 <= request.at < 81 else None
-        assert run(fired(CIJobTrigger(ids)))["status"] == "ended"
+        assert run(fired(TencentCIJobTrigger(ids)))["status"] == "ended"
 
     def test_a_poison_id_among_many_uses_its_budget_up(self, service: Service) -> None:
         service.before = lambda request: InvalidRequestError("poison") if "j5" in request.job_ids else None
-        event = run(fired(CIJobTrigger([f"j{n}" for n in range(40)])))
+        event = run(fired(TencentCIJobTrigger([f"j{n}" for n in range(40)])))
         assert event["error"] == "InvalidRequestError"
 
     def test_an_error_of_airflow_becomes_an_event(
@@ -277,19 +277,19 @@ class TestOutcomes:
             raise LookupError(f"The conn_id `{conn_id}` isn't defined")
 
         monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", gone)
-        event = run(fired(CIJobTrigger(["j1"])))
-        assert event["error"] == "CIError"
+        event = run(fired(TencentCIJobTrigger(["j1"])))
+        assert event["error"] == "TencentCIError"
         assert "isn't defined" in event["message"]
 
-    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize("trigger", [TencentCIJobTrigger, TencentCIBatchTrigger])
     @pytest.mark.parametrize("bad", ["a/b", 7, "", "None", None, "x" * 129, ["j1"]], ids=repr)
-    def test_what_is_no_id_is_refused(self, trigger: type[CIJobTrigger], bad: Any) -> None:
+    def test_what_is_no_id_is_refused(self, trigger: type[TencentCIJobTrigger], bad: Any) -> None:
         with pytest.raises(RequestValidationError, match=r"an element of job_ids is .*, allowed: an id of 1"):
             trigger([bad])
         with pytest.raises(RequestValidationError, match=r"an element of job_ids is "):
-            CIJobTrigger(["j1", bad])
+            TencentCIJobTrigger(["j1", bad])
 
-    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize("trigger", [TencentCIJobTrigger, TencentCIBatchTrigger])
     @pytest.mark.parametrize(
         ("name", "bad", "allowed"),
         [
@@ -302,33 +302,33 @@ class TestOutcomes:
             ("started_at", "1", "a Unix time"),
             ("cancel_on_kill", "false", "True or False"),
             ("cancel_on_kill", 0, "True or False"),
-            ("ci_conn_id", None, "the id of a connection"),
+            ("tencent_ci_conn_id", None, "the id of a connection"),
             ("bucket", 5, "a text"),
             ("region", ["ap-guangzhou"], "a text"),
         ],
     )
     def test_what_an_argument_cannot_be_is_refused(
-        self, trigger: type[CIJobTrigger], name: str, bad: Any, allowed: str
+        self, trigger: type[TencentCIJobTrigger], name: str, bad: Any, allowed: str
     ) -> None:
         with pytest.raises(RequestValidationError) as caught:
             trigger(["j1"], **{name: bad})
         assert str(caught.value) == f"Nothing was sent: {name} is {bad!r}, allowed: {allowed}"
 
-    @pytest.mark.parametrize("trigger", [CIJobTrigger, CIBatchTrigger])
+    @pytest.mark.parametrize("trigger", [TencentCIJobTrigger, TencentCIBatchTrigger])
     @pytest.mark.parametrize("bad", ["j123", b"j123", bytearray(b"j1"), {"j1": 1}, [], (), None, 7], ids=repr)
-    def test_what_is_no_list_of_ids_is_refused(self, trigger: type[CIJobTrigger], bad: Any) -> None:
+    def test_what_is_no_list_of_ids_is_refused(self, trigger: type[TencentCIJobTrigger], bad: Any) -> None:
         """A text would be waited for letter by letter."""
         with pytest.raises(RequestValidationError, match=r"job_ids is .*, allowed: a list of one or more"):
             trigger(bad)
 
     def test_a_batch_trigger_waits_for_one_batch(self) -> None:
         with pytest.raises(RequestValidationError, match="allowed: a list of one batch job's id"):
-            CIBatchTrigger(["b1", "b2"])
+            TencentCIBatchTrigger(["b1", "b2"])
 
     def test_the_event_of_thousands_is_small(self, service: Service) -> None:
         ids = [f"a-rather-long-job-id-{n:040d}" for n in range(3000)]
         service.ends = dict.fromkeys(ids, 0.0)
-        event = run(fired(CIJobTrigger(ids)))
+        event = run(fired(TencentCIJobTrigger(ids)))
         assert len(json.dumps(event)) < 2000
         assert (event["job_ids"], event["job_count"]) == (ids[:20], 3000)
 
@@ -343,7 +343,7 @@ class TestLog:
             )
 
         service.before = before
-        run(fired(CIJobTrigger(["j1"])))
+        run(fired(TencentCIJobTrigger(["j1"])))
         assert len(service.requests) > 100
         assert logs.at("info") == [
             f"Job j1: {state}" for state in ("Submitted", "Pause", "Running", "Success")
@@ -353,14 +353,14 @@ class TestLog:
     def test_failures_in_a_row_are_one_line(self, service: Service, logs: Logs) -> None:
         service.ends = {"j1": 3000.0}
         service.before = lambda request: ServerError("busy", status=500) if request.at % 1000 > 900 else None
-        run(fired(CIJobTrigger(["j1"])))
+        run(fired(TencentCIJobTrigger(["j1"])))
         assert 1 <= len(logs.at("warning")) <= 4
         assert all(line.startswith("A poll failed, trying on: busy") for line in logs.at("warning"))
 
     def test_thousands_are_summed_up(self, service: Service, logs: Logs) -> None:
         ids = [f"j{n}" for n in range(3000)]
         service.ends = {job_id: 10.0 + n for n, job_id in enumerate(ids)}
-        run(fired(CIJobTrigger(ids)))
+        run(fired(TencentCIJobTrigger(ids)))
         assert len(service.requests) > 10_000
         said = logs.at("info")
         assert len(said) == 10
@@ -369,7 +369,7 @@ class TestLog:
 
 
 def web(connection: Callable[..., str], server: ScriptedServer, **more: Any) -> dict[str, Any]:
-    return {"ci_conn_id": connection(server.url), "bucket": BUCKET, "region": REGION} | more
+    return {"tencent_ci_conn_id": connection(server.url), "bucket": BUCKET, "region": REGION} | more
 
 
 class TestOnKill:
@@ -403,7 +403,7 @@ class TestOnKill:
         pushed: str | None,
     ) -> None:
         self.becomes(monkeypatch, state, pushed)
-        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert not server.requests
         assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and goes on with them"]
 
@@ -430,7 +430,7 @@ class TestOnKill:
     ) -> None:
         self.becomes(monkeypatch, state, pushed)
         server.play(http())
-        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert server.methods() == ["PUT"]
 
     def test_if_airflow_cannot_be_asked_nothing_is_cancelled(
@@ -439,7 +439,7 @@ class TestOnKill:
         given = web(connection, server)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("airflow_provider_ci.current_try.state_of_task", really_asked)
-            self.kill(CIJobTrigger(["j1"], **given))  # it knows no task, and no supervisor is there
+            self.kill(TencentCIJobTrigger(["j1"], **given))  # it knows no task, and no supervisor is there
         assert not server.requests
         (line,) = logs.at("warning")
         assert line.startswith(
@@ -470,7 +470,7 @@ class TestOnKill:
         server.play(after(answer_late, http()) if late == "the service" else http())
 
         async def main() -> None:
-            trigger = CIJobTrigger(["j1"], **web(connection, server))
+            trigger = TencentCIJobTrigger(["j1"], **web(connection, server))
             on_kill = asyncio.create_task(trigger.on_kill())
             await asyncio.to_thread(asked.wait, 60)
             on_kill.cancel("__airflow_user_action__")
@@ -484,7 +484,7 @@ class TestOnKill:
         assert server.methods() == ["PUT"]
         assert not job._cancelling
 
-    def kill(self, trigger: CIJobTrigger) -> float:
+    def kill(self, trigger: TencentCIJobTrigger) -> float:
         async def main() -> None:
             with virtual.nothing_left():
                 await trigger.on_kill()
@@ -498,7 +498,7 @@ class TestOnKill:
     ) -> None:
         server.always("PUT", http())
         ids = [f"j{n}" for n in range(23)]
-        self.kill(CIJobTrigger(ids, **web(connection, server)))
+        self.kill(TencentCIJobTrigger(ids, **web(connection, server)))
         assert [(sent.path, sent.params) for sent in server.requests] == [
             ("/jobs/" + ",".join(ids[start : start + 10]), {"cancel": ""}) for start in (0, 10, 20)
         ]
@@ -506,7 +506,7 @@ class TestOnKill:
         assert len(logs.at("info")) == 1
 
     def test_does_not_if_it_shall_not(self, connection: Callable[..., str], server: ScriptedServer) -> None:
-        self.kill(CIJobTrigger(["j1"], **web(connection, server, cancel_on_kill=False)))
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server, cancel_on_kill=False)))
         assert not server.requests
 
     def test_a_failure_that_may_pass_is_repeated(
@@ -514,7 +514,7 @@ class TestOnKill:
     ) -> None:
         monkeypatch.setattr("random.uniform", lambda least, most: 0.0)
         server.play(error(503, "SlowDown"), http())
-        self.kill(CIJobTrigger(["j1"], **web(connection, server)))
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert server.methods() == ["PUT", "PUT"]
 
     def test_a_service_that_hangs_is_given_up(
@@ -527,7 +527,7 @@ class TestOnKill:
         assert job._CANCEL_SECONDS < 30  # [triggerer] on_kill_timeout
         monkeypatch.setattr(job, "_CANCEL_SECONDS", 0.2)
         server.play(hang())
-        assert self.kill(CIJobTrigger(["j1"], **web(connection, server))) < 2
+        assert self.kill(TencentCIJobTrigger(["j1"], **web(connection, server))) < 2
         assert logs.at("warning") == ["Jobs j1 could not be cancelled: TimeoutError"]
 
     @pytest.mark.parametrize("how", ["refused", "no connection", "cannot connect"])
@@ -538,10 +538,10 @@ class TestOnKill:
         if how == "refused":
             server.play(error(403, "AccessDenied"))
         elif how == "no connection":
-            given["ci_conn_id"] = "nowhere"
+            given["tencent_ci_conn_id"] = "nowhere"
         elif how == "cannot connect":
-            given["ci_conn_id"] = connection(f"http://127.0.0.1:{closed_port}", max_attempts=1)
-        self.kill(CIJobTrigger(["j1"], **given))
+            given["tencent_ci_conn_id"] = connection(f"http://127.0.0.1:{closed_port}", max_attempts=1)
+        self.kill(TencentCIJobTrigger(["j1"], **given))
         assert len(logs.at("warning")) >= 1
 
     @pytest.mark.parametrize("message", [None, "trigger cancelled by user action"])
@@ -550,7 +550,7 @@ class TestOnKill:
         self, service: Service, message: str | None, moment: float
     ) -> None:
         async def main() -> None:
-            trigger = CIJobTrigger(["j1"])
+            trigger = TencentCIJobTrigger(["j1"])
             task = asyncio.create_task(fired(trigger))
             await asyncio.sleep(moment)
             task.cancel(message)
@@ -565,7 +565,7 @@ class TestOnKill:
         service.ends = {"j1": 0.0}
 
         async def main() -> None:
-            trigger = CIJobTrigger(["j1"])
+            trigger = TencentCIJobTrigger(["j1"])
             await fired(trigger)
             await trigger.cleanup()
 
@@ -585,7 +585,7 @@ class TestNoSecretLeaves:
         monkeypatch.setattr(job, "FAILURES_TOLERATED", 0)
         said = f"<StringToSign>q-signature {CREDENTIALS.secret_key}</StringToSign>"
         server.play(http(f"<Error><Code>AccessDenied</Code>{said}<Message>No.</Message></Error>", 403))
-        trigger = CIJobTrigger(["j1"], poll_interval=0.01, **web(connection, server))
+        trigger = TencentCIJobTrigger(["j1"], poll_interval=0.01, **web(connection, server))
         event = asyncio.run(fired(trigger))
         assert event["code"] == "AccessDenied"
         for text in (json.dumps(event), repr(trigger)):
@@ -604,7 +604,7 @@ class TestWithTheEmulator:
             bucket=emulator.bucket,
             region=emulator.region,
         )
-        hook = CIHook(conn_id)
+        hook = TencentCIHook(conn_id)
         song = Path(__file__).parents[3] / "example_dags/media/speech_over_music.mp3"
         hook.upload_file(song, "in/song.mp3")
         good = [self.submit(hook, "in/song.mp3", f"out/{n}.mp3", emulator) for n in range(2)]
@@ -612,7 +612,7 @@ class TestWithTheEmulator:
 
         async def main() -> list[dict[str, Any]]:
             with virtual.nothing_left():
-                triggers = [CIJobTrigger(ids, conn_id, poll_interval=0.1) for ids in (good, [bad])]
+                triggers = [TencentCIJobTrigger(ids, conn_id, poll_interval=0.1) for ids in (good, [bad])]
                 return await asyncio.gather(*(fired(trigger) for trigger in triggers))
 
         fired_events = asyncio.run(main())
@@ -628,12 +628,12 @@ class TestWithTheEmulator:
         assert {f"Job {job_id}: Success" for job_id in good} <= {*logs.at("info")}
         assert [line.split(" (")[0] for line in logs.at("error")] == [f"Job {bad} ended Failed"]
 
-    def submit(self, hook: CIHook, key: str, target: str, emulator: Emulator) -> str:
+    def submit(self, hook: TencentCIHook, key: str, target: str, emulator: Emulator) -> str:
         request = VoiceSeparateRequest(
             input=Input(object=key),
             operation=Operation(
                 voice_separate=VoiceSeparate(audio_mode="IsAudio"),
-                output=Output(region=emulator.region, bucket=emulator.bucket, au_object=target),
+                output=Output(region=emulator.region, bucket=emulator.bucket, voice_object=target),
             ),
         )
         return str(hook.submit_job(request)[0].job_id)

@@ -13,20 +13,20 @@ import pytest
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
-    CIError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
     ServerError,
+    TencentCIError,
     ThrottledError,
     TransportError,
 )
-from airflow_provider_ci.protocol.models import Job, JobsAnswer
+from airflow_provider_ci.protocol.models import Job, JobsResponse
+from airflow_provider_ci.submission.tracking import MAX_BACKOFF_FACTOR
 from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.poller import CONCURRENCY, Group, subscribe
-from airflow_provider_ci.waiting import SLOWEST
 from tests.unit.triggers.virtual import GROUP, Request, Service, now, run, wait_for
 
 
@@ -267,7 +267,7 @@ class TestRestart:
             assert len(service.within(start, start + 10)) <= self.STEADY * 10 * 1.2 + 2
 
 
-OUTAGES: list[Callable[[], CIError]] = [
+OUTAGES: list[Callable[[], TencentCIError]] = [
     lambda: InvalidResponseError("a gateway's HTML", status=200),
     lambda: NotFoundError("a gateway's HTML", status=404),
     lambda: TransportError("connection refused"),
@@ -295,7 +295,7 @@ class TestAFailingServiceIsAskedLess:
     @pytest.mark.parametrize("error", OUTAGES, ids=NAMES)
     @pytest.mark.parametrize("share", [1.0, 0.5], ids=["always", "half of the time"])
     def test_requests_and_lookups(
-        self, service: Service, real_jitter: random.Random, error: Callable[[], CIError], share: float
+        self, service: Service, real_jitter: random.Random, error: Callable[[], TencentCIError], share: float
     ) -> None:
         healthy = self.COUNT / 10 / 30  # requests a second
         chance = random.Random(3)
@@ -359,7 +359,7 @@ class TestWhenTheServiceFails:
         ids=["timeout", "429", "503"],
     )
     def test_pauses_double_up_to_a_bound_and_recover(
-        self, service: Service, error: Callable[[], CIError]
+        self, service: Service, error: Callable[[], TencentCIError]
     ) -> None:
         service.ends = {"j1": 30_000.0}
         service.before = failing(error, start=1000, until=9000)
@@ -368,7 +368,7 @@ class TestWhenTheServiceFails:
         pauses = {round(earlier): round(later - earlier) for earlier, later in pairwise(polls)}
         bad = [pause for at, pause in pauses.items() if 1000 <= at < 9000]
         assert bad[:5] == [60, 120, 240, 480, 480]
-        assert max(bad) == 30 * SLOWEST
+        assert max(bad) == 30 * MAX_BACKOFF_FACTOR
         good = [pause for at, pause in pauses.items() if at >= 9000]
         assert good[:6] == [240, 120, 60, 30, 30, 30]
 
@@ -386,7 +386,7 @@ class TestWhenTheServiceFails:
         service.ends = dict.fromkeys(ids(100), 3000.0)
         times = iter([*[None] * 5, 200.0])
 
-        def before(request: Request) -> CIError | None:
+        def before(request: Request) -> TencentCIError | None:
             asked = next(times, None) if request.at >= 1000 else None
             return throttled(asked) if asked else None
 
@@ -401,7 +401,7 @@ class TestWhenTheServiceFails:
         service.ends = dict.fromkeys(ids(1000), 0.0)
         allowed: dict[int, int] = {}
 
-        def before(request: Request) -> CIError | None:
+        def before(request: Request) -> TencentCIError | None:
             minute = int(request.at // 60)
             allowed[minute] = allowed.get(minute, 0) + 1
             return throttled() if allowed[minute] > 20 else None
@@ -411,7 +411,9 @@ class TestWhenTheServiceFails:
         assert max(noticed) < 3600
 
     @pytest.mark.parametrize("kind", [InvalidRequestError, NotFoundError, InvalidResponseError])
-    def test_a_poison_id_does_not_hurt_its_neighbours(self, service: Service, kind: type[CIError]) -> None:
+    def test_a_poison_id_does_not_hurt_its_neighbours(
+        self, service: Service, kind: type[TencentCIError]
+    ) -> None:
         service.ends = dict.fromkeys(ids(30), 300.0)
         service.before = lambda request: kind("poison") if "j13" in request.job_ids else None
 
@@ -459,7 +461,7 @@ class TestWhenTheServiceFails:
 
     @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
     def test_new_credentials_are_looked_up_after_a_refusal(
-        self, service: Service, kind: type[CIError]
+        self, service: Service, kind: type[TencentCIError]
     ) -> None:
         service.ends = {"j1": 100.0}
         service.before = lambda request: kind("old key") if service.loads < 3 else None
@@ -470,7 +472,7 @@ class TestWhenTheServiceFails:
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         load = service.load_settings
-        told: list[CIError | None] = []
+        told: list[TencentCIError | None] = []
 
         async def gone(conn_id: str) -> Any:
             if now() < 50:
@@ -518,10 +520,10 @@ class TestWhenTheServiceFails:
         service.ends = dict.fromkeys(ids(20), 100.0)
         answer = service.answer
 
-        async def chatty(settings: Any, call: Any, endpoint: str) -> JobsAnswer:
-            said: JobsAnswer = await answer(settings, call, endpoint)
+        async def chatty(settings: Any, call: Any, endpoint: str) -> JobsResponse:
+            said: JobsResponse = await answer(settings, call, endpoint)
             others = tuple(Job(job_id=i, state="Success") for i in ids(20) if i not in call.job_ids)
-            return JobsAnswer(jobs_detail=said.jobs_detail + others)
+            return JobsResponse(jobs_detail=said.jobs_detail + others)
 
         service.answer = chatty  # type: ignore[method-assign]
         assert min(run(wait_for_each(ids(20)))) >= 100

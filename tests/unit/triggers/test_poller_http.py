@@ -17,7 +17,7 @@ from aiohttp import web
 
 from airflow_provider_ci.hooks import credentials
 from airflow_provider_ci.triggers import poller
-from airflow_provider_ci.triggers.job import CIJobTrigger
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.unit.hooks import fakes
 from tests.unit.triggers.virtual import nothing_left, wait_for
@@ -40,7 +40,7 @@ def ids(count: int) -> list[str]:
 
 
 async def fired(conn_id: str, job_ids: list[str], **more: Any) -> str:
-    trigger = CIJobTrigger(job_ids, conn_id, BUCKET, REGION, **({"poll_interval": 0.05} | more))
+    trigger = TencentCIJobTrigger(job_ids, conn_id, BUCKET, REGION, **({"poll_interval": 0.05} | more))
     (event,) = [event async for event in trigger.run()]
     return str(event.payload["status"])
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_provider_ci.protocol.models import Job, JobsAnswer
+from airflow_provider_ci.protocol.models import Job, JobsResponse
 from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs
 from airflow_provider_ci.triggers import poller
 
@@ -129,7 +129,7 @@ class Service:
             if self.before is not None and (error := self.before(request)) is not None:
                 raise error
             found = tuple(self.job(i) for i in request.job_ids if i not in self.unknown)
-            return JobsAnswer(jobs_detail=found, non_exist_job_ids=tuple(self.unknown & {*request.job_ids}))
+            return JobsResponse(jobs_detail=found, non_exist_job_ids=tuple(self.unknown & {*request.job_ids}))
         finally:
             self._busy -= 1
 

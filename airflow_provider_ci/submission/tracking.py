@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_ci.exceptions import (
-    CIError,
     JobCancelledError,
     JobError,
     JobFailedError,
     JobNotFoundError,
     ServerError,
+    TencentCIError,
     ThrottledError,
     without_signatures,
 )
@@ -25,14 +25,14 @@ J = TypeVar("J", bound=Job | BatchJob)
 J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 
 #: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
-UNKNOWN_JOB_GRACE = 120.0
+NOT_FOUND_GRACE_PERIOD = 120.0
 #: The first pause between two polls, seconds.
 FIRST_DELAY = 1.0
 #: Each failed poll doubles the pause, up to this factor; a good one halves it. In the triggerer a round of
 #: polls counts as one.
-SLOWEST = 16.0
+MAX_BACKOFF_FACTOR = 16.0
 #: The same factor while polls are refused. The task fails after ten refusals, and that should not take hours.
-SLOWEST_WHEN_REFUSED = 4.0
+MAX_BACKOFF_FACTOR_WHEN_REFUSED = 4.0
 #: Seconds that a wait lasts at most when nothing else limits it: seven days, as for Airflow's sensors.
 DEFAULT_TIMEOUT = 7 * 24 * 3600.0
 #: Each pause is this share of the time waited so far, so that a wait ends at most so much late.
@@ -50,7 +50,7 @@ def poll_delay(elapsed: float, poll_interval: float) -> float:
     return min(max(FIRST_DELAY, elapsed * _SHARE), poll_interval)
 
 
-def may_pass(error: CIError) -> bool:
+def may_pass(error: TencentCIError) -> bool:
     """Tell whether to wait on although a poll ended so, because it is an outage and says nothing about the
     job.
 
@@ -69,7 +69,7 @@ class Backoff:
     """
 
     def __init__(self, poll_interval: float, *, refusals_tolerated: int = 0) -> None:
-        self.failure: CIError | None = None  # of the last poll
+        self.failure: TencentCIError | None = None  # of the last poll
         self._poll_interval = poll_interval
         self._refusals_tolerated = refusals_tolerated
         self._refusals = 0
@@ -85,14 +85,14 @@ class Backoff:
         self.failure, self._refusals = None, 0
         self._factor, self._retry_after = max(self._factor / 2, 1.0), 0.0
 
-    def note_failure(self, error: CIError) -> None:
+    def note_failure(self, error: TencentCIError) -> None:
         """Take note of a poll that failed.
 
-        :raises CIError: ``error``, if it cannot be waited out.
+        :raises TencentCIError: ``error``, if it cannot be waited out.
         """
-        slowest = SLOWEST
+        slowest = MAX_BACKOFF_FACTOR
         if not may_pass(error):
-            slowest = SLOWEST_WHEN_REFUSED
+            slowest = MAX_BACKOFF_FACTOR_WHEN_REFUSED
             self._refusals += 1
             if self._refusals > self._refusals_tolerated:
                 raise error
@@ -101,17 +101,17 @@ class Backoff:
         self._retry_after = retry_after(error)
 
 
-def retry_after(error: CIError) -> float:
+def retry_after(error: TencentCIError) -> float:
     """Return the seconds that the service asked to be left alone."""
     return (error.retry_after or 0.0) if isinstance(error, ThrottledError | ServerError) else 0.0
 
 
 @contextmanager
-def about(job_id: str) -> Iterator[None]:
+def name_job_in_errors(job_id: str) -> Iterator[None]:
     """Let an error say which job it is about: the task waits for it, and it goes on."""
     try:
         yield
-    except CIError as error:
+    except TencentCIError as error:
         error.job_id = error.job_id or job_id
         raise
 
@@ -136,7 +136,7 @@ class Answer(Protocol[J_co]):
     def request_id(self) -> str | None: ...  # noqa: D102
 
 
-class JobWatch(Generic[J]):
+class JobTracker(Generic[J]):
     """Follows jobs from poll to poll and logs each change of state once.
 
     Of more than 20 jobs only those that end without success are logged one by one, and the rest as a count
@@ -246,7 +246,7 @@ class JobWatch(Generic[J]):
         if new := [i for i in missing if i not in self._missing_since]:
             self._missing_since.update(dict.fromkeys(new, elapsed))
             self._log.warning("The service does not know (yet): %s", _shortened(new))
-        overdue = [i for i in missing if elapsed - self._missing_since[i] > UNKNOWN_JOB_GRACE]
+        overdue = [i for i in missing if elapsed - self._missing_since[i] > NOT_FOUND_GRACE_PERIOD]
         if overdue:
             seconds = elapsed - self._missing_since[overdue[0]]
             raise JobNotFoundError(

@@ -18,15 +18,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic
 
-from airflow_provider_ci.durable_record import SubmissionRecord, SubmissionRecords, TaskStateStore
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
-    CIError,
     ClockSkewError,
     StateStoreError,
     TaskKilledError,
+    TencentCIError,
 )
-from airflow_provider_ci.identity import (
+from airflow_provider_ci.submission.idempotency_key import (
     WORKER,
     IdempotencyKey,
     R,
@@ -35,20 +34,21 @@ from airflow_provider_ci.identity import (
     user_data_of,
     with_user_data,
 )
-from airflow_provider_ci.recovery import (
+from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRecords, TaskStateStore
+from airflow_provider_ci.submission.recovery import (
     JobSearch,
     JobService,
     log_interrupted,
     look_pauses,
     refuse_if_cancelled_by_others,
 )
-from airflow_provider_ci.waiting import UNKNOWN_JOB_GRACE, J, Log, sentence
+from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, sentence
 
 #: Seconds for which a submission's signature is valid after it was recorded. A process that wakes up later,
 #: for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
 SUBMISSION_VALIDITY = 60.0
 #: Seconds that the job list may lag behind a submission. Not documented; assumed.
-LISTING_LAG = 10.0
+LIST_CONSISTENCY_DELAY = 10.0
 #: Submissions within one try: the first, and one more after each time that the job is known not to exist.
 _SUBMISSIONS_PER_TRY = 3
 
@@ -109,7 +109,7 @@ class DurableSubmission(Generic[R, J]):
             identity=identity,
             resubmit_if_unknown=resubmit_if_unknown,
             validity=SUBMISSION_VALIDITY,
-            list_lag=LISTING_LAG,
+            list_consistency_delay=LIST_CONSISTENCY_DELAY,
             abandon=lambda job_id: self._abandon(job_id, "the request has changed"),
             log=log,
             clock=clock,
@@ -197,11 +197,11 @@ class DurableSubmission(Generic[R, J]):
                 if job.job_id == job_id:
                     return job
             if end is None:
-                end = self._clock() + UNKNOWN_JOB_GRACE  # the first answer may correct the clock
+                end = self._clock() + NOT_FOUND_GRACE_PERIOD  # the first answer may correct the clock
                 self._log.warning(
                     "The service does not find job %s of an earlier try, looking again for %.0f s",
                     job_id,
-                    UNKNOWN_JOB_GRACE,
+                    NOT_FOUND_GRACE_PERIOD,
                 )
             if self._clock() + pause > end:
                 self._log.warning("The service no longer finds job %s of an earlier try", job_id)
@@ -212,7 +212,7 @@ class DurableSubmission(Generic[R, J]):
     def _job_to_continue(self, job: J, record: SubmissionRecord) -> J | None:
         """Return the job of an earlier try, or ``None`` if nothing came of it."""
         refuse_if_cancelled_by_others(job, record)
-        if self._service.is_void(job):
+        if self._service.can_resubmit(job):
             self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
             self._search.ended_jobs.append(job)
             return None
@@ -315,13 +315,13 @@ class DurableSubmission(Generic[R, J]):
                 self._log.info("Asked to cancel job %s", job_id)
         except TaskKilledError:
             raise
-        except CIError as error:
+        except TencentCIError as error:
             self._log.warning("Job %s could not be cancelled: %s", job_id, error)
             return False
         return True
 
 
-def _without_hint(error: CIError) -> str:
+def _without_hint(error: TencentCIError) -> str:
     """Return the error without its advice to look for the job, which is done here."""
     hint, error.hint = error.hint, None
     try:

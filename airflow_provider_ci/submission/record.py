@@ -21,7 +21,7 @@ TRY_KEY = "ci_submission_try"
 class SubmissionRecord:
     """What the store holds about the latest submission of a task instance.
 
-    :param max_tries: as in :class:`~airflow_provider_ci.identity.TaskIdentity`.
+    :param max_tries: as in :class:`~airflow_provider_ci.submission.idempotency_key.TaskIdentity`.
     :param fingerprint: digest of the request.
     :param since: Unix time of the submission, by the service's clock: another try may run on another machine.
         It stays what it is when a later try goes on with the job.

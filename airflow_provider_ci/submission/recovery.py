@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from airflow_provider_ci.durable_record import SubmissionRecord
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
-    CIError,
     JobCancelledError,
     JobError,
     PermissionDeniedError,
+    TencentCIError,
 )
-from airflow_provider_ci.identity import (
+from airflow_provider_ci.protocol.admin_models import BatchRequest
+from airflow_provider_ci.protocol.models import CANCEL, VoiceSeparateRequest
+from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
+from airflow_provider_ci.submission.idempotency_key import (
     WORKER,
     IdempotencyKey,
     R,
@@ -22,15 +24,13 @@ from airflow_provider_ci.identity import (
     is_job_of,
     user_data_of,
 )
-from airflow_provider_ci.protocol.admin_models import BatchRequest
-from airflow_provider_ci.protocol.models import CANCEL, VoiceSeparateRequest
-from airflow_provider_ci.protocol.wire import VALID_BEFORE
-from airflow_provider_ci.waiting import Answer, J, Log, may_pass
+from airflow_provider_ci.submission.record import SubmissionRecord
+from airflow_provider_ci.submission.tracking import Answer, J, Log, may_pass
 
 #: Pauses between looks while a submission may still arrive, seconds; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 # With a clock further ahead of the service's, the submission's signature would not have been valid yet
-_CLOCK_SKEW = VALID_BEFORE + 1
+_CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
 
 R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contravariant=True)
 
@@ -38,7 +38,7 @@ R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contra
 class JobService(Protocol[R_contra, J]):
     """What is needed of the hook, bound to the input's bucket and region: for jobs, or for batch jobs.
 
-    ``prepare`` is called before a new submission is recorded, and may refuse it. ``is_void`` tells that
+    ``prepare`` is called before a new submission is recorded, and may refuse it. ``can_resubmit`` tells that
     nothing came of a job, so that a retry may submit it anew; ``has_ended`` that nothing of it runs any more.
     ``listing_permission`` names what ``list`` needs.
     """
@@ -55,7 +55,7 @@ class JobService(Protocol[R_contra, J]):
 
     def cancel(self, job_id: str) -> None: ...  # noqa: D102
 
-    def is_void(self, job: J) -> bool: ...  # noqa: D102
+    def can_resubmit(self, job: J) -> bool: ...  # noqa: D102
 
     def has_ended(self, job: J) -> bool: ...  # noqa: D102
 
@@ -66,7 +66,7 @@ class JobSearch(Generic[R, J]):
     :param service: the hook, bound to bucket and region.
     :param resubmit_if_unknown: find nothing when the job list may not be read, at the risk of a second job.
     :param validity: seconds after which a submission can no longer be accepted.
-    :param list_lag: seconds that the job list may lag behind.
+    :param list_consistency_delay: seconds that the job list may lag behind.
     :param abandon: called with each job of this task instance that was submitted for another request, until
         it says that nothing is left to be done.
     """
@@ -78,7 +78,7 @@ class JobSearch(Generic[R, J]):
         identity: TaskIdentity,
         resubmit_if_unknown: bool,
         validity: float,
-        list_lag: float,
+        list_consistency_delay: float,
         abandon: Callable[[str], bool],
         log: Log,
         clock: Callable[[], float],
@@ -88,7 +88,7 @@ class JobSearch(Generic[R, J]):
         self._identity = identity
         self._resubmit_if_unknown = resubmit_if_unknown
         self._validity = validity
-        self._list_lag = list_lag
+        self._list_lag = list_consistency_delay
         self._abandon = abandon
         self._log = log
         self._clock = clock
@@ -119,12 +119,12 @@ class JobSearch(Generic[R, J]):
             success already.
         """
         until: float | None = None
-        failure: CIError | None = None
+        failure: TencentCIError | None = None
         for pause in look_pauses():
             try:
                 listed = self._list(submitted, since() - _CLOCK_SKEW)
                 failure = None
-            except CIError as error:
+            except TencentCIError as error:
                 if isinstance(error, JobError) or not may_pass(error):
                     raise
                 listed, failure = [], error
@@ -215,7 +215,7 @@ class JobSearch(Generic[R, J]):
         """Return the job of the submission, if it is listed and may still be used."""
         self._abandon_other_requests(listed, submitted)
         own = [job for job in listed if is_job_of(job, submitted)]
-        usable = [job for job in own if not self._service.is_void(job)]
+        usable = [job for job in own if not self._service.can_resubmit(job)]
         if usable:
             return self._oldest(usable)
         ended = [job for job in own if self._carries_key(job)]  # only a key tells it from the jobs of others

@@ -11,7 +11,7 @@ from airflow_provider_ci.operators.arguments import (
     read_texts,
     separation_parameters,
 )
-from airflow_provider_ci.operators.base import CIJobOperator, J, R
+from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ Texts = dict[str, str | None]
 Numbers = dict[str, int | None]
 
 #: What each result's key is called.
-RESULTS = ("object", "au_object", "bass_object", "drum_object")
+RESULTS = ("background_object", "voice_object", "bass_object", "drum_object")
 # The texts and numbers among the arguments
 _VALUES = (
     *RESULTS,
@@ -34,22 +34,22 @@ _VALUES = (
     "user_data",
     "job_level",
     "queue_id",
-    "call_back",
-    "call_back_format",
-    "call_back_type",
+    "callback_url",
+    "callback_format",
+    "callback_type",
 )
 _CONFIGS = {
-    "call_back_mq_config": ("mq_mode", "mq_name", "mq_region"),
-    "call_back_kafka_config": ("instance_id", "region", "topic"),
+    "callback_mq_config": ("mq_mode", "mq_name", "mq_region"),
+    "callback_kafka_config": ("instance_id", "region", "topic"),
 }
 
 
-class SeparationOperator(CIJobOperator[R, J]):
+class SeparationOperator(TencentCIBaseJobOperator[R, J]):
     """Separates voice and background.
 
-    :param object: key of the background result (``Output.Object``); the service replaces placeholders.
-        (templated)
-    :param au_object: key of the voice result (``Output.AuObject``). (templated)
+    :param background_object: key of the background result (``Output.Object``); the service replaces
+        placeholders. (templated)
+    :param voice_object: key of the voice result (``Output.AuObject``). (templated)
     :param bass_object: key of the bass result, for ``MusicMode`` (``Output.BassObject``). (templated)
     :param drum_object: key of the drum result, for ``MusicMode`` (``Output.DrumObject``). (templated)
     :param output_bucket: bucket of the results (``Output.Bucket``); default: the input's. (templated)
@@ -65,29 +65,29 @@ class SeparationOperator(CIJobOperator[R, J]):
         characters. (templated)
     :param job_level: priority, 0 to 2, higher runs earlier. (templated)
     :param queue_id: queue, if not the service's choice. (templated)
-    :param call_back: URL that the service calls at the end, or ``no``. It is shown in the UI. (templated)
-    :param call_back_format: ``XML`` or ``JSON``. (templated)
-    :param call_back_type: ``Url``, ``TDMQ`` or ``Kafka``. (templated)
-    :param call_back_mq_config: for ``TDMQ``: ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
-    :param call_back_kafka_config: for ``Kafka``: ``{"region": …, "instance_id": …, "topic": …}``. (templated)
+    :param callback_url: URL that the service calls at the end, or ``no``. It is shown in the UI. (templated)
+    :param callback_format: ``XML`` or ``JSON``. (templated)
+    :param callback_type: ``Url``, ``TDMQ`` or ``Kafka``. (templated)
+    :param callback_mq_config: for ``TDMQ``: ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
+    :param callback_kafka_config: for ``Kafka``: ``{"region": …, "instance_id": …, "topic": …}``. (templated)
     """
 
     template_fields: Sequence[str] = (
-        *CIJobOperator.template_fields,
+        *TencentCIBaseJobOperator.template_fields,
         *_VALUES,
-        "call_back_mq_config",
-        "call_back_kafka_config",
+        "callback_mq_config",
+        "callback_kafka_config",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        "call_back_mq_config": "json",
-        "call_back_kafka_config": "json",
+        "callback_mq_config": "json",
+        "callback_kafka_config": "json",
     }
 
     def __init__(
         self,
         *,
-        object: str | None = None,
-        au_object: str | None = None,
+        background_object: str | None = None,
+        voice_object: str | None = None,
         bass_object: str | None = None,
         drum_object: str | None = None,
         output_bucket: str | None = None,
@@ -101,16 +101,16 @@ class SeparationOperator(CIJobOperator[R, J]):
         user_data: str | None = None,
         job_level: int | str | None = None,
         queue_id: str | None = None,
-        call_back: str | None = None,
-        call_back_format: str | None = None,
-        call_back_type: str | None = None,
-        call_back_mq_config: dict[str, str] | None = None,
-        call_back_kafka_config: dict[str, str] | None = None,
+        callback_url: str | None = None,
+        callback_format: str | None = None,
+        callback_type: str | None = None,
+        callback_mq_config: dict[str, str] | None = None,
+        callback_kafka_config: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.object = object
-        self.au_object = au_object
+        self.background_object = background_object
+        self.voice_object = voice_object
         self.bass_object = bass_object
         self.drum_object = drum_object
         self.output_bucket = output_bucket
@@ -124,11 +124,11 @@ class SeparationOperator(CIJobOperator[R, J]):
         self.user_data = user_data
         self.job_level = job_level
         self.queue_id = queue_id
-        self.call_back = call_back
-        self.call_back_format = call_back_format
-        self.call_back_type = call_back_type
-        self.call_back_mq_config = call_back_mq_config
-        self.call_back_kafka_config = call_back_kafka_config
+        self.callback_url = callback_url
+        self.callback_format = callback_format
+        self.callback_type = callback_type
+        self.callback_mq_config = callback_mq_config
+        self.callback_kafka_config = callback_kafka_config
 
     def _given(self, *own: str) -> tuple[Texts, Numbers]:
         """Return the rendered texts and numbers; an empty text, which templates often give, is not given.
@@ -136,7 +136,7 @@ class SeparationOperator(CIJobOperator[R, J]):
         :param own: the texts that only this operator has.
         """
         # not by template_fields, to which a user's subclass may add whatever it likes
-        texts, numbers = read_arguments(self, (*own, *CIJobOperator.template_fields, *_VALUES))
+        texts, numbers = read_arguments(self, (*own, *TencentCIBaseJobOperator.template_fields, *_VALUES))
         if broken := [
             problem for name in (*own, *RESULTS) if (problem := _address_problem(name, texts[name]))
         ]:
@@ -164,14 +164,14 @@ class SeparationOperator(CIJobOperator[R, J]):
         )
         return output
 
-    def _call_back(self, texts: Texts) -> dict[str, Any]:
+    def _callback_fields(self, texts: Texts) -> dict[str, Any]:
         """Return the fields that say whom to call at the end."""
         return {
-            "call_back": texts["call_back"],
-            "call_back_format": texts["call_back_format"],
-            "call_back_type": texts["call_back_type"],
-            "call_back_mq_config": self._config("call_back_mq_config", self.models.CallBackMqConfig),
-            "call_back_kafka_config": self._config("call_back_kafka_config", self.models.CallBackKafkaConfig),
+            "callback_url": texts["callback_url"],
+            "callback_format": texts["callback_format"],
+            "callback_type": texts["callback_type"],
+            "callback_mq_config": self._config("callback_mq_config", self.models.CallbackMqConfig),
+            "callback_kafka_config": self._config("callback_kafka_config", self.models.CallbackKafkaConfig),
         }
 
     def _config(self, name: str, model: type[Any]) -> Any:

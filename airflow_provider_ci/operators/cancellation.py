@@ -15,12 +15,12 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
-    CIError,
     JobTimeoutError,
     ServerError,
     ServiceError,
     StateStoreError,
     TaskKilledError,
+    TencentCIError,
     ThrottledError,
     TransportError,
 )
@@ -28,10 +28,10 @@ from airflow_provider_ci.exceptions import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.durable_record import SubmissionRecords
     from airflow_provider_ci.operators.services import BoundService
     from airflow_provider_ci.protocol.admin_models import BatchRequest
     from airflow_provider_ci.protocol.models import VoiceSeparateRequest
+    from airflow_provider_ci.submission.record import SubmissionRecords
 
 # The supervisor kills the process 5 s after SIGTERM
 _KILL_SECONDS = 4.0
@@ -55,7 +55,7 @@ _ENDED_BY_SOMEBODY = frozenset(
 _HANDED_OVER = "the task has finished its work, and the job is left to those that wait for it"
 
 
-class StoppingMixin:
+class CancelOnKillMixin:
     """A task that notices that it was told to stop, and then has its job cancelled, best effort. The service
     cancels only jobs that have not begun.
 
@@ -140,7 +140,7 @@ class StoppingMixin:
         except AmbiguousSubmissionError:
             self.is_unanswered = True
             raise
-        except CIError:  # it was refused, or never left
+        except TencentCIError:  # it was refused, or never left
             raise
         except BaseException:  # the wait for the answer was ended
             self.is_unanswered = True
@@ -175,10 +175,10 @@ class StoppingMixin:
     def raise_if_not_owner(self) -> None:
         """Keep a try that Airflow has given up on from cancelling a job that a later one may wait for.
 
-        :raises CIError: this is such a try, or Airflow cannot be asked.
+        :raises TencentCIError: this is such a try, or Airflow cannot be asked.
         """
         if reason := self._reason_not_to_cancel():
-            raise CIError(reason)
+            raise TencentCIError(reason)
 
     def _sleep(self, seconds: float) -> None:
         """Sleep in naps: a signal handler cannot end a longer sleep."""
@@ -222,7 +222,8 @@ class StoppingMixin:
         sent_at = datetime.fromtimestamp(record.since, UTC)
         return (
             f"An earlier try may have submitted a job at {sent_at:%Y-%m-%d %H:%M:%S} UTC, which is billed:"
-            f" look for the UserData {record.idempotency_key!r} with CIHook.{self.service.listing_method}"
+            f" look for the UserData {record.idempotency_key!r} with"
+            f" TencentCIHook.{self.service.listing_method}"
         )
 
     @property
@@ -235,7 +236,7 @@ class StoppingMixin:
         assert self._sent is not None  # noqa: S101 - for the type checker
         sent_at, request = self._sent
         data = request.operation.user_data if request.operation else None
-        where = f"in the console or with CIHook.{self.service.listing_method}"
+        where = f"in the console or with TencentCIHook.{self.service.listing_method}"
         named = f"sent at {sent_at:%Y-%m-%d %H:%M:%S} UTC" + (f", UserData {data!r}" if data else "")
         look = "A retry looks for it and goes on with it; without one, look" if self.durable else "Look"
         return TaskKilledError(
@@ -301,7 +302,7 @@ class StoppingMixin:
         self._note_cancel_request()
         try:
             self.service.cancel_within(str(self.job_id), _KILL_SECONDS)
-        except CIError as error:
+        except TencentCIError as error:
             if _is_not_cancelled(error):
                 self._cancel_requested_at = None
                 self._note_cancel_request()
@@ -335,7 +336,7 @@ class StoppingMixin:
         try:
             state = current_try.state_of_try(self._context)
         except Exception as error:
-            raise CIError(
+            raise TencentCIError(
                 "Airflow could not be asked whether this try still owns the job:"
                 f" {str(error) or type(error).__name__}"
             ) from error
@@ -344,7 +345,7 @@ class StoppingMixin:
         return _LEFT_TO_OTHERS.get(str(state))
 
 
-def _is_not_cancelled(error: CIError) -> bool:
+def _is_not_cancelled(error: TencentCIError) -> bool:
     """Tell whether a request to cancel certainly had no effect."""
     if isinstance(error, TransportError):
         return not error.sent
