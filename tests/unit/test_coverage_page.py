@@ -1,4 +1,4 @@
-"""docs/coverage.md names what exists: every code path, every test, and every field and call that there is."""
+"""docs/coverage.md names code and test modules that exist, and every field and call that there is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def named(column: int) -> list[str]:
 def test_the_page_is_read() -> None:
     assert len(ROWS) > 100
     assert len(named(1)) > 100
-    assert len(named(2)) > 50
+    assert len(named(2)) > 20
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:60])
@@ -67,12 +67,9 @@ def _is_module(parts: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("name", named(2))
-def test_every_test_exists(name: str) -> None:
-    file, *inner = name.split("::")
-    text = (ROOT / "tests" / file).read_text("utf-8")
-    assert "def test_" in text
-    for part in inner:
-        assert re.search(rf"^ *(class|def) {part}\b", text, re.MULTILINE), name
+def test_every_test_module_exists(name: str) -> None:
+    assert name.rpartition("/")[2].startswith("test_")
+    assert (ROOT / "tests" / name).is_file()
 
 
 MODELS = [

@@ -1,4 +1,4 @@
-"""docs/security.md: the tests that it names are there."""
+"""docs/security.md names test modules that exist."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "security.md").read_text("utf-8")
 
 
-def test_every_test_that_is_named_exists() -> None:
-    named = re.findall(r"`((?:unit|fuzz|e2e|integration|emulator)/[\w/]+\.py)((?:::\w+)*)`", PAGE)
-    assert len(named) > 20
-    for path, parts in named:
-        text = (TESTS / path).read_text("utf-8")
-        for part in filter(None, parts.split("::")):
-            assert re.search(rf"(?:def|class) {part}\b", text), f"{path}::{part}"
+def test_every_test_module_exists() -> None:
+    named = set(re.findall(r"`((?:unit|fuzz|e2e|integration|emulator)/\w[^`]*)`", PAGE))
+    assert len(named) > 10
+    assert {name for name in named if not (TESTS / name).is_file()} == set()
