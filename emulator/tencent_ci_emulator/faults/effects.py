@@ -67,9 +67,9 @@ class Effects:
         return None if text is None else str(text).encode()
 
     @property
-    def list_lag(self) -> float:
+    def list_consistency_delay(self) -> float:
         """The age in seconds from which on jobs are in a list."""
-        return max((rule.get("list_lag", 0.0) for rule in self._rules), default=0.0)
+        return max((rule.get("list_consistency_delay", 0.0) for rule in self._rules), default=0.0)
 
     @property
     def clock_skew(self) -> float:

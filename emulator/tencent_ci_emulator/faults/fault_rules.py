@@ -111,7 +111,7 @@ FIELDS: Mapping[str, _Kind] = {
     "body": _Kind("a text", lambda value: isinstance(value, str)),
     "garbage": _BYTES,
     "content_type": _HEADER,
-    "list_lag": _SECONDS,
+    "list_consistency_delay": _SECONDS,
     "state": _TEXT,
     "elements": _one_of("single", "repeated"),
     "rename": _Kind("an object of element names and their replacements", _is_element_names),

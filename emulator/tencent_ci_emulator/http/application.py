@@ -211,7 +211,7 @@ class Application:
             params=request.given_params,
             body=state.body or b"",
             content_md5=request.header("content-md5"),
-            list_lag=state.effects.list_lag,
+            list_consistency_delay=state.effects.list_consistency_delay,
         )
         try:
             content = handler(call)

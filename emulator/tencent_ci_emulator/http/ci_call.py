@@ -63,7 +63,7 @@ class Call:
     :param id: the part of the path that names a template, a queue or jobs.
     :param params: the parameters that have a value, with names in lower case.
     :param content_md5: the header ``Content-MD5``.
-    :param list_lag: jobs younger than so many seconds are missing in a list, by the fault plan.
+    :param list_consistency_delay: jobs younger than so many seconds are missing in a list, by the fault plan.
     """
 
     bucket: str
@@ -71,7 +71,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_md5: str | None = None
-    list_lag: float = 0.0
+    list_consistency_delay: float = 0.0
 
     def document(self) -> Element:
         """Return the root of the body.

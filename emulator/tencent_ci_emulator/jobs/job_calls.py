@@ -64,7 +64,9 @@ class JobCalls:
             "input_object": params.get("inputobject"),
             "batch_id": params.get("inventorytriggerjobid"),
             # A list that lags behind; a part of a second counts
-            "created <=": self._clock.now() - call.list_lag if call.list_lag else None,
+            "created <=": self._clock.now() - call.list_consistency_delay
+            if call.list_consistency_delay
+            else None,
         }
         query = call.list_query(**conditions)
         if params.get("workflowid"):

@@ -171,9 +171,9 @@ def test_an_upload_that_is_dropped_before_acting_leaves_nothing(emulator, client
     assert client.error("GET", "/in/lost.bin")[1] == "NoSuchKey"
 
 
-def test_a_list_lags_behind(emulator, client):
+def test_a_list_consistency_delays_behind(emulator, client):
     job_id = submitted(client)
-    rule = emulator.faults.add("list", list_lag=3600)
+    rule = emulator.faults.add("list", list_consistency_delay=3600)
     root = document(client, "GET", "/jobs", query="tag=VoiceSeparate&size=100")
     assert job_id not in [one.text for one in root.iter("JobId")]
     assert document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/JobId") == job_id
