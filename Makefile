@@ -49,9 +49,10 @@ fuzz: $(VENV)/.installed-dev  ## try hostile input for long, other input each ti
 e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow; CI_E2E_BACKEND=celery: on several machines
 	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-dev  ## check style
+lint: $(VENV)/.installed-dev  ## check style, pages, links, imports and distributions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -q tests/lint $(PYTEST_ARGS)
 
 types: $(VENV)/.installed-dev  ## check types
 	@$(BIN)/mypy

@@ -7,7 +7,7 @@ A marker in the line before a fenced block says where its text comes from:
 ``<!-- run by: tests/integration/test_callbacks.py -->``
     the page itself; that test runs the block as it stands there.
 
-``tests/unit/test_docs_snippets.py`` compares, this command rewrites.
+``tests/lint/test_docs_snippets.py`` compares, this command rewrites.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import mistyped, to_dict
-from tests.unit.test_permissions import remote_calls
+from tests.remote_calls import remote_calls
 
 from .documents import TEXTS, bodies
 from .effort import effort, quickly

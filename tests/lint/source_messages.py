@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).parents[1] / "airflow_provider_ci"
+PACKAGE = Path(__file__).parents[2] / "airflow_provider_ci"
 #: Stands for what a message is filled with.
 FILLED = "\0"
 _FORMAT = re.compile(r"%[-+ #0-9.]*[srdfg]")

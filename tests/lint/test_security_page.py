@@ -10,6 +10,6 @@ PAGE = (TESTS.parent / "docs" / "security.md").read_text("utf-8")
 
 
 def test_every_test_module_exists() -> None:
-    named = set(re.findall(r"`((?:unit|fuzz|e2e|integration|emulator)/\w[^`]*)`", PAGE))
+    named = set(re.findall(r"`((?:unit|lint|fuzz|e2e|integration|emulator)/\w[^`]*)`", PAGE))
     assert len(named) > 10
     assert {name for name in named if not (TESTS / name).is_file()} == set()

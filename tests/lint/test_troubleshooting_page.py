@@ -28,9 +28,8 @@ from airflow_provider_ci.protocol.models import Job, JobsResponse, VoiceSeparate
 from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.submission import tracking
-from tests.airflow_version import AIRFLOW
+from tests.lint.source_messages import Message, messages
 from tests.scripted_server import ScriptedServer, error, http, job
-from tests.source_messages import Message, messages
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "troubleshooting.md").read_text("utf-8")
@@ -97,7 +96,6 @@ class TestEveryQuotedMessage:
         assert in_source or any(stands_for.match(text) for text in really_said)
 
     @pytest.mark.parametrize("message", of_airflow())
-    @pytest.mark.skipif(AIRFLOW.release[:2] != (3, 3), reason="worded so in Airflow 3.3")
     def test_of_airflow_is_in_its_source(self, message: str) -> None:
         # longest fixed part: the rest of the sentence is filled in, or split over lines
         fixed = max(message.split("…"), key=len).strip()

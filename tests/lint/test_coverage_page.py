@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.protocol import admin_models, callbacks, fields, models
-from tests.unit.test_permissions import CALLS
+from tests.lint.test_permissions import CALLS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "coverage.md").read_text("utf-8")
