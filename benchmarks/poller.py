@@ -211,10 +211,10 @@ def naive(jobs: int, port: int) -> Cost:
     interval = PACE[jobs][0]
 
     async def wait(job_id: str, client: AsyncClient, log: Any) -> None:
-        watch, endpoint = JobTracker([job_id], log), client.settings.endpoint()
+        tracker, endpoint = JobTracker([job_id], log), client.settings.endpoint()
         await asyncio.sleep(interval * random.random())
-        while watch.pending:
-            watch.observe(await client.once(DescribeJobs((job_id,)), endpoint), 0)
+        while tracker.pending:
+            tracker.update(await client.once(DescribeJobs((job_id,)), endpoint), 0)
             await asyncio.sleep(interval * random.uniform(0.9, 1.1))
 
     async def main() -> Cost:

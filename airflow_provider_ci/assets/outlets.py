@@ -52,7 +52,7 @@ def outlet_problems(outlets: Iterable[Any], *, waits: bool) -> list[str]:
     return broken
 
 
-def announce_results(context: Context, outlets: Iterable[Any], jobs: Iterable[Job], log: Log) -> None:
+def add_results_to_events(context: Context, outlets: Iterable[Any], jobs: Iterable[Job], log: Log) -> None:
     """Say in the events of a task that succeeded what its jobs have made. It never fails.
 
     An outlet that is one result gets that :class:`ResultEvent`, an alias all results as assets of their own,
@@ -62,12 +62,12 @@ def announce_results(context: Context, outlets: Iterable[Any], jobs: Iterable[Jo
         found = list(jobs)
         results = dict(each for job in found for each in _result_events(job))
         summary = {"job_ids": [job.job_id for job in found], "state": "Success"}
-        announce(context, outlets, summary, log, results)
+        add_to_events(context, outlets, summary, log, results)
     except Exception as error:  # the results are there and paid for: the task is a success all the same
         log.warning("The events of this task's outlets say nothing of its results: %s", error)
 
 
-def announce(
+def add_to_events(
     context: Context,
     outlets: Iterable[Any],
     summary: Mapping[str, Any],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.assets.outlets import announce_results
+from airflow_provider_ci.assets.outlets import add_results_to_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,6 @@ class LineageMixin:
         jobs: Sequence[Job] = self.seen_jobs
         return lineage_of_jobs(jobs)
 
-    def _announce(self, context: Context) -> None:
+    def _emit_asset_events(self, context: Context) -> None:
         """Say in the outlets' events what the jobs, which all succeeded, have made."""
-        announce_results(context, self.outlets, self.seen_jobs, self.log)
+        add_results_to_events(context, self.outlets, self.seen_jobs, self.log)

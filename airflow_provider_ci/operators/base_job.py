@@ -191,11 +191,11 @@ class TencentCIBaseJobOperator(
         :param job_id: the job that this try has deferred for; ``dag.test()`` does not hand it on.
         :raises JobTimeoutError: the deadline has passed.
         """
-        from airflow_provider_ci.submission.tracking import may_pass
-        from airflow_provider_ci.triggers.events import read_event
+        from airflow_provider_ci.submission.tracking import is_outage
+        from airflow_provider_ci.triggers.events import parse_event
 
         self._context = context
-        seen = read_event(event)
+        seen = parse_event(event)
         self.job_id = job_id or seen.job_ids[0]
         if self.job_id not in seen.job_ids:
             # SQLite gives a new trigger the number of one that was deleted: of a try before a clear, say
@@ -204,10 +204,10 @@ class TencentCIBaseJobOperator(
         deadline = self._deadline(context) if seen.deadline is None else seen.deadline
         job = self._look(deadline - time.time(), is_last=seen.is_timeout)
         if job is not None:
-            return self._complete(context, self._watch(job))
+            return self._complete(context, self._tracker(job))
         if seen.is_timeout:
             self._raise_overdue(self._state, f"after its timeout or execution_timeout{self._why_unknown}")
-        if seen.error is not None and not may_pass(seen.error):
+        if seen.error is not None and not is_outage(seen.error):
             raise seen.error
         return self._defer(deadline, time.time() if seen.started_at is None else seen.started_at)
 
@@ -232,7 +232,7 @@ class TencentCIBaseJobOperator(
             self.log.warning("The triggerer did not wait for job %s to the end: %s", job_id, error)
             job = self._look(0.0, is_last=True)
             if job is not None:
-                return self._complete(context, self._watch(job))
+                return self._complete(context, self._tracker(job))
             if "timeout" in str(error):  # class and wording vary by version
                 passed = f"after its timeout or execution_timeout{self._why_unknown}; does a triggerer run?"
                 self._raise_overdue(self._state, passed)
@@ -314,7 +314,7 @@ class TencentCIBaseJobOperator(
         self._push(context, job)
         state = job.job_state
         # also when nobody waits: the task must not be green
-        if state.is_terminal and not state.is_successful and (error := self._error(self._watch(job))):
+        if state.is_terminal and not state.is_successful and (error := self._error(self._tracker(job))):
             raise self._without_retry_if_cancelled(error, job, context)
         return job
 
@@ -445,31 +445,31 @@ class TencentCIBaseJobOperator(
     def _has_ended(self, job: J | None) -> bool:
         return job is not None and job.job_state.is_terminal
 
-    def _complete(self, context: Context, watch: JobTracker[J]) -> str:
+    def _complete(self, context: Context, tracker: JobTracker[J]) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""
-        self.seen_jobs = [watch.jobs[str(self.job_id)]]
-        if error := self._error(watch):
-            raise self._without_retry_if_cancelled(error, watch.jobs[str(self.job_id)], context)
-        self._push(context, watch.jobs[str(self.job_id)])
+        self.seen_jobs = [tracker.jobs[str(self.job_id)]]
+        if error := self._error(tracker):
+            raise self._without_retry_if_cancelled(error, tracker.jobs[str(self.job_id)], context)
+        self._push(context, tracker.jobs[str(self.job_id)])
         self.raise_if_killed()
-        self._announce(context)
+        self._emit_asset_events(context)
         return str(self.job_id)
 
-    def _error(self, watch: JobTracker[J]) -> JobError | None:
-        return watch.error()
+    def _error(self, tracker: JobTracker[J]) -> JobError | None:
+        return tracker.error()
 
-    def _watch(self, job: J) -> JobTracker[J]:
+    def _tracker(self, job: J) -> JobTracker[J]:
         from airflow_provider_ci.submission.tracking import JobTracker
 
-        watch: JobTracker[J] = JobTracker([str(job.job_id)], self.log)
-        watch.see(str(job.job_id), job)
-        return watch
+        tracker: JobTracker[J] = JobTracker([str(job.job_id)], self.log)
+        tracker.update_job(str(job.job_id), job)
+        return tracker
 
     def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
         # a new job's answer says Submitted; a look at it now saves a short job the way through the triggerer
         ended = self._look(deadline - time.time(), job)
         if ended is not None:
-            return self._complete(context, self._watch(ended))
+            return self._complete(context, self._tracker(ended))
         return self._defer(deadline, started_at)
 
     def _defer(self, deadline: float, started_at: float) -> NoReturn:
@@ -526,14 +526,14 @@ class TencentCIBaseJobOperator(
         depends on it.
         """
         try:
-            watch = self._wait(job)
+            tracker = self._wait(job)
         except TaskKilledError:
             raise
         except (Exception, AirflowTaskTimeout):
             self._note_end_of_wait(context)
             raise
         self._note_end_of_wait(context)
-        return watch
+        return tracker
 
     def _note_end_of_wait(self, context: Context) -> None:
         try:
@@ -551,7 +551,7 @@ class TencentCIBaseJobOperator(
         :param is_last: the wait is over, so that a failure of any kind must not hide that.
         :raises TencentCIError: a failure that does not pass by itself.
         """
-        from airflow_provider_ci.submission.tracking import may_pass
+        from airflow_provider_ci.submission.tracking import is_outage
 
         self._state = self._failure = None
         try:
@@ -561,10 +561,10 @@ class TencentCIBaseJobOperator(
                 self._state = job.state if job else None
                 return job if self._has_ended(job) else None
         except TencentCIError as error:
-            if isinstance(error, JobError) or not (is_last or may_pass(error)):
+            if isinstance(error, JobError) or not (is_last or is_outage(error)):
                 raise
             self._failure = error
-            self.log.warning("A poll failed, trying on: %s", error)
+            self.log.warning("Poll failed, will keep trying: %s", error)
             return None
 
     @property
@@ -578,26 +578,26 @@ class TencentCIBaseJobOperator(
         # Airflow itself ends a task that runs for longer than its execution_timeout
         without_timeout = DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf
         longest = without_timeout if self.timeout is None else self.timeout
-        job_id, watch, backoff = str(job.job_id), self._watch(job), Backoff(self.poll_interval)
+        job_id, tracker, backoff = str(job.job_id), self._tracker(job), Backoff(self.poll_interval)
         start, is_new = time.monotonic(), True
         while True:
             elapsed = time.monotonic() - start
             try:
                 with self.hook.limited(attempts=1, seconds=longest - elapsed):
                     if not is_new:
-                        watch.observe(self.service.describe(job_id), elapsed)
-                    if self._has_ended(watch.jobs[job_id]):
-                        return watch
+                        tracker.update(self.service.describe(job_id), elapsed)
+                    if self._has_ended(tracker.jobs[job_id]):
+                        return tracker
                 if not is_new:
                     backoff.note_response()
             except TencentCIError as error:
                 is_first = backoff.failure is None
                 backoff.note_failure(error)
                 if is_first:
-                    self.log.warning("A poll failed, trying on: %s", error)
+                    self.log.warning("Poll failed, will keep trying: %s", error)
             self._failure, is_new = backoff.failure, False
             elapsed = time.monotonic() - start
             if elapsed >= longest:  # only now: the poll after the last pause counts
                 passed = f"after {elapsed:.0f} s, over its timeout of {longest:g} s{self._why_unknown}"
-                self._raise_overdue(watch.jobs[job_id].state, passed)
+                self._raise_overdue(tracker.jobs[job_id].state, passed)
             self._sleep(min(backoff.pause(elapsed), longest - elapsed))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_ci.assets.outlets import announce, is_alias
+from airflow_provider_ci.assets.outlets import add_to_events, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.links.console import TencentCIJobsLink
 from airflow_provider_ci.operators.arguments import NONE_RENDERED
@@ -284,9 +284,9 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 
-    def _announce(self, context: Context) -> None:
+    def _emit_asset_events(self, context: Context) -> None:
         counts = dict(self._tally.counts) if self._tally else {}
-        announce(
+        add_to_events(
             context, self.outlets, {"job_id": self.job_id, "state": "Success", "counts": counts}, self.log
         )
 
@@ -338,20 +338,20 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             return None
         return tally
 
-    def _complete(self, context: Context, watch: JobTracker[BatchJob]) -> str:
+    def _complete(self, context: Context, tracker: JobTracker[BatchJob]) -> str:
         tally = self._tally
         if tally is not None:
             self.log.info("Jobs of batch job %s by state: %s", self.job_id, dict(tally.counts))
             if not tally.total:
                 self.log.warning("Batch job %s found no input", self.job_id)
             if tally.without_success and not self.allow_failed_jobs:
-                self._push(context, watch.jobs[str(self.job_id)])
+                self._push(context, tracker.jobs[str(self.job_id)])
                 raise self._failed(tally)
-        return super()._complete(context, watch)
+        return super()._complete(context, tracker)
 
-    def _error(self, watch: JobTracker[BatchJob]) -> JobError | None:
-        error = watch.error()
-        if error is None or self._batches.can_resubmit(watch.unsuccessful[0]):
+    def _error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
+        error = tracker.error()
+        if error is None or self._batches.can_resubmit(tracker.unsuccessful[0]):
             return error
         hint = "See its jobs in the console; clearing the task pays for all inputs again"
         return BatchJobsFailedError(

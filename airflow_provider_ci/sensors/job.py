@@ -203,13 +203,13 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the triggerer has waited: ask the service what became of the jobs."""
-        from airflow_provider_ci.submission.tracking import may_pass
-        from airflow_provider_ci.triggers.events import read_event
+        from airflow_provider_ci.submission.tracking import is_outage
+        from airflow_provider_ci.triggers.events import parse_event
 
-        seen = read_event(event)
+        seen = parse_event(event)
         if isinstance(seen.error, JobError):
             raise _without_retry(seen.error)
-        if seen.error is not None and not may_pass(seen.error):
+        if seen.error is not None and not is_outage(seen.error):
             raise seen.error
         # an older version's trigger had no deadline of this sensor's
         return self._done_or_defer(context, is_last=seen.is_timeout and seen.deadline is not None)
@@ -244,7 +244,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
             return poked.xcom_value
         if is_last:
             raise self._timed_out()
-        return self._defer_for(self._watch.pending, context)
+        return self._defer_for(self._tracker.pending, context)
 
     def _defer_for(self, job_ids: Sequence[str], context: Context) -> NoReturn:
         from airflow_provider_ci.submission.tracking import FIRST_DELAY
@@ -274,40 +274,42 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         raise AssertionError("defer raises")
 
     def _timed_out(self) -> AirflowSensorTimeout:
-        pending = self._watch.pending
+        pending = self._tracker.pending
         return AirflowSensorTimeout(
-            f"{len(pending)} of {len(self._watch.job_ids)} jobs have not ended after the sensor's timeout of"
-            f" {self.timeout:g} s or its execution_timeout"
+            f"{len(pending)} of {len(self._tracker.job_ids)} jobs have not ended after the sensor's timeout"
+            f" of {self.timeout:g} s or its execution_timeout"
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Describe the jobs that have not ended yet, ten to a request. An outage is waited out."""
         from airflow_provider_ci.protocol.results import job_result
 
-        watch, (begun, is_rescheduled) = self._watch, self._begun(context)
+        tracker, (begun, is_rescheduled) = self._tracker, self._begun(context)
         memory = self._memory(context, is_rescheduled=is_rescheduled) if self._starts_anew else None
         try:
             if memory is not None:
-                watch.recall({job_id: at - begun.timestamp() for job_id, at in memory.missing.items()})
-            was_answered = self._look(watch.pending, begun)
+                tracker.restore_missing_since(
+                    {job_id: at - begun.timestamp() for job_id, at in memory.missing.items()}
+                )
+            was_answered = self._look(tracker.pending, begun)
             if was_answered and memory is None and self._starts_anew:
                 self._look_again_for_missing(begun)
             if memory is not None:
-                missing = {job_id: begun.timestamp() + at for job_id, at in watch.missing_since.items()}
+                missing = {job_id: begun.timestamp() + at for job_id, at in tracker.missing_since.items()}
                 try:
                     memory.keep(missing)
                 except Exception as problem:  # the next poke can do without it
                     self.log.warning("The task state store cannot be written: %s", problem)
-            self.seen_jobs = list(watch.jobs.values())
+            self.seen_jobs = list(tracker.jobs.values())
             self._link(context, is_rescheduled=is_rescheduled)
-            if failure := watch.error():
+            if failure := tracker.error():
                 raise failure
         except JobError as error:
             raise _without_retry(error) from None
-        if watch.pending:
+        if tracker.pending:
             return PokeReturnValue(is_done=False)
-        self._announce(context)
-        results = [job_result(watch.jobs[job_id]) for job_id in self._job_ids]
+        self._emit_asset_events(context)
+        results = [job_result(tracker.jobs[job_id]) for job_id in self._job_ids]
         return PokeReturnValue(
             is_done=True, xcom_value=results[0] if isinstance(self.job_id, str) else results
         )
@@ -323,22 +325,22 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
         if not self.do_xcom_push:
             return
-        results = [job_result(job) for job in self._watch.jobs.values()]
+        results = [job_result(job) for job in self._tracker.jobs.values()]
         # Airflow deletes a task's XComs before each poke of reschedule mode. Airflow 3 stores the links after
         # each, too
         is_kept = self._is_linked or (is_rescheduled and not AIRFLOW_VERSION.startswith("2."))
-        if is_kept and self._watch.pending:
+        if is_kept and self._tracker.pending:
             self.remember_links(results)
         else:
             self.push_links(context, results)
-            self._is_linked = bool(self._watch.jobs)
+            self._is_linked = bool(self._tracker.jobs)
 
     def _look(self, job_ids: Sequence[str], begun: datetime) -> bool:
         """Describe jobs, and tell whether the service has answered. Each request is tried once; of many
         requests some that failed are tried again, as long as most are answered.
         """
         from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST
-        from airflow_provider_ci.submission.tracking import may_pass, retry_after
+        from airflow_provider_ci.submission.tracking import is_outage, retry_after
 
         starts = range(0, len(job_ids), IDS_PER_REQUEST)
         waiting = [job_ids[start : start + IDS_PER_REQUEST] for start in reversed(starts)]
@@ -348,19 +350,19 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
             try:
                 answer = self._describe(asked)
             except TencentCIError as error:
-                if not may_pass(error):
+                if not is_outage(error):
                     raise
                 failed += 1
                 pause = max(retry_after(error), _PAUSE_IN_POKE)
                 if failed * 4 > answered or time.monotonic() + pause > end:
                     if not self._is_failing:
-                        self.log.warning("A poll failed, trying on: %s", error)
+                        self.log.warning("Poll failed, will keep trying: %s", error)
                     self._is_failing = True
                     return False
                 time.sleep(pause)
             else:
                 answered += 1
-                self._watch.observe(answer, _seconds_since(begun), asked)
+                self._tracker.update(answer, _seconds_since(begun), asked)
                 waiting.pop()
         self._is_failing = False
         return True
@@ -374,7 +376,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         from airflow_provider_ci.submission import tracking
 
         pause = tracking.FIRST_DELAY
-        while missing := list(self._watch.missing_since):
+        while missing := list(self._tracker.missing_since):
             waited = _seconds_since(begun)
             if waited <= tracking.NOT_FOUND_GRACE_PERIOD or waited >= self.timeout:
                 return
@@ -407,7 +409,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         return read_ids("job_id", self.job_id)
 
     @cached_property
-    def _watch(self) -> JobTracker[Job]:
+    def _tracker(self) -> JobTracker[Job]:
         from airflow_provider_ci.submission.tracking import JobTracker
 
         return JobTracker(self._job_ids, self.log)

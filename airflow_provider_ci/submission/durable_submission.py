@@ -42,7 +42,7 @@ from airflow_provider_ci.submission.recovery import (
     look_pauses,
     refuse_if_cancelled_by_others,
 )
-from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, sentence
+from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, describe_end
 
 #: Seconds for which a submission's signature is valid after it was recorded. A process that wakes up later,
 #: for instance one whose supervisor was killed, cannot submit any more: the service refuses it.
@@ -213,7 +213,7 @@ class DurableSubmission(Generic[R, J]):
         """Return the job of an earlier try, or ``None`` if nothing came of it."""
         refuse_if_cancelled_by_others(job, record)
         if self._service.can_resubmit(job):
-            self._log.warning("%s; an earlier try submitted it: submitting a new one", sentence(job))
+            self._log.warning("%s; an earlier try submitted it: submitting a new one", describe_end(job))
             self._search.ended_jobs.append(job)
             return None
         self._log.info("Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)

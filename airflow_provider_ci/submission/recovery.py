@@ -25,7 +25,7 @@ from airflow_provider_ci.submission.idempotency_key import (
     user_data_of,
 )
 from airflow_provider_ci.submission.record import SubmissionRecord
-from airflow_provider_ci.submission.tracking import Answer, J, Log, may_pass
+from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log, is_outage
 
 #: Pauses between looks while a submission may still arrive, seconds; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
@@ -49,7 +49,7 @@ class JobService(Protocol[R_contra, J]):
 
     def submit(self, request: R_contra, valid_until: float | None) -> J: ...  # noqa: D102
 
-    def describe(self, job_id: str) -> Answer[J]: ...  # noqa: D102
+    def describe(self, job_id: str) -> DescribeResponse[J]: ...  # noqa: D102
 
     def list(self, request: R_contra, since: datetime) -> Iterable[J]: ...  # noqa: D102
 
@@ -125,7 +125,7 @@ class JobSearch(Generic[R, J]):
                 listed = self._list(submitted, since() - _CLOCK_SKEW)
                 failure = None
             except TencentCIError as error:
-                if isinstance(error, JobError) or not may_pass(error):
+                if isinstance(error, JobError) or not is_outage(error):
                     raise
                 listed, failure = [], error
                 self._log.warning("A look at the job list failed, trying again: %s", error)

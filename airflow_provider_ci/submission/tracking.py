@@ -50,7 +50,7 @@ def poll_delay(elapsed: float, poll_interval: float) -> float:
     return min(max(FIRST_DELAY, elapsed * _SHARE), poll_interval)
 
 
-def may_pass(error: TencentCIError) -> bool:
+def is_outage(error: TencentCIError) -> bool:
     """Tell whether to wait on although a poll ended so, because it is an outage and says nothing about the
     job.
 
@@ -91,7 +91,7 @@ class Backoff:
         :raises TencentCIError: ``error``, if it cannot be waited out.
         """
         slowest = MAX_BACKOFF_FACTOR
-        if not may_pass(error):
+        if not is_outage(error):
             slowest = MAX_BACKOFF_FACTOR_WHEN_REFUSED
             self._refusals += 1
             if self._refusals > self._refusals_tolerated:
@@ -126,7 +126,7 @@ class Log(Protocol):
     def error(self, message: str, /, *args: object) -> object: ...  # noqa: D102
 
 
-class Answer(Protocol[J_co]):
+class DescribeResponse(Protocol[J_co]):
     """An answer about jobs or batch jobs."""
 
     @property
@@ -168,11 +168,11 @@ class JobTracker(Generic[J]):
         """
         return {job_id: since for job_id, since in self._missing_since.items() if job_id in self._pending}
 
-    def recall(self, missing_since: Mapping[str, float]) -> None:
+    def restore_missing_since(self, missing_since: Mapping[str, float]) -> None:
         """Take over ``missing_since`` from an earlier process of the same wait."""
         self._missing_since.update(missing_since)
 
-    def observe(self, answer: Answer[J], elapsed: float, asked: Sequence[str] | None = None) -> None:
+    def update(self, answer: DescribeResponse[J], elapsed: float, asked: Sequence[str] | None = None) -> None:
         """Take in the answer to a poll.
 
         :param elapsed: seconds since the wait began.
@@ -184,7 +184,7 @@ class JobTracker(Generic[J]):
         for job in answer.jobs_detail:
             if job.job_id in self._pending:
                 missing.pop(job.job_id, None)
-                self.see(job.job_id, job)
+                self.update_job(job.job_id, job)
         if self._is_crowd:
             self._log_progress()
         self._miss(list(missing), elapsed)
@@ -210,7 +210,7 @@ class JobTracker(Generic[J]):
             ),
         )
 
-    def see(self, job_id: str, job: J) -> None:
+    def update_job(self, job_id: str, job: J) -> None:
         """Take in one job that is pending."""
         before, state = self.jobs.get(job_id), job.job_state
         self.jobs[job_id] = job
@@ -222,9 +222,9 @@ class JobTracker(Generic[J]):
         if before is not None and before.state == job.state:
             return
         if state.is_terminal and not state.is_successful:
-            self._log.error("%s", sentence(job))
+            self._log.error("%s", describe_end(job))
         elif not state.is_known:
-            self._log.warning("Job %s: unknown state %r, waiting on", job_id, str(state))
+            self._log.warning("Job %s: unknown state %r, still waiting", job_id, str(state))
         elif not self._is_crowd:
             self._log.info("Job %s: %s", job_id, state)
 
@@ -245,7 +245,7 @@ class JobTracker(Generic[J]):
         # before a resumption or a restart, may have seen the job seconds ago
         if new := [i for i in missing if i not in self._missing_since]:
             self._missing_since.update(dict.fromkeys(new, elapsed))
-            self._log.warning("The service does not know (yet): %s", _shortened(new))
+            self._log.warning("Jobs not found yet: %s", _shortened(new))
         overdue = [i for i in missing if elapsed - self._missing_since[i] > NOT_FOUND_GRACE_PERIOD]
         if overdue:
             seconds = elapsed - self._missing_since[overdue[0]]
@@ -257,7 +257,7 @@ class JobTracker(Generic[J]):
             )
 
 
-def sentence(job: Job | BatchJob) -> str:
+def describe_end(job: Job | BatchJob) -> str:
     """Return how a job ended, with the service's reason, for a log or a message."""
     return _ending(job) + _why(job)
 
@@ -267,7 +267,7 @@ def _ending(job: Job | BatchJob) -> str:
 
 
 def _sentences(jobs: Sequence[Job | BatchJob], total: int) -> str:
-    named = [sentence(job) for job in jobs[:_NAMED_AT_MOST]]
+    named = [describe_end(job) for job in jobs[:_NAMED_AT_MOST]]
     rest = f"; and {len(jobs) - _NAMED_AT_MOST} more" if len(jobs) > _NAMED_AT_MOST else ""
     return f"{len(jobs)} of {total} jobs did not succeed: {'; '.join(named)}{rest}"
 

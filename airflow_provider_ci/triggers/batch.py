@@ -47,8 +47,8 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
         from airflow_provider_ci.submission.tracking import Backoff, JobTracker
         from airflow_provider_ci.triggers.settings import recent_settings
 
-        watch: JobTracker[BatchJob] = JobTracker(self.job_ids, self.log)
-        wait = _BatchWait(self.job_ids[0], watch)
+        tracker: JobTracker[BatchJob] = JobTracker(self.job_ids, self.log)
+        wait = _BatchWait(self.job_ids[0], tracker)
         backoff = Backoff(self.poll_interval, refusals_tolerated=FAILURES_TOLERATED)
         waited, start, client = self._waited, time.monotonic(), None
         pause = spread(waited, self.poll_interval)
@@ -77,7 +77,7 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
                     is_first = backoff.failure is None
                     backoff.note_failure(known)
                     if is_first:
-                        self.log.warning("A poll failed, trying on: %s", known)
+                        self.log.warning("Poll failed, will keep trying: %s", known)
                 pause = backoff.pause(waited + time.monotonic() - start)
 
 
@@ -95,9 +95,9 @@ def spread(waited: float, poll_interval: float) -> float:
 class _BatchWait:
     """What has been seen of a batch job so far."""
 
-    def __init__(self, job_id: str, watch: JobTracker[BatchJob]) -> None:
+    def __init__(self, job_id: str, tracker: JobTracker[BatchJob]) -> None:
         self._job_id = job_id
-        self._watch = watch
+        self._tracker = tracker
         self._ended_at: float | None = None
         self._has_jobs = False
 
@@ -109,12 +109,12 @@ class _BatchWait:
         from airflow_provider_ci.submission import durable_submission
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
-        if self._watch.pending:
+        if self._tracker.pending:
             answer = await client.once(DescribeBatch(self._job_id), endpoint)
-            self._watch.observe(answer, elapsed)
-            if self._watch.pending:
+            self._tracker.update(answer, elapsed)
+            if self._tracker.pending:
                 return False
-        if self._watch.unsuccessful:
+        if self._tracker.unsuccessful:
             return True
         if self._ended_at is None:
             self._ended_at = elapsed

@@ -21,7 +21,7 @@ class Event(NamedTuple):
     started_at: float | None
 
 
-def read_event(event: Any) -> Event:
+def parse_event(event: Any) -> Event:
     """Return an event, checked.
 
     :raises TencentCIError: it is none of this provider's: an unknown status must never count as success.

@@ -223,27 +223,27 @@ class TencentCIJobTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.poller")
-        from airflow_provider_ci.submission.tracking import JobTracker, may_pass
+        from airflow_provider_ci.submission.tracking import JobTracker, is_outage
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
-        watch: JobTracker[Job] = JobTracker(self.job_ids, self.log)
+        tracker: JobTracker[Job] = JobTracker(self.job_ids, self.log)
         failing: set[str] = set()  # jobs whose last poll failed: a poll is about some of them only
         refusals: Counter[str] = Counter()
         start = time.monotonic()
         group = Group(self.tencent_ci_conn_id, self.bucket, self.region)
         async with subscribe(group, self.job_ids, self.poll_interval, self._waited) as updates:
-            while watch.pending and not watch.unsuccessful:
+            while tracker.pending and not tracker.unsuccessful:
                 update = await updates.get()
                 if update.answer is not None:
-                    watch.observe(update.answer, time.monotonic() - start, asked=update.job_ids)
+                    tracker.update(update.answer, time.monotonic() - start, asked=update.job_ids)
                     failing.difference_update(update.job_ids)
                     for job_id in update.job_ids:
                         del refusals[job_id]
                 elif update.error is not None:
                     if not failing:
-                        self.log.warning("A poll failed, trying on: %s", update.error)
+                        self.log.warning("Poll failed, will keep trying: %s", update.error)
                     failing.update(update.job_ids)
-                    if not may_pass(update.error):
+                    if not is_outage(update.error):
                         refusals.update(update.job_ids)
                         if max(refusals[job_id] for job_id in update.job_ids) > FAILURES_TOLERATED:
                             raise update.error

@@ -43,7 +43,7 @@ from airflow_provider_ci.submission.tracking import (
     FIRST_DELAY,
     MAX_BACKOFF_FACTOR,
     MAX_BACKOFF_FACTOR_WHEN_REFUSED,
-    may_pass,
+    is_outage,
     poll_delay,
     retry_after,
 )
@@ -326,7 +326,7 @@ class _Poller:
                 del self.jobs[job.job_id]
 
     def _take_failure(self, batch: list[_Job], error: TencentCIError) -> None:
-        passing = may_pass(error)
+        passing = is_outage(error)
         for job in batch:
             job.told = None
             job.refusals = 0 if passing else job.refusals + 1
@@ -364,7 +364,7 @@ def _may_be_of_one(error: TencentCIError) -> bool:
     cannot be read.
     """
     if isinstance(error, InvalidRequestError | NotFoundError):
-        return not may_pass(error)
+        return not is_outage(error)
     return isinstance(error, InvalidResponseError)
 
 

@@ -139,9 +139,9 @@ def said_by(raises: Callable[[], Any]) -> str:
 
 
 def watched(*jobs: Job) -> str:
-    watch: tracking.JobTracker[Job] = tracking.JobTracker([str(one.job_id) for one in jobs], Log())
-    watch.observe(JobsResponse(jobs_detail=jobs), 1.0)
-    return str(watch.error())
+    tracker: tracking.JobTracker[Job] = tracking.JobTracker([str(one.job_id) for one in jobs], Log())
+    tracker.update(JobsResponse(jobs_detail=jobs), 1.0)
+    return str(tracker.error())
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from airflow_provider_ci.submission.tracking import (
     NOT_FOUND_GRACE_PERIOD,
     Backoff,
     JobTracker,
-    may_pass,
+    is_outage,
     poll_delay,
 )
 
@@ -88,16 +88,16 @@ class TestPollDelay:
 
 class TestJobWatch:
     def test_begins_with_everything_pending_and_repeated_ids_once(self, log: RecordingLog) -> None:
-        watch = JobTracker(["b", "a", "b"], log)
-        assert watch.job_ids == watch.pending == ["b", "a"]
-        assert watch.unsuccessful == []
-        assert watch.error() is None
+        tracker = JobTracker(["b", "a", "b"], log)
+        assert tracker.job_ids == tracker.pending == ["b", "a"]
+        assert tracker.unsuccessful == []
+        assert tracker.error() is None
         assert log.lines == []
 
     def test_of_nothing_is_done(self, log: RecordingLog) -> None:
-        watch = JobTracker([], log)
-        watch.observe(answer(), 10**6)
-        assert (watch.pending, watch.error()) == ([], None)
+        tracker = JobTracker([], log)
+        tracker.update(answer(), 10**6)
+        assert (tracker.pending, tracker.error()) == ([], None)
 
     @pytest.mark.parametrize(
         ("state", "is_pending", "line"),
@@ -109,23 +109,23 @@ class TestJobWatch:
             ("Failed", False, "error: Job a ended Failed (C: M)"),
             ("Cancel", False, "error: Job a ended Cancel"),
             (" Success ", False, "info: Job a: Success"),
-            ("success", True, "warning: Job a: unknown state 'success', waiting on"),
-            ("Canceled", True, "warning: Job a: unknown state 'Canceled', waiting on"),
-            ("", True, "warning: Job a: unknown state '', waiting on"),
-            (None, True, "warning: Job a: unknown state '', waiting on"),
+            ("success", True, "warning: Job a: unknown state 'success', still waiting"),
+            ("Canceled", True, "warning: Job a: unknown state 'Canceled', still waiting"),
+            ("", True, "warning: Job a: unknown state '', still waiting"),
+            (None, True, "warning: Job a: unknown state '', still waiting"),
         ],
     )
     def test_states(self, log: RecordingLog, state: str | None, is_pending: bool, line: str) -> None:
-        watch = JobTracker(["a"], log)
+        tracker = JobTracker(["a"], log)
         failed = state == "Failed"
         job = Job(job_id="a", state=state, code="C" if failed else "Success", message="M" if failed else None)
         for elapsed in range(3):
-            watch.observe(answer(job), elapsed)
+            tracker.update(answer(job), elapsed)
         assert log.lines == [line]
-        assert watch.pending == (["a"] if is_pending else [])
+        assert tracker.pending == (["a"] if is_pending else [])
 
     def test_logs_each_change_once(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a", "b"], log)
+        tracker = JobTracker(["a", "b"], log)
         for elapsed, states in enumerate(
             [
                 ("Submitted", "Submitted"),
@@ -134,7 +134,7 @@ class TestJobWatch:
                 ("Submitted", "Success"),
             ]
         ):
-            watch.observe(answer(*zip("ab", states, strict=True)), elapsed)
+            tracker.update(answer(*zip("ab", states, strict=True)), elapsed)
         assert log.lines == [
             "info: Job a: Submitted",
             "info: Job b: Submitted",
@@ -146,44 +146,44 @@ class TestJobWatch:
 
     def test_of_twenty_jobs_names_each(self, log: RecordingLog) -> None:
         ids = [f"j{n}" for n in range(20)]
-        watch = JobTracker(ids, log)
-        watch.observe(answer(*((i, "Running") for i in ids)), 0)
-        watch.observe(answer(*((i, "Success") for i in ids)), 1)
+        tracker = JobTracker(ids, log)
+        tracker.update(answer(*((i, "Running") for i in ids)), 0)
+        tracker.update(answer(*((i, "Success") for i in ids)), 1)
         assert sum("Running" in line for line in log.lines) == 20
         assert sum("Success" in line for line in log.lines) == 20
 
     def test_of_a_crowd_names_only_what_matters(self, log: RecordingLog) -> None:
         ids = [f"j{n}" for n in range(1000)]
-        watch = JobTracker(ids, log)
-        watch.observe(answer(*((i, "Running") for i in ids)), 0)
+        tracker = JobTracker(ids, log)
+        tracker.update(answer(*((i, "Running") for i in ids)), 0)
         for n in range(0, 1000, 10):
             asked = ids[n : n + 10]
             states = ["Failed" if i == "j500" else "Success" for i in asked]
-            watch.observe(answer(*zip(asked, states, strict=True)), n, asked)
+            tracker.update(answer(*zip(asked, states, strict=True)), n, asked)
         assert "error: Job j500 ended Failed" in log.lines
         assert len([line for line in log.lines if "Job j" in line]) == 1
         assert len([line for line in log.lines if "jobs have ended" in line]) <= 10
 
     def test_a_job_that_an_answer_has_twice_counts_once(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a", "b"], log)
-        watch.observe(answer(("a", "Failed"), ("a", "Failed")), 0)
-        watch.observe(answer(("a", "Failed")), 1)
-        assert len(watch.unsuccessful) == 1
-        assert watch.pending == ["b"]
+        tracker = JobTracker(["a", "b"], log)
+        tracker.update(answer(("a", "Failed"), ("a", "Failed")), 0)
+        tracker.update(answer(("a", "Failed")), 1)
+        assert len(tracker.unsuccessful) == 1
+        assert tracker.pending == ["b"]
         assert len([line for line in log.lines if "Failed" in line]) == 1
 
     def test_a_job_that_ended_cannot_come_back(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a", "b"], log)
-        watch.observe(answer(("a", "Success"), ("b", "Running")), 0)
-        watch.observe(answer(("a", "Running"), ("b", "Running")), 1)
-        assert watch.pending == ["b"]
-        assert watch.jobs["a"].state == "Success"
+        tracker = JobTracker(["a", "b"], log)
+        tracker.update(answer(("a", "Success"), ("b", "Running")), 0)
+        tracker.update(answer(("a", "Running"), ("b", "Running")), 1)
+        assert tracker.pending == ["b"]
+        assert tracker.jobs["a"].state == "Success"
 
     def test_ignores_jobs_that_were_not_asked_for(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a"], log)
-        watch.observe(answer(("z", "Failed"), ("a", "Success")), 0)
-        assert watch.error() is None
-        assert watch.pending == []
+        tracker = JobTracker(["a"], log)
+        tracker.update(answer(("z", "Failed"), ("a", "Success")), 0)
+        assert tracker.error() is None
+        assert tracker.pending == []
         assert log.lines == ["info: Job a: Success"]
 
 
@@ -191,84 +191,84 @@ class TestUnknownIds:
     LONG = NOT_FOUND_GRACE_PERIOD + 1
 
     def test_have_a_grace_and_are_logged_once(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a", "b"], log)
+        tracker = JobTracker(["a", "b"], log)
         for elapsed in (0.0, 60.0, NOT_FOUND_GRACE_PERIOD):
-            watch.observe(answer(("b", "Running"), non_exist_job_ids=("a",)), elapsed)
-        assert watch.pending == ["a", "b"]
-        assert log.lines == ["info: Job b: Running", "warning: The service does not know (yet): a"]
+            tracker.update(answer(("b", "Running"), non_exist_job_ids=("a",)), elapsed)
+        assert tracker.pending == ["a", "b"]
+        assert log.lines == ["info: Job b: Running", "warning: Jobs not found yet: a"]
 
     def test_are_an_error_afterwards(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a", "b"], log)
-        watch.observe(answer(("a", "Running")), 0)
+        tracker = JobTracker(["a", "b"], log)
+        tracker.update(answer(("a", "Running")), 0)
         with pytest.raises(JobNotFoundError, match="has not known b for 121 s") as caught:
-            watch.observe(answer(("a", "Running"), request_id="r1"), self.LONG)
+            tracker.update(answer(("a", "Running"), request_id="r1"), self.LONG)
         assert (caught.value.job_id, caught.value.request_id) == ("b", "r1")
 
     def test_may_appear_late(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a"], log)
-        watch.observe(answer(), 0)
-        watch.observe(answer(("a", "Submitted")), NOT_FOUND_GRACE_PERIOD)
-        watch.observe(answer(("a", "Success")), 10 * self.LONG)
-        assert watch.pending == []
+        tracker = JobTracker(["a"], log)
+        tracker.update(answer(), 0)
+        tracker.update(answer(("a", "Submitted")), NOT_FOUND_GRACE_PERIOD)
+        tracker.update(answer(("a", "Success")), 10 * self.LONG)
+        assert tracker.pending == []
 
     def test_that_were_known_before_have_a_grace_of_their_own(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a"], log)
-        watch.observe(answer(("a", "Running")), 1000)
-        watch.observe(answer(), 1010)
-        watch.observe(answer(), 1010 + NOT_FOUND_GRACE_PERIOD)
-        watch.observe(answer(("a", "Running")), 1135)
-        watch.observe(answer(), 2000)
-        watch.observe(answer(), 2000 + NOT_FOUND_GRACE_PERIOD)
+        tracker = JobTracker(["a"], log)
+        tracker.update(answer(("a", "Running")), 1000)
+        tracker.update(answer(), 1010)
+        tracker.update(answer(), 1010 + NOT_FOUND_GRACE_PERIOD)
+        tracker.update(answer(("a", "Running")), 1135)
+        tracker.update(answer(), 2000)
+        tracker.update(answer(), 2000 + NOT_FOUND_GRACE_PERIOD)
         with pytest.raises(JobNotFoundError):
-            watch.observe(answer(), 2001 + NOT_FOUND_GRACE_PERIOD)
+            tracker.update(answer(), 2001 + NOT_FOUND_GRACE_PERIOD)
 
     def test_have_a_grace_in_a_process_that_came_later(self, log: RecordingLog) -> None:
         """An earlier process may have seen the job just before."""
-        watch = JobTracker(["a"], log)
-        watch.observe(answer(), 10 * self.LONG)
-        watch.observe(answer(), 10 * self.LONG + NOT_FOUND_GRACE_PERIOD)
-        assert watch.missing_since == {"a": 10 * self.LONG}
+        tracker = JobTracker(["a"], log)
+        tracker.update(answer(), 10 * self.LONG)
+        tracker.update(answer(), 10 * self.LONG + NOT_FOUND_GRACE_PERIOD)
+        assert tracker.missing_since == {"a": 10 * self.LONG}
         with pytest.raises(JobNotFoundError, match="for 121 s"):
-            watch.observe(answer(), 11 * self.LONG)
+            tracker.update(answer(), 11 * self.LONG)
 
     def test_are_remembered_by_what_an_earlier_process_knew(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a"], log)
-        watch.recall({"a": 5.0})
-        watch.observe(answer(), 5 + NOT_FOUND_GRACE_PERIOD)
+        tracker = JobTracker(["a"], log)
+        tracker.restore_missing_since({"a": 5.0})
+        tracker.update(answer(), 5 + NOT_FOUND_GRACE_PERIOD)
         assert log.lines == [], "the earlier process has said it"
         with pytest.raises(JobNotFoundError, match="for 121 s"):
-            watch.observe(answer(), 5 + self.LONG)
-        watch.observe(answer(("a", "Running")), 200)
-        assert watch.missing_since == {}
+            tracker.update(answer(), 5 + self.LONG)
+        tracker.update(answer(("a", "Running")), 200)
+        assert tracker.missing_since == {}
 
     def test_do_not_matter_once_they_ended(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a"], log)
-        watch.observe(answer(("a", "Success")), 0)
-        watch.observe(answer(), 10 * self.LONG)
-        assert watch.error() is None
+        tracker = JobTracker(["a"], log)
+        tracker.update(answer(("a", "Success")), 0)
+        tracker.update(answer(), 10 * self.LONG)
+        assert tracker.error() is None
 
     def test_are_only_those_that_were_asked_for(self, log: RecordingLog) -> None:
-        watch = JobTracker(["a", "b"], log)
-        watch.observe(answer(), 0, asked=["b"])
-        watch.observe(answer(("a", "Running")), self.LONG, asked=["a"])
+        tracker = JobTracker(["a", "b"], log)
+        tracker.update(answer(), 0, asked=["b"])
+        tracker.update(answer(("a", "Running")), self.LONG, asked=["a"])
         with pytest.raises(JobNotFoundError):
-            watch.observe(answer(), self.LONG, asked=["b", "z"])
+            tracker.update(answer(), self.LONG, asked=["b", "z"])
 
     def test_are_shortened_when_many(self, log: RecordingLog) -> None:
-        watch = JobTracker([f"j{n}" for n in range(25)], log)
-        watch.observe(answer(), 0)
+        tracker = JobTracker([f"j{n}" for n in range(25)], log)
+        tracker.update(answer(), 0)
         with pytest.raises(JobNotFoundError, match="j19 and 5 more"):
-            watch.observe(answer(), self.LONG)
+            tracker.update(answer(), self.LONG)
 
 
 class TestError:
-    def watch(self, log: RecordingLog, *jobs: Job) -> JobTracker:
-        watch = JobTracker([str(job.job_id) for job in jobs], log)
-        watch.observe(JobsResponse(jobs_detail=jobs, request_id="r1"), 0)
-        return watch
+    def tracker(self, log: RecordingLog, *jobs: Job) -> JobTracker:
+        tracker = JobTracker([str(job.job_id) for job in jobs], log)
+        tracker.update(JobsResponse(jobs_detail=jobs, request_id="r1"), 0)
+        return tracker
 
     def test_of_one_failed_job(self, log: RecordingLog) -> None:
-        failure = self.watch(log, Job(job_id="a", state="Failed", code="C", message="M")).error()
+        failure = self.tracker(log, Job(job_id="a", state="Failed", code="C", message="M")).error()
         assert type(failure) is JobFailedError
         assert (failure.job_id, failure.state, failure.code, failure.service_message, failure.request_id) == (
             "a",
@@ -279,7 +279,7 @@ class TestError:
         )
 
     def test_of_one_cancelled_job(self, log: RecordingLog) -> None:
-        failure = self.watch(log, Job(job_id="a", state="Cancel", code="Success", message="")).error()
+        failure = self.tracker(log, Job(job_id="a", state="Cancel", code="Success", message="")).error()
         assert type(failure) is JobCancelledError
         assert failure.code is None
         assert "Success" not in str(failure)
@@ -298,14 +298,14 @@ class TestError:
     def test_of_several(
         self, log: RecordingLog, states: tuple[str, ...], kind: type[Exception] | None
     ) -> None:
-        failure = self.watch(
+        failure = self.tracker(
             log, *(Job(job_id=f"j{n}", state=state) for n, state in enumerate(states))
         ).error()
         assert (type(failure) if failure else None) is kind
 
     def test_of_a_crowd_names_the_first_twenty(self, log: RecordingLog) -> None:
         jobs = [Job(job_id=f"j{n}", state="Failed", code=f"C{n}", message=f"M{n}") for n in range(25)]
-        said = str(self.watch(log, *jobs).error())
+        said = str(self.tracker(log, *jobs).error())
         assert "25 of 25 jobs did not succeed" in said
         assert "Job j19 ended Failed (C19: M19)" in said
         assert "; and 5 more" in said
@@ -332,7 +332,7 @@ class TestMayPass:
         ids=str,
     )
     def test_what_is_an_outage(self, error: TencentCIError, expected: bool) -> None:
-        assert may_pass(error) is expected
+        assert is_outage(error) is expected
 
 
 class TestBackoff:
@@ -373,8 +373,8 @@ class TestBackoff:
 
 
 def test_a_signed_address_in_a_failed_jobs_message_is_not_repeated(log: RecordingLog) -> None:
-    watch = JobTracker(["j1", "j2"], log)
+    tracker = JobTracker(["j1", "j2"], log)
     message = "cannot read https://b.cos.r.myqcloud.com/a?q-signature=hunter2"
-    watch.observe(answer(*(Job(job_id=i, state="Failed", message=message) for i in ("j1", "j2"))), 0)
+    tracker.update(answer(*(Job(job_id=i, state="Failed", message=message) for i in ("j1", "j2"))), 0)
     assert "q-signature=…" in log.lines[0]
-    assert "hunter2" not in "".join(log.lines) + f"{watch.error()} {watch.error()!r}"
+    assert "hunter2" not in "".join(log.lines) + f"{tracker.error()} {tracker.error()!r}"

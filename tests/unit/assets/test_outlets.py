@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_ci.assets.cos import create_asset
-from airflow_provider_ci.assets.outlets import announce, announce_results, outlet_problems
+from airflow_provider_ci.assets.outlets import add_results_to_events, add_to_events, outlet_problems
 from airflow_provider_ci.protocol.models import (
     Job,
     Md5Info,
@@ -91,7 +91,7 @@ def added(context: Any, alias: AssetAlias) -> dict[str, dict[str, Any]]:
 class TestResults:
     def test_an_outlet_that_is_a_result_says_which(self, context: Any, log: Lines) -> None:
         outlets = [Asset(VOICE), create_asset(bucket=BUCKET, key="b g.mp3")]
-        announce_results(
+        add_results_to_events(
             context, outlets, [job(voice_object="out/voice.mp3", background_object="b g.mp3")], log
         )
         # the service's one size could be of either file
@@ -100,17 +100,17 @@ class TestResults:
         assert log.warnings == []
 
     def test_the_only_result_has_a_size(self, context: Any, log: Lines) -> None:
-        announce_results(context, [Asset(VOICE)], [job()], log)
+        add_results_to_events(context, [Asset(VOICE)], [job()], log)
         assert context["outlet_events"][Asset(VOICE)].extra == event("voice", "out/voice.mp3")
 
     def test_a_name_of_its_own_does_not_matter(self, context: Any, log: Lines) -> None:
         outlet = Asset(name="voice", uri=VOICE) if hasattr(Asset(VOICE), "name") else Asset(VOICE)
-        announce_results(context, [outlet], [job()], log)
+        add_results_to_events(context, [outlet], [job()], log)
         assert context["outlet_events"][outlet].extra["object"] == "out/voice.mp3"
 
     def test_each_of_several_jobs_has_its_own(self, context: Any, log: Lines) -> None:
         outlets = [Asset(f"cos://{BUCKET}/{name}.mp3") for name in "ab"]
-        announce_results(
+        add_results_to_events(
             context, outlets, [job("j1", voice_object="a.mp3"), job("j2", voice_object="b.mp3")], log
         )
         assert [context["outlet_events"][each].extra["job_id"] for each in outlets] == ["j1", "j2"]
@@ -118,7 +118,9 @@ class TestResults:
     def test_an_alias_gets_all_results(self, context: Any, log: Lines) -> None:
         alias = AssetAlias("stems")
         other = job("j2", voice_object="人.mp3")
-        announce_results(context, [alias], [job(voice_object="a.mp3", background_object="b.mp3"), other], log)
+        add_results_to_events(
+            context, [alias], [job(voice_object="a.mp3", background_object="b.mp3"), other], log
+        )
         assert added(context, alias) == {
             f"cos://{BUCKET}/a.mp3": event("voice", "a.mp3", size=None),
             f"cos://{BUCKET}/b.mp3": event("background", "b.mp3", size=None),
@@ -129,34 +131,34 @@ class TestResults:
         one = job(voice_object="out/voice.mp3")
         assert one.operation is not None
         odd = replace(one, operation=replace(one.operation, output=Output(voice_object="something/else.mp3")))
-        announce_results(context, [Asset(VOICE)], [odd], log)
+        add_results_to_events(context, [Asset(VOICE)], [odd], log)
         assert context["outlet_events"][Asset(VOICE)].extra == event(None, "out/voice.mp3")
 
     @pytest.mark.parametrize("uri", ["x-voices", "s3://bucket/key", f"cos://{BUCKET}/out"])
     def test_other_assets_say_which_jobs(self, context: Any, log: Lines, uri: str) -> None:
-        announce_results(context, [Asset(uri)], [job("j1"), job("j2")], log)
+        add_results_to_events(context, [Asset(uri)], [job("j1"), job("j2")], log)
         extra = context["outlet_events"][Asset(uri)].extra
         assert extra == {"job_ids": ["j1", "j2"], "state": "Success"}
         assert log.warnings == []
 
     def test_what_the_user_has_said_already_stays(self, context: Any, log: Lines) -> None:
         context["outlet_events"][Asset(VOICE)].extra["mine"] = 1
-        announce_results(context, [Asset(VOICE)], [job()], log)
+        add_results_to_events(context, [Asset(VOICE)], [job()], log)
         assert context["outlet_events"][Asset(VOICE)].extra["mine"] == 1
 
     @pytest.mark.parametrize("key", ["out/voice", "out/voice.mp3/x", "other.mp3"])
     def test_a_file_that_no_job_wrote_is_warned_of(self, context: Any, log: Lines, key: str) -> None:
-        announce_results(context, [Asset(f"cos://{BUCKET}/{key}")], [job()], log)
+        add_results_to_events(context, [Asset(f"cos://{BUCKET}/{key}")], [job()], log)
         assert log.warnings == [f"Outlet cos://{BUCKET}/{key} is none of the 1 results: {VOICE}"]
 
     def test_no_jobs_no_results(self, context: Any, log: Lines) -> None:
-        announce_results(context, [Asset(VOICE)], [], log)
+        add_results_to_events(context, [Asset(VOICE)], [], log)
         assert log.warnings == [f"Outlet {VOICE} is none of the 0 results: none at all"]
 
 
 class TestItNeverFails:
     def test_without_accessors(self, log: Lines) -> None:
-        announce_results({}, [Asset(VOICE)], [job()], log)  # type: ignore[typeddict-item]
+        add_results_to_events({}, [Asset(VOICE)], [job()], log)  # type: ignore[typeddict-item]
         assert log.warnings == []
 
     def test_with_one_outlet_that_fails(self, context: Any, log: Lines) -> None:
@@ -166,14 +168,14 @@ class TestItNeverFails:
                     raise LookupError("no such asset")
                 return context["outlet_events"][key]
 
-        announce_results({"outlet_events": Events()}, ["broken", Asset(VOICE)], [job()], log)  # type: ignore[typeddict-item]
+        add_results_to_events({"outlet_events": Events()}, ["broken", Asset(VOICE)], [job()], log)  # type: ignore[typeddict-item]
         assert log.warnings == ["The event of outlet 'broken' lacks details: no such asset"]
         assert context["outlet_events"][Asset(VOICE)].extra["object"] == "out/voice.mp3"
 
     def test_with_an_answer_that_names_no_bucket(self, context: Any, log: Lines) -> None:
         written = MediaResult(output_file=OutputFile(object_name=("a",)))
         odd = Job(job_id="j1", state="Success", operation=Operation(media_result=written))
-        announce_results(context, [Asset(VOICE)], [odd], log)
+        add_results_to_events(context, [Asset(VOICE)], [odd], log)
         (warning,) = log.warnings
         assert warning.startswith(
             "The events of this task's outlets say nothing of its results: The URI's bucket"
@@ -182,7 +184,7 @@ class TestItNeverFails:
 
 def test_a_batch_gives_its_summary_to_each(context: Any, log: Lines) -> None:
     summary = {"job_id": "b1", "state": "Success", "counts": {"Success": 2}}
-    announce(context, [Asset(f"cos://{BUCKET}/out")], summary, log)
+    add_to_events(context, [Asset(f"cos://{BUCKET}/out")], summary, log)
     assert context["outlet_events"][Asset(f"cos://{BUCKET}/out")].extra == summary
     assert log.warnings == []
 

@@ -511,7 +511,7 @@ class TestOutage:
         assert len(naps) == 102, "one request at each poll"
         assert sum(naps) > 8 * 3600
         assert max(naps) == 30 * 16
-        said = [line for line in logs.at("warning") if line.startswith("A poll failed, trying on: ")]
+        said = [line for line in logs.at("warning") if line.startswith("Poll failed, will keep trying: ")]
         assert len(said) == 1
 
     @pytest.mark.parametrize("timeout", [5, 600])
@@ -1011,11 +1011,11 @@ class TestKillThatInterrupts:
         context: Context,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def read_event(_: Any) -> None:
+        def parse_event(_: Any) -> None:
             terminate()
             time.sleep(60)
 
-        monkeypatch.setattr("airflow_provider_ci.triggers.events.read_event", read_event)
+        monkeypatch.setattr("airflow_provider_ci.triggers.events.parse_event", parse_event)
         server.always("PUT", http())
         operator = make_operator()
         next_kwargs = {"event": {}, "job_id": "j1"}

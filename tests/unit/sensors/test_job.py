@@ -235,7 +235,7 @@ class TestOutcomes:
         server.play(RUNNING, *[outage] * 20, SUCCESS)
         assert run(mode=mode, soft_fail=soft_fail, extra={"max_attempts": 6})["state"] == "Success"
         assert len(server.requests) == 22
-        said = [line for line in logs.at("warning") if line.startswith("A poll failed, trying on: ")]
+        said = [line for line in logs.at("warning") if line.startswith("Poll failed, will keep trying: ")]
         assert len(said) == (20 if mode == "reschedule" else 1), "one for each spell that a process sees"
 
     def test_refused_keys_may_be_retried(

@@ -141,7 +141,7 @@ def test_an_outage_is_waited_out_and_refusals_are_tolerated_for_a_time(
         "PermissionDeniedError",
         "AccessDenied",
     )
-    assert "job b1" in str(events.read_event(event).error)
+    assert "job b1" in str(events.parse_event(event).error)
 
 
 def test_failed_polls_slow_it_down(
@@ -153,7 +153,7 @@ def test_failed_polls_slow_it_down(
     pauses = [later.at - earlier.at for earlier, later in pairwise(server.requests[:6])]
     for pause, least in zip(pauses, [0.1, 0.2, 0.4, 0.2, 0.4], strict=True):
         assert pause >= least * 0.9
-    assert len([line for line in logs.at("warning") if line.startswith("A poll failed")]) == 2  # a spell each
+    assert len([line for line in logs.at("warning") if line.startswith("Poll failed")]) == 2  # a spell each
 
 
 def test_the_service_may_ask_for_a_pause(
@@ -241,7 +241,7 @@ def test_an_unknown_batch_is_an_error_after_the_grace_period(
     server.always("GET", jobs(unknown=("b1",)))
     event = fired(make_trigger())
     assert event["error"] == "JobNotFoundError"
-    assert isinstance(events.read_event(event).error, JobNotFoundError)
+    assert isinstance(events.parse_event(event).error, JobNotFoundError)
     assert len(server.requests) > 1
 
 

@@ -126,7 +126,7 @@ class TestOutcomes:
             "deadline": EPOCH + 500,
             "started_at": EPOCH,
         }
-        assert events.read_event(event) == (False, ids, EPOCH + 500, None, EPOCH)
+        assert events.parse_event(event) == (False, ids, EPOCH + 500, None, EPOCH)
 
     @pytest.mark.parametrize("final", ["Failed", "Cancel"])
     def test_one_that_has_not_is_enough(self, service: Service, final: str) -> None:
@@ -152,7 +152,7 @@ class TestOutcomes:
         event, when = run(main())
         assert (event["status"], event["error"]) == ("error", "JobNotFoundError")
         assert 120 <= when <= 155
-        seen = events.read_event(event)
+        seen = events.parse_event(event)
         assert isinstance(seen.error, JobNotFoundError)
         assert "j2" in seen.error.message
 
@@ -168,7 +168,7 @@ class TestOutcomes:
         event, when = run(main())
         assert event["status"] == "timeout"
         assert when == pytest.approx(100.25)
-        assert events.read_event(event).is_timeout
+        assert events.parse_event(event).is_timeout
 
     @pytest.mark.parametrize("passed", [0, 1, 10**6])
     def test_a_deadline_that_has_passed_is_told_at_once(self, service: Service, passed: float) -> None:
@@ -204,7 +204,7 @@ class TestOutcomes:
         event = run(fired(TencentCIJobTrigger(["j1"])))
         assert (event["status"], event["error"]) == ("error", kind.__name__)
         assert len(service.requests) == FAILURES_TOLERATED + 1
-        raised = events.read_event(event).error
+        raised = events.parse_event(event).error
         assert type(raised) is kind
         assert (raised.status, raised.code, raised.service_message) == (
             403,
@@ -355,7 +355,7 @@ class TestLog:
         service.before = lambda request: ServerError("busy", status=500) if request.at % 1000 > 900 else None
         run(fired(TencentCIJobTrigger(["j1"])))
         assert 1 <= len(logs.at("warning")) <= 4
-        assert all(line.startswith("A poll failed, trying on: busy") for line in logs.at("warning"))
+        assert all(line.startswith("Poll failed, will keep trying: busy") for line in logs.at("warning"))
 
     def test_thousands_are_summed_up(self, service: Service, logs: Logs) -> None:
         ids = [f"j{n}" for n in range(3000)]

@@ -159,7 +159,7 @@ class TestTrouble:
             service.ended = {"j1", "j2"}
             first = asyncio.create_task(fired("tencent_ci_default", ["j1"]))
             async with asyncio.timeout(20):
-                while "A poll failed" not in logs.everything():
+                while "Poll failed" not in logs.everything():
                     await asyncio.sleep(0.01)
             connection(service.url, read_timeout=5)
             assert await fired("tencent_ci_default", ["j2"]) == "ended"
