@@ -14,7 +14,7 @@ from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 OUTPUTS: dict[str, Any] = {
     "voice_object": "out/${jobid}/voice.${ext}",
-    "object": "out/${jobid}/background.${ext}",
+    "background_object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
     "codec": "mp3",
 }
@@ -49,7 +49,9 @@ with DAG(
     "never_retried_native", schedule=None, default_args=RETRIED, render_template_as_native_obj=True
 ) as never_retried_native:
     VoiceSeparateOperator(task_id="number", **(REQUEST | {"input_object": "{{ '20260101' }}"}))
-    VoiceSeparateOperator(task_id="nothing", **(REQUEST | {"object": "{{ none }}", "audio_mode": "IsAudio"}))
+    VoiceSeparateOperator(
+        task_id="nothing", **(REQUEST | {"background_object": "{{ none }}", "audio_mode": "IsAudio"})
+    )
 
 with DAG("never_retried_outputs", schedule=None, default_args=RETRIED) as never_retried_outputs:
 

@@ -13,7 +13,7 @@ from airflow_provider_ci.sensors.job import TencentCIJobSensor
 REQUEST: dict[str, Any] = {
     "input_object": "in/speech_over_music.mp3",
     "voice_object": "out/${jobid}/voice.${ext}",
-    "object": "out/${jobid}/background.${ext}",
+    "background_object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
     "codec": "mp3",
     "wait_for_completion": True,

@@ -42,8 +42,8 @@ with DAG(dag_id="mapped_to_one_key_by_dicts", schedule=None, catchup=False):
 with DAG(dag_id="mapped_to_one_key_in_dicts", schedule=None, catchup=False):
     VoiceSeparateOperator.partial(**COMMON | {"audio_mode": "AudioAndBackground"}).expand_kwargs(
         [
-            {"input_object": TWO[0], "voice_object": "out/a.mp3", "object": "out/b.mp3"},
-            {"input_object": TWO[1], "voice_object": "out/b.mp3", "object": "out/a.mp3"},
+            {"input_object": TWO[0], "voice_object": "out/a.mp3", "background_object": "out/b.mp3"},
+            {"input_object": TWO[1], "voice_object": "out/b.mp3", "background_object": "out/a.mp3"},
         ]
     )
 

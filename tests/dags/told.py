@@ -21,7 +21,7 @@ REQUEST: dict[str, Any] = {
 BOTH = {
     **REQUEST,
     "voice_object": "out/${jobid}/voice.${ext}",
-    "object": "out/${jobid}/background.${ext}",
+    "background_object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
 }
 

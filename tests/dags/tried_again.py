@@ -15,7 +15,7 @@ from airflow_provider_ci.sensors.job import TencentCIJobSensor
 REQUEST = {
     "input_object": "in/speech_over_music.mp3",
     "voice_object": "out/${jobid}/voice.${ext}",
-    "object": "out/${jobid}/background.${ext}",
+    "background_object": "out/${jobid}/background.${ext}",
     "audio_mode": "AudioAndBackground",
     "codec": "mp3",
 }
