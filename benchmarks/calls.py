@@ -132,7 +132,7 @@ def bare(port: int) -> Side:
     """Return the same requests, signed beforehand, by a plain session of ``requests``."""
     import requests
 
-    from airflow_provider_ci.protocol.operations import DescribeJobs, SubmitJob
+    from airflow_provider_ci.protocol.jobs import DescribeJobs, SubmitJob
     from airflow_provider_ci.protocol.wire import Credentials, Endpoint, signed
 
     endpoint = Endpoint(bucket=BUCKET, region=REGION, base_url=f"http://127.0.0.1:{port}")

@@ -20,7 +20,7 @@ from typing import Any
 
 from lxml import etree
 
-from airflow_provider_ci.protocol.operations import DescribeJobs, SubmitJob
+from airflow_provider_ci.protocol.jobs import DescribeJobs, SubmitJob
 from airflow_provider_ci.protocol.wire import Credentials, Endpoint, Response, signed
 from benchmarks.samples import (
     BUCKET,

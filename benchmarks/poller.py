@@ -205,7 +205,7 @@ def naive(jobs: int, port: int) -> Cost:
     """A request for each job and poll, with the same client; one session for all, which is generous."""
     prepare(port)
     from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-    from airflow_provider_ci.protocol.operations import DescribeJobs
+    from airflow_provider_ci.protocol.jobs import DescribeJobs
     from airflow_provider_ci.submission.tracking import JobTracker
 
     interval = PACE[jobs][0]

@@ -6,14 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_ci.protocol.models import (
-    AudioConfig,
-    Input,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 SECRET_ID, SECRET_KEY = "AKIDbenchmark", "a-key-for-nothing-but-this-benchmark"
@@ -42,7 +36,7 @@ SDK_JOB: dict[str, Any] = {
     "CallBack": "https://example.org/separated",
 }
 
-OUR_JOB = VoiceSeparateRequest(
+OUR_JOB = JobRequest(
     input=Input(object="in/2025/01/some-recording.mp3"),
     operation=Operation(
         voice_separate=VoiceSeparate(

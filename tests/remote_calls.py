@@ -7,7 +7,7 @@ import pkgutil
 from typing import Any
 
 from airflow_provider_ci import protocol
-from airflow_provider_ci.protocol.operations import ApiRequest
+from airflow_provider_ci.protocol.api_request import ApiRequest
 
 
 def remote_calls() -> list[type[ApiRequest[Any]]]:

@@ -11,7 +11,7 @@ from airflow_provider_ci.assets.cos import SCHEME, create_asset, object_uri, san
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.protocol.models import Job
+    from airflow_provider_ci.protocol.jobs import Job
     from airflow_provider_ci.protocol.results import JobResult
     from airflow_provider_ci.submission.tracking import Log
 

@@ -7,32 +7,28 @@ from dataclasses import replace
 
 from airflow_provider_ci.exceptions import NotFoundError, TencentCIError
 from airflow_provider_ci.hooks.calls import Calls
-from airflow_provider_ci.protocol.admin_models import (
-    BucketBinding,
+from airflow_provider_ci.protocol.errors import is_retryable
+from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.queues import (
+    DescribeQueue,
+    ListQueues,
     NotifyConfig,
     Queue,
     QueueRequest,
-    Template,
-    template_request,
-)
-from airflow_provider_ci.protocol.admin_operations import (
-    ASR,
-    CloseBucket,
-    DescribeQueue,
-    ListBuckets,
-    ListQueues,
-    OpenBucket,
     UpdateQueue,
 )
-from airflow_provider_ci.protocol.errors import is_retryable
-from airflow_provider_ci.protocol.models import VOICE_SEPARATE, AudioConfig, VoiceSeparate
-from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, check_list
-from airflow_provider_ci.protocol.template_operations import (
+from airflow_provider_ci.protocol.rules import check_list
+from airflow_provider_ci.protocol.services import ASR, BucketBinding, CloseBucket, ListBuckets, OpenBucket
+from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
     ListTemplates,
+    Template,
     UpdateTemplate,
+    template_request,
 )
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 
 
 class AdminCalls(Calls):

@@ -34,7 +34,8 @@ from airflow_provider_ci.protocol.xml import MAX_BYTES
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
+    from airflow_provider_ci.protocol.api_request import ApiRequest
+    from airflow_provider_ci.protocol.lists import PagedRequest
 
 T = TypeVar("T")
 Item = TypeVar("Item")

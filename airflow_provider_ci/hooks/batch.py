@@ -7,8 +7,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from airflow_provider_ci.hooks.calls import Calls
-from airflow_provider_ci.protocol.admin_models import BatchesResponse, BatchJob, BatchRequest
-from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
+from airflow_provider_ci.protocol.batches import (
+    BatchesResponse,
+    BatchJob,
+    BatchRequest,
+    CancelBatch,
+    CreateBatch,
+    DescribeBatch,
+    ListBatches,
+)
 from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
 
 
@@ -59,7 +66,7 @@ class BatchCalls(Calls):
     ) -> Iterator[BatchJob]:
         """Return an iterator over the batch jobs of a bucket, newest first, page after page.
 
-        Parameters as in :class:`~airflow_provider_ci.protocol.batch_operations.ListBatches`.
+        Parameters as in :class:`~airflow_provider_ci.protocol.batches.ListBatches`.
         """
         return self._pages(
             ListBatches(

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, JobError, TencentCIError
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.errors import is_not_accepted
-from airflow_provider_ci.protocol.models import Output
-from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
+from airflow_provider_ci.protocol.jobs import Output
+from airflow_provider_ci.protocol.lists import PagedRequest
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.connection import ConnectionSettings

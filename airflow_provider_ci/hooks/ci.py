@@ -32,20 +32,23 @@ from airflow_provider_ci.hooks.batch import BatchCalls
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.files import FileCalls
 from airflow_provider_ci.hooks.recovery import Recovery
-from airflow_provider_ci.protocol.models import VOICE_SEPARATE, Job, JobsResponse, VoiceSeparateRequest
-from airflow_provider_ci.protocol.operations import (
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.jobs import (
     IDS_PER_REQUEST,
-    LIST_SIZE_MAX,
-    ApiRequest,
     CancelJobs,
     DescribeJobs,
+    Job,
+    JobRequest,
+    JobsResponse,
     ListJobs,
     SubmitJob,
     check_job_ids,
-    check_list,
 )
+from airflow_provider_ci.protocol.lists import LIST_SIZE_MAX
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.retry import RetryPolicy
+from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, signed
 
 if TYPE_CHECKING:
@@ -146,7 +149,7 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
     def submit_job(
         self,
-        job: VoiceSeparateRequest,
+        job: JobRequest,
         *,
         expires: float | None = None,
         bucket: str | None = None,
@@ -211,7 +214,7 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
         :param size: jobs to a page; the default is the most. 1 is enough to know whether there is any.
 
-        Parameters as in :class:`~airflow_provider_ci.protocol.operations.ListJobs`.
+        Parameters as in :class:`~airflow_provider_ci.protocol.jobs.ListJobs`.
         """
         return self._pages(
             ListJobs(

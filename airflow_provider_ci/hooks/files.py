@@ -15,7 +15,7 @@ from uuid import uuid4
 from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.calls import Calls
-from airflow_provider_ci.protocol.models import MediaInfo
+from airflow_provider_ci.protocol.media_info import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.wire import Credentials
 

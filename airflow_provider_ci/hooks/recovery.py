@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_provider_ci.exceptions import ClockSkewError, TencentCIError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.errors import is_key_doubtful, is_key_refused, is_not_accepted
-from airflow_provider_ci.protocol.operations import ApiRequest
 from airflow_provider_ci.protocol.wire import Credentials
 
 

@@ -24,9 +24,10 @@ from attrs import define
 from airflow_provider_ci import __version__
 from airflow_provider_ci.assets.cos import SCHEME
 from airflow_provider_ci.assets.outlets import only_result_size
-from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob, BatchOperation
-from airflow_provider_ci.protocol.models import Job, Operation, VoiceSeparate
+from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
+from airflow_provider_ci.protocol.jobs import Job, Operation
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
+from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
 #: The keys of the run facets.
 JOBS_FACET, BATCH_FACET = "tencentCi_jobs", "tencentCi_batch"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_ci.protocol.models import Job
+    from airflow_provider_ci.protocol.jobs import Job
 
 
 class LineageMixin:

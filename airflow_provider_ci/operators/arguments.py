@@ -13,7 +13,7 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.names import ID, shown_address
 
 if TYPE_CHECKING:
-    from airflow_provider_ci.protocol.models import VoiceSeparate
+    from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
 #: The arguments that say how to separate and to encode; a template holds the same.
 PARAMETERS = ("audio_mode", "codec", "samplerate", "bitrate", "channels")
@@ -190,15 +190,12 @@ def _readers(operator: Any) -> dict[str, Callable[[str, Any, list[str]], Any]]:
 
 
 def separation_parameters(
-    texts: dict[str, str | None], numbers: dict[str, int | None], models: Any = None
+    texts: dict[str, str | None], numbers: dict[str, int | None], models: Any
 ) -> VoiceSeparate:
     """Return the parameters made of ``PARAMETERS``.
 
-    :param models: where the classes are; default: the protocol's, which load the XML library.
+    :param models: where the classes are.
     """
-    if models is None:
-        from airflow_provider_ci.protocol import models
-
     codec = texts["codec"]
     encoding = {
         "codec": codec.lower() if codec else None,

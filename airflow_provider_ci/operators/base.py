@@ -34,6 +34,8 @@ class TencentCIBaseOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("tencent_ci_conn_id", "bucket", "region")
     ui_color = "#d6e9ff"
+    #: The module of ``protocol`` that has the request's classes.
+    models_module = "jobs"
     #: Arguments that are read when the DAG is parsed, as they are no template fields.
     boolean_arguments: Sequence[str] = ()
     seconds_arguments: Sequence[str] = ()
@@ -66,8 +68,8 @@ class TencentCIBaseOperator(BaseOperator):
 
     @cached_property
     def models(self) -> Any:
-        """The classes that travel; they are not loaded while a DAG is parsed."""
-        return import_module("airflow_provider_ci.protocol.admin_models")
+        """The module with the request's classes; it is not loaded while a DAG is parsed."""
+        return import_module(f"airflow_provider_ci.protocol.{self.models_module}")
 
     def check_draft(self, endpoint: Any) -> None:  # noqa: ARG002 - subclasses need it
         """Check what would be sent to ``endpoint``, without the connection and without sending anything.

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.operators.services import BoundService
-    from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
-    from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
+    from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
+    from airflow_provider_ci.protocol.jobs import Job, JobRequest
     from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.submission.durable_submission import DurableSubmission
     from airflow_provider_ci.submission.record import SubmissionRecords, TaskStateStore
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
 #: What is submitted, and what becomes of it: a job or a batch job.
-R = TypeVar("R", bound="VoiceSeparateRequest | BatchRequest")
+R = TypeVar("R", bound="JobRequest | BatchRequest")
 J = TypeVar("J", bound="Job | BatchJob")
 
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.

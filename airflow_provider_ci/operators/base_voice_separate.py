@@ -16,7 +16,8 @@ from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperato
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_ci.protocol.models import Output, VoiceSeparate
+    from airflow_provider_ci.protocol.jobs import Output
+    from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
     from airflow_provider_ci.protocol.wire import Endpoint
 
 Texts = dict[str, str | None]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.protocol.models import JobState
+    from airflow_provider_ci.protocol.jobs import JobState
 
 # Pauses before looking (again) whether a cancellation that was accepted shows
 _LOOK_PAUSES = (0.0, 1.0, 2.0, 4.0)
@@ -86,7 +86,7 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
         return list(dict.fromkeys(read_ids("job_id", [] if self.job_id is None else self.job_id)))
 
     def _cancel(self, job_ids: Sequence[str]) -> None:
-        from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST
+        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
 
         for start in range(0, len(job_ids), IDS_PER_REQUEST):
             part = job_ids[start : start + IDS_PER_REQUEST]

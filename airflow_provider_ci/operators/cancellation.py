@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.operators.services import BoundService
-    from airflow_provider_ci.protocol.admin_models import BatchRequest
-    from airflow_provider_ci.protocol.models import VoiceSeparateRequest
+    from airflow_provider_ci.protocol.batches import BatchRequest
+    from airflow_provider_ci.protocol.jobs import JobRequest
     from airflow_provider_ci.submission.record import SubmissionRecords
 
 # The supervisor kills the process 5 s after SIGTERM
@@ -78,7 +78,7 @@ class CancelOnKillMixin:
     _context: Context | None = None
     _is_executing = False
     _has_finished = False
-    _sent: tuple[datetime, VoiceSeparateRequest | BatchRequest] | None = None
+    _sent: tuple[datetime, JobRequest | BatchRequest] | None = None
     _is_in_flight = False
     #: Whether a submission was sent whose response is not known.
     is_unanswered = False
@@ -127,7 +127,7 @@ class CancelOnKillMixin:
             self._is_executing = False
 
     @contextmanager
-    def submitting(self, request: VoiceSeparateRequest | BatchRequest) -> Iterator[None]:
+    def submitting(self, request: JobRequest | BatchRequest) -> Iterator[None]:
         """Send a submission, and remember if it stays unknown whether the service has accepted it.
 
         :raises TaskKilledError: the task was told to stop; nothing is sent.

@@ -9,18 +9,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_ci.protocol.admin_models import BatchesResponse, BatchJob, BatchRequest
-from airflow_provider_ci.protocol.admin_validation import check_batch
-from airflow_provider_ci.protocol.models import (
-    CANCEL,
-    FAILED,
-    PENDING_STATES,
-    Job,
-    JobsResponse,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.batch_rules import check_batch
+from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, BatchRequest
+from airflow_provider_ci.protocol.job_rules import check
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, PENDING_STATES, Job, JobRequest, JobsResponse
 from airflow_provider_ci.protocol.results import BatchResult, BatchTally, JobResult, batch_result, job_result
-from airflow_provider_ci.protocol.validation import check
 from airflow_provider_ci.submission import durable_submission
 from airflow_provider_ci.submission.recovery import JobService, R_contra
 from airflow_provider_ci.submission.tracking import J, name_job_in_errors
@@ -59,7 +52,7 @@ class BoundJobs:
     def __init__(
         self,
         operator: TencentCIBaseJobOperator[Any, Any],
-        prepare: Callable[[VoiceSeparateRequest], None] | None = None,
+        prepare: Callable[[JobRequest], None] | None = None,
     ) -> None:
         self._hook = operator.hook
         self._operator = operator
@@ -67,14 +60,14 @@ class BoundJobs:
         self._place = operator.bucket_and_region
         self._prepare = prepare
 
-    def check(self, request: VoiceSeparateRequest) -> None:
+    def check(self, request: JobRequest) -> None:
         check(request)
 
-    def prepare(self, request: VoiceSeparateRequest) -> None:
+    def prepare(self, request: JobRequest) -> None:
         if self._prepare is not None:
             self._prepare(request)
 
-    def submit(self, request: VoiceSeparateRequest, valid_until: float | None) -> Job:
+    def submit(self, request: JobRequest, valid_until: float | None) -> Job:
         with self._operator.submitting(request):
             job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
             self._operator.job_id = job.job_id
@@ -85,7 +78,7 @@ class BoundJobs:
         with name_job_in_errors(job_id):
             return self._hook.describe_jobs([job_id], **self._place)
 
-    def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterable[Job]:
+    def list(self, request: JobRequest, since: datetime) -> Iterable[Job]:
         input_object = (request.input.object if request.input else None) or ""
         return self._hook.list_jobs(
             tag=str(request.tag), input_object=input_object, start_creation_time=since, **self._place

@@ -9,15 +9,15 @@ from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, S
 from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.validation import check_when_parsed, without_retry
-from airflow_provider_ci.protocol.admin_validation import check_template
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.voice_separation import check_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.protocol.models import VoiceSeparate
+    from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
 # Somebody else may create or delete the template between two calls, and the list may lag behind
 _ATTEMPTS = 3
@@ -46,6 +46,7 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     :param region: its region; default: the connection's. (templated)
     """
 
+    models_module = "templates"
     template_fields: Sequence[str] = ("name", *PARAMETERS, "tencent_ci_conn_id", "bucket", "region")
 
     def __init__(
@@ -127,7 +128,7 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
 
 def _is_race(error: ServiceError) -> bool:
     """Tell whether the template came or went after it had been looked for."""
-    from airflow_provider_ci.protocol.template_operations import NAME_DUPLICATE, TEMPLATE_MISSING
+    from airflow_provider_ci.protocol.templates import NAME_DUPLICATE, TEMPLATE_MISSING
 
     if isinstance(error, InvalidRequestError):
         return error.code in NAME_DUPLICATE

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.operators.base_voice_separate import RESULTS, SeparationOperator
 from airflow_provider_ci.operators.validation import TaskArgumentError, check_when_parsed
+from airflow_provider_ci.protocol.job_rules import check
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_job
-from airflow_provider_ci.protocol.validation import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.operators.services import BoundService
-    from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
+    from airflow_provider_ci.protocol.jobs import Job, JobRequest
     from airflow_provider_ci.protocol.wire import Endpoint
 
 
-class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
+class VoiceSeparateOperator(SeparationOperator["JobRequest", "Job"]):
     """Submits a voice-separation job (``VoiceSeparate``, 人声分离) for a media object in COS.
 
     The job is billed by the duration of its results, and the service has no way to tell a repeated submission
@@ -53,12 +52,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         check_when_parsed(self)
 
     @cached_property
-    def models(self) -> Any:
-        """The classes that travel."""
-        return import_module("airflow_provider_ci.protocol.models")
-
-    @cached_property
-    def service(self) -> BoundService[VoiceSeparateRequest, Job]:
+    def service(self) -> BoundService[JobRequest, Job]:
         """The hook's calls about jobs, bound to this task's bucket and region."""
         from airflow_provider_ci.operators.services import BoundJobs
 
@@ -69,10 +63,10 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
         self._refuse_shared_keys(context)
         return super().execute(context)
 
-    def build_request(self, endpoint: Endpoint) -> VoiceSeparateRequest:
+    def build_request(self, endpoint: Endpoint) -> JobRequest:
         """Return the request; results go to the input's bucket unless the arguments say otherwise."""
         texts, numbers = self._given("input_object")
-        request: VoiceSeparateRequest = self.models.VoiceSeparateRequest(
+        request: JobRequest = self.models.JobRequest(
             tag=VOICE_SEPARATE,
             input=self.models.Input(object=texts["input_object"]),
             operation=self.models.Operation(
@@ -123,7 +117,7 @@ class VoiceSeparateOperator(SeparationOperator["VoiceSeparateRequest", "Job"]):
                 getattr(self, name),
             )
 
-    def _check_input(self, request: VoiceSeparateRequest) -> None:
+    def _check_input(self, request: JobRequest) -> None:
         key = str(request.input.object if request.input else None)
         try:
             head = self.hook.head_object(key, **self.bucket_and_region)

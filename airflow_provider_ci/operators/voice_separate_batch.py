@@ -17,7 +17,7 @@ from airflow_provider_ci.links.console import TencentCIJobsLink
 from airflow_provider_ci.operators.arguments import NONE_RENDERED
 from airflow_provider_ci.operators.base_voice_separate import Numbers, SeparationOperator, Texts
 from airflow_provider_ci.operators.validation import check_when_parsed
-from airflow_provider_ci.protocol.admin_validation import check_batch
+from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.fields import DefaultName, format_time
 from airflow_provider_ci.protocol.overlap import overlap_of_batch
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_ci.operators.services import BoundBatches, BoundService
-    from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest, TimeInterval
+    from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest, TimeInterval
     from airflow_provider_ci.protocol.results import BatchTally
     from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.submission.tracking import JobTracker
@@ -78,6 +78,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     :param allow_failed_jobs: end well although jobs of the batch have ended without success.
     """
 
+    models_module = "batches"
     template_fields: Sequence[str] = (
         *_INPUTS,
         "name",
@@ -323,7 +324,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
 
     def _count(self, batch_id: str) -> BatchTally | None:
         """Count the jobs of the batch, if all have ended."""
-        from airflow_provider_ci.protocol.models import PENDING_STATES
+        from airflow_provider_ci.protocol.jobs import PENDING_STATES
         from airflow_provider_ci.protocol.results import BatchTally
 
         if self._batches.has_jobs(batch_id, PENDING_STATES):

@@ -21,7 +21,7 @@ from lxml import etree
 from airflow_provider_ci.exceptions import InvalidCallbackError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.fields import element
-from airflow_provider_ci.protocol.models import CosHeader, Job
+from airflow_provider_ci.protocol.jobs import CosHeader, Job
 from airflow_provider_ci.protocol.names import NOT_XML
 
 #: ``event_name`` of a job's callback.

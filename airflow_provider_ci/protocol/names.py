@@ -101,3 +101,20 @@ def shown_address(text: str, *, with_path: bool = True) -> str:
     if colon and not host.startswith("[") and not port.isdecimal():
         host = f"{name.rpartition(':')[2]}:…"
     return f"{scheme}{separator}{host}{slash}{path if with_path else '…' if path else ''}"
+
+
+def is_carriable(text: str) -> bool:
+    """Tell whether XML, and so an answer, can carry ``text``."""
+    return not NOT_XML.search(text)
+
+
+def is_web_address(text: str) -> bool:
+    """Tell whether ``text`` is an absolute http or https URL."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises unless it is one
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable() and " " not in text
+    )

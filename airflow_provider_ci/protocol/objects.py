@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.api_request import ApiRequest, invalid_response_error, parse_response
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.models import MediaInfo
-from airflow_provider_ci.protocol.names import object_address, shown_address
-from airflow_provider_ci.protocol.operations import ApiRequest, invalid_response_error, parse_response
-from airflow_provider_ci.protocol.validation import is_object_key
+from airflow_provider_ci.protocol.media_info import MediaInfo
+from airflow_provider_ci.protocol.names import is_object_key, object_address, shown_address
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 from airflow_provider_ci.protocol.xml import read
 

@@ -12,11 +12,11 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.fields import Draft, mistyped
 from airflow_provider_ci.protocol.names import is_object_key, object_address
 from airflow_provider_ci.protocol.result_keys import KnownInputs, Units, expanded, may_be, may_begin_with
-from airflow_provider_ci.protocol.validation import OUTPUTS, result_extension
+from airflow_provider_ci.protocol.voice_separation import OUTPUTS, result_extension
 
 if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
-    from airflow_provider_ci.protocol.admin_models import BatchRequest
-    from airflow_provider_ci.protocol.models import VoiceSeparateRequest
+    from airflow_provider_ci.protocol.batches import BatchRequest
+    from airflow_provider_ci.protocol.jobs import JobRequest
 
 _NOTHING: Any = Draft()
 
@@ -37,7 +37,7 @@ def refuse_overlap(overlap: dict[str, str], request: Any) -> None:
         )
 
 
-def overlap_of_job(request: VoiceSeparateRequest, bucket: str | None) -> dict[str, str]:
+def overlap_of_job(request: JobRequest, bucket: str | None) -> dict[str, str]:
     """Return for each result that may overwrite the input, by its field, what is allowed.
 
     :param bucket: the input's bucket.

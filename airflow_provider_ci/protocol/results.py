@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from airflow_provider_ci.exceptions import without_signatures
-from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob
-from airflow_provider_ci.protocol.models import FAILED, Job, Output, OutputFile
+from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
+from airflow_provider_ci.protocol.jobs import FAILED, Job, Output, OutputFile
 
 #: What each output field of the request receives (460/84794).
 STEMS = {

@@ -17,9 +17,8 @@ from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
-from airflow_provider_ci.protocol.names import shown_address
+from airflow_provider_ci.protocol.names import BUCKET, REGION, shown_address
 from airflow_provider_ci.protocol.signing import sign
-from airflow_provider_ci.protocol.validation import BUCKET, REGION
 
 #: Seconds that a signature is valid before and after the moment of signing: room for clocks that differ.
 CLOCK_SKEW_TOLERANCE = 60

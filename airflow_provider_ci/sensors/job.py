@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
-    from airflow_provider_ci.protocol.models import Job, JobsResponse
+    from airflow_provider_ci.protocol.jobs import Job, JobsResponse
     from airflow_provider_ci.submission.record import TaskStateStore
     from airflow_provider_ci.submission.tracking import JobTracker
 
@@ -339,7 +339,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         """Describe jobs, and tell whether the service has answered. Each request is tried once; of many
         requests some that failed are tried again, as long as most are answered.
         """
-        from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST
+        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
         from airflow_provider_ci.submission.tracking import is_outage, retry_after
 
         starts = range(0, len(job_ids), IDS_PER_REQUEST)

@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from airflow_provider_ci.protocol.admin_models import BatchJob, BatchRequest
+from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
 from airflow_provider_ci.protocol.fields import DefaultName, element_names, format_time
-from airflow_provider_ci.protocol.models import Job, VoiceSeparateRequest
+from airflow_provider_ci.protocol.jobs import Job, JobRequest
 
 #: What is submitted: a job or a batch job.
-R = TypeVar("R", bound=VoiceSeparateRequest | BatchRequest)
+R = TypeVar("R", bound=JobRequest | BatchRequest)
 
 #: Who waits for the job that is submitted: a worker, a triggerer, or nobody.
 WORKER, TRIGGERER, NOBODY = "worker", "triggerer", "nobody"
@@ -97,7 +97,7 @@ def user_data_of(job: Job | BatchJob) -> str | None:
     return job.operation.user_data if job.operation else None
 
 
-def fingerprint(request: VoiceSeparateRequest | BatchRequest, bucket_and_region: str) -> str:
+def fingerprint(request: JobRequest | BatchRequest, bucket_and_region: str) -> str:
     """Return a digest of what the user asks for.
 
     Not of the bytes that are sent: they may change with the provider's version. An argument that is added to
@@ -119,7 +119,7 @@ def with_user_data(request: R, text: str) -> R:
     return replace(request, operation=changed)
 
 
-def is_job_of(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest) -> bool:
+def is_job_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
     """Tell whether ``job`` is what submitting ``request`` gives.
 
     An idempotency key names the whole request, so it alone decides: how the service spells what it hands back
@@ -136,7 +136,7 @@ def is_job_of(job: Job | BatchJob, request: VoiceSeparateRequest | BatchRequest)
     return isinstance(job, Job) and _is_single_job_of(job, request, has_key=key is not None)
 
 
-def _is_single_job_of(job: Job, request: VoiceSeparateRequest, *, has_key: bool) -> bool:
+def _is_single_job_of(job: Job, request: JobRequest, *, has_key: bool) -> bool:
     asked: Any = request.operation
     # a service that does not hand back UserData cannot be asked for it: the request decides then
     if not has_key and user_data_of(job) not in (None, asked.user_data if asked else None):

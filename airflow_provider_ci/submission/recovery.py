@@ -13,8 +13,8 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     TencentCIError,
 )
-from airflow_provider_ci.protocol.admin_models import BatchRequest
-from airflow_provider_ci.protocol.models import CANCEL, VoiceSeparateRequest
+from airflow_provider_ci.protocol.batches import BatchRequest
+from airflow_provider_ci.protocol.jobs import CANCEL, JobRequest
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.idempotency_key import (
     WORKER,
@@ -32,7 +32,7 @@ _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 # With a clock further ahead of the service's, the submission's signature would not have been valid yet
 _CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
 
-R_contra = TypeVar("R_contra", bound=VoiceSeparateRequest | BatchRequest, contravariant=True)
+R_contra = TypeVar("R_contra", bound=JobRequest | BatchRequest, contravariant=True)
 
 
 class JobService(Protocol[R_contra, J]):

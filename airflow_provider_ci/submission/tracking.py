@@ -16,9 +16,9 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
     without_signatures,
 )
-from airflow_provider_ci.protocol.admin_models import BatchJob
+from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.errors import is_retryable
-from airflow_provider_ci.protocol.models import CANCEL, Job
+from airflow_provider_ci.protocol.jobs import CANCEL, Job
 
 #: What is waited for: a job or a batch job.
 J = TypeVar("J", bound=Job | BatchJob)

@@ -13,8 +13,8 @@ from airflow_provider_ci.triggers.job import ENDED, FAILURES_TOLERATED, TencentC
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.aio import AsyncClient
-    from airflow_provider_ci.protocol.admin_models import BatchJob
-    from airflow_provider_ci.protocol.operations import ApiRequest
+    from airflow_provider_ci.protocol.api_request import ApiRequest
+    from airflow_provider_ci.protocol.batches import BatchJob
     from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.submission.tracking import JobTracker
 
@@ -37,7 +37,7 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
         return ids
 
     def _cancel_calls(self) -> list[ApiRequest[None]]:
-        from airflow_provider_ci.protocol.batch_operations import CancelBatch
+        from airflow_provider_ci.protocol.batches import CancelBatch
 
         return [CancelBatch(job_id) for job_id in self.job_ids]
 
@@ -103,9 +103,8 @@ class _BatchWait:
 
     async def is_over(self, client: AsyncClient, endpoint: Endpoint, elapsed: float) -> bool:
         """Look, and tell whether there is nothing left to wait for."""
-        from airflow_provider_ci.protocol.batch_operations import DescribeBatch
-        from airflow_provider_ci.protocol.models import PENDING_STATES
-        from airflow_provider_ci.protocol.operations import ListJobs
+        from airflow_provider_ci.protocol.batches import DescribeBatch
+        from airflow_provider_ci.protocol.jobs import PENDING_STATES, ListJobs
         from airflow_provider_ci.submission import durable_submission
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 

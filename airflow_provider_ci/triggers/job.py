@@ -17,8 +17,8 @@ from airflow_provider_ci.exceptions import RequestValidationError, TencentCIErro
 from airflow_provider_ci.protocol.names import ID
 
 if TYPE_CHECKING:
-    from airflow_provider_ci.protocol.models import Job
-    from airflow_provider_ci.protocol.operations import ApiRequest
+    from airflow_provider_ci.protocol.api_request import ApiRequest
+    from airflow_provider_ci.protocol.jobs import Job
     from airflow_provider_ci.submission.tracking import JobTracker
 
 #: What an event's ``status`` may be: the jobs have ended (well or not), the deadline has passed, or waiting
@@ -216,7 +216,7 @@ class TencentCIJobTrigger(BaseTrigger):
         return f"the task is {state} and goes on with them" if goes_on else None
 
     def _cancel_calls(self) -> list[ApiRequest[None]]:
-        from airflow_provider_ci.protocol.operations import IDS_PER_REQUEST, CancelJobs
+        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CancelJobs
 
         starts = range(0, len(self.job_ids), IDS_PER_REQUEST)
         return [CancelJobs(tuple(self.job_ids[start : start + IDS_PER_REQUEST])) for start in starts]

@@ -30,13 +30,8 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient
-from airflow_provider_ci.protocol.models import JobsResponse
-from airflow_provider_ci.protocol.operations import (
-    IDS_PER_REQUEST,
-    DescribeJobs,
-    check_job_ids,
-    parse_response,
-)
+from airflow_provider_ci.protocol.api_request import parse_response
+from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs, JobsResponse, check_job_ids
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import read
 from airflow_provider_ci.submission.tracking import (

@@ -9,20 +9,14 @@ def separate(song: str) -> list[str]:
     import time
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
-    from airflow_provider_ci.protocol.models import (
-        AudioConfig,
-        Input,
-        Operation,
-        Output,
-        VoiceSeparate,
-        VoiceSeparateRequest,
-    )
+    from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
     from airflow_provider_ci.protocol.results import job_result
+    from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 
     hook = TencentCIHook()
     hook.upload_file(song, "in/song.mp3")
     job, _ = hook.submit_job(
-        VoiceSeparateRequest(
+        JobRequest(
             input=Input(object="in/song.mp3"),
             operation=Operation(
                 voice_separate=VoiceSeparate(

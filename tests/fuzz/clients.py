@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.protocol.operations import ApiRequest
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 
 T = TypeVar("T")

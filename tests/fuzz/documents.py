@@ -13,7 +13,18 @@ from typing import Any
 from hypothesis import strategies as st
 from lxml import etree
 
-from airflow_provider_ci.protocol import admin_models, callbacks, errors, fields, models, objects, xml
+from airflow_provider_ci.protocol import (
+    batches,
+    callbacks,
+    errors,
+    fields,
+    jobs,
+    objects,
+    queues,
+    services,
+    templates,
+    xml,
+)
 
 #: Text in places where the service has a name, number, time or key.
 TEXTS = (
@@ -90,12 +101,15 @@ Edit = Callable[[random.Random, etree._Element], None]
 
 
 def answer_models() -> list[type[Any]]:
-    """Return the dataclasses of all documents that come from outside: those of answers, whoever adds one."""
-    modules = (models, admin_models, objects, errors, callbacks)
-    found = {each for module in modules for each in vars(module).values() if dataclasses.is_dataclass(each)}
-    wanted = ("Answer", "ErrorBody", "Callback")
-    chosen = [each for each in found if isinstance(each, type) and each.__name__.endswith(wanted)]
-    return sorted(chosen, key=lambda each: each.__name__)
+    """Return the dataclasses of all documents that come from outside, also of those that are added later."""
+    modules = (jobs, batches, templates, queues, services, objects, errors, callbacks)
+    wanted = ("Response", "ErrorBody", "Callback")
+    return [
+        each
+        for module in modules
+        for name, each in sorted(vars(module).items())
+        if dataclasses.is_dataclass(each) and each.__module__ == module.__name__ and name.endswith(wanted)
+    ]
 
 
 def filled(cls: type[Any], rng: random.Random) -> Any:

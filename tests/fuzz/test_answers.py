@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import InvalidResponseError, ServiceError, TencentCIError
-from airflow_provider_ci.protocol.admin_models import BatchJob
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, server_time, service_error
-from airflow_provider_ci.protocol.models import Job, JobsResponse
-from airflow_provider_ci.protocol.operations import ApiRequest, PagedRequest
+from airflow_provider_ci.protocol.jobs import Job, JobsResponse
+from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import mistyped, to_dict

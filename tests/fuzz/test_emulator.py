@@ -17,9 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.protocol.admin_models import BatchRequest, QueueRequest, TemplateRequest
-from airflow_provider_ci.protocol.models import VoiceSeparateRequest
+from airflow_provider_ci.protocol.batches import BatchRequest
+from airflow_provider_ci.protocol.jobs import JobRequest
+from airflow_provider_ci.protocol.queues import QueueRequest
 from airflow_provider_ci.protocol.signing import sign
+from airflow_provider_ci.protocol.templates import TemplateRequest
 from tencent_ci_emulator.server import Emulator
 
 from .documents import TEXTS, document
@@ -196,7 +198,7 @@ EXTRA = (
         b"Content-Range: x\r\n",
     ),
 )
-MODELS = (VoiceSeparateRequest, TemplateRequest, QueueRequest, BatchRequest)
+MODELS = (JobRequest, TemplateRequest, QueueRequest, BatchRequest)
 
 
 def _request_body(rng: random.Random) -> bytes:

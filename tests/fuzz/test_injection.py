@@ -18,13 +18,21 @@ from hypothesis import strategies as st
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks import clock
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJobParam, BatchOperation, BatchRequest
-from airflow_provider_ci.protocol.admin_operations import ListBuckets
-from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
-from airflow_provider_ci.protocol.models import Input, VoiceSeparateRequest
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.batches import (
+    BatchInput,
+    BatchJobParam,
+    BatchOperation,
+    BatchRequest,
+    CancelBatch,
+    CreateBatch,
+    DescribeBatch,
+    ListBatches,
+)
+from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, Input, JobRequest, ListJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
-from airflow_provider_ci.protocol.template_operations import DeleteTemplate
+from airflow_provider_ci.protocol.services import ListBuckets
+from airflow_provider_ci.protocol.templates import DeleteTemplate
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, REGION
 from tests.unit.protocol import builders
@@ -151,11 +159,11 @@ def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_clocks", {})
 
 
-def with_key(key: Any) -> VoiceSeparateRequest:
+def with_key(key: Any) -> JobRequest:
     return builders.request(input=Input(object=key))
 
 
-def with_output(**changes: Any) -> VoiceSeparateRequest:
+def with_output(**changes: Any) -> JobRequest:
     return builders.request(operation=builders.operation(output=builders.output(**changes)))
 
 

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import InvalidResponseError, TencentCIError, TransportError
 from airflow_provider_ci.hooks import clock
-from airflow_provider_ci.protocol.models import JobsResponse
-from airflow_provider_ci.protocol.operations import DescribeJobs
+from airflow_provider_ci.protocol.jobs import DescribeJobs, JobsResponse
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from tests.conftest import CREDENTIALS
 from tests.scripted_server import job_xml

@@ -14,7 +14,7 @@ from airflow_provider_ci.exceptions import InvalidCallbackError
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.callbacks import parse_callback
-from airflow_provider_ci.protocol.models import Job
+from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.results import job_result
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX

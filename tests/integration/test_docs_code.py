@@ -91,19 +91,17 @@ class TestResults:
         assert set(result["outputs"]) == {"voice", "background"}
 
     def test_of_a_batch(self, hook: TencentCIHook) -> None:
-        from airflow_provider_ci.protocol import admin_models, models
+        from airflow_provider_ci.protocol import batches
         from airflow_provider_ci.protocol.results import BatchTally
 
-        request = admin_models.BatchRequest(
+        request = batches.BatchRequest(
             name="stems",
             type="Job",
-            input=admin_models.BatchInput(prefix="in/"),
-            operation=admin_models.BatchOperation(
+            input=batches.BatchInput(prefix="in/"),
+            operation=batches.BatchOperation(
                 tag="VoiceSeparate",
-                job_param=admin_models.BatchJobParam(
-                    voice_separate=models.VoiceSeparate(audio_mode="IsAudio")
-                ),
-                output=models.Output(
+                job_param=batches.BatchJobParam(voice_separate=batches.VoiceSeparate(audio_mode="IsAudio")),
+                output=batches.Output(
                     region="ap-guangzhou", bucket=BUCKET, voice_object="out/${jobid}.${ext}"
                 ),
                 user_data="airflow",

@@ -16,32 +16,30 @@ import pytest
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.admin_models import (
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.batches import (
     BatchInput,
     BatchJobParam,
     BatchOperation,
     BatchRequest,
-    NotifyConfig,
-    QueueRequest,
-    TemplateRequest,
+    CancelBatch,
+    CreateBatch,
+    DescribeBatch,
+    ListBatches,
 )
-from airflow_provider_ci.protocol.admin_operations import (
-    CloseBucket,
-    ListBuckets,
-    ListQueues,
-    OpenBucket,
-    UpdateQueue,
-)
-from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
-from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
+from airflow_provider_ci.protocol.jobs import ListJobs, Output
+from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.operations import ApiRequest, ListJobs, PagedRequest
-from airflow_provider_ci.protocol.template_operations import (
+from airflow_provider_ci.protocol.queues import ListQueues, NotifyConfig, QueueRequest, UpdateQueue
+from airflow_provider_ci.protocol.services import CloseBucket, ListBuckets, OpenBucket
+from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
     ListTemplates,
+    TemplateRequest,
     UpdateTemplate,
 )
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.waiting import wait_until
 

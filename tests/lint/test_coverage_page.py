@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.protocol import admin_models, callbacks, fields, models
+from airflow_provider_ci.protocol import (
+    batches,
+    callbacks,
+    fields,
+    jobs,
+    media_info,
+    queues,
+    services,
+    templates,
+    voice_separation,
+)
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from tests.lint.test_permissions import CALLS
 
 ROOT = Path(__file__).parents[2]
@@ -74,9 +85,10 @@ def test_every_test_module_exists(name: str) -> None:
 
 MODELS = [
     model
-    for module in (models, admin_models, callbacks)
+    for module in (jobs, media_info, voice_separation, batches, templates, queues, services, callbacks)
     for model in vars(module).values()
     if dataclasses.is_dataclass(model) and isinstance(model, type) and model.__module__ == module.__name__
+    if not issubclass(model, ApiRequest)
 ]
 
 

@@ -12,7 +12,7 @@ from qcloud_cos import CosConfig, CosS3Client
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.protocol import models
+from airflow_provider_ci.protocol import jobs
 from airflow_provider_ci.protocol.fields import slots
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text("utf-8")
@@ -46,5 +46,5 @@ def test_every_argument_is_named_and_is_one() -> None:
 
 def test_every_field_of_the_request_is_named() -> None:
     words = set(re.findall(r"\w+", " ".join(row[0] for row in ROWS)))
-    for model in (models.Output, models.AudioConfig):
+    for model in (jobs.Output, jobs.AudioConfig):
         assert {slot.names[0] for slot in slots(model)} <= words

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, ListJobs, SubmitJob
 from tests.remote_calls import remote_calls
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text("utf-8")

@@ -22,10 +22,10 @@ from airflow_provider_ci.exceptions import JobTimeoutError, RequestValidationErr
 from airflow_provider_ci.hooks import ci, sts
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.protocol import errors, models
+from airflow_provider_ci.protocol import errors, jobs
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.models import Job, JobsResponse, VoiceSeparateRequest
-from airflow_provider_ci.protocol.validation import check
+from airflow_provider_ci.protocol.job_rules import check
+from airflow_provider_ci.protocol.jobs import Job, JobRequest, JobsResponse
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.submission import tracking
 from tests.lint.source_messages import Message, messages
@@ -150,7 +150,7 @@ def really_said() -> list[str]:
     failed = Job(job_id="j1", state="Failed", code="ResourceNotFound", message="no such object")
     with pytest.MonkeyPatch.context() as patch:
         return [
-            said_by(lambda: check(VoiceSeparateRequest())),
+            said_by(lambda: check(JobRequest())),
             watched(failed),
             watched(Job(job_id="j2", state="Cancel", code="Success")),
             watched(failed, Job(job_id="j3", state="Failed")),
@@ -261,11 +261,11 @@ def test_the_examples_form_is_that_of_the_errors(
     server: ScriptedServer, connection: Callable[..., str]
 ) -> None:
     server.play(error(403, "QueueSaturated", "The queue is full"))
-    request = models.VoiceSeparateRequest(
-        input=models.Input(object="in/a.mp3"),
-        operation=models.Operation(
-            voice_separate=models.VoiceSeparate(audio_mode="IsAudio"),
-            output=models.Output(region="ap-guangzhou", bucket="media-1250000001", voice_object="a.mp3"),
+    request = jobs.JobRequest(
+        input=jobs.Input(object="in/a.mp3"),
+        operation=jobs.Operation(
+            voice_separate=jobs.VoiceSeparate(audio_mode="IsAudio"),
+            output=jobs.Output(region="ap-guangzhou", bucket="media-1250000001", voice_object="a.mp3"),
         ),
     )
     hook = ci.TencentCIHook(connection(server.url, max_attempts=1))

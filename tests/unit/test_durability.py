@@ -27,7 +27,7 @@ from airflow_provider_ci.exceptions import (
     TaskKilledError,
     ThrottledError,
 )
-from airflow_provider_ci.protocol.admin_models import (
+from airflow_provider_ci.protocol.batches import (
     BatchInput,
     BatchJob,
     BatchJobParam,
@@ -35,19 +35,18 @@ from airflow_provider_ci.protocol.admin_models import (
     BatchRequest,
 )
 from airflow_provider_ci.protocol.fields import DefaultName
-from airflow_provider_ci.protocol.models import (
-    AudioConfig,
+from airflow_provider_ci.protocol.job_rules import USER_DATA_MAX
+from airflow_provider_ci.protocol.jobs import (
     CallbackKafkaConfig,
     CallbackMqConfig,
     Input,
     Job,
+    JobRequest,
     JobsResponse,
     Operation,
     Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
 )
-from airflow_provider_ci.protocol.validation import USER_DATA_MAX
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.submission.durable_submission import (
     LIST_CONSISTENCY_DELAY,
     SUBMISSION_VALIDITY,
@@ -65,7 +64,7 @@ from airflow_provider_ci.submission.record import STORE_KEY, TRY_KEY, Submission
 START = 1_800_000_000.0
 PLACE = "media-1250000001 ap-guangzhou"
 IDENTITY = TaskIdentity("separate", "manual__2027-01-15T08:00:00+00:00", "submit", -1, "prod", 3)
-REQUEST = VoiceSeparateRequest(
+REQUEST = JobRequest(
     input=Input(object="in/song.mp3"),
     operation=Operation(
         voice_separate=VoiceSeparate(
@@ -425,7 +424,7 @@ def test_an_earlier_try_that_still_lives_may_not_submit_after_a_later_one() -> N
 
 
 class TestRetryTable:
-    def earlier(self, state: str, request: VoiceSeparateRequest = REQUEST, **world: Any) -> World:
+    def earlier(self, state: str, request: JobRequest = REQUEST, **world: Any) -> World:
         made = World(**world)
         submission(made).get_or_submit(request, PLACE)
         made.set_state("j1", state)
@@ -852,7 +851,7 @@ class TestOtherDeployments:
 class TestCopiedUserData:
     """Somebody submits a job by hand, and copies the UserData of this task's job into it."""
 
-    def copied(self, world: World, request: VoiceSeparateRequest) -> None:
+    def copied(self, world: World, request: JobRequest) -> None:
         user_data = world.jobs[0].operation.user_data
         copy = replace(request, operation=replace(request.operation, user_data=user_data))  # type: ignore[type-var]
         world._accept(copy, world.now + 1)
@@ -1116,7 +1115,7 @@ class TestFingerprint:
         assert is_job_of(replace(job, operation=own_data(None)), request), "not handed back"
         assert not is_job_of(replace(job, operation=own_data("another")), request)
 
-    @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(VoiceSeparateRequest)])
+    @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(JobRequest)])
     def test_counts_every_field(self, field: str) -> None:
         value: Any = {
             "input": Input(object="in/other.mp3"),

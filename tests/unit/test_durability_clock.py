@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ClockSkewError
 from airflow_provider_ci.hooks.clock import ServiceClock
-from airflow_provider_ci.protocol.models import Job, JobsResponse, VoiceSeparateRequest
+from airflow_provider_ci.protocol.jobs import Job, JobRequest, JobsResponse
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL
 from airflow_provider_ci.submission.durable_submission import (
     LIST_CONSISTENCY_DELAY,
@@ -57,10 +57,10 @@ class Machine:
         error.corrected = self.learnt.learn(self.world.now, self.local(), self.learnt.offset)
         return error
 
-    def prepare(self, request: VoiceSeparateRequest) -> None:
+    def prepare(self, request: JobRequest) -> None:
         self.world.prepare(request)
 
-    def submit(self, request: VoiceSeparateRequest, valid_until: float) -> Job:
+    def submit(self, request: JobRequest, valid_until: float) -> Job:
         def send() -> Job:
             if (error := self.refusal(valid_until)) is not None:
                 raise error
@@ -72,7 +72,7 @@ class Machine:
         self.refusal()  # is signed anew by the hook itself
         return self.world.describe(job_id)
 
-    def list(self, request: VoiceSeparateRequest, since: datetime) -> Iterator[Job]:
+    def list(self, request: JobRequest, since: datetime) -> Iterator[Job]:
         self.refusal()
         return self.world.list(request, since)
 
@@ -151,7 +151,7 @@ def test_what_is_refused_with_the_right_clock_is_not_sent_again() -> None:
     machine = Machine(world, 0)
     send, delays = machine.submit, iter([SUBMISSION_VALIDITY + 1])
 
-    def late(request: VoiceSeparateRequest, valid_until: float) -> Any:
+    def late(request: JobRequest, valid_until: float) -> Any:
         world.pass_time(next(delays, 0))
         return send(request, valid_until)
 
@@ -167,7 +167,7 @@ def test_without_store_a_process_that_slept_through_looks_before_it_submits_agai
     machine = Machine(world, 0)
     send, submitted = machine.submit, []
 
-    def slept(request: VoiceSeparateRequest, valid_until: float) -> Any:
+    def slept(request: JobRequest, valid_until: float) -> Any:
         if not submitted:
             world.pass_time(HOUR)
             machine.behind = HOUR

@@ -20,7 +20,7 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
     TransportError,
 )
-from airflow_provider_ci.protocol.models import Job, JobsResponse
+from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.submission.tracking import (
     NOT_FOUND_GRACE_PERIOD,
     Backoff,

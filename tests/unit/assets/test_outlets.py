@@ -10,16 +10,8 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_ci.assets.cos import create_asset
 from airflow_provider_ci.assets.outlets import add_results_to_events, add_to_events, outlet_problems
-from airflow_provider_ci.protocol.models import (
-    Job,
-    Md5Info,
-    MediaFormat,
-    MediaInfo,
-    MediaResult,
-    Operation,
-    Output,
-    OutputFile,
-)
+from airflow_provider_ci.protocol.jobs import Job, Md5Info, MediaResult, Operation, Output, OutputFile
+from airflow_provider_ci.protocol.media_info import MediaFormat, MediaInfo
 from tests.airflow_version import outlet_event_accessors
 
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"

@@ -24,19 +24,20 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.admin_models import BatchInput, NotifyConfig
-from airflow_provider_ci.protocol.admin_operations import (
-    CloseBucket,
-    ListBuckets,
-    ListQueues,
-    OpenBucket,
-    UpdateQueue,
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.batches import (
+    BatchInput,
+    CancelBatch,
+    CreateBatch,
+    DescribeBatch,
+    ListBatches,
 )
-from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
-from airflow_provider_ci.protocol.models import AudioConfig, Output, VoiceSeparate
+from airflow_provider_ci.protocol.jobs import ListJobs, Output
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.operations import ApiRequest, ListJobs
-from airflow_provider_ci.protocol.template_operations import CreateTemplate, DeleteTemplate, ListTemplates
+from airflow_provider_ci.protocol.queues import ListQueues, NotifyConfig, UpdateQueue
+from airflow_provider_ci.protocol.services import CloseBucket, ListBuckets, OpenBucket
+from airflow_provider_ci.protocol.templates import CreateTemplate, DeleteTemplate, ListTemplates
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     Answer,

@@ -28,7 +28,8 @@ from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.protocol.operations import ApiRequest, CancelJobs, DescribeJobs, ListJobs, SubmitJob
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, ListJobs, SubmitJob
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 from tests.scripted_server import (
     REQUEST_ID,

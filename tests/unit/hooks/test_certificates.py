@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TransportError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.operations import DescribeJobs
+from airflow_provider_ci.protocol.jobs import DescribeJobs
 from tests.scripted_server import job_xml
 
 

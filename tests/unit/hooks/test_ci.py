@@ -32,14 +32,8 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.transport import new_session
-from airflow_provider_ci.protocol.models import (
-    AudioConfig,
-    Input,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     REQUEST_ID,
@@ -63,7 +57,7 @@ from tests.scripted_server import (
 
 MakeHook = Callable[..., TencentCIHook]
 CI_HOST = f"{BUCKET}.ci.{REGION}.myqcloud.com"
-REQUEST = VoiceSeparateRequest(
+REQUEST = JobRequest(
     input=Input(object="in/song.mp3"),
     operation=Operation(
         voice_separate=VoiceSeparate(audio_mode="IsAudio"),
@@ -212,7 +206,7 @@ class TestWhatIsSent:
 
     def test_bad_input_is_not_sent(self, hook: TencentCIHook) -> None:
         with pytest.raises(RequestValidationError):
-            hook.submit_job(VoiceSeparateRequest())
+            hook.submit_job(JobRequest())
         with pytest.raises(ConfigurationError):
             hook.describe_jobs(["j1"], bucket="bad")
         for call in (hook.describe_jobs, hook.cancel_jobs):
@@ -587,7 +581,7 @@ class TestWhereResultsGo:
     ) -> None:
         output = Output(voice_object="out/voice.mp3", **given)
         operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
-        request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
+        request = JobRequest(input=Input(object="in/a.mp3"), operation=operation)
         server.play(job())
         hook.submit_job(request, **of_the_call)
         sent = server.requests[0].body.decode()
@@ -611,7 +605,7 @@ class TestWhereResultsGo:
     ) -> None:
         parameters = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
         operation = Operation(voice_separate=parameters, output=Output(voice_object=key))
-        request = VoiceSeparateRequest(input=Input(object=source), operation=operation)
+        request = JobRequest(input=Input(object=source), operation=operation)
         with pytest.raises(RequestValidationError) as caught:
             hook.submit_job(request)
         assert says in str(caught.value)
@@ -623,14 +617,14 @@ class TestWhereResultsGo:
         output = Output(voice_object="in/a.mp3", bucket="out-1250000003")
         operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
         server.play(job())
-        hook.submit_job(VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation))
+        hook.submit_job(JobRequest(input=Input(object="in/a.mp3"), operation=operation))
         assert server.methods() == ["POST"]
 
     @pytest.mark.parametrize("operation", [None, Operation(), "text", 5])
     def test_a_request_without_output_is_refused_by_its_fields(
         self, hook: TencentCIHook, operation: Any
     ) -> None:
-        request = VoiceSeparateRequest(input=Input(object="in/a.mp3"), operation=operation)
+        request = JobRequest(input=Input(object="in/a.mp3"), operation=operation)
         with pytest.raises(RequestValidationError, match="Operation"):
             hook.submit_job(request)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.jobs import DescribeJobs
 from airflow_provider_ci.protocol.objects import HeadObject
-from airflow_provider_ci.protocol.operations import DescribeJobs
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 from tests.scripted_server import ScriptedServer, http, jobs

@@ -24,8 +24,9 @@ from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.recovery import Recovery
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.jobs import DescribeJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetObject, HeadObject
-from airflow_provider_ci.protocol.operations import ApiRequest, DescribeJobs, SubmitJob
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL, Credentials
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, http, job, jobs

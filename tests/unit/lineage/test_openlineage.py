@@ -25,20 +25,11 @@ from airflow_provider_ci.lineage.openlineage import (
     lineage_of_jobs,
 )
 from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.protocol.admin_models import BatchInput, BatchJob, BatchOperation
-from airflow_provider_ci.protocol.models import (
-    AudioConfig,
-    Input,
-    Job,
-    MediaFormat,
-    MediaInfo,
-    MediaResult,
-    Operation,
-    Output,
-    OutputFile,
-    VoiceSeparate,
-)
+from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
+from airflow_provider_ci.protocol.jobs import Input, Job, MediaResult, Operation, Output, OutputFile
+from airflow_provider_ci.protocol.media_info import MediaFormat, MediaInfo
 from airflow_provider_ci.protocol.results import BatchTally
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 CREATED = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -244,7 +235,7 @@ class TestItNeverFails:
         program = """
 import tests.without_openlineage
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.protocol.models import Job
+from airflow_provider_ci.protocol.jobs import Job
 task = VoiceSeparateOperator(task_id="t", input_object="a", voice_object="b")
 task.seen_jobs = [Job(job_id="j1", state="Success")]
 print("TOLD", task.get_openlineage_facets_on_complete(None))

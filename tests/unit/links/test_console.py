@@ -19,15 +19,7 @@ from airflow_provider_ci.links.console import (
 )
 from airflow_provider_ci.operators.base_job import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.protocol.models import (
-    SUCCESS,
-    Input,
-    Job,
-    MediaResult,
-    Operation,
-    Output,
-    OutputFile,
-)
+from airflow_provider_ci.protocol.jobs import SUCCESS, Input, Job, MediaResult, Operation, Output, OutputFile
 from airflow_provider_ci.protocol.results import JobResult, job_result
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.scripted_server import ScriptedServer, after, jobs

@@ -27,9 +27,10 @@ from airflow_provider_ci.operators.validation import (
 )
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.protocol.admin_models import BatchRequest, TemplateRequest
+from airflow_provider_ci.protocol.batches import BatchRequest
 from airflow_provider_ci.protocol.fields import slots
-from airflow_provider_ci.protocol.models import VoiceSeparateRequest
+from airflow_provider_ci.protocol.jobs import JobRequest
+from airflow_provider_ci.protocol.templates import TemplateRequest
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.integration.airflow_runs import dag_bag
 from tests.scripted_server import ScriptedServer, error, job
@@ -232,7 +233,7 @@ def test_what_is_allowed_of_a_rate_does_not_name_a_codec_that_nobody_gave(owner:
     assert str(caught.value).endswith("48000, 96000, depending on codec")
 
 
-@pytest.mark.parametrize("model", [VoiceSeparateRequest, BatchRequest, TemplateRequest])
+@pytest.mark.parametrize("model", [JobRequest, BatchRequest, TemplateRequest])
 def test_every_element_has_an_argument(model: type[Any]) -> None:
     """Except those that no argument decides, and those of answers only."""
     fixed = {"Tag", "Type", "Operation.Tag", "Operation.QueueType", "Operation.WorkflowIds"}

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_ci.protocol.models import (
-    AudioConfig,
-    Input,
-    Operation,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
+from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.wire import Endpoint, Response
 
 BUCKET = "media-1250000001"
@@ -39,12 +33,12 @@ def operation(**changes: Any) -> Operation:
     return Operation(**values | changes)
 
 
-def request(**changes: Any) -> VoiceSeparateRequest:
+def request(**changes: Any) -> JobRequest:
     values: dict[str, Any] = {"input": Input(object="in/song.mp3"), "operation": operation()}
-    return VoiceSeparateRequest(**values | changes)
+    return JobRequest(**values | changes)
 
 
-def encoding(mode: str = "AudioAndBackground", **config: Any) -> VoiceSeparateRequest:
+def encoding(mode: str = "AudioAndBackground", **config: Any) -> JobRequest:
     """Return a request with this encoding of its results."""
     separate = VoiceSeparate(audio_mode=mode, audio_config=AudioConfig(**config))
     return request(operation=operation(voice_separate=separate))

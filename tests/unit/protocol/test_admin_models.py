@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_ci.protocol.admin_models import (
-    BatchesResponse,
-    BatchJob,
-    BucketAnswer,
-    BucketsAnswer,
-    NotifyConfig,
-    QueuesAnswer,
-    TemplateIds,
-    TemplateRequest,
-    TemplatesAnswer,
-)
-from airflow_provider_ci.protocol.models import AudioConfig
+from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob
+from airflow_provider_ci.protocol.queues import NotifyConfig, QueuesResponse
+from airflow_provider_ci.protocol.services import BucketResponse, BucketsResponse
+from airflow_provider_ci.protocol.templates import TemplateIds, TemplateRequest, TemplatesResponse
+from airflow_provider_ci.protocol.voice_separation import AudioConfig
 from airflow_provider_ci.protocol.xml import parse_document, read, to_bytes, to_element
 
 
@@ -29,7 +22,7 @@ def written(obj, tag="Response"):
 
 def test_templates():
     answer = parse(
-        TemplatesAnswer,
+        TemplatesResponse,
         "<RequestId>r</RequestId><TotalCount>2</TotalCount><TemplateList><TemplateId>t1</TemplateId>"
         "<VoiceSeparate><AudioMode>IsAudio</AudioMode><AudioConfig/></VoiceSeparate>"
         "<CreateTime>2025-01-02T03:04:05+0800</CreateTime></TemplateList>"
@@ -59,7 +52,7 @@ def test_a_template_request_has_its_parameters_at_the_top():
 
 def test_queues():
     answer = parse(
-        QueuesAnswer,
+        QueuesResponse,
         "<QueueList><QueueId>p1</QueueId><NotifyConfig><State>On</State><Url>http://x/?s=1</Url><Event/>"
         "<MqMode>Queue</MqMode></NotifyConfig><MaxSize>10000</MaxSize></QueueList>"
         "<NonExistPIDs>p2</NonExistPIDs><NonExistPIDs>p3</NonExistPIDs>",
@@ -73,9 +66,9 @@ def test_queues():
 
 def test_buckets():
     text = "<AsrBucketList><BucketId>b-1250000000</BucketId></AsrBucketList>" * 2
-    assert len(parse(BucketsAnswer, text).asr_bucket_list) == 2
+    assert len(parse(BucketsResponse, text).asr_bucket_list) == 2
     opened = parse(
-        BucketAnswer, "<MediaBucket><BucketId>b-1250000000</BucketId><AliasBucketId/></MediaBucket>"
+        BucketResponse, "<MediaBucket><BucketId>b-1250000000</BucketId><AliasBucketId/></MediaBucket>"
     )
     assert (opened.media_bucket.bucket_id, opened.asr_bucket) == ("b-1250000000", None)
 
@@ -95,7 +88,7 @@ def test_batch_jobs():
 
 def test_what_only_the_sdks_know_of_templates_and_batch_jobs_is_kept():
     answer = parse(
-        TemplatesAnswer, "<TemplateList><TemplateId>t1</TemplateId><State>Normal</State></TemplateList>"
+        TemplatesResponse, "<TemplateList><TemplateId>t1</TemplateId><State>Normal</State></TemplateList>"
     )
     assert answer.template_list[0].state == "Normal"
     batches = parse(

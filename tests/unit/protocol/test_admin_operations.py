@@ -10,28 +10,24 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     RequestValidationError,
 )
-from airflow_provider_ci.protocol.admin_models import (
-    BucketBinding,
+from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig
+from airflow_provider_ci.protocol.queues import (
+    ListQueues,
     NotifyConfig,
     QueueRequest,
-    QueuesAnswer,
-    TemplateRequest,
-    TemplatesAnswer,
-)
-from airflow_provider_ci.protocol.admin_operations import (
-    CloseBucket,
-    ListBuckets,
-    ListQueues,
-    OpenBucket,
+    QueuesResponse,
     UpdateQueue,
 )
-from airflow_provider_ci.protocol.models import AudioConfig, CallbackKafkaConfig
-from airflow_provider_ci.protocol.template_operations import (
+from airflow_provider_ci.protocol.services import BucketBinding, CloseBucket, ListBuckets, OpenBucket
+from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
     ListTemplates,
+    TemplateRequest,
+    TemplatesResponse,
     UpdateTemplate,
 )
+from airflow_provider_ci.protocol.voice_separation import AudioConfig
 from airflow_provider_ci.protocol.wire import Endpoint, Request, Service
 
 from .builders import REGION, error_body, response
@@ -345,7 +341,7 @@ class TestAnswers:
 
 
 class TestPages:
-    def answer(self, count: int, **paging: int) -> TemplatesAnswer:
+    def answer(self, count: int, **paging: int) -> TemplatesResponse:
         items = "".join(f"<TemplateList><TemplateId>t{n}</TemplateId></TemplateList>" for n in range(count))
         names = {"total": "TotalCount", "number": "PageNumber", "size": "PageSize"}
         totals = "".join(f"<{names[key]}>{value}</{names[key]}>" for key, value in paging.items())
@@ -379,7 +375,7 @@ class TestPages:
     def test_queues_and_buckets_alike(self):
         queues = "<Response><TotalCount>2</TotalCount><QueueList><QueueId>p1</QueueId></QueueList></Response>"
         call = ListQueues(page_size=1)
-        answer: QueuesAnswer = call.parse(response(200, queues))
+        answer: QueuesResponse = call.parse(response(200, queues))
         assert [queue.queue_id for queue in call.items(answer)] == ["p1"]
         assert call.next_page(answer) == ListQueues(page_size=1, page_number=2)
         for kind in ("Asr", "Media"):

@@ -8,15 +8,19 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_ci.exceptions import InvalidRequestError, InvalidResponseError, RequestValidationError
-from airflow_provider_ci.protocol.admin_models import (
+from airflow_provider_ci.protocol.batches import (
     BatchInput,
     BatchJobParam,
     BatchOperation,
     BatchRequest,
+    CancelBatch,
+    CreateBatch,
+    DescribeBatch,
+    ListBatches,
     TimeInterval,
 )
-from airflow_provider_ci.protocol.batch_operations import CancelBatch, CreateBatch, DescribeBatch, ListBatches
-from airflow_provider_ci.protocol.models import Output, VoiceSeparate
+from airflow_provider_ci.protocol.jobs import Output
+from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 from airflow_provider_ci.protocol.wire import Request, Service
 
 from .builders import BUCKET, REGION, error_body, response

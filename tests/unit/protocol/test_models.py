@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from airflow_provider_ci.protocol.models import STATES, Job, JobsResponse, JobState, VoiceSeparateRequest
+from airflow_provider_ci.protocol.jobs import STATES, Job, JobRequest, JobsResponse, JobState
 from airflow_provider_ci.protocol.xml import SERVICE_ZONE, parse_document, read
 
 DOCUMENTED = """<?xml version="1.0" encoding="utf-8"?>
@@ -109,7 +109,7 @@ def test_states_survive_copies():
 
 
 def test_a_callbacks_secret_is_not_in_the_repr():
-    assert "hunter2" not in repr(VoiceSeparateRequest(callback_url="https://h/?hunter2"))
+    assert "hunter2" not in repr(JobRequest(callback_url="https://h/?hunter2"))
 
 
 def test_what_only_the_sdks_know_of_jobs_is_kept():

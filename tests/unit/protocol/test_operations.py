@@ -16,22 +16,19 @@ from airflow_provider_ci.exceptions import (
     ServerError,
     ServiceError,
 )
-from airflow_provider_ci.protocol.models import (
+from airflow_provider_ci.protocol.jobs import (
     SUBMITTED,
-    AudioConfig,
-    Input,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
-from airflow_provider_ci.protocol.objects import GetObject, PutObject
-from airflow_provider_ci.protocol.operations import (
     CancelJobs,
     DescribeJobs,
+    Input,
+    JobRequest,
     ListJobs,
-    SeenTokens,
     SubmitJob,
     check_job_ids,
 )
+from airflow_provider_ci.protocol.lists import SeenTokens
+from airflow_provider_ci.protocol.objects import GetObject, PutObject
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.wire import Request, Service
 
 from .builders import JOB_ID, OTHER_ID, error_body, operation, request, response
@@ -90,7 +87,7 @@ def test_submit_escapes_what_xml_and_utf8_need():
 
 def test_submit_sends_nothing_that_breaks_a_rule():
     with pytest.raises(RequestValidationError, match=r"^Nothing was sent: .*Input\.Object.*; .*Bucket"):
-        SubmitJob(VoiceSeparateRequest()).request()
+        SubmitJob(JobRequest()).request()
 
 
 def test_only_a_submission_must_not_be_repeated():

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_ci.protocol.models import (
-    CallbackKafkaConfig,
-    CallbackMqConfig,
-    Input,
-    Output,
-    VoiceSeparate,
-    VoiceSeparateRequest,
-)
-from airflow_provider_ci.protocol.validation import AUDIO_MODES, BUCKET, ID, REGION, Problem, problems
+from airflow_provider_ci.protocol.job_rules import problems
+from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig, CallbackMqConfig, Input, JobRequest, Output
+from airflow_provider_ci.protocol.names import BUCKET, ID, REGION
+from airflow_provider_ci.protocol.rules import Problem
+from airflow_provider_ci.protocol.voice_separation import AUDIO_MODES, VoiceSeparate
 
 from .builders import encoding, operation, output, request
 
@@ -22,22 +18,22 @@ CONFIG = "Operation.VoiceSeparate.AudioConfig"
 OUTPUT = "Operation.Output"
 
 
-def with_operation(**changes) -> VoiceSeparateRequest:
+def with_operation(**changes) -> JobRequest:
     return request(operation=operation(**changes))
 
 
-def with_output(mode: str | None = None, **changes) -> VoiceSeparateRequest:
+def with_output(mode: str | None = None, **changes) -> JobRequest:
     return with_operation(
         output=output(**changes), voice_separate=VoiceSeparate(audio_mode=mode or "AudioAndBackground")
     )
 
 
-def with_mq(**changes) -> VoiceSeparateRequest:
+def with_mq(**changes) -> JobRequest:
     values = {"mq_region": "gz", "mq_mode": "Queue", "mq_name": "done"} | changes
     return request(callback_type="TDMQ", callback_mq_config=CallbackMqConfig(**values))
 
 
-def with_kafka(**changes) -> VoiceSeparateRequest:
+def with_kafka(**changes) -> JobRequest:
     values = {"region": "ap-guangzhou", "instance_id": "ckafka-1", "topic": "done"} | changes
     return request(callback_type="Kafka", callback_kafka_config=CallbackKafkaConfig(**values))
 
@@ -248,7 +244,7 @@ def test_refused(name):
 
 
 def test_all_problems_are_reported_at_once():
-    bad = VoiceSeparateRequest(tag="x", queue_id="?", callback_url="x")
+    bad = JobRequest(tag="x", queue_id="?", callback_url="x")
     assert [problem.field for problem in problems(bad)] == [
         "Tag",
         "Input.Object",

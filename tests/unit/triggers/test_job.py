@@ -32,7 +32,8 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.models import Input, Operation, Output, VoiceSeparate, VoiceSeparateRequest
+from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
+from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 from airflow_provider_ci.triggers import events, job
 from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, TencentCIJobTrigger
@@ -629,7 +630,7 @@ class TestWithTheEmulator:
         assert [line.split(" (")[0] for line in logs.at("error")] == [f"Job {bad} ended Failed"]
 
     def submit(self, hook: TencentCIHook, key: str, target: str, emulator: Emulator) -> str:
-        request = VoiceSeparateRequest(
+        request = JobRequest(
             input=Input(object=key),
             operation=Operation(
                 voice_separate=VoiceSeparate(audio_mode="IsAudio"),

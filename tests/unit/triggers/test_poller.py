@@ -23,7 +23,7 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
     TransportError,
 )
-from airflow_provider_ci.protocol.models import Job, JobsResponse
+from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.submission.tracking import MAX_BACKOFF_FACTOR
 from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.poller import CONCURRENCY, Group, subscribe

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_provider_ci.protocol.models import Job, JobsResponse
-from airflow_provider_ci.protocol.operations import CancelJobs, DescribeJobs
+from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, Job, JobsResponse
 from airflow_provider_ci.triggers import poller
 
 T = TypeVar("T")

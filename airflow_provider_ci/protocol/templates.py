@@ -1,26 +1,107 @@
-"""The remote calls about templates of voice separation."""
+"""Templates of voice separation: models and calls.
+
+Documents: 436/84510 (create), 460/84757 (update), 1045/49919 (list), 1045/49918 (delete). Unlike responses
+about jobs, these carry ``RequestId`` in their bodies.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import ClassVar
 
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.admin_models import (
-    Template,
-    TemplateAnswer,
-    TemplateRequest,
-    TemplatesAnswer,
+from airflow_provider_ci.protocol.api_request import (
+    ApiRequest,
+    acknowledged,
+    drop_empty,
+    invalid_response_error,
+    read_answer,
 )
-from airflow_provider_ci.protocol.admin_operations import NumberedCall, acknowledged, read_answer
-from airflow_provider_ci.protocol.admin_validation import check_choice, check_id, check_template
-from airflow_provider_ci.protocol.operations import ApiRequest, drop_empty, invalid_response_error
+from airflow_provider_ci.protocol.fields import element
+from airflow_provider_ci.protocol.lists import NumberedListRequest
+from airflow_provider_ci.protocol.rules import check_choice, check_id
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, check_template
+from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
+from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
 # The names and the numbers of 1045/33700; which of the two the service sends is not documented
 NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
 TEMPLATE_MISSING = ("TemplateNotFound", "1107")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateRequest:
+    """The body of ``POST /template`` and ``PUT /template/<id>``; here the parameters have no container."""
+
+    tag: str | None = None
+    name: str | None = None
+    audio_mode: str | None = None
+    audio_config: AudioConfig | None = None
+
+
+def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
+    """Return the body for a voice-separation template; the encoding's element must be there, even empty."""
+    return TemplateRequest(
+        tag=VOICE_SEPARATE,
+        name=name,
+        audio_mode=parameters.audio_mode,
+        audio_config=parameters.audio_config or AudioConfig(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One template as the service describes it. ``category`` is ``Custom`` or ``Official``; of ``state`` only
+    ``Normal`` has been seen.
+    """
+
+    tag: str | None = None
+    template_id: str | None = None
+    name: str | None = None
+    bucket_id: str | None = None
+    category: str | None = None
+    state: str | None = None
+    voice_separate: VoiceSeparate | None = None
+    create_time: datetime | None = None
+    update_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateResponse:
+    """The answer to creation and update."""
+
+    request_id: str | None = None
+    template: Template | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateIds:
+    """Ids of templates."""
+
+    template_id: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplatesResponse:
+    """The answer to ``GET /template``; without totals when ids were asked for."""
+
+    request_id: str | None = None
+    total_count: int | None = None
+    page_number: int | None = None
+    page_size: int | None = None
+    template_list: tuple[Template, ...] = ()
+    non_exist_tids: TemplateIds | None = field(default=None, metadata=element("NonExistTIDs"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateDeletedResponse:
+    """The answer to ``DELETE /template/<id>``."""
+
+    request_id: str | None = None
+    template_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +171,7 @@ class DeleteTemplate(ApiRequest[bool]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListTemplates(NumberedCall[TemplatesAnswer, Template]):
+class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
     """``GET /template`` (1045/49919): one page of templates.
 
     :param ids: only these; unknown ones come back in ``non_exist_tids``.
@@ -122,15 +203,15 @@ class ListTemplates(NumberedCall[TemplatesAnswer, Template]):
         )
         return Request(method="GET", service=Service.CI, path="/template", params=drop_empty(params))
 
-    def parse(self, response: Response) -> TemplatesAnswer:
+    def parse(self, response: Response) -> TemplatesResponse:
         """Return the page."""
-        return read_answer(TemplatesAnswer, response, self.action)
+        return read_answer(TemplatesResponse, response, self.action)
 
-    def items(self, answer: TemplatesAnswer) -> Sequence[Template]:
+    def items(self, answer: TemplatesResponse) -> Sequence[Template]:
         """Return the templates of the page."""
         return answer.template_list
 
-    def next_page(self, answer: TemplatesAnswer) -> ListTemplates | None:
+    def next_page(self, answer: TemplatesResponse) -> ListTemplates | None:
         """Return the call for the next page, or ``None``."""
         return self.page_after(answer, len(answer.template_list))
 
@@ -142,7 +223,7 @@ def _template_request(method: str, path: str, template: TemplateRequest) -> Requ
 
 
 def _template(response: Response, action: str) -> Template:
-    template = read_answer(TemplateAnswer, response, action).template
+    template = read_answer(TemplateResponse, response, action).template
     if template is None or not template.template_id:
         raise invalid_response_error(response, action, "the answer has no TemplateId")
     return template

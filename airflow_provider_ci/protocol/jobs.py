@@ -1,106 +1,249 @@
-"""The remote calls: one small class each, that builds a request and reads the answer. Here: about jobs."""
+"""Jobs: what is submitted, what the service says of them, and the calls.
+
+Each dataclass is one XML element and each field one child (:mod:`.xml` maps them). Request side: documents
+460/84794 and 460/58329 (submission), 460/84500 (parameters), 460/78927 (callback queues). Response side:
+460/84765. An absent element is ``None`` or an empty tuple. :mod:`.job_rules` holds the rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self
 
-from lxml import etree
-
-from airflow_provider_ci.exceptions import InvalidResponseError, RequestValidationError
+from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.models import (
-    STATES,
-    VOICE_SEPARATE,
-    Job,
-    JobsResponse,
-    VoiceSeparateRequest,
+from airflow_provider_ci.protocol.api_request import (
+    ApiRequest,
+    drop_empty,
+    invalid_response_error,
+    parse_response,
 )
-from airflow_provider_ci.protocol.names import object_address, shown_address
-from airflow_provider_ci.protocol.validation import ID, check, is_object_key
+from airflow_provider_ci.protocol.fields import element
+from airflow_provider_ci.protocol.job_rules import check
+from airflow_provider_ci.protocol.lists import LIST_SIZE_MAX, Item, PagedRequest, SeenTokens, T
+from airflow_provider_ci.protocol.media_info import MediaInfo
+from airflow_provider_ci.protocol.names import (
+    ID,
+    is_object_key,
+    object_address,
+    shown_address,
+)
+from airflow_provider_ci.protocol.rules import check_list
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE as VOICE_SEPARATE
+from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
+from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
 from airflow_provider_ci.protocol.wire import Request, Response, Service
-
-T = TypeVar("T")
-Item = TypeVar("Item")
 
 #: The service describes and cancels at most so many jobs at once (436/120621, 436/120620).
 IDS_PER_REQUEST = 10
-#: The largest page of a job list (460/84766).
-LIST_SIZE_MAX = 100
-_WHY_MAX = 300  # the parser quotes names of the document, of any length
 
 
-class SeenTokens:
-    """The tokens of a listing's pages so far. It is never changed: ``with_token`` returns another one.
+class JobState(str):
+    """A job's state, spelled as the service spells it. Unknown spellings are kept and count as not ended."""
 
-    The next one shares what this one holds, so that a listing of many pages takes time in proportion to them.
-    """
-
-    __slots__ = ("_count", "_places")
-
-    def __init__(self, places: dict[str, int] | None = None, count: int = 0) -> None:
-        # Of the shared tokens in the order of their pages, those before ``count`` are this one's
-        self._places = {} if places is None else places
-        self._count = count
-
-    def __contains__(self, token: str) -> bool:
-        return self._places.get(token, self._count) < self._count
-
-    def with_token(self, token: str) -> SeenTokens:
-        """Return these and ``token``."""
-        places = self._places
-        if len(places) != self._count and places.get(token) != self._count:
-            # The same page was asked for before, and was followed by another one then
-            places = dict(islice(places.items(), self._count))
-        places.setdefault(token, self._count)
-        return SeenTokens(places, self._count + 1)
-
-
-class ApiRequest(Generic[T]):
-    """A remote call. ``action`` completes "Cannot …" in error messages.
-
-    ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``). ``idempotent``
-    says whether the call may be repeated when its answer got lost; ``regional`` whether it goes to the
-    region's own host instead of a bucket's.
-    """
-
-    action: ClassVar[str]
-    cam_actions: ClassVar[tuple[str, ...]]
-    idempotent: ClassVar[bool] = True
-    regional: ClassVar[bool] = False
+    __slots__ = ()
 
     @property
-    def valid_until(self) -> float | None:
-        """Until when the call may be made, where that matters; the service refuses it later."""
-        return None
+    def is_known(self) -> bool:
+        """Whether the documents name this state."""
+        return self in STATES
 
-    def request(self) -> Request:
-        """Return what to send."""
-        raise NotImplementedError
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended and its state cannot change any more."""
+        return self in (SUCCESS, FAILED, CANCEL)
 
-    def parse(self, response: Response) -> T:
-        """Return what a success answer says.
+    @property
+    def is_successful(self) -> bool:
+        """Whether the job has ended and its results are written."""
+        return self == SUCCESS
 
-        :raises ServiceError: the service answered with an error.
-        :raises InvalidResponseError: the answer is not what the documents promise.
-        """
-        raise NotImplementedError
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the job has not begun, so that it can still be cancelled."""
+        return self in (SUBMITTED, PAUSE)
 
 
-class PagedRequest(ApiRequest[T], Generic[T, Item]):
-    """A call for one page of a list."""
+SUBMITTED = JobState("Submitted")
+RUNNING = JobState("Running")
+SUCCESS = JobState("Success")
+FAILED = JobState("Failed")
+PAUSE = JobState("Pause")
+CANCEL = JobState("Cancel")
+STATES = (SUBMITTED, RUNNING, SUCCESS, FAILED, PAUSE, CANCEL)
+#: Those of a job that has not ended.
+PENDING_STATES = (SUBMITTED, RUNNING, PAUSE)
 
-    def items(self, answer: T) -> Sequence[Item]:
-        """Return what is on the page."""
-        raise NotImplementedError
 
-    def next_page(self, answer: T) -> PagedRequest[T, Item] | None:
-        """Return the call for the page after ``answer``; ``None`` if that was the last."""
-        raise NotImplementedError
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CosHeader:
+    """A header of the object that a workflow took as its input."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """The input object. Requests carry only its key; answers also its bucket and region, and those about jobs
+    of a workflow the object's headers.
+    """
+
+    bucket_id: str | None = field(default=None, metadata=element("BucketId", "Bucket"))
+    object: str | None = None
+    region: str | None = None
+    cos_headers: tuple[CosHeader, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where results go. Keys may hold ``${jobid}`` and ``${ext}``; answers echo them unexpanded.
+
+    ``background_object`` is the accompaniment (``Object``), ``voice_object`` the voice (``AuObject``).
+    """
+
+    region: str | None = None
+    bucket: str | None = None
+    background_object: str | None = field(default=None, metadata=element("Object"))
+    voice_object: str | None = field(default=None, metadata=element("AuObject"))
+    bass_object: str | None = None
+    drum_object: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Md5Info:
+    """MD5 (hex) of one result object."""
+
+    object_name: str | None = None
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFile:
+    """The result objects, placeholders expanded, in no promised order."""
+
+    bucket: str | None = None
+    region: str | None = None
+    object_prefix: str | None = None
+    object_name: tuple[str, ...] = ()
+    md5_info: tuple[Md5Info, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaResult:
+    """Present once the job has ended successfully."""
+
+    output_file: OutputFile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What to do (request) and what came of it (answer: ``template_name``, ``media_info``,
+    ``media_result``).
+    """
+
+    template_id: str | None = None
+    template_name: str | None = None
+    voice_separate: VoiceSeparate | None = None
+    output: Output | None = None
+    media_info: MediaInfo | None = None
+    media_result: MediaResult | None = None
+    user_data: str | None = None
+    job_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackMqConfig:
+    """TDMQ queue or topic for callbacks."""
+
+    mq_region: str | None = None
+    mq_mode: str | None = None
+    mq_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackKafkaConfig:
+    """CKafka topic for callbacks (known from Tencent's SDKs only)."""
+
+    region: str | None = None
+    instance_id: str | None = None
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """The body of ``POST /jobs`` for voice separation. :mod:`.validation` holds its rules."""
+
+    tag: str | None = VOICE_SEPARATE
+    input: Input | None = None
+    operation: Operation | None = None
+    queue_id: str | None = None
+    # not shown, as its query may hold the receiver's secret
+    callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
+    callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
+    callback_type: str | None = field(default=None, metadata=element("CallBackType"))
+    callback_mq_config: CallbackMqConfig | None = field(default=None, metadata=element("CallBackMqConfig"))
+    callback_kafka_config: CallbackKafkaConfig | None = field(
+        default=None, metadata=element("CallBackKafkaConfig")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """The workflow that started a job."""
+
+    name: str | None = None
+    run_id: str | None = None
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job as the service describes it. ``code`` and ``message`` mean something only in state
+    ``Failed``.
+    """
+
+    code: str | None = None
+    message: str | None = None
+    job_id: str | None = None
+    state: str | None = None
+    progress: int | None = None
+    creation_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    queue_id: str | None = None
+    queue_type: str | None = None
+    tag: str | None = None
+    sub_tag: str | None = None
+    input: Input | None = None
+    operation: Operation | None = None
+    workflow: tuple[Workflow, ...] = ()
+
+    @property
+    def job_state(self) -> JobState:
+        """The state as a value that knows what it means; ``""`` if the service sent none."""
+        return JobState((self.state or "").strip())
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether the service still cancels it: only before it has begun."""
+        return self.job_state.is_waiting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsResponse:
+    """The body of every answer about jobs, with ``request_id`` taken from its headers.
+
+    ``non_exist_job_ids`` holds the ids that the service does not know, one to an entry.
+    """
+
+    jobs_detail: tuple[Job, ...] = ()
+    non_exist_job_ids: tuple[str, ...] = ()
+    next_token: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +252,7 @@ class SubmitJob(ApiRequest[JobsResponse]):
     job.
     """
 
-    job: VoiceSeparateRequest
+    job: JobRequest
     expires: float | None = None
     action: ClassVar[str] = "submit the job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaJobs",)
@@ -187,7 +330,7 @@ class CancelJobs(ApiRequest[None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing(PagedRequest[T, Item], Generic[T, Item]):
+class JobListRequest(PagedRequest[T, Item], Generic[T, Item]):
     """A call for one page of jobs or batch jobs, newest first unless ``order_by_time`` is ``Asc``.
 
     :param states: some of the six states; none means all.
@@ -246,7 +389,7 @@ class Listing(PagedRequest[T, Item], Generic[T, Item]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListJobs(Listing[JobsResponse, Job]):
+class ListJobs(JobListRequest[JobsResponse, Job]):
     """``GET /jobs?tag=…`` (460/84766): one page of jobs.
 
     :param input_object: exact key of the input.
@@ -278,7 +421,7 @@ class ListJobs(Listing[JobsResponse, Job]):
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with each argument."""
         # named, because dataclass(slots=True) makes a new class that super() without arguments does not know
-        yield from Listing.problems(self)
+        yield from JobListRequest.problems(self)
         if self.input_object is not None and not is_object_key(self.input_object):
             yield f"input_object is {self.input_object!r}, allowed: an object key"
         elif self.input_object is not None and (address := object_address(self.input_object)):
@@ -298,34 +441,9 @@ class ListJobs(Listing[JobsResponse, Job]):
         return self.page_after(answer.next_token, answer.jobs_detail)
 
 
-def drop_empty(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
-    """Return the parameters that have a value."""
-    return tuple((name, value) for name, value in params if value)
-
-
 def split_ids(texts: Iterable[str]) -> tuple[str, ...]:
     """Return unknown ids one by one: they are documented as one text, and sampled as repeated elements."""
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-
-def parse_response(response: Response, action: str) -> etree._Element:
-    """Return the root of a success answer.
-
-    :raises ServiceError: an error status, or an ``Error`` document in a 2xx answer.
-    :raises InvalidResponseError: not the documented XML.
-    """
-    if not 200 <= response.status < 300:
-        raise service_error(response, action)
-    try:
-        root = xml.parse_response(response.body)
-    except xml.XMLError as error:
-        raise invalid_response_error(response, action, str(error)) from None
-    name = xml.local_name(root.tag)
-    if name == "Error":
-        raise service_error(response, action)
-    if name != "Response":
-        raise invalid_response_error(response, action, f"the answer is <{name}>, not <Response>")
-    return root
 
 
 def _jobs_answer(response: Response, action: str) -> JobsResponse:
@@ -334,13 +452,6 @@ def _jobs_answer(response: Response, action: str) -> JobsResponse:
         answer,
         non_exist_job_ids=split_ids(answer.non_exist_job_ids),
         request_id=response.request_id or answer.request_id,
-    )
-
-
-def invalid_response_error(response: Response, action: str, why: str) -> InvalidResponseError:
-    """Return the error for an answer that is not what the documents promise."""
-    return InvalidResponseError(
-        f"Cannot {action}: {why[:_WHY_MAX]}", status=response.status, request_id=response.request_id
     )
 
 
@@ -364,17 +475,6 @@ def check_job_ids(job_ids: Sequence[str]) -> None:
     ]
     if broken:
         raise RequestValidationError(broken)
-
-
-def check_list(field: str, values: object) -> None:
-    """Refuse what is no list: a text would be taken for a list of its letters.
-
-    :raises RequestValidationError: naming the field.
-    """
-    if isinstance(values, str):
-        raise RequestValidationError([f"{field} is the text {values!r}, allowed: a list"])
-    if isinstance(values, bytes | bytearray | Mapping) or not isinstance(values, Iterable):
-        raise RequestValidationError([f"{field} is {values!r}, allowed: a list"])
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -1,24 +1,132 @@
-"""The remote calls about batch jobs: one request that makes a job for each input (460/80155)."""
+"""Batch jobs: one request that makes a job for each input (460/80155, 436/113271).
+
+:mod:`.batch_rules` holds the rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import ClassVar
 
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.admin_models import BatchesResponse, BatchJob, BatchRequest
-from airflow_provider_ci.protocol.admin_validation import check_batch, check_choice, check_id
-from airflow_provider_ci.protocol.operations import (
-    ApiRequest,
-    Listing,
-    invalid_response_error,
-    parse_response,
-    split_ids,
-)
+from airflow_provider_ci.protocol.api_request import ApiRequest, invalid_response_error, parse_response
+from airflow_provider_ci.protocol.batch_rules import check_batch
+from airflow_provider_ci.protocol.fields import element
+from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig as CallbackKafkaConfig
+from airflow_provider_ci.protocol.jobs import CallbackMqConfig as CallbackMqConfig
+from airflow_provider_ci.protocol.jobs import JobListRequest, JobState, split_ids
+from airflow_provider_ci.protocol.jobs import Output as Output
+from airflow_provider_ci.protocol.rules import check_choice, check_id
+from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
+from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
 from airflow_provider_ci.protocol.wire import Request, Response, Service
 
 _PATH = "/inventorytriggerjob"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchInput:
+    """What a batch job works on: one of an inventory's manifest, a list of URLs, a prefix, an object."""
+
+    manifest: str | None = None
+    url_file: str | None = None
+    prefix: str | None = None
+    object: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeInterval:
+    """Only inputs uploaded within it are taken; texts as in ``2025-01-01T00:00:00+0800``."""
+
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJobParam:
+    """The parameters of a batch job's jobs; the template wins if both are given."""
+
+    template_id: str | None = None
+    voice_separate: VoiceSeparate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOperation:
+    """What to do with each input. Unlike in ``POST /jobs``, queue and callback are in here."""
+
+    tag: str | None = None
+    job_param: BatchJobParam | None = None
+    output: Output | None = None
+    queue_id: str | None = None
+    queue_type: str | None = None
+    time_interval: TimeInterval | None = None
+    user_data: str | None = None
+    job_level: int | None = None
+    callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
+    callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
+    callback_type: str | None = field(default=None, metadata=element("CallBackType"))
+    callback_mq_config: CallbackMqConfig | None = field(default=None, metadata=element("CallBackMqConfig"))
+    callback_kafka_config: CallbackKafkaConfig | None = field(
+        default=None, metadata=element("CallBackKafkaConfig")
+    )
+    workflow_ids: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """The body of ``POST /inventorytriggerjob``. ``type`` is ``Job`` or ``Workflow``."""
+
+    name: str | None = None
+    type: str | None = None
+    input: BatchInput | None = None
+    operation: BatchOperation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJob:
+    """One batch job. Its jobs are found by ``GET /jobs?inventoryTriggerJobId=``.
+
+    ``tag``, ``progress`` (0 to 100) and ``queue_id`` are known from Tencent's SDKs only.
+    """
+
+    code: str | None = None
+    message: str | None = None
+    type: str | None = None
+    name: str | None = None
+    job_id: str | None = None
+    tag: str | None = None
+    progress: int | None = None
+    state: str | None = None
+    creation_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    queue_id: str | None = None
+    input: BatchInput | None = None
+    operation: BatchOperation | None = None
+
+    @property
+    def job_state(self) -> JobState:
+        """The state as a value that knows what it means; ``""`` if the service sent none."""
+        return JobState((self.state or "").strip())
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether cancelling it can still save something: it makes jobs until it has ended."""
+        return not self.job_state.is_terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchesResponse:
+    """The body of every answer about batch jobs."""
+
+    request_id: str | None = None
+    jobs_detail: tuple[BatchJob, ...] = ()
+    non_exist_job_ids: tuple[str, ...] = field(
+        default=(), metadata=element("NonExistJobIds", "NonExistJobId")
+    )
+    next_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +210,7 @@ class CancelBatch(ApiRequest[None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBatches(Listing[BatchesResponse, BatchJob]):
+class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
     """``GET /inventorytriggerjob``: one page of batch jobs.
 
     :param type: ``Job`` or ``Workflow``.

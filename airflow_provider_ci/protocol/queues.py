@@ -1,0 +1,309 @@
+"""Queues: models, rules and calls.
+
+Documents: 436/54045, 460/42324 (media), 460/46234, 460/46235 (smart audio).
+
+Unlike responses about jobs, these carry ``RequestId`` in their bodies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.protocol.api_request import (
+    ApiRequest,
+    drop_empty,
+    invalid_response_error,
+    parse_response,
+    read_answer,
+)
+from airflow_provider_ci.protocol.fields import Draft, element
+from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CallbackKafkaConfig
+from airflow_provider_ci.protocol.lists import NumberedListRequest
+from airflow_provider_ci.protocol.names import (
+    ACTIVE,
+    PAUSED,
+    is_web_address,
+    shown_address,
+)
+from airflow_provider_ci.protocol.rules import (
+    Problem,
+    check_choice,
+    check_id,
+    check_list,
+    name_problems,
+    raise_if_any,
+    type_problems,
+)
+from airflow_provider_ci.protocol.services import ASR, MEDIA, SERVICES
+from airflow_provider_ci.protocol.wire import Request, Response, Service
+
+_NOTHING: Any = Draft()
+QUEUE_NAME_MAX = 128
+# The last one is known from samples of Tencent's SDKs only
+_EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
+_NOTIFY_TYPES = ("Url", "TDMQ", "Kafka")
+_FORMATS = ("XML", "JSON")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyConfig:
+    """Callbacks of a queue: ``state`` is ``On`` or ``Off``, ``event`` a comma list of ``TaskFinish``,
+    ``WorkflowFinish`` and ``TransCodingFinish``, ``type`` is ``Url``, ``TDMQ`` or ``Kafka``. The last event,
+    ``Kafka`` and a ``url`` without scheme are known from SDKs only.
+    """
+
+    state: str | None = None
+    url: str | None = field(default=None, repr=False)  # its query may hold the receiver's secret
+    event: str | None = None
+    type: str | None = None
+    result_format: str | None = None
+    mq_mode: str | None = None
+    mq_region: str | None = None
+    mq_name: str | None = None
+    kafka_config: CallbackKafkaConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRequest:
+    """The body of ``PUT /queue/<id>`` and ``PUT /asrqueue/<id>``. ``state`` is ``Active`` or ``Paused``."""
+
+    name: str | None = None
+    state: str | None = None
+    notify_config: NotifyConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One queue: at most ``max_size`` jobs wait and ``max_concurrent`` run."""
+
+    queue_id: str | None = None
+    name: str | None = None
+    state: str | None = None
+    notify_config: NotifyConfig | None = None
+    max_size: int | None = None
+    max_concurrent: int | None = None
+    bucket_id: str | None = None
+    category: str | None = None
+    create_time: datetime | None = None
+    update_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueResponse:
+    """The answer to the update of a queue."""
+
+    request_id: str | None = None
+    queue: Queue | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuesResponse:
+    """The answer to ``GET /queue`` and ``GET /asrqueue``; without totals when ids were asked for."""
+
+    request_id: str | None = None
+    total_count: int | None = None
+    page_number: int | None = None
+    page_size: int | None = None
+    queue_list: tuple[Queue, ...] = ()
+    non_exist_pids: tuple[str, ...] = field(default=(), metadata=element("NonExistPIDs"))
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAsRead:
+    """A queue, and its callbacks as the service described them, with elements that no page names."""
+
+    queue: Queue
+    notify_config: xml.Element | None = field(compare=False, repr=False)
+
+
+def check_queue(queue: QueueRequest, as_read: Queue | None = None) -> None:
+    """Refuse a queue's definition that breaks a documented rule.
+
+    :param as_read: the queue as the service described it. What is kept of it is not checked: the service has
+        values that no page names.
+    :raises RequestValidationError: naming every such field, what was given and what is allowed.
+    """
+    raise_if_any(type_problems(queue) or _queue(queue, as_read or _NOTHING))
+
+
+def _queue(queue: QueueRequest, as_read: Queue) -> Iterator[Problem | str]:
+    if queue.name is None or queue.name != as_read.name:
+        yield from name_problems(queue.name, QUEUE_NAME_MAX, asterisk=True)
+    if queue.state is None or queue.state not in (ACTIVE, PAUSED, as_read.state):
+        yield f"State is {queue.state!r}, allowed: {ACTIVE}, {PAUSED}"
+    if queue.notify_config is None:
+        yield "NotifyConfig is None, allowed: the queue's callbacks; the service demands them"
+    elif queue.notify_config != as_read.notify_config:
+        yield from _notify(queue.notify_config)
+
+
+def _notify(notify: NotifyConfig) -> Iterator[str]:
+    is_on = notify.state == "On"
+    for name, value, allowed in (
+        ("State", notify.state, ("On", "Off")),
+        ("ResultFormat", notify.result_format, _FORMATS),
+        ("Type", notify.type, _NOTIFY_TYPES),
+    ):
+        if value not in (None, *allowed):
+            yield f"NotifyConfig.{name} is {value!r}, allowed: {', '.join(allowed)}"
+    events = [part for part in (notify.event or "").split(",") if part]
+    if (is_on and not events) or not set(events) <= set(_EVENTS):
+        yield f"NotifyConfig.Event is {notify.event!r}, allowed: a comma list of {', '.join(_EVENTS)}"
+    if is_on and notify.type is None:
+        yield f"NotifyConfig.Type is None, allowed: {', '.join(_NOTIFY_TYPES)}, when State is On"
+    if is_on and notify.type == "Url" and not _is_callback_address(notify.url or ""):
+        shown = shown_address(notify.url or "")
+        yield (
+            "NotifyConfig.Url is not an absolute http or https URL, which it must be when Type is Url: it is"
+            f" {shown!r}"
+        )
+    if is_on and notify.type == "TDMQ" and not (notify.mq_mode and notify.mq_region and notify.mq_name):
+        yield "NotifyConfig lacks MqMode, MqRegion or MqName, which must be given when Type is TDMQ"
+    if is_on and notify.type == "Kafka" and notify.kafka_config is None:
+        yield "NotifyConfig.KafkaConfig is None, allowed: given when Type is Kafka"
+
+
+def _is_callback_address(text: str) -> bool:
+    """Tell whether a queue can have this address; samples of Tencent's SDKs have one without scheme."""
+    host = re.split("[:/?#]", text, maxsplit=1)[0]
+    return is_web_address(text) or ("." in host and is_web_address(f"http://{text}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQueues(NumberedListRequest[QueuesResponse, Queue]):
+    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045): one page of a bucket's queues.
+
+    :param service: ``asr``, or ``media``, of which all categories are listed.
+    :param queue_ids: only these, at most 10; unknown ones come back in ``non_exist_pids``.
+    :param state: ``Active`` or ``Paused``; none means both.
+    """
+
+    service: str = ASR
+    queue_ids: Sequence[str] = ()
+    state: str | None = None
+    action: ClassVar[str] = "list queues"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaQueues", "ci:DescribeAsrQueues")
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        check_choice("service", self.service, SERVICES)
+        if self.state is not None:
+            check_choice("state", self.state, (ACTIVE, PAUSED))
+        check_list("queue_ids", self.queue_ids)
+        if len(self.queue_ids) > IDS_PER_REQUEST:
+            raise RequestValidationError(
+                [f"queue_ids has {len(self.queue_ids)} ids, allowed: at most {IDS_PER_REQUEST}"]
+            )
+        for queue_id in self.queue_ids:
+            check_id("queue_id", queue_id)
+        params = (
+            ("queueIds", ",".join(self.queue_ids)),
+            ("state", self.state),
+            ("category", "CateAll" if self.service == MEDIA else None),
+            *self.page_params(),
+        )
+        return Request(
+            method="GET", service=Service.CI, path=_queue_path(self.service), params=drop_empty(params)
+        )
+
+    def parse(self, response: Response) -> QueuesResponse:
+        """Return the page."""
+        return read_answer(QueuesResponse, response, self.action)
+
+    def items(self, answer: QueuesResponse) -> Sequence[Queue]:
+        """Return the queues of the page."""
+        return answer.queue_list
+
+    def next_page(self, answer: QueuesResponse) -> ListQueues | None:
+        """Return the call for the next page, or ``None``."""
+        return self.page_after(answer, len(answer.queue_list))
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeQueue(ApiRequest[QueueAsRead | None]):
+    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045) for one queue that is to be updated."""
+
+    queue_id: str
+    service: str = ASR
+    action: ClassVar[str] = ListQueues.action
+    cam_actions: ClassVar[tuple[str, ...]] = ListQueues.cam_actions
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: an argument outside the documented values.
+        """
+        return ListQueues(service=self.service, queue_ids=[self.queue_id]).request()
+
+    def parse(self, response: Response) -> QueueAsRead | None:
+        """Return the queue; ``None`` if the bucket has no such queue."""
+        for child in parse_response(response, self.action):
+            queue = xml.read(Queue, child)
+            if xml.local_name(child.tag) == "QueueList" and queue.queue_id == self.queue_id:
+                configs = (each for each in child if xml.local_name(each.tag) == "NotifyConfig" and len(each))
+                return QueueAsRead(queue, next(configs, None))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateQueue(ApiRequest[Queue]):
+    """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced.
+
+    ``as_read`` is the queue as the service described it: what it keeps of that is sent as it is, unchecked.
+    """
+
+    queue_id: str
+    queue: QueueRequest
+    service: str = ASR
+    as_read: QueueAsRead | None = None
+    action: ClassVar[str] = "update the queue"
+    cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
+
+    def request(self) -> Request:
+        """Return the request.
+
+        :raises RequestValidationError: the id is none, or the definition breaks a documented rule.
+        """
+        check_choice("service", self.service, SERVICES)
+        check_id("queue_id", self.queue_id)
+        before = self.as_read
+        check_queue(self.queue, before.queue if before else None)
+        if (
+            before is not None
+            and before.notify_config is not None
+            and self.queue.notify_config == before.queue.notify_config
+        ):
+            root = xml.to_element(replace(self.queue, notify_config=None), "Request")
+            root.append(_copy(before.notify_config))
+        else:
+            root = xml.to_element(self.queue, "Request")
+        path = f"{_queue_path(self.service)}/{self.queue_id}"
+        return Request(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(root))
+
+    def parse(self, response: Response) -> Queue:
+        """Return the queue as it is now."""
+        queue = read_answer(QueueResponse, response, self.action).queue
+        if queue is None:
+            raise invalid_response_error(response, self.action, "the answer has no Queue")
+        return queue
+
+
+def _queue_path(service: str) -> str:
+    return "/asrqueue" if service == ASR else "/queue"
+
+
+def _copy(source: xml.Element) -> xml.Element:
+    """Return an element as it is sent: without namespaces, attributes and what is empty."""
+    copied = source.makeelement(xml.local_name(source.tag))
+    copied.text = source.text
+    copied.extend(_copy(child) for child in source if len(child) or (child.text or "").strip())
+    return copied
