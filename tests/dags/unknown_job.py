@@ -1,4 +1,4 @@
-"""A sensor of a job that the service does not know, which notes how it ends."""
+"""A sensor of a job that the service does not know, which writes down the error that ends it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 
-def note(context: Any) -> None:
-    """Write down what the task failed with."""
-    Path(os.environ["NOTE"]).write_text(type(context["exception"]).__name__)
+class NotingSensor(TencentCIJobSensor):
+    """Writes the class of its error into a file. A failure callback would not do: Airflow 3.1 does not tell
+    it the exception after a sensor was rescheduled.
+    """
+
+    def poke(self, context: Any) -> Any:
+        """Poke, and write down what was raised."""
+        try:
+            return super().poke(context)
+        except Exception as error:
+            Path(os.environ["NOTE"]).write_text(type(error).__name__)
+            raise
 
 
 with DAG("unknown_job", schedule=None, catchup=False):
-    TencentCIJobSensor(
-        task_id="wait",
-        job_id="j-that-nobody-submitted",
-        mode="reschedule",
-        poke_interval=0.2,
-        timeout=90,
-        on_failure_callback=note,
+    NotingSensor(
+        task_id="wait", job_id="j-that-nobody-submitted", mode="reschedule", poke_interval=0.2, timeout=90
     )

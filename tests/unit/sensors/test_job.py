@@ -31,7 +31,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors import job as sensors
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
-from tests.airflow_version import IS_AIRFLOW_2, outlet_event_accessors
+from tests.airflow_version import ALLOWS_NO_TIMEOUT, IS_AIRFLOW_2, outlet_event_accessors
 from tests.conftest import Logs
 from tests.scripted_server import Answer, Recorded, ScriptedServer, error, hang_up, http, job, job_xml, jobs
 
@@ -500,9 +500,8 @@ class TestTheClass:
             {},
             {"poke_interval": 0, "timeout": 0},
             {"poke_interval": timedelta(minutes=1), "timeout": timedelta(days=1), "max_wait": 60},
-            # Airflow 2.11 itself demands a timeout
             {"max_wait": None, "mode": "reschedule", "soft_fail": True}
-            | ({} if IS_AIRFLOW_2 else {"timeout": None}),
+            | ({"timeout": None} if ALLOWS_NO_TIMEOUT else {}),
         ],
     )
     def test_mapped_it_may_have_what_airflow_allows(self, given: dict[str, Any]) -> None:
