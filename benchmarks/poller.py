@@ -176,7 +176,8 @@ def without_ramp() -> None:
     """
     from airflow_provider_ci.triggers import poller
 
-    poller.poll_delay = lambda elapsed, interval: interval * (1 if elapsed else random.random())
+    poller.poll_delay = lambda elapsed, interval: interval
+    poller.first_delay = lambda elapsed, interval, position: interval * random.random()
 
 
 async def wait_in_trigger(job_id: str, interval: float) -> None:

@@ -191,7 +191,7 @@ class TencentCIBaseJobOperator(
         :param job_id: the job that this try has deferred for; ``dag.test()`` does not hand it on.
         :raises JobTimeoutError: the deadline has passed.
         """
-        from airflow_provider_ci.submission.tracking import is_outage
+        from airflow_provider_ci.submission.waiting import is_outage
         from airflow_provider_ci.triggers.events import parse_event
 
         self._context = context
@@ -462,7 +462,7 @@ class TencentCIBaseJobOperator(
         from airflow_provider_ci.submission.tracking import JobTracker
 
         tracker: JobTracker[J] = JobTracker([str(job.job_id)], self.log)
-        tracker.update_job(str(job.job_id), job)
+        tracker.update_job(job)
         return tracker
 
     def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
@@ -506,7 +506,7 @@ class TencentCIBaseJobOperator(
         """Return the Unix time at which waiting ends. ``execution_timeout`` does not act on deferred
         tasks.
         """
-        from airflow_provider_ci.submission.tracking import DEFAULT_TIMEOUT
+        from airflow_provider_ci.submission.waiting import DEFAULT_TIMEOUT
 
         ends = []
         if self.timeout is not None:
@@ -551,7 +551,7 @@ class TencentCIBaseJobOperator(
         :param is_last: the wait is over, so that a failure of any kind must not hide that.
         :raises TencentCIError: a failure that does not pass by itself.
         """
-        from airflow_provider_ci.submission.tracking import is_outage
+        from airflow_provider_ci.submission.waiting import is_outage
 
         self._state = self._failure = None
         try:
@@ -572,32 +572,30 @@ class TencentCIBaseJobOperator(
         return f"; the last poll failed: {self._failure}" if self._failure else ""
 
     def _wait(self, job: J) -> JobTracker[J]:
-        """Wait on the worker. An outage is waited out like a job that goes on."""
-        from airflow_provider_ci.submission.tracking import DEFAULT_TIMEOUT, Backoff
+        """Wait on the worker. An outage is waited out like a job that is still running."""
+        from airflow_provider_ci.submission.waiting import Wait
 
-        # Airflow itself ends a task that runs for longer than its execution_timeout
-        without_timeout = DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf
-        longest = without_timeout if self.timeout is None else self.timeout
-        job_id, tracker, backoff = str(job.job_id), self._tracker(job), Backoff(self.poll_interval)
-        start, is_new = time.monotonic(), True
+        job_id, tracker = str(job.job_id), self._tracker(job)
+        wait = Wait(self.poll_interval, self.log, time.monotonic, longest=self._longest_wait)
+        is_new = True
         while True:
-            elapsed = time.monotonic() - start
-            try:
-                with self.hook.limited(attempts=1, seconds=longest - elapsed):
-                    if not is_new:
-                        tracker.update(self.service.describe(job_id), elapsed)
-                    if self._has_ended(tracker.jobs[job_id]):
-                        return tracker
+            with wait.poll(), self.hook.limited(attempts=1, seconds=wait.remaining):
                 if not is_new:
-                    backoff.note_response()
-            except TencentCIError as error:
-                is_first = backoff.failure is None
-                backoff.note_failure(error)
-                if is_first:
-                    self.log.warning("Poll failed, will keep trying: %s", error)
-            self._failure, is_new = backoff.failure, False
-            elapsed = time.monotonic() - start
-            if elapsed >= longest:  # only now: the poll after the last pause counts
-                passed = f"after {elapsed:.0f} s, over its timeout of {longest:g} s{self._why_unknown}"
-                self._raise_overdue(tracker.jobs[job_id].state, passed)
-            self._sleep(min(backoff.pause(elapsed), longest - elapsed))
+                    tracker.update(self.service.describe(job_id), wait.elapsed)
+                if self._has_ended(tracker.jobs[job_id]):
+                    return tracker
+            is_new, self._failure = False, wait.failure
+            if wait.is_over:
+                passed = f"after {wait.elapsed:.0f} s, over its timeout of {wait.longest:g} s"
+                self._raise_overdue(tracker.jobs[job_id].state, f"{passed}{self._why_unknown}")
+            self._sleep(wait.pause())
+
+    @property
+    def _longest_wait(self) -> float:
+        """Longest wait on the worker, seconds."""
+        from airflow_provider_ci.submission.waiting import DEFAULT_TIMEOUT
+
+        if self.timeout is not None:
+            return self.timeout
+        # Airflow itself ends a task that runs for longer than its execution_timeout
+        return DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf

@@ -203,7 +203,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the triggerer has waited: ask the service what became of the jobs."""
-        from airflow_provider_ci.submission.tracking import is_outage
+        from airflow_provider_ci.submission.waiting import is_outage
         from airflow_provider_ci.triggers.events import parse_event
 
         seen = parse_event(event)
@@ -247,7 +247,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         return self._defer_for(self._tracker.pending, context)
 
     def _defer_for(self, job_ids: Sequence[str], context: Context) -> NoReturn:
-        from airflow_provider_ci.submission.tracking import FIRST_DELAY
+        from airflow_provider_ci.submission.waiting import FIRST_DELAY
         from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
         begun, _ = self._begun(context)
@@ -340,7 +340,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         requests some that failed are tried again, as long as most are answered.
         """
         from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
-        from airflow_provider_ci.submission.tracking import is_outage, retry_after
+        from airflow_provider_ci.submission.waiting import is_outage, retry_after
 
         starts = range(0, len(job_ids), IDS_PER_REQUEST)
         waiting = [job_ids[start : start + IDS_PER_REQUEST] for start in reversed(starts)]
@@ -373,9 +373,9 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         Only where nothing is remembered from one poke to the next, and only once the wait has lasted for
         longer than the grace period: before, the next poke looks again.
         """
-        from airflow_provider_ci.submission import tracking
+        from airflow_provider_ci.submission import tracking, waiting
 
-        pause = tracking.FIRST_DELAY
+        pause = waiting.FIRST_DELAY
         while missing := list(self._tracker.missing_since):
             waited = _seconds_since(begun)
             if waited <= tracking.NOT_FOUND_GRACE_PERIOD or waited >= self.timeout:

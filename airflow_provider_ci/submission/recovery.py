@@ -25,7 +25,8 @@ from airflow_provider_ci.submission.idempotency_key import (
     user_data_of,
 )
 from airflow_provider_ci.submission.record import SubmissionRecord
-from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log, is_outage
+from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
+from airflow_provider_ci.submission.waiting import is_outage
 
 #: Pauses between looks while a submission may still arrive, seconds; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)

@@ -25,22 +25,23 @@ if TYPE_CHECKING:
 #: failed.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 
-#: Polls of a job in a row that may fail although no outage explains it: keys that are refused, for instance,
-#: may be corrected. An outage is waited out until the deadline.
-FAILURES_TOLERATED = 10
-_NAMED_AT_MOST = 20
+#: How many polls of a job in a row the service may refuse: somebody may correct the keys meanwhile, for
+#: instance. Outages do not count; they are waited out until the deadline.
+REFUSALS_TOLERATED = 10
+# Ids in an event or a log line: thousands would not fit
+_MAX_IDS_LISTED = 20
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
-# The event loop itself does not keep tasks that nobody waits for
+# Keeps the tasks alive that cancel jobs: the event loop has weak references only
 _cancelling: set[asyncio.Task[None]] = set()
 
 
 async def load(module: str) -> None:
-    """Import a module off the loop: its libraries take up to a third of a second, in which no other trigger
-    would run.
+    """Import a module in a thread. On the event loop, its libraries would hold all other triggers up for a
+    third of a second.
     """
     found = sys.modules.get(module)
-    # while another trigger's thread imports it, it is there, but importing from it would wait for that thread
+    # A module that another thread still imports is there already, but an import would wait for that thread
     if found is None or getattr(found.__spec__, "_initializing", False):
         await asyncio.to_thread(import_module, module)
 
@@ -57,8 +58,8 @@ def _is_number(value: Any) -> bool:
 class TencentCIJobTrigger(BaseTrigger):
     """Waits until all jobs have ended, or one has failed, or the deadline has passed; then fires one event.
 
-    The event is small and holds no result: the worker asks the service itself what became of the jobs. All
-    triggers of a triggerer that use the same connection, bucket and region are served by one poller.
+    The event is small and holds no results, which the worker gets from the service itself. One poller serves
+    all triggers of a triggerer that use the same connection, bucket and region.
 
     :param job_ids: the jobs, one or more.
     :param tencent_ci_conn_id: the Airflow connection.
@@ -68,10 +69,10 @@ class TencentCIJobTrigger(BaseTrigger):
     :param deadline: Unix time at which waiting ends; default: seven days after ``started_at``.
     :param cancel_on_kill: cancel the jobs when a user clears or fails the waiting task (Airflow 3.3 or
         newer).
-    :param started_at: Unix time at which waiting began, so that it does not begin anew when the triggerer
-        restarts; default: now.
-    :raises RequestValidationError: naming the argument that cannot work, which otherwise would show only in
-        the triggerer, after the jobs have been paid for.
+    :param started_at: Unix time at which the wait began; default: now. With it a wait continues after a
+        restart of the triggerer.
+    :raises RequestValidationError: naming the argument that cannot work. In the triggerer the error would
+        come after the jobs have been paid for.
     """
 
     def __init__(
@@ -93,14 +94,14 @@ class TencentCIJobTrigger(BaseTrigger):
             isinstance(tencent_ci_conn_id, str),
             "the id of a connection",
         )
-        for name, place in (("bucket", bucket), ("region", region)):
-            _check(name, place, place is None or isinstance(place, str), "a text")
+        for name, value in (("bucket", bucket), ("region", region)):
+            _check(name, value, value is None or isinstance(value, str), "a string")
         _check(
             "poll_interval", poll_interval, _is_number(poll_interval) and poll_interval > 0, "seconds above 0"
         )
         for name, moment in (("deadline", deadline), ("started_at", started_at)):
             _check(name, moment, moment is None or _is_number(moment), "a Unix time")
-        # the text "false" would count as true
+        # the string "false" would count as true
         _check("cancel_on_kill", cancel_on_kill, isinstance(cancel_on_kill, bool), "True or False")
         self.tencent_ci_conn_id = tencent_ci_conn_id
         self.bucket = bucket
@@ -112,13 +113,13 @@ class TencentCIJobTrigger(BaseTrigger):
 
     @staticmethod
     def _read_ids(job_ids: Any) -> list[str]:
-        # a text would be taken for a list of its letters, each of which would be waited for
+        # a string would be taken for a list of its characters, each of which would be waited for
         is_list = isinstance(job_ids, Iterable) and not isinstance(job_ids, str | bytes | bytearray | Mapping)
         ids = list(job_ids) if is_list else []
         if not ids:
             raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of one or more job ids"])
         for each in ids:
-            # None as a text is what a template makes of an id that is not there
+            # a template renders an id that is not there as "None"
             is_id = isinstance(each, str) and ID.fullmatch(each) and each != "None"
             _check("an element of job_ids", each, is_id, "an id of 1 to 128 letters, digits, _ and -")
         return ids
@@ -141,8 +142,8 @@ class TencentCIJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the event."""
-        await load("airflow_provider_ci.submission.tracking")
-        from airflow_provider_ci.submission.tracking import DEFAULT_TIMEOUT
+        await load("airflow_provider_ci.submission.waiting")
+        from airflow_provider_ci.submission.waiting import DEFAULT_TIMEOUT
 
         deadline = self.started_at + DEFAULT_TIMEOUT if self.deadline is None else self.deadline
         try:
@@ -166,13 +167,13 @@ class TencentCIJobTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel the jobs if a user has cleared or ended the task. Airflow calls this from 3.3 on.
 
-        It is also called in a triggerer that was held up for so long that another one has taken over its
-        triggers: then the task waits on, and nothing is cancelled. So Airflow is asked first, and if it
-        cannot be asked, nothing is cancelled.
+        Airflow also calls it when another triggerer has taken over the triggers of this one, which was held
+        up. Then the task still waits for its jobs, and they must not be cancelled. So the first step is to
+        ask Airflow for the task's state; if that fails, nothing is cancelled.
         """
         if not self.cancel_on_kill:
             return
-        # Airflow 3.3 cancels the trigger again each second until it has ended, which would end this too
+        # Airflow 3.3 cancels this coroutine again each second until the trigger has ended
         work = asyncio.create_task(self._cancel_jobs())
         _cancelling.add(work)
         work.add_done_callback(_cancelling.discard)
@@ -190,13 +191,13 @@ class TencentCIJobTrigger(BaseTrigger):
                 settings = await load_settings(self.tencent_ci_conn_id)
                 endpoint = settings.endpoint(self.bucket, self.region)
                 async with AsyncClient(settings) as client:
-                    for call in self._cancel_calls():
-                        await client.call(call, endpoint)
-        except Exception as error:  # best effort: the task has been ended by the user already
+                    for request in self._cancel_requests():
+                        await client.call(request, endpoint)
+        except Exception as error:  # best effort: the user has ended the task already
             why = str(error) or type(error).__name__
             self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, why)
         else:
-            self.log.info("Asked to cancel jobs %s (only jobs that have not begun are)", self._shown_ids)
+            self.log.info("Asked to cancel jobs %s; only jobs that have not started can be", self._shown_ids)
 
     async def _reason_not_to_cancel(self) -> str | None:
         """Return why the jobs still belong to the task, or ``None`` if a user has cleared or ended it."""
@@ -205,17 +206,17 @@ class TencentCIJobTrigger(BaseTrigger):
         ti: Any = self.task_instance
         try:
             state = await asyncio.to_thread(current_try.state_of_task, ti)
-            goes_on = state in current_try.WAITING
+            needs_jobs = state in current_try.WAITING
             if state == "running":
-                # resumed after another triggerer's event, or a new try: it begins with deleting what earlier
-                # ones have pushed, and which abandons and cancels the job itself if it does not find it again
-                goes_on = await asyncio.to_thread(current_try.pushed_id, ti) in (None, *self.job_ids)
+                # The task was resumed after another triggerer's event, or this is a new try. A new try first
+                # deletes what earlier ones have pushed. It then finds the job, or abandons and cancels it
+                needs_jobs = await asyncio.to_thread(current_try.pushed_id, ti) in (None, *self.job_ids)
         except Exception as error:
             why = str(error) or type(error).__name__
             raise TencentCIError(f"Airflow could not be asked what has become of the task: {why}") from error
-        return f"the task is {state} and goes on with them" if goes_on else None
+        return f"the task is {state} and still needs them" if needs_jobs else None
 
-    def _cancel_calls(self) -> list[ApiRequest[None]]:
+    def _cancel_requests(self) -> list[ApiRequest[None]]:
         from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CancelJobs
 
         starts = range(0, len(self.job_ids), IDS_PER_REQUEST)
@@ -223,30 +224,30 @@ class TencentCIJobTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.poller")
-        from airflow_provider_ci.submission.tracking import JobTracker, is_outage
+        from airflow_provider_ci.submission.tracking import JobTracker
+        from airflow_provider_ci.submission.waiting import is_outage
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
         tracker: JobTracker[Job] = JobTracker(self.job_ids, self.log)
-        failing: set[str] = set()  # jobs whose last poll failed: a poll is about some of them only
-        refusals: Counter[str] = Counter()
-        start = time.monotonic()
+        failing: set[str] = set()  # jobs whose last poll failed; one poll covers only some of all jobs
+        refusals: Counter[str] = Counter()  # polls in a row that were refused, by job
         group = Group(self.tencent_ci_conn_id, self.bucket, self.region)
         async with subscribe(group, self.job_ids, self.poll_interval, self._waited) as updates:
             while tracker.pending and not tracker.unsuccessful:
-                update = await updates.get()
-                if update.answer is not None:
-                    tracker.update(update.answer, time.monotonic() - start, asked=update.job_ids)
-                    failing.difference_update(update.job_ids)
-                    for job_id in update.job_ids:
-                        del refusals[job_id]
-                elif update.error is not None:
+                job_ids, response, error = await updates.get()
+                if response is not None:
+                    tracker.update(response, time.monotonic(), asked=job_ids)
+                    failing.difference_update(job_ids)
+                    for job_id in job_ids:
+                        refusals.pop(job_id, None)
+                if error is not None:
                     if not failing:
-                        self.log.warning("Poll failed, will keep trying: %s", update.error)
-                    failing.update(update.job_ids)
-                    if not is_outage(update.error):
-                        refusals.update(update.job_ids)
-                        if max(refusals[job_id] for job_id in update.job_ids) > FAILURES_TOLERATED:
-                            raise update.error
+                        self.log.warning("Poll failed, will keep trying: %s", error)
+                    failing.update(job_ids)
+                    if not is_outage(error):
+                        refusals.update(job_ids)
+                        if max(refusals[job_id] for job_id in job_ids) > REFUSALS_TOLERATED:
+                            raise error
         return self._event(ENDED)
 
     @property
@@ -257,7 +258,7 @@ class TencentCIJobTrigger(BaseTrigger):
     def _event(self, status: str) -> dict[str, Any]:
         return {
             "status": status,
-            "job_ids": self.job_ids[:_NAMED_AT_MOST],
+            "job_ids": self.job_ids[:_MAX_IDS_LISTED],
             "job_count": len(self.job_ids),
             "deadline": self.deadline,
             "started_at": self.started_at,
@@ -265,5 +266,5 @@ class TencentCIJobTrigger(BaseTrigger):
 
     @property
     def _shown_ids(self) -> str:
-        more = len(self.job_ids) - _NAMED_AT_MOST
-        return ", ".join(self.job_ids[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+        more = len(self.job_ids) - _MAX_IDS_LISTED
+        return ", ".join(self.job_ids[:_MAX_IDS_LISTED]) + (f" and {more} more" if more > 0 else "")

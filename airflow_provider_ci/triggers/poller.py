@@ -1,8 +1,7 @@
-"""Describes together the jobs that all triggers of an event loop wait for on one connection, bucket and
-region.
+"""One poller for each event loop, connection, bucket and region polls the jobs of all triggers together.
 
-A thousand waiting triggers cost a hundred requests a round over one session instead of a thousand. Jobs that
-were asked for together stay together, so batches remain full; the round is jittered as a whole.
+A thousand waiting triggers cost a hundred requests a round over one session, instead of a thousand. Jobs that
+were in one request stay together, because they all get the same jitter, so requests stay full.
 """
 
 from __future__ import annotations
@@ -34,27 +33,31 @@ from airflow_provider_ci.protocol.api_request import parse_response
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs, JobsResponse, check_job_ids
 from airflow_provider_ci.protocol.wire import Response
 from airflow_provider_ci.protocol.xml import read
-from airflow_provider_ci.submission.tracking import (
-    FIRST_DELAY,
+from airflow_provider_ci.submission.waiting import (
     MAX_BACKOFF_FACTOR,
     MAX_BACKOFF_FACTOR_WHEN_REFUSED,
+    decrease_factor,
+    first_delay,
+    increase_factor,
     is_outage,
     poll_delay,
     retry_after,
 )
-from airflow_provider_ci.triggers.settings import recent_settings
+from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
 
 #: Requests under way at once, for one connection, bucket and region.
 CONCURRENCY = 8
-#: Share by which a pause varies, and by which a job may be polled early to fill a request.
+# Share by which pauses vary at random
 _JITTER = 0.1
-#: Seconds to whose multiples polls are put off: a process that has just slept is slow, so that requests sent
-#: together cost half as much as requests one by one.
+# Share of its pause by which a job may be polled early, to fill a request
+_EARLY_SHARE = 0.1
+# Due times are rounded up to multiples of this, in seconds. A process that has just slept is slow: requests
+# that are sent together cost half as much time as single ones
 _TICK = 0.1
-# The golden ratio: its multiples, without their whole parts, lie more evenly than chance would lay them
-_EVENLY = (math.sqrt(5) - 1) / 2
-# Reading these would be most of what a poll costs
-_NOT_NEEDED = tuple(
+# Multiples of the golden ratio, without their integer parts, are spread more evenly than random numbers
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+# Parsing these elements would be most of what a poll costs
+_UNUSED_ELEMENTS = tuple(
     f"{{*}}{name}"
     for name in (
         *("Input", "Operation", "Workflow", "Progress", "QueueId", "Tag", "SubTag"),
@@ -72,12 +75,12 @@ class Group(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a poll brought for some of a subscriber's jobs: an answer, or why there is none. Of each job the
-    answer has only id, state, code and message.
+    """The outcome of a poll for some of a subscriber's jobs: either a response or an error. Of each job the
+    response has only id, state, code and message.
     """
 
     job_ids: tuple[str, ...]
-    answer: JobsResponse | None
+    response: JobsResponse | None
     error: TencentCIError | None
 
 
@@ -88,28 +91,31 @@ class _Subscriber:
 
 
 @dataclass(eq=False, slots=True)
-class _Job:
+class _PolledJob:
     job_id: str
-    since: float
+    since: float  # when the wait began, by the loop's clock
     subscribers: set[_Subscriber] = field(default_factory=set)
     due: float = 0.0
     delay: float = 0.0
-    slow: float = 1.0  # the group's factor when this pause began
-    told: str | None = None  # the state that all subscribers know, if the last poll was good
-    limit: int = IDS_PER_REQUEST  # ids in a request with it: fewer while it may be what spoils requests
-    is_apart: bool = False  # it was asked for in smaller requests, and has to find a full one again
-    refusals: int = 0  # polls in a row that failed in a way that does not pass by itself
+    backoff_factor: float = 1.0  # the poller's, when this pause began
+    refusal_factor: float = 1.0  # this job's own; grows while its polls are refused
+    reported_state: str | None = None  # which all subscribers know, if the last poll was successful
+    max_batch_size: int = IDS_PER_REQUEST  # ids in a request with this job; fewer while it is a suspect
+    may_be_early: bool = False  # was a suspect, and may be polled at any time to fill a request
+
+    @property
+    def poll_interval(self) -> float:
+        return min(subscriber.poll_interval for subscriber in self.subscribers)
 
 
 @asynccontextmanager
 async def subscribe(
     group: Group, job_ids: Sequence[str], poll_interval: float, waited: float = 0.0
 ) -> AsyncIterator[asyncio.Queue[Update]]:
-    """Yield a queue of the news that polls bring of ``job_ids``, until the block is left.
+    """Yield a queue of updates about ``job_ids``. Leaving the block, also by cancellation, unsubscribes.
 
-    News is each poll that fails or does not find a job, and each that finds it in another state or works
-    again. A job is not asked for any more once it has ended. Leaving the block, also by cancellation, leaves
-    nothing behind.
+    There is an update for each poll that fails or does not find a job, for each change of a job's state, and
+    for the first successful poll after a failed one. A job is not polled any more once it has ended.
 
     :param poll_interval: longest pause between two polls of a job, seconds.
     :param waited: seconds that the wait has lasted already, in another process.
@@ -137,85 +143,78 @@ class _DescribeStates(DescribeJobs):
 
     def parse(self, response: Response) -> JobsResponse:
         root = parse_response(response, self.action)
-        etree.strip_elements(root, *_NOT_NEEDED)
+        etree.strip_elements(root, *_UNUSED_ELEMENTS)
         return replace(read(JobsResponse, root), request_id=response.request_id)
 
 
 class _Poller:
     def __init__(self, group: Group) -> None:
         self.subscribers: set[_Subscriber] = set()
-        self.jobs: dict[str, _Job] = {}
+        self.jobs: dict[str, _PolledJob] = {}
         self._group = group
-        self._queue: list[tuple[float, int, _Job]] = []  # by due time; jobs that nobody waits for are skipped
+        # By due time. May hold jobs that nobody waits for any more
+        self._queue: list[tuple[float, int, _PolledJob]] = []
         self._order = count()
         self._changed = asyncio.Event()
-        self._slow = 1.0
-        self._hold_until = 0.0  # the service asked for a pause until then
+        self._backoff_factor = 1.0
+        self._paused_until = 0.0  # as the service asked
         self._client: AsyncClient | None = None
-        self._stale = False  # the connection may have been corrected, or got new keys
-        self._suspects: set[str] = set()  # jobs that are asked for in smaller requests
+        self._reload_connection = False
+        self._suspects: set[str] = set()  # jobs one of which may make requests fail, polled in smaller ones
         self._requests: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self._phase = random.random()  # noqa: S311 - not for security
-        self._in_phase = 0
+        self._first_position = random.random()  # noqa: S311 - not for security
+        self._jobs_added = 0
 
     def add(self, subscriber: _Subscriber, job_ids: Sequence[str], waited: float) -> None:
         self.subscribers.add(subscriber)
         now = _now()
-        for job_id in dict.fromkeys(job_ids):
+        for job_id in job_ids:
             job = self.jobs.get(job_id)
             if job is None:
-                job = self.jobs[job_id] = _Job(job_id, since=now - waited)
-                job.subscribers.add(subscriber)
+                job = self.jobs[job_id] = _PolledJob(job_id, since=now - waited, subscribers={subscriber})
                 self._schedule_first(job, now)
             job.subscribers.add(subscriber)
-            job.told = None
+            job.reported_state = None
         if self._task is None:
-            # in a context of its own: what is logged here does not belong to the trigger that came first
+            # In an empty context: its log lines do not belong to the trigger that came first
             self._task = asyncio.create_task(self._run(), context=Context())
 
     def remove(self, subscriber: _Subscriber, job_ids: Sequence[str]) -> None:
         self.subscribers.discard(subscriber)
         for job_id in job_ids:
             job = self.jobs.get(job_id)
-            if job is not None:
-                job.subscribers.discard(subscriber)
-                if not job.subscribers:
-                    del self.jobs[job_id]
-                    self._suspects.discard(job_id)
+            if job is None:
+                continue
+            job.subscribers.discard(subscriber)
+            if not job.subscribers:
+                del self.jobs[job_id]
+                self._suspects.discard(job_id)
 
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _schedule(self, job: _Job, now: float, jitter: float = 1.0) -> None:
-        job.slow = self._slow
-        refused = min(1.0 + job.refusals, MAX_BACKOFF_FACTOR_WHEN_REFUSED)
-        # Jobs that are asked for in smaller requests are asked for as much more seldom
-        factor = min(job.slow * max(IDS_PER_REQUEST / job.limit, refused), MAX_BACKOFF_FACTOR)
-        job.delay = self._usual_delay(job, now) * factor * jitter
+    def _schedule_first(self, job: _PolledJob, now: float) -> None:
+        """Schedule the first poll of a job. After a restart a thousand jobs come at once, so they are spread
+        over their pause, ten at a time.
+        """
+        job.backoff_factor = self._backoff_factor
+        job.delay = poll_delay(now - job.since, job.poll_interval)
+        position = (self._first_position + self._jobs_added // IDS_PER_REQUEST * _GOLDEN_RATIO) % 1
+        self._jobs_added += 1
+        self._enqueue(job, now + first_delay(now - job.since, job.poll_interval, position))
+
+    def _schedule_next(self, job: _PolledJob, now: float, jitter: float) -> None:
+        job.backoff_factor = self._backoff_factor
+        # Half as many ids in a request are polled half as often
+        own_factor = max(job.refusal_factor, IDS_PER_REQUEST / job.max_batch_size)
+        factor = min(self._backoff_factor * own_factor, MAX_BACKOFF_FACTOR)
+        job.delay = poll_delay(now - job.since, job.poll_interval) * factor * jitter
         self._enqueue(job, now + job.delay)
 
-    def _schedule_first(self, job: _Job, now: float) -> None:
-        """Schedule the first poll of a job: of one that was waited for elsewhere, somewhere in its pause.
-
-        After a restart all jobs come at once, and would be asked for at once for ever. So ten at a time they
-        are spread over the pause, in which they are asked for as often as before.
-        """
-        job.slow = self._slow
-        job.delay = self._usual_delay(job, now)
-        first = min(FIRST_DELAY, job.delay)
-        if job.delay > first:
-            self._in_phase += 1
-            if self._in_phase > IDS_PER_REQUEST:
-                self._phase, self._in_phase = (self._phase + _EVENLY) % 1, 1
-        self._enqueue(job, now + first + (job.delay - first) * self._phase)
-
-    def _usual_delay(self, job: _Job, now: float) -> float:
-        return poll_delay(now - job.since, min(subscriber.poll_interval for subscriber in job.subscribers))
-
-    def _enqueue(self, job: _Job, due: float) -> None:
+    def _enqueue(self, job: _PolledJob, due: float) -> None:
         job.due = math.ceil(due / _TICK) * _TICK
         heapq.heappush(self._queue, (job.due, next(self._order), job))
         if self._queue[0][2] is job:
@@ -224,7 +223,7 @@ class _Poller:
     async def _run(self) -> None:
         try:
             while True:
-                batch = self._take_due(_now()) if len(self._requests) < CONCURRENCY else []
+                batch = self._pop_batch(_now()) if len(self._requests) < CONCURRENCY else []
                 if not batch:
                     await self._wait()
                     continue
@@ -244,11 +243,11 @@ class _Poller:
             self._changed.set()
 
     async def _wait(self) -> None:
-        """Wait until the next job is due, another one becomes the next, or there is room for a request."""
+        """Wait until the next job is due, a job is due before it, or one more request may be sent."""
         self._changed.clear()
         timer = None
         if self._queue and len(self._requests) < CONCURRENCY:
-            due = max(self._queue[0][0], self._hold_until)
+            due = max(self._queue[0][0], self._paused_until)
             timer = asyncio.get_running_loop().call_at(due, self._changed.set)
         try:
             await self._changed.wait()
@@ -256,107 +255,140 @@ class _Poller:
             if timer is not None:
                 timer.cancel()
 
-    def _take_due(self, now: float) -> list[_Job]:
-        """Return up to ten jobs: the first must be due, the others may be almost due."""
-        batch: list[_Job] = []
-        if now < self._hold_until:
-            return batch
-        while self._queue and len(batch) < (batch[0].limit if batch else IDS_PER_REQUEST):
-            due, _, job = self._queue[0]
-            if self.jobs.get(job.job_id) is not job:
-                heapq.heappop(self._queue)
-                continue
-            early = job.delay * (1.0 if job.is_apart else _JITTER) if batch else 0.0
-            if due - early > now or (batch and job.limit != batch[0].limit):
+    def _pop_batch(self, now: float) -> list[_PolledJob]:
+        """Remove the jobs of one request from the queue: one that is due, and others that are almost due."""
+        first = self._first_in_queue()
+        if first is None or max(first.due, self._paused_until) > now:
+            return []
+        batch: list[_PolledJob] = []
+        job: _PolledJob | None = first
+        while job is not None and len(batch) < first.max_batch_size:
+            early = job.delay * (1.0 if job.may_be_early else _EARLY_SHARE)
+            if job.due - early > now or job.max_batch_size != first.max_batch_size:
                 break
-            batch.append(heapq.heappop(self._queue)[2])
+            heapq.heappop(self._queue)
+            batch.append(job)
+            job = self._first_in_queue()
         if len(batch) == IDS_PER_REQUEST:
             for job in batch:
-                job.is_apart = False
+                job.may_be_early = False
         return batch
 
-    async def _poll(self, batch: list[_Job]) -> None:
+    def _first_in_queue(self) -> _PolledJob | None:
+        while self._queue:
+            job = self._queue[0][2]
+            if self.jobs.get(job.job_id) is job:
+                return job
+            heapq.heappop(self._queue)  # nobody waits for it any more
+        return None
+
+    async def _poll(self, batch: list[_PolledJob]) -> None:
         try:
-            self._take_answer(batch, await self._describe(tuple(job.job_id for job in batch)))
-        except Exception as error:  # also Airflow's own, for instance when the connection is gone
-            known = (
-                error
-                if isinstance(error, TencentCIError)
-                else TencentCIError(f"{type(error).__name__}: {error}")
-            )
-            self._take_failure(batch, known)
-        finally:  # also after a cancellation inside, as of Airflow's request for the connection
-            # one draw for all, so that they stay together
+            with provider_errors_only():
+                response = await self._describe(tuple(job.job_id for job in batch))
+                self._handle_response(batch, response)
+        except TencentCIError as error:
+            self._handle_failure(batch, error)
+        finally:  # also when Airflow's own lookup of the connection was cancelled
+            # all get the same jitter, so that they stay together
             jitter, now = random.uniform(1 - _JITTER, 1 + _JITTER), _now()  # noqa: S311 - not for security
             for job in batch:
                 if self.jobs.get(job.job_id) is job:
-                    self._schedule(job, now, jitter)
+                    self._schedule_next(job, now, jitter)
 
-    async def _describe(self, ids: tuple[str, ...]) -> JobsResponse:
+    async def _describe(self, job_ids: tuple[str, ...]) -> JobsResponse:
         if self._client is None:
             settings = await recent_settings(self._group.tencent_ci_conn_id)
-            if self._client is None:  # another request may have made it meanwhile
+            if self._client is None:  # another request may have made one meanwhile
                 self._client = AsyncClient(settings, connections=CONCURRENCY)
-        elif self._stale:
-            self._stale = False
-            with suppress(Exception):  # then those at hand have to do
+        elif self._reload_connection:
+            self._reload_connection = False
+            with suppress(Exception):  # then the present settings have to do
                 self._client.settings = await recent_settings(self._group.tencent_ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
-        return await self._client.once(_DescribeStates(ids), endpoint)
+        return await self._client.once(_DescribeStates(job_ids), endpoint)
 
-    def _take_answer(self, batch: list[_Job], answer: JobsResponse) -> None:
-        if batch[0].slow == self._slow:  # it tells about the present pace
-            self._slow = max(self._slow / 2, 1.0)
-        states = {job.job_id: job.job_state for job in answer.jobs_detail}
-        self._tell(
-            [job for job in batch if job.told is None or states.get(job.job_id) != job.told], answer, None
-        )
+    def _handle_response(self, batch: list[_PolledJob], response: JobsResponse) -> None:
+        if self._is_current(batch):
+            self._backoff_factor = decrease_factor(self._backoff_factor)
+        states = {job.job_id: job.job_state for job in response.jobs_detail}
+        changed = []
         for job in batch:
-            job.is_apart = job.is_apart or job.limit < IDS_PER_REQUEST
+            state = states.get(job.job_id)
+            if job.reported_state is None or state != job.reported_state:
+                changed.append(job)
+            job.reported_state = state
             self._suspects.discard(job.job_id)
-            job.limit, job.refusals = IDS_PER_REQUEST, 0
-            state = job.told = states.get(job.job_id)
-            # it may have been left and come anew meanwhile: that one has not been told
+            job.may_be_early = job.may_be_early or job.max_batch_size < IDS_PER_REQUEST
+            job.max_batch_size = IDS_PER_REQUEST
+            job.refusal_factor = 1.0
+            # While the request ran, the job may have been unsubscribed, and then subscribed to anew: the new
+            # entry has had no update yet
             if state is not None and state.is_terminal and self.jobs.get(job.job_id) is job:
                 del self.jobs[job.job_id]
+        self._report(changed, response, None)
 
-    def _take_failure(self, batch: list[_Job], error: TencentCIError) -> None:
-        passing = is_outage(error)
-        for job in batch:
-            job.told = None
-            job.refusals = 0 if passing else job.refusals + 1
+    def _handle_failure(self, batch: list[_PolledJob], error: TencentCIError) -> None:
+        """Slow down, and find out what is wrong. Which of these happens depends on the error:
+
+        ========================  ==============  ===============  ========  ===========
+        error                     all pauses      pauses of batch  settings  batch
+        ========================  ==============  ===============  ========  ===========
+        throttled, or 5xx         doubled         .                .         .
+        any other outage          doubled         .                reloaded  .
+        response not readable     doubled         .                reloaded  halved
+        request or ids refused    .               doubled          reloaded  halved
+        anything else refused     .               doubled          reloaded  .
+        ========================  ==============  ===============  ========  ===========
+        """
+        self._paused_until = max(self._paused_until, _now() + retry_after(error))
         if not isinstance(error, ThrottledError | ServerError):
-            self._stale = True
-        if passing and batch[0].slow == self._slow:
-            self._slow = min(self._slow * 2, MAX_BACKOFF_FACTOR)
-        self._hold_until = max(self._hold_until, _now() + retry_after(error))
-        is_split = _may_be_of_one(error) and len(batch) > 1 and self._may_suspect(batch)
-        if is_split:
-            for job in batch:  # whose fault it was shows when fewer are asked for together
-                job.limit = (len(batch) + 1) // 2
+            self._reload_connection = True
+        if is_outage(error) and self._is_current(batch):
+            self._backoff_factor = increase_factor(self._backoff_factor)
+        for job in batch:
+            job.reported_state = None
+            job.refusal_factor = (
+                1.0
+                if is_outage(error)
+                else increase_factor(job.refusal_factor, MAX_BACKOFF_FACTOR_WHEN_REFUSED)
+            )
+        is_halved = _may_be_due_to_one_id(error) and self._may_halve(batch)
+        if is_halved:
+            for job in batch:
+                job.max_batch_size = (len(batch) + 1) // 2
                 self._suspects.add(job.job_id)
-        if passing or not is_split:
-            self._tell(batch, None, error)
+        # A refusal counts against a job. So it is reported only once it is known which job is refused
+        if is_outage(error) or not is_halved:
+            self._report(batch, None, error)
 
-    def _may_suspect(self, batch: list[_Job]) -> bool:
-        """Tell whether to look for the one job that spoils a batch. If many batches fail, it is rather the
-        service, which must not be asked for each job then.
+    def _is_current(self, batch: list[_PolledJob]) -> bool:
+        """Tell whether a poll was scheduled with the present factor. Of many requests that fail in one moment
+        only the first counts.
+        """
+        return batch[0].backoff_factor == self._backoff_factor
+
+    def _may_halve(self, batch: list[_PolledJob]) -> bool:
+        """Tell whether to look for one job that makes a batch fail. If many batches fail, it is rather the
+        service, which must not get more requests then.
         """
         others = self._suspects.difference(job.job_id for job in batch)
-        return len(others) <= IDS_PER_REQUEST
+        return len(batch) > 1 and len(others) <= IDS_PER_REQUEST
 
-    def _tell(self, batch: list[_Job], answer: JobsResponse | None, error: TencentCIError | None) -> None:
-        theirs: dict[_Subscriber, list[str]] = {}
-        for job in batch:
+    def _report(
+        self, jobs: list[_PolledJob], response: JobsResponse | None, error: TencentCIError | None
+    ) -> None:
+        ids_by_subscriber: dict[_Subscriber, list[str]] = {}
+        for job in jobs:
             for subscriber in job.subscribers:
-                theirs.setdefault(subscriber, []).append(job.job_id)
-        for subscriber, ids in theirs.items():
-            subscriber.updates.put_nowait(Update(tuple(ids), answer, error))
+                ids_by_subscriber.setdefault(subscriber, []).append(job.job_id)
+        for subscriber, ids in ids_by_subscriber.items():
+            subscriber.updates.put_nowait(Update(tuple(ids), response, error))
 
 
-def _may_be_of_one(error: TencentCIError) -> bool:
-    """Tell whether one of several ids may have spoilt a request: the service itself refused it, or its answer
-    cannot be read.
+def _may_be_due_to_one_id(error: TencentCIError) -> bool:
+    """Tell whether one of several ids may have made a request fail: the service itself refused the request,
+    or the response cannot be read.
     """
     if isinstance(error, InvalidRequestError | NotFoundError):
         return not is_outage(error)

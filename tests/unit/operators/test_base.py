@@ -734,7 +734,7 @@ class TestKill:
 
         really_sleep = time.sleep
         monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.sleep", sleep)
-        monkeypatch.setattr("airflow_provider_ci.submission.tracking.FIRST_DELAY", 60)
+        monkeypatch.setattr("airflow_provider_ci.submission.waiting.FIRST_DELAY", 60)
         operator = make_operator(poll_interval=60)
         server.play(SUBMITTED)
         server.always("PUT", http())

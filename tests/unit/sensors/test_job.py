@@ -592,7 +592,7 @@ class TestMissingBetweenPokes:
             assert not poke(at, RUNNING)
         for at in (139, 200, 250):
             assert not poke(at, self.MISSING)
-        with pytest.raises(JobNotFoundError, match="has not known j1 for 121 s"):
+        with pytest.raises(JobNotFoundError, match="has not found j1 for 121 s"):
             poke(260, self.MISSING)
         assert len(server.requests) == 7, "one look at each poke"
         assert store.writes == 1, "written when it is first missed, and not at each poke"

@@ -16,8 +16,8 @@ from airflow_provider_ci.exceptions import JobNotFoundError
 from airflow_provider_ci.hooks import aio
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.triggers import events
-from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger, spread
-from airflow_provider_ci.triggers.job import FAILURES_TOLERATED
+from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
+from airflow_provider_ci.triggers.job import REFUSALS_TOLERATED
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, hang, hang_up, http, job_xml, jobs
 
@@ -134,7 +134,7 @@ def test_an_outage_is_waited_out_and_refusals_are_tolerated_for_a_time(
     outage = [hang_up(), error(503, "SlowDown"), http("<html>", 404), http("<html>", 200)] * 5
     server.play(*outage, batch("Success"), error(503, "SlowDown"), NONE, ENDED)
     assert fired(make_trigger())["status"] == "ended"
-    server.play(*[error(403, "AccessDenied")] * (FAILURES_TOLERATED + 1))
+    server.play(*[error(403, "AccessDenied")] * (REFUSALS_TOLERATED + 1))
     event = fired(make_trigger())
     assert (event["status"], event["error"], event["code"]) == (
         "error",
@@ -306,11 +306,3 @@ def test_a_secrets_backend_that_fails_is_not_asked_at_each_poll(
     events_fired = asyncio.run(main())
     assert {event.payload["status"] for event in events_fired} == {"ended"}
     assert len(lookups) == 1
-
-
-@pytest.mark.parametrize("waited", [0.0, 3.0, 60.0, 86_400.0])
-def test_after_a_restart_the_first_polls_are_spread_over_the_pause(waited: float) -> None:
-    pauses = [spread(waited, 30.0) for _ in range(1000)]
-    usual = min(max(1.0, waited / 4), 30.0)
-    assert 1.0 <= min(pauses) <= max(pauses) <= usual
-    assert max(pauses) - min(pauses) >= 0.9 * (usual - 1.0)

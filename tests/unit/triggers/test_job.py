@@ -36,7 +36,7 @@ from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Outp
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 from airflow_provider_ci.triggers import events, job
 from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
-from airflow_provider_ci.triggers.job import FAILURES_TOLERATED, TencentCIJobTrigger
+from airflow_provider_ci.triggers.job import REFUSALS_TOLERATED, TencentCIJobTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import ScriptedServer, after, error, hang, http
@@ -204,7 +204,7 @@ class TestOutcomes:
         )
         event = run(fired(TencentCIJobTrigger(["j1"])))
         assert (event["status"], event["error"]) == ("error", kind.__name__)
-        assert len(service.requests) == FAILURES_TOLERATED + 1
+        assert len(service.requests) == REFUSALS_TOLERATED + 1
         raised = events.parse_event(event).error
         assert type(raised) is kind
         assert (raised.status, raised.code, raised.service_message) == (
@@ -216,7 +216,7 @@ class TestOutcomes:
 
     def test_refusals_within_the_budget_do_not_matter(self, service: Service) -> None:
         service.ends = {"j1": 9000.0}
-        turns = iter([([True] * FAILURES_TOLERATED + [False]) * 3])
+        turns = iter([([True] * REFUSALS_TOLERATED + [False]) * 3])
         bad = next(turns)
         service.before = lambda request: PermissionDeniedError("No.") if bad and bad.pop(0) else None
         assert run(fired(TencentCIJobTrigger(["j1"])))["status"] == "ended"
@@ -304,8 +304,8 @@ class TestOutcomes:
             ("cancel_on_kill", "false", "True or False"),
             ("cancel_on_kill", 0, "True or False"),
             ("tencent_ci_conn_id", None, "the id of a connection"),
-            ("bucket", 5, "a text"),
-            ("region", ["ap-guangzhou"], "a text"),
+            ("bucket", 5, "a string"),
+            ("region", ["ap-guangzhou"], "a string"),
         ],
     )
     def test_what_an_argument_cannot_be_is_refused(
@@ -318,7 +318,7 @@ class TestOutcomes:
     @pytest.mark.parametrize("trigger", [TencentCIJobTrigger, TencentCIBatchTrigger])
     @pytest.mark.parametrize("bad", ["j123", b"j123", bytearray(b"j1"), {"j1": 1}, [], (), None, 7], ids=repr)
     def test_what_is_no_list_of_ids_is_refused(self, trigger: type[TencentCIJobTrigger], bad: Any) -> None:
-        """A text would be waited for letter by letter."""
+        """A string would be waited for character by character."""
         with pytest.raises(RequestValidationError, match=r"job_ids is .*, allowed: a list of one or more"):
             trigger(bad)
 
@@ -406,7 +406,7 @@ class TestOnKill:
         self.becomes(monkeypatch, state, pushed)
         self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert not server.requests
-        assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and goes on with them"]
+        assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and still needs them"]
 
     @pytest.mark.parametrize(
         ("state", "pushed"),
@@ -583,7 +583,7 @@ class TestNoSecretLeaves:
         logs: Logs,
     ) -> None:
         """The service repeats the signature in its error, as COS does; ``logs`` checks the log."""
-        monkeypatch.setattr(job, "FAILURES_TOLERATED", 0)
+        monkeypatch.setattr(job, "REFUSALS_TOLERATED", 0)
         said = f"<StringToSign>q-signature {CREDENTIALS.secret_key}</StringToSign>"
         server.play(http(f"<Error><Code>AccessDenied</Code>{said}<Message>No.</Message></Error>", 403))
         trigger = TencentCIJobTrigger(["j1"], poll_interval=0.01, **web(connection, server))

@@ -24,7 +24,7 @@ from airflow_provider_ci.exceptions import (
     TransportError,
 )
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
-from airflow_provider_ci.submission.tracking import MAX_BACKOFF_FACTOR
+from airflow_provider_ci.submission.waiting import MAX_BACKOFF_FACTOR
 from airflow_provider_ci.triggers import poller
 from airflow_provider_ci.triggers.poller import CONCURRENCY, Group, subscribe
 from tests.unit.triggers.virtual import GROUP, Request, Service, now, run, wait_for

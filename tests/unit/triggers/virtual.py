@@ -179,6 +179,6 @@ async def wait_for(
             update = await updates.get()
             if update.error is not None:
                 continue
-            assert update.answer is not None
-            left -= {job.job_id for job in update.answer.jobs_detail if job.job_state.is_terminal}
+            assert update.response is not None
+            left -= {job.job_id for job in update.response.jobs_detail if job.job_state.is_terminal}
     return now()
