@@ -26,7 +26,7 @@ _SIGNATURE = re.compile(
 )
 
 
-def without_signatures(text: str) -> str:
+def strip_signatures(text: str) -> str:
     """Return ``text``, which the service said, without the signatures and tokens of URLs and headers that it
     may quote. A very long one is cut off.
     """
@@ -60,7 +60,7 @@ class TencentCIError(Exception):
         self.message = message
         self.status = status
         self.code = code and code[:_MAX_NAME]
-        self.service_message = service_message and without_signatures(service_message)[:_MAX_TEXT]
+        self.service_message = service_message and strip_signatures(service_message)[:_MAX_TEXT]
         self.request_id = request_id and request_id[:_MAX_NAME]
         self.job_id = job_id
         self.hint = hint

@@ -133,20 +133,23 @@ def bare(port: int) -> Side:
     import requests
 
     from airflow_provider_ci.protocol.jobs import DescribeJobs, SubmitJob
-    from airflow_provider_ci.protocol.wire import Credentials, Endpoint, signed
+    from airflow_provider_ci.protocol.wire import Credentials, Endpoint, sign_request
 
     endpoint = Endpoint(bucket=BUCKET, region=REGION, base_url=f"http://127.0.0.1:{port}")
     credentials, session = Credentials(SECRET_ID, SECRET_KEY), requests.Session()
 
     def made(request: Any) -> Callable[[], Any]:
-        ready = signed(request, endpoint, credentials, now=time.time())
+        ready = sign_request(request, endpoint, credentials, now=time.time())
         return lambda: (
             session.request(
                 ready.method, ready.url, headers=ready.headers, data=ready.body, timeout=30
             ).content
         )
 
-    return {"submit": made(SubmitJob(OUR_JOB).request()), "describe": made(DescribeJobs([JOB_ID]).request())}
+    return {
+        "submit": made(SubmitJob(OUR_JOB).http_request()),
+        "describe": made(DescribeJobs([JOB_ID]).http_request()),
+    }
 
 
 def cost(call: Callable[[], Any], calls: int) -> tuple[float, float]:

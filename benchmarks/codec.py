@@ -21,7 +21,7 @@ from typing import Any
 from lxml import etree
 
 from airflow_provider_ci.protocol.jobs import DescribeJobs, SubmitJob
-from airflow_provider_ci.protocol.wire import Credentials, Endpoint, Response, signed
+from airflow_provider_ci.protocol.wire import Credentials, Endpoint, HttpResponse, sign_request
 from benchmarks.samples import (
     BUCKET,
     FINISHED,
@@ -43,10 +43,10 @@ def ours() -> Side:
     """Return our parts: what the hook does for a submission, and for the description of a finished job."""
     credentials, endpoint = Credentials(SECRET_ID, SECRET_KEY), Endpoint(bucket=BUCKET, region=REGION)
     submit, describe = SubmitJob(OUR_JOB), DescribeJobs((JOB_ID,))
-    request = submit.request()
-    answer = Response(200, {"x-ci-request-id": REQUEST_ID}, FINISHED)
+    request = submit.http_request()
+    answer = HttpResponse(200, {"x-ci-request-id": REQUEST_ID}, FINISHED)
     return {
-        "sign": lambda: signed(request, endpoint, credentials, now=time.time()),
+        "sign": lambda: sign_request(request, endpoint, credentials, now=time.time()),
         "build": submit.request,
         "parse": lambda: describe.parse(answer),
     }

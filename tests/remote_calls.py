@@ -11,7 +11,7 @@ from airflow_provider_ci.protocol.api_request import ApiRequest
 
 
 def remote_calls() -> list[type[ApiRequest[Any]]]:
-    """Return every remote call of the protocol; those that only others build on have no ``action``."""
+    """Return every remote call of the protocol; those that only others build on have no ``purpose``."""
     for module in pkgutil.iter_modules(protocol.__path__, f"{protocol.__name__}."):
         importlib.import_module(module.name)
     found: list[type[ApiRequest[Any]]] = []
@@ -19,7 +19,7 @@ def remote_calls() -> list[type[ApiRequest[Any]]]:
     while left:
         children = left.pop().__subclasses__()
         left += children
-        found += [child for child in children if hasattr(child, "action")]
+        found += [child for child in children if hasattr(child, "purpose")]
     # dataclass(slots=True) makes a class anew, and the one it was made of may live on for a while
     alive = (getattr(importlib.import_module(each.__module__), each.__name__, None) for each in found)
     # a private one, as the poller's, is a public call that reads less of the answer

@@ -24,10 +24,10 @@ from airflow_provider_ci.hooks.transport import HEADERS, environment_proxy, trus
 from airflow_provider_ci.protocol.wire import (
     Credentials,
     Endpoint,
-    Response,
+    HttpResponse,
     SignedRequest,
     is_loopback_url,
-    signed,
+    sign_request,
 )
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 
@@ -101,7 +101,7 @@ class AsyncClient:
 
     async def call(self, call: ApiRequest[T], endpoint: Endpoint) -> T:
         """Send ``call`` and return what its answer says; repeated by the same rules as the hook's calls, and
-        not after its ``valid_until``.
+        not after its ``expires_at``.
 
         :raises TencentCIError: as the call's ``parse``, or :class:`TransportError`.
         """
@@ -111,7 +111,7 @@ class AsyncClient:
             try:
                 return await self.once(call, endpoint)
             except TencentCIError as error:
-                left = None if call.valid_until is None else int(call.valid_until) - self._now()
+                left = None if call.expires_at is None else int(call.expires_at) - self._now()
                 pause = self.settings.retry.pause(attempt, error, idempotent=call.idempotent, time_left=left)
                 if pause is None:
                     raise
@@ -141,12 +141,12 @@ class AsyncClient:
                     raise
 
     async def _attempt(self, call: ApiRequest[T], endpoint: Endpoint, credentials: Credentials) -> T:
-        send = signed(
-            call.request(),
+        send = sign_request(
+            call.http_request(),
             endpoint,
             credentials,
             now=self._now(),
-            valid_until=call.valid_until,
+            expires_at=call.expires_at,
         )
         response = await self._exchange(send)
         if len(response.body) > _PARSE_IN_LOOP:
@@ -178,7 +178,7 @@ class AsyncClient:
             self._proxies[origin] = proxy
         return self._proxies[origin]
 
-    async def _exchange(self, request: SignedRequest) -> Response:
+    async def _exchange(self, request: SignedRequest) -> HttpResponse:
         connect, read = self.settings.timeouts
         limits = aiohttp.ClientTimeout(total=connect + 2 * read, sock_connect=connect, sock_read=read)
         try:
@@ -201,7 +201,7 @@ class AsyncClient:
                             status=answer.status,
                             request_id=answer.headers.get("x-ci-request-id"),
                         )
-                return Response(answer.status, answer.headers, bytes(body), request.validity)
+                return HttpResponse(answer.status, answer.headers, bytes(body), request.validity)
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             failure, cause = _transport_error(error, request), _showable(error)
         raise failure from cause

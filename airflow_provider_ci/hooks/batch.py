@@ -26,7 +26,7 @@ class BatchCalls(Calls):
         self,
         batch: BatchRequest,
         *,
-        expires: float | None = None,
+        expires_at: float | None = None,
         bucket: str | None = None,
         region: str | None = None,
     ) -> tuple[BatchJob, str | None]:
@@ -34,7 +34,7 @@ class BatchCalls(Calls):
 
         Results go to the bucket and region that the call goes to, unless ``batch`` names others.
 
-        :param expires: time by the hook's ``now`` after which the service shall refuse the submission.
+        :param expires_at: time by the hook's ``now`` after which the service shall refuse the submission.
         :param bucket: the inputs' bucket, ``<name>-<appid>``.
         :raises RequestValidationError: it breaks a documented rule; nothing was sent.
         :raises AmbiguousSubmissionError: it is unknown whether the batch job was accepted.
@@ -44,7 +44,7 @@ class BatchCalls(Calls):
         batch = replace(batch, operation=self._with_output_place(batch.operation, bucket, region))
         overlap = overlap_of_batch(batch, self.settings.endpoint(bucket, region).bucket)
         refuse_overlap(overlap, batch)
-        answer = self._submit(CreateBatch(batch, expires), bucket, region)
+        answer = self._submit(CreateBatch(batch, expires_at), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 
     def describe_batch(

@@ -49,7 +49,7 @@ from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.rules import check_list
-from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, signed
+from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, sign_request
 
 if TYPE_CHECKING:
     import requests
@@ -151,7 +151,7 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         self,
         job: JobRequest,
         *,
-        expires: float | None = None,
+        expires_at: float | None = None,
         bucket: str | None = None,
         region: str | None = None,
     ) -> tuple[Job, str | None]:
@@ -159,18 +159,18 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
         Results go to the bucket and region that the call goes to, unless ``job`` names others.
 
-        :param expires: time by :meth:`now` after which the service shall refuse the submission.
+        :param expires_at: time by :meth:`now` after which the service shall refuse the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
         :raises AmbiguousSubmissionError: it is unknown whether the job was accepted.
-        :raises ClockSkewError: it has ``expires``, but the service's clock is another than was thought.
+        :raises ClockSkewError: it has ``expires_at``, but the service's clock is another than was thought.
             :meth:`now` goes by it if that is ``corrected``.
         :raises ServiceError: the service refused it.
         """
         job = replace(job, operation=self._with_output_place(job.operation, bucket, region))
         overlap = overlap_of_job(job, self.settings.endpoint(bucket, region).bucket)
         refuse_overlap(overlap, job)
-        answer = self._submit(SubmitJob(job, expires), bucket, region)
+        answer = self._submit(SubmitJob(job, expires_at), bucket, region)
         return answer.jobs_detail[0], answer.request_id
 
     def describe_jobs(
@@ -319,8 +319,8 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
                     continue
                 count += 1
                 left = self._end - monotonic()
-                if call.valid_until is not None:
-                    left = min(left, int(call.valid_until) - self.now())
+                if call.expires_at is not None:
+                    left = min(left, int(call.expires_at) - self.now())
                 pause = retry.pause(count, error, idempotent=call.idempotent, time_left=left)
                 if pause is None or count >= self._attempts:
                     raise
@@ -329,7 +329,9 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
 
     def _signed(self, call: ApiRequest[Any], endpoint: Endpoint, credentials: Credentials) -> SignedRequest:
         # for each attempt anew: a signature expires
-        return signed(call.request(), endpoint, credentials, now=self.now(), valid_until=call.valid_until)
+        return sign_request(
+            call.http_request(), endpoint, credentials, now=self.now(), expires_at=call.expires_at
+        )
 
 
 def _distinct(job_ids: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from airflow_provider_ci.exceptions import CredentialsError, TencentCIError
 from airflow_provider_ci.hooks.sources import checked
 from airflow_provider_ci.hooks.transport import exchange, new_session
-from airflow_provider_ci.protocol.wire import Credentials, Response, SignedRequest
+from airflow_provider_ci.protocol.wire import Credentials, HttpResponse, SignedRequest
 
 #: Where the machine's roles are listed, and each role's credentials lie beneath.
 METADATA_URL = "http://metadata.tencentyun.com/latest/meta-data/cam/security-credentials/"
@@ -71,7 +71,7 @@ class InstanceRole:
         return _text(answer)
 
 
-def _text(answer: Response) -> str:
+def _text(answer: HttpResponse) -> str:
     if answer.status == 404:
         raise CredentialsError("No role is bound to this machine", status=404, hint=_HINT)
     if answer.status != 200:

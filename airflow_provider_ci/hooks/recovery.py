@@ -54,7 +54,7 @@ class Recovery:
         if isinstance(error, ClockSkewError) and not self._clock_was_asked:
             self._clock_was_asked = True
             error.corrected = self._clock.learn(error.server_time, time.time(), self._offset)
-            return error.corrected and self._call.valid_until is None
+            return error.corrected and self._call.expires_at is None
         is_doubtful = is_key_doubtful(error)
         if self._refusal is not None:
             if is_doubtful:

@@ -21,7 +21,7 @@ from airflow_provider_ci.hooks.sources import checked
 from airflow_provider_ci.hooks.transport import exchange, new_session
 from airflow_provider_ci.protocol import tc3
 from airflow_provider_ci.protocol.errors import server_time
-from airflow_provider_ci.protocol.wire import Credentials, Response, SignedRequest, is_loopback_url
+from airflow_provider_ci.protocol.wire import Credentials, HttpResponse, SignedRequest, is_loopback_url
 
 #: Seconds to connect, and to wait for each piece of an answer.
 TIMEOUTS = (5.0, 10.0)
@@ -177,7 +177,7 @@ def _request(
     return SignedRequest("POST", url.rstrip("/") + "/", headers, data)
 
 
-def _exchange(request: SignedRequest, action: str) -> Response:
+def _exchange(request: SignedRequest, action: str) -> HttpResponse:
     try:
         with new_session(loopback=is_loopback_url(request.url)) as session:
             return exchange(session, request, TIMEOUTS)
@@ -191,7 +191,7 @@ def _exchange(request: SignedRequest, action: str) -> Response:
         ) from error
 
 
-def _said(answer: Response, action: str) -> dict[str, Any]:
+def _said(answer: HttpResponse, action: str) -> dict[str, Any]:
     whole = parsed(answer.body)
     said = whole.get("Response") if isinstance(whole, dict) else None
     if not isinstance(said, dict) or not isinstance(said.get("Error", {}), dict):

@@ -21,7 +21,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from airflow_provider_ci import __version__
 from airflow_provider_ci.exceptions import ConfigurationError, InvalidResponseError, TransportError
 from airflow_provider_ci.hooks.bounded import BoundedAdapter
-from airflow_provider_ci.protocol.wire import Response, SignedRequest
+from airflow_provider_ci.protocol.wire import HttpResponse, SignedRequest
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 
@@ -126,7 +126,7 @@ def exchange(
     timeout: tuple[float, float],
     *,
     data: IO[bytes] | None = None,
-) -> Response:
+) -> HttpResponse:
     """Send ``request`` and return the whole answer.
 
     :param timeout: seconds to wait for the connection, and for each piece of the answer. Reading the whole
@@ -193,10 +193,10 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def whole(answer: requests.Response, request: SignedRequest, seconds: float) -> Response:
+def whole(answer: requests.Response, request: SignedRequest, seconds: float) -> HttpResponse:
     """Return the answer to ``request`` with its body, which must be read within ``seconds``."""
     body = _read_bounded(answer, time.monotonic() + seconds)
-    return Response(answer.status_code, answer.headers, body, request.validity)
+    return HttpResponse(answer.status_code, answer.headers, body, request.validity)
 
 
 def _read_bounded(answer: requests.Response, deadline: float) -> bytes:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.names import ID, shown_address
+from airflow_provider_ci.protocol.names import ID, redact_address
 
 if TYPE_CHECKING:
     from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
@@ -228,7 +228,7 @@ def _text(name: str, value: Any, broken: list[str], template: Any = None) -> str
     ):
         broken.append(problem)
     elif _has_rendered_none(template, value):
-        shown = shown_address(value) if name == "callback_url" else value
+        shown = redact_address(value) if name == "callback_url" else value
         broken.append(f"{name} is {shown!r}, allowed: a text without None; {NONE_RENDERED}")
     # blanks alone would not be read back from an answer, so that the job could not be found again
     return value if value.strip() else None

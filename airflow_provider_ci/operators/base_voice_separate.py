@@ -182,7 +182,7 @@ class SeparationOperator(TencentCIBaseJobOperator[R, J]):
 
 def _address_problem(name: str, value: str | None) -> str | None:
     """Return what to write instead of an object's address, such as assets have, where its key is wanted."""
-    from airflow_provider_ci.protocol.names import object_address, shown_address
+    from airflow_provider_ci.protocol.names import object_address, redact_address
 
     address = object_address(value)
     if value is None or address is None:
@@ -190,7 +190,7 @@ def _address_problem(name: str, value: str | None) -> str | None:
     is_list = name in ("manifest", "url_file")
     if name == "name" or (is_list and value.lower().startswith(("http:", "https:"))):
         return None
-    shown = f"{name} is {shown_address(value)!r}, allowed: an object key"
+    shown = f"{name} is {redact_address(value)!r}, allowed: an object key"
     if address.bucket is None:
         return f"{shown}, without scheme and bucket"
     bucket = "output_bucket" if name in RESULTS else "bucket"

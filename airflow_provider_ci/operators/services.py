@@ -67,9 +67,9 @@ class BoundJobs:
         if self._prepare is not None:
             self._prepare(request)
 
-    def submit(self, request: JobRequest, valid_until: float | None) -> Job:
+    def submit(self, request: JobRequest, expires_at: float | None) -> Job:
         with self._operator.submitting(request):
-            job, request_id = self._hook.submit_job(request, expires=valid_until, **self._place)
+            job, request_id = self._hook.submit_job(request, expires_at=expires_at, **self._place)
             self._operator.job_id = job.job_id
         self._log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
@@ -120,9 +120,9 @@ class BoundBatches:
     def prepare(self, request: BatchRequest) -> None:
         pass
 
-    def submit(self, request: BatchRequest, valid_until: float | None) -> BatchJob:
+    def submit(self, request: BatchRequest, expires_at: float | None) -> BatchJob:
         with self._operator.submitting(request):
-            batch, request_id = self._hook.create_batch(request, expires=valid_until, **self._place)
+            batch, request_id = self._hook.create_batch(request, expires_at=expires_at, **self._place)
             self._operator.job_id = batch.job_id
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError, TencentCIError
 from airflow_provider_ci.operators.arguments import LONGEST, is_settled, read_arguments, read_untemplated
-from airflow_provider_ci.protocol.fields import Drafts
+from airflow_provider_ci.protocol.fields import LightModels
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 
 
@@ -276,7 +276,7 @@ def _filled(
 
 def _problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:
     draft = object.__new__(operator_class)
-    draft.__dict__.update(values, models=Drafts(), templated_arguments={})
+    draft.__dict__.update(values, models=LightModels(), templated_arguments={})
     try:
         draft.check_draft(_ENDPOINT)
     except RequestValidationError as error:

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.protocol.fields import Draft, Drafts
+from airflow_provider_ci.protocol.fields import LightModel, LightModels
 from airflow_provider_ci.protocol.job_rules import problems
 from airflow_provider_ci.protocol.names import (
     KEY_BYTES_MAX,
     is_object_key,
     object_address,
-    shown_address,
+    redact_address,
     utf8_length,
 )
 from airflow_provider_ci.protocol.result_keys import KnownInputs, is_of_its_own
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # DAG files load this module, and making all models takes too
     from airflow_provider_ci.protocol.batches import BatchInput, BatchOperation, BatchRequest
     from airflow_provider_ci.protocol.jobs import JobRequest, Output
 
-_NOTHING: Any = Draft()
+_NOTHING: Any = LightModel()
 
 BATCH_NAME_MAX = 128
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
@@ -83,7 +83,7 @@ def _batch(batch: BatchRequest) -> Iterator[Problem | str]:
         yield f"Type is {batch.type!r}, allowed: Job (workflows are not supported here)"
     yield from _batch_input(batch.input or _NOTHING)
     operation = batch.operation or _NOTHING
-    job, inputs = _job_of_batch(operation, "any", Drafts()), known_inputs(batch)
+    job, inputs = _job_of_batch(operation, "any", LightModels()), known_inputs(batch)
     for problem in (*problems(job), *result_problems(job.operation or _NOTHING, inputs)):
         field = problem.field.removeprefix("Operation.")
         if field.startswith(("VoiceSeparate", "TemplateId")):
@@ -131,7 +131,7 @@ def _address_instead_of_key(name: str, value: str) -> str | None:
     if address is None or (name in ("Manifest", "UrlFile") and value.lower().startswith(("http:", "https:"))):
         return None
     wanted = {"Manifest": "the URL or key of a file", "UrlFile": "the URL or key of a file"}.get(name, "keys")
-    return f"Input.{name} is {shown_address(value)!r}, allowed: {wanted}, here {address.key!r}"
+    return f"Input.{name} is {redact_address(value)!r}, allowed: {wanted}, here {address.key!r}"
 
 
 def _keys_of_their_own(output: Output) -> Iterator[str]:

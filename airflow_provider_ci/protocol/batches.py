@@ -21,7 +21,7 @@ from airflow_provider_ci.protocol.jobs import Output as Output
 from airflow_provider_ci.protocol.rules import check_choice, check_id
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 _PATH = "/inventorytriggerjob"
 
@@ -134,33 +134,28 @@ class CreateBatch(ApiRequest[BatchesResponse]):
     """``POST /inventorytriggerjob`` (460/80155). Not idempotent: a second call pays for every input again."""
 
     batch: BatchRequest
-    expires: float | None = None
-    action: ClassVar[str] = "create the batch job"
+    expires_at: float | None = None
+    purpose: ClassVar[str] = "create the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateInventoryTriggerJob",)
     idempotent: ClassVar[bool] = False
 
-    @property
-    def valid_until(self) -> float | None:
-        """``expires``, Unix seconds: bounds how late a process that was held up can still submit."""
-        return self.expires
-
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the batch job breaks a documented rule.
         """
         check_batch(self.batch)
         body = xml.to_bytes(xml.to_element(self.batch, "Request"))
-        return Request(method="POST", service=Service.CI, path=_PATH, body=body)
+        return HttpRequest(method="POST", service=Service.CI, path=_PATH, body=body)
 
-    def parse(self, response: Response) -> BatchesResponse:
+    def parse(self, response: HttpResponse) -> BatchesResponse:
         """Return the accepted batch job.
 
         :raises InvalidResponseError: the answer names no id.
         """
-        answer = _answer(response, self.action)
+        answer = _answer(response, self.purpose)
         if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise invalid_response_error(response, self.action, "the answer has no JobId")
+            raise invalid_response_error(response, self.purpose, "the answer has no JobId")
         return answer
 
 
@@ -169,20 +164,20 @@ class DescribeBatch(ApiRequest[BatchesResponse]):
     """``GET /inventorytriggerjob/<id>`` (460/76892); an unknown id comes back in ``non_exist_job_ids``."""
 
     job_id: str
-    action: ClassVar[str] = "describe the batch job"
+    purpose: ClassVar[str] = "describe the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeInventoryTriggerJob",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the id is none.
         """
         check_id("job_id", self.job_id)
-        return Request(method="GET", service=Service.CI, path=f"{_PATH}/{self.job_id}")
+        return HttpRequest(method="GET", service=Service.CI, path=f"{_PATH}/{self.job_id}")
 
-    def parse(self, response: Response) -> BatchesResponse:
+    def parse(self, response: HttpResponse) -> BatchesResponse:
         """Return the batch job, if the service knows it."""
-        return _answer(response, self.action)
+        return _answer(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +185,23 @@ class CancelBatch(ApiRequest[None]):
     """``PUT /inventorytriggerjob/<id>?cancel``. What becomes of jobs that it has made is not documented."""
 
     job_id: str
-    action: ClassVar[str] = "cancel the batch job"
+    purpose: ClassVar[str] = "cancel the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CancelInventoryTriggerJob",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the id is none.
         """
         check_id("job_id", self.job_id)
-        return Request(
+        return HttpRequest(
             method="PUT", service=Service.CI, path=f"{_PATH}/{self.job_id}", params=(("cancel", ""),)
         )
 
-    def parse(self, response: Response) -> None:
+    def parse(self, response: HttpResponse) -> None:
         """Return nothing, or raise the service's error, which may sit in a 200 answer too."""
         if response.body.strip() or not 200 <= response.status < 300:
-            parse_response(response, self.action)
+            parse_response(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,10 +218,10 @@ class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
     workflow_id: str | None = None
     job_id: str | None = None
     name: str | None = None
-    action: ClassVar[str] = "list batch jobs"
+    purpose: ClassVar[str] = "list batch jobs"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeInventoryTriggerJobs",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: an argument outside the documented values.
@@ -240,9 +235,9 @@ class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
             ("name", self.name),
         )
 
-    def parse(self, response: Response) -> BatchesResponse:
+    def parse(self, response: HttpResponse) -> BatchesResponse:
         """Return the page."""
-        return _answer(response, self.action)
+        return _answer(response, self.purpose)
 
     def items(self, answer: BatchesResponse) -> Sequence[BatchJob]:
         """Return the batch jobs of the page."""
@@ -253,8 +248,8 @@ class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
         return self.page_after(answer.next_token, answer.jobs_detail)
 
 
-def _answer(response: Response, action: str) -> BatchesResponse:
-    answer = xml.read(BatchesResponse, parse_response(response, action))
+def _answer(response: HttpResponse, purpose: str) -> BatchesResponse:
+    answer = xml.read(BatchesResponse, parse_response(response, purpose))
     return replace(
         answer,
         non_exist_job_ids=split_ids(answer.non_exist_job_ids),

@@ -28,7 +28,7 @@ from airflow_provider_ci.exceptions import (
     TransportError,
     WrongEndpointError,
 )
-from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.protocol.wire import HttpResponse
 from airflow_provider_ci.protocol.xml import XMLError, parse_response, read
 
 _BODY_MAX = 64 * 1024
@@ -247,17 +247,17 @@ _NUMERIC_CODES = {
 }
 
 
-def service_error(response: Response, action: str) -> ServiceError:
+def service_error(response: HttpResponse, purpose: str) -> ServiceError:
     """Return the exception for an error answer, whatever its body is (a gateway's HTML, nothing at all).
 
-    :param action: what was attempted, for the message: ``describe jobs``.
+    :param purpose: what was attempted, for the message: ``describe jobs``.
     """
     body = _error_body(response)
     rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_READ])
     if rule is _REFUSED and (body.code or not response.body) and _came_outside_validity(response):
         rule = _CLOCK
     error = rule.exception(
-        f"Cannot {action}",
+        f"Cannot {purpose}",
         status=response.status,
         code=body.code,
         service_message=body.message,
@@ -365,13 +365,13 @@ def _rule_of_code(status: int, name: str) -> Rule:
     return Rule(InvalidRequestError, "See the message; Tencent's page 460/42867 lists the codes")
 
 
-def _elsewhere(response: Response) -> str:
+def _elsewhere(response: HttpResponse) -> str:
     """Return the region that a redirection names, of its address nothing else."""
     found = _HOST_REGION.search(response.headers.get("location", "")) if response.status < 400 else None
     return f"; the service points to region {found[1]}" if found else ""
 
 
-def _came_outside_validity(response: Response) -> bool:
+def _came_outside_validity(response: HttpResponse) -> bool:
     """Tell whether the request's signature was not valid by the service's clock when it answered."""
     answered_at = server_time(response)
     if answered_at is None or response.validity is None:
@@ -380,14 +380,14 @@ def _came_outside_validity(response: Response) -> bool:
     return not first <= answered_at <= last
 
 
-def _error_body(response: Response) -> ErrorBody:
+def _error_body(response: HttpResponse) -> ErrorBody:
     try:
         return read(ErrorBody, parse_response(response.body, max_bytes=_BODY_MAX))
     except XMLError:
         return ErrorBody()
 
 
-def _retry_after(response: Response) -> float | None:
+def _retry_after(response: HttpResponse) -> float | None:
     """Return the seconds of ``Retry-After``; its date form needs a clock and is not used by this service."""
     try:
         seconds = float(response.headers.get("retry-after", ""))
@@ -396,7 +396,7 @@ def _retry_after(response: Response) -> float | None:
     return min(seconds, _RETRY_AFTER_MAX) if seconds >= 0 else None
 
 
-def server_time(response: Response) -> float | None:
+def server_time(response: HttpResponse) -> float | None:
     """Return what the service's clock showed (``Date``), Unix seconds; ``None`` if it did not say."""
     try:
         return parsedate_to_datetime(response.headers.get("date", "")).timestamp()

@@ -27,32 +27,33 @@ def element(name: str, *also: str) -> dict[str, Any]:
 
 
 class DefaultName(str):
-    """A name that the user did not give. It is no part of what the user asks for."""
+    """A name that the provider chose, not the user: it is no part of what the user asks for."""
 
     __slots__ = ()
 
 
-class Draft(types.SimpleNamespace):
-    """Stands for any of the models while a request is only looked at: what it was not given is ``None``. It
-    is there at once, and a model only after all models have been made, which takes too long for a DAG file.
+class LightModel(types.SimpleNamespace):
+    """Stands for any model while a request is only checked. A field that was not passed is ``None``.
+
+    DAG files check requests with it, because making the classes of the models takes them too long.
     """
 
     def __getattr__(self, name: str) -> None:
-        """Return ``None`` for what was not given."""
+        """Return ``None`` for a field that was not passed."""
         if name.startswith("__"):
             raise AttributeError(name)
 
     def __repr__(self) -> str:
-        """Show what was given."""
+        """Return the fields that were passed."""
         return repr(vars(self))
 
 
-class Drafts:
-    """In place of a module of models: any class is there, and is a :class:`Draft`."""
+class LightModels:
+    """Stands for a module of models: each of its names is :class:`LightModel`."""
 
-    def __getattr__(self, name: str) -> type[Draft]:
+    def __getattr__(self, name: str) -> type[LightModel]:
         """Return the class."""
-        return Draft
+        return LightModel
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,13 +69,13 @@ class Slot:
     convert: Callable[[str], Any] | None
 
 
-def mistyped(obj: Any, at: str = "") -> Iterator[tuple[str, Any, type]]:
-    """Yield path, value and expected type of every value that is not what its field is annotated as.
+def type_mismatches(obj: Any, parent: str = "") -> Iterator[tuple[str, Any, type]]:
+    """Yield path, value and expected type of every value that has another type than its field.
 
-    A ``bool`` is no ``int`` here: equal to 0 or 1, it would be written as ``True``. A :class:`Draft` has no
-    annotations, so that nothing is wrong with it.
+    A ``bool`` does not count as an ``int``: it would be written as ``True``. The fields of a
+    :class:`LightModel` have no types.
     """
-    if isinstance(obj, Draft):
+    if isinstance(obj, LightModel):
         return
     for slot in slots(type(obj)):
         value = getattr(obj, slot.field)
@@ -82,9 +83,9 @@ def mistyped(obj: Any, at: str = "") -> Iterator[tuple[str, Any, type]]:
             if item is None or (type(item) is slot.kind and not slot.nested):
                 continue
             if not isinstance(item, slot.kind) or isinstance(item, bool):
-                yield f"{at}{slot.names[0]}", item, slot.kind
+                yield f"{parent}{slot.names[0]}", item, slot.kind
             elif slot.nested:
-                yield from mistyped(item, f"{at}{slot.names[0]}.")
+                yield from type_mismatches(item, f"{parent}{slot.names[0]}.")
 
 
 def format_time(moment: datetime) -> str:

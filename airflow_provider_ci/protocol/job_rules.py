@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.protocol.fields import Draft, mistyped
+from airflow_provider_ci.protocol.fields import LightModel, type_mismatches
 from airflow_provider_ci.protocol.names import (
     BUCKET,
     REGION,
@@ -24,7 +24,7 @@ from airflow_provider_ci.protocol.names import (
     is_web_address,
     key_rule_broken,
     object_address,
-    shown_address,
+    redact_address,
 )
 from airflow_provider_ci.protocol.result_keys import KnownInputs
 from airflow_provider_ci.protocol.rules import (
@@ -46,7 +46,7 @@ from airflow_provider_ci.protocol.voice_separation import (
 if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
     from airflow_provider_ci.protocol.jobs import JobRequest, Operation, Output
 
-_NOTHING: Any = Draft()
+_NOTHING: Any = LightModel()
 
 JOB_LEVELS = (0, 1, 2)
 USER_DATA_MAX = 1024
@@ -62,7 +62,7 @@ def check(request: JobRequest) -> None:
     :raises RequestValidationError: naming every such field, what was given and what is allowed.
     """
     broken = problems(request)
-    if not any(mistyped(request)):
+    if not any(type_mismatches(request)):
         key = request.input.object if request.input else None
         broken += _input_key_problems("Input.Object", key)
         broken += result_problems(request.operation or _NOTHING, KnownInputs(object=key))
@@ -136,7 +136,7 @@ def _input_key_problems(field: str, key: str | None) -> Iterator[Problem]:
 def _callback(request: JobRequest) -> Iterator[Problem]:
     url = request.callback_url
     if url is not None and url != "no" and not is_web_address(url):
-        yield Problem("CallBack", shown_address(url), "an absolute http or https URL, or no")
+        yield Problem("CallBack", redact_address(url), "an absolute http or https URL, or no")
     yield from choice_problems("CallBackFormat", request.callback_format, _CALLBACK_FORMATS)
     yield from choice_problems("CallBackType", request.callback_type, _CALLBACK_TYPES)
     mq, kafka = request.callback_mq_config, request.callback_kafka_config

@@ -28,13 +28,13 @@ from airflow_provider_ci.protocol.names import (
     ID,
     is_object_key,
     object_address,
-    shown_address,
+    redact_address,
 )
 from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE as VOICE_SEPARATE
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 #: The service describes and cancels at most so many jobs at once (436/120621, 436/120620).
 IDS_PER_REQUEST = 10
@@ -253,33 +253,28 @@ class SubmitJob(ApiRequest[JobsResponse]):
     """
 
     job: JobRequest
-    expires: float | None = None
-    action: ClassVar[str] = "submit the job"
+    expires_at: float | None = None
+    purpose: ClassVar[str] = "submit the job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaJobs",)
     idempotent: ClassVar[bool] = False
 
-    @property
-    def valid_until(self) -> float | None:
-        """``expires``, Unix seconds: bounds how late a process that was held up can still submit."""
-        return self.expires
-
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the job breaks a documented rule.
         """
         check(self.job)
         body = xml.to_bytes(xml.to_element(self.job, "Request"))
-        return Request(method="POST", service=Service.CI, path="/jobs", body=body)
+        return HttpRequest(method="POST", service=Service.CI, path="/jobs", body=body)
 
-    def parse(self, response: Response) -> JobsResponse:
+    def parse(self, response: HttpResponse) -> JobsResponse:
         """Return the accepted job.
 
         :raises InvalidResponseError: the answer names no job id.
         """
-        answer = _jobs_answer(response, self.action)
+        answer = _jobs_answer(response, self.purpose)
         if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise invalid_response_error(response, self.action, "the answer has no JobId")
+            raise invalid_response_error(response, self.purpose, "the answer has no JobId")
         return answer
 
 
@@ -288,19 +283,19 @@ class DescribeJobs(ApiRequest[JobsResponse]):
     """``GET /jobs/<id>,…`` (460/84765): 1 to 10 ids; unknown ones come back in ``non_exist_job_ids``."""
 
     job_ids: Sequence[str]
-    action: ClassVar[str] = "describe jobs"
+    purpose: ClassVar[str] = "describe jobs"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJob",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: no id, more than 10, or one that is not an id.
         """
-        return Request(method="GET", service=Service.CI, path=_path_of(self.job_ids))
+        return HttpRequest(method="GET", service=Service.CI, path=_path_of(self.job_ids))
 
-    def parse(self, response: Response) -> JobsResponse:
+    def parse(self, response: HttpResponse) -> JobsResponse:
         """Return the jobs that the service knows, and the ids that it does not."""
-        return _jobs_answer(response, self.action)
+        return _jobs_answer(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,22 +306,22 @@ class CancelJobs(ApiRequest[None]):
     """
 
     job_ids: Sequence[str]
-    action: ClassVar[str] = "cancel jobs"
+    purpose: ClassVar[str] = "cancel jobs"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CancelMediaJob",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: no id, more than 10, or one that is not an id.
         """
-        return Request(
+        return HttpRequest(
             method="PUT", service=Service.CI, path=_path_of(self.job_ids), params=(("cancel", ""),)
         )
 
-    def parse(self, response: Response) -> None:
+    def parse(self, response: HttpResponse) -> None:
         """Return nothing, or raise the service's error, which may sit in a 200 answer too."""
         if response.body.strip() or not 200 <= response.status < 300:
-            parse_response(response, self.action)
+            parse_response(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +351,7 @@ class JobListRequest(PagedRequest[T, Item], Generic[T, Item]):
             return None
         return replace(self, next_token=next_token, tokens_seen=self.tokens_seen.with_token(next_token))
 
-    def page_request(self, path: str, *params: tuple[str, str | None]) -> Request:
+    def page_request(self, path: str, *params: tuple[str, str | None]) -> HttpRequest:
         """Return the request, with the parameters of its own that have a value.
 
         :raises RequestValidationError: an argument outside the documented values.
@@ -371,7 +366,7 @@ class JobListRequest(PagedRequest[T, Item], Generic[T, Item]):
             ("size", str(self.size)),
             ("nextToken", self.next_token),
         )
-        return Request(method="GET", service=Service.CI, path=path, params=drop_empty((*params, *common)))
+        return HttpRequest(method="GET", service=Service.CI, path=path, params=drop_empty((*params, *common)))
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with each argument: what was given and what is allowed."""
@@ -401,10 +396,10 @@ class ListJobs(JobListRequest[JobsResponse, Job]):
     workflow_id: str | None = None
     inventory_trigger_job_id: str | None = None
     input_object: str | None = None
-    action: ClassVar[str] = "list jobs"
+    purpose: ClassVar[str] = "list jobs"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJobs",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: an argument outside the documented values.
@@ -425,12 +420,12 @@ class ListJobs(JobListRequest[JobsResponse, Job]):
         if self.input_object is not None and not is_object_key(self.input_object):
             yield f"input_object is {self.input_object!r}, allowed: an object key"
         elif self.input_object is not None and (address := object_address(self.input_object)):
-            shown = shown_address(self.input_object)
+            shown = redact_address(self.input_object)
             yield f"input_object is {shown!r}, allowed: an object key, here {address.key!r}"
 
-    def parse(self, response: Response) -> JobsResponse:
+    def parse(self, response: HttpResponse) -> JobsResponse:
         """Return the page."""
-        return _jobs_answer(response, self.action)
+        return _jobs_answer(response, self.purpose)
 
     def items(self, answer: JobsResponse) -> Sequence[Job]:
         """Return the jobs of the page."""
@@ -446,8 +441,8 @@ def split_ids(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
 
-def _jobs_answer(response: Response, action: str) -> JobsResponse:
-    answer = xml.read(JobsResponse, parse_response(response, action))
+def _jobs_answer(response: HttpResponse, purpose: str) -> JobsResponse:
+    answer = xml.read(JobsResponse, parse_response(response, purpose))
     return replace(
         answer,
         non_exist_job_ids=split_ids(answer.non_exist_job_ids),

@@ -83,7 +83,7 @@ def object_address(text: object) -> ObjectAddress | None:
     return ObjectAddress(name if BUCKET.fullmatch(name) else None, unquote(parts.path.removeprefix("/")))
 
 
-def shown_address(text: str, *, with_path: bool = True) -> str:
+def redact_address(text: str, *, with_path: bool = True) -> str:
     """Return an address as an error may show it: without what may be a password or a key.
 
     Those are the part before ``@``, the query, the fragment, and what is no number where a port should be.

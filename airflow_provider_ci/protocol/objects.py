@@ -14,8 +14,8 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.api_request import ApiRequest, invalid_response_error, parse_response
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.media_info import MediaInfo
-from airflow_provider_ci.protocol.names import is_object_key, object_address, shown_address
-from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 from airflow_provider_ci.protocol.xml import read
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class _ObjectOperation(ApiRequest[T], Generic[T]):
     key: str
     method: ClassVar[str]
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the key is empty, begins with ``/``, has control characters, or is an
@@ -61,15 +61,15 @@ class _ObjectOperation(ApiRequest[T], Generic[T]):
         address = object_address(self.key)
         if address is not None and address.bucket is not None:
             allowed = f"a key: write bucket={address.bucket!r}, key={address.key!r}"
-            raise RequestValidationError([f"object key is {shown_address(self.key)!r}, allowed: {allowed}"])
-        return Request(method=self.method, service=Service.COS, path="/" + self.key)
+            raise RequestValidationError([f"object key is {redact_address(self.key)!r}, allowed: {allowed}"])
+        return HttpRequest(method=self.method, service=Service.COS, path="/" + self.key)
 
 
 class _TransferOperation(_ObjectOperation[None]):
-    def parse(self, response: Response) -> None:
+    def parse(self, response: HttpResponse) -> None:
         """Return nothing, or raise the service's error."""
         if not 200 <= response.status < 300:
-            raise service_error(response, self.action)
+            raise service_error(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class GetObject(_TransferOperation):
 
     key: str
     method: ClassVar[str] = "GET"
-    action: ClassVar[str] = "download the object"
+    purpose: ClassVar[str] = "download the object"
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:GetObject",)
 
 
@@ -93,12 +93,12 @@ class PutObject(_TransferOperation):
     content_md5: str
     content_type: str | None = None
     method: ClassVar[str] = "PUT"
-    action: ClassVar[str] = "upload the object"
+    purpose: ClassVar[str] = "upload the object"
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:PutObject",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request."""
-        plain = _TransferOperation.request(self)
+        plain = _TransferOperation.http_request(self)
         return replace(plain, headers=(("Content-MD5", self.content_md5),), content_type=self.content_type)
 
 
@@ -108,19 +108,19 @@ class HeadObject(_ObjectOperation[ObjectHead]):
 
     key: str
     method: ClassVar[str] = "HEAD"
-    action: ClassVar[str] = "look at the object"
+    purpose: ClassVar[str] = "look at the object"
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:HeadObject",)
 
-    def parse(self, response: Response) -> ObjectHead:
+    def parse(self, response: HttpResponse) -> ObjectHead:
         """Return what the headers tell.
 
         :raises NotFoundError: there is no such object, or no such bucket: the answer has no body to say.
         """
         if not 200 <= response.status < 300:
-            raise service_error(response, self.action)
+            raise service_error(response, self.purpose)
         length = response.headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_MAX):
-            raise invalid_response_error(response, self.action, f"Content-Length is {length!r}")
+            raise invalid_response_error(response, self.purpose, f"Content-Length is {length!r}")
         return ObjectHead(
             size=int(length),
             storage_class=response.headers.get("x-cos-storage-class") or "STANDARD",
@@ -142,20 +142,20 @@ class GetMediaInfo(_ObjectOperation[MediaInfo]):
 
     key: str
     method: ClassVar[str] = "GET"
-    action: ClassVar[str] = "read the media information"
+    purpose: ClassVar[str] = "read the media information"
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:GetObject",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request."""
-        plain = _ObjectOperation.request(self)
+        plain = _ObjectOperation.http_request(self)
         return replace(plain, params=(("ci-process", "videoinfo"),))
 
-    def parse(self, response: Response) -> MediaInfo:
+    def parse(self, response: HttpResponse) -> MediaInfo:
         """Return format and streams.
 
         :raises InvalidResponseError: the answer has neither.
         """
-        info = read(_MediaInfoAnswer, parse_response(response, self.action)).media_info
+        info = read(_MediaInfoAnswer, parse_response(response, self.purpose)).media_info
         if info is None:
-            raise invalid_response_error(response, self.action, "the answer has no MediaInfo")
+            raise invalid_response_error(response, self.purpose, "the answer has no MediaInfo")
         return info

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.fields import Draft, mistyped
+from airflow_provider_ci.protocol.fields import LightModel, type_mismatches
 from airflow_provider_ci.protocol.names import is_object_key, object_address
 from airflow_provider_ci.protocol.result_keys import KnownInputs, Units, expanded, may_be, may_begin_with
 from airflow_provider_ci.protocol.voice_separation import OUTPUTS, result_extension
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # DAG files load this module, and making all models takes too
     from airflow_provider_ci.protocol.batches import BatchRequest
     from airflow_provider_ci.protocol.jobs import JobRequest
 
-_NOTHING: Any = Draft()
+_NOTHING: Any = LightModel()
 
 
 def refuse_overlap(overlap: dict[str, str], request: Any) -> None:
@@ -42,7 +42,7 @@ def overlap_of_job(request: JobRequest, bucket: str | None) -> dict[str, str]:
 
     :param bucket: the input's bucket.
     """
-    if any(mistyped(request)):
+    if any(type_mismatches(request)):
         return {}  # which the other checks refuse
     operation = request.operation or _NOTHING
     key: Any = (request.input or _NOTHING).object
@@ -62,7 +62,7 @@ def overlap_of_batch(request: BatchRequest, bucket: str | None) -> dict[str, str
 
     :param bucket: the inputs' bucket.
     """
-    if any(mistyped(request)):
+    if any(type_mismatches(request)):
         return {}  # which the other checks refuse
     operation, given = request.operation or _NOTHING, request.input or _NOTHING
     param = operation.job_param or _NOTHING

@@ -20,16 +20,16 @@ from airflow_provider_ci.protocol.api_request import (
     drop_empty,
     invalid_response_error,
     parse_response,
-    read_answer,
+    read_response,
 )
-from airflow_provider_ci.protocol.fields import Draft, element
+from airflow_provider_ci.protocol.fields import LightModel, element
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CallbackKafkaConfig
 from airflow_provider_ci.protocol.lists import NumberedListRequest
 from airflow_provider_ci.protocol.names import (
     ACTIVE,
     PAUSED,
     is_web_address,
-    shown_address,
+    redact_address,
 )
 from airflow_provider_ci.protocol.rules import (
     Problem,
@@ -41,9 +41,9 @@ from airflow_provider_ci.protocol.rules import (
     type_problems,
 )
 from airflow_provider_ci.protocol.services import ASR, MEDIA, SERVICES
-from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
-_NOTHING: Any = Draft()
+_NOTHING: Any = LightModel()
 QUEUE_NAME_MAX = 128
 # The last one is known from samples of Tencent's SDKs only
 _EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
@@ -158,7 +158,7 @@ def _notify(notify: NotifyConfig) -> Iterator[str]:
     if is_on and notify.type is None:
         yield f"NotifyConfig.Type is None, allowed: {', '.join(_NOTIFY_TYPES)}, when State is On"
     if is_on and notify.type == "Url" and not _is_callback_address(notify.url or ""):
-        shown = shown_address(notify.url or "")
+        shown = redact_address(notify.url or "")
         yield (
             "NotifyConfig.Url is not an absolute http or https URL, which it must be when Type is Url: it is"
             f" {shown!r}"
@@ -187,10 +187,10 @@ class ListQueues(NumberedListRequest[QueuesResponse, Queue]):
     service: str = ASR
     queue_ids: Sequence[str] = ()
     state: str | None = None
-    action: ClassVar[str] = "list queues"
+    purpose: ClassVar[str] = "list queues"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaQueues", "ci:DescribeAsrQueues")
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: an argument outside the documented values.
@@ -211,13 +211,13 @@ class ListQueues(NumberedListRequest[QueuesResponse, Queue]):
             ("category", "CateAll" if self.service == MEDIA else None),
             *self.page_params(),
         )
-        return Request(
+        return HttpRequest(
             method="GET", service=Service.CI, path=_queue_path(self.service), params=drop_empty(params)
         )
 
-    def parse(self, response: Response) -> QueuesResponse:
+    def parse(self, response: HttpResponse) -> QueuesResponse:
         """Return the page."""
-        return read_answer(QueuesResponse, response, self.action)
+        return read_response(QueuesResponse, response, self.purpose)
 
     def items(self, answer: QueuesResponse) -> Sequence[Queue]:
         """Return the queues of the page."""
@@ -234,19 +234,19 @@ class DescribeQueue(ApiRequest[QueueAsRead | None]):
 
     queue_id: str
     service: str = ASR
-    action: ClassVar[str] = ListQueues.action
+    purpose: ClassVar[str] = ListQueues.purpose
     cam_actions: ClassVar[tuple[str, ...]] = ListQueues.cam_actions
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: an argument outside the documented values.
         """
-        return ListQueues(service=self.service, queue_ids=[self.queue_id]).request()
+        return ListQueues(service=self.service, queue_ids=[self.queue_id]).http_request()
 
-    def parse(self, response: Response) -> QueueAsRead | None:
+    def parse(self, response: HttpResponse) -> QueueAsRead | None:
         """Return the queue; ``None`` if the bucket has no such queue."""
-        for child in parse_response(response, self.action):
+        for child in parse_response(response, self.purpose):
             queue = xml.read(Queue, child)
             if xml.local_name(child.tag) == "QueueList" and queue.queue_id == self.queue_id:
                 configs = (each for each in child if xml.local_name(each.tag) == "NotifyConfig" and len(each))
@@ -265,10 +265,10 @@ class UpdateQueue(ApiRequest[Queue]):
     queue: QueueRequest
     service: str = ASR
     as_read: QueueAsRead | None = None
-    action: ClassVar[str] = "update the queue"
+    purpose: ClassVar[str] = "update the queue"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the id is none, or the definition breaks a documented rule.
@@ -287,13 +287,13 @@ class UpdateQueue(ApiRequest[Queue]):
         else:
             root = xml.to_element(self.queue, "Request")
         path = f"{_queue_path(self.service)}/{self.queue_id}"
-        return Request(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(root))
+        return HttpRequest(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(root))
 
-    def parse(self, response: Response) -> Queue:
+    def parse(self, response: HttpResponse) -> Queue:
         """Return the queue as it is now."""
-        queue = read_answer(QueueResponse, response, self.action).queue
+        queue = read_response(QueueResponse, response, self.purpose).queue
         if queue is None:
-            raise invalid_response_error(response, self.action, "the answer has no Queue")
+            raise invalid_response_error(response, self.purpose, "the answer has no Queue")
         return queue
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from airflow_provider_ci.exceptions import without_signatures
+from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
 from airflow_provider_ci.protocol.jobs import FAILED, Job, Output, OutputFile
 
@@ -183,7 +183,7 @@ def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
     """
     if job.job_state != FAILED:
         return None, None
-    return job.code, without_signatures(job.message) if job.message else None
+    return job.code, strip_signatures(job.message) if job.message else None
 
 
 def _by_stem(

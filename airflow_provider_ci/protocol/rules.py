@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.fields import mistyped
+from airflow_provider_ci.protocol.fields import type_mismatches
 from airflow_provider_ci.protocol.names import ID, NOT_XML
 
 _TYPE_NAMES: dict[type, str] = {str: "a text", int: "a whole number"}
@@ -48,7 +48,7 @@ def type_problems(request: Any) -> list[Problem]:
     """Return a problem for each value whose type is not that of its field."""
     return [
         Problem(field, value, _TYPE_NAMES.get(kind, kind.__name__))
-        for field, value, kind in mistyped(request)
+        for field, value, kind in type_mismatches(request)
     ]
 
 

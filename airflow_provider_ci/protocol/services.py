@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import ClassVar
 
 from airflow_provider_ci.exceptions import ServiceError
-from airflow_provider_ci.protocol.api_request import ApiRequest, acknowledged, drop_empty, read_answer
+from airflow_provider_ci.protocol.api_request import ApiRequest, acknowledged, drop_empty, read_response
 from airflow_provider_ci.protocol.errors import is_not_open, is_open_already
 from airflow_provider_ci.protocol.lists import PAGE_SIZE_MAX, NumberedListRequest
 from airflow_provider_ci.protocol.rules import check_choice, check_list
-from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 #: What is opened for a bucket, and has queues: smart audio (``asr``) and media processing (``media``).
 ASR, MEDIA = "asr", "media"
@@ -69,21 +69,21 @@ class OpenBucket(ApiRequest[BucketBinding | None]):
     """
 
     service: str = ASR
-    action: ClassVar[str] = "open the service for the bucket"
+    purpose: ClassVar[str] = "open the service for the bucket"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaBucket", "ci:CreateAsrBucket")
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: no such service.
         """
         check_choice("service", self.service, SERVICES)
-        return Request(method="POST", service=Service.CI, path=_bucket_path(self.service))
+        return HttpRequest(method="POST", service=Service.CI, path=_bucket_path(self.service))
 
-    def parse(self, response: Response) -> BucketBinding | None:
+    def parse(self, response: HttpResponse) -> BucketBinding | None:
         """Return the binding; ``None`` if the service was open already."""
         try:
-            answer = read_answer(BucketResponse, response, self.action)
+            answer = read_response(BucketResponse, response, self.purpose)
         except ServiceError as error:
             if is_open_already(error):
                 return None
@@ -99,21 +99,21 @@ class CloseBucket(ApiRequest[bool]):
     """
 
     service: str = ASR
-    action: ClassVar[str] = "close the service for the bucket"
+    purpose: ClassVar[str] = "close the service for the bucket"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaBucket", "ci:DeleteAsrBucket")
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: no such service.
         """
         check_choice("service", self.service, SERVICES)
-        return Request(method="DELETE", service=Service.CI, path=_bucket_path(self.service))
+        return HttpRequest(method="DELETE", service=Service.CI, path=_bucket_path(self.service))
 
-    def parse(self, response: Response) -> bool:
+    def parse(self, response: HttpResponse) -> bool:
         """Tell whether it was open: it is closed in any case."""
         try:
-            return acknowledged(response, self.action, ())
+            return acknowledged(response, self.purpose, ())
         except ServiceError as error:
             if is_not_open(error):
                 return False
@@ -134,11 +134,11 @@ class ListBuckets(NumberedListRequest[BucketsResponse, BucketBinding]):
     bucket_names: Sequence[str] = ()
     bucket_name: str | None = None
     page_size: int = PAGE_SIZE_MAX
-    action: ClassVar[str] = "list buckets"
+    purpose: ClassVar[str] = "list buckets"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaBuckets", "ci:DescribeAsrBuckets")
     regional: ClassVar[bool] = True
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: an argument outside the documented values.
@@ -152,13 +152,13 @@ class ListBuckets(NumberedListRequest[BucketsResponse, BucketBinding]):
             ("bucketName", self.bucket_name),
             *self.page_params(),
         )
-        return Request(
+        return HttpRequest(
             method="GET", service=Service.CI, path=_bucket_path(self.service), params=drop_empty(params)
         )
 
-    def parse(self, response: Response) -> BucketsResponse:
+    def parse(self, response: HttpResponse) -> BucketsResponse:
         """Return the page."""
-        return read_answer(BucketsResponse, response, self.action)
+        return read_response(BucketsResponse, response, self.purpose)
 
     def items(self, answer: BucketsResponse) -> Sequence[BucketBinding]:
         """Return the bindings of the page."""

@@ -17,7 +17,7 @@ from airflow_provider_ci.protocol.api_request import (
     acknowledged,
     drop_empty,
     invalid_response_error,
-    read_answer,
+    read_response,
 )
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.lists import NumberedListRequest
@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.rules import check_choice, check_id
 from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, check_template
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import Request, Response, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 # The names and the numbers of 1045/33700; which of the two the service sends is not documented
 NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
@@ -111,20 +111,20 @@ class CreateTemplate(ApiRequest[Template]):
     """
 
     template: TemplateRequest
-    action: ClassVar[str] = "create the template"
+    purpose: ClassVar[str] = "create the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaTemplate",)
     idempotent: ClassVar[bool] = False
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the template breaks a documented rule.
         """
         return _template_request("POST", "/template", self.template)
 
-    def parse(self, response: Response) -> Template:
+    def parse(self, response: HttpResponse) -> Template:
         """Return the template with its id."""
-        return _template(response, self.action)
+        return _template(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ class UpdateTemplate(ApiRequest[Template]):
 
     template_id: str
     template: TemplateRequest
-    action: ClassVar[str] = "update the template"
+    purpose: ClassVar[str] = "update the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the id is none, or the template breaks a documented rule.
@@ -144,9 +144,9 @@ class UpdateTemplate(ApiRequest[Template]):
         check_id("template_id", self.template_id)
         return _template_request("PUT", f"/template/{self.template_id}", self.template)
 
-    def parse(self, response: Response) -> Template:
+    def parse(self, response: HttpResponse) -> Template:
         """Return the template as it is now."""
-        return _template(response, self.action)
+        return _template(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +154,20 @@ class DeleteTemplate(ApiRequest[bool]):
     """``DELETE /template/<id>`` (1045/49918)."""
 
     template_id: str
-    action: ClassVar[str] = "delete the template"
+    purpose: ClassVar[str] = "delete the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaTemplate",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: the id is none.
         """
         check_id("template_id", self.template_id)
-        return Request(method="DELETE", service=Service.CI, path=f"/template/{self.template_id}")
+        return HttpRequest(method="DELETE", service=Service.CI, path=f"/template/{self.template_id}")
 
-    def parse(self, response: Response) -> bool:
+    def parse(self, response: HttpResponse) -> bool:
         """Tell whether there was one: it is gone in any case."""
-        return acknowledged(response, self.action, TEMPLATE_MISSING)
+        return acknowledged(response, self.purpose, TEMPLATE_MISSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +183,10 @@ class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
     category: str = "Custom"
     ids: Sequence[str] = ()
     name: str | None = None
-    action: ClassVar[str] = "list templates"
+    purpose: ClassVar[str] = "list templates"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaTemplates",)
 
-    def request(self) -> Request:
+    def http_request(self) -> HttpRequest:
         """Return the request.
 
         :raises RequestValidationError: an argument outside the documented values.
@@ -201,11 +201,11 @@ class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
             ("name", self.name),
             *self.page_params(),
         )
-        return Request(method="GET", service=Service.CI, path="/template", params=drop_empty(params))
+        return HttpRequest(method="GET", service=Service.CI, path="/template", params=drop_empty(params))
 
-    def parse(self, response: Response) -> TemplatesResponse:
+    def parse(self, response: HttpResponse) -> TemplatesResponse:
         """Return the page."""
-        return read_answer(TemplatesResponse, response, self.action)
+        return read_response(TemplatesResponse, response, self.purpose)
 
     def items(self, answer: TemplatesResponse) -> Sequence[Template]:
         """Return the templates of the page."""
@@ -216,14 +216,14 @@ class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
         return self.page_after(answer, len(answer.template_list))
 
 
-def _template_request(method: str, path: str, template: TemplateRequest) -> Request:
+def _template_request(method: str, path: str, template: TemplateRequest) -> HttpRequest:
     check_template(template)
     body = xml.to_bytes(xml.to_element(template, "Request"))
-    return Request(method=method, service=Service.CI, path=path, body=body)
+    return HttpRequest(method=method, service=Service.CI, path=path, body=body)
 
 
-def _template(response: Response, action: str) -> Template:
-    template = read_answer(TemplateResponse, response, action).template
+def _template(response: HttpResponse, purpose: str) -> Template:
+    template = read_response(TemplateResponse, response, purpose).template
     if template is None or not template.template_id:
-        raise invalid_response_error(response, action, "the answer has no TemplateId")
+        raise invalid_response_error(response, purpose, "the answer has no TemplateId")
     return template

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.protocol.fields import Draft
+from airflow_provider_ci.protocol.fields import LightModel
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE as VOICE_SEPARATE
-from airflow_provider_ci.protocol.names import is_object_key, object_address, shown_address
+from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
 from airflow_provider_ci.protocol.result_keys import (
     KnownInputs,
     cos_problem,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # DAG files load this module, and making all models takes too
     from airflow_provider_ci.protocol.jobs import Operation
     from airflow_provider_ci.protocol.templates import TemplateRequest
 
-_NOTHING: Any = Draft()
+_NOTHING: Any = LightModel()
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
 _MUSIC_MODE_CODECS = ("mp3", "wav", "aac")
@@ -154,7 +154,7 @@ def address_problem(field: str, given: str) -> Problem:
     address = object_address(given)
     bucket, key = address or (None, "")
     where = f", and the bucket, {bucket!r}, apart from it" if bucket else ""
-    return Problem(field, shown_address(given), f"an object key, here {key!r}{where}")
+    return Problem(field, redact_address(given), f"an object key, here {key!r}{where}")
 
 
 def check_template(template: TemplateRequest) -> None:
@@ -173,5 +173,5 @@ def _template_problems(template: TemplateRequest) -> Iterator[Problem]:
         yield Problem("AudioMode", None, "a mode; a template must name one")
     if template.audio_config is None:
         yield Problem("AudioConfig", None, "a container, which may be empty; the service demands it")
-    parameters: Any = Draft(audio_mode=template.audio_mode, audio_config=template.audio_config)
+    parameters: Any = LightModel(audio_mode=template.audio_mode, audio_config=template.audio_config)
     yield from parameter_problems(parameters, "")

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
-from airflow_provider_ci.protocol.names import BUCKET, REGION, shown_address
+from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
 from airflow_provider_ci.protocol.signing import sign
 
 #: Seconds that a signature is valid before and after the moment of signing: room for clocks that differ.
@@ -127,7 +127,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HttpRequest:
     """What an operation asks for, unsigned. ``path`` is decoded; a parameter with value ``""`` has no
     value. A body is XML unless ``content_type`` says what it is.
     """
@@ -155,7 +155,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class HttpResponse:
     """What came back. ``headers`` must be case-insensitive or have lower-case names.
 
     ``validity`` is that of the request which it answers.
@@ -187,15 +187,15 @@ class SignedRequest:
     validity: tuple[int, int] | None = None
 
 
-def signed(
-    request: Request,
+def sign_request(
+    request: HttpRequest,
     endpoint: Endpoint,
     credentials: Credentials,
     *,
     now: float,
-    valid_until: float | None = None,
+    expires_at: float | None = None,
 ) -> SignedRequest:
-    """Sign ``request`` at ``now`` (Unix seconds), valid until ``valid_until`` or for ``SIGNATURE_TTL`` s.
+    """Sign ``request`` at ``now`` (Unix seconds), valid until ``expires_at`` or for ``SIGNATURE_TTL`` s.
 
     ``Host``, the token, ``Content-MD5`` (which binds the body) and every parameter are signed, as are all
     ``x-cos-`` headers; ``Content-Type`` and ``Content-Length`` are not, because HTTP libraries may rewrite
@@ -210,7 +210,7 @@ def signed(
         headers["Content-MD5"] = content_md5(request.body)
     validity = (
         int(now) - CLOCK_SKEW_TOLERANCE,
-        int(now + SIGNATURE_TTL if valid_until is None else valid_until),
+        int(now + SIGNATURE_TTL if expires_at is None else expires_at),
     )
     headers["Authorization"] = sign(
         request.method,
@@ -244,7 +244,7 @@ def check_origin(name: str, url: str, *, allow_http: bool) -> None:
         or parts.path.strip("/")
         or _NOT_IN_ORIGIN.search(url)
     ):
-        shown = shown_address(url, with_path=False)[:_SHOWN_MAX]
+        shown = redact_address(url, with_path=False)[:_SHOWN_MAX]
         raise ConfigurationError(f"{name} has not the allowed form: it is {shown!r}, allowed: {allowed}")
     if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(f"{name} is plain http to {host}, allowed: {allowed}")

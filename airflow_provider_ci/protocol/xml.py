@@ -19,7 +19,7 @@ from airflow_provider_ci.protocol.fields import SERVICE_ZONE as SERVICE_ZONE
 from airflow_provider_ci.protocol.fields import Slot, slots
 from airflow_provider_ci.protocol.fields import element as element
 from airflow_provider_ci.protocol.fields import format_time as format_time
-from airflow_provider_ci.protocol.fields import mistyped as mistyped
+from airflow_provider_ci.protocol.fields import type_mismatches as type_mismatches
 from airflow_provider_ci.protocol.names import NOT_XML
 
 T = TypeVar("T")

@@ -48,7 +48,7 @@ class JobService(Protocol[R_contra, J]):
 
     def prepare(self, request: R_contra) -> None: ...  # noqa: D102
 
-    def submit(self, request: R_contra, valid_until: float | None) -> J: ...  # noqa: D102
+    def submit(self, request: R_contra, expires_at: float | None) -> J: ...  # noqa: D102
 
     def describe(self, job_id: str) -> DescribeResponse[J]: ...  # noqa: D102
 

@@ -12,7 +12,7 @@ from airflow_provider_ci.exceptions import (
     JobFailedError,
     JobNotFoundError,
     TencentCIError,
-    without_signatures,
+    strip_signatures,
 )
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.jobs import CANCEL, Job
@@ -194,7 +194,7 @@ class JobTracker(Generic[J]):
 def describe_end(job: Job | BatchJob) -> str:
     """Return how a job ended, with the service's reason, for a log or a message."""
     reason = ": ".join(part for part in (_error_code(job), job.message) if part)
-    return _end_of(job) + (f" ({without_signatures(reason)})" if reason else "")
+    return _end_of(job) + (f" ({strip_signatures(reason)})" if reason else "")
 
 
 def _end_of(job: Job | BatchJob) -> str:

@@ -31,7 +31,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.protocol.api_request import parse_response
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs, JobsResponse, check_job_ids
-from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.protocol.wire import HttpResponse
 from airflow_provider_ci.protocol.xml import read
 from airflow_provider_ci.submission.waiting import (
     MAX_BACKOFF_FACTOR,
@@ -141,8 +141,8 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Group, _Poller]] = W
 class _DescribeStates(DescribeJobs):
     __slots__ = ()
 
-    def parse(self, response: Response) -> JobsResponse:
-        root = parse_response(response, self.action)
+    def parse(self, response: HttpResponse) -> JobsResponse:
+        root = parse_response(response, self.purpose)
         etree.strip_elements(root, *_UNUSED_ELEMENTS)
         return replace(read(JobsResponse, root), request_id=response.request_id)
 

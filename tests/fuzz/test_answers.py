@@ -20,8 +20,8 @@ from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, s
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
-from airflow_provider_ci.protocol.wire import Response
-from airflow_provider_ci.protocol.xml import mistyped, to_dict
+from airflow_provider_ci.protocol.wire import HttpResponse
+from airflow_provider_ci.protocol.xml import to_dict, type_mismatches
 from tests.remote_calls import remote_calls
 
 from .documents import TEXTS, bodies
@@ -63,7 +63,7 @@ HEADERS = st.dictionaries(
     HEADER_TEXTS,
     max_size=6,
 )
-RESPONSES = st.builds(Response, STATUSES, HEADERS, bodies())
+RESPONSES = st.builds(HttpResponse, STATUSES, HEADERS, bodies())
 
 
 def check_error(error: TencentCIError) -> None:
@@ -79,7 +79,7 @@ def check_value(value: Any) -> None:
     """It has the types that it is annotated with, and can go into an XCom."""
     for part in value if isinstance(value, tuple | list) else (value,):
         if is_dataclass(part):
-            assert list(mistyped(part)) == []
+            assert list(type_mismatches(part)) == []
             json.dumps(to_dict(part), allow_nan=False).encode()
     for job in getattr(value, "jobs_detail", None) or ():
         if isinstance(job, Job):
@@ -107,7 +107,7 @@ def test_all_calls_are_tried() -> None:
 
 @effort(150)
 @given(RESPONSES)
-def test_every_call_reads_it_or_refuses_it(response: Response) -> None:
+def test_every_call_reads_it_or_refuses_it(response: HttpResponse) -> None:
     for call in CALLS:
         with quickly():
             try:
@@ -122,7 +122,7 @@ def test_every_call_reads_it_or_refuses_it(response: Response) -> None:
 
 @effort(150)
 @given(RESPONSES)
-def test_every_error_answer_has_its_exception(response: Response) -> None:
+def test_every_error_answer_has_its_exception(response: HttpResponse) -> None:
     with quickly():
         check_error(service_error(response, "do it"))
         moment = server_time(response)
@@ -142,7 +142,7 @@ def test_results_are_told_apart_in_bounded_time(texts: list[str]) -> None:
     )
     call = next(call for call in CALLS if type(call).__name__ == "DescribeJobs")
     with quickly():
-        answer: JobsResponse = call.parse(Response(200, {}, body.encode()))
+        answer: JobsResponse = call.parse(HttpResponse(200, {}, body.encode()))
         check_value(answer)
 
 

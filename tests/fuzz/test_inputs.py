@@ -18,7 +18,7 @@ from airflow_provider_ci.protocol.callbacks import MAX_BYTES, parse_callback
 from airflow_provider_ci.protocol.results import job_result
 from airflow_provider_ci.protocol.signing import Authorization, SignatureFormatError, sign, verify
 from airflow_provider_ci.protocol.wire import Endpoint, Service, check_origin, is_loopback_url
-from airflow_provider_ci.protocol.xml import mistyped
+from airflow_provider_ci.protocol.xml import type_mismatches
 from tests.unit.protocol.test_callbacks import JSON as CALLBACK
 from tests.unit.protocol.test_callbacks import NAMES
 
@@ -93,7 +93,7 @@ def test_a_callback_is_read_or_refused(body: bytes) -> None:
         except InvalidCallbackError as error:
             assert len(str(error)) < 300
             return
-        assert list(mistyped(callback)) == []
+        assert list(type_mismatches(callback)) == []
         for job in callback.jobs:
             json.dumps(job_result(job), allow_nan=False)
 

@@ -26,7 +26,7 @@ from airflow_provider_ci.protocol import errors, jobs
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.job_rules import check
 from airflow_provider_ci.protocol.jobs import Job, JobRequest, JobsResponse
-from airflow_provider_ci.protocol.wire import Response
+from airflow_provider_ci.protocol.wire import HttpResponse
 from airflow_provider_ci.submission import tracking
 from tests.lint.source_messages import Message, messages
 from tests.scripted_server import ScriptedServer, error, http, job
@@ -254,7 +254,7 @@ class TestNothingIsLeftOut:
 
 def refusal(status: int, code: str = "", words: str = "Said by the service.") -> TencentCIError:
     body = f"<Error><Code>{code}</Code><Message>{words}</Message></Error>" if code else ""
-    return service_error(Response(status, {}, body.encode()), "submit the job")
+    return service_error(HttpResponse(status, {}, body.encode()), "submit the job")
 
 
 def test_the_examples_form_is_that_of_the_errors(

@@ -135,12 +135,12 @@ class World:
     def prepare(self, request: Any) -> None:
         self.step("prepare", lambda: None)
 
-    def submit(self, request: Any, valid_until: float) -> Any:
-        return self.step("submit", lambda: self._submit(request, valid_until))
+    def submit(self, request: Any, expires_at: float) -> Any:
+        return self.step("submit", lambda: self._submit(request, expires_at))
 
-    def _submit(self, request: Any, valid_until: float) -> Any:
+    def _submit(self, request: Any, expires_at: float) -> Any:
         answer = next(self._answers, "ok")
-        if self.now > valid_until:
+        if self.now > expires_at:
             raise AuthenticationError("expired", status=401, code="SignatureExpired")
         if answer == "throttled":
             raise ThrottledError("slow down", status=429)

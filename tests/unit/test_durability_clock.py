@@ -47,10 +47,10 @@ class Machine:
         """Return when the run began: Airflow's database had the time of a machine like this one."""
         return START - self.behind + min(self.learnt.offset, 0)
 
-    def refusal(self, valid_until: float | None = None) -> ClockSkewError | None:
+    def refusal(self, expires_at: float | None = None) -> ClockSkewError | None:
         """Return why the service refuses what is signed now."""
         start = self.clock() - CLOCK_SKEW_TOLERANCE
-        end = self.clock() + SIGNATURE_TTL if valid_until is None else valid_until
+        end = self.clock() + SIGNATURE_TTL if expires_at is None else expires_at
         if start <= self.world.now <= end:
             return None
         error = ClockSkewError("refused", status=401, code="SignatureExpired")
@@ -60,11 +60,11 @@ class Machine:
     def prepare(self, request: JobRequest) -> None:
         self.world.prepare(request)
 
-    def submit(self, request: JobRequest, valid_until: float) -> Job:
+    def submit(self, request: JobRequest, expires_at: float) -> Job:
         def send() -> Job:
-            if (error := self.refusal(valid_until)) is not None:
+            if (error := self.refusal(expires_at)) is not None:
                 raise error
-            return self.world._submit(request, valid_until)
+            return self.world._submit(request, expires_at)
 
         return self.world.step("submit", send)  # type: ignore[no-any-return]
 
@@ -151,9 +151,9 @@ def test_what_is_refused_with_the_right_clock_is_not_sent_again() -> None:
     machine = Machine(world, 0)
     send, delays = machine.submit, iter([SUBMISSION_VALIDITY + 1])
 
-    def late(request: JobRequest, valid_until: float) -> Any:
+    def late(request: JobRequest, expires_at: float) -> Any:
         world.pass_time(next(delays, 0))
-        return send(request, valid_until)
+        return send(request, expires_at)
 
     machine.submit = late  # type: ignore[method-assign]
     with pytest.raises(ClockSkewError):
@@ -167,13 +167,13 @@ def test_without_store_a_process_that_slept_through_looks_before_it_submits_agai
     machine = Machine(world, 0)
     send, submitted = machine.submit, []
 
-    def slept(request: JobRequest, valid_until: float) -> Any:
+    def slept(request: JobRequest, expires_at: float) -> Any:
         if not submitted:
             world.pass_time(HOUR)
             machine.behind = HOUR
             submitted.append(world._accept(request, world.now).job_id)
             world.pass_time(30)
-        return send(request, valid_until)
+        return send(request, expires_at)
 
     machine.submit = slept  # type: ignore[method-assign]
     assert machine.submission(1).get_or_submit(REQUEST, PLACE).job_id == submitted[0]

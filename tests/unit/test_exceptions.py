@@ -19,7 +19,7 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
     ThrottledError,
     TransportError,
-    without_signatures,
+    strip_signatures,
 )
 
 CLASSES = [
@@ -171,8 +171,8 @@ def test_advice_belongs_to_one_error(cls):
 
 
 def test_a_very_long_text_is_cut_off_before_it_is_searched() -> None:
-    shown = without_signatures("ab " * 20_000)
+    shown = strip_signatures("ab " * 20_000)
     assert len(shown) == 4000
-    hidden = without_signatures("x" * 3980 + "&sign=hunter2 and more hunter2")
+    hidden = strip_signatures("x" * 3980 + "&sign=hunter2 and more hunter2")
     assert "hunter" not in hidden
-    assert without_signatures("x" * 3990 + "&sign=hunter2").endswith("&sign=…")
+    assert strip_signatures("x" * 3990 + "&sign=hunter2").endswith("&sign=…")

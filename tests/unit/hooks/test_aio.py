@@ -184,7 +184,7 @@ class TestLikeTheHook:
     def test_a_submission_is_not_repeated_after_its_validity_by_the_services_clock(
         self, connection: Define, pauses: list[float], seconds_left: float, sent: int, offset: float
     ) -> None:
-        call = SubmitJob(REQUEST, expires=1_700_000_000.5 + offset + seconds_left)
+        call = SubmitJob(REQUEST, expires_at=1_700_000_000.5 + offset + seconds_left)
         for send in (asynchronously, synchronously):
             with ScriptedServer() as server:
                 service_clock(server.url).offset = offset

@@ -1005,5 +1005,5 @@ def test_a_throttled_submission_is_not_repeated_past_its_expiry(
     connection(server.url)
     server.play(error(429, "SlowDown", retry_after="60"))
     with pytest.raises(ThrottledError, match="SlowDown"):
-        TencentCIHook().submit_job(REQUEST, expires=datetime.now(UTC).timestamp() + 30)
+        TencentCIHook().submit_job(REQUEST, expires_at=datetime.now(UTC).timestamp() + 30)
     assert server.methods() == ["POST"]

@@ -438,7 +438,7 @@ class TestTheClock:
         hook = TencentCIHook(static)
         assert abs(hook.now() - time.time() - 7200) <= 2
         server.play(job())
-        hook.submit_job(REQUEST, expires=hook.now() + 60)
+        hook.submit_job(REQUEST, expires_at=hook.now() + 60)
         hook.close()
         said = server.requests[-1].authorization
         assert abs(said.end - time.time() - 7260) <= 3

@@ -175,7 +175,7 @@ def test_what_is_no_template_is_checked_when_the_dag_is_parsed(
         make(owner, **arguments)
     assert str(caught.value).startswith("Task 'task' cannot work: ")
     assert said in str(caught.value)
-    assert "Draft" not in str(caught.value)
+    assert "LightModel" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("owner", "arguments"), TEMPLATED)

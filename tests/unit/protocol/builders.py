@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
-from airflow_provider_ci.protocol.wire import Endpoint, Response
+from airflow_provider_ci.protocol.wire import Endpoint, HttpResponse
 
 BUCKET = "media-1250000001"
 REGION = "ap-guangzhou"
@@ -44,10 +44,10 @@ def encoding(mode: str = "AudioAndBackground", **config: Any) -> JobRequest:
     return request(operation=operation(voice_separate=separate))
 
 
-def response(status: int = 200, body: bytes | str = b"", **headers: str) -> Response:
+def response(status: int = 200, body: bytes | str = b"", **headers: str) -> HttpResponse:
     """Return an answer; ``x_ci_request_id="…"`` is the header ``x-ci-request-id``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, named, body.encode() if isinstance(body, str) else body)
+    return HttpResponse(status, named, body.encode() if isinstance(body, str) else body)
 
 
 def error_body(code: str, message: str = "Said by the service.", extra: str = "") -> str:

@@ -28,7 +28,7 @@ from airflow_provider_ci.protocol.templates import (
     UpdateTemplate,
 )
 from airflow_provider_ci.protocol.voice_separation import AudioConfig
-from airflow_provider_ci.protocol.wire import Endpoint, Request, Service
+from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, Service
 
 from .builders import REGION, error_body, response
 
@@ -49,8 +49,8 @@ MADE = (
 )
 
 
-def ci(method: str, path: str, *params: tuple[str, str], body: bytes = b"") -> Request:
-    return Request(method=method, service=Service.CI, path=path, params=params, body=body)
+def ci(method: str, path: str, *params: tuple[str, str], body: bytes = b"") -> HttpRequest:
+    return HttpRequest(method=method, service=Service.CI, path=path, params=params, body=body)
 
 
 @pytest.mark.parametrize(
@@ -122,21 +122,23 @@ def ci(method: str, path: str, *params: tuple[str, str], body: bytes = b"") -> R
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_sent(call, sent):
-    assert call.request() == sent
+    assert call.http_request() == sent
 
 
 def test_a_queues_definition_is_sent_whole():
     notify = NotifyConfig(
         state="On", url="https://example.org/?a&b", event="TaskFinish,WorkflowFinish", type="Url"
     )
-    sent = UpdateQueue("p1", QueueRequest(name="q", state="Active", notify_config=notify), "media").request()
+    sent = UpdateQueue(
+        "p1", QueueRequest(name="q", state="Active", notify_config=notify), "media"
+    ).http_request()
     assert (sent.method, sent.path) == ("PUT", "/queue/p1")
     assert sent.body.endswith(
         b"<Request><Name>q</Name><State>Active</State><NotifyConfig><State>On</State>"
         b"<Url>https://example.org/?a&amp;b</Url><Event>TaskFinish,WorkflowFinish</Event><Type>Url</Type>"
         b"</NotifyConfig></Request>"
     )
-    assert UpdateQueue("p1", QUEUE).request().path == "/asrqueue/p1"
+    assert UpdateQueue("p1", QUEUE).http_request().path == "/asrqueue/p1"
 
 
 def test_only_creating_a_template_must_not_be_repeated_and_only_bucket_lists_are_regional():
@@ -164,7 +166,7 @@ def test_the_regional_host_has_no_bucket():
 class TestRefused:
     def says(self, call) -> str:
         with pytest.raises(RequestValidationError, match="Nothing was sent") as caught:
-            call.request()
+            call.http_request()
         return str(caught.value)
 
     @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ class TestRefused:
         ],
     )
     def test_but_not_what_is_allowed(self, notify):
-        UpdateQueue("p1", QueueRequest(name="q", state="Active", notify_config=notify)).request()
+        UpdateQueue("p1", QueueRequest(name="q", state="Active", notify_config=notify)).http_request()
 
 
 class TestAnswers:

@@ -21,7 +21,7 @@ from airflow_provider_ci.protocol.batches import (
 )
 from airflow_provider_ci.protocol.jobs import Output
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
-from airflow_provider_ci.protocol.wire import Request, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
 from .builders import BUCKET, REGION, error_body, response
 
@@ -47,7 +47,7 @@ def test_what_is_sent():
         time_interval=TimeInterval(start="2025-01-01T00:00:00+0800"),
         callback_url="https://example.org/ci",
     )
-    sent = CreateBatch(batch).request()
+    sent = CreateBatch(batch).http_request()
     assert (sent.method, sent.service, sent.path) == ("POST", Service.CI, "/inventorytriggerjob")
     assert sent.body.decode().partition("\n")[2] == (
         "<Request><Name>stems-1_声</Name><Type>Job</Type><Input><Prefix>in/</Prefix></Input><Operation>"
@@ -61,11 +61,11 @@ def test_what_is_sent():
 
 def test_the_other_calls():
     def ci(method, path, *params):
-        return Request(method=method, service=Service.CI, path=path, params=params)
+        return HttpRequest(method=method, service=Service.CI, path=path, params=params)
 
-    assert DescribeBatch("b1").request() == ci("GET", "/inventorytriggerjob/b1")
-    assert CancelBatch("b1").request() == ci("PUT", "/inventorytriggerjob/b1", ("cancel", ""))
-    assert ListBatches().request() == ci(
+    assert DescribeBatch("b1").http_request() == ci("GET", "/inventorytriggerjob/b1")
+    assert CancelBatch("b1").http_request() == ci("PUT", "/inventorytriggerjob/b1", ("cancel", ""))
+    assert ListBatches().http_request() == ci(
         "GET", "/inventorytriggerjob", ("type", "Job"), ("orderByTime", "Desc"), ("size", "100")
     )
     moment = datetime(2025, 1, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_the_other_calls():
         end_creation_time=moment,
         size=5,
         next_token="t",
-    ).request().params == (
+    ).http_request().params == (
         ("type", "Workflow"),
         ("workflowId", "w1"),
         ("jobId", "b1"),
@@ -96,7 +96,7 @@ def test_the_other_calls():
 def test_only_a_creation_must_not_be_repeated_and_it_may_expire():
     calls = [CreateBatch(BATCH), DescribeBatch("b"), CancelBatch("b"), ListBatches()]
     assert [call.idempotent for call in calls] == [False, True, True, True]
-    assert (CreateBatch(BATCH, 5.0).valid_until, CreateBatch(BATCH).valid_until) == (5.0, None)
+    assert (CreateBatch(BATCH, 5.0).expires_at, CreateBatch(BATCH).expires_at) == (5.0, None)
 
 
 class TestRefused:
@@ -149,7 +149,7 @@ class TestRefused:
     )
     def test_what_breaks_a_rule(self, batch, says):
         with pytest.raises(RequestValidationError, match="Nothing was sent") as caught:
-            CreateBatch(batch).request()
+            CreateBatch(batch).http_request()
         assert says in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ class TestRefused:
             RequestValidationError,
             match=r"Operation\.Output\.AuObject \(voice\) is .* \$\{jobid\}.* overwrite",
         ):
-            CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).request()
+            CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).http_request()
 
     @pytest.mark.parametrize(
         "key",
@@ -182,13 +182,13 @@ class TestRefused:
         ],
     )
     def test_but_not_keys_of_their_own(self, key):
-        CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).request()
+        CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).http_request()
 
     def test_one_input_has_a_key_of_its_own_in_any_case(self):
         only = replace(
             changed(output=replace(OUTPUT, voice_object="out/a.mp3")), input=BatchInput(object="in/a.mp3")
         )
-        CreateBatch(only).request()
+        CreateBatch(only).http_request()
 
     @pytest.mark.parametrize(
         ("background", "voice"),
@@ -201,7 +201,7 @@ class TestRefused:
     def test_a_voice_where_another_inputs_background_is(self, background, voice):
         output = replace(OUTPUT, background_object=background, voice_object=voice)
         with pytest.raises(RequestValidationError, match="one result would overwrite another"):
-            CreateBatch(changed(output=output, job_param=BOTH)).request()
+            CreateBatch(changed(output=output, job_param=BOTH)).http_request()
 
     @pytest.mark.parametrize(
         ("background", "voice"),
@@ -214,31 +214,31 @@ class TestRefused:
     )
     def test_voices_and_backgrounds_that_never_meet(self, background, voice):
         output = replace(OUTPUT, background_object=background, voice_object=voice)
-        CreateBatch(changed(output=output, job_param=BOTH)).request()
+        CreateBatch(changed(output=output, job_param=BOTH)).http_request()
 
     @pytest.mark.parametrize(
         "source", [{"prefix": "cos://media-1250000001/in/"}, {"url_file": "cos://b/urls.txt"}]
     )
     def test_addresses_for_keys(self, source):
         with pytest.raises(RequestValidationError, match=r"Input\.\w+ is 'cos://.*', allowed: .*, here '"):
-            CreateBatch(replace(BATCH, input=BatchInput(**source))).request()
+            CreateBatch(replace(BATCH, input=BatchInput(**source))).http_request()
 
     def test_a_list_may_be_given_by_its_url(self):
         url = "https://media-1250000001.cos.ap-guangzhou.myqcloud.com/urls.txt"
-        CreateBatch(replace(BATCH, input=BatchInput(url_file=url))).request()
+        CreateBatch(replace(BATCH, input=BatchInput(url_file=url))).http_request()
 
     @pytest.mark.parametrize("bad", ["", "b1,b2", "../jobs", "b1\n", None])
     def test_ids_never_reach_a_path(self, bad):
         for call in (DescribeBatch(bad), CancelBatch(bad)):
             with pytest.raises(RequestValidationError, match="job_id is"):
-                call.request()
+                call.http_request()
 
     @pytest.mark.parametrize(
         "arguments", [{"type": "All"}, {"states": ["Paused"]}, {"size": 101}, {"order_by_time": "Up"}]
     )
     def test_lists(self, arguments):
         with pytest.raises(RequestValidationError, match=next(iter(arguments))):
-            ListBatches(**arguments).request()
+            ListBatches(**arguments).http_request()
 
 
 class TestAnswers:

@@ -17,7 +17,7 @@ from airflow_provider_ci.protocol.callbacks import Callback, WorkflowTask, parse
 from airflow_provider_ci.protocol.jobs import CosHeader, Input, Job, Md5Info, Output, OutputFile, Workflow
 from airflow_provider_ci.protocol.media_info import MediaFormat, MediaStream
 from airflow_provider_ci.protocol.results import job_result
-from airflow_provider_ci.protocol.xml import SERVICE_ZONE, mistyped, to_bytes, to_element
+from airflow_provider_ci.protocol.xml import SERVICE_ZONE, to_bytes, to_element, type_mismatches
 
 from .builders import BUCKET, JOB_ID, OTHER_ID, REGION
 
@@ -351,7 +351,7 @@ def read_or_refused(body: bytes) -> None:
         callback = parse_callback(body)
     except InvalidCallbackError:
         return
-    assert list(mistyped(callback)) == []
+    assert list(type_mismatches(callback)) == []
     assert all(isinstance(job_id, str) and job_id for job_id in callback.job_ids)
     for job in callback.jobs:
         json.dumps(job_result(job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_ci.protocol.names import ObjectAddress, key_rule_broken, object_address, shown_address
+from airflow_provider_ci.protocol.names import ObjectAddress, key_rule_broken, object_address, redact_address
 
 BUCKET = "media-1250000001"
 
@@ -49,8 +49,8 @@ def test_addresses(text, address):
     ],
 )
 def test_what_is_shown_of_an_address(text, shown, without_path):
-    assert shown_address(text) == shown
-    assert shown_address(text, with_path=False) == without_path
+    assert redact_address(text) == shown
+    assert redact_address(text, with_path=False) == without_path
 
 
 @pytest.mark.parametrize("key", ["x" * 851, "声" * 284, "a/.", "a/..", ".", "..", "\\a", "a%0a%0Db"])

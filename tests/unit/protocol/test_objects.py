@@ -11,14 +11,16 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
 )
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
-from airflow_provider_ci.protocol.wire import Request, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
 from .builders import BUCKET, response
 
 
 def test_what_is_sent():
-    assert HeadObject("in/人.mp3").request() == Request(method="HEAD", service=Service.COS, path="/in/人.mp3")
-    assert GetMediaInfo("in/a").request() == Request(
+    assert HeadObject("in/人.mp3").http_request() == HttpRequest(
+        method="HEAD", service=Service.COS, path="/in/人.mp3"
+    )
+    assert GetMediaInfo("in/a").http_request() == HttpRequest(
         method="GET", service=Service.COS, path="/in/a", params=(("ci-process", "videoinfo"),)
     )
 
@@ -98,10 +100,10 @@ def test_media_information():
 )
 def test_an_address_is_no_key(call, address):
     with pytest.raises(RequestValidationError, match="object key is") as caught:
-        call(address).request()
+        call(address).http_request()
     assert f"allowed: a key: write bucket='{BUCKET}', key='in/a b.mp3'" in str(caught.value)
     assert "hush" not in str(caught.value)
 
 
 def test_a_key_may_look_like_another_address():
-    assert HeadObject("http://example.org/a.mp3").request().path == "/http://example.org/a.mp3"
+    assert HeadObject("http://example.org/a.mp3").http_request().path == "/http://example.org/a.mp3"

@@ -29,7 +29,7 @@ from airflow_provider_ci.protocol.jobs import (
 from airflow_provider_ci.protocol.lists import SeenTokens
 from airflow_provider_ci.protocol.objects import GetObject, PutObject
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
-from airflow_provider_ci.protocol.wire import Request, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
 from .builders import JOB_ID, OTHER_ID, error_body, operation, request, response
 
@@ -75,19 +75,19 @@ def test_submit_sends_exactly_the_documented_document():
         "<QueueId>p1</QueueId><CallBack>https://example.org/ci?a=1&amp;b=2</CallBack>"
         "<CallBackFormat>JSON</CallBackFormat><CallBackType>Url</CallBackType></Request>"
     )
-    assert SubmitJob(job).request() == Request(
+    assert SubmitJob(job).http_request() == HttpRequest(
         method="POST", service=Service.CI, path="/jobs", body=expected.encode()
     )
 
 
 def test_submit_escapes_what_xml_and_utf8_need():
-    body = SubmitJob(request(input=Input(object="人声 <1>&]]>.mp3"))).request().body
+    body = SubmitJob(request(input=Input(object="人声 <1>&]]>.mp3"))).http_request().body
     assert "<Object>人声 &lt;1&gt;&amp;]]&gt;.mp3</Object>".encode() in body
 
 
 def test_submit_sends_nothing_that_breaks_a_rule():
     with pytest.raises(RequestValidationError, match=r"^Nothing was sent: .*Input\.Object.*; .*Bucket"):
-        SubmitJob(JobRequest()).request()
+        SubmitJob(JobRequest()).http_request()
 
 
 def test_only_a_submission_must_not_be_repeated():
@@ -96,13 +96,13 @@ def test_only_a_submission_must_not_be_repeated():
 
 
 def test_describe():
-    sent = DescribeJobs([JOB_ID, OTHER_ID]).request()
-    assert sent == Request(method="GET", service=Service.CI, path=f"/jobs/{JOB_ID},{OTHER_ID}")
+    sent = DescribeJobs([JOB_ID, OTHER_ID]).http_request()
+    assert sent == HttpRequest(method="GET", service=Service.CI, path=f"/jobs/{JOB_ID},{OTHER_ID}")
 
 
 def test_cancel():
-    sent = CancelJobs([JOB_ID, OTHER_ID]).request()
-    assert sent == Request(
+    sent = CancelJobs([JOB_ID, OTHER_ID]).http_request()
+    assert sent == HttpRequest(
         method="PUT", service=Service.CI, path=f"/jobs/{JOB_ID},{OTHER_ID}", params=(("cancel", ""),)
     )
 
@@ -130,12 +130,12 @@ def test_cancel():
 )
 def test_bad_ids_never_reach_a_path(operation_class, job_ids, says):
     with pytest.raises(RequestValidationError) as caught:
-        operation_class(job_ids).request()
+        operation_class(job_ids).http_request()
     assert says in str(caught.value)
 
 
 def test_ten_ids_are_allowed_and_all_bad_ones_are_named():
-    assert DescribeJobs([f"j{n}" for n in range(10)]).request().path.count(",") == 9
+    assert DescribeJobs([f"j{n}" for n in range(10)]).http_request().path.count(",") == 9
     with pytest.raises(RequestValidationError, match=r"'a b'.*; .*'c d'"):
         check_job_ids(["j1", "a b", "c d"])
 
@@ -154,7 +154,7 @@ def test_list_with_everything():
         end_creation_time=end,
         size=10,
         next_token="n/=",
-    ).request()
+    ).http_request()
     assert (sent.method, sent.service, sent.path, sent.body) == ("GET", Service.CI, "/jobs", b"")
     assert sent.params == (
         ("tag", "VoiceSeparate"),
@@ -172,7 +172,7 @@ def test_list_with_everything():
 
 
 def test_list_with_defaults():
-    assert LIST.request().params == (("tag", "VoiceSeparate"), ("orderByTime", "Desc"), ("size", "100"))
+    assert LIST.http_request().params == (("tag", "VoiceSeparate"), ("orderByTime", "Desc"), ("size", "100"))
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,15 @@ def test_list_with_defaults():
 )
 def test_list_refuses(arguments, says):
     with pytest.raises(RequestValidationError) as caught:
-        ListJobs(**arguments).request()
+        ListJobs(**arguments).http_request()
     assert says in str(caught.value)
 
 
 def test_objects():
-    assert GetObject("a b/人").request() == Request(method="GET", service=Service.COS, path="/a b/人")
-    assert PutObject("a", "md5==").request() == Request(
+    assert GetObject("a b/人").http_request() == HttpRequest(
+        method="GET", service=Service.COS, path="/a b/人"
+    )
+    assert PutObject("a", "md5==").http_request() == HttpRequest(
         method="PUT", service=Service.COS, path="/a", headers=(("Content-MD5", "md5=="),)
     )
 
@@ -208,7 +210,7 @@ def test_objects():
 )
 def test_object_keys_are_checked(call):
     with pytest.raises(RequestValidationError, match="a key without / at its begin"):
-        call.request()
+        call.http_request()
 
 
 # --- answers ------------------------------------------------------------------------------------------------
@@ -292,7 +294,7 @@ def test_an_answer_that_is_not_documented(call, body, says):
     with pytest.raises(InvalidResponseError) as caught:
         call.parse(response(200, body, x_ci_request_id="NjQ"))
     assert says in str(caught.value)
-    assert str(caught.value).startswith(f"Cannot {call.action}: ")
+    assert str(caught.value).startswith(f"Cannot {call.purpose}: ")
     assert (caught.value.status, caught.value.request_id) == (200, "NjQ")
 
 
@@ -311,7 +313,7 @@ def test_an_error_in_a_success_answer_is_an_error(call, root):
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 500, 503])
 def test_error_statuses_are_errors_whatever_the_body(call, status):
     for body in ("", "<html>", f"<Response>{JOB}</Response>"):
-        with pytest.raises(ServiceError, match=f"^Cannot {call.action}") as caught:
+        with pytest.raises(ServiceError, match=f"^Cannot {call.purpose}") as caught:
             call.parse(response(status, body))
         assert caught.value.status == status
 
@@ -342,13 +344,13 @@ def test_objects_answers_hold_no_document(call, status):
 
 def test_one_id_as_text_is_refused_instead_of_read_as_letters():
     with pytest.raises(RequestValidationError, match="job_ids is the text 'jabc'"):
-        DescribeJobs("jabc").request()
+        DescribeJobs("jabc").http_request()
 
 
 @pytest.mark.parametrize("key", ["in/a.mp3\n", "in/\ta", "in/\x7f", "in/\ud800", "/in/a", ""])
 def test_keys_that_cannot_be_sent_are_refused_by_the_listing(key):
     with pytest.raises(RequestValidationError, match="input_object"):
-        ListJobs(input_object=key).request()
+        ListJobs(input_object=key).http_request()
 
 
 # --- what XML cannot carry ----------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from airflow_provider_ci.protocol.wire import (
     SIGNATURE_TTL,
     Credentials,
     Endpoint,
-    Request,
+    HttpRequest,
     Service,
     SignedRequest,
     content_md5,
-    signed,
+    sign_request,
 )
 
 from .builders import BUCKET, ENDPOINT, REGION, response
@@ -39,8 +39,8 @@ def endpoint(url: str | None = None, **changes) -> Endpoint:
 
 
 def send(path="/jobs", *, credentials=KEYS, to=ENDPOINT, service=Service.CI, method="GET", **parts):
-    request = Request(method=method, service=service, path=path, **parts)
-    return signed(request, to, credentials, now=NOW)
+    request = HttpRequest(method=method, service=service, path=path, **parts)
+    return sign_request(request, to, credentials, now=NOW)
 
 
 def on_the_wire_verifies(sent: SignedRequest, secret_key: str = SECRET) -> bool:
@@ -208,7 +208,7 @@ def test_bucket_and_region_are_checked_before_they_are_a_host(changes, says):
 @pytest.mark.parametrize("value", ["\ud800", "a\udcff", None, 5, ("x",)], ids=ascii)
 def test_a_parameter_that_no_query_can_carry_is_named(value):
     with pytest.raises(RequestValidationError, match=r"Nothing was sent: queueId is .*, allowed: a text"):
-        Request(method="GET", service=Service.CI, path="/jobs", params=(("queueId", value),))
+        HttpRequest(method="GET", service=Service.CI, path="/jobs", params=(("queueId", value),))
 
 
 # --- signed request -----------------------------------------------------------------------------------------
@@ -348,8 +348,8 @@ def test_any_request_verifies_as_it_is_on_the_wire(path, params, body):
 
 def test_no_repr_shows_a_secret():
     body = b"<Request><CallBack>https://h/?hunter2</CallBack></Request>"
-    request = Request(method="POST", service=Service.CI, path="/jobs", body=body)
-    sent = signed(request, ENDPOINT, TEMPORARY, now=NOW)
+    request = HttpRequest(method="POST", service=Service.CI, path="/jobs", body=body)
+    sent = sign_request(request, ENDPOINT, TEMPORARY, now=NOW)
     shown = f"{TEMPORARY!r} {TEMPORARY} {request!r} {sent!r} {sent}"
     assert "AKIDtest" in shown
     assert "hunter2" not in shown

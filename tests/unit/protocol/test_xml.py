@@ -32,13 +32,13 @@ from airflow_provider_ci.protocol.xml import (
     XMLError,
     element,
     format_time,
-    mistyped,
     parse_document,
     parse_response,
     read,
     to_bytes,
     to_dict,
     to_element,
+    type_mismatches,
 )
 
 
@@ -96,7 +96,7 @@ def test_what_is_written_is_read_back(cls, data):
     root = parse_document(to_bytes(to_element(sent, "Root")))
     assert root.tag == "Root"
     assert read(cls, root, strict=True) == sent
-    assert list(mistyped(sent)) == []
+    assert list(type_mismatches(sent)) == []
     json.dumps(to_dict(sent))
 
 
@@ -541,7 +541,7 @@ def test_mistyped_names_the_path():
         input={"object": "a"},
         operation=Operation(job_level=True, user_data=1),
     )
-    assert list(mistyped(request)) == [
+    assert list(type_mismatches(request)) == [
         ("Input", {"object": "a"}, Input),
         ("Operation.UserData", 1, str),
         ("Operation.JobLevel", True, int),

@@ -123,7 +123,7 @@ class Service:
                 self.cancelled.append(request.job_ids)
                 return None
             assert isinstance(call, DescribeJobs)
-            call.request()  # refuses what the service would
+            call.http_request()  # refuses what the service would
             self.requests.append(request)
             if self.before is not None and (error := self.before(request)) is not None:
                 raise error
