@@ -1,50 +1,41 @@
-"""What operators and sensor tell of their jobs: to Airflow by their outlets' events, and to OpenLineage.
+"""What operators and the sensor return to OpenLineage when it asks.
 
-A DAG file imports this: it loads neither OpenLineage nor the models.
+DAG files import this module, so it loads neither OpenLineage nor the models.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.assets.outlets import add_results_to_events
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_ci.protocol.jobs import Job
+    from airflow_provider_ci.submission.tracking import J
 
 
-class LineageMixin:
-    """A task that has seen jobs, and tells of them."""
+def lineage_of_task(
+    jobs: Sequence[J],
+    log: Any,
+    describe: Callable[[Sequence[J]], OperatorLineage[Any, Any]] | None = None,
+) -> OperatorLineage[Any, Any] | None:
+    """Return inputs, outputs and facets of a task's jobs. ``None`` if there are no jobs or anything goes
+    wrong: lineage must not fail a task.
 
-    #: The jobs as they were last seen; set before a task can fail over them.
-    seen_jobs: Sequence[Any] = ()
-
-    outlets: list[Any]
-    log: Any
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Return inputs, outputs and facets for OpenLineage, which calls this at the task's end, also when it
-        has failed. ``None`` if there is nothing to tell or anything goes wrong: it never fails.
-        """
-        try:
-            return self._lineage() if self.seen_jobs else None
-        except ImportError as error:  # only OpenLineage's provider calls this, but anybody can
-            self.log.debug("OpenLineage is not told of the jobs: %s", error)
-        except Exception as error:
-            self.log.warning("OpenLineage is not told of the jobs: %s: %s", type(error).__name__, error)
+    :param describe: makes the lineage; default:
+        :func:`~airflow_provider_ci.lineage.openlineage.lineage_of_jobs`.
+    """
+    if not jobs:
         return None
+    try:
+        if describe is None:
+            from airflow_provider_ci.lineage.openlineage import lineage_of_jobs
 
-    def _lineage(self) -> OperatorLineage[Any, Any]:
-        from airflow_provider_ci.lineage.openlineage import lineage_of_jobs
-
-        jobs: Sequence[Job] = self.seen_jobs
-        return lineage_of_jobs(jobs)
-
-    def _emit_asset_events(self, context: Context) -> None:
-        """Say in the outlets' events what the jobs, which all succeeded, have made."""
-        add_results_to_events(context, self.outlets, self.seen_jobs, self.log)
+            return lineage_of_jobs(jobs)  # type: ignore[arg-type]
+        return describe(jobs)
+    except ImportError as error:  # the extra openlineage is not installed
+        log.debug("No lineage for OpenLineage: %s", error)
+    except Exception as error:
+        log.warning("No lineage for OpenLineage: %s: %s", type(error).__name__, error)
+    return None

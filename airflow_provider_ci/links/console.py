@@ -1,10 +1,10 @@
 """Links from a task to Tencent's console: the bucket's page with its jobs, and the folder of the results.
 
-Operator and sensor push the finished URLs as soon as they know them, each under the XCom key under which
-Airflow 3 looks for it. So the links are there while a task waits, deferred or not, and Airflow 2.11 finds
-them under the same keys. They lead to the console, where one logs in: no URL is signed.
+Operators and the sensor push the URLs as soon as they know them, under the XCom keys under which Airflow 3
+looks for them. So the links are there while a task waits, deferred or not; Airflow 2.11 reads the same keys.
+They lead to the console, which asks for a login: no URL is signed.
 
-Addresses as public pages and code use them; the console has no documented address of a single job:
+The addresses are those of public pages and code; the console has no documented address of a single job:
 ``/ci/bucket?bucket=…&region=…`` and ``/cos/bucket?bucket=…&region=…&path=%252Ffolder%252F`` (escaped twice).
 """
 
@@ -30,27 +30,23 @@ _CONSOLE = "https://console.cloud.tencent.com"
 class _ConsoleLink(BaseOperatorLink):
     """A link whose URL the task has pushed to XCom.
 
-    Airflow 3 asks for it in the task's process when a try ends, to push it (again); Airflow 2.11 in the web
-    server, when it is looked at.
+    Airflow 3 calls ``get_link`` in the task's process when a try ends, and pushes what it returns. Airflow
+    2.11 calls it in the web server when somebody looks at the task.
     """
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the URL, or ``""`` as long as there is none."""
-        if isinstance(operator, LinksMixin):
-            url = operator.pushed_link(self.xcom_key)
+        links = getattr(operator, "console_links", None)
+        if isinstance(links, ConsoleLinks):
+            url = links.url(self.xcom_key)
             if url is not None:
                 return url
-        elif _is_mapped(operator):  # it failed before there was an operator that could push anything
-            return ""
+        elif isinstance(getattr(operator, "operator_class", None), type):
+            return ""  # a mapped task that failed before its operator was made
         from airflow.providers.common.compat.sdk import XCom
 
         stored = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
         return stored if isinstance(stored, str) else ""
-
-
-def _is_mapped(operator: Any) -> bool:
-    mapped = getattr(operator, "operator_class", None)
-    return isinstance(mapped, type) and issubclass(mapped, LinksMixin)
 
 
 class TencentCIJobsLink(_ConsoleLink):
@@ -67,82 +63,78 @@ class TencentCIResultsLink(_ConsoleLink):
     xcom_key = "_link_TencentCIResultsLink"
 
 
-class LinksMixin:
-    """A task with links, which remembers what it has pushed. For when a link asks for an XCom that is not
-    there, Airflow 3 logs an error, below the one that the task failed with.
+class ConsoleLinks:
+    """The links of one task, which remembers in ``console_links`` what this process has pushed. When a link
+    asks for an XCom that does not exist, Airflow 3 logs an error, below the one that the task failed with.
     """
 
-    _links: Mapping[str, str] = {}
-    _was_deferred = False
+    def __init__(self) -> None:
+        #: Set this when the task is resumed: then an earlier process has pushed links.
+        self.was_deferred = False
+        self._urls: dict[str, str] = {}
 
-    def pushed_link(self, key: str) -> str | None:
+    def url(self, key: str) -> str | None:
         """Return the URL that this process has pushed, or ``""``.
 
-        ``None``: an earlier process may have pushed one, as the task was deferred. Then there is an XCom:
-        Airflow pushes each link, if only as ``""``, also when it defers a task.
+        ``None``: it has pushed none, but there is an XCom. Airflow pushes each link when it defers a task, if
+        only as ``""``.
         """
-        return self._links.get(key, None if self._was_deferred else "")
+        return self._urls.get(key, None if self.was_deferred else "")
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral."""
-        self._was_deferred = True
-        resume: Any = super()
-        return resume.resume_execution(next_method, next_kwargs, context)
+    def push(self, context: Context, results: Sequence[JobResult]) -> None:
+        """Push the URLs that follow from the results of the task's jobs, or ``""`` where none does."""
+        self._push(context, _urls_of(results))
 
-    def push_links(self, context: Context, results: Sequence[JobResult]) -> None:
-        """Push the URLs that follow from what is known of the task's jobs, also that there is none."""
-        self._push_urls(context, _urls_of(results))
+    def push_bucket(self, context: Context, endpoint: Endpoint) -> None:
+        """Push the URL of a bucket's page, for a task without the result of a single job."""
+        bucket = {"bucket": endpoint.bucket, "region": endpoint.region}
+        self._push(context, {TencentCIJobsLink.xcom_key: _bucket_url(bucket)})
 
-    def remember_links(self, results: Sequence[JobResult]) -> None:
-        """Keep the URLs for when Airflow 3 asks for them at the end of this process, and stores them."""
-        self._links = {**self._links, **_urls_of(results)}
+    def remember(self, results: Sequence[JobResult]) -> None:
+        """Keep the URLs without pushing them: Airflow 3 does that at the end of this process."""
+        self._urls.update(_urls_of(results))
 
-    def push_bucket_link(self, context: Context, endpoint: Endpoint) -> None:
-        """Push the URL of a bucket's page, for a task that has no result of one job."""
-        place = {"bucket": endpoint.bucket, "region": endpoint.region}
-        self._push_urls(context, {TencentCIJobsLink.xcom_key: _bucket_url(place)})
-
-    def _push_urls(self, context: Context, urls: Mapping[str, str]) -> None:
-        self._links = {**self._links, **urls}
+    def _push(self, context: Context, urls: Mapping[str, str]) -> None:
+        self._urls.update(urls)
         for key, url in urls.items():
             context["ti"].xcom_push(key=key, value=url)
 
 
-def _urls_of(results: Sequence[JobResult]) -> dict[str, str]:
-    urls = {
-        TencentCIJobsLink.xcom_key: jobs_url(results),
-        TencentCIResultsLink.xcom_key: results_url(results),
-    }
-    return {key: url or "" for key, url in urls.items()}
-
-
 def jobs_url(results: Sequence[JobResult]) -> str | None:
     """Return the page of the first job's bucket."""
-    place = next((place for result in results if (place := _place(result["input"]))), None)
-    return _bucket_url(place) if place else None
-
-
-def _bucket_url(place: Mapping[str, str | None]) -> str:
-    return f"{_CONSOLE}/ci/bucket?{urlencode(place)}"
+    inputs = (_bucket_and_region(result["input"]) for result in results)
+    first = next((bucket for bucket in inputs if bucket is not None), None)
+    return _bucket_url(first) if first else None
 
 
 def results_url(results: Sequence[JobResult]) -> str | None:
     """Return the folder of the results; of results in several buckets only the first one's count."""
     objects = [
-        (place, str(found["object"]))
+        (bucket, str(written["object"]))
         for result in results
-        for found in (*result["outputs"].values(), *result["other_objects"])
-        if (place := _place(found))
+        for written in (*result["outputs"].values(), *result["other_objects"])
+        if (bucket := _bucket_and_region(written))
     ]
     if not objects:
         return None
-    place = objects[0][0]
-    common = posixpath.commonprefix([key for bucket, key in objects if bucket == place])
+    first = objects[0][0]
+    common = posixpath.commonprefix([key for bucket, key in objects if bucket == first])
     folder = common[: common.rfind("/") + 1]
     path = {"path": quote(f"/{folder}", safe="")} if folder else {}
-    return f"{_CONSOLE}/cos/bucket?{urlencode(place | path)}"
+    return f"{_CONSOLE}/cos/bucket?{urlencode(first | path)}"
 
 
-def _place(described: Mapping[str, Any]) -> dict[str, str] | None:
+def _urls_of(results: Sequence[JobResult]) -> dict[str, str]:
+    return {
+        TencentCIJobsLink.xcom_key: jobs_url(results) or "",
+        TencentCIResultsLink.xcom_key: results_url(results) or "",
+    }
+
+
+def _bucket_url(bucket: Mapping[str, str | None]) -> str:
+    return f"{_CONSOLE}/ci/bucket?{urlencode(bucket)}"
+
+
+def _bucket_and_region(described: Mapping[str, Any]) -> dict[str, str] | None:
     bucket, region = described["bucket"], described["region"]
     return {"bucket": bucket, "region": region} if bucket and region else None

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_ci.assets.outlets import outlet_problems
+from airflow_provider_ci.assets.outlets import add_results_to_events, outlet_problems
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
     JobCancelledError,
@@ -26,8 +26,8 @@ from airflow_provider_ci.exceptions import (
     TaskKilledError,
     TencentCIError,
 )
-from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import LinksMixin, TencentCIJobsLink, TencentCIResultsLink
+from airflow_provider_ci.lineage.task import lineage_of_task
+from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.arguments import is_settled, read_untemplated
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.cancellation import CancelOnKillMixin
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.operators.services import BoundService
@@ -76,9 +77,7 @@ class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
     """Somebody else has cancelled the job of a task. It is not submitted again, so there is no retry."""
 
 
-class TencentCIBaseJobOperator(
-    CancelOnKillMixin, LinksMixin, LineageMixin, TencentCIBaseOperator, Generic[R, J]
-):
+class TencentCIBaseJobOperator(CancelOnKillMixin, TencentCIBaseOperator, Generic[R, J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param tencent_ci_conn_id: the Airflow connection. (templated)
@@ -133,6 +132,9 @@ class TencentCIBaseJobOperator(
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.on_ambiguous_submit = on_ambiguous_submit
+        #: The job as the service last described it, for OpenLineage and asset events.
+        self.known_jobs: Sequence[J] = ()
+        self.console_links = ConsoleLinks()
         refuse(self.task_id, self._argument_problems())
 
     def build_request(self, endpoint: Endpoint) -> R:
@@ -217,6 +219,7 @@ class TencentCIBaseJobOperator(
 
         :raises JobTimeoutError: the job still goes on after the deadline.
         """
+        self.console_links.was_deferred = True
         with self.stoppable(context):
             self.job_id = (next_kwargs or {}).get("job_id")  # for on_kill, from now on
             return self._resume(next_method, next_kwargs, context)
@@ -240,6 +243,13 @@ class TencentCIBaseJobOperator(
                 "Job %s is %s and goes on; a retry goes on with it", job_id, self._state or "unknown"
             )
             raise
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Return what OpenLineage asks for when the task has ended, also when it has failed."""
+        return lineage_of_task(self.known_jobs, self.log)
+
+    def _emit_asset_events(self, context: Context) -> None:
+        add_results_to_events(context, self.outlets, cast("Sequence[Job]", self.known_jobs), self.log)
 
     def _pushed_id(self, context: Context) -> str | None:
         ti: Any = context["ti"]
@@ -308,7 +318,7 @@ class TencentCIBaseJobOperator(
     def _get_job(self, request: R, endpoint: Endpoint, context: Context) -> J:
         job = self._get_or_submit(request, endpoint, context) if self.durable else self._submit_once(request)
         self.job_id = job.job_id
-        self.seen_jobs = [job]
+        self.known_jobs = [job]
         if self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=self.job_id)
         self._push(context, job)
@@ -439,7 +449,7 @@ class TencentCIBaseJobOperator(
     def _push(self, context: Context, job: J) -> None:
         if self.do_xcom_push:
             result = self.service.result(job)
-            self.push_links(context, [result])
+            self.console_links.push(context, [result])
             context["ti"].xcom_push(key=XCOM_JOB, value=result)
 
     def _has_ended(self, job: J | None) -> bool:
@@ -447,7 +457,7 @@ class TencentCIBaseJobOperator(
 
     def _complete(self, context: Context, tracker: JobTracker[J]) -> str:
         """Push the result of a job that has ended well, or raise the error of one that has not."""
-        self.seen_jobs = [tracker.jobs[str(self.job_id)]]
+        self.known_jobs = [tracker.jobs[str(self.job_id)]]
         if error := self._error(tracker):
             raise self._without_retry_if_cancelled(error, tracker.jobs[str(self.job_id)], context)
         self._push(context, tracker.jobs[str(self.job_id)])

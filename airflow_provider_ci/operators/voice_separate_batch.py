@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.assets.outlets import add_to_events, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
+from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import TencentCIJobsLink
 from airflow_provider_ci.operators.arguments import NONE_RENDERED
 from airflow_provider_ci.operators.base_voice_separate import Numbers, SeparationOperator, Texts
@@ -281,7 +282,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
-            self.push_bucket_link(context, self.hook.settings.endpoint(**self.bucket_and_region))
+            self.console_links.push_bucket(context, self.hook.settings.endpoint(**self.bucket_and_region))
             result = batch_result(job, self._tally or BatchTally())
             context["ti"].xcom_push(key=XCOM_BATCH, value=result)
 
@@ -291,11 +292,15 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             context, self.outlets, {"job_id": self.job_id, "state": "Success", "counts": counts}, self.log
         )
 
-    def _lineage(self) -> OperatorLineage[Any, Any]:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Return what OpenLineage asks for when the task has ended, also when it has failed."""
+        return lineage_of_task(self.known_jobs, self.log, self._lineage)
+
+    def _lineage(self, batches: Sequence[BatchJob]) -> OperatorLineage[Any, Any]:
         from airflow_provider_ci.lineage.openlineage import lineage_of_batch
 
         endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
-        return lineage_of_batch(self.seen_jobs[0], self._tally, str(endpoint.bucket))
+        return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket))
 
     def _has_ended(self, job: BatchJob | None) -> bool:
         """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""

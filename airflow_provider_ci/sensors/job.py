@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_ci.assets.outlets import add_results_to_events
 from airflow_provider_ci.exceptions import (
     ConfigurationError,
     JobCancelledError,
@@ -29,8 +30,8 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
     TencentCIError,
 )
-from airflow_provider_ci.lineage.task import LineageMixin
-from airflow_provider_ci.links.console import LinksMixin, TencentCIJobsLink, TencentCIResultsLink
+from airflow_provider_ci.lineage.task import lineage_of_task
+from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.arguments import read_ids, read_untemplated
 from airflow_provider_ci.operators.validation import (
     check_mapped,
@@ -43,6 +44,7 @@ from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.protocol.jobs import Job, JobsResponse
@@ -73,7 +75,7 @@ class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
     """The service does not know a watched job; the sensor fails at once."""
 
 
-class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
+class TencentCIJobSensor(BaseSensorOperator):
     """Waits until every job has ended ``Success``.
 
     XCom ``return_value`` is a :class:`~airflow_provider_ci.protocol.results.JobResult` when ``job_id`` is one
@@ -122,6 +124,9 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         self.bucket = bucket
         self.region = region
         self.deferrable = deferrable
+        #: The jobs as the service last described them, for OpenLineage and asset events.
+        self.known_jobs: Sequence[Job] = ()
+        self.console_links = ConsoleLinks()
         self._is_linked = False
         self._is_failing = False
         check_when_parsed(self)
@@ -189,6 +194,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         """Go on after a deferral, and end as in the other modes. Airflow's own sensor ends otherwise, and
         differently in each version.
         """
+        self.console_links.was_deferred = True
 
         def resume() -> Any:
             try:
@@ -200,6 +206,10 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
                 raise
 
         return self._end_as_in_poke_mode(context, resume)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Return what OpenLineage asks for when the task has ended, also when it has failed."""
+        return lineage_of_task(self.known_jobs, self.log)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after the triggerer has waited: ask the service what became of the jobs."""
@@ -300,7 +310,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
                     memory.keep(missing)
                 except Exception as problem:  # the next poke can do without it
                     self.log.warning("The task state store cannot be written: %s", problem)
-            self.seen_jobs = list(tracker.jobs.values())
+            self.known_jobs = list(tracker.jobs.values())
             self._link(context, is_rescheduled=is_rescheduled)
             if failure := tracker.error():
                 raise failure
@@ -308,7 +318,7 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
             raise _without_retry(error) from None
         if tracker.pending:
             return PokeReturnValue(is_done=False)
-        self._emit_asset_events(context)
+        add_results_to_events(context, self.outlets, self.known_jobs, self.log)
         results = [job_result(tracker.jobs[job_id]) for job_id in self._job_ids]
         return PokeReturnValue(
             is_done=True, xcom_value=results[0] if isinstance(self.job_id, str) else results
@@ -330,9 +340,9 @@ class TencentCIJobSensor(LinksMixin, LineageMixin, BaseSensorOperator):
         # each, too
         is_kept = self._is_linked or (is_rescheduled and not AIRFLOW_VERSION.startswith("2."))
         if is_kept and self._tracker.pending:
-            self.remember_links(results)
+            self.console_links.remember(results)
         else:
-            self.push_links(context, results)
+            self.console_links.push(context, results)
             self._is_linked = bool(self._tracker.jobs)
 
     def _look(self, job_ids: Sequence[str], begun: datetime) -> bool:

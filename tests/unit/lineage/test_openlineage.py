@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,13 +25,15 @@ from airflow_provider_ci.lineage.openlineage import (
     lineage_of_batch,
     lineage_of_jobs,
 )
-from airflow_provider_ci.lineage.task import LineageMixin
+from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
 from airflow_provider_ci.protocol.jobs import Input, Job, MediaResult, Operation, Output, OutputFile
 from airflow_provider_ci.protocol.media_info import MediaFormat, MediaInfo
 from airflow_provider_ci.protocol.results import BatchTally
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from tests.conftest import Logs
 
+LOG = logging.getLogger(__name__)
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 CREATED = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 FOLDER = Path(openlineage.__file__).parent
@@ -207,41 +210,27 @@ class TestBatches:
         assert "q-signature" not in str(attrs.asdict(lineage))
 
 
-class Task(LineageMixin):
-    def __init__(self, jobs: list[Any]) -> None:
-        self.seen_jobs = jobs
-        self.lines: list[str] = []
-        self.log = self
+class TestLineageNeverFailsATask:
+    def test_a_task_without_jobs_has_no_lineage(self, logs: Logs) -> None:
+        assert lineage_of_task([], LOG) is None
+        assert logs.lines == []
 
-    def warning(self, message: str, *args: object) -> None:
-        self.lines.append(message % args)
+    def test_an_error_is_a_line_in_the_log(self, logs: Logs) -> None:
+        assert lineage_of_task(["no job"], LOG) is None  # type: ignore[type-var]
+        (line,) = logs.at("warning")
+        assert line.startswith("No lineage for OpenLineage: AttributeError")
 
-    debug = warning
-
-
-class TestItNeverFails:
-    def test_a_task_that_saw_no_job_tells_nothing(self) -> None:
-        task = Task([])
-        assert task.get_openlineage_facets_on_complete(None) is None
-        assert task.lines == []
-
-    def test_a_fault_is_a_line_in_the_log(self) -> None:
-        task = Task(["no job"])
-        assert task.get_openlineage_facets_on_complete(None) is None
-        (line,) = task.lines
-        assert line.startswith("OpenLineage is not told of the jobs: AttributeError")
-
-    def test_without_openlineage_there_is_nothing(self) -> None:
+    def test_without_openlineage_there_is_no_lineage(self) -> None:
         program = """
 import tests.without_openlineage
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.jobs import Job
 task = VoiceSeparateOperator(task_id="t", input_object="a", voice_object="b")
-task.seen_jobs = [Job(job_id="j1", state="Success")]
-print("TOLD", task.get_openlineage_facets_on_complete(None))
+task.known_jobs = [Job(job_id="j1", state="Success")]
+print("LINEAGE", task.get_openlineage_facets_on_complete(None))
 """
         root = Path(__file__).parents[3]
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
         )
-        assert done.stdout.rstrip().endswith("TOLD None"), done.stderr
+        assert done.stdout.rstrip().endswith("LINEAGE None"), done.stderr

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_ci.exceptions import JobFailedError
 from airflow_provider_ci.get_provider_info import get_provider_info
 from airflow_provider_ci.links.console import (
-    LinksMixin,
+    ConsoleLinks,
     TencentCIJobsLink,
     TencentCIResultsLink,
     jobs_url,
@@ -87,7 +87,7 @@ class TestAddresses:
 
     def test_a_job_that_has_not_ended_has_no_results(self, make_context: Callable[..., Any]) -> None:
         context = make_context()
-        LinksMixin().push_links(context, [result(state="Running")])
+        ConsoleLinks().push(context, [result(state="Running")])
         assert context["ti"].xcoms == [JOBS_LINK, NO_RESULTS]
 
 
