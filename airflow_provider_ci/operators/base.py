@@ -1,4 +1,4 @@
-"""What every operator has in common: a connection, and the bucket and region that its calls are about."""
+"""What every operator has: a connection, a bucket and a region, and rules for reading its arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.operators.validation import check_mapped, place_problems
+from airflow_provider_ci.operators.parse_checks import check_mapped
+from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BucketAndRegion(TypedDict):
-    """Where the calls go, as the hook takes it; ``None`` leaves it to the connection."""
+    """Arguments of the hook's methods; ``None`` stands for the connection's bucket or region."""
 
     bucket: str | None
     region: str | None
@@ -29,20 +30,30 @@ class TencentCIBaseOperator(BaseOperator):
 
     :param tencent_ci_conn_id: the Airflow connection. (templated)
     :param bucket: ``<name>-<appid>``; default: the connection's. (templated)
-    :param region: that bucket's region; default: the connection's. (templated)
+    :param region: that bucket's region, as ``ap-guangzhou``; default: the connection's. (templated)
     """
 
     template_fields: Sequence[str] = ("tencent_ci_conn_id", "bucket", "region")
     ui_color = "#d6e9ff"
     #: The module of ``protocol`` that has the request's classes.
     models_module = "jobs"
-    #: Arguments that are read when the DAG is parsed, as they are no template fields.
+
+    #: Arguments that are no template fields, by what they are. They are read when the task is constructed.
     boolean_arguments: Sequence[str] = ()
     seconds_arguments: Sequence[str] = ()
     seconds_may_be_zero = False
     choice_arguments: Mapping[str, Sequence[str]] = {}
-    #: Template fields as they were when the DAG was parsed: those that were a template or another's output.
+    #: Template fields that are integers, and those that are the user's own text. All others are strings that
+    #: name something; a template that renders ``None`` for one has failed, except for the optional ones.
+    integer_arguments: Sequence[str] = ()
+    free_text_arguments: Sequence[str] = ()
+    optional_arguments: Sequence[str] = ()
+    #: Template fields before they are rendered: those that are no literals.
     templated_arguments: Mapping[str, Any] = {}
+    #: Arguments by the element that they become, where one name does not follow from the other.
+    arguments_of_elements: Mapping[str, str] = {}
+    #: Values of template fields that break no rule. They stand for what is not known when a DAG is parsed.
+    argument_examples: Sequence[Mapping[str, Any]] = ({},)
 
     def __init__(
         self,
@@ -59,25 +70,23 @@ class TencentCIBaseOperator(BaseOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Begin a mapped task, as every operator does, and refuse what cannot work whatever it is mapped
-        over.
-        """
-        made = super().partial(**kwargs)
-        check_mapped(cls, made)
-        return made
+        """Begin a mapped task, and refuse it if it cannot work whatever it is mapped over."""
+        partial = super().partial(**kwargs)
+        check_mapped(cls, partial)
+        return partial
 
     @cached_property
     def models(self) -> Any:
         """The module with the request's classes; it is not loaded while a DAG is parsed."""
         return import_module(f"airflow_provider_ci.protocol.{self.models_module}")
 
-    def check_draft(self, endpoint: Any) -> None:  # noqa: ARG002 - subclasses need it
-        """Check what would be sent to ``endpoint``, without the connection and without sending anything.
+    def validate_arguments(self, endpoint: Any) -> None:  # noqa: ARG002 - subclasses need it
+        """Check the arguments and what would be sent to ``endpoint``, without the connection.
 
-        :raises RequestValidationError: naming each argument that cannot work.
+        :raises RequestValidationError: names each argument that cannot work.
         """
-        if broken := place_problems(self):
-            raise RequestValidationError(broken)
+        if problems := connection_argument_problems(self):
+            raise RequestValidationError(problems)
 
     @cached_property
     def hook(self) -> TencentCIHook:
@@ -88,5 +97,5 @@ class TencentCIBaseOperator(BaseOperator):
 
     @property
     def bucket_and_region(self) -> BucketAndRegion:
-        """The bucket and region; a template may have rendered to nothing."""
+        """The bucket and region of this task's calls. A template may render ''."""
         return {"bucket": self.bucket or None, "region": self.region or None}

@@ -28,15 +28,16 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
-from airflow_provider_ci.operators.arguments import is_settled, read_untemplated
+from airflow_provider_ci.operators.argument_errors import (
+    TaskArgumentError,
+    fail_without_retry,
+    refuse_task,
+)
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.cancellation import CancelOnKillMixin
-from airflow_provider_ci.operators.validation import (
-    TaskArgumentError,
-    place_problems,
-    refuse,
-    without_retry,
-)
+from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
+from airflow_provider_ci.operators.templates import is_literal
+from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +136,7 @@ class TencentCIBaseJobOperator(CancelOnKillMixin, TencentCIBaseOperator, Generic
         #: The job as the service last described it, for OpenLineage and asset events.
         self.known_jobs: Sequence[J] = ()
         self.console_links = ConsoleLinks()
-        refuse(self.task_id, self._argument_problems())
+        refuse_task(self.task_id, self._argument_problems())
 
     def build_request(self, endpoint: Endpoint) -> R:
         """Return the request made of the rendered arguments; ``endpoint`` names the input's bucket and
@@ -169,7 +170,7 @@ class TencentCIBaseJobOperator(CancelOnKillMixin, TencentCIBaseOperator, Generic
             return self._execute(context)
 
     def _execute(self, context: Context) -> str:
-        with without_retry():
+        with fail_without_retry(self):
             self._refuse_nested_call(context)
             self._check_arguments()
             endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
@@ -271,14 +272,14 @@ class TencentCIBaseJobOperator(CancelOnKillMixin, TencentCIBaseOperator, Generic
             )
 
     def _check_arguments(self) -> None:
-        broken = [*self._argument_problems(), *place_problems(self)]
+        broken = [*self._argument_problems(), *connection_argument_problems(self)]
         if broken:
             raise RequestValidationError(broken)
 
     def _argument_problems(self) -> list[str]:
         """Read the arguments that are no templates, and return what is wrong with them."""
-        broken = read_untemplated(self, self.__dict__)
-        if not broken and is_settled(self.wait_for_completion) and is_settled(self.deferrable):
+        broken = convert_untemplated_arguments(self, self.__dict__)
+        if not broken and is_literal(self.wait_for_completion) and is_literal(self.deferrable):
             self._decide_how_to_wait()
             broken += outlet_problems(self.outlets, waits=bool(self.wait_for_completion))
         return broken

@@ -1,32 +1,29 @@
-"""The arguments that one voice separation and a batch of them have in common."""
+"""What operators for one voice separation and for a batch of them have in common."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.operators.arguments import (
+from airflow_provider_ci.operators.audio_parameters import (
+    INTEGER_PARAMETERS,
+    OPTIONAL_PARAMETERS,
     PARAMETERS,
-    read_arguments,
-    read_texts,
-    separation_parameters,
+    build_parameters,
 )
 from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperator
+from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_ci.protocol.jobs import Output
     from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
     from airflow_provider_ci.protocol.wire import Endpoint
 
-Texts = dict[str, str | None]
-Numbers = dict[str, int | None]
-
-#: What each result's key is called.
+#: The arguments for the keys of results.
 RESULTS = ("background_object", "voice_object", "bass_object", "drum_object")
-# The texts and numbers among the arguments
-_VALUES = (
+_SCALARS = (
     *RESULTS,
     "output_bucket",
     "output_region",
@@ -39,13 +36,28 @@ _VALUES = (
     "callback_format",
     "callback_type",
 )
-_CONFIGS = {
-    "callback_mq_config": ("mq_mode", "mq_name", "mq_region"),
-    "callback_kafka_config": ("instance_id", "region", "topic"),
+_MQ_CONFIG = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "example"}
+_KAFKA_CONFIG = {"region": "ap-guangzhou", "instance_id": "example", "topic": "example"}
+# There is no template_id in it, beside which parameters are refused
+_EXAMPLE = {
+    **{name: f"example/{name}-${{jobid}}" for name in RESULTS},
+    "output_bucket": "example-1250000000",
+    "output_region": "ap-guangzhou",
+    "audio_mode": "MusicMode",  # in which rates are ignored
+    "codec": "wav",  # for which all rates are allowed
+    "samplerate": 44100,
+    "bitrate": 128,
+    "channels": 2,
+    "job_level": 0,
+    "queue_id": "example",
+    "callback_url": "no",
+    "callback_format": "XML",
+    "callback_mq_config": _MQ_CONFIG,
+    "callback_kafka_config": _KAFKA_CONFIG,
 }
 
 
-class SeparationOperator(TencentCIBaseJobOperator[R, J]):
+class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
     """Separates voice and background.
 
     :param background_object: key of the background result (``Output.Object``); the service replaces
@@ -75,10 +87,23 @@ class SeparationOperator(TencentCIBaseJobOperator[R, J]):
 
     template_fields: Sequence[str] = (
         *TencentCIBaseJobOperator.template_fields,
-        *_VALUES,
+        *_SCALARS,
         "callback_mq_config",
         "callback_kafka_config",
     )
+    integer_arguments = (*INTEGER_PARAMETERS, "job_level")
+    free_text_arguments = ("user_data",)
+    optional_arguments = (*OPTIONAL_PARAMETERS, "callback_format", "callback_type")
+    arguments_of_elements: Mapping[str, str] = {
+        "Input.Object": "input_object",
+        "Object": "background_object",
+        "AuObject": "voice_object",
+        "Bucket": "output_bucket",
+        "Region": "output_region",
+        "CallBack": "callback_url",
+        "Output's object keys": "background_object, voice_object, bass_object and drum_object",
+    }
+    argument_examples = tuple(_EXAMPLE | {"callback_type": kind} for kind in ("Url", "TDMQ", "Kafka"))
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "callback_mq_config": "json",
         "callback_kafka_config": "json",
@@ -131,67 +156,65 @@ class SeparationOperator(TencentCIBaseJobOperator[R, J]):
         self.callback_mq_config = callback_mq_config
         self.callback_kafka_config = callback_kafka_config
 
-    def _given(self, *own: str) -> tuple[Texts, Numbers]:
-        """Return the rendered texts and numbers; an empty text, which templates often give, is not given.
+    def _read_arguments(self, *own: str) -> dict[str, Any]:
+        """Return the rendered values of this class's template fields; an empty string becomes ``None``.
 
-        :param own: the texts that only this operator has.
+        :param own: the names of strings that only the subclass has.
+        :raises RequestValidationError: names each argument that cannot be used.
         """
-        # not by template_fields, to which a user's subclass may add whatever it likes
-        texts, numbers = read_arguments(self, (*own, *TencentCIBaseJobOperator.template_fields, *_VALUES))
-        if broken := [
-            problem for name in (*own, *RESULTS) if (problem := _address_problem(name, texts[name]))
-        ]:
-            raise RequestValidationError(broken)
-        if texts["template_id"]:
-            ignored = [name for name in PARAMETERS if getattr(self, name) not in (None, "")]
-            if ignored:
-                raise RequestValidationError(
-                    [
-                        f"{name} is given, allowed: not together with template_id, which wins"
-                        for name in ignored
-                    ]
-                )
-        return texts, numbers
+        # not template_fields, to which a user's subclass may add anything
+        names = (*own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
+        arguments = read_arguments(self, names)
+        if problems := [*_address_problems(arguments, (*own, *RESULTS))]:
+            raise RequestValidationError(problems)
+        if arguments["template_id"]:
+            problems = [
+                f"{name} is given, allowed: not together with template_id, which wins"
+                for name in PARAMETERS
+                if getattr(self, name) not in (None, "")
+            ]
+            if problems:
+                raise RequestValidationError(problems)
+        return arguments
 
-    def _parameters(self, texts: Texts, numbers: Numbers) -> VoiceSeparate | None:
-        return None if texts["template_id"] else separation_parameters(texts, numbers, self.models)
+    def _build_parameters(self, arguments: Mapping[str, Any]) -> VoiceSeparate | None:
+        return None if arguments["template_id"] else build_parameters(arguments, self.models)
 
-    def _output(self, texts: Texts, endpoint: Endpoint) -> Output:
+    def _build_output(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> Output:
         """Return where results go: to the input's bucket unless the arguments say otherwise."""
         output: Output = self.models.Output(
-            region=texts["output_region"] or endpoint.region,
-            bucket=texts["output_bucket"] or endpoint.bucket,
-            **{name: texts[name] for name in RESULTS},
+            region=arguments["output_region"] or endpoint.region,
+            bucket=arguments["output_bucket"] or endpoint.bucket,
+            **{name: arguments[name] for name in RESULTS},
         )
         return output
 
-    def _callback_fields(self, texts: Texts) -> dict[str, Any]:
-        """Return the fields that say whom to call at the end."""
+    def _build_callback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a request that name the receiver of its callback."""
+        mq = read_dict(self, "callback_mq_config", _MQ_CONFIG)
+        kafka = read_dict(self, "callback_kafka_config", _KAFKA_CONFIG)
         return {
-            "callback_url": texts["callback_url"],
-            "callback_format": texts["callback_format"],
-            "callback_type": texts["callback_type"],
-            "callback_mq_config": self._config("callback_mq_config", self.models.CallbackMqConfig),
-            "callback_kafka_config": self._config("callback_kafka_config", self.models.CallbackKafkaConfig),
+            **{name: arguments[name] for name in ("callback_url", "callback_format", "callback_type")},
+            "callback_mq_config": mq and self.models.CallbackMqConfig(**mq),
+            "callback_kafka_config": kafka and self.models.CallbackKafkaConfig(**kafka),
         }
 
-    def _config(self, name: str, model: type[Any]) -> Any:
-        texts = read_texts(self, name, _CONFIGS[name])
-        return None if texts is None else model(**texts)
 
-
-def _address_problem(name: str, value: str | None) -> str | None:
-    """Return what to write instead of an object's address, such as assets have, where its key is wanted."""
+def _address_problems(arguments: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    """Yield what to write for each argument that is an object's address, as assets have, instead of a key."""
     from airflow_provider_ci.protocol.names import object_address, redact_address
 
-    address = object_address(value)
-    if value is None or address is None:
-        return None
-    is_list = name in ("manifest", "url_file")
-    if name == "name" or (is_list and value.lower().startswith(("http:", "https:"))):
-        return None
-    shown = f"{name} is {redact_address(value)!r}, allowed: an object key"
-    if address.bucket is None:
-        return f"{shown}, without scheme and bucket"
-    bucket = "output_bucket" if name in RESULTS else "bucket"
-    return f"{shown}: write {bucket}={address.bucket!r}, {name}={address.key!r}"
+    for name in names:
+        value = arguments[name]
+        address = object_address(value)
+        is_url_of_list = name in ("manifest", "url_file") and str(value).lower().startswith(
+            ("http:", "https:")
+        )
+        if address is None or is_url_of_list or name == "name":
+            continue
+        problem = f"{name} is {redact_address(value)!r}, allowed: an object key"
+        if address.bucket is None:
+            yield f"{problem}, without scheme and bucket"
+        else:
+            bucket = "output_bucket" if name in RESULTS else "bucket"
+            yield f"{problem}: write {bucket}={address.bucket!r}, {name}={address.key!r}"

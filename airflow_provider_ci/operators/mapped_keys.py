@@ -1,4 +1,8 @@
-"""Whether the instances of a mapped task write results to one key, as far as the DAG tells."""
+"""Refuses a result key that several instances of a mapped task write to: each is paid for, and one remains.
+
+An instance is compared with the others by its arguments as the DAG file has them, since the rendered
+arguments of the others are not known.
+"""
 
 from __future__ import annotations
 
@@ -8,136 +12,168 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from airflow_provider_ci.operators.arguments import is_settled
+from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.base_voice_separate import RESULTS
+from airflow_provider_ci.operators.templates import is_literal
 
-# What sets results with the same key apart
-_PLACES = ("bucket", "output_bucket", "tencent_ci_conn_id")
-_OF_THE_EXTENSION = ("codec", "template_id")
+# Results with the same key are different objects if one of these differs
+_BUCKET_ARGUMENTS = ("bucket", "output_bucket", "tencent_ci_conn_id")
+_EXTENSION_ARGUMENTS = ("codec", "template_id")
 
-# Names in templates of what all instances in one DAG run have in common, and of what tells them apart
-_OF_THE_RUN = (
+# What templates read that is the same for all instances in a DAG run, and what differs between them
+_SAME_IN_RUN = (
     *("run_id", "dag_run", "params", "ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz"),
     *("logical_date", "execution_date", "data_interval_start", "data_interval_end"),
 )
-_OF_THE_INSTANCE = ("ti", "task_instance", "map_index", "task")
+_DIFFERENT_IN_RUN = ("ti", "task_instance", "map_index", "task")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 # {{ run_id }}, {{ params.out }}, {{ dag_run.conf['out'] }}, {{ logical_date | ds }}. Calls may differ
-_SAME_IN_THE_RUN = re.compile(
-    rf"""-?\s*({"|".join(_OF_THE_RUN)})(\.[A-Za-z]\w*|\[\s*('[^']*'|"[^"]*")\s*\])*\s*"""
+_SAME_EXPRESSION = re.compile(
+    rf"""-?\s*({"|".join(_SAME_IN_RUN)})(\.[A-Za-z]\w*|\[\s*('[^']*'|"[^"]*")\s*\])*\s*"""
     r"(\|\s*(ds|ds_nodash|ts|ts_nodash|ts_nodash_with_tz)\s*)?-?"
 )
 
 
-class Sharing(Enum):
-    """Whether an instance of a mapped task writes a result to the key of another instance."""
+class Collision(Enum):
+    """Whether two instances of a mapped task write a result to the same key."""
 
-    NO = "no"
-    PERHAPS = "perhaps"
+    NONE = "none"
+    POSSIBLE = "possible"
     CERTAIN = "certain"
 
 
-def sharing_of(operator: Any, of_the_dag: Any, name: str, map_index: int) -> Sharing:
-    """Tell whether an instance of a mapped task writes a result to the key of another instance.
+def check_result_keys(operator: Any, context: Any) -> None:
+    """Refuse keys that another instance of a mapped task certainly writes to, and warn of possible ones.
 
-    What the DAG file holds is certain, and templates of what all instances of a DAG run have in common. How
-    many values another task hands over is not known: more than one, or why map over them?
+    :raises TaskArgumentError: names each such key.
+    """
+    map_index = getattr(context.get("ti"), "map_index", -1)
+    if map_index < 0 or not operator.has_dag() or operator.task_id not in operator.dag.task_dict:
+        return
+    dag_task = operator.dag.task_dict[operator.task_id]
+    collisions = {name: find_collision(operator, dag_task, name, map_index) for name in RESULTS}
+    problems = [
+        f"{name} is {getattr(operator, name)!r} in more than one instance of this mapped task, allowed: a key"
+        " that differs between them, for instance by ${jobid}, or results overwrite each other"
+        for name, collision in collisions.items()
+        if collision is Collision.CERTAIN
+    ]
+    if problems:
+        raise TaskArgumentError(problems)
+    for name, collision in collisions.items():
+        if collision is Collision.POSSIBLE:
+            operator.log.warning(
+                "%s is %r: if it is the same in another instance of this mapped task, their results overwrite"
+                " each other, and each is paid for. A key with ${jobid} is never the same",
+                name,
+                getattr(operator, name),
+            )
+
+
+def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) -> Collision:
+    """Return whether another instance of a mapped task writes to the key of this one's result.
+
+    Literals are compared, and templates of what is the same in the DAG run. The number of values that another
+    task hands over is unknown; it is taken for more than one.
 
     :param operator: the instance, with its rendered arguments.
-    :param of_the_dag: the task of the DAG, which is mapped, or in a mapped task group.
-    :param name: the argument that holds the result's key.
+    :param dag_task: the task of the DAG, which is mapped, or in a mapped task group.
+    :param argument: the argument for the result's key.
     """
-    key = getattr(operator, name)
+    key = getattr(operator, argument)
     if not isinstance(key, str) or not key.strip() or "${jobid}" in key:
-        return Sharing.NO
-    apart = (*_PLACES, *(_OF_THE_EXTENSION if "${ext}" in key else ()))
-    written = {each: _as_written(operator, each) for each in (name, *apart)}
-    expand_input = getattr(of_the_dag, "expand_input", None)
-    if expand_input is not None:
-        over = expand_input.value
-        others = _others(over, written, name, map_index, of_the_dag)
+        return Collision.NONE
+    names = (argument, *_BUCKET_ARGUMENTS, *(_EXTENSION_ARGUMENTS if "${ext}" in key else ()))
+    unrendered = {name: operator.templated_arguments.get(name, getattr(operator, name)) for name in names}
+    expand_input = getattr(dag_task, "expand_input", None)
+    if expand_input is None:
+        mapped_over = _values_of_mapped_group(dag_task)
+        collision = Collision.CERTAIN if _count_instances(mapped_over) > 1 else Collision.NONE
     else:
-        over = _mapped_over_by_group(of_the_dag)
-        others = Sharing.CERTAIN if _number_of_instances(over) > 1 else Sharing.NO
-    if others is Sharing.NO or any(_tells_instances_apart(value, over) for value in written.values()):
-        return Sharing.NO
-    return others if all(map(_is_same_in_the_run, written.values())) else Sharing.PERHAPS
+        mapped_over = expand_input.value
+        if isinstance(mapped_over, Mapping):
+            collision = _find_in_expand(mapped_over, unrendered)
+        elif isinstance(mapped_over, Sequence):
+            collision = _find_in_expand_kwargs(mapped_over, unrendered, argument, map_index)
+        else:  # the output of another task, which may hold any argument that partial() does not
+            fixed = {**dag_task.dag.default_args, **dag_task.partial_kwargs}
+            is_fixed = fixed.get(argument) == unrendered[argument]
+            collision = Collision.POSSIBLE if is_fixed else Collision.NONE
+    if any(_differs_between_instances(value, mapped_over) for value in unrendered.values()):
+        return Collision.NONE
+    if collision is Collision.CERTAIN and not all(map(_is_same_in_run, unrendered.values())):
+        return Collision.POSSIBLE
+    return collision
 
 
-def _as_written(operator: Any, name: str) -> Any:
-    """Return an argument as the DAG file has it, before its templates are rendered."""
-    return operator.templated_arguments.get(name, getattr(operator, name))
-
-
-def _others(over: Any, written: Mapping[str, Any], name: str, map_index: int, mapped: Any) -> Sharing:
-    """Tell whether another instance has this one's arguments as they are written."""
-    if isinstance(over, Mapping):
-        return _others_in_product(over, written)
-    if isinstance(over, Sequence):
-        return _others_in_list(over, written, name, map_index)
-    # the output of another task, which may hold any argument that partial() does not
-    fixed = {**mapped.dag.default_args, **mapped.partial_kwargs}
-    return Sharing.PERHAPS if fixed.get(name) == written[name] else Sharing.NO
-
-
-def _others_in_product(over: Mapping[str, Any], written: Mapping[str, Any]) -> Sharing:
-    """Tell it of ``expand()``, which combines each value of an argument with each of the others."""
-    alike = []
-    for argument, values in over.items():
-        if argument not in written:
-            alike.append(_number_of(values))
+def _find_in_expand(mapped_over: Mapping[str, Any], unrendered: Mapping[str, Any]) -> Collision:
+    """``expand()`` combines each value of an argument with each value of the others."""
+    equal_instances = 1
+    for argument, values in mapped_over.items():
+        if argument not in unrendered:
+            equal_instances *= _count(values)
         elif isinstance(values, list | tuple):
-            alike.append(values.count(written[argument]))
+            equal_instances *= values.count(unrendered[argument])
         else:  # another task's output
-            return Sharing.NO
-    return Sharing.CERTAIN if math.prod(alike) > 1 else Sharing.NO
+            return Collision.NONE
+    return Collision.CERTAIN if equal_instances > 1 else Collision.NONE
 
 
-def _others_in_list(over: Sequence[Any], written: Mapping[str, Any], name: str, map_index: int) -> Sharing:
-    """Tell it of ``expand_kwargs()``, whose dicts are those of the instances."""
-    own = over[map_index]
+def _find_in_expand_kwargs(
+    mapped_over: Sequence[Any], unrendered: Mapping[str, Any], argument: str, map_index: int
+) -> Collision:
+    """``expand_kwargs()`` has a dict for each instance."""
+    own = mapped_over[map_index]
     if not isinstance(own, Mapping):  # another task's output
-        return Sharing.NO
+        return Collision.NONE
 
-    def places(of: Mapping[str, Any]) -> dict[str, Any]:
-        return {each: of[each] for each in written if each in of and each != name}
+    def buckets(instance: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: instance[name] for name in unrendered if name in instance and name != argument}
 
-    def writes_to_the_key(of: Mapping[str, Any]) -> bool:
-        return own[name] in map(of.get, RESULTS) if name in own else name not in of
+    def has_own_key(instance: Mapping[str, Any]) -> bool:
+        if argument in own:  # the same key for another result overwrites it, too
+            return own[argument] in map(instance.get, RESULTS)
+        return argument not in instance
 
-    alike = [
-        each
-        for each in over
-        if isinstance(each, Mapping) and places(each) == places(own) and writes_to_the_key(each)
-    ]
-    return Sharing.CERTAIN if len(alike) > 1 else Sharing.NO
-
-
-def _mapped_over_by_group(task: Any) -> Any:
-    group = task.get_closest_mapped_task_group() if hasattr(task, "get_closest_mapped_task_group") else None
-    return getattr(getattr(group, "_expand_input", None), "value", ())
+    dicts = [instance for instance in mapped_over if isinstance(instance, Mapping)]
+    equal = [instance for instance in dicts if buckets(instance) == buckets(own) and has_own_key(instance)]
+    return Collision.CERTAIN if len(equal) > 1 else Collision.NONE
 
 
-def _number_of_instances(over: Any) -> int:
-    return math.prod(map(_number_of, over.values())) if isinstance(over, Mapping) else _number_of(over)
+def _values_of_mapped_group(task: Any) -> Any:
+    find_group = getattr(task, "get_closest_mapped_task_group", None)
+    expand_input = getattr(find_group and find_group(), "_expand_input", None)
+    return getattr(expand_input, "value", ())
 
 
-def _number_of(values: Any) -> int:
+def _count_instances(mapped_over: Any) -> int:
+    return (
+        math.prod(map(_count, mapped_over.values()))
+        if isinstance(mapped_over, Mapping)
+        else _count(mapped_over)
+    )
+
+
+def _count(values: Any) -> int:
     return len(values) if isinstance(values, Sequence | Mapping) else 2
 
 
-def _tells_instances_apart(written: Any, over: Any) -> bool:
-    """Tell whether a template, or what is handed over in its place, is made to differ between instances."""
-    if not isinstance(written, str):
-        return not is_settled(written)
-    dicts = [over] if isinstance(over, Mapping) else over if isinstance(over, Sequence) else ()
-    are_params_mapped = any("params" in each for each in dicts if isinstance(each, Mapping))
-    names = (*_OF_THE_INSTANCE, *(("params",) if are_params_mapped else ()))
-    return not is_settled(written) and re.search(rf"\b({'|'.join(names)})\b", written) is not None
-
-
-def _is_same_in_the_run(written: Any) -> bool:
-    if not isinstance(written, str):
+def _differs_between_instances(unrendered: Any, mapped_over: Any) -> bool:
+    """Tell whether a template, or another task's output, is meant to differ between instances."""
+    if is_literal(unrendered):
+        return False
+    if not isinstance(unrendered, str):
         return True
-    rest = _EXPRESSION.sub(lambda found: "" if _SAME_IN_THE_RUN.fullmatch(found[1]) else found[0], written)
-    return is_settled(rest)
+    dicts = [mapped_over] if isinstance(mapped_over, Mapping) else mapped_over
+    has_mapped_params = isinstance(dicts, Sequence) and any(
+        "params" in instance for instance in dicts if isinstance(instance, Mapping)
+    )
+    names = (*_DIFFERENT_IN_RUN, "params") if has_mapped_params else _DIFFERENT_IN_RUN
+    return re.search(rf"\b({'|'.join(names)})\b", unrendered) is not None
+
+
+def _is_same_in_run(unrendered: Any) -> bool:
+    if not isinstance(unrendered, str):
+        return True
+    rest = _EXPRESSION.sub(lambda found: "" if _SAME_EXPRESSION.fullmatch(found[1]) else found[0], unrendered)
+    return is_literal(rest)

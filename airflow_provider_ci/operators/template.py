@@ -1,4 +1,4 @@
-"""Voice-separation templates: parameters that jobs name by an id."""
+"""Keeps a voice-separation template: parameters under an id, which jobs name instead of parameters."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
-from airflow_provider_ci.operators.arguments import PARAMETERS, read_arguments, separation_parameters
+from airflow_provider_ci.operators.argument_errors import fail_without_retry
+from airflow_provider_ci.operators.audio_parameters import (
+    INTEGER_PARAMETERS,
+    OPTIONAL_PARAMETERS,
+    PARAMETERS,
+    build_parameters,
+)
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
-from airflow_provider_ci.operators.validation import check_when_parsed, without_retry
+from airflow_provider_ci.operators.parse_checks import check_when_parsed
+from airflow_provider_ci.operators.rendered_arguments import read_arguments
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.voice_separation import check_template
 
@@ -19,17 +26,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
-# Somebody else may create or delete the template between two calls, and the list may lag behind
+# Somebody else may create or delete the template between two calls, and the list may show it late
 _ATTEMPTS = 3
-_PAUSE = 2.0
+_PAUSE = 2.0  # seconds
 
 
 class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
-    """Makes a voice-separation template be there under a name, with exactly these parameters.
+    """Creates or updates the voice-separation template of a name, so that it has exactly these parameters.
 
-    It is created, updated or left alone, so that running twice leaves one template and the same id. XCom
-    ``return_value`` is the TemplateId. Jobs that run meanwhile keep the parameters that they began with, as
-    far as is known.
+    XCom ``return_value`` is the TemplateId. Running twice leaves one template and returns the same id. As far
+    as is known, jobs that are running meanwhile keep the parameters that they started with.
 
     .. seealso:: ``docs/operators.md``, and Tencent's pages 436/84510 and 460/84757.
 
@@ -47,7 +53,13 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     """
 
     models_module = "templates"
-    template_fields: Sequence[str] = ("name", *PARAMETERS, "tencent_ci_conn_id", "bucket", "region")
+    template_fields: Sequence[str] = ("name", *PARAMETERS, *TencentCIBaseOperator.template_fields)
+    integer_arguments = INTEGER_PARAMETERS
+    optional_arguments = OPTIONAL_PARAMETERS
+    argument_examples = (
+        # a mode in which rates are ignored, and a codec for which all are allowed
+        {"audio_mode": "MusicMode", "codec": "wav", "samplerate": 44100, "bitrate": 128, "channels": 2},
+    )
 
     def __init__(
         self,
@@ -72,30 +84,27 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     def execute(self, context: Context) -> str:  # noqa: ARG002 - as Airflow calls it
         """Create or update the template and return its id.
 
-        :raises RequestValidationError: an argument breaks a documented rule; nothing was sent.
+        :raises TaskArgumentError: an argument breaks a documented rule; nothing was sent.
+        :raises ServiceError: the service refuses the template, or others keep changing it meanwhile.
         """
-        with without_retry():
-            self.check_draft(None)
-            name, parameters = self._definition()
+        with fail_without_retry(self):
+            self.validate_arguments(None)
+            name, parameters = self._read_template()
             self.hook.settings.endpoint(**self.bucket_and_region)
-        last: ServiceError | None = None
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(_PAUSE)
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._ensured(name, parameters)
+                return self._create_or_update(name, parameters)
             except ServiceError as error:
-                if not _is_race(error):
+                if attempt == _ATTEMPTS or not _is_changed_by_others(error):
                     raise
-                self.log.info("Somebody else was faster, looking again: %s", error)
-                last = error
-        assert last is not None  # noqa: S101 - for the type checker
-        raise last
+                self.log.info("Somebody else has changed the template meanwhile, trying again: %s", error)
+                time.sleep(_PAUSE)
+        raise AssertionError("the last attempt returns or raises")
 
-    def check_draft(self, endpoint: Any) -> None:
-        """Check the template."""
-        super().check_draft(endpoint)
-        name, parameters = self._definition()
+    def validate_arguments(self, endpoint: Any) -> None:
+        """Check the arguments, and the template made of them by the documented rules."""
+        super().validate_arguments(endpoint)
+        name, parameters = self._read_template()
         check_template(
             self.models.TemplateRequest(
                 tag=VOICE_SEPARATE,
@@ -105,29 +114,29 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
             )
         )
 
-    def _definition(self) -> tuple[str, VoiceSeparate]:
-        texts, numbers = read_arguments(self, ("name", *PARAMETERS))
-        return texts["name"] or "", separation_parameters(texts, numbers, self.models)
+    def _read_template(self) -> tuple[str, VoiceSeparate]:
+        arguments = read_arguments(self, ("name", *PARAMETERS))
+        return arguments["name"] or "", build_parameters(arguments, self.models)
 
-    def _ensured(self, name: str, parameters: VoiceSeparate) -> str:
+    def _create_or_update(self, name: str, parameters: VoiceSeparate) -> str:
         from airflow_provider_ci.hooks.admin import is_same
 
-        place = self.bucket_and_region
-        found = self.hook.find_template(name, **place)
-        if found is None:
-            template_id = self.hook.create_template(name, parameters, **place).template_id
-            self.log.info("Created template %s (%s)", name, template_id)
-            return str(template_id)
-        if is_same(found, parameters):
-            self.log.info("Template %s (%s) is as it should be", name, found.template_id)
+        existing = self.hook.find_template(name, **self.bucket_and_region)
+        if existing is None:
+            created = self.hook.create_template(name, parameters, **self.bucket_and_region)
+            self.log.info("Created template %s (%s)", name, created.template_id)
+            return str(created.template_id)
+        template_id = str(existing.template_id)
+        if is_same(existing, parameters):
+            self.log.info("Template %s (%s) has these parameters already", name, template_id)
         else:
-            self.hook.update_template(str(found.template_id), name, parameters, **place)
-            self.log.info("Updated template %s (%s)", name, found.template_id)
-        return str(found.template_id)
+            self.hook.update_template(template_id, name, parameters, **self.bucket_and_region)
+            self.log.info("Updated template %s (%s)", name, template_id)
+        return template_id
 
 
-def _is_race(error: ServiceError) -> bool:
-    """Tell whether the template came or went after it had been looked for."""
+def _is_changed_by_others(error: ServiceError) -> bool:
+    """Tell whether the template was created or deleted after it had been looked for."""
     from airflow_provider_ci.protocol.templates import NAME_DUPLICATE, TEMPLATE_MISSING
 
     if isinstance(error, InvalidRequestError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import time
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,21 +14,22 @@ from airflow_provider_ci.assets.outlets import add_to_events, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import TencentCIJobsLink
-from airflow_provider_ci.operators.arguments import NONE_RENDERED
-from airflow_provider_ci.operators.base_voice_separate import Numbers, SeparationOperator, Texts
-from airflow_provider_ci.operators.validation import check_when_parsed
+from airflow_provider_ci.operators.base_voice_separate import BaseVoiceSeparateOperator
+from airflow_provider_ci.operators.parse_checks import check_when_parsed
+from airflow_provider_ci.operators.time_interval import read_time_interval
 from airflow_provider_ci.protocol.batch_rules import check_batch
-from airflow_provider_ci.protocol.fields import DefaultName, format_time
+from airflow_provider_ci.protocol.fields import DefaultName
+from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_ci.operators.services import BoundBatches, BoundService
-    from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest, TimeInterval
+    from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
     from airflow_provider_ci.protocol.results import BatchTally
     from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.submission.tracking import JobTracker
@@ -40,8 +40,7 @@ XCOM_BATCH = "batch"
 
 _INPUTS = ("prefix", "manifest", "url_file")
 _NAME_MAX = 128
-_NAMED_AT_MOST = 20
-_YEAR_MAX = 9999  # Python has no time after it, in no zone
+_MAX_JOBS_IN_MESSAGE = 20
 
 
 class BatchJobsFailedError(JobFailedError, AirflowFailException):
@@ -50,7 +49,7 @@ class BatchJobsFailedError(JobFailedError, AirflowFailException):
     """
 
 
-class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"]):
+class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "BatchJob"]):
     """Separates all media objects under a prefix, in an inventory, or in a list, by one batch job.
 
     Each input becomes a paid job. XCom ``return_value`` is the batch job's id, pushed as soon as it is
@@ -61,8 +60,8 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     job, whatever dies, as a single job does; see ``docs/durability.md``.
 
     The arguments for results and parameters are those of
-    :class:`~airflow_provider_ci.operators.base_voice_separate.SeparationOperator`, those for the connection
-    and for waiting of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+    :class:`~airflow_provider_ci.operators.base_voice_separate.BaseVoiceSeparateOperator`, those for the
+    connection and for waiting of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
     The key of each result must differ between all inputs for certain: it needs ``${jobid}``, or
     ``${InputPath}`` and ``${InputNameAndExt}``.
 
@@ -84,12 +83,16 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         *_INPUTS,
         "name",
         "time_interval",
-        *SeparationOperator.template_fields,
+        *BaseVoiceSeparateOperator.template_fields,
     )
     operator_extra_links = (TencentCIJobsLink(),)
-    boolean_arguments = (*SeparationOperator.boolean_arguments, "allow_failed_jobs")
+    boolean_arguments = (*BaseVoiceSeparateOperator.boolean_arguments, "allow_failed_jobs")
+    argument_examples = tuple(
+        {**example, **dict.fromkeys(_INPUTS, "example/"), "time_interval": {}}
+        for example in BaseVoiceSeparateOperator.argument_examples
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        **SeparationOperator.template_fields_renderers,
+        **BaseVoiceSeparateOperator.template_fields_renderers,
         "time_interval": "json",
     }
 
@@ -139,46 +142,53 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
             )
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
-        """Return the request; results go to the inputs' bucket unless the arguments say otherwise."""
-        texts, numbers = self._given(*_INPUTS, "name")
-        request = self._request(texts, numbers, endpoint)
-        if broken := [*self._source_problems(texts), *self._overlap_problems(request, endpoint)]:
-            raise RequestValidationError(broken)
+        """Return the request made of the rendered arguments.
+
+        :param endpoint: the inputs' bucket and region; results go there unless the arguments say otherwise.
+        :raises RequestValidationError: an argument cannot be used, there is not exactly one source of inputs,
+            or a result could be an input of the next batch.
+        """
+        arguments = self._read_arguments(*_INPUTS, "name")
+        request = self._build_request(arguments, endpoint)
+        if problems := [*self._input_problems(arguments), *self._overlap_problems(request, endpoint)]:
+            raise RequestValidationError(problems)
         return request
 
-    def _request(self, texts: Texts, numbers: Numbers, endpoint: Endpoint) -> BatchRequest:
+    def _build_request(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> BatchRequest:
         models = self.models
+        interval = read_time_interval(self)
         request: BatchRequest = models.BatchRequest(
-            name=texts["name"] or DefaultName(self._default_name),
+            name=arguments["name"] or DefaultName(self._default_name),
             type="Job",
-            input=models.BatchInput(**{name: texts[name] for name in _INPUTS}),
+            input=models.BatchInput(**{name: arguments[name] for name in _INPUTS}),
             operation=models.BatchOperation(
-                tag="VoiceSeparate",
+                tag=VOICE_SEPARATE,
                 job_param=models.BatchJobParam(
-                    template_id=texts["template_id"], voice_separate=self._parameters(texts, numbers)
+                    template_id=arguments["template_id"], voice_separate=self._build_parameters(arguments)
                 ),
-                output=self._output(texts, endpoint),
-                queue_id=texts["queue_id"],
-                time_interval=self._time_interval(),
-                user_data=texts["user_data"],
-                job_level=numbers["job_level"],
-                **self._callback_fields(texts),
+                output=self._build_output(arguments, endpoint),
+                queue_id=arguments["queue_id"],
+                time_interval=interval and models.TimeInterval(**interval),
+                user_data=arguments["user_data"],
+                job_level=arguments["job_level"],
+                **self._build_callback(arguments),
             ),
         )
         return request
 
-    def check_draft(self, endpoint: Any) -> None:
-        """Check the request."""
-        super().check_draft(endpoint)
-        texts, numbers = self._given(*_INPUTS, "name")
-        request = self._request(texts, numbers, endpoint)
-        broken = [*self._source_problems(texts), *self._overlap_problems(request, endpoint)]
+    def validate_arguments(self, endpoint: Any) -> None:
+        """Check the arguments, and the request made of them by the documented rules."""
+        super().validate_arguments(endpoint)
+        arguments = self._read_arguments(*_INPUTS, "name")
+        request = self._build_request(arguments, endpoint)
+        problems = [*self._input_problems(arguments), *self._overlap_problems(request, endpoint)]
         try:
             check_batch(request)
-        except RequestValidationError as error:  # its word about the inputs is said above
-            broken += [problem for problem in error.problems if not problem.startswith("Input has ")]
-        if broken:
-            raise RequestValidationError(broken)
+        except RequestValidationError as error:
+            # _input_problems has the argument's names for this one
+            problems += [problem for problem in error.problems if not problem.startswith("Input has ")]
+        if problems:
+            raise RequestValidationError(problems)
 
     def execute(self, context: Context) -> str:
         """Get the batch job, wait for it if asked to, and return its id."""
@@ -208,69 +218,21 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         named = re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")
         return f"{named[: _NAME_MAX - len(mapped)]}{mapped}"
 
-    def _time_interval(self) -> TimeInterval | None:
-        """Return the interval as the service counts it, in whole seconds and with both of its ends.
+    def _input_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a problem unless exactly one argument says which inputs to take."""
+        allowed = f"allowed: exactly one of {', '.join(_INPUTS)}"
+        names = [name for name in _INPUTS if arguments[name]]
+        if len(names) > 1:
+            yield f"{' and '.join(names)} are given, {allowed}"
+        elif not names:
+            blank = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
+            shown = f" ({', '.join(blank)})" if blank else ""
+            yield f"no input is given{shown}, {allowed}"
 
-        The moment ``end`` belongs to the next interval, so that no input is separated twice, nor left out.
-        """
-        given = self.time_interval
-        self._refuse_lost_time(given)
-        if given is None or given in ("", {}):
-            return None
-        if not isinstance(given, dict) or not set(given) <= {"start", "end"}:
-            raise RequestValidationError(
-                [f"time_interval is {given!r}, allowed: a dict with start and end, or one of them"]
-            )
-        start, end = (_whole_second(name, given.get(name)) for name in ("start", "end"))
-        if start is not None and end is not None and end <= start:
-            raise RequestValidationError(
-                [
-                    f"time_interval is from {given['start']} to {given['end']}, allowed: an end a second or"
-                    " more after the start; with Airflow 3's default timetable data_interval_start and"
-                    " data_interval_end are the same moment: give the DAG a CronDataIntervalTimetable"
-                ]
-            )
-        interval: TimeInterval = self.models.TimeInterval(
-            start=format_time(start) if start else None,
-            end=format_time(end - timedelta(seconds=1)) if end else None,
-        )
-        return interval
-
-    def _refuse_lost_time(self, given: Any) -> None:
-        """Refuse a ``None`` that a template or another task gave: without a bound, all objects would be
-        separated and paid for.
-        """
-        if "time_interval" not in self.templated_arguments:
-            return
-        written = self.templated_arguments["time_interval"]
-        lost = ["time_interval"] if given is None else []
-        if isinstance(given, dict):
-            meant = [name for name in written if written[name] is None] if isinstance(written, dict) else []
-            lost = [f"time_interval.{name}" for name in given if given[name] is None and name not in meant]
-        if lost:
-            raise RequestValidationError(
-                [
-                    f"{name} is None, allowed: a time, or an empty text for nothing; {NONE_RENDERED}"
-                    for name in lost
-                ]
-            )
-
-    def _source_problems(self, texts: Texts) -> list[str]:
-        """Return what is wrong with the arguments that say which inputs to take: one of them must."""
-        given = [name for name in _INPUTS if texts[name]]
-        if len(given) == 1:
-            return []
-        said = f"{' and '.join(given)} are given" if given else "no input is given"
-        empty = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
-        shown = f" ({', '.join(empty)})" if empty and not given else ""
-        return [f"{said}{shown}, allowed: exactly one of {', '.join(_INPUTS)}"]
-
-    def _overlap_problems(self, request: BatchRequest, endpoint: Endpoint) -> list[str]:
-        """Return which results would be inputs of the next batch, and be paid for again."""
-        return [
-            f"{name} is {getattr(self, name)!r}, allowed: {allowed}"
-            for name, allowed in overlap_of_batch(request, endpoint.bucket).items()
-        ]
+    def _overlap_problems(self, request: BatchRequest, endpoint: Endpoint) -> Iterator[str]:
+        """Yield a problem for each result that could be an input of the next batch, and be paid for again."""
+        for name, allowed in overlap_of_batch(request, endpoint.bucket).items():
+            yield f"{name} is {getattr(self, name)!r}, allowed: {allowed}"
 
     @property
     def _trigger_class(self) -> type[TencentCIJobTrigger]:
@@ -366,7 +328,7 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
         )
 
     def _failed(self, tally: BatchTally) -> BatchJobsFailedError:
-        named = tally.unsuccessful[:_NAMED_AT_MOST]
+        named = tally.unsuccessful[:_MAX_JOBS_IN_MESSAGE]
         sentences = [
             f"job {one['job_id']} of {one['input_object']} ended {one['state']}"
             + (f" ({one['code']}: {one['message']})" if one["code"] else "")
@@ -385,19 +347,3 @@ class VoiceSeparateBatchOperator(SeparationOperator["BatchRequest", "BatchJob"])
     def _raise_overdue(self, state: str | None, passed: str) -> None:
         shown = "Success, but jobs that it made go on," if state == "Success" else state
         super()._raise_overdue(shown, passed)
-
-
-def _whole_second(name: str, value: Any) -> datetime | None:
-    """Return a time, as templates render it, without its fraction of a second: times of uploads have none."""
-    if value is None or value == "":
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-        second = datetime.fromtimestamp(math.floor(moment.timestamp()), UTC)
-        if moment.tzinfo is not None and 1970 <= second.year < _YEAR_MAX:
-            return second
-    except (ValueError, OverflowError):
-        pass
-    raise RequestValidationError(
-        [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
-    )

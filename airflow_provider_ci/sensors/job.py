@@ -32,14 +32,10 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
-from airflow_provider_ci.operators.arguments import read_ids, read_untemplated
-from airflow_provider_ci.operators.validation import (
-    check_mapped,
-    check_when_parsed,
-    place_problems,
-    refuse,
-    without_retry,
-)
+from airflow_provider_ci.operators.argument_errors import fail_without_retry, refuse_task
+from airflow_provider_ci.operators.parse_checks import check_mapped, check_when_parsed
+from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems, read_ids
+from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 
 if TYPE_CHECKING:
@@ -101,6 +97,8 @@ class TencentCIJobSensor(BaseSensorOperator):
     seconds_may_be_zero = True  # as Airflow has it
     choice_arguments: Mapping[str, Sequence[str]] = {}
     templated_arguments: Mapping[str, Any] = {}
+    arguments_of_elements: Mapping[str, str] = {}
+    argument_examples: Sequence[Mapping[str, Any]] = ({"job_id": ["example"]},)
     operator_extra_links = (TencentCIJobsLink(), TencentCIResultsLink())
     ui_color = "#d6e9ff"
 
@@ -115,7 +113,7 @@ class TencentCIJobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         # Airflow's own errors about these would be retried when they come by mapping
-        refuse(kwargs.get("task_id", ""), read_untemplated(type(self), kwargs))
+        refuse_task(kwargs.get("task_id", ""), convert_untemplated_arguments(type(self), kwargs))
         super().__init__(**kwargs)
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -140,12 +138,12 @@ class TencentCIJobSensor(BaseSensorOperator):
         check_mapped(cls, made)
         return made
 
-    def check_draft(self, endpoint: Any) -> None:  # noqa: ARG002 - as operators have it
+    def validate_arguments(self, endpoint: Any) -> None:  # noqa: ARG002 - as operators have it
         """Check what would be asked for.
 
         :raises RequestValidationError: naming each argument that cannot work.
         """
-        if broken := place_problems(self) + self._base_problems():
+        if broken := connection_argument_problems(self) + self._base_problems():
             raise RequestValidationError(broken)
         _ = self._job_ids  # raises
 
@@ -174,8 +172,8 @@ class TencentCIJobSensor(BaseSensorOperator):
         :raises TaskArgumentError: the arguments cannot work, which is no reason to skip.
         :raises TaskConnectionError: nor can the connection.
         """
-        with without_retry():
-            self.check_draft(None)
+        with fail_without_retry(self):
+            self.validate_arguments(None)
             self._check_connection()
         if not self.deferrable:
             return super().execute(context)

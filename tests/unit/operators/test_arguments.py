@@ -10,9 +10,9 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, conf
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
-from airflow_provider_ci.operators.validation import TaskArgumentError
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
@@ -322,7 +322,7 @@ class TestTemplatesThatWentWrong:
         self, run: Callable[..., str], owner: type[Any], name: str, rendered: str
     ) -> None:
         said = run(owner, name, rendered)
-        assert f"{name} is {rendered!r}, allowed: one text; a template rendered a list or dict" in said
+        assert f"{name} is {rendered!r}, allowed: one string; a template rendered a list or dict" in said
 
     @pytest.mark.parametrize(
         ("owner", "name"),
@@ -400,7 +400,7 @@ class TestTemplatesThatWentWrong:
     ) -> None:
         said = render_and_run(VoiceSeparateOperator, native=native, **{name: template})
         assert f"{name} is '" in said
-        assert "allowed: a text without None; a template rendered None" in said
+        assert "allowed: a string without None; a template rendered None" in said
         assert "secret" not in said
 
     @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ class TestTemplatesThatWentWrong:
     ) -> None:
         given = {"callback_type": kind, name: config | {part: template}}
         said = render_and_run(VoiceSeparateOperator, native=native, **given)
-        assert " is None, allowed: a text" in said or f"{name}.{part} is '" in said
+        assert " is None, allowed: a string" in said or f"{name}.{part} is '" in said
         assert not render_and_run(VoiceSeparateOperator, native=native, **(given | {name: config}))
 
     @pytest.mark.parametrize(
@@ -475,12 +475,12 @@ class TestTemplatesThatWentWrong:
         with DAG("d", schedule=None):
             operator = make(VoiceSeparateBatchOperator, time_interval=written)
         operator.render_template_fields(RENDERED)
-        operator.check_draft(operator.hook.settings.endpoint())
+        operator.validate_arguments(operator.hook.settings.endpoint())
 
     @pytest.mark.parametrize("given", [["in/a.mp3"], ("in/a.mp3",), {"in/a.mp3": 1}])
     def test_a_list_for_a_text_is_to_be_mapped_over(self, run: Callable[..., str], given: Any) -> None:
         said = run(VoiceSeparateOperator, "input_object", given)
-        assert f"input_object is {given!r}, allowed: one text; " in said
+        assert f"input_object is {given!r}, allowed: one string; " in said
         assert "map over them with .expand()" in said
 
     def test_digits_that_became_a_number(self, run: Callable[..., str]) -> None:

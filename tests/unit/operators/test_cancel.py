@@ -81,7 +81,7 @@ def test_and_one_that_never_shows(make_operator: MakeOperator, server: ScriptedS
     server.play(states(j1="Submitted"), http(), *[states(j1="Submitted")] * 4)
     assert make_operator(job_id="j1").execute({}) == {"j1": "Submitted"}
     server.play(states(j1="Submitted"), http(), *[states(j1="Submitted")] * 4)
-    with pytest.raises(JobError, match=r"1 of 1 jobs go on: j1 \(Submitted\)"):
+    with pytest.raises(JobError, match=r"1 of 1 jobs are still running: j1 \(Submitted\)"):
         make_operator(job_id="j1", fail_if_running=True).execute({})
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, XComArg, task
 
-from airflow_provider_ci.operators.mapped_keys import Sharing, sharing_of
+from airflow_provider_ci.operators.mapped_keys import Collision, check_result_keys, find_collision
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import Logs
 
-NO, PERHAPS, CERTAIN = Sharing
+NO, PERHAPS, CERTAIN = Collision
 TWO = ["in/a.mp3", "in/b.mp3"]
 
 
@@ -26,7 +26,7 @@ def made_elsewhere() -> list[Any]:
 HANDED_OVER = {"input_object": "in/x.mp3", "voice_object": "out/x.mp3", "bucket": "x-1250000001"}
 
 
-def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: Any) -> Sharing:
+def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: Any) -> Collision:
     """Tell it of ``voice_object`` of an instance, whose templates are not rendered.
 
     :param over: gives a dict for ``expand()``, or what is for ``expand_kwargs()``.
@@ -47,7 +47,7 @@ def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: 
         arguments = {
             name: HANDED_OVER[name] for name in ("input_object", "voice_object") if name not in known
         }
-    return sharing_of(mapped.unmap(arguments), mapped, "voice_object", map_index)
+    return find_collision(mapped.unmap(arguments), mapped, "voice_object", map_index)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def sharing(fixed: dict[str, Any], over: Any, map_index: int = 0, **of_the_dag: 
         ("{% set a = b %}out", PERHAPS),
     ],
 )
-def test_the_key_decides(key: str, shared: Sharing) -> None:
+def test_the_key_decides(key: str, shared: Collision) -> None:
     assert sharing({"voice_object": key}, lambda: {"input_object": TWO}) is shared
     assert sharing({}, lambda: {"input_object": TWO, "voice_object": [key]}) is shared
     assert sharing({}, lambda: [{"input_object": each, "voice_object": key} for each in TWO]) is shared
@@ -99,7 +99,7 @@ def test_the_key_decides(key: str, shared: Sharing) -> None:
     ],
     ids=str,
 )
-def test_what_sets_results_apart_must_differ(over: dict[str, list[Any]], shared: Sharing) -> None:
+def test_what_sets_results_apart_must_differ(over: dict[str, list[Any]], shared: Collision) -> None:
     fixed = {
         "voice_object": "out/voice.${ext}",
         **({} if "input_object" in over else {"input_object": TWO[0]}),
@@ -113,7 +113,7 @@ def test_a_codec_sets_nothing_apart_whose_key_has_no_extension() -> None:
 
 
 @pytest.mark.parametrize(("map_index", "shared"), [(0, CERTAIN), (1, CERTAIN), (2, NO)])
-def test_of_dicts_only_those_with_one_key_are_refused(map_index: int, shared: Sharing) -> None:
+def test_of_dicts_only_those_with_one_key_are_refused(map_index: int, shared: Collision) -> None:
     keys = ["out/a.mp3", "out/a.mp3", "out/b.mp3"]
     assert (
         sharing({"input_object": TWO[0]}, lambda: [{"voice_object": key} for key in keys], map_index)
@@ -167,6 +167,6 @@ def test_what_is_not_certain_is_said_in_the_log(logs: Logs, key: str, warns: boo
     with DAG(dag_id="mapped", schedule=None):
         mapped = VoiceSeparateOperator.partial(task_id="separate", voice_object=key).expand(input_object=TWO)
     instance: Any = mapped.unmap({"input_object": TWO[0]})
-    instance._refuse_shared_keys({"ti": SimpleNamespace(map_index=0)})
+    check_result_keys(instance, {"ti": SimpleNamespace(map_index=0)})
     said = [line for line in logs.at("warning") if "another instance of this mapped task" in line]
     assert bool(said) == warns

@@ -110,7 +110,7 @@ def test_other_refusals_are_raised_at_once(
     [
         ({"name": "a b"}, "name is 'a b'"),
         ({"name": ""}, "name is ''"),
-        ({"name": 5}, "name is 5, allowed: a text"),
+        ({"name": 5}, "name is 5, allowed: a string"),
         ({"audio_mode": "x"}, "audio_mode is 'x'"),
         ({"audio_mode": ""}, "audio_mode is None"),
         ({"bitrate": "much"}, "bitrate is 'much', allowed: a whole number"),

@@ -17,14 +17,14 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, Asset
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
-from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
-from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
-from airflow_provider_ci.operators.validation import (
+from airflow_provider_ci.operators.argument_errors import (
     TaskArgumentError,
     TaskConnectionError,
-    name_arguments,
-    without_retry,
+    fail_without_retry,
+    name_argument,
 )
+from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
+from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol.batches import BatchRequest
@@ -87,7 +87,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     *((owner, *case) for owner in (ONE, BATCH) for case in WAITING),
     (ONE, {"input_object": "/in/a.mp3"}, "'/in/a.mp3', allowed: an object key"),
     (ONE, {"voice_object": "in/a.mp3"}, "allowed: another key than the input's"),
-    (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a text"),
+    (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a string"),
     (ONE, {"check_input": "maybe"}, "check_input is 'maybe'"),
     (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
     (BATCH, {"manifest": "m.json"}, "allowed: exactly one of"),
@@ -233,8 +233,10 @@ def test_what_is_allowed_of_a_rate_does_not_name_a_codec_that_nobody_gave(owner:
     assert str(caught.value).endswith("48000, 96000, depending on codec")
 
 
-@pytest.mark.parametrize("model", [JobRequest, BatchRequest, TemplateRequest])
-def test_every_element_has_an_argument(model: type[Any]) -> None:
+@pytest.mark.parametrize(
+    ("model", "owner"), [(JobRequest, ONE), (BatchRequest, BATCH), (TemplateRequest, TEMPLATE)]
+)
+def test_every_element_has_an_argument(model: type[Any], owner: type[Any]) -> None:
     """Except those that no argument decides, and those of answers only."""
     fixed = {"Tag", "Type", "Operation.Tag", "Operation.QueueType", "Operation.WorkflowIds"}
     of_answers = ("Operation.Media", "Operation.TemplateName", "Input.BucketId", "Input.Region", "Input.Cos")
@@ -242,7 +244,7 @@ def test_every_element_has_an_argument(model: type[Any]) -> None:
         path
         for path in _leaves(model)
         if not path.startswith(of_answers)
-        and not re.fullmatch(r"[a-z_.]+ is 1, allowed: 2", name_arguments(f"{path} is 1, allowed: 2"))
+        and not re.fullmatch(r"[a-z_.]+ is 1, allowed: 2", name_argument(f"{path} is 1, allowed: 2", owner))
     }
     assert unnamed <= fixed
 
@@ -273,8 +275,8 @@ def _leaves(model: type[Any], at: str = "") -> Iterator[str]:
     ],
 )
 def test_operators_name_their_arguments(problem: str, named: str) -> None:
-    assert name_arguments(problem) == named
-    with pytest.raises(TaskArgumentError) as caught, without_retry():
+    assert name_argument(problem, VoiceSeparateBatchOperator) == named
+    with pytest.raises(TaskArgumentError) as caught, fail_without_retry(BATCH):
         raise RequestValidationError([problem, problem])
     assert str(caught.value) == f"Nothing was sent: {named}; {named}"
 
@@ -403,7 +405,7 @@ class TestWithoutRetry:
         ],
     )
     def test_keeps_what_was_said(self, raised: Any, kind: type[Exception]) -> None:
-        with pytest.raises(kind) as caught, without_retry():
+        with pytest.raises(kind) as caught, fail_without_retry(BATCH):
             raise raised
         assert isinstance(caught.value, AirflowFailException)
         assert isinstance(caught.value, type(raised))
@@ -412,7 +414,7 @@ class TestWithoutRetry:
 
     def test_leaves_other_errors_as_they_are(self) -> None:
         raised = OSError("x")
-        with pytest.raises(OSError, match="x") as caught, without_retry():
+        with pytest.raises(OSError, match="x") as caught, fail_without_retry(BATCH):
             raise raised
         assert caught.value is raised
 

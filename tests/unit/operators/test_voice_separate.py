@@ -20,7 +20,7 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
 )
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
-from airflow_provider_ci.operators.base_voice_separate import SeparationOperator
+from airflow_provider_ci.operators.base_voice_separate import BaseVoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import BUCKET, REGION
 from tests.scripted_server import Answer, ScriptedServer, error, http, job
@@ -142,7 +142,7 @@ def test_the_table_above_has_every_argument() -> None:
 
 def own_arguments() -> list[str]:
     """The arguments that a request is made of."""
-    makers = (VoiceSeparateOperator.__init__, SeparationOperator.__init__)
+    makers = (VoiceSeparateOperator.__init__, BaseVoiceSeparateOperator.__init__)
     parameters = [each for maker in makers for each in inspect.signature(maker).parameters.values()]
     # Airflow wraps the constructor; what it adds is positional or catches the rest
     names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
@@ -310,7 +310,7 @@ class TestBucketAndRegion:
         ({"callback_type": "Kafka", "callback_kafka_config": KAFKA | {"topic": [1]}}, r"topic is \[1\]"),
         (
             {"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_name": 5}},
-            "mq_name is 5, allowed: a text",
+            "mq_name is 5, allowed: a string",
         ),
         (
             {"callback_type": "TDMQ", "callback_mq_config": MQ | {"mq_name": "None"}},

@@ -1,0 +1,103 @@
+"""Errors about a task's arguments and connection: they name its arguments, and end it without retry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
+
+_PROBLEM = re.compile(
+    r"(?P<element>[A-Z].*?)(?P<label> \((?:background|voice)\))?(?P<value> (?:is|has) .*?)"
+    r"(?P<rule>, allowed: .*)?",
+    re.DOTALL,
+)
+# A quoted value stays as it is, even if it has an element's name in it
+_QUOTED_OR_ELEMENT = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<element>[A-Z]\w+)(?: \((?:background|voice)\))?"""
+)
+
+
+class TaskArgumentError(RequestValidationError, AirflowFailException):
+    """The arguments of a task cannot work. It fails without retry, because a retry would find the same."""
+
+
+class TaskConnectionError(ConfigurationError, AirflowFailException):
+    """The connection of a task cannot work, or lacks what no argument gives. The task fails without retry."""
+
+
+@contextmanager
+def fail_without_retry(operator: Any) -> Iterator[None]:
+    """Turn an error about arguments or connection into one that ends the task without retry.
+
+    Only for the checks that come before anything is sent. A person may correct between two tries what the
+    service refuses: a permission, a queue, an object that was not there yet.
+    """
+    try:
+        yield
+    except AirflowFailException:
+        raise
+    except RequestValidationError as error:
+        message = error.message
+        for problem in error.problems:
+            message = message.replace(problem, name_argument(problem, operator))
+        raise TaskArgumentError(message, **error.details) from None
+    except ConfigurationError as error:
+        raise TaskConnectionError(error.message, **error.details) from None
+
+
+def refuse_task(task_id: str, problems: Collection[str]) -> None:
+    """Refuse a task while its DAG is parsed, if there are any problems.
+
+    :raises TaskArgumentError: names them.
+    """
+    if problems:
+        raise TaskArgumentError(f"Task {task_id!r} cannot work: {'; '.join(problems)}")
+
+
+def name_argument(problem: str, operator: Any) -> str:
+    """Return a problem of a request with the operator's arguments in place of Tencent's elements.
+
+    ``Operation.Output.AuObject (voice) is 'a', allowed: …`` becomes ``voice_object is 'a', allowed: …``.
+
+    :param operator: a task or its class.
+    """
+    parts = _PROBLEM.fullmatch(problem)
+    argument = _argument_of(parts["element"], operator) if parts else None
+    if parts is None or argument is None:
+        return problem
+    value, rule = parts["value"], parts["rule"] or ""
+    if " and " in argument:
+        value = value.replace(" is ", " are ", 1)
+
+    def replace(found: re.Match[str]) -> str:
+        return (found["element"] and _argument_of(found["element"], operator)) or found[0]
+
+    return f"{argument}{value}{_QUOTED_OR_ELEMENT.sub(replace, rule)}"
+
+
+def _argument_of(path: str, operator: Any) -> str | None:
+    """Return the argument that an element is made of, or ``None``.
+
+    :param path: the element's path in the request, or its last part. ``A and B`` are two elements.
+    """
+    *parents, element = path.split(".")
+    if " and " in element:
+        arguments = [_argument_of(each, operator) for each in element.split(" and ")]
+        return " and ".join(map(str, arguments)) if all(arguments) else None
+    parent = parents[-1] if parents else ""
+    exceptions = operator.arguments_of_elements
+    if f"{parent}.{element}" in exceptions:
+        return str(exceptions[f"{parent}.{element}"])
+    if _snake_case(parent) in operator.template_fields:
+        return f"{_snake_case(parent)}.{_snake_case(element)}"
+    name = exceptions.get(element) or _snake_case(element)
+    return name if name in operator.template_fields or element in exceptions else None
+
+
+def _snake_case(element: str) -> str:
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", element.replace("CallBack", "Callback")).lower()

@@ -1,0 +1,114 @@
+"""Refuses a task while its DAG is parsed, if its arguments cannot work whatever its templates render to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, MutableMapping
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.argument_errors import name_argument, refuse_task
+from airflow_provider_ci.operators.templates import is_literal
+from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
+from airflow_provider_ci.protocol.fields import LightModels
+
+# Whether these are missing says nothing about other arguments, but would end the check
+_NEVER_EMPTY = {"name": "example", "tencent_ci_conn_id": "example"}
+# In place of the connection's, which is not read while a DAG is parsed
+_ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
+
+
+def check_when_parsed(operator: Any) -> None:
+    """Refuse a new task whose arguments cannot work whatever its templates render to.
+
+    The last thing that the constructor of an operator does. A user's class may set attributes later, or read
+    arguments in its own way, so its request is checked only when it runs.
+
+    :raises TaskArgumentError: names each such argument, its value and what is allowed.
+    """
+    operator.templated_arguments = {
+        name: getattr(operator, name)
+        for name in operator.template_fields
+        if not is_literal(getattr(operator, name, None))
+    }
+    refuse_task(operator.task_id, _find_problems(operator, vars(operator), operator.templated_arguments))
+
+
+def check_mapped(operator_class: Any, partial: Any) -> None:
+    """Refuse a mapped task, if it cannot work whatever it is mapped over.
+
+    :param partial: what the operator's ``partial`` has returned.
+    :raises TaskArgumentError: names each such argument, its value and what is allowed.
+    """
+    values = dict(partial.kwargs)
+    unknown = [
+        name for name in operator_class.template_fields if name not in values or not is_literal(values[name])
+    ]
+    problems = _find_problems(operator_class, values, unknown)
+    if problems:
+        partial._expand_called = True  # or Airflow warns that the task was never mapped
+    refuse_task(values["task_id"], problems)
+
+
+def _find_problems(operator: Any, values: MutableMapping[str, Any], unknown: Collection[str]) -> list[str]:
+    problems = convert_untemplated_arguments(operator, values)
+    operator_class = operator if isinstance(operator, type) else type(operator)
+    if problems or not operator_class.__module__.startswith("airflow_provider_ci."):
+        return problems
+    return _certain_problems(operator_class, values, unknown)
+
+
+def _certain_problems(
+    operator_class: type[Any], values: Mapping[str, Any], unknown: Collection[str]
+) -> list[str]:
+    """Return the problems that remain whatever the unknown arguments are: no values, or those of each of the
+    operator's examples.
+    """
+    examples = operator_class.argument_examples
+    empty = {
+        name: type(example)() for name, example in examples[0].items() if not isinstance(example, str | int)
+    }
+    certain = _request_problems(
+        operator_class, {**values, **_fill(unknown, values, {**empty, **_NEVER_EMPTY})}
+    )
+    for example in examples:
+        if not certain or not unknown:
+            break
+        filled = _fill(unknown, values, {**example, **_NEVER_EMPTY})
+        subjects = set(map(_subject, certain))
+        certain = [
+            problem.replace(f" with codec {example.get('codec')}", ", depending on codec")
+            if "codec" in unknown
+            else problem
+            for problem in _request_problems(operator_class, {**values, **filled})
+            if _subject(problem) in subjects
+        ]
+    return certain
+
+
+def _subject(problem: str) -> str:
+    """Return the part that names an argument and its value; what is allowed may depend on other arguments."""
+    return problem.partition(", allowed: ")[0]
+
+
+def _fill(unknown: Collection[str], values: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the unknown arguments with the example's values in place of what is not literal."""
+    filled: dict[str, Any] = {}
+    for name in unknown:
+        value, filled[name] = values.get(name), example.get(name)
+        if isinstance(filled[name], dict) and isinstance(value, dict):
+            literals = {key: part for key, part in value.items() if is_literal(part)}
+            filled[name] = {**dict.fromkeys(value), **filled[name], **literals}
+        elif isinstance(filled[name], list) and isinstance(value, list | tuple | set | frozenset):
+            filled[name] = [part for part in value if is_literal(part)]
+    return filled
+
+
+def _request_problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:
+    draft = object.__new__(operator_class)
+    draft.__dict__.update(values, models=LightModels(), templated_arguments={})
+    try:
+        draft.validate_arguments(_ENDPOINT)
+    except RequestValidationError as error:
+        return [name_argument(problem, operator_class) for problem in error.problems]
+    return []

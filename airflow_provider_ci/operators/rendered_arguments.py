@@ -1,0 +1,186 @@
+"""Reads template fields once they are rendered.
+
+A template may give a string for a number, an empty string for no value, and ``None`` where it has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.templates import (
+    NONE_RENDERED,
+    has_rendered_none_inside,
+    is_rendered_collection,
+)
+from airflow_provider_ci.protocol.names import BUCKET, ID, REGION, redact_address
+
+_A_STRING = "a string, or an empty one for no value"
+_ONE_STRING = "one string; for a task for each of several strings, map over them with .expand()"
+_NO_COLLECTION = (
+    "one string; a template rendered a list or dict: pass the other task's .output, or map over it with"
+    " .expand()"
+)
+_NO_NUMBER = (
+    "a string; in a DAG with render_template_as_native_obj=True digits become a number unless the template"
+    " has quotes inside, as in \"'{{ ds_nodash }}'\""
+)
+_AN_ID = "letters, digits, _ and -, at most 128"
+
+
+class _ArgumentError(Exception):
+    """An argument cannot be used."""
+
+
+def read_arguments(operator: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the values of an operator's template fields: strings, integers, or ``None`` for no value.
+
+    :raises RequestValidationError: names each that is something else, or that a template failed to render.
+    """
+    return _read_all((name, partial(_read_argument, operator, name)) for name in names)
+
+
+def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | None] | None:
+    """Return an argument that is a dict of strings; ``None`` for no value.
+
+    :raises RequestValidationError: it is no dict or has other keys, or naming each value that is no string or
+        that a template failed to render.
+    """
+    value = getattr(operator, name)
+    if not value:
+        return None
+    if not isinstance(value, dict) or not set(value) <= set(keys):
+        raise RequestValidationError([f"{name} is {value!r}, allowed: a dict with {', '.join(keys)}"])
+    template = operator.templated_arguments.get(name)
+    templates = template if isinstance(template, dict) else {}
+    return _read_all(
+        (key, partial(_read_string, f"{name}.{key}", value[key], templates.get(key))) for key in value
+    )
+
+
+def read_ids(name: str, value: Any) -> list[str]:
+    """Return the ids of jobs, of which ``value`` is one or an iterable of several.
+
+    :raises RequestValidationError: it is something else.
+    """
+    ids = [value] if isinstance(value, str) else value
+    if isinstance(ids, Iterable) and not isinstance(ids, dict):
+        ids = list(ids)
+        if all(isinstance(job_id, str) and job_id for job_id in ids):
+            _read_all((job_id, partial(_check_id, name, job_id)) for job_id in ids)
+            return ids
+    reason = f"; {NONE_RENDERED}" if value in (None, "") else ""
+    raise RequestValidationError([f"{name} is {value!r}, allowed: an id or a list of ids{reason}"])
+
+
+def connection_argument_problems(operator: Any) -> list[str]:
+    """Return what is wrong with the arguments that name the connection, the bucket and the region."""
+    names = ("tencent_ci_conn_id", "bucket", "region")
+    templates = operator.templated_arguments
+    try:
+        values = _read_all(
+            (name, partial(_read_string, name, getattr(operator, name), templates.get(name)))
+            for name in names
+        )
+    except RequestValidationError as error:
+        return [*error.problems]
+    problems = []
+    if not values["tencent_ci_conn_id"]:
+        problems.append(
+            f"tencent_ci_conn_id is {operator.tencent_ci_conn_id!r}, allowed: the id of a connection"
+        )
+    if values["bucket"] and not BUCKET.fullmatch(values["bucket"]):
+        allowed = "<name>-<appid>, for instance media-1250000001"
+        problems.append(f"bucket is {values['bucket']!r}, allowed: {allowed}")
+    if values["region"] and not REGION.fullmatch(values["region"]):
+        problems.append(f"region is {values['region']!r}, allowed: a region, for instance ap-guangzhou")
+    return problems
+
+
+def _read_all(reads: Iterable[tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
+    values, problems = {}, []
+    for name, read in reads:
+        try:
+            values[name] = read()
+        except _ArgumentError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise RequestValidationError(problems)
+    return values
+
+
+def _read_argument(operator: Any, name: str) -> str | int | None:
+    value = getattr(operator, name)
+    if name in operator.integer_arguments:
+        return _read_integer(name, value)
+    if name in operator.free_text_arguments:
+        return _read_free_text(name, value)
+    is_optional = name in operator.optional_arguments
+    return _read_string(name, value, None if is_optional else operator.templated_arguments.get(name))
+
+
+def _read_integer(name: str, value: Any) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    reason = f"; {NONE_RENDERED}" if value == "None" else ""
+    raise _ArgumentError(f"{name} is {value!r}, allowed: a whole number{reason}")
+
+
+def _read_free_text(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        shown = repr(value)
+        shown = shown if len(shown) <= 120 else f"{shown[:100]}…"
+        raise _ArgumentError(f"{name} is {shown}, allowed: {_string_instead_of(value)}")
+    # the service's responses are read without mere whitespace: a job that has it could not be found again
+    return value if value.strip() else None
+
+
+def _string_instead_of(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _NO_NUMBER
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return _ONE_STRING
+    return "a string"
+
+
+def _read_string(name: str, value: Any, template: Any) -> str | None:
+    """Read what names something, such as an object or a codec.
+
+    :param template: what ``value`` was rendered from, if no part of it may have become ``None``.
+    """
+    if value is None and template is not None:
+        raise _ArgumentError(f"{name} is None, allowed: {_A_STRING}; {NONE_RENDERED}")
+    text = _read_free_text(name, value)
+    if text is None:
+        return None
+    _refuse_misrendered(name, text, _A_STRING)
+    if has_rendered_none_inside(template, text):
+        shown = redact_address(text) if name == "callback_url" else text
+        raise _ArgumentError(f"{name} is {shown!r}, allowed: a string without None; {NONE_RENDERED}")
+    return text
+
+
+def _check_id(name: str, job_id: str) -> None:
+    _refuse_misrendered(name, job_id, "an id")
+    if not ID.fullmatch(job_id):
+        raise _ArgumentError(f"{name} is {_shortened(job_id)}, allowed: {_AN_ID}")
+
+
+def _refuse_misrendered(name: str, text: str, allowed: str) -> None:
+    """Refuse a text that Python has made of ``None``, or of a list or dict."""
+    if text.strip() == "None":
+        raise _ArgumentError(f"{name} is {text!r}, allowed: {allowed}; {NONE_RENDERED}")
+    if is_rendered_collection(text):
+        raise _ArgumentError(f"{name} is {_shortened(text)}, allowed: {_NO_COLLECTION}")
+
+
+def _shortened(text: str) -> str:
+    return repr(text) if len(text) <= 120 else f"{text[:100]!r}… ({len(text)} characters)"
