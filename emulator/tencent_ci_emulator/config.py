@@ -1,4 +1,4 @@
-"""The settings of an emulator: arguments of ``Emulator`` and options of the command alike."""
+"""The settings of an emulator, which are arguments of ``Emulator`` and options of the command."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tencent_ci_emulator.objects.names import BUCKET, REGION
+from tencent_ci_emulator.objects.names import BUCKET_NAME, REGION_NAME
 
-# Openly invented, and refused by the real service
+# Invented, and refused by the real service
 DEMO_BUCKET = "demo-1250000000"
 DEMO_REGION = "ap-guangzhou"
 DEMO_SECRET_ID = "AKIDdemo-not-a-real-id"  # noqa: S105 - a documented example, no secret
 DEMO_SECRET_KEY = "demo-not-a-real-key"  # noqa: S105 - a documented example, no secret
 
-#: Environment variables that keep what is secret out of the process list, by the setting that they give
+#: Environment variables that keep secrets out of the process list, by the name of the setting
 ENVIRONMENT = {
     name: f"AIRFLOW_CI_EMULATOR_{name.upper()}"
     for name in ("secret_id", "secret_key", "security_token", "admin_token")
 }
 
-#: What a job on a bucket without the service may be refused with, and its status. The first is on record, its
-#: siblings belong to other services, and ``AsrBucketUnBinded`` is what smart audio would call it likewise
+#: Codes for a job on a bucket whose service is not open, with their statuses. The first is on record from
+#: the real service; the others are those of other services, and ``AsrBucketUnBinded`` would be smart audio's
 UNBOUND_CODES = {
     "MediaBucketUnBinded": 400,
     "AsrBucketUnBinded": 400,
@@ -45,7 +45,7 @@ def _setting(
 ) -> Any:
     """Return a field of the configuration that is an option of the command, too.
 
-    :param shown: how the default is shown, if not as it is.
+    :param shown: replaces the default in the option's description.
     """
     metadata = {"help": description, "metavar": metavar, "shown": shown}
     return field(default=default, repr=not secret, metadata=metadata)
@@ -53,9 +53,9 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorConfig:
-    """Settings of one emulator; each says what it is in the help of the command.
+    """The settings of one emulator. The help of the command describes those that are options.
 
-    :param data_dir: folder for objects and jobs; made if absent; one running emulator to a folder.
+    :param data_dir: folder for objects and jobs; made if absent; only one running emulator may use it.
     :param max_object_bytes: largest object accepted; COS takes 5 GB in one PUT.
     :param max_request_bytes: largest CI request body accepted.
     """
@@ -124,9 +124,9 @@ class EmulatorConfig:
         if not self.buckets:
             raise ValueError("at least one bucket is needed")
         for bucket in self.buckets:
-            if not BUCKET.fullmatch(bucket):
+            if not BUCKET_NAME.fullmatch(bucket):
                 raise ValueError(f"bucket {bucket!r}: allowed is <name>-<appid>, for instance {DEMO_BUCKET}")
-        if not REGION.fullmatch(self.region):
+        if not REGION_NAME.fullmatch(self.region):
             raise ValueError(f"region {self.region!r}: allowed is for instance {DEMO_REGION}")
         for name in ("secret_id", "secret_key"):
             if not getattr(self, name) or getattr(self, name).strip() != getattr(self, name):
@@ -150,13 +150,13 @@ class EmulatorConfig:
             )
         if not self.allow_remote and not is_loopback(self.host):
             raise ValueError(
-                f"host {self.host!r} is not a loopback address: the emulator is no service for a network. "
-                "If that is really wanted, allow it with allow_remote (--allow-remote)"
+                f"host {self.host!r} is not a loopback address: other machines could use the emulator."
+                " To allow that, use allow_remote (--allow-remote)"
             )
 
     @property
     def default_bucket(self) -> str:
-        """The bucket meant by requests whose Host names none."""
+        """The bucket of requests whose Host names none."""
         return self.buckets[0]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,22 +16,35 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
-#: Conditions that must all hold: ``"created >=": 5``. ``None`` stands for no condition, and a tuple for any
-#: of its values, so that an empty one matches nothing
+#: Conditions that must all hold, such as ``{"created >=": 5}``; a column without an operator must be equal.
+#: The value ``None`` is no condition; a tuple means one of its values, so that an empty one matches nothing
 Where = Mapping[str, Any]
 
 _COLUMN = re.compile(r"[a-z_]+")
-_BEFORE_NUMBER = "after:"
+_PAGE_TOKEN = re.compile(r"after:([0-9]{1,18})")
 
 
 class BadPageTokenError(ValueError):
-    """A token of a page that this emulator has not made."""
+    """The page token was not made by this emulator."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """One page of a table that has a column ``number``, by which it is ordered.
+
+    :param token: the token of the page, ``None`` for the first.
+    """
+
+    where: Where
+    ascending: bool = False
+    size: int = 10
+    token: str | None = None
 
 
 class Database:
     """One connection, used by one thread at a time; each :meth:`transaction` is all or nothing.
 
-    Names of tables and columns are those of the code, never of a request.
+    Names of tables and columns come from the code, never from a request.
 
     :raises OSError: the file cannot be opened or is damaged.
     """
@@ -42,8 +54,7 @@ class Database:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         try:
-            # With WAL a killed process loses nothing that was committed; only a power cut might cost the last
-            # jobs
+            # With WAL a killed process loses nothing that was committed; a power cut may lose the last jobs
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error as error:
@@ -52,7 +63,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is done inside, or nothing of it if that raises. If nested, the outermost commits."""
+        """Commit the changes made inside, or none of them if it raises. The outermost transaction commits."""
         with self._lock:
             if self._connection.in_transaction:
                 yield
@@ -66,7 +77,7 @@ class Database:
             self._connection.execute("COMMIT")
 
     def create(self, schema: str) -> None:
-        """Create the tables and indexes of a schema that are not there yet."""
+        """Create the tables and indexes of a schema that do not exist."""
         with self.transaction():
             for statement in schema.split(";"):
                 self._connection.execute(statement)
@@ -82,31 +93,29 @@ class Database:
             return self._connection.execute(query, values).fetchall()
 
     def insert(self, table: str, row: Mapping[str, Any], *, conflict: str = "ABORT") -> None:
-        """Insert a row; ``conflict`` is what SQLite does where a row of the same key is there.
+        """Insert a row; ``conflict`` names what SQLite does if there is a row of the same key.
 
         :raises sqlite3.IntegrityError: with ``ABORT``, there is one.
         """
         marks = ", ".join("?" * len(row))
-        self.execute(
-            f"INSERT OR {conflict} INTO {table} ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 - own names
-            tuple(row.values()),
-        )
+        statement = f"INSERT OR {conflict} INTO {table} ({', '.join(row)}) VALUES ({marks})"  # noqa: S608 - own names
+        self.execute(statement, tuple(row.values()))
 
     def update(self, table: str, changes: Mapping[str, Any], where: Where) -> int:
         """Change the rows that meet all conditions; return how many."""
         assignments = ", ".join(f"{column} = ?" for column in changes)
-        conditions, values = _conditions(where)
+        conditions, values = _to_sql(where)
         statement = f"UPDATE {table} SET {assignments} WHERE {conditions}"  # noqa: S608 - own names
         return self.execute(statement, (*changes.values(), *values))
 
     def delete(self, table: str, where: Where) -> int:
         """Delete the rows that meet all conditions; return how many."""
-        conditions, values = _conditions(where)
+        conditions, values = _to_sql(where)
         return self.execute(f"DELETE FROM {table} WHERE {conditions}", values)  # noqa: S608 - own names
 
     def select(self, cls: type[T], table: str, where: Where, *, order: str = "1", limit: int = -1) -> list[T]:
         """Return the rows that meet all conditions, as dataclasses whose fields are columns."""
-        conditions, values = _conditions(where)
+        conditions, values = _to_sql(where)
         columns = ", ".join(field.name for field in fields(cls))
         query = f"SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {order} LIMIT ?"  # noqa: S608 - own names
         return [cls(**dict(row)) for row in self.rows(query, (*values, limit))]
@@ -115,27 +124,31 @@ class Database:
         """Return the first row that meets all conditions, or ``None``."""
         return next(iter(self.select(cls, table, where, limit=1)), None)
 
+    def find(self, cls: type[T], table: str, bucket: str, ids: list[str]) -> dict[str, T]:
+        """Return the rows of a bucket that have one of some ids, by id, in the order of ``ids``."""
+        rows: list[Any] = self.select(cls, table, {"bucket": bucket, "id": tuple(ids)})
+        by_id = {row.id: row for row in rows}
+        return {each: by_id[each] for each in ids if each in by_id}
+
     def count(self, table: str, where: Where) -> int:
         """Return how many rows meet all conditions."""
-        conditions, values = _conditions(where)
+        conditions, values = _to_sql(where)
         query = f"SELECT COUNT(*) FROM {table} WHERE {conditions}"  # noqa: S608 - own names
         return int(self.rows(query, values)[0][0])
 
-    def page(
-        self, cls: type[T], table: str, where: Where, *, ascending: bool, size: int, token: str | None
-    ) -> tuple[list[T], str | None]:
-        """Return a page of rows by their ``number``, and the token of the next page, ``None`` on the last.
+    def page(self, cls: type[T], table: str, query: PageQuery) -> tuple[list[T], str | None]:
+        """Return a page of rows, and the token of the next page, ``None`` on the last.
 
-        A token names the last row that was given, so that pages neither repeat nor skip rows while new ones
-        arrive.
+        A token names the last row of its page, so that pages neither repeat nor skip rows while others are
+        added.
 
-        :raises BadPageTokenError: the token is not one of these.
+        :raises BadPageTokenError: the token was not made here.
         """
-        after = {"number >" if ascending else "number <": _number_in(token)}
-        order = f"number {'ASC' if ascending else 'DESC'}"
-        found = self.select(cls, table, {**where, **after}, order=order, limit=size + 1)
-        page = found[:size]
-        return page, _token_after(page[-1]) if len(found) > size else None
+        comparison, direction = (">", "ASC") if query.ascending else ("<", "DESC")
+        where = {**query.where, f"number {comparison}": _read_token(query.token)}
+        rows: list[Any] = self.select(cls, table, where, order=f"number {direction}", limit=query.size + 1)
+        page = rows[: query.size]
+        return page, _make_token(page[-1].number) if len(rows) > query.size else None
 
     def close(self) -> None:
         """Close the file; its write-ahead log is merged and removed."""
@@ -143,32 +156,30 @@ class Database:
             self._connection.close()
 
 
-def _conditions(where: Where) -> tuple[str, tuple[Any, ...]]:
-    texts: list[str] = []
+def _to_sql(where: Where) -> tuple[str, tuple[Any, ...]]:
+    conditions: list[str] = []
     values: list[Any] = []
     for condition, value in where.items():
         if isinstance(value, tuple):
-            texts.append(f"{condition} IN ({', '.join('?' * len(value))})")
+            conditions.append(f"{condition} IN ({', '.join('?' * len(value))})")
             values.extend(value)
         elif value is not None:
-            # A bare column is compared for equality
-            texts.append(f"{condition}{' =' if _COLUMN.fullmatch(condition) else ''} ?")
+            conditions.append(f"{condition}{' =' if _COLUMN.fullmatch(condition) else ''} ?")
             values.append(value)
-    return " AND ".join(texts) or "1", tuple(values)
+    return " AND ".join(conditions) or "1", tuple(values)
 
 
-def _token_after(row: Any) -> str:
-    return base64.urlsafe_b64encode(f"{_BEFORE_NUMBER}{row.number}".encode()).decode().rstrip("=")
+def _make_token(number: int) -> str:
+    return base64.urlsafe_b64encode(f"after:{number}".encode()).decode().rstrip("=")
 
 
-def _number_in(token: str | None) -> int | None:
+def _read_token(token: str | None) -> int | None:
     if token is None:
         return None
     try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except (ValueError, binascii.Error):
-        raise BadPageTokenError(token) from None
-    number = text.removeprefix(_BEFORE_NUMBER)
-    if text.startswith(_BEFORE_NUMBER) and number.isascii() and number.isdigit() and len(number) < 19:
-        return int(number)
-    raise BadPageTokenError(token)
+        match = _PAGE_TOKEN.fullmatch(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
+    except ValueError:
+        match = None
+    if match is None:
+        raise BadPageTokenError(token)
+    return int(match[1])

@@ -1,7 +1,7 @@
-"""What reached the emulator and what it accepted, so that a test can count.
+"""The requests that the emulator received, the jobs that it accepted and the callbacks that it sent.
 
-Requests and callbacks are kept in memory, the newest of them only; accepted jobs are read from the database,
-where each is exactly one row, written before the submission is answered.
+The newest requests and callbacks are kept in memory. Accepted jobs are read from the database, where each is
+exactly one row, written before the response to its submission is sent.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import itertools
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.service_request import ServiceRequest
 from tencent_ci_emulator.http.xml import parse
+from tencent_ci_emulator.jobs.job_store import StoredJob
 
 _REQUESTS_KEPT = 10_000
 _CALLBACKS_KEPT = 1_000
-_TEXT_KEPT = 1_024
+_CHARACTERS_KEPT = 1_024
 
-# Named one by one: what is not here may be a signature or a token
-_PARAMS_SHOWN = frozenset(
+# Any other parameter may be a signature or a token
+_PARAMS_KEPT = frozenset(
     (
         *("tag", "queueid", "queueids", "queuetype", "states", "state", "orderbytime", "size", "nexttoken"),
         *("startcreationtime", "endcreationtime", "inputobject", "workflowid", "inventorytriggerjobid"),
@@ -35,10 +36,14 @@ _PARAMS_SHOWN = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request: ``time`` in Unix seconds of the emulator's clock, ``ids`` those it names or was given.
+    """One request.
 
-    ``status`` and ``code`` are what was answered; both are ``None`` while it is answered, and stay so when
-    the connection was dropped. ``sdk_retry`` tells whether one of Tencent's SDKs marked it as a repetition.
+    :param time: Unix seconds of the emulator's clock.
+    :param ids: in its path, or those of the jobs that it created.
+    :param status: of the response; ``None`` before the response and if the connection was dropped.
+    :param code: of the error, ``None`` without one.
+    :param faults: the ids of the fault plan's rules that were applied.
+    :param sdk_retry: whether one of Tencent's SDKs marked it as a repetition.
     """
 
     number: int
@@ -60,7 +65,7 @@ class RequestRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedJob:
-    """One job that was accepted, as it is now. Times in Unix seconds of the emulator's clock."""
+    """The present state of one accepted job. Times in Unix seconds of the emulator's clock."""
 
     number: int
     job_id: str
@@ -78,10 +83,11 @@ class AcceptedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackRecord:
-    """One callback, sent or recorded: ``target`` without user and query, which may hold a secret.
+    """One callback.
 
-    ``outcome`` is ``sent`` (``status`` says how it was answered), ``recorded`` (a message queue), ``failed``,
-    ``refused`` (not a loopback address) or ``suppressed`` (by the fault plan).
+    :param target: the address without user and query, which may hold a secret.
+    :param outcome: ``sent`` (with the ``status`` of the response), ``recorded`` (a message queue),
+        ``failed``, ``refused`` (not a loopback address) or ``suppressed`` (by the fault plan).
     """
 
     time: float
@@ -115,7 +121,7 @@ class Ledger:
         status: int | None = None,
         id: str | None = None,  # noqa: A002 - the word of the API
     ) -> list[RequestRecord]:
-        """Return the requests in the order they came, of the newest 10,000; all, or those that match."""
+        """Return the requests in the order of arrival, of the newest 10,000; all, or those that match."""
         with self._lock:
             return [
                 record
@@ -126,7 +132,7 @@ class Ledger:
             ]
 
     def count(self, operation: str | None = None) -> int:
-        """Return how many requests came in all, also those no longer kept."""
+        """Return how many requests were received, also those no longer kept."""
         with self._lock:
             return self._counts.total() if operation is None else self._counts[operation]
 
@@ -135,20 +141,17 @@ class Ledger:
     ) -> list[AcceptedJob]:
         """Return the jobs that were ever accepted into this data folder, oldest first.
 
-        :param key: only those of this input object.
-        :param user_data: only those with this ``UserData``.
-        :param after: only those with a higher ``number``.
-        :param limit: at most so many.
+        :param key: only jobs with this input object.
+        :param user_data: only jobs with this ``UserData``.
+        :param after: only jobs with a higher ``number``.
+        :param limit: the largest number of jobs.
         :raises RuntimeError: the emulator is not running.
         """
-        database = self._database
-        if database is None:
+        if self._database is None:
             raise RuntimeError("the emulator is not running")
-        query = (
-            "SELECT * FROM jobs WHERE number > ? AND (? IS NULL OR input_object = ?) ORDER BY number LIMIT ?"
-        )
-        found = (_accepted(row) for row in database.rows(query, (after, key, key, limit)))
-        return [job for job in found if user_data in (None, job.user_data)]
+        where = {"number >": after, "input_object": key}
+        rows = self._database.select(StoredJob, "jobs", where, order="number", limit=limit)
+        return [job for job in map(_to_accepted_job, rows) if user_data in (None, job.user_data)]
 
     def callbacks(self, job_id: str | None = None) -> list[CallbackRecord]:
         """Return the callbacks, of the newest 1,000; all, or a job's."""
@@ -163,55 +166,61 @@ class Ledger:
             self._counts.clear()
 
     def attach(self, database: Database | None) -> None:
-        """Read accepted jobs from this database; ``None`` when it is closed."""
+        """Read accepted jobs from this database, from none if it is ``None``."""
         self._database = database
 
-    def received(self, request: ServiceRequest, request_id: str, now: float) -> int:
-        """Record a request that has come; return the number of its record."""
+    def add_request(self, request: ServiceRequest, request_id: str, now: float) -> int:
+        """Record a request; return the number of its record."""
+        params = {name: _shorten(value) for name, value in request.params if name.lower() in _PARAMS_KEPT}
         with self._lock:
-            operation = request.operation
-            self._counts[operation] += 1
             record = RequestRecord(
                 number=next(self._numbers),
                 time=now,
-                operation=operation,
+                operation=request.operation,
                 service=request.service.value,
                 method=request.method,
                 bucket=request.bucket,
-                path=_shown(request.path),
-                params=_params(request),
+                path=_shorten(request.path),
+                params=params,
                 request_id=request_id,
                 ids=request.ids[:10],
                 sdk_retry=request.header("x-cos-sdk-retry") is not None,
             )
+            self._counts[record.operation] += 1
             self._requests[record.number] = record
             if len(self._requests) > _REQUESTS_KEPT:
                 del self._requests[next(iter(self._requests))]
         return record.number
 
-    def note(self, number: int, **fields: Any) -> None:
+    def update_request(self, number: int, **fields: Any) -> None:
         """Set fields of a request's record, if it is still kept."""
         with self._lock:
             if number in self._requests:
                 self._requests[number] = replace(self._requests[number], **fields)
 
-    def called_back(self, record: CallbackRecord) -> None:
+    def add_callback(self, record: CallbackRecord) -> None:
         """Record a callback."""
         with self._lock:
             self._callbacks.append(record)
 
 
-def _params(request: ServiceRequest) -> dict[str, str]:
-    return {name: _shown(value) for name, value in request.params if name.lower() in _PARAMS_SHOWN}
+def _shorten(text: str) -> str:
+    """Return the beginning of a text, with undecodable bytes replaced, because JSON cannot carry them."""
+    return text[:_CHARACTERS_KEPT].encode(errors="replace").decode()
 
 
-def _shown(text: str) -> str:
-    """Bounded, and with undecodable bytes replaced: this goes out as JSON."""
-    return text[:_TEXT_KEPT].encode(errors="replace").decode()
-
-
-def _accepted(row: Any) -> AcceptedJob:
-    columns = {"job_id": "id", "key": "input_object"}
-    names = [field.name for field in fields(AcceptedJob) if field.name != "user_data"]
-    values = {name: row[columns.get(name, name)] for name in names}
-    return AcceptedJob(user_data=parse(row["request"]).findtext("Operation/UserData"), **values)
+def _to_accepted_job(job: StoredJob) -> AcceptedJob:
+    return AcceptedJob(
+        number=job.number,
+        job_id=job.id,
+        bucket=job.bucket,
+        tag=job.tag,
+        queue_id=job.queue_id,
+        key=job.input_object,
+        user_data=parse(job.request).findtext("Operation/UserData"),
+        state=job.state,
+        code=job.code,
+        created=job.created,
+        started=job.started,
+        ended=job.ended,
+    )

@@ -24,7 +24,7 @@ from tencent_ci_emulator.config import DEMO_BUCKET, EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
 from tencent_ci_emulator.http.application import Application
-from tencent_ci_emulator.jobs.batches import BatchCalls, BatchRunner, BatchStore
+from tencent_ci_emulator.jobs.batches import BatchCalls, BatchRunner
 from tencent_ci_emulator.jobs.bucket_services import BucketServices
 from tencent_ci_emulator.jobs.callbacks import Callbacks
 from tencent_ci_emulator.jobs.engine import JobEngine
@@ -42,7 +42,15 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
 
-_START_SECONDS = 30
+_START_SECONDS = 120  # generous, for a machine that is busy with other work
+# The tables of the ids that paths of CI name, by the first part of the path
+_TABLES_OF_IDS = {
+    "jobs": "jobs",
+    "inventorytriggerjob": "batches",
+    "template": "templates",
+    "queue": "queues",
+    "asrqueue": "queues",
+}
 
 
 class Emulator:
@@ -60,12 +68,12 @@ class Emulator:
     :param clock: another clock than the machine's, such as :class:`~tencent_ci_emulator.clock.VirtualClock`.
     :param faults: a fault plan, or the file that holds one.
     :ivar faults: the fault plan, a :class:`~tencent_ci_emulator.faults.fault_plan.FaultPlan`.
-    :ivar ledger: what came and what was accepted, a :class:`~tencent_ci_emulator.ledger.Ledger`.
+    :ivar ledger: the requests, jobs and callbacks, a :class:`~tencent_ci_emulator.ledger.Ledger`.
     :ivar bucket: the default bucket.
     :ivar region: the region of all buckets.
     :ivar secret_id: the one SecretId that is known.
     :ivar secret_key: its key.
-    :ivar admin_token: the token that the admin path wants, as header ``X-Emulator-Token``.
+    :ivar admin_token: the token of the admin path, for the header ``X-Emulator-Token``.
     :raises ValueError: a setting or the fault plan is not allowed.
     :raises OSError: the fault plan's file cannot be read.
     """
@@ -81,7 +89,7 @@ class Emulator:
         faults: Path | str | Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        self._temporary = data_dir is None
+        self._is_temporary = data_dir is None
         if admin_token is not None:
             settings["admin_token"] = admin_token
         # The folder is made by start(), so that an emulator that is never started leaves nothing behind
@@ -96,39 +104,38 @@ class Emulator:
         self.ledger = Ledger()
         if faults is not None:
             self.faults.load(faults)
-        self._service: _Service | None = None
+        self._server: _Server | None = None
 
     def start(self) -> Emulator:
-        """Start serving; return when requests are answered.
+        """Start serving; return when requests are served.
 
         :raises OSError: the port is taken, or the folder cannot be used or is in use by another emulator.
         :raises ValueError: the folder holds files that no emulator has made.
         :raises RuntimeError: it is running already.
         """
-        if self._service is not None:
+        if self._server is not None:
             raise RuntimeError("the emulator is running already")
-        if self._temporary:
+        if self._is_temporary:
             folder = Path(tempfile.mkdtemp(prefix="airflow-ci-emulator-"))
             self.config = replace(self.config, data_dir=folder)
         try:
-            service = _Service(self.config, self.clock, self.faults, self.ledger)
-            service.start()
+            server = _Server(self.config, self.clock, self.faults, self.ledger)
+            server.start()
         except BaseException:
-            self._remove_temporary()
+            self._remove_temporary_folder()
             raise
-        self._service = service
+        self._server = server
         return self
 
     def stop(self) -> None:
-        """Stop at once: close the port, end the threads, remove a temporary folder. Harmless when not
-        running.
+        """Stop at once: close the port, end the threads, remove a temporary folder.
 
-        Unfinished jobs in a lasting folder are taken up by the next start.
+        Does nothing if it is not running. The next start on the same folder runs unfinished jobs.
         """
-        service, self._service = self._service, None
-        if service is not None:
-            service.stop()
-            self._remove_temporary()
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+            self._remove_temporary_folder()
 
     def __enter__(self) -> Emulator:
         return self.start()
@@ -140,13 +147,13 @@ class Emulator:
 
     @property
     def port(self) -> int:
-        """The TCP port that is listened on.
+        """The TCP port.
 
         :raises RuntimeError: the emulator is not running.
         """
-        if self._service is None:
+        if self._server is None:
             raise RuntimeError("the emulator is not running")
-        return self._service.port
+        return self._server.port
 
     @property
     def url(self) -> str:
@@ -159,7 +166,7 @@ class Emulator:
 
     @property
     def admin_url(self) -> str:
-        """The admin path, which shows the status page.
+        """The address of the admin path, which shows the status page.
 
         :raises RuntimeError: the emulator is not running.
         """
@@ -178,12 +185,12 @@ class Emulator:
             "extra": extra,
         }
 
-    def _remove_temporary(self) -> None:
-        if self._temporary:
+    def _remove_temporary_folder(self) -> None:
+        if self._is_temporary:
             shutil.rmtree(self.config.data_dir, ignore_errors=True)
 
 
-class _Service:
+class _Server:
     """One run: everything that is opened by start and closed by stop."""
 
     def __init__(self, config: EmulatorConfig, clock: Clock, faults: FaultPlan, ledger: Ledger) -> None:
@@ -191,7 +198,7 @@ class _Service:
         self._clock = clock
         self._faults = faults
         self._ledger = ledger
-        self._started = threading.Event()
+        self._has_started = threading.Event()
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -200,7 +207,7 @@ class _Service:
 
     def start(self) -> None:
         self._thread.start()
-        if not self._started.wait(_START_SECONDS):
+        if not self._has_started.wait(_START_SECONDS):
             raise TimeoutError(f"the emulator did not start within {_START_SECONDS} seconds")
         if self._error is not None:
             self._thread.join()
@@ -213,42 +220,41 @@ class _Service:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            asyncio.run(self._open_folder_and_serve())
         except BaseException as error:
             self._error = error
-            if self._started.is_set():
+            if self._has_started.is_set():
                 _log.exception("the emulator has failed")
         finally:
-            self._started.set()
+            self._has_started.set()
 
-    async def _serve(self) -> None:
+    async def _open_folder_and_serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
         with DataFolder(self._config.data_dir):
             database = Database(self._config.data_dir / DATABASE)
             self._ledger.attach(database)
             try:
-                await self._listen(
-                    _Parts(self._config, database, self._clock, self._faults, self._ledger), stop
-                )
+                parts = _Parts(self._config, database, self._clock, self._faults, self._ledger)
+                await self._serve(parts, stop)
             finally:
                 self._ledger.attach(None)
                 database.close()
 
-    async def _listen(self, parts: _Parts, stop: asyncio.Event) -> None:
+    async def _serve(self, parts: _Parts, stop: asyncio.Event) -> None:
         runner = web.AppRunner(
             parts.application, access_log=None, auto_decompress=False, shutdown_timeout=1.0
         )
         await runner.setup()
         try:
             await parts.callbacks.open()
-            # Before the first request, whose job start() might otherwise take up a second time
+            # Before the first request, whose job start() would otherwise schedule a second time
             parts.engine.start()
             parts.batch_runner.start()
             try:
                 site = web.TCPSite(runner, self._config.host, self._config.port)
                 await site.start()
                 self.port = runner.addresses[0][1]
-                self._started.set()
+                self._has_started.set()
                 await stop.wait()
             finally:
                 await parts.callbacks.close()
@@ -259,21 +265,22 @@ class _Service:
 
 
 class _Parts:
-    """The parts of a running emulator, put together."""
+    """Makes the parts of a running emulator and connects them."""
 
     def __init__(
         self, config: EmulatorConfig, database: Database, clock: Clock, faults: FaultPlan, ledger: Ledger
     ) -> None:
         objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
-        services, templates = BucketServices(config, database, clock), Templates(config, database, clock)
-        queues, batches = Queues(config, database, clock, services, jobs), BatchStore(database)
+        services = BucketServices(config, database, clock)
+        templates = Templates(config, database, clock)
+        queues = Queues(config, database, clock, services, jobs)
         self.callbacks = Callbacks(
             jobs,
             faults,
             ledger,
             clock,
             allow_remote=config.allow_remote_callbacks,
-            of_queue=queues.callbacks_of,
+            callbacks_of_queue=queues.callbacks_of,
         )
         self.engine = JobEngine(
             jobs,
@@ -287,37 +294,31 @@ class _Parts:
             before_end=self.callbacks.before_end,
         )
         submission = Submission(config, database, clock, jobs, templates, queues, self.engine)
-        self.batch_runner = BatchRunner(clock, batches, jobs, objects, submission)
-        self.engine.when_ended(self.callbacks.after_end)
-        self.engine.when_ended(lambda _job: self.batch_runner.wake())
-        queues.when_changed(self.engine.wake)
-        queues.when_changed(self.batch_runner.wake)
-        job_calls = JobCalls(config, clock, jobs, submission, self.batch_runner.wake)
-        batch_calls = BatchCalls(config, database, clock, batches, jobs, submission, self.batch_runner)
-
-        def is_known(bucket: str, kind: str, ids: list[str]) -> bool:
-            """Return whether a path of CI names ids of the bucket's jobs, batch jobs, templates or queues."""
-            if kind == "jobs":
-                return bool(jobs.find(bucket, ids))
-            if kind == "inventorytriggerjob":
-                return bool(batches.find(bucket, ids))
-            return templates.has(bucket, ids) if kind == "template" else queues.has(bucket, ids)
-
+        self.batch_runner = BatchRunner(database, clock, jobs, objects, submission)
+        self.engine.on_end(self.callbacks.after_end)
+        self.engine.on_end(lambda _job: self.batch_runner.wake())
+        queues.on_change(self.engine.wake)
+        queues.on_change(self.batch_runner.wake)
+        job_calls = JobCalls(config, database, clock, jobs, submission, self.batch_runner.wake)
+        batch_calls = BatchCalls(config, database, clock, jobs, submission, self.batch_runner)
         handlers = {
             name: handler
-            for subject in (job_calls, templates, queues, services, batch_calls)
-            for name, handler in subject.handlers().items()
+            for calls in (job_calls, templates, queues, services, batch_calls)
+            for name, handler in calls.handlers().items()
         }
-        uploads = UploadStore(database, objects, config.data_dir)
-        page = StatusPage(config, database, clock, jobs, queues, objects)
+
+        def has_ids(bucket: str, kind: str, ids: list[str]) -> bool:
+            """Return whether a bucket has one of the ids that a path of CI names."""
+            return database.count(_TABLES_OF_IDS[kind], {"bucket": bucket, "id": tuple(ids)}) > 0
+
         self.application = Application(
             config,
             time.time,
             clock.now,
             handlers,
-            is_known,
-            ObjectCalls(config, clock, objects, uploads),
+            has_ids,
+            ObjectCalls(config, clock, objects, UploadStore(database, objects, config.data_dir)),
             faults,
             ledger,
-            AdminCalls(config, clock, faults, ledger, page),
+            AdminCalls(config, clock, faults, ledger, StatusPage(config, database, clock, queues, objects)),
         ).build()

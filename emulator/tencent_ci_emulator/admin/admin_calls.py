@@ -1,27 +1,23 @@
 """The admin path ``/_emulator/``: fault plan, ledger, clock and status page.
 
-It is not a part of the service: only hosts that name no bucket have it, so with a bucket's host every key
-stays usable.
+It is not a part of the service: only hosts that name no bucket have it, so that objects may have any key.
 
-Who changes or reads the plan, the ledger or the clock shows a token of its own, in the header
-``X-Emulator-Token``; no page of another origin can make a browser send that. The status page and the results
-it plays are open to this machine: who can reach them can start an emulator on the same folder, too. A request
-from elsewhere, or for a host name that is not this machine's (DNS rebinding), needs the token, also accepted
-as password, for browsers.
+The plan, the ledger and the clock need the admin token in the header ``X-Emulator-Token``, which no page of
+another origin can make a browser send. The status page and the results that it plays are open to this
+machine, whose users could read the folder anyway. A request from elsewhere, or for a host name that is not
+this machine's (DNS rebinding), needs the token, which browsers may send as a password.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 from tencent_ci_emulator.admin.status_page import StatusPage
 from tencent_ci_emulator.clock import Clock, VirtualClock
@@ -39,7 +35,7 @@ _JOBS_TO_A_PAGE = 1000
 
 
 class _RefusedError(Exception):
-    """Ends a call with a status and a sentence."""
+    """Ends a call with an HTTP status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -48,7 +44,7 @@ class _RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call with a token: ``id`` is what follows the first part of its path."""
+    """One call with a token: ``id`` is the rest of its path after the first part."""
 
     params: Mapping[str, str]
     id: str
@@ -65,7 +61,7 @@ class _Call:
 
 
 class AdminCalls:
-    """Answers what is asked of the emulator itself."""
+    """Handles the calls of the admin path."""
 
     def __init__(
         self, config: EmulatorConfig, clock: Clock, faults: FaultPlan, ledger: Ledger, page: StatusPage
@@ -90,13 +86,13 @@ class AdminCalls:
         }
 
     def serves(self, request: ServiceRequest) -> bool:
-        """Return whether a request is meant for this, not for the service."""
+        """Return whether a request is for the admin path, not for the service."""
         return request.region is None and f"{request.path}/".startswith(f"{PATH}/")
 
     async def handle(self, request: ServiceRequest, raw: web.Request) -> web.StreamResponse:
-        """Answer a request that this serves."""
+        """Handle a request for the admin path."""
         try:
-            return await self._answer(request, raw)
+            return await self._handle(request, raw)
         except _RefusedError as refused:
             response = _json({"error": str(refused)}, refused.status)
         except FaultPlanError as error:
@@ -106,14 +102,14 @@ class AdminCalls:
             response.headers["WWW-Authenticate"] = 'Basic realm="airflow-ci-emulator", charset="UTF-8"'
         return response
 
-    async def _answer(self, request: ServiceRequest, raw: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: ServiceRequest, raw: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix(PATH).removeprefix("/")
         name, _, rest = path.partition("/")
         if name in ("", "objects"):
             self._check_reader(request, raw)
             if request.method not in ("GET", "HEAD"):
                 raise _RefusedError(405, f"{request.method} is not served here, allowed: GET, HEAD")
-            return self._page.media(rest) if name else self._page.document()
+            return self._page.serve_object(rest) if name else self._page.serve_page()
         if not self._is_token(request.header(TOKEN_HEADER.lower())):
             raise _RefusedError(403, f"the header {TOKEN_HEADER} is missing or wrong")
         exact, by_id = f"{request.method} {path}", f"{request.method} {name}/{{id}}"
@@ -121,7 +117,7 @@ class AdminCalls:
         if handler is None:
             known = ", ".join(each.replace(" ", f" {PATH}/") for each in self._handlers)
             raise _RefusedError(404, f"{request.method} {request.path} is not served, known: {known}")
-        return _json(await handler(_Call(request.given_params, rest, raw)))
+        return _json(await handler(_Call(request.nonempty_params, rest, raw)))
 
     def _check_reader(self, request: ServiceRequest, raw: web.Request) -> None:
         if is_loopback(raw.remote or "") and names_this_machine(request):
@@ -129,18 +125,16 @@ class AdminCalls:
         if not (self._is_token(request.header(TOKEN_HEADER.lower())) or self._is_token(_password(request))):
             raise _RefusedError(401, f"not from this machine: the admin token is needed, as {TOKEN_HEADER}")
 
-    def _is_token(self, given: str | None) -> bool:
+    def _is_token(self, text: str | None) -> bool:
         token = self._config.admin_token.encode()
-        return given is not None and hmac.compare_digest(given.encode(errors="surrogateescape"), token)
+        return text is not None and hmac.compare_digest(text.encode(errors="surrogateescape"), token)
 
-    async def _read_body(self, call: _Call) -> Any:
-        body = bytearray()
-        async for block in call.raw.content.iter_any():
-            body += block
-            if len(body) > self._config.max_request_bytes:
-                raise _RefusedError(413, f"the body is larger than {self._config.max_request_bytes} bytes")
+    async def _read_json(self, call: _Call) -> Any:
         try:
-            return json.loads(bytes(body))
+            return json.loads(await call.raw.read())
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._config.max_request_bytes
+            raise _RefusedError(413, f"the body is larger than {limit} bytes") from None
         except (ValueError, RecursionError):
             raise _RefusedError(400, "the body is no JSON document") from None
 
@@ -148,12 +142,12 @@ class AdminCalls:
         return {"rules": self._faults.rules()}
 
     async def _replace_rules(self, call: _Call) -> dict[str, Any]:
-        return {"ids": self._faults.replace(await self._read_body(call))}
+        return {"ids": self._faults.replace(await self._read_json(call))}
 
     async def _add_rules(self, call: _Call) -> dict[str, Any]:
-        given = await self._read_body(call)
-        is_plan = isinstance(given, dict) and "rules" in given
-        return {"ids": self._faults.load(given) if is_plan else self._faults.add_rules([given])}
+        body = await self._read_json(call)
+        is_plan = isinstance(body, dict) and "rules" in body
+        return {"ids": self._faults.load(body) if is_plan else self._faults.add_rules([body])}
 
     async def _remove_all_rules(self, call: _Call) -> dict[str, Any]:
         self._faults.clear()
@@ -165,13 +159,9 @@ class AdminCalls:
         return await self._list_rules(call)
 
     async def _show_requests(self, call: _Call) -> dict[str, Any]:
-        operation, status, named_id = (
-            call.params.get("operation"),
-            call.number("status"),
-            call.params.get("id"),
-        )
-        found = self._ledger.requests(operation, status=status, id=named_id)
-        return {"count": self._ledger.count(operation), "requests": [asdict(one) for one in found]}
+        operation = call.params.get("operation")
+        records = self._ledger.requests(operation, status=call.number("status"), id=call.params.get("id"))
+        return {"count": self._ledger.count(operation), "requests": [asdict(record) for record in records]}
 
     async def _show_jobs(self, call: _Call) -> dict[str, Any]:
         jobs = self._ledger.accepted_jobs(
@@ -183,8 +173,8 @@ class AdminCalls:
         return {"jobs": [asdict(job) for job in jobs]}
 
     async def _show_callbacks(self, call: _Call) -> dict[str, Any]:
-        found = self._ledger.callbacks(call.params.get("job_id"))
-        return {"callbacks": [asdict(one) for one in found]}
+        records = self._ledger.callbacks(call.params.get("job_id"))
+        return {"callbacks": [asdict(record) for record in records]}
 
     async def _clear_ledger(self, _call: _Call) -> dict[str, Any]:
         self._ledger.clear()
@@ -194,8 +184,8 @@ class AdminCalls:
         return {"now": self._clock.now(), "virtual": isinstance(self._clock, VirtualClock)}
 
     async def _advance_clock(self, call: _Call) -> dict[str, Any]:
-        given = await self._read_body(call)
-        seconds = given.get("advance") if isinstance(given, dict) else None
+        body = await self._read_json(call)
+        seconds = body.get("advance") if isinstance(body, dict) else None
         if not isinstance(self._clock, VirtualClock):
             raise _RefusedError(409, "the clock is the machine's; start the emulator with --virtual-clock")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 1e9:
@@ -217,10 +207,7 @@ def _json(body: Any, status: int = 200) -> web.Response:
 
 def _password(request: ServiceRequest) -> str | None:
     """Return the password of HTTP Basic, which browsers ask their users for."""
-    kind, _, value = (request.header("authorization") or "").partition(" ")
-    if kind.lower() != "basic":
-        return None
     try:
-        return base64.b64decode(value, validate=True).decode().partition(":")[2]
-    except (ValueError, binascii.Error):
+        return str(BasicAuth.decode(request.header("authorization") or "", "utf-8").password)
+    except ValueError:
         return None

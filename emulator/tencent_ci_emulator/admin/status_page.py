@@ -14,10 +14,9 @@ from aiohttp import web
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
-from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.ci_call import ListQuery
+from tencent_ci_emulator.database import Database, PageQuery
 from tencent_ci_emulator.http.xml import SERVICE_ZONE, parse, text_of
-from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
+from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.processing import METHOD_HEADER
 from tencent_ci_emulator.jobs.queues import Queues
 from tencent_ci_emulator.jobs.states import STATES
@@ -25,7 +24,7 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _JOBS_SHOWN = 50
 _OBJECTS_SHOWN = 50
-# Nothing else is ever named to a browser: a stored page or picture must not run in this origin
+# No other type is ever sent to a browser: a stored page or picture must not run in this origin
 _MEDIA_TYPES = {
     "aac": "audio/aac",
     "amr": "audio/amr",
@@ -61,21 +60,14 @@ _MEDIA_HEADERS = {
 
 
 class StatusPage:
-    """Shows what the stores hold; changes nothing."""
+    """Shows buckets, queues, jobs and objects; changes nothing."""
 
     def __init__(
-        self,
-        config: EmulatorConfig,
-        database: Database,
-        clock: Clock,
-        jobs: JobStore,
-        queues: Queues,
-        objects: ObjectStore,
+        self, config: EmulatorConfig, database: Database, clock: Clock, queues: Queues, objects: ObjectStore
     ) -> None:
         self._config = config
         self._database = database
         self._clock = clock
-        self._jobs = jobs
         self._queues = queues
         self._objects = objects
         environment = jinja2.Environment(
@@ -85,7 +77,7 @@ class StatusPage:
         environment.filters |= {"clock": lambda seconds: f"{_local(seconds):%H:%M:%S}"}
         self._template = environment.get_template("status_page.html")
 
-    def document(self) -> web.Response:
+    def serve_page(self) -> web.Response:
         """Return the page."""
         text = self._template.render(
             style=_STYLE,
@@ -100,8 +92,8 @@ class StatusPage:
         )
         return web.Response(body=text.encode(errors="replace"), headers=_PAGE_HEADERS)
 
-    def media(self, path: str) -> web.StreamResponse:
-        """Return the content of ``<bucket>/<key>``, to be played, or else to be saved."""
+    def serve_object(self, path: str) -> web.StreamResponse:
+        """Return the object ``<bucket>/<key>``: the browser plays sound and film, and saves anything else."""
         bucket, _, key = path.partition("/")
         stored = self._objects.get(bucket, key) if key else None
         if stored is None:
@@ -114,15 +106,16 @@ class StatusPage:
 
     def _bucket(self, bucket: str) -> dict[str, Any]:
         query = "SELECT COUNT(*) AS count, COALESCE(SUM(size), 0) AS size FROM objects WHERE bucket = ?"
-        held = self._database.rows(query, (bucket,))[0]
+        totals = self._database.rows(query, (bucket,))[0]
         query = "SELECT key, size, modified FROM objects WHERE bucket = ? ORDER BY modified DESC LIMIT ?"
         newest = [dict(row) for row in self._database.rows(query, (bucket, _OBJECTS_SHOWN))]
-        jobs, more = self._jobs.page(bucket, ListQuery({}, size=_JOBS_SHOWN))
+        query_of_jobs = PageQuery({"bucket": bucket}, size=_JOBS_SHOWN)
+        jobs, next_token = self._database.page(StoredJob, "jobs", query_of_jobs)
         return {
             "name": bucket,
-            **dict(held),
+            **dict(totals),
             "jobs": jobs,
-            "has_more_jobs": more is not None,
+            "has_more_jobs": next_token is not None,
             "objects": [row | {"key": row["key"].decode(errors="surrogateescape")} for row in newest],
         }
 

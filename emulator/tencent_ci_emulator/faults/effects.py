@@ -1,4 +1,4 @@
-"""What the fault plan does to one call, job or callback, put together from the rules that apply to it."""
+"""The effects of the fault plan on one call, job or callback, from all rules that apply to it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 from tencent_ci_emulator.faults.fault_rules import Rule
 
 #: The rules that apply, with their ids
-Hits = tuple[tuple[str, Rule], ...]
+AppliedRules = tuple[tuple[str, Rule], ...]
 
-_MESSAGE = "as the fault plan demands"
+_DEFAULT_MESSAGE = "as the fault plan demands"
 _GARBAGE = bytes(random.Random(20_140_212).randrange(256) for _ in range(4096))  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An error in place of the true response. Without ``code`` the usual one of the status is taken."""
+    """An error in place of the true response; without ``code``, with the usual code of the status."""
 
     status: int
     code: str | None = None
-    message: str = _MESSAGE
+    message: str = _DEFAULT_MESSAGE
     retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """What happens before the emulator acts on a call, or after it has: in this order."""
+    """Interrupts a call before or after the emulator has acted: by a delay, then a drop or an error."""
 
     delay: float = 0.0
     drop: bool = False
@@ -36,14 +36,17 @@ class Interruption:
 
 
 class Effects:
-    """What happens to one call. Delays add up; of other effects the first rule's counts."""
+    """The effects on one call. Delays add up; of other effects the first rule's counts.
 
-    def __init__(self, hits: Hits = ()) -> None:
-        self._rules = [rule for _, rule in hits]
-        self.rules = tuple(rule_id for rule_id, _ in hits)
+    :ivar rules: the ids of the rules that apply.
+    """
+
+    def __init__(self, applied: AppliedRules = ()) -> None:
+        self._rules = [rule for _, rule in applied]
+        self.rules = tuple(rule_id for rule_id, _ in applied)
         self.before = self._interruption("before")
         self.after = self._interruption("after")
-        self.headers: dict[str, str] = self._merged("headers")
+        self.headers: dict[str, str] = self._merge("headers")
         content_type = self.first("content_type")
         if content_type is not None:
             self.headers["Content-Type"] = content_type
@@ -54,12 +57,12 @@ class Effects:
 
     @property
     def rename(self) -> dict[str, str]:
-        """Elements that get other names."""
-        return self._merged("rename")
+        """The new names of elements, by their true names."""
+        return self._merge("rename")
 
     @property
     def body(self) -> bytes | None:
-        """What is sent in place of the body."""
+        """The bytes that are sent in place of the body, ``None`` for the true body."""
         text, garbage = self.first("body"), self.first("garbage")
         if garbage is not None:
             size = int(garbage)
@@ -68,7 +71,7 @@ class Effects:
 
     @property
     def list_consistency_delay(self) -> float:
-        """The age in seconds from which on jobs are in a list."""
+        """Seconds; younger jobs are missing in lists."""
         return max((rule.get("list_consistency_delay", 0.0) for rule in self._rules), default=0.0)
 
     @property
@@ -82,7 +85,7 @@ class Effects:
         changes = (self.headers, self.after != Interruption())
         return any(changes) or self.first("truncate") is not None or self.body is not None
 
-    def _merged(self, name: str) -> dict[str, str]:
+    def _merge(self, name: str) -> dict[str, str]:
         merged: dict[str, str] = {}
         for rule in reversed(self._rules):
             values: Mapping[str, str] = rule.get(name, {})
@@ -91,50 +94,53 @@ class Effects:
 
     def _interruption(self, when: str) -> Interruption:
         rules = [rule for rule in self._rules if rule.get("when", "before") == when]
-        errors = (_error(rule) for rule in rules)
+        errors = [error for rule in rules if (error := _make_error(rule)) is not None]
         return Interruption(
             delay=sum(rule.get("delay", 0.0) for rule in rules),
             drop=any(rule.get("drop") for rule in rules),
-            error=next((error for error in errors if error is not None), None),
+            error=errors[0] if errors else None,
         )
 
 
-#: Those of a call that no rule applies to
+#: The effects on a call that no rule concerns
 NO_EFFECTS = Effects()
 
 
 class JobEffects:
-    """What happens to the execution of one job.
+    """The effects on the execution of one job.
 
-    :ivar failure: ``Code`` and ``Message`` that it ends ``Failed`` with.
+    :ivar failure: ``Code`` and ``Message`` that it ends ``Failed`` with, or ``None``.
     :ivar delay: further seconds that it stays ``Running``, by the emulator's clock.
     """
 
-    def __init__(self, hits: Hits) -> None:
-        failures = [(rule.get("code"), rule.get("message", _MESSAGE)) for _, rule in hits if rule.get("code")]
-        self.rules = tuple(rule_id for rule_id, _ in hits)
+    def __init__(self, applied: AppliedRules) -> None:
+        rules = [rule for _, rule in applied]
+        failures = [
+            (rule.get("code"), rule.get("message", _DEFAULT_MESSAGE)) for rule in rules if rule.get("code")
+        ]
+        self.rules = tuple(rule_id for rule_id, _ in applied)
         self.failure: tuple[str, str] | None = failures[0] if failures else None
-        self.delay: float = sum(rule.get("delay", 0.0) for _, rule in hits)
+        self.delay: float = sum(rule.get("delay", 0.0) for rule in rules)
 
 
 class CallbackEffects:
-    """What happens to one callback.
+    """The effects on one callback.
 
     :ivar times: how often it is sent.
     :ivar early: it is sent while the job is still ``Running``.
     :ivar delay: seconds, by the emulator's clock, between an early callback and the end of the job.
     """
 
-    def __init__(self, hits: Hits) -> None:
-        kinds = {rule.get("callback") for _, rule in hits}
-        self.rules = tuple(rule_id for rule_id, _ in hits)
+    def __init__(self, applied: AppliedRules) -> None:
+        kinds = {rule.get("callback") for _, rule in applied}
+        self.rules = tuple(rule_id for rule_id, _ in applied)
         self.times = 0 if "never" in kinds else 2 if "twice" in kinds else 1
         self.early = "early" in kinds
-        self.delay: float = sum(rule.get("delay", 0.0) for _, rule in hits)
+        self.delay: float = sum(rule.get("delay", 0.0) for _, rule in applied)
 
 
-def _error(rule: Rule) -> ErrorResponse | None:
-    queue, status, after = rule.get("queue"), rule.get("status"), rule.get("retry_after")
+def _make_error(rule: Rule) -> ErrorResponse | None:
+    queue, status, retry_after = rule.get("queue"), rule.get("status"), rule.get("retry_after")
     if queue is not None:
         code = {"full": "QueueSaturated", "paused": "QueuePaused"}[queue]
         return ErrorResponse(403, code, f"the queue is {queue}")
@@ -142,5 +148,5 @@ def _error(rule: Rule) -> ErrorResponse | None:
         return ErrorResponse(400, "ExpiredToken", "the security token has expired")
     if status is None:
         return None
-    message = rule.get("message", _MESSAGE)
-    return ErrorResponse(status, rule.get("code"), message, None if after is None else str(after))
+    message = rule.get("message", _DEFAULT_MESSAGE)
+    return ErrorResponse(status, rule.get("code"), message, None if retry_after is None else str(retry_after))

@@ -1,21 +1,22 @@
-"""Obeys the fault plan: spoils answers, breaks connections."""
+"""Applies the effects of the fault plan: interrupts calls, alters responses, drops connections."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
 from email.utils import formatdate
 
 from aiohttp import web
 
 from tencent_ci_emulator.faults.effects import Effects, ErrorResponse, Interruption
-from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.service_request import Service
 from tencent_ci_emulator.http.xml import Element
 
-#: The usual code of a status, of CI (460/42867) and of COS (436/7730) where that differs.
+# The usual code of a status, of CI (460/42867), and of COS (436/7730) where that differs
 _CODES = {
+    301: "PermanentRedirect",
+    307: "TemporaryRedirect",
     400: "InvalidArgument",
     401: "AccessDenied",
     403: "AccessDenied",
@@ -24,25 +25,22 @@ _CODES = {
     413: "InvalidContent",
     429: "SlowDown",
     451: "UnavailableForLegalReasons",
-    500: "InternalError",
     501: "NotImplemented",
     503: "ServiceUnavailable",
-    301: "PermanentRedirect",
-    307: "TemporaryRedirect",
 }
 _COS_CODES = {404: "NoSuchKey", 413: "EntityTooLarge"}
 _TIMES = ("CreationTime", "StartTime", "EndTime", "CreateTime", "UpdateTime")
 
 
 class DroppedError(Exception):
-    """The connection has been broken; there is no answer."""
+    """The connection has been closed without a complete response."""
 
 
 async def interrupt(interruption: Interruption, raw: web.BaseRequest, service: Service) -> None:
-    """Delay, then drop the connection or raise the error, as told. The delay is in true seconds.
+    """Delay, then close the connection or raise the error, if the fault plan says so. Delays take true time.
 
-    :raises DroppedError: the connection is gone.
-    :raises ServiceError: the answer is an error.
+    :raises DroppedError: the connection is closed.
+    :raises ServiceError: the response is an error.
     """
     if interruption.delay:
         await asyncio.sleep(interruption.delay)
@@ -51,74 +49,52 @@ async def interrupt(interruption: Interruption, raw: web.BaseRequest, service: S
             raw.transport.abort()
         raise DroppedError
     if interruption.error is not None:
-        raise _fault(interruption.error, service)
+        raise _to_service_error(interruption.error, service)
 
 
-def _fault(error: ErrorResponse, service: Service) -> ServiceError:
-    usual = _CODES.get(error.status, "InternalError")
-    if service is Service.COS:
-        usual = _COS_CODES.get(error.status, usual)
-    fault = ServiceError(error.status, error.code or usual, error.message)
+def _to_service_error(error: ErrorResponse, service: Service) -> ServiceError:
+    codes = _CODES | _COS_CODES if service is Service.COS else _CODES
+    service_error = ServiceError(
+        error.status, error.code or codes.get(error.status, "InternalError"), error.message
+    )
     if error.retry_after is not None:
-        fault.headers["Retry-After"] = error.retry_after
-    return fault
+        service_error.headers["Retry-After"] = error.retry_after
+    return service_error
 
 
 def rewrite(root: Element, effects: Effects) -> None:
-    """Change a document of CI: another state, other element names and so on."""
-    for is_wanted, change in _changes(effects):
-        if is_wanted:
-            change(root, effects)
+    """Change states, times, element names and repetitions in a response of CI."""
+    state, elements = effects.first("state"), effects.first("elements")
+    if state:
+        for element in root.iterfind("JobsDetail/State"):
+            element.text = state
+    if effects.first("empty_times"):
+        for element in root.iter(*_TIMES):
+            element.text = None if element.text == "-" else element.text
+    if elements == "single":
+        _join_missing_ids(root)
+    if elements == "repeated":
+        for detail in root.findall("JobsDetail"):
+            detail.addnext(copy.deepcopy(detail))
+    for name, new_name in effects.rename.items():
+        for element in root.iter(name):
+            element.tag = new_name
 
 
-def _changes(effects: Effects) -> list[tuple[object, Callable[[Element, Effects], None]]]:
-    elements = effects.first("elements")
-    return [
-        (effects.first("state"), _set_state),
-        (effects.first("empty_times"), _empty_times),
-        (elements == "single", _join_missing),
-        (elements == "repeated", _repeat_details),
-        (effects.rename, _rename),
-    ]
-
-
-def _set_state(root: Element, effects: Effects) -> None:
-    for state in root.iterfind("JobsDetail/State"):
-        state.text = effects.first("state")
-
-
-def _empty_times(root: Element, _effects: Effects) -> None:
-    for name in _TIMES:
-        for moment in root.iter(name):
-            moment.text = None if moment.text == "-" else moment.text
-
-
-def _join_missing(root: Element, _effects: Effects) -> None:
-    """All unknown ids in one element, as the tables of the documents have it."""
+def _join_missing_ids(root: Element) -> None:
+    """Put all unknown ids into one element, as the tables of the documents have it."""
     missing = root.findall("NonExistJobIds")
-    for one in missing[1:]:
-        missing[0].text = f"{missing[0].text},{one.text}"
-        root.remove(one)
-
-
-def _repeat_details(root: Element, _effects: Effects) -> None:
-    """Every job twice, as two shards of a list might report it."""
-    for detail in root.findall("JobsDetail"):
-        detail.addnext(copy.deepcopy(detail))
-
-
-def _rename(root: Element, effects: Effects) -> None:
-    for old, new in effects.rename.items():
-        for element in root.iter(old):
-            element.tag = new
+    for element in missing[1:]:
+        missing[0].text = f"{missing[0].text},{element.text}"
+        root.remove(element)
 
 
 async def alter_response(
     response: web.StreamResponse, effects: Effects, raw: web.BaseRequest
 ) -> web.StreamResponse:
-    """Return the answer with another body or headers, or send a part of it and break off.
+    """Return the response with another body or headers, or send a part of it and close the connection.
 
-    :raises DroppedError: the connection is gone after a part of the body.
+    :raises DroppedError: the connection is closed after a part of the body.
     """
     response.headers.update(effects.headers)
     if not isinstance(response, web.Response) or response.prepared:
@@ -134,9 +110,9 @@ async def alter_response(
     return response
 
 
-async def _send_part(answer: web.Response, body: bytes, size: int, raw: web.BaseRequest) -> None:
-    headers = {**answer.headers, "Content-Length": str(len(body)), "Connection": "close"}
-    part = web.StreamResponse(status=answer.status, headers=headers)
+async def _send_part(response: web.Response, body: bytes, size: int, raw: web.BaseRequest) -> None:
+    headers = {**response.headers, "Content-Length": str(len(body)), "Connection": "close"}
+    part = web.StreamResponse(status=response.status, headers=headers)
     await part.prepare(raw)
     await part.write(body[:size])
     if raw.transport is not None:

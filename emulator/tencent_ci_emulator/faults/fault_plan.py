@@ -1,4 +1,4 @@
-"""The fault plan: rules that say which calls, jobs and callbacks go wrong, and how."""
+"""The fault plan: rules for calls, jobs and callbacks that are to fail, and how."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tencent_ci_emulator.faults.effects import NO_EFFECTS, CallbackEffects, Effects, Hits, JobEffects
+from tencent_ci_emulator.faults.effects import NO_EFFECTS, AppliedRules, CallbackEffects, Effects, JobEffects
 from tencent_ci_emulator.faults.fault_rules import CALLBACK, JOB, FaultPlanError, Rule, parse_rule
 
 __all__ = ["FaultPlan", "FaultPlanError", "Subject"]
@@ -19,7 +19,7 @@ __all__ = ["FaultPlan", "FaultPlanError", "Subject"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a rule may look at: the operation, the ids and the object key that the call is about."""
+    """The properties of a call that rules compare: its operation, ids and object key."""
 
     operation: str
     ids: tuple[str, ...] = ()
@@ -27,33 +27,35 @@ class Subject:
 
 
 @dataclass(slots=True)
-class _Active:
-    """A rule of the plan with its memory."""
+class _CountingRule:
+    """A rule of the plan, with the numbers of calls that it concerned and that it was applied to."""
 
     rule: Rule
     source: Mapping[str, Any]
+    chance: random.Random
     matched: int = 0
     applied: int = 0
-    chance: random.Random = field(default_factory=random.Random)
 
-    def applies(self, subject: Subject) -> bool:
+    def count(self, subject: Subject) -> bool:
+        """Count a call; return whether the rule applies to it."""
         if not _concerns(self.rule, subject):
             return False
         self.matched += 1
-        chosen = self._chosen()
-        self.applied += chosen
-        return chosen
+        is_applied = self._selects(self.matched)
+        self.applied += is_applied
+        return is_applied
 
-    def _chosen(self) -> bool:
-        rule, number, nth = self.rule, self.matched, self.rule.get("nth")
+    def _selects(self, number: int) -> bool:
+        """Return whether the rule applies to the call of this number, counted from 1."""
+        nth, every, first, share = (self.rule.get(name) for name in ("nth", "every", "first", "share"))
         if nth is not None:
             return number in (nth if isinstance(nth, list | tuple) else [nth])
-        if (every := rule.get("every")) is not None:
+        if every is not None:
             return number % int(every) == 0
-        if (first := rule.get("first")) is not None:
+        if first is not None:
             return number <= int(first)
-        # Drawn for every match, so that the seed alone decides which calls are hit
-        return rule.get("share") is None or self.chance.random() < float(rule.get("share"))
+        # A number is drawn for every call, so that the calls depend on the seed alone
+        return share is None or self.chance.random() < float(share)
 
 
 class FaultPlan:
@@ -65,16 +67,16 @@ class FaultPlan:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rules: dict[str, _Active] = {}
+        self._rules: dict[str, _CountingRule] = {}
         self._added = 0
 
     def add(self, operation: str | Sequence[str], **fields: Any) -> str:
         """Add a rule and return its id.
 
         For instance ``add("submit", nth=1, drop=True, when="after")``: the first submission is accepted,
-        and its connection dropped without an answer.
+        and its connection dropped without a response.
 
-        :raises FaultPlanError: naming the field, what was given and what is allowed.
+        :raises FaultPlanError: naming the field, its value and what is allowed.
         """
         return self.add_rules([{"operation": operation, **fields}])[0]
 
@@ -91,11 +93,11 @@ class FaultPlan:
         :raises FaultPlanError: the plan is not allowed or no JSON.
         :raises OSError: the file cannot be read.
         """
-        return self.add_rules(_rules_of(plan if isinstance(plan, Mapping) else _read(Path(plan))))
+        return self.add_rules(_get_rules(plan if isinstance(plan, Mapping) else _read_json(Path(plan))))
 
     def replace(self, plan: Mapping[str, Any]) -> list[str]:
-        """Put a plan in place of all rules; a plan that is not allowed changes nothing."""
-        return self._install(_rules_of(plan), keep=False)
+        """Replace all rules by a plan; a plan that is not allowed changes nothing."""
+        return self._install(_get_rules(plan), keep=False)
 
     def remove(self, rule_id: str) -> bool:
         """Remove a rule; return whether there was one."""
@@ -108,11 +110,11 @@ class FaultPlan:
             self._rules.clear()
 
     def rules(self) -> list[dict[str, Any]]:
-        """Return the rules as given, with ``id`` and how often each ``matched`` and was ``applied``."""
+        """Return the rules as added, each with its ``id`` and its counts ``matched`` and ``applied``."""
         with self._lock:
             return [
-                {**active.source, "id": rule_id, "matched": active.matched, "applied": active.applied}
-                for rule_id, active in self._rules.items()
+                {**each.source, "id": rule_id, "matched": each.matched, "applied": each.applied}
+                for rule_id, each in self._rules.items()
             ]
 
     @property
@@ -121,52 +123,50 @@ class FaultPlan:
         return not self._rules
 
     def on_call(self, subject: Subject) -> Effects:
-        """Return what happens to a call, and count it."""
-        hits = self._hits(subject)
-        return Effects(hits) if hits else NO_EFFECTS
+        """Count a call, and return the effects on it."""
+        applied = self._apply(subject)
+        return Effects(applied) if applied else NO_EFFECTS
 
     def on_job(self, job_id: str, key: str | None) -> JobEffects:
-        """Return what happens to a job whose work begins, and count it."""
-        return JobEffects(self._hits(Subject(JOB, (job_id,), key)))
+        """Count a job whose work begins, and return the effects on it."""
+        return JobEffects(self._apply(Subject(JOB, (job_id,), key)))
 
     def on_callback(self, job_id: str, key: str | None) -> CallbackEffects:
-        """Return what happens to the callback of a job that ends, and count it."""
-        return CallbackEffects(self._hits(Subject(CALLBACK, (job_id,), key)))
+        """Count the callback of a job that ends, and return the effects on it."""
+        return CallbackEffects(self._apply(Subject(CALLBACK, (job_id,), key)))
 
-    def _install(self, rules: Sequence[Mapping[str, Any]], *, keep: bool) -> list[str]:
-        parsed = [
-            _Active(rule, dict(source), chance=random.Random(rule.get("seed", 0)))  # noqa: S311 - repeatable is meant
-            for position, source in enumerate(rules)
-            for rule in [parse_rule(source, f"rules[{position}]")]
-        ]
+    def _install(self, sources: Sequence[Mapping[str, Any]], *, keep: bool) -> list[str]:
+        rules = [parse_rule(source, f"rules[{position}]") for position, source in enumerate(sources)]
         with self._lock:
-            named = [active.rule.get("id") or f"rule-{self._added + n}" for n, active in enumerate(parsed, 1)]
-            for rule_id in named:
-                if named.count(rule_id) > 1 or (keep and rule_id in self._rules):
+            ids = [rule.get("id") or f"rule-{self._added + n}" for n, rule in enumerate(rules, 1)]
+            for rule_id in ids:
+                if ids.count(rule_id) > 1 or (keep and rule_id in self._rules):
                     raise FaultPlanError("id", rule_id, "an id that no other rule has")
-            self._added += len(parsed)
-            self._rules = {**(self._rules if keep else {}), **dict(zip(named, parsed, strict=True))}
-        return named
+            self._added += len(rules)
+            if not keep:
+                self._rules.clear()
+            for rule_id, rule, source in zip(ids, rules, sources, strict=True):
+                chance = random.Random(rule.get("seed", 0))  # noqa: S311 - repeatable is meant
+                self._rules[rule_id] = _CountingRule(rule, dict(source), chance)
+        return ids
 
-    def _hits(self, subject: Subject) -> Hits:
+    def _apply(self, subject: Subject) -> AppliedRules:
         with self._lock:
-            return tuple(
-                (rule_id, active.rule) for rule_id, active in self._rules.items() if active.applies(subject)
-            )
+            return tuple((rule_id, each.rule) for rule_id, each in self._rules.items() if each.count(subject))
 
 
-def _read(file: Path) -> Any:
+def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise FaultPlanError("the plan", str(error), "a JSON document") from None
 
 
-def _rules_of(plan: Any) -> list[Mapping[str, Any]]:
-    """Return the rules of a plan, unchecked but for the form of the whole."""
+def _get_rules(plan: Any) -> list[Mapping[str, Any]]:
+    """Return the rules of a plan, which are not checked."""
     if not isinstance(plan, Mapping) or set(plan) != {"rules"} or not isinstance(plan["rules"], list):
-        given = sorted(map(str, plan)) if isinstance(plan, Mapping) else plan
-        raise FaultPlanError("the plan", given, 'an object with one field, {"rules": [...]}')
+        value = sorted(map(str, plan)) if isinstance(plan, Mapping) else plan
+        raise FaultPlanError("the plan", value, 'an object with one field, {"rules": [...]}')
     return plan["rules"]
 
 
@@ -174,6 +174,6 @@ def _concerns(rule: Rule, subject: Subject) -> bool:
     if subject.operation not in rule.operations:
         return False
     job_id, key = rule.get("job_id"), rule.get("key")
-    if job_id is not None and not any(fnmatch.fnmatchcase(one, job_id) for one in subject.ids):
+    if job_id is not None and not any(fnmatch.fnmatchcase(each, job_id) for each in subject.ids):
         return False
     return key is None or (subject.key is not None and fnmatch.fnmatchcase(subject.key, key))

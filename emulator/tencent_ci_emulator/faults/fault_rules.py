@@ -1,37 +1,39 @@
-"""One rule of the fault plan: its fields, what each may be, and the error that says so."""
+"""One rule of the fault plan: its fields, the values they may have, and the error that says so."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tencent_ci_emulator.http.operations import OPERATIONS
 
-#: Things that can go wrong besides calls: the execution of a job, and its callback.
+#: Two operations that are no calls: the execution of a job, and its callback
 JOB, CALLBACK = "job", "callback"
 
-_MOST_BYTES = 1024**2
-_WHICH = ("nth", "every", "first", "share")
-_PREDICATES = ("id", "operation", *_WHICH, "seed", "job_id", "key")
-_ALLOWED_FOR_JOB = frozenset((*_PREDICATES, "code", "message", "delay"))
-_ALLOWED_FOR_CALLBACK = frozenset((*_PREDICATES, "callback", "delay"))
+_MAX_GARBAGE = 1024**2
+_SELECTIONS = ("nth", "every", "first", "share")
+_PREDICATES = ("id", "operation", *_SELECTIONS, "seed", "job_id", "key")
+_FIELDS_BY_OPERATION = {
+    JOB: frozenset((*_PREDICATES, "code", "message", "delay")),
+    CALLBACK: frozenset((*_PREDICATES, "callback", "delay")),
+}
 
 
 class FaultPlanError(ValueError):
-    """A plan or rule that is not allowed: names the field, what was given and what is allowed."""
+    """A plan or rule that is not allowed: names the field, its value and what is allowed."""
 
-    def __init__(self, field_name: str, given: object, allowed: str) -> None:
-        super().__init__(f"{field_name} is {given!r}, allowed: {allowed}")
+    def __init__(self, field_name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field_name} is {value!r}, allowed: {allowed}")
         self.field = field_name
-        self.given = given
+        self.given = value
         self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which calls, and what happens to them, in fields that docs/emulator.md explains to users."""
+    """The operations that a rule concerns, and its fields, which docs/emulator.md explains to users."""
 
     operations: frozenset[str]
     fields: Mapping[str, Any]
@@ -42,11 +44,11 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """What a field may be, in words and as a test."""
+class _FieldType:
+    """The values that a field may have, in words and as a predicate."""
 
     allowed: str
-    fits: Callable[[Any], bool]
+    accepts: Callable[[Any], bool]
 
 
 def _is_int(value: Any, least: int, most: float = math.inf) -> bool:
@@ -57,66 +59,64 @@ def _is_number(value: Any, least: float, most: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_header(text: Any) -> bool:
-    return isinstance(text, str) and bool(text) and text.isascii() and text.isprintable()
+def _is_header(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable()
 
 
-def _is_texts(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(_is_header(name) and _is_header(text) for name, text in value.items())
-    )
+def _is_header_map(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(_is_header(name) and _is_header(text) for name, text in value.items())
 
 
-def _is_element_names(value: Any) -> bool:
-    return _is_texts(value) and all(part.isidentifier() for names in value.items() for part in names)
+def _is_element_map(value: Any) -> bool:
+    return _is_header_map(value) and all(name.isidentifier() for pair in value.items() for name in pair)
 
 
 def _is_nth(value: Any) -> bool:
-    many = value if isinstance(value, list | tuple) else [value]
-    return bool(many) and all(_is_int(number, 1) for number in many)
+    numbers = value if isinstance(value, list | tuple) else [value]
+    return bool(numbers) and all(_is_int(number, 1) for number in numbers)
 
 
-def _one_of(*values: str) -> _Kind:
-    return _Kind(", ".join(values), lambda value: value in values)
+def _one_of(*values: str) -> _FieldType:
+    return _FieldType(", ".join(values), lambda value: value in values)
 
 
-_TEXT = _Kind("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
-_HEADER = _Kind("printable ASCII that is not empty", _is_header)
-_SECONDS = _Kind("seconds, 0 to 86400", lambda value: _is_number(value, 0, 86400))
-_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
-_COUNT = _Kind("a whole number from 1", lambda value: _is_int(value, 1))
-_BYTES = _Kind(f"bytes, 0 to {_MOST_BYTES}", lambda value: _is_int(value, 0, _MOST_BYTES))
+_TEXT = _FieldType("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
+_SECONDS = _FieldType("seconds, 0 to 86400", lambda value: _is_number(value, 0, 86400))
+_FLAG = _FieldType("true or false", lambda value: isinstance(value, bool))
+_COUNT = _FieldType("a whole number from 1", lambda value: _is_int(value, 1))
 
 #: The fields of a rule besides ``operation``
-FIELDS: Mapping[str, _Kind] = {
+FIELDS: Mapping[str, _FieldType] = {
     "id": _TEXT,
-    "nth": _Kind("a whole number from 1, or a list of such", _is_nth),
+    "nth": _FieldType("a whole number from 1, or a list of such", _is_nth),
     "every": _COUNT,
     "first": _COUNT,
-    "share": _Kind("a number from 0 to 1", lambda value: _is_number(value, 0, 1)),
-    "seed": _Kind("a whole number from 0", lambda value: _is_int(value, 0)),
+    "share": _FieldType("a number from 0 to 1", lambda value: _is_number(value, 0, 1)),
+    "seed": _FieldType("a whole number from 0", lambda value: _is_int(value, 0)),
     "job_id": _TEXT,
     "key": _TEXT,
     "when": _one_of("before", "after"),
     "delay": _SECONDS,
     "drop": _FLAG,
-    "status": _Kind("an HTTP status, 200 to 599", lambda value: _is_int(value, 200, 599)),
+    "status": _FieldType("an HTTP status, 200 to 599", lambda value: _is_int(value, 200, 599)),
     "code": _TEXT,
     "message": _TEXT,
-    "retry_after": _Kind("seconds, or an HTTP date", lambda value: _is_int(value, 0) or _is_header(value)),
-    "headers": _Kind("an object of header names and values, printable ASCII", _is_texts),
-    "truncate": _Kind("a whole number of bytes from 0", lambda value: _is_int(value, 0)),
-    "body": _Kind("a text", lambda value: isinstance(value, str)),
-    "garbage": _BYTES,
-    "content_type": _HEADER,
+    "retry_after": _FieldType(
+        "seconds, or an HTTP date", lambda value: _is_int(value, 0) or _is_header(value)
+    ),
+    "headers": _FieldType("an object of header names and values, printable ASCII", _is_header_map),
+    "truncate": _FieldType("a whole number of bytes from 0", lambda value: _is_int(value, 0)),
+    "body": _FieldType("a text", lambda value: isinstance(value, str)),
+    "garbage": _FieldType(f"bytes, 0 to {_MAX_GARBAGE}", lambda value: _is_int(value, 0, _MAX_GARBAGE)),
+    "content_type": _FieldType("printable ASCII that is not empty", _is_header),
     "list_consistency_delay": _SECONDS,
     "state": _TEXT,
     "elements": _one_of("single", "repeated"),
-    "rename": _Kind("an object of element names and their replacements", _is_element_names),
+    "rename": _FieldType("an object of element names and their replacements", _is_element_map),
     "empty_times": _FLAG,
-    "clock_skew": _Kind("seconds, -10000000 to 10000000", lambda value: _is_number(value, -1e7, 1e7)),
+    "clock_skew": _FieldType("seconds, -10000000 to 10000000", lambda value: _is_number(value, -1e7, 1e7)),
     "expired_token": _FLAG,
     "queue": _one_of("full", "paused"),
     "callback": _one_of("twice", "early", "never"),
@@ -131,54 +131,48 @@ def parse_rule(source: Any, at: str) -> Rule:
     """
     if not isinstance(source, Mapping):
         raise FaultPlanError(at, source, "an object")
+    operations = _parse_operations(source.get("operation"), f"{at}.operation")
     fields = {name: value for name, value in source.items() if name != "operation"}
-    operations = _operations(source.get("operation"), f"{at}.operation")
     for name, value in fields.items():
-        kind = FIELDS.get(name)
-        if kind is None:
+        field_type = FIELDS.get(name)
+        if field_type is None:
             raise FaultPlanError(f"{at}.{name}", value, f"only the fields operation, {', '.join(FIELDS)}")
-        if not kind.fits(value):
-            raise FaultPlanError(f"{at}.{name}", value, kind.allowed)
-    _check_together(source, operations, at)
+        if not field_type.accepts(value):
+            raise FaultPlanError(f"{at}.{name}", value, field_type.allowed)
+    conflict = next(_find_conflicts(source, operations), None)
+    if conflict is not None:
+        name, allowed = conflict
+        raise FaultPlanError(f"{at}.{name}", source[name], allowed)
+    if not any(name in fields for name in _EFFECTS):
+        raise FaultPlanError(at, dict(source), f"at least one effect: {', '.join(_EFFECTS)}")
     return Rule(operations, fields)
 
 
-def _operations(given: Any, at: str) -> frozenset[str]:
-    names = [given] if isinstance(given, str) else given
+def _parse_operations(value: Any, at: str) -> frozenset[str]:
+    names = [value] if isinstance(value, str) else value
     if names == ["*"]:
         return frozenset(OPERATIONS)
     known = (*OPERATIONS, JOB, CALLBACK)
     if not isinstance(names, list | tuple) or not names or not all(name in known for name in names):
-        raise FaultPlanError(at, given, f"one or a list of {', '.join(known)}; or * for every call")
+        raise FaultPlanError(at, value, f"one or a list of {', '.join(known)}; or * for every call")
     if len(names) > 1 and {JOB, CALLBACK} & set(names):
-        raise FaultPlanError(at, given, f"{JOB} and {CALLBACK} only alone")
+        raise FaultPlanError(at, value, f"{JOB} and {CALLBACK} only alone")
     return frozenset(names)
 
 
-def _check_together(source: Mapping[str, Any], operations: frozenset[str], at: str) -> None:
-    chosen = [name for name in _WHICH if name in source]
-    if len(chosen) > 1:
-        raise FaultPlanError(f"{at}.{chosen[1]}", source[chosen[1]], f"not together with {chosen[0]}")
-    for special, allowed in ((JOB, _ALLOWED_FOR_JOB), (CALLBACK, _ALLOWED_FOR_CALLBACK)):
-        for name in source:
-            if special in operations and name not in allowed:
-                raise FaultPlanError(
-                    f"{at}.{name}", source[name], f"for {special} only {', '.join(sorted(allowed))}"
-                )
+def _find_conflicts(source: Mapping[str, Any], operations: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield the fields that do not go together with the others, each with what is allowed."""
+    for alternatives in (_SELECTIONS, ("status", "queue", "expired_token")):
+        present = [name for name in alternatives if name in source]
+        if len(present) > 1:
+            yield present[1], f"not together with {present[0]}"
+    for operation, allowed in _FIELDS_BY_OPERATION.items():
+        if operation in operations:
+            for name in set(source) - allowed:
+                yield name, f"for {operation} only {', '.join(sorted(allowed))}"
     if "callback" in source and CALLBACK not in operations:
-        raise FaultPlanError(f"{at}.callback", source["callback"], f"only with operation {CALLBACK}")
-    if JOB in operations and "message" in source and "code" not in source:
-        raise FaultPlanError(f"{at}.message", source["message"], "only together with code")
-    if JOB not in operations:
-        _check_error(source, at)
-    if not any(name in source for name in _EFFECTS):
-        raise FaultPlanError(at, dict(source), f"at least one effect: {', '.join(_EFFECTS)}")
-
-
-def _check_error(source: Mapping[str, Any], at: str) -> None:
+        yield "callback", f"only with operation {CALLBACK}"
+    needed = "code" if JOB in operations else "status"
     for name in ("code", "message", "retry_after"):
-        if name in source and "status" not in source:
-            raise FaultPlanError(f"{at}.{name}", source[name], "only together with status")
-    errors = [name for name in ("status", "queue", "expired_token") if name in source]
-    if len(errors) > 1:
-        raise FaultPlanError(f"{at}.{errors[1]}", source[errors[1]], f"not together with {errors[0]}")
+        if name in source and needed not in source:
+            yield name, f"only together with {needed}"

@@ -1,7 +1,7 @@
 """The web application: middlewares that every request passes, and the handlers of CI and COS behind them.
 
-A request is recorded, and its errors become documents; then the fault plan has its way with it; then its
-signature is checked; then the service that it is for answers it.
+The middlewares, from the outside to the inside: find the service that a request is for, record the request,
+turn errors into documents, apply the fault plan. Behind them the signature is checked and the call handled.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from tencent_ci_emulator.faults.fault_injection import (
 )
 from tencent_ci_emulator.faults.fault_plan import FaultPlan, Subject
 from tencent_ci_emulator.http.authentication import authenticate
-from tencent_ci_emulator.http.ci_call import Call, Handler, comma_list
+from tencent_ci_emulator.http.ci_call import Call, Handler, split_list
+from tencent_ci_emulator.http.errors import ServiceError, error_document, invalid_argument
 from tencent_ci_emulator.http.hosts import find_host_problem
 from tencent_ci_emulator.http.operations import BUCKET_LISTS, CANCELLATIONS, JOB_CALLS
-from tencent_ci_emulator.http.service_errors import ServiceError, error_document, invalid_argument
 from tencent_ci_emulator.http.service_request import Service, ServiceRequest
 from tencent_ci_emulator.http.xml import Element, XMLError, build, parse, to_bytes
 from tencent_ci_emulator.ledger import Ledger
@@ -45,11 +45,12 @@ NextHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
-class _State:
-    """What the middlewares know of a request that is being answered.
+class _Exchange:
+    """One request and what its response needs.
 
-    :param record: the number of its record in the ledger.
+    :param record: the number of the request's record in the ledger.
     :param body: the body of a CI call, once it has been read.
+    :param headers: of the response.
     """
 
     request: ServiceRequest
@@ -60,183 +61,176 @@ class _State:
     headers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Begin with the headers that all responses have: 460/42866 for CI, 436/7729 for COS."""
+        """Set the headers that all responses have: 460/42866 for CI, 436/7729 for COS."""
         service = self.request.service.value
         self.headers = {"Server": f"tencent-{service}", f"x-{service}-request-id": self.request_id}
 
 
-#: That of the request which the running task answers
-_state: ContextVar[_State] = ContextVar("state")
+#: The exchange of the running task
+_exchange: ContextVar[_Exchange] = ContextVar("exchange")
 
 
+@dataclass(frozen=True, slots=True)
 class Application:
-    """Answers all requests.
+    """Handles all requests.
 
-    :param now: the true time, which signatures are checked by: clients sign by it, whatever the emulator's
-        clock shows.
+    :param now: the true time, by which clients sign, whatever the emulator's clock shows.
+    :param clock_now: the time of the emulator's clock.
     :param handlers: the handlers of CI's calls by the operation's name.
-    :param is_known: whether a bucket has one of the ids that a path of CI names.
+    :param has_ids: whether a bucket has one of the ids that a path of CI names.
     """
 
-    def __init__(
-        self,
-        config: EmulatorConfig,
-        now: Callable[[], float],
-        clock_now: Callable[[], float],
-        handlers: Mapping[str, Handler],
-        is_known: Callable[[str, str, list[str]], bool],
-        objects: ObjectCalls,
-        faults: FaultPlan,
-        ledger: Ledger,
-        admin: AdminCalls,
-    ) -> None:
-        self._config = config
-        self._now = now
-        self._clock_now = clock_now
-        self._handlers = handlers
-        self._is_known = is_known
-        self._objects = objects
-        self._faults = faults
-        self._ledger = ledger
-        self._admin = admin
+    config: EmulatorConfig
+    now: Callable[[], float]
+    clock_now: Callable[[], float]
+    handlers: Mapping[str, Handler]
+    has_ids: Callable[[str, str, list[str]], bool]
+    objects: ObjectCalls
+    faults: FaultPlan
+    ledger: Ledger
+    admin: AdminCalls
 
     def build(self) -> web.Application:
-        """Return the application for a server. Its one route is for all paths: keys may be any."""
+        """Return the application for a server. It has one route for all paths, because keys may be any."""
         # Any, as the type of a middleware wants its parameters named otherwise
-        middlewares: Any = (self._choose_service, self._record, self._answer_errors, self._inject_faults)
-        application = web.Application(middlewares=middlewares)
-        # The body is invited only when the request has passed the middlewares
-        application.router.add_route("*", "/{path:.*}", self._answer, expect_handler=_invite_later)
+        middlewares: Any = (self._find_service, self._record, self._convert_errors, self._inject_faults)
+        application = web.Application(
+            middlewares=middlewares, client_max_size=self.config.max_request_bytes + 1
+        )
+        # The client is asked for the body only when the request has passed the middlewares
+        application.router.add_route("*", "/{path:.*}", self._handle, expect_handler=_do_not_ask_yet)
         return application
 
     @web.middleware
-    async def _choose_service(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:
+    async def _find_service(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:
         request = ServiceRequest.read(raw.method, raw.raw_path, raw.headers.items())
-        if self._admin.serves(request):
-            return await self._admin.handle(request, raw)
-        is_key = self._objects.has(request) if request.may_be_ci_call else True
-        if not is_key and self._is_known(request.bucket or "", *_named_ids(request)):
-            request = request.with_service(Service.CI)
-        _state.set(_State(request, secrets.token_hex(12)))
+        if self.admin.serves(request):
+            return await self.admin.handle(request, raw)
+        if request.may_be_ci_call and not self.objects.has(request):
+            kind, _, ids = request.path.removeprefix("/").partition("/")
+            if self.has_ids(request.bucket or "", kind, split_list(ids)):
+                request = request.as_ci_call()
+        _exchange.set(_Exchange(request, secrets.token_hex(12)))
         return await handler(raw)
 
     @web.middleware
     async def _record(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:
-        """Note the request in ledger and log."""
-        state = _state.get()
-        request = state.request
-        problem = find_host_problem(request, self._config)
+        """Record the request in ledger and log."""
+        exchange = _exchange.get()
+        request = exchange.request
+        problem = find_host_problem(request, self.config)
         if problem is not None:
-            _log.warning("%s: refused, %s", problem, state.request_id)
-            return _error_response(ServiceError(400, "InvalidHost", problem), state)
-        state.record = self._ledger.received(request, state.request_id, self._clock_now())
+            _log.warning("%s: refused, %s", problem, exchange.request_id)
+            return _error_response(ServiceError(400, "InvalidHost", problem), exchange)
+        exchange.record = self.ledger.add_request(request, exchange.request_id, self.clock_now())
         try:
             response = await handler(raw)
-            self._ledger.note(state.record, status=response.status)
+            self.ledger.update_request(exchange.record, status=response.status)
             outcome = str(response.status)
         except DroppedError:
-            self._ledger.note(state.record, dropped=True)
+            self.ledger.update_request(exchange.record, dropped=True)
             response = web.Response(status=500)  # which nobody receives
             outcome = "dropped"
         # Neither query nor headers are logged: they may hold a signature or a token
         path = request.path.encode(errors="replace").decode()
-        _log.info("%s %s %r: %s, %s", request.service.value, request.method, path, outcome, state.request_id)
+        _log.info(
+            "%s %s %r: %s, %s", request.service.value, request.method, path, outcome, exchange.request_id
+        )
         return response
 
     @web.middleware
-    async def _answer_errors(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:
-        state = _state.get()
+    async def _convert_errors(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:
+        """Turn errors into responses, and let the fault plan alter every response."""
+        exchange = _exchange.get()
         try:
             response = await handler(raw)
         except ServiceError as error:
-            self._ledger.note(state.record, code=error.code)
-            response = _error_response(error, state)
+            self.ledger.update_request(exchange.record, code=error.code)
+            response = _error_response(error, exchange)
         except (ConnectionError, HttpProcessingError):
-            message = "the request body broke off or is malformed"
-            response = _error_response(ServiceError(400, "IncompleteBody", message), state)
+            message = "the request body is incomplete or malformed"
+            response = _error_response(ServiceError(400, "IncompleteBody", message), exchange)
         except DroppedError:
             raise
         except web.HTTPException as error:  # a path that is no path, such as *
-            response = _error_response(ServiceError(error.status, "InvalidURI", error.reason), state)
+            response = _error_response(ServiceError(error.status, "InvalidURI", error.reason), exchange)
         except Exception:
-            _log.exception("request %s failed in the emulator itself", state.request_id)
+            _log.exception("request %s failed in the emulator itself", exchange.request_id)
             message = "the emulator failed; its log says why"
-            response = _error_response(ServiceError(500, "InternalError", message), state)
-        return await alter_response(response, state.effects, raw)
+            response = _error_response(ServiceError(500, "InternalError", message), exchange)
+        return await alter_response(response, exchange.effects, raw)
 
     @web.middleware
     async def _inject_faults(self, raw: web.Request, handler: NextHandler) -> web.StreamResponse:
-        state = _state.get()
-        request = state.request
-        if not self._faults.is_empty:
-            if request.service is Service.CI:  # a rule may look at it; a client that is cut off has sent it
-                state.body = await self._read_body(raw)
-            subject = Subject(request.operation, request.ids, _object_key(request, state.body))
-            effects = state.effects = self._faults.on_call(subject)
+        exchange = _exchange.get()
+        request = exchange.request
+        if not self.faults.is_empty:
+            if request.service is Service.CI:
+                # A rule may concern the body's object key; a client whose connection is dropped has sent it
+                exchange.body = await self._read_body(raw)
+            key = _find_object_key(request, exchange.body)
+            effects = exchange.effects = self.faults.on_call(Subject(request.operation, request.ids, key))
             if effects.rules:
-                self._ledger.note(state.record, faults=effects.rules)
+                self.ledger.update_request(exchange.record, faults=effects.rules)
             if effects.clock_skew:
-                state.headers.update(skewed_date(self._now() + effects.clock_skew))
-        await interrupt(state.effects.before, raw, request.service)
+                exchange.headers.update(skewed_date(self.now() + effects.clock_skew))
+        await interrupt(exchange.effects.before, raw, request.service)
         response = await handler(raw)
-        await interrupt(state.effects.after, raw, request.service)
+        await interrupt(exchange.effects.after, raw, request.service)
         return response
 
-    async def _answer(self, raw: web.Request) -> web.StreamResponse:
-        state = _state.get()
-        authenticate(state.request, self._config, self._now() + state.effects.clock_skew)
-        if state.request.service is Service.COS:
-            _invite_body(raw)
-            return await self._objects.handle(state.request, raw, state.headers, state.effects)
-        if state.body is None:
-            state.body = await self._read_body(raw)
-        document = self._answer_ci(state)
+    async def _handle(self, raw: web.Request) -> web.StreamResponse:
+        exchange = _exchange.get()
+        authenticate(exchange.request, self.config, self.now() + exchange.effects.clock_skew)
+        if exchange.request.service is Service.COS:
+            _ask_for_body(raw)
+            return await self.objects.handle(exchange.request, raw, exchange.headers, exchange.effects)
+        if exchange.body is None:
+            exchange.body = await self._read_body(raw)
+        document = self._handle_ci_call(exchange)
         if document is None:
-            return web.Response(headers=state.headers)
-        rewrite(document, state.effects)
-        headers = {**state.headers, "Content-Type": "application/xml"}
+            return web.Response(headers=exchange.headers)
+        rewrite(document, exchange.effects)
+        headers = {**exchange.headers, "Content-Type": "application/xml"}
         return web.Response(body=to_bytes(document), headers=headers)
 
-    def _answer_ci(self, state: _State) -> Element | None:
-        request, name = state.request, state.request.operation
-        if not all(is_xml_text(text) for text in (request.path, *request.given_params.values())):
+    def _handle_ci_call(self, exchange: _Exchange) -> Element | None:
+        request, name = exchange.request, exchange.request.operation
+        if not all(is_xml_text(text) for text in (request.path, *request.nonempty_params.values())):
             raise invalid_argument("the path or a parameter has characters that XML cannot carry")
-        handler = self._handlers.get(name)
-        if handler is None or (name in CANCELLATIONS and not request.has_flag("cancel")):
+        handler = self.handlers.get(name)
+        if handler is None or (name in CANCELLATIONS and not request.has_param("cancel")):
             message = f"{request.method} {request.path} is not a call of this service"
             raise ServiceError(404, "InvalidUrl", message)
         call = Call(
             bucket=self._bucket(request),
             id=request.id,
-            params=request.given_params,
-            body=state.body or b"",
+            params=request.nonempty_params,
+            body=exchange.body or b"",
             content_md5=request.header("content-md5"),
-            list_consistency_delay=state.effects.list_consistency_delay,
+            list_consistency_delay=exchange.effects.list_consistency_delay,
         )
         try:
             content = handler(call)
         except BadPageTokenError:
-            raise invalid_argument("nextToken is not one that this service has given") from None
+            raise invalid_argument("nextToken was not issued by this service") from None
         if content is None:
             return None
-        if name in JOB_CALLS:
-            document = build("Response", content)
-        else:
-            document = build("Response", {"RequestId": state.request_id, **content})
+        request_id = {} if name in JOB_CALLS else {"RequestId": exchange.request_id}
+        document = build("Response", {**request_id, **content})
         if name == "submit":
-            self._ledger.note(
-                state.record, ids=tuple(one.text or "" for one in document.iterfind("JobsDetail/JobId"))
-            )
+            ids = tuple(one.text or "" for one in document.iterfind("JobsDetail/JobId"))
+            self.ledger.update_request(exchange.record, ids=ids)
         return document
 
     def _bucket(self, request: ServiceRequest) -> str:
-        if request.service_only and request.operation not in BUCKET_LISTS:
-            raise ServiceError(404, "InvalidUrl", "this address of the regional host is not served")
-        bucket = request.bucket or self._config.default_bucket
-        if bucket not in self._config.buckets:
+        if request.names_no_bucket and request.operation not in BUCKET_LISTS:
+            raise ServiceError(404, "InvalidUrl", "this path is not served on the regional host")
+        bucket = request.bucket or self.config.default_bucket
+        if bucket not in self.config.buckets:
             raise ServiceError(400, "InvalidHost", f"bucket {bucket} does not exist here")
-        if request.region not in (None, self._config.region):
-            raise ServiceError(400, "InvalidHost", f"bucket {bucket} is in region {self._config.region}")
+        if request.region not in (None, self.config.region):
+            raise ServiceError(400, "InvalidHost", f"bucket {bucket} is in region {self.config.region}")
         return bucket
 
     async def _read_body(self, raw: web.Request) -> bytes:
@@ -245,55 +239,48 @@ class Application:
             return b""
         if raw.content_length is None and "Transfer-Encoding" not in raw.headers:
             raise ServiceError(411, "MissingContentLength", "Content-Length is missing")
-        _invite_body(raw)
-        body, limit = bytearray(), self._config.max_request_bytes
-        if (raw.content_length or 0) <= limit:
-            async for block in raw.content.iter_any():
-                body += block
-                if len(body) > limit:
-                    break
-            else:
-                return bytes(body)
+        _ask_for_body(raw)
+        limit = self.config.max_request_bytes
+        try:
+            if (raw.content_length or 0) <= limit:
+                return await raw.read()
+        except web.HTTPRequestEntityTooLarge:
+            pass
         raise ServiceError(413, "InvalidContent", f"the body is larger than {limit} bytes")
 
 
-async def _invite_later(_raw: web.Request) -> None:
-    """Do not ask for the body yet: a request that is refused never gets that far."""
+async def _do_not_ask_yet(_raw: web.Request) -> None:
+    """Leave ``Expect: 100-continue`` without a response: a refused request's body is never asked for."""
 
 
-def _invite_body(raw: web.Request) -> None:
-    """Ask a client for the body that it holds back until it is asked."""
+def _ask_for_body(raw: web.Request) -> None:
+    """Ask a client for the body, if it waits to be asked."""
     if raw.headers.get("Expect", "").lower() == "100-continue" and raw.transport is not None:
         raw.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _named_ids(request: ServiceRequest) -> tuple[str, list[str]]:
-    kind, _, ids = request.path.removeprefix("/").partition("/")
-    return kind, comma_list(ids)
-
-
-def _object_key(request: ServiceRequest, body: bytes | None) -> str | None:
+def _find_object_key(request: ServiceRequest, body: bytes | None) -> str | None:
     """Return the object key that a call is about: its own, or the input of the job that it names."""
     if request.service is Service.COS:
-        return request.path.removeprefix("/") or request.given_params.get("prefix")
+        return request.path.removeprefix("/") or request.nonempty_params.get("prefix")
     if request.method == "POST" and body:
         try:
             root = parse(body)
         except XMLError:
-            return request.given_params.get("inputobject")
+            return None
         return root.findtext("Input/Object") or root.findtext("Input/Prefix")
-    return request.given_params.get("inputobject")
+    return request.nonempty_params.get("inputobject")
 
 
-def _error_response(error: ServiceError, state: _State) -> web.Response:
-    request, trace_id = state.request, secrets.token_hex(16)
+def _error_response(error: ServiceError, exchange: _Exchange) -> web.Response:
+    request, trace_id = exchange.request, secrets.token_hex(16)
     resource = (request.header("host") or "") + request.path if request.service is Service.COS else None
-    body = error_document(error, state.request_id, trace_id, resource)
+    body = error_document(error, exchange.request_id, trace_id, resource)
     return web.Response(
         status=error.status,
         body=None if request.method == "HEAD" else body,
         headers={
-            **state.headers,
+            **exchange.headers,
             **error.headers,
             f"x-{request.service.value}-trace-id": trace_id,
             "Content-Type": "application/xml",

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tencent_ci_emulator.http.service_errors import ServiceError, invalid_argument
+from tencent_ci_emulator.database import PageQuery
+from tencent_ci_emulator.http.errors import ServiceError, invalid_argument
+from tencent_ci_emulator.http.rules import read_number
 from tencent_ci_emulator.http.xml import Element, XMLError, parse
 from tencent_ci_emulator.jobs.states import STATES
-from tencent_ci_emulator.objects.names import NAME
 
 T = TypeVar("T")
-#: What a handler answers: the children of ``Response``, or ``None`` for an empty body
+#: The children of ``Response``, or ``None`` for a response without a body
 Content = Mapping[str, Any] | None
 
 _MAX_IDS = 10
@@ -27,13 +28,13 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)[+ ](\d\d):?(\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is wanted: ``number`` from 1."""
+    """One page of a list: ``number`` from 1."""
 
     number: int
     size: int
 
     def describe(self, total: int) -> dict[str, int]:
-        """Return what the response says of the whole list and of this page."""
+        """Return the elements of the response that describe the list and this page."""
         return {"TotalCount": total, "PageNumber": self.number, "PageSize": self.size}
 
     def cut(self, items: list[T]) -> list[T]:
@@ -42,28 +43,13 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class ListQuery:
-    """A list of jobs or batch jobs as it is asked for.
-
-    :param where: conditions on the rows.
-    :param ascending: whether the oldest comes first.
-    :param token: the token of the page, ``None`` for the first.
-    """
-
-    where: dict[str, Any]
-    ascending: bool = False
-    size: int = _DEFAULT_PAGE_SIZE
-    token: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated call.
+    """One authenticated call. Its methods raise :class:`ServiceError` if the request breaks a rule.
 
     :param id: the part of the path that names a template, a queue or jobs.
     :param params: the parameters that have a value, with names in lower case.
     :param content_md5: the header ``Content-MD5``.
-    :param list_consistency_delay: jobs younger than so many seconds are missing in a list, by the fault plan.
+    :param list_consistency_delay: seconds; by the fault plan, younger jobs are missing in a list.
     """
 
     bucket: str
@@ -74,10 +60,7 @@ class Call:
     list_consistency_delay: float = 0.0
 
     def document(self) -> Element:
-        """Return the root of the body.
-
-        :raises ServiceError: there is no body, it is not a ``Request`` in XML, or ``Content-MD5`` differs.
-        """
+        """Return the root of the body, a ``Request`` in XML."""
         digest = hashlib.md5(self.body, usedforsecurity=False).digest()
         if self.content_md5 is not None and self.content_md5.strip() != base64.b64encode(digest).decode():
             raise ServiceError(400, "InvalidContent", "Content-MD5 does not match the body")
@@ -92,123 +75,89 @@ class Call:
         return root
 
     def ids(self, kind: str = "job") -> list[str]:
-        """Return the ids in the path, each once.
-
-        :raises ServiceError: there are none, or more than ten.
-        """
-        ids = comma_list(self.id)
+        """Return the ids in the path, one to ten, each once."""
+        ids = split_list(self.id)
         if not ids:
             raise ServiceError(404, "InvalidUrl", f"the {kind} id is missing")
         if len(ids) > _MAX_IDS:
-            raise invalid_argument(f"{len(ids)} {kind} ids are given, at most {_MAX_IDS} are allowed")
+            raise invalid_argument(f"there are {len(ids)} {kind} ids, at most {_MAX_IDS} are allowed")
         return ids
 
     def listed(self, name: str, most: int | None = None) -> list[str]:
-        """Return a parameter that is a comma list.
-
-        :raises ServiceError: it has more than ``most`` parts.
-        """
-        parts = comma_list(self.params.get(name.lower()))
-        if most is not None and len(parts) > most:
-            raise invalid_argument(f"{len(parts)} {name} are given, at most {most} are allowed")
-        return parts
+        """Return the values of a parameter that is a comma-separated list."""
+        values = split_list(self.params.get(name.lower()))
+        if most is not None and len(values) > most:
+            raise invalid_argument(f"{name} has {len(values)} values, at most {most} are allowed")
+        return values
 
     def choice(self, name: str, default: str, allowed: Collection[str]) -> str:
-        """Return a parameter that has one of some values.
-
-        :raises ServiceError: it has another.
-        """
+        """Return a parameter that has one of some values."""
         value = self.params.get(name.lower(), default)
-        require(name, value, allowed)
+        if value not in allowed:
+            raise invalid_argument(f"{name} is {value!r}, allowed: {', '.join(allowed)}")
         return value
 
     def number(self, name: str, default: int, largest: int = 10**9) -> int:
-        """Return a parameter that is a whole number from 1.
-
-        :raises ServiceError: it is anything else, or too large.
-        """
+        """Return a parameter that is a whole number from 1."""
         text = self.params.get(name.lower(), str(default))
-        if text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= largest:
-            return int(text)
-        raise invalid_argument(f"{name} is {text!r}, allowed: 1 to {largest}")
+        number = read_number(text)
+        if number is None or not 1 <= number <= largest:
+            raise invalid_argument(f"{name} is {text!r}, allowed: 1 to {largest}")
+        return number
 
     def page(self) -> Page:
-        """Return which part of a list is wanted.
-
-        :raises ServiceError: ``pageNumber`` or ``pageSize`` is not allowed.
-        """
+        """Return the requested page of a list of templates, queues or buckets."""
         size = self.number("pageSize", _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
         return Page(self.number("pageNumber", 1), size)
 
-    def list_query(self, **where: Any) -> ListQuery:
-        """Return the list of jobs or batch jobs that is asked for, with further conditions.
+    def page_query(self, **where: Any) -> PageQuery:
+        """Return the query for a page of jobs or batch jobs.
 
         Times are printed in whole seconds, so a job is as old as the second that it shows.
 
-        :raises ServiceError: a parameter is not allowed.
+        :param where: further conditions.
         """
         states = self.listed("states") or ["All"]
         unknown = [state for state in states if state not in (*STATES, "All")]
         if unknown:
             raise invalid_argument(f"states holds {', '.join(unknown)}, allowed: All, {', '.join(STATES)}")
-        start, end = (
-            read_time(name, self.params.get(name.lower()))
-            for name in ("startCreationTime", "endCreationTime")
-        )
         conditions = {
             **where,
             "state": None if "All" in states else tuple(states),
-            "CAST(created AS INTEGER) >=": start,
-            "CAST(created AS INTEGER) <=": end,
+            "CAST(created AS INTEGER) >=": self._time("startCreationTime"),
+            "CAST(created AS INTEGER) <=": self._time("endCreationTime"),
         }
         ascending = self.choice("orderByTime", "Desc", ("Asc", "Desc")) == "Asc"
         size = self.number("size", _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
-        return ListQuery(conditions, ascending, size, self.params.get("nexttoken"))
+        return PageQuery(conditions, ascending, size, self.params.get("nexttoken"))
+
+    def _time(self, name: str) -> float | None:
+        return read_time(name, self.params.get(name.lower()))
 
 
-#: Answers one kind of call
+#: Handles one kind of call
 Handler = Callable[[Call], Content]
 
 
-def require(field_name: str, value: object, allowed: Collection[object]) -> None:
-    """Check a value against a list.
-
-    :raises ServiceError: naming field, value and list.
-    """
-    if value not in allowed:
-        raise invalid_argument(f"{field_name} is {value!r}, allowed: {', '.join(map(str, allowed))}")
-
-
-def require_name(name: str | None, most_characters: int) -> str:
-    """Return the name of a template or a queue.
-
-    :raises ServiceError: it is missing, too long, or has other characters than are allowed.
-    """
-    if name is None or len(name) > most_characters or not NAME.fullmatch(name):
-        allowed = f"Chinese, letters, digits, _ - *, at most {most_characters}"
-        raise invalid_argument(f"Name is {name!r}, allowed: {allowed}")
-    return name
-
-
-def comma_list(text: str | None) -> list[str]:
-    """Return the parts of a comma list, each once."""
-    return list(dict.fromkeys(part for part in (text or "").split(",") if part))
+def split_list(text: str | None) -> list[str]:
+    """Return the values of a comma-separated list, each once."""
+    return list(dict.fromkeys(value for value in (text or "").split(",") if value))
 
 
 def read_time(name: str, text: str | None) -> float | None:
-    """Return a time in Unix seconds.
+    """Return a time in Unix seconds, ``None`` for no text.
 
-    :raises ServiceError: it is not written as the service writes times.
+    :raises ServiceError: it is not in the form in which the service writes times.
     """
     if text is None:
         return None
-    # A plus sign that was not percent-encoded arrives as a blank
+    # A plus sign that was not percent-encoded is decoded to a space
     match = _TIME.fullmatch(text)
     try:
         return datetime.fromisoformat("{}+{}:{}".format(*match.groups() if match else "???")).timestamp()
     except ValueError:
-        allowed = "for instance 2001-01-01T00:00:00+0800"
-        raise invalid_argument(f"{name} is {text!r}, allowed: {allowed}") from None
+        example = "2001-01-01T00:00:00+0800"
+        raise invalid_argument(f"{name} is {text!r}, allowed: for instance {example}") from None
 
 
 def cannot_be_modified(ids: list[str]) -> ServiceError:

@@ -1,7 +1,7 @@
-"""Which host names the emulator answers to: its own and the service's, no others.
+"""The host names that the emulator serves: its own and the service's, no others.
 
 The demo keys are public. A page in a developer's browser could let its own host name point to 127.0.0.1 (DNS
-rebinding), sign requests with them and read what the emulator holds, if the emulator answered to any name.
+rebinding), sign requests with them and read the emulator's objects, if the emulator served any name.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ import re
 import socket
 
 from tencent_ci_emulator.config import EmulatorConfig, is_loopback
-from tencent_ci_emulator.http.service_request import ServiceRequest, virtual_host
+from tencent_ci_emulator.http.service_request import ServiceRequest, match_service_host
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9_.-]+?)\.?(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
 def find_host_problem(request: ServiceRequest, config: EmulatorConfig) -> str | None:
-    """Return what is wrong with the host that a request names, ``None`` if it is one of the emulator's.
+    """Return what is wrong with the host that a request names, ``None`` if it is served.
 
-    Each ``Host`` header counts, and the host of a request line that is a whole URL; ``X-Forwarded-Host`` says
-    nothing. Ports may differ, because a port may be forwarded.
+    Each ``Host`` header counts, and the host of a request line that is a URL; ``X-Forwarded-Host`` does not.
+    Ports may differ, because a port may be forwarded.
     """
-    names = [_name(host) for host in request.hosts]
+    names = {_name(host) for host in request.hosts}
     if not names:
         return "the request has no Host header"
-    if len(set(names)) > 1:
+    if len(names) > 1:
         return f"the request names several hosts: {', '.join(map(repr, request.hosts))}"
-    if names[0] is None or not _is_own(names[0], config):
+    name = names.pop()
+    if name is None or not _is_served(name, config):
         return (
             f"the emulator does not answer to the host {request.hosts[0]!r}, only to localhost, to the"
             " address that it listens on, and to the service's names such as"
@@ -52,16 +53,16 @@ def _is_local(name: str) -> bool:
     return is_loopback(name) or name.endswith(".localhost")
 
 
-def _is_own(name: str, config: EmulatorConfig) -> bool:
-    if _is_local(name) or virtual_host(name) is not None:
+def _is_served(name: str, config: EmulatorConfig) -> bool:
+    if _is_local(name) or match_service_host(name) is not None:
         return True
-    # Then the keys are not the public ones. An address is not a name that somebody could point elsewhere
-    return config.allow_remote and (
-        name in (config.host.lower(), socket.gethostname().lower()) or _is_address(name)
-    )
+    if not config.allow_remote:  # with it, the keys are not the public ones
+        return False
+    return name in (config.host.lower(), socket.gethostname().lower()) or _is_address(name)
 
 
 def _is_address(name: str) -> bool:
+    """Return whether a name is an IP address, which nobody can let point elsewhere."""
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:

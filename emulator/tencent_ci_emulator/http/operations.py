@@ -1,8 +1,12 @@
-"""The calls of the service: the one table of CI's, and the name of each, as fault plan and ledger use it."""
+"""The calls of CI and COS: their names, as fault plan and ledger use them, and the parameters that COS calls
+may have.
+"""
 
 from __future__ import annotations
 
-#: CI's calls by name: method and path, in which ``{ids}`` stands for whatever follows
+from collections.abc import Collection, Iterable
+
+#: CI's calls by name: method and path, in which ``{ids}`` stands for the rest of the path
 CI_CALLS = {
     "submit": "POST /jobs",
     "list": "GET /jobs",
@@ -31,13 +35,13 @@ CI_CALLS = {
 CANCELLATIONS = ("cancel", "cancel_batch")
 #: Calls whose response has no ``RequestId`` in its body
 JOB_CALLS = ("submit", "list", "describe", "cancel")
-#: Calls that the regional host has, which names no bucket
+#: Calls that are served on the regional host, which names no bucket
 BUCKET_LISTS = ("list_asr_buckets", "list_media_buckets")
 
-#: COS's calls; the names of those with other parameters are decided by :mod:`.service_request`
+#: COS's calls by method; :mod:`.service_request` names those that have other parameters
 OBJECT_CALLS = {"PUT": "put_object", "GET": "get_object", "HEAD": "head_object", "DELETE": "delete_object"}
 BUCKET_CALLS = {"GET": "list_objects", "HEAD": "head_bucket"}
-#: A request that is none of the named calls
+#: The name of a request that is none of the named calls
 OTHER = "other"
 #: The name of every operation
 OPERATIONS = (
@@ -47,6 +51,34 @@ OPERATIONS = (
     *("media_info", "copy_object", "multipart", OTHER),
 )
 
+#: Response headers that a GET may set (436/7753), by parameter
+RESPONSE_HEADERS = {
+    "response-cache-control": "Cache-Control",
+    "response-content-disposition": "Content-Disposition",
+    "response-content-encoding": "Content-Encoding",
+    "response-content-language": "Content-Language",
+    "response-content-type": "Content-Type",
+    "response-expires": "Expires",
+}
+_PARAMETERS_OF_ALL_CALLS = ("x-cos-security-token", "x-ci-security-token", "x-cos-traffic-limit")
+_PARAMETERS_OF_OBJECT_CALLS: dict[str, Collection[str]] = {
+    "PUT": ("partnumber", "uploadid"),
+    "GET": (
+        *("ci-process", "partnumber", "uploadid", "max-parts", "part-number-marker", "encoding-type"),
+        *RESPONSE_HEADERS,
+    ),
+    "HEAD": ("partnumber", *RESPONSE_HEADERS),
+    "DELETE": ("uploadid",),
+    "POST": ("uploads", "uploadid", "encoding-type"),
+}
+_PARAMETERS_OF_BUCKET_CALLS: dict[str, Collection[str]] = {
+    "GET": (
+        *("prefix", "delimiter", "marker", "max-keys", "encoding-type"),
+        *("uploads", "max-uploads", "key-marker", "upload-id-marker"),
+        *("location", "versioning"),
+    )
+}
+
 _NAMES = {call: name for name, call in CI_CALLS.items()}
 
 
@@ -54,3 +86,16 @@ def ci_call(method: str, path: str) -> str | None:
     """Return the name of the CI call that has this method and path, ``None`` if there is none."""
     head, slash, _ = path.removeprefix("/").partition("/")
     return _NAMES.get(f"{method} /{head}{'/{ids}' if slash else ''}")
+
+
+def unserved_parameter(method: str, path: str, params: Iterable[tuple[str, str]]) -> str | None:
+    """Return the first parameter that makes a COS call one that is not served, ``None`` if there is none.
+
+    A parameter such as ``acl`` or ``tagging`` makes another call of the same method and path. If it were
+    ignored, a policy would be stored as the object's content, or the object deleted instead of its tags.
+    """
+    by_method = _PARAMETERS_OF_BUCKET_CALLS if path in ("", "/") else _PARAMETERS_OF_OBJECT_CALLS
+    served = (*by_method.get(method, ()), *_PARAMETERS_OF_ALL_CALLS)
+    return next(
+        (name for name, _ in params if name.lower() not in served and not name.lower().startswith("q-")), None
+    )

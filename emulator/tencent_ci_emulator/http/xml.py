@@ -1,7 +1,6 @@
-"""XML: a parser for what clients send, and a writer for responses.
+"""XML: a parser for requests, and a writer for responses.
 
-Documents are trees of lxml elements, whatever they hold, so that an element which nobody here knows is kept
-and echoed as it came.
+Documents are trees of lxml elements, so that elements which the emulator does not know are kept and echoed.
 """
 
 from __future__ import annotations
@@ -15,26 +14,22 @@ from lxml import etree
 
 Element = etree._Element
 
-#: The service prints every time with this offset
+#: The time zone of all times that the service prints
 SERVICE_ZONE = timezone(timedelta(hours=8))
-
-_MAX_BYTES = 8 * 1024 * 1024
 
 
 class XMLError(ValueError):
-    """A text that is not XML, or not XML that is accepted here."""
+    """The document is not XML, or not XML that is accepted here."""
 
 
 def parse(data: bytes) -> Element:
     """Return the root element of a document.
 
-    Only UTF-8 is read, whatever the declaration says, and a document type is refused, so that no entity is
-    ever defined, expanded or fetched.
+    It must be UTF-8, whatever its declaration says. A document type is refused, so that no entity is ever
+    defined, expanded or fetched.
 
-    :raises XMLError: the document is too large, not UTF-8, not well-formed, or has a document type.
+    :raises XMLError: the document is not UTF-8, not well-formed, or has a document type.
     """
-    if len(data) > _MAX_BYTES:
-        raise XMLError(f"the document has {len(data)} bytes, more than {_MAX_BYTES}")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -64,8 +59,8 @@ def to_bytes(root: Element) -> bytes:
 def build(tag: str, content: Any = "") -> Element:
     """Return an element with this content.
 
-    A mapping becomes children, where ``None`` is left out and a list repeats the child. An element is copied
-    under the new name. Anything else becomes text.
+    A mapping becomes children: no child for ``None``, several children for a list. An element is copied under
+    the new name. Anything else becomes text.
 
     :raises ValueError: a text has characters that XML cannot carry.
     """
@@ -99,6 +94,11 @@ def text_of(parent: Element | None, path: str) -> str | None:
     """Return the first text at a path that is not blank, ``None`` if there is none."""
     texts = (found.text for found in parent.iterfind(path)) if parent is not None else ()
     return next((text for text in texts if text and not text.isspace()), None)
+
+
+def printable(text: str) -> str:
+    """Return a text with the characters replaced that are not printable, some of which XML cannot carry."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def service_time(seconds: float | None) -> str | None:

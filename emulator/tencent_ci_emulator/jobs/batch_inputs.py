@@ -1,4 +1,4 @@
-"""What a batch job works on: the keys under a prefix, in an inventory (436/33703), or in a list of URLs."""
+"""The inputs of a batch job: the keys under a prefix, in an inventory (436/33703), or in a list of URLs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ INPUT_KINDS = ("Manifest", "UrlFile", "Prefix", "Object")
 _COS_HOST = re.compile(r"(?P<bucket>[a-z0-9-]+)\.cos\.[a-z0-9-]+\.(?:myqcloud\.com|tencentcos\.cn)(?::\d+)?")
 _MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 _MAX_LINE = 16 * 1024
-_SCAN = 1000
+_OBJECTS_TO_A_SCAN = 1000
 
 
 class UnreadableInputError(Exception):
-    """The list of inputs cannot be read: the batch job ends ``Failed`` with this ``Code`` and text."""
+    """The list of inputs cannot be read: the batch job ends ``Failed`` with this ``Code`` and message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,75 +36,76 @@ class UnreadableInputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UploadTimes:
-    """Only objects uploaded from ``start`` to ``end``, in Unix seconds, are taken; ``None``: any."""
+    """An interval from ``start`` to ``end`` in Unix seconds; ``None``: no limit."""
 
     start: float | None
     end: float | None
 
-    def take(self, stored: StoredObject) -> bool:
-        """Return whether an object was uploaded within them. Times are given in whole seconds."""
+    def include(self, stored: StoredObject) -> bool:
+        """Return whether an object was uploaded within the interval, which has whole seconds."""
         second = int(stored.modified)
         return (self.start is None or second >= self.start) and (self.end is None or second <= self.end)
 
 
-def upload_times(request: Element) -> UploadTimes:
+def read_upload_times(request: Element) -> UploadTimes:
     """Return the interval of a request.
 
     :raises ServiceError: a time cannot be read.
     """
     start, end = (text_of(request, f"Operation/TimeInterval/{name}") for name in ("Start", "End"))
-    at = "Operation.TimeInterval"
     # 0 is the documented default
-    return UploadTimes(read_time(f"{at}.Start", None if start == "0" else start), read_time(f"{at}.End", end))
+    return UploadTimes(
+        read_time("Operation.TimeInterval.Start", None if start == "0" else start),
+        read_time("Operation.TimeInterval.End", end),
+    )
 
 
-def input_keys(request: Element, bucket: str, created: float, objects: ObjectStore) -> Iterator[str]:
-    """Yield the keys to be worked on, in order, as lazily as they can be read.
+def find_input_keys(request: Element, bucket: str, created: float, objects: ObjectStore) -> Iterator[str]:
+    """Yield the keys of the inputs in order, reading no more than is needed.
 
-    An object of a prefix that came after the batch job, such as one of its own results, is not taken.
+    An object under a prefix that is younger than the batch job, such as one of its own results, is left out.
+    A named object that does not exist becomes a job too, which fails and says so.
 
     :raises UnreadableInputError: while iterating.
     """
-    given, times = request.find("Input"), upload_times(request)
-    prefix = request.findtext("Input/Prefix")
+    times, prefix = read_upload_times(request), request.findtext("Input/Prefix")
     if prefix is not None:
-        for stored in under_prefix(objects, bucket, prefix):
-            if times.take(stored) and stored.modified <= created and is_object_key(stored.key):
+        for stored in _scan(objects, bucket, prefix):
+            if times.include(stored) and stored.modified <= created and is_object_key(stored.key):
                 yield stored.key
         return
-    for key in _listed(given, bucket, objects):
-        found = objects.get(bucket, key) if is_object_key(key) else None
-        # One that does not exist becomes a job too, which fails and says so
-        if is_object_key(key) and (found is None or times.take(found)):
+    for key in filter(is_object_key, _listed_keys(request.find("Input"), bucket, objects)):
+        found = objects.get(bucket, key)
+        if found is None or times.include(found):
             yield key
 
 
-def under_prefix(objects: ObjectStore, bucket: str, prefix: str) -> Iterator[StoredObject]:
+def _scan(objects: ObjectStore, bucket: str, prefix: str) -> Iterator[StoredObject]:
     """Yield the objects under a prefix in the order of their keys."""
-    low = prefix
+    first_key = prefix
     while True:
-        page = objects.scan(bucket, low.encode(errors="surrogateescape"), prefix, _SCAN)
+        page = objects.scan(bucket, first_key.encode(errors="surrogateescape"), prefix, _OBJECTS_TO_A_SCAN)
         yield from page
-        if len(page) < _SCAN:
+        if len(page) < _OBJECTS_TO_A_SCAN:
             return
-        low = page[-1].key + "\0"
+        first_key = page[-1].key + "\0"
 
 
-def _listed(given: Element | None, bucket: str, objects: ObjectStore) -> Iterator[str]:
-    key, url_file = text_of(given, "Object"), text_of(given, "UrlFile")
+def _listed_keys(job_input: Element | None, bucket: str, objects: ObjectStore) -> Iterator[str]:
+    key, url_file = text_of(job_input, "Object"), text_of(job_input, "UrlFile")
     if key is not None:
         yield key
     elif url_file is not None:
-        for line in _lines(_list_file(objects, bucket, url_file, "UrlFile")):
+        for line in _lines(_find_list(objects, bucket, url_file, "UrlFile")):
             key = key_of(line.strip(), bucket)
             if key:
                 yield key
     else:
-        yield from _inventory(objects, bucket, text_of(given, "Manifest") or "")
+        yield from _inventory_keys(objects, bucket, text_of(job_input, "Manifest") or "")
 
 
 def key_of(text: str, bucket: str) -> str | None:
-    """Return the key that a URL, or a bare key, means; ``None`` for a URL into another bucket."""
+    """Return the key that a URL, or a bare key, names; ``None`` for a URL of another bucket."""
     if not re.match("https?://", text):
         return text
     parts = urlsplit(text)
@@ -114,58 +115,56 @@ def key_of(text: str, bucket: str) -> str | None:
     return unquote(parts.path.removeprefix("/"))
 
 
-def _list_file(objects: ObjectStore, bucket: str, named: str, field: str) -> StoredObject:
-    key = key_of(named, bucket)
+def _find_list(objects: ObjectStore, bucket: str, name: str, field: str) -> StoredObject:
+    key = key_of(name, bucket)
     stored = objects.get(bucket, key.removeprefix("/")) if key else None
     if stored is None:
-        raise UnreadableInputError("ResourceNotFound", f"Input.{field} {named} does not exist in {bucket}")
+        raise UnreadableInputError("ResourceNotFound", f"Input.{field} {name} does not exist in {bucket}")
     return stored
 
 
 def _lines(stored: StoredObject) -> Iterator[str]:
+    """Yield the lines of a text, which may be compressed by gzip."""
     try:
         with stored.path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
+            is_gzip = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            source: Any = gzip.GzipFile(fileobj=file) if packed else file
+            source: Any = gzip.GzipFile(fileobj=file) if is_gzip else file
             with io.TextIOWrapper(source, "utf-8", newline=None) as text:
                 while line := text.readline(_MAX_LINE):
                     yield line
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UnreadableInputError(
-            "ResourceNotSupported", f"{stored.key} cannot be read: {type(error).__name__}"
-        ) from None
+        raise _unreadable(f"{stored.key} cannot be read: {type(error).__name__}") from None
 
 
-def _inventory(objects: ObjectStore, bucket: str, named: str) -> Iterator[str]:
-    manifest = _manifest(_list_file(objects, bucket, named, "Manifest"))
+def _inventory_keys(objects: ObjectStore, bucket: str, name: str) -> Iterator[str]:
+    manifest = _read_manifest(_find_list(objects, bucket, name, "Manifest"))
     try:
-        columns = [name.strip() for name in manifest["fileSchema"].split(",")]
-        places = columns.index("Bucket"), columns.index("Key")
-        names = [str(one["key"]) for one in manifest["files"]]
+        columns = [column.strip() for column in manifest["fileSchema"].split(",")]
+        bucket_column, key_column = columns.index("Bucket"), columns.index("Key")
+        files = [str(file["key"]) for file in manifest["files"]]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise UnreadableInputError(
-            "ResourceNotSupported", f"{named} is not an inventory's manifest of CSV files"
-        ) from None
-    for name in names:
-        yield from _rows(_list_file(objects, bucket, name, "Manifest's file"), places, bucket)
+        raise _unreadable(f"{name} is not an inventory's manifest of CSV files") from None
+    own_names = (bucket, bucket.rpartition("-")[0])  # an inventory may have the APPID in a column of its own
+    for file in files:
+        stored = _find_list(objects, bucket, file, "Manifest's file")
+        try:
+            for row in csv.reader(_lines(stored)):
+                is_complete = len(row) > max(bucket_column, key_column)
+                if is_complete and row[bucket_column].strip() in own_names:
+                    yield unquote(row[key_column])
+        except csv.Error:
+            raise _unreadable(f"{stored.key} is not CSV") from None
 
 
-def _manifest(stored: StoredObject) -> Any:
+def _read_manifest(stored: StoredObject) -> Any:
     if stored.size > _MAX_MANIFEST_BYTES:
-        raise UnreadableInputError("ResourceNotSupported", f"{stored.key} is too large for a manifest")
+        raise _unreadable(f"{stored.key} is too large for a manifest")
     try:
         return json.loads(stored.path.read_bytes())
     except (OSError, ValueError):
-        raise UnreadableInputError("ResourceNotSupported", f"{stored.key} is not JSON") from None
+        raise _unreadable(f"{stored.key} is not JSON") from None
 
 
-def _rows(stored: StoredObject, places: tuple[int, int], bucket: str) -> Iterator[str]:
-    of_bucket, of_key = places
-    short = bucket.rpartition("-")[0]  # an inventory has the APPID in a column of its own
-    try:
-        for row in csv.reader(_lines(stored)):
-            if len(row) > max(places) and row[of_bucket].strip() in (bucket, short):
-                yield unquote(row[of_key])
-    except csv.Error:
-        raise UnreadableInputError("ResourceNotSupported", f"{stored.key} is not CSV") from None
+def _unreadable(message: str) -> UnreadableInputError:
+    return UnreadableInputError("ResourceNotSupported", message)

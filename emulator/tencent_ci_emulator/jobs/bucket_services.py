@@ -14,10 +14,10 @@ from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import UNBOUND_CODES, EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler
-from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.xml import service_time
 
-# A service that was closed keeps its row, so that the next start does not open it again
+# A closed service keeps its row, so that the next start does not open it again
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS services (
     bucket TEXT NOT NULL, service TEXT NOT NULL, opened REAL, PRIMARY KEY (bucket, service)
@@ -26,15 +26,20 @@ CREATE TABLE IF NOT EXISTS services (
 
 
 class BucketService(Enum):
-    """What has to be opened for a bucket; the value is part of its path."""
+    """A service that has to be opened for a bucket; the value is part of its path."""
 
     MEDIA = "media"
     SMART_AUDIO = "asr"
 
     @property
     def element(self) -> str:
-        """The element that describes a bucket for which it is open."""
+        """The element that describes a bucket for which the service is open."""
         return f"{self.value.capitalize()}Bucket"
+
+    @property
+    def title(self) -> str:
+        """The name of the service in messages."""
+        return "smart audio" if self is BucketService.SMART_AUDIO else "media processing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +48,21 @@ class _Row:
     opened: float | None
 
 
+@dataclass(frozen=True, slots=True)
 class BucketServices:
-    """Which service is open for which bucket, since when. New buckets begin as the config says."""
+    """The services of all buckets, with the times at which they were opened."""
 
-    def __init__(self, config: EmulatorConfig, database: Database, clock: Clock) -> None:
-        self._config = config
-        self._database = database
-        self._clock = clock
-        database.create(_SCHEMA)
-        for bucket in config.buckets:
+    config: EmulatorConfig
+    database: Database
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        """Open the services of new buckets, unless the configuration leaves that to the client."""
+        self.database.create(_SCHEMA)
+        opened = None if self.config.unbound else self.clock.now()
+        for bucket in self.config.buckets:
             for service in BucketService:
-                self._set(bucket, service, None if config.unbound else clock.now(), conflict="IGNORE")
+                self._set(bucket, service, opened, conflict="IGNORE")
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handler of each call by the operation's name."""
@@ -65,28 +74,27 @@ class BucketServices:
         return handlers
 
     def opened(self, bucket: str, service: BucketService) -> float | None:
-        """Return since when a service is open, ``None`` if it is not."""
-        row = self._database.first(_Row, "services", {"bucket": bucket, "service": service.value})
+        """Return the time at which a service was opened, ``None`` if it is not open."""
+        row = self.database.first(_Row, "services", {"bucket": bucket, "service": service.value})
         return row.opened if row else None
 
     def require_open(self, bucket: str, service: BucketService) -> None:
         """Refuse a call that needs a service.
 
-        :raises ServiceError: it is not open; the documents leave the code to be guessed, so it is a setting.
+        :raises ServiceError: it is not open; the documents do not say the code, so it is a setting.
         """
         if self.opened(bucket, service) is None:
-            name = "smart audio" if service is BucketService.SMART_AUDIO else "media processing"
-            code = self._config.unbound or "MediaBucketUnBinded"
-            message = f"{name} is not open for bucket {bucket}: POST /{service.value}bucket opens it"
+            code = self.config.unbound or next(iter(UNBOUND_CODES))
+            message = f"{service.title} is not open for bucket {bucket}: POST /{service.value}bucket opens it"
             raise ServiceError(UNBOUND_CODES[code], code, message)
 
     def _open(self, service: BucketService, call: Call) -> Content:
         if self.opened(call.bucket, service) is not None:
-            # A service that calls its lack AsrBucketUnBinded calls this AsrBucketAlreadyBinded
-            kind = (self._config.unbound or "").partition("Bucket")[0]
-            code = f"{'Media' if kind in ('', 'AccessDenied') else kind}BucketAlreadyBinded"
+            # AsrBucketUnBinded, if that is the setting, has the counterpart AsrBucketAlreadyBinded
+            kind, has_counterpart, _ = (self.config.unbound or "").partition("Bucket")
+            code = f"{kind if has_counterpart else 'Media'}BucketAlreadyBinded"
             raise ServiceError(403, code, f"the service is open for bucket {call.bucket} already")
-        self._set(call.bucket, service, self._clock.now())
+        self._set(call.bucket, service, self.clock.now())
         return {service.element: self._describe(call.bucket, service)}
 
     def _close(self, service: BucketService, call: Call) -> Content:
@@ -96,13 +104,13 @@ class BucketServices:
 
     def _list(self, service: BucketService, call: Call) -> Content:
         page, regions, names = call.page(), call.listed("regions"), call.listed("bucketNames")
-        is_wanted_region = not regions or "All" in regions or self._config.region in regions
-        found = [
-            self._describe(bucket, service)
-            for bucket in sorted(self._config.buckets)
-            if is_wanted_region and self.opened(bucket, service) is not None
-            if (not names or bucket in names) and bucket.startswith(call.params.get("bucketname", ""))
-        ]
+        buckets = [bucket for bucket in sorted(self.config.buckets) if self.opened(bucket, service)]
+        if regions and not {"All", self.config.region} & set(regions):
+            buckets = []
+        if names:
+            buckets = [bucket for bucket in buckets if bucket in names]
+        prefix = call.params.get("bucketname", "")
+        found = [self._describe(bucket, service) for bucket in buckets if bucket.startswith(prefix)]
         return {**page.describe(len(found)), f"{service.element}List": page.cut(found)}
 
     def _describe(self, bucket: str, service: BucketService) -> dict[str, str | None]:
@@ -110,7 +118,7 @@ class BucketServices:
         return {
             "BucketId": bucket,
             "Name": bucket,
-            "Region": self._config.region,
+            "Region": self.config.region,
             "CreateTime": service_time(self.opened(bucket, service)),
             "AliasBucketId": "",
         }
@@ -119,4 +127,4 @@ class BucketServices:
         self, bucket: str, service: BucketService, opened: float | None, conflict: str = "REPLACE"
     ) -> None:
         row = {"bucket": bucket, "service": service.value, "opened": opened}
-        self._database.insert("services", row, conflict=conflict)
+        self.database.insert("services", row, conflict=conflict)

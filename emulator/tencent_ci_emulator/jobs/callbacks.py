@@ -1,8 +1,8 @@
 """Callbacks: one POST for each job that ends ``Success`` or ``Failed`` (460/76959, 460/84821).
 
-Not documented, and so decided here: sent once, ten seconds of patience, no redirect followed, whatever the
-answer. Messages to TDMQ and Kafka are not sent but recorded. The body holds nothing that authenticates it, as
-with the real service.
+Not documented, and so decided here: each is sent once, whatever the response, with a time limit of ten
+seconds, and no redirect is followed. Messages to TDMQ and Kafka are not sent but recorded. The body holds
+nothing that authenticates it, as with the real service.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import is_loopback
 from tencent_ci_emulator.faults.effects import CallbackEffects
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
-from tencent_ci_emulator.http.ci_call import comma_list
+from tencent_ci_emulator.http.ci_call import split_list
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of, to_bytes
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
 from tencent_ci_emulator.jobs.queues import with_scheme
@@ -31,16 +31,17 @@ from tencent_ci_emulator.ledger import CallbackRecord, Ledger
 _log = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-_AT_ONCE = 8
-_REPEATED = frozenset(("JobsDetail", "ObjectName", "Md5Info", "Audio", "Video", "Subtitle", "Workflow"))
-# A queue that names one of them gets callbacks of jobs; the second is the older name of the first
-_EVENTS = ("TaskFinish", "TransCodingFinish")
-_EMPTY_LISTS = {"Stream": ("Audio", "Video", "Subtitle")}
+_MAX_CONNECTIONS = 8
+# Elements that are lists in JSON, because there may be several
+_LISTS = frozenset(("JobsDetail", "ObjectName", "Md5Info", "Audio", "Video", "Subtitle", "Workflow"))
+_STREAMS = ("Audio", "Video", "Subtitle")
+# A queue has callbacks of jobs if it names one of these events; the second is the older name of the first
+_EVENTS = {"TaskFinish", "TransCodingFinish"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Target:
-    """Where a job's callback goes, as the job or its queue demands.
+    """The receiver of a job's callback.
 
     :param kind: ``Url``, ``TDMQ`` or ``Kafka``.
     :param address: the URL, or the name of the message queue.
@@ -49,13 +50,13 @@ class Target:
 
     kind: str
     address: str
-    format: str = "XML"
+    format: str
 
 
 class Callbacks:
-    """Sends the callbacks of jobs that end, from the server's event loop.
+    """Sends the callbacks of jobs that end, in the server's event loop.
 
-    :param of_queue: the callbacks of a queue, ``None`` if they are off; asked for jobs that name no own.
+    :param callbacks_of_queue: returns the ``NotifyConfig`` of a queue, ``None`` if its callbacks are off.
     """
 
     def __init__(
@@ -66,96 +67,101 @@ class Callbacks:
         clock: Clock,
         *,
         allow_remote: bool,
-        of_queue: Callable[[str], Element | None] = lambda _queue_id: None,
+        callbacks_of_queue: Callable[[str], Element | None] = lambda _queue_id: None,
     ) -> None:
         self._jobs = jobs
         self._faults = faults
         self._ledger = ledger
         self._clock = clock
         self._allow_remote = allow_remote
-        self._of_queue = of_queue
-        self._early: dict[str, CallbackEffects] = {}
-        self._pending: set[Future[None]] = set()
+        self._callbacks_of_queue = callbacks_of_queue
+        self._effects: dict[str, CallbackEffects] = {}  # of jobs that are about to end, by id
+        self._sending: set[Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Begin, in the event loop that sends."""
+        """Open the client session, in the event loop that sends."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_AT_ONCE, force_close=True),
+            connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_TIMEOUT,
         )
         self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
-        """Give up what has not been sent."""
+        """Cancel callbacks that have not been sent, and close the session."""
         self._loop = None
-        pending = list(self._pending)
-        for one in pending:
-            one.cancel()
-        await asyncio.gather(*map(asyncio.wrap_future, pending), return_exceptions=True)
+        sending = list(self._sending)
+        for future in sending:
+            future.cancel()
+        await asyncio.gather(*map(asyncio.wrap_future, sending), return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
     def before_end(self, job: StoredJob) -> float:
-        """Send the callback of a job that is about to end, if the fault plan wants it early.
+        """Send the callback of a job that is about to end, if the fault plan says ``early``.
 
-        ``job`` is as it will be. Called by a worker, which waits until the callback has been answered.
-        Return the seconds by which the job's end is to be put off.
+        Called by a worker, which is blocked until the callback has a response.
+
+        :param job: as it is going to be.
+        :return: seconds by which the job's end is to be delayed.
         """
-        target = self._target(job)
+        target = self._find_target(job)
         if target is None:
             return 0.0
-        effects = self._faults.on_callback(job.id, job.input_object)
-        self._early[job.id] = effects
-        if effects.early and (sending := self._send(target, job, effects)) is not None:
-            try:
+        effects = self._effects[job.id] = self._faults.on_callback(job.id, job.input_object)
+        if not effects.early:
+            return 0.0
+        sending = self._start_sending(target, job, effects)
+        try:
+            if sending is not None:
                 sending.result()
-            except CancelledError:
-                return 0.0
-        return effects.delay if effects.early else 0.0
+        except CancelledError:
+            return 0.0
+        return effects.delay
 
     def after_end(self, job: StoredJob) -> None:
-        """Send the callback of a job that has ended. Returns at once."""
-        effects = self._early.pop(job.id, None)
+        """Start sending the callback of a job that has ended, and return at once."""
+        effects = self._effects.pop(job.id, None)
         stored = self._jobs.get(job.id)
-        target = self._target(stored)
+        target = self._find_target(stored)
         if target is None or stored.state not in (SUCCESS, FAILED):
             return
         if effects is None:
             effects = self._faults.on_callback(job.id, stored.input_object)
         if not effects.early:
-            self._send(target, stored, effects)
+            self._start_sending(target, stored, effects)
 
-    def _target(self, job: StoredJob) -> Target | None:
+    def _find_target(self, job: StoredJob) -> Target | None:
+        """Return the receiver that the job names, or else the one that its queue names."""
         request = parse(job.request)
-        form, url = text_of(request, "CallBackFormat"), text_of(request, "CallBack")
+        url, body_format = text_of(request, "CallBack"), text_of(request, "CallBackFormat")
+        if url == "no":  # then the queue's receiver gets none, either
+            url, notify = None, None
+        else:
+            notify = self._callbacks_of_queue(job.queue_id)
         mq, kafka = request.find("CallBackMqConfig"), request.find("CallBackKafkaConfig")
-        own = _make_target(
-            text_of(request, "CallBackType"), None if url == "no" else url, mq, kafka, form or "XML"
-        )
-        if own is not None or url == "no":  # which keeps the queue from demanding one
-            return own
-        notify = self._of_queue(job.queue_id)
-        if notify is None or not set(_EVENTS) & set(comma_list(text_of(notify, "Event"))):
+        target = _make_target(text_of(request, "CallBackType"), url, mq, kafka, body_format or "XML")
+        if target is not None or notify is None:
+            return target
+        if not _EVENTS & set(split_list(text_of(notify, "Event"))):
             return None
         url, kafka = text_of(notify, "Url"), notify.find("KafkaConfig")
-        form = form or text_of(notify, "ResultFormat") or "XML"
-        return _make_target(text_of(notify, "Type"), url and with_scheme(url), notify, kafka, form)
+        body_format = body_format or text_of(notify, "ResultFormat") or "XML"
+        return _make_target(text_of(notify, "Type"), url and with_scheme(url), notify, kafka, body_format)
 
-    def _send(self, target: Target, job: StoredJob, effects: CallbackEffects) -> Future[None] | None:
-        loop = self._loop
-        if loop is None:
+    def _start_sending(self, target: Target, job: StoredJob, effects: CallbackEffects) -> Future[None] | None:
+        if self._loop is None:
             return None
         self._clock.begin_work()
-        sending = asyncio.run_coroutine_threadsafe(self._deliver(target, job, effects), loop)
-        self._pending.add(sending)
-        sending.add_done_callback(self._done)
+        sending = asyncio.run_coroutine_threadsafe(self._deliver(target, job, effects), self._loop)
+        self._sending.add(sending)
+        sending.add_done_callback(self._note_done)
         return sending
 
-    def _done(self, sending: Future[None]) -> None:
-        self._pending.discard(sending)
+    def _note_done(self, sending: Future[None]) -> None:
+        self._sending.discard(sending)
         self._clock.end_work()
         if not sending.cancelled() and (error := sending.exception()) is not None:
             _log.error("a callback failed in the emulator itself", exc_info=error)
@@ -168,78 +174,74 @@ class Callbacks:
             state=job.state,
             kind=target.kind,
             format=target.format,
-            target=_shown(target),
+            target=_without_secrets(target),
             outcome="recorded",
             body=body.decode(),
             faults=effects.rules,
         )
         if not effects.times:
-            self._ledger.called_back(replace(record, outcome="suppressed"))
+            self._ledger.add_callback(replace(record, outcome="suppressed"))
         for _ in range(effects.times):
-            self._ledger.called_back(
-                await self._post(target, body, record) if target.kind == "Url" else record
-            )
+            sent = await self._post(target, body, record) if target.kind == "Url" else record
+            self._ledger.add_callback(sent)
 
     async def _post(self, target: Target, body: bytes, record: CallbackRecord) -> CallbackRecord:
         host = urlsplit(target.address).hostname or ""
-        # Names are not looked up: that would tell the world outside, too
+        # Names are not looked up: a DNS query would leave this machine, too
         if not self._allow_remote and not is_loopback(host):
             detail = "not a loopback address; --allow-remote-callbacks allows it"
             _log.warning("the callback of job %s is not sent to %s: %s", record.job_id, record.target, detail)
             return replace(record, outcome="refused", detail=detail)
         if self._session is None:
             return replace(record, outcome="failed", detail="the emulator stops")
-        kind = "application/json" if target.format == "JSON" else "application/xml"
+        headers = {"Content-Type": "application/json" if target.format == "JSON" else "application/xml"}
         try:
             async with self._session.post(
-                target.address, data=body, headers={"Content-Type": kind}, allow_redirects=False
-            ) as answer:
-                return replace(record, outcome="sent", status=answer.status)
+                target.address, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return replace(record, outcome="sent", status=response.status)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            # The error's text may hold the address with its secret
+            # Without the error's text, which may hold the address with its secret
             return replace(record, outcome="failed", detail=type(error).__name__)
 
 
 def _make_target(
-    kind: str | None, url: str | None, mq: Element | None, kafka: Element | None, form: str
+    kind: str | None, url: str | None, mq: Element | None, kafka: Element | None, body_format: str
 ) -> Target | None:
-    """Return where a callback of this kind goes, ``None`` if it has no address."""
+    """Return the receiver of callbacks of a kind, ``None`` if there is none."""
     if kind == "TDMQ" and mq is not None:
-        mode = text_of(mq, "MqMode") or "Queue"
-        address = _join(text_of(mq, "MqRegion"), mode, text_of(mq, "MqName"))
-        return Target(kind="TDMQ", address=address, format=form)
-    if kind == "Kafka" and kafka is not None:
-        address = _join(*(text_of(kafka, name) for name in ("Region", "InstanceId", "Topic")))
-        return Target(kind="Kafka", address=address, format=form)
-    return Target(kind="Url", address=url, format=form) if url else None
+        parts = [text_of(mq, name) for name in ("MqRegion", "MqMode", "MqName")]
+    elif kind == "Kafka" and kafka is not None:
+        parts = [text_of(kafka, name) for name in ("Region", "InstanceId", "Topic")]
+    else:
+        return Target("Url", url, body_format) if url else None
+    return Target(kind, "/".join(part or "" for part in parts), body_format)
 
 
-def _join(*parts: str | None) -> str:
-    return "/".join(part or "" for part in parts)
-
-
-def callback_body(job: StoredJob, form: str) -> bytes:
+def callback_body(job: StoredJob, body_format: str) -> bytes:
     """Return the message about a job, as ``XML`` or ``JSON``."""
     root = build("Response", {"EventName": "TaskFinish", "JobsDetail": job.describe()})
-    return json.dumps(_plain(root), ensure_ascii=False).encode() if form == "JSON" else to_bytes(root)
+    if body_format == "JSON":
+        return json.dumps(_to_json(root), ensure_ascii=False).encode()
+    return to_bytes(root)
 
 
-def _plain(element: Element) -> dict[str, object]:
-    """An element's children as an object: texts as they are, lists where several are possible."""
-    plain: dict[str, object] = {name: [] for name in _EMPTY_LISTS.get(element.tag, ())}
+def _to_json(element: Element) -> dict[str, object]:
+    """Return the children of an element as an object, with lists for elements that may be repeated."""
+    fields: dict[str, object] = {name: [] for name in _STREAMS} if element.tag == "Stream" else {}
     for child in element:
-        value: object = _plain(child) if len(child) else (child.text or "")
-        if child.tag not in _REPEATED:
-            plain[child.tag] = value
-        elif value or child.tag not in _EMPTY_LISTS["Stream"]:
-            several = plain.setdefault(child.tag, [])
-            if isinstance(several, list):
-                several.append(value)
-    return plain
+        value: object = _to_json(child) if len(child) else (child.text or "")
+        if child.tag not in _LISTS:
+            fields[child.tag] = value
+        elif value or child.tag not in _STREAMS:
+            values = fields.setdefault(child.tag, [])
+            if isinstance(values, list):
+                values.append(value)
+    return fields
 
 
-def _shown(target: Target) -> str:
-    """The target without user, query and fragment, which may hold the receiver's secret."""
+def _without_secrets(target: Target) -> str:
+    """Return the address without user, query and fragment, which may hold the receiver's secret."""
     if target.kind != "Url":
         return target.address
     parts = urlsplit(target.address)

@@ -1,7 +1,9 @@
 """Takes jobs through their states: Submitted, Running, then Success or Failed.
 
-One thread keeps the timetable, a small pool does the work (PyAV releases the GIL). A job that must stay
-``Running`` for longer than its work takes waits in the timetable, not in the pool, so many can run at once.
+One thread runs the schedule, and a small pool does the work (PyAV releases the GIL). A job that stays
+``Running`` for longer than its work takes waits in the schedule, not in the pool, so many can run at once.
+
+``_lock`` guards everything here. It is re-entrant: the schedule's thread holds it while it runs actions.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
-from tencent_ci_emulator.jobs.processing import Finished, JobFailedError, process, publish
+from tencent_ci_emulator.jobs.processing import JobFailedError, JobOutput, process, publish
 from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
 from tencent_ci_emulator.jobs.states import FAILED, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -28,12 +30,17 @@ _log = logging.getLogger(__name__)
 _PROGRESS_STEP = 5  # percent; each step is a write to the database
 
 
-class _StoppedError(Exception):
-    """The emulator stops; the job stays as it is and is done after the next start."""
+class _StoppingError(Exception):
+    """Ends the work on a job because the emulator stops; the next start does the job again."""
 
 
 class JobEngine:
-    """Runs the jobs of a store until :meth:`stop`."""
+    """Runs the jobs of a store until :meth:`stop`.
+
+    :param queue_seconds: least time that a job stays ``Submitted``.
+    :param run_seconds: least time that a job stays ``Running``.
+    :param before_end: called with a job as it is going to end; returns seconds by which its end is delayed.
+    """
 
     def __init__(
         self,
@@ -56,172 +63,172 @@ class JobEngine:
         self._workers = workers
         self._faults = faults or FaultPlan()
         self._before_end = before_end
+        self._end_callbacks: list[Callable[[StoredJob], None]] = []
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-worker")
-        self._changed = threading.Condition()
-        self._timetable: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._ready = QueueScheduler() if scheduler is None else scheduler
-        self._when_ended: list[Callable[[StoredJob], None]] = []
-        self._busy = 0
+        self._lock = threading.Condition()
+        self._schedule: list[tuple[float, int, Callable[[], None]]] = []
+        self._schedule_order = itertools.count()
+        self._ready_jobs = QueueScheduler() if scheduler is None else scheduler
+        self._busy_workers = 0
         self._stopping = False
-        self._results: dict[str, Finished] = {}
-        self._thread = threading.Thread(target=self._keep_time, name="emulator-timetable", daemon=True)
+        self._outputs: dict[str, JobOutput] = {}
+        self._thread = threading.Thread(target=self._run_schedule, name="emulator-schedule", daemon=True)
 
     def start(self) -> None:
-        """Take up the jobs that an earlier run left, and begin."""
-        for job in self._jobs.unfinished():
+        """Start the threads, with the jobs that an earlier run of the emulator has not ended."""
+        for job in self._jobs.list_unfinished():
             self.submit(job)
         self._thread.start()
 
     def submit(self, job: StoredJob) -> None:
-        """Put a job that is in the store into the queue."""
-        with self._changed:
+        """Schedule a job that is in the store."""
+        with self._lock:
             if not self._stopping:
-                self._schedule(job.created + self._queue_seconds, lambda: self._make_ready(job))
+                self._add_to_schedule(job.created + self._queue_seconds, lambda: self._make_ready(job))
 
-    def when_ended(self, action: Callable[[StoredJob], None]) -> None:
-        """Call ``action`` for each job that ends here, in one of the engine's threads; it must not block."""
-        self._when_ended.append(action)
+    def on_end(self, callback: Callable[[StoredJob], None]) -> None:
+        """Call ``callback`` for each job that ends, in one of the engine's threads; it must not block."""
+        self._end_callbacks.append(callback)
 
     def wake(self) -> None:
-        """Look again which jobs may begin: a queue has changed."""
-        with self._changed:
+        """Start the jobs that may begin now: a queue has changed."""
+        with self._lock:
             self._start_ready_jobs()
 
     def stop(self) -> None:
-        """Stop at once and wait for the threads; running jobs are begun again by the next start."""
-        with self._changed:
+        """Stop at once and wait for the threads; the next start runs running jobs again."""
+        with self._lock:
             self._stopping = True
-            self._changed.notify_all()
+            self._lock.notify_all()
         if self._thread.is_alive():
             self._thread.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for finished in self._results.values():
-            finished.discard()
-        self._results.clear()
+        for output in self._outputs.values():
+            output.discard()
+        self._outputs.clear()
 
-    def _schedule(self, moment: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._timetable, (moment, next(self._order), action))
-        self._changed.notify_all()
+    def _add_to_schedule(self, time: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._schedule, (time, next(self._schedule_order), action))
+        self._lock.notify_all()
 
-    def _keep_time(self) -> None:
-        with self._changed:
+    def _run_schedule(self) -> None:
+        with self._lock:
             while not self._stopping:
-                wait = self._timetable[0][0] - self._clock.now() if self._timetable else None
-                if wait is None or wait > 0:
-                    self._clock.wait(self._changed, wait)
+                seconds = self._schedule[0][0] - self._clock.now() if self._schedule else None
+                if seconds is None or seconds > 0:
+                    self._clock.wait(self._lock, seconds)
                     continue
-                _, _, action = heapq.heappop(self._timetable)
+                _, _, action = heapq.heappop(self._schedule)
                 action()
-            self._clock.leave(self._changed)
+            self._clock.stop_waiting(self._lock)
 
     def _make_ready(self, job: StoredJob) -> None:
-        self._ready.add(job)
+        self._ready_jobs.add(job)
         self._start_ready_jobs()
 
     def _start_ready_jobs(self) -> None:
-        """Give ready jobs to free workers. The pool's own queue stays empty, as it knows no levels."""
-        while self._busy < self._workers and not self._stopping:
-            job = self._ready.take()
+        """Give ready jobs to idle workers. No job waits inside the pool, which does not know ``JobLevel``."""
+        while self._busy_workers < self._workers and not self._stopping:
+            job = self._ready_jobs.take()
             if job is None:
                 return
-            self._busy += 1
+            self._busy_workers += 1
             self._clock.begin_work()
-            self._pool.submit(self._work, job).add_done_callback(lambda _: self._clock.end_work())
+            self._pool.submit(self._work_on, job).add_done_callback(lambda _: self._clock.end_work())
 
-    def _work(self, job: StoredJob) -> None:
+    def _work_on(self, job: StoredJob) -> None:
         try:
-            self._run(job)
-        except _StoppedError:
+            if self._jobs.start(job.id, self._clock.now()):
+                self._run(job)
+            else:
+                self._return_to_queue(job)
+        except _StoppingError:
             pass
         except Exception as error:
             self._fail_internally(job, error)
         finally:
-            with self._changed:
-                self._busy -= 1
+            with self._lock:
+                self._busy_workers -= 1
                 self._start_ready_jobs()
 
+    def _return_to_queue(self, job: StoredJob) -> None:
+        """Release a job that could not start: its queue was paused meanwhile, or the job was cancelled."""
+        with self._lock:
+            self._ready_jobs.release(job)
+            if self._jobs.get(job.id).state in WAITING:
+                self._ready_jobs.add(job)
+
     def _run(self, job: StoredJob) -> None:
-        started = self._clock.now()
-        if not self._jobs.start(job.id, started):
-            self._put_back(job)
-            return
         _log.info("job %s is running", job.id)
         effects = self._faults.on_job(job.id, job.input_object)
-        ends = started + self._run_seconds + effects.delay
+        end_time = self._clock.now() + self._run_seconds + effects.delay
         try:
             if effects.failure is not None:
                 raise JobFailedError(*effects.failure)
-            finished = process(job, self._objects, self._reporter(job.id))
+            output = process(job, self._objects, self._make_progress_reporter(job.id))
         except JobFailedError as failure:
             code, message = failure.code, failure.message
-            ends += self._notify_before_end(job, state=FAILED, code=code, message=message)
-            self._end_at(ends, lambda: self._fail(job, code, message))
+            delay = self._announce_end(job, state=FAILED, code=code, message=message)
+            self._end_at(end_time + delay, lambda: self._fail(job, code, message))
             return
-        _log.info("job %s was separated by: %s", job.id, finished.method)
+        _log.info("job %s was processed by: %s", job.id, output.method)
         self._jobs.set_progress(job.id, 99)
-        with self._changed:
+        with self._lock:
             if self._stopping:
-                finished.discard()
+                output.discard()
                 return
-            self._results[job.id] = finished
-        ends += self._notify_before_end(job, state=SUCCESS, progress=100, result=finished.result)
-        self._end_at(ends, lambda: self._succeed(job))
+            self._outputs[job.id] = output
+        delay = self._announce_end(job, state=SUCCESS, progress=100, result=output.result)
+        self._end_at(end_time + delay, lambda: self._succeed(job))
 
-    def _notify_before_end(self, job: StoredJob, **outcome: Any) -> float:
-        """Tell how the job is going to end; return by how many seconds that is put off."""
-        return self._before_end(replace(self._jobs.get(job.id), ended=self._clock.now(), **outcome))
+    def _announce_end(self, job: StoredJob, **changes: Any) -> float:
+        """Call ``before_end`` with the job as it is going to end; return the delay of its end in seconds."""
+        return self._before_end(replace(self._jobs.get(job.id), ended=self._clock.now(), **changes))
 
-    def _put_back(self, job: StoredJob) -> None:
-        """The job was cancelled since it was ready, or its queue paused: then it waits on."""
-        with self._changed:
-            self._ready.release(job)
-            if self._jobs.get(job.id).state in WAITING:
-                self._ready.add(job)
-
-    def _end_at(self, moment: float, action: Callable[[], None]) -> None:
-        with self._changed:
-            if moment > self._clock.now():
-                self._schedule(moment, action)
+    def _end_at(self, time: float, action: Callable[[], None]) -> None:
+        with self._lock:
+            if time > self._clock.now():
+                self._add_to_schedule(time, action)
             elif not self._stopping:
                 action()
 
     def _succeed(self, job: StoredJob) -> None:
-        finished = self._results.pop(job.id)
+        output = self._outputs.pop(job.id)
         try:
-            publish(job, finished, self._objects, self._clock.now())
-            self._jobs.succeed(job.id, self._clock.now(), finished.result)
+            publish(job, output, self._objects, self._clock.now())
+            self._jobs.succeed(job.id, self._clock.now(), output.result)
         except Exception as error:
-            finished.discard()
+            output.discard()
             self._fail_internally(job, error)
         else:
             _log.info("job %s has succeeded", job.id)
-            self._notify_ended(job)
+            self._finish(job)
 
     def _fail(self, job: StoredJob, code: str, message: str) -> None:
         self._jobs.fail(job.id, self._clock.now(), code, message)
         _log.info("job %s has failed: %s: %s", job.id, code, message)
-        self._notify_ended(job)
+        self._finish(job)
 
     def _fail_internally(self, job: StoredJob, error: Exception) -> None:
         _log.error("job %s failed in the emulator itself", job.id, exc_info=error)
-        self._jobs.fail(job.id, self._clock.now(), "InternalError", f"{type(error).__name__} in the emulator")
-        self._notify_ended(job)
+        self._fail(job, "InternalError", f"{type(error).__name__} in the emulator")
 
-    def _notify_ended(self, job: StoredJob) -> None:
-        with self._changed:
-            self._ready.release(job)
+    def _finish(self, job: StoredJob) -> None:
+        """Release the job's slot in its queue, and call the callbacks."""
+        with self._lock:
+            self._ready_jobs.release(job)
             self._start_ready_jobs()
-        for action in self._when_ended:
-            action(job)
+        for callback in self._end_callbacks:
+            callback(job)
 
-    def _reporter(self, job_id: str) -> Callable[[float], None]:
+    def _make_progress_reporter(self, job_id: str) -> Callable[[float], None]:
+        """Return a function that stores progress, from 0.0 to 1.0, and raises if the emulator stops."""
         reported = 0
 
         def report(done: float) -> None:
             nonlocal reported
             if self._stopping:
-                raise _StoppedError
+                raise _StoppingError
             percent = int(done * 100)
             if percent >= reported + _PROGRESS_STEP:
                 reported = percent

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
+from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler, cannot_be_modified
-from tencent_ci_emulator.http.service_errors import invalid_argument
+from tencent_ci_emulator.http.errors import invalid_argument
+from tencent_ci_emulator.jobs.job_rules import job_type
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
-from tencent_ci_emulator.jobs.job_types import LISTED
 from tencent_ci_emulator.jobs.states import RUNNING
 from tencent_ci_emulator.jobs.submission import Submission
 
 
+@dataclass(frozen=True, slots=True)
 class JobCalls:
-    """Answers the calls about jobs.
+    """Handles the calls about jobs.
 
-    :param when_cancelled: called after jobs were cancelled.
+    :param on_cancel: called after jobs were cancelled.
     """
 
-    def __init__(
-        self,
-        config: EmulatorConfig,
-        clock: Clock,
-        jobs: JobStore,
-        submission: Submission,
-        when_cancelled: Callable[[], None],
-    ) -> None:
-        self._config = config
-        self._clock = clock
-        self._jobs = jobs
-        self._submission = submission
-        self._when_cancelled = when_cancelled
+    config: EmulatorConfig
+    database: Database
+    clock: Clock
+    jobs: JobStore
+    submission: Submission
+    on_cancel: Callable[[], None]
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handler of each call by the operation's name."""
@@ -44,49 +40,48 @@ class JobCalls:
         }
 
     def _submit(self, call: Call) -> Content:
-        return {"JobsDetail": self._details(self._submission.accept(self._submission.read(call)))}
+        order = self.submission.read(call.bucket, call.document())
+        return {"JobsDetail": self._details(self.submission.accept(order))}
 
     def _describe(self, call: Call) -> Content:
         ids = call.ids()
-        found = self._jobs.find(call.bucket, ids)
-        missing = [one for one in ids if one not in found]
+        found = self.database.find(StoredJob, "jobs", call.bucket, ids)
+        missing = [job_id for job_id in ids if job_id not in found]
         return {"JobsDetail": self._details([*found.values()]), "NonExistJobIds": missing}
 
     def _list(self, call: Call) -> Content:
-        tag, params = call.params.get("tag"), call.params
+        tag, params, delay = call.params.get("tag"), call.params, call.list_consistency_delay
         if tag is None:
             raise invalid_argument("tag is missing")
-        if tag not in LISTED and not self._jobs.has_tag(call.bucket, tag):
+        if not job_type(tag).is_listed and not self.jobs.has_tag(call.bucket, tag):
             raise invalid_argument(f"tag {tag!r} is unknown")
-        conditions = {
+        where = {
+            "bucket": call.bucket,
             "tag": tag,
             "queue_id": params.get("queueid"),
             "input_object": params.get("inputobject"),
             "batch_id": params.get("inventorytriggerjobid"),
-            # A list that lags behind; a part of a second counts
-            "created <=": self._clock.now() - call.list_consistency_delay
-            if call.list_consistency_delay
-            else None,
+            "created <=": self.clock.now() - delay if delay else None,
         }
-        query = call.list_query(**conditions)
+        query = call.page_query(**where)
         if params.get("workflowid"):
-            return {"NextToken": ""}  # no job here comes from a workflow
-        jobs, token = self._jobs.page(call.bucket, query)
+            return {"NextToken": ""}  # no job here is made by a workflow
+        jobs, token = self.database.page(StoredJob, "jobs", query)
         return {"JobsDetail": self._details(jobs), "NextToken": token or ""}
 
     def _cancel(self, call: Call) -> Content:
-        refused = self._jobs.cancel(call.bucket, call.ids(), self._clock.now())
-        if refused and not self._config.lenient_cancel:
+        refused = self.jobs.cancel(call.bucket, call.ids(), self.clock.now())
+        if refused and not self.config.lenient_cancel:
             raise cannot_be_modified(refused)
-        self._when_cancelled()
+        self.on_cancel()
         return None
 
     def _details(self, jobs: list[StoredJob]) -> list[object]:
         return [job.describe(self._progress(job)) for job in jobs]
 
     def _progress(self, job: StoredJob) -> int:
-        """Return the progress of a job that is kept ``Running``: it goes on as that time goes by."""
-        if job.state != RUNNING or not self._config.run_seconds or job.started is None:
+        """Return the progress of its work, or of the time that it stays ``Running`` if that is less."""
+        if job.state != RUNNING or not self.config.run_seconds or job.started is None:
             return job.progress
-        share = (self._clock.now() - job.started) / self._config.run_seconds
+        share = (self.clock.now() - job.started) / self.config.run_seconds
         return min(job.progress, int(99 * max(0.0, share)))

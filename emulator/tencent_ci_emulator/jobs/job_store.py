@@ -1,13 +1,12 @@
-"""Jobs in the database: what was asked, how far it is, what came of it."""
+"""Jobs in the database: their requests, states and results."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.ci_call import ListQuery
 from tencent_ci_emulator.http.xml import Element, append, build, parse, service_time, text_of, to_bytes
 from tencent_ci_emulator.jobs.states import (
     CANCEL,
@@ -31,8 +30,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     CREATE INDEX IF NOT EXISTS jobs_by_queue ON jobs (queue_id, state);
     CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch_id, input_object)
 """
-#: What an operation shows besides its parameters, which a template hides
-_BESIDES_PARAMETERS = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel")
+#: The elements of an operation that are described even if a template hides its parameters
+_SHOWN_WITH_TEMPLATE = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,8 @@ class StoredJob:
     """One row: times in Unix seconds, ``number`` the order of creation.
 
     :param request: the document ``Request``, with one ``Operation`` and a template's parameters filled in.
-    :param result: the document ``Operation`` with what came of the job.
-    :param queue_type: as the request gave it, or else its queue's category; without effect.
+    :param result: the document ``Operation`` with the result's elements.
+    :param queue_type: from the request, or else its queue's category; without effect.
     :param batch_id: the batch job that made it.
     """
 
@@ -68,12 +67,12 @@ class StoredJob:
     def describe(self, progress: int | None = None) -> Element:
         """Return the job as the service describes it (460/84765).
 
-        :param progress: what to show in place of the stored progress.
+        :param progress: replaces the stored progress.
         """
         request = parse(self.request)
-        given, operation = request.find("Input"), request.find("Operation")
-        if given is not None:
-            append(given, {"BucketId": self.bucket, "Region": self.region})
+        job_input = request.find("Input")
+        if job_input is not None:
+            append(job_input, {"BucketId": self.bucket, "Region": self.region})
         detail = {
             "Code": self.code,
             "Message": self.message,
@@ -86,14 +85,16 @@ class StoredJob:
             "QueueId": self.queue_id,
             "QueueType": self.queue_type,
             "Tag": self.tag,
-            "Input": given,
-            "Operation": self._describe(build("Operation") if operation is None else operation),
+            "Input": job_input,
+            "Operation": self._describe_operation(request.find("Operation")),
         }
         return build("JobsDetail", detail)
 
-    def _describe(self, operation: Element) -> Element:
+    def _describe_operation(self, operation: Element | None) -> Element:
+        if operation is None:
+            operation = build("Operation")
         if operation.find("TemplateId") is not None:
-            for child in [child for child in operation if child.tag not in _BESIDES_PARAMETERS]:
+            for child in [child for child in operation if child.tag not in _SHOWN_WITH_TEMPLATE]:
                 operation.remove(child)
         if self.result is not None:
             operation.extend(parse(self.result))
@@ -153,28 +154,12 @@ class JobStore:
             raise KeyError(job_id)
         return job
 
-    def find(self, bucket: str, job_ids: Sequence[str]) -> dict[str, StoredJob]:
-        """Return those of the jobs that the bucket has, in the order asked for."""
-        jobs = self._database.select(StoredJob, "jobs", {"bucket": bucket, "id": tuple(job_ids)})
-        found = {job.id: job for job in jobs}
-        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
-
-    def page(self, bucket: str, query: ListQuery) -> tuple[list[StoredJob], str | None]:
-        """Return a page of jobs and the token of the next page, ``None`` on the last.
-
-        :raises BadPageTokenError: the token is not one of these.
-        """
-        where = {"bucket": bucket, **query.where}
-        return self._database.page(
-            StoredJob, "jobs", where, ascending=query.ascending, size=query.size, token=query.token
-        )
-
     def has_tag(self, bucket: str, tag: str) -> bool:
         """Return whether a bucket has jobs of a tag."""
-        return self._database.first(StoredJob, "jobs", {"bucket": bucket, "tag": tag}) is not None
+        return self._database.count("jobs", {"bucket": bucket, "tag": tag}) > 0
 
-    def unfinished(self) -> list[StoredJob]:
-        """Return the jobs that a restart has to take up again, oldest first."""
+    def list_unfinished(self) -> list[StoredJob]:
+        """Return the jobs that have not ended, oldest first."""
         return self._database.select(StoredJob, "jobs", {"state": UNFINISHED}, order="number")
 
     def count_waiting(self, queue_id: str) -> int:
@@ -188,18 +173,13 @@ class JobStore:
 
     def inputs_of_batch(self, batch_id: str) -> set[str]:
         """Return the input keys that a batch job has made jobs for."""
-        jobs = self._database.rows("SELECT input_object FROM jobs WHERE batch_id = ?", (batch_id,))
-        return {job["input_object"] for job in jobs}
+        rows = self._database.rows("SELECT input_object FROM jobs WHERE batch_id = ?", (batch_id,))
+        return {row["input_object"] for row in rows}
 
-    def batch_has_ended(self, batch_id: str) -> bool:
-        """Return whether no job of a batch job waits or runs."""
-        return not self._database.count("jobs", {"batch_id": batch_id, "state": UNFINISHED})
-
-    def progress_of_batch(self, batch_id: str) -> int:
-        """Return how many per cent of the jobs that a batch job has made so far have ended."""
-        made = self._database.count("jobs", {"batch_id": batch_id})
-        unfinished = self._database.count("jobs", {"batch_id": batch_id, "state": UNFINISHED})
-        return int(100 * (made - unfinished) / made) if made else 0
+    def count_of_batch(self, batch_id: str, *, unfinished: bool = False) -> int:
+        """Return how many jobs a batch job has made, or how many of them have not ended."""
+        where = {"batch_id": batch_id, "state": UNFINISHED if unfinished else None}
+        return self._database.count("jobs", where)
 
     def cancel_batch(self, batch_id: str, ended: float) -> None:
         """Cancel the jobs of a batch job that have not begun."""
@@ -207,7 +187,7 @@ class JobStore:
         self._database.update("jobs", changes, {"batch_id": batch_id, "state": WAITING})
 
     def start(self, job_id: str, started: float) -> bool:
-        """Go to ``Running``; return whether that was possible (it is not once the job was cancelled).
+        """Change to ``Running``; return whether that was possible: it is not if the job is cancelled or held.
 
         A job that was running when the emulator was stopped keeps its first start time.
         """
@@ -221,27 +201,28 @@ class JobStore:
             return True
 
     def set_progress(self, job_id: str, percent: int) -> None:
-        """Note how far a running job is, 0 to 99."""
+        """Set the progress of a running job, 0 to 99."""
         self._change_running(job_id, progress=min(percent, 99))
 
     def succeed(self, job_id: str, ended: float, result: bytes) -> None:
-        """Go from ``Running`` to ``Success`` with what came of the job, a document ``Operation``."""
+        """Change from ``Running`` to ``Success`` with the result, a document ``Operation``."""
         self._change_running(job_id, state=SUCCESS, ended=ended, progress=100, result=result)
 
     def fail(self, job_id: str, ended: float, code: str, message: str) -> None:
-        """Go from ``Running`` to ``Failed``."""
+        """Change from ``Running`` to ``Failed``."""
         self._change_running(job_id, state=FAILED, ended=ended, code=code, message=message)
 
     def cancel(self, bucket: str, job_ids: Collection[str], ended: float) -> list[str]:
-        """Cancel the jobs that have not begun and return those, of this bucket, that have (or are unknown).
+        """Cancel jobs of a bucket; return the ids of those that have begun or do not exist.
 
         If there is any such, none is cancelled.
         """
         with self._database.transaction():
-            found = self.find(bucket, list(job_ids))
-            refused = [one for one in job_ids if one not in found or found[one].state not in WAITING]
+            where = {"bucket": bucket, "id": tuple(job_ids), "state": WAITING}
+            waiting = {job.id for job in self._database.select(StoredJob, "jobs", where)}
+            refused = [job_id for job_id in job_ids if job_id not in waiting]
             if not refused:
-                self._database.update("jobs", {"state": CANCEL, "ended": ended}, {"id": tuple(job_ids)})
+                self._database.update("jobs", {"state": CANCEL, "ended": ended}, where)
             return refused
 
     def _change_running(self, job_id: str, **changes: object) -> None:

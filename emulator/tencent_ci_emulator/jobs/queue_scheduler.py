@@ -1,4 +1,4 @@
-"""Which waiting job runs next: each queue runs ``MaxConcurrent`` at once, and a paused one begins none."""
+"""Which job runs next: each queue runs ``MaxConcurrent`` jobs at once, and a paused one begins none."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ _UNLIMITED = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """What a queue allows at this moment."""
+    """The limits of a queue at this moment."""
 
-    active: bool = True
+    is_active: bool = True
     max_concurrent: int = _UNLIMITED
 
 
 @dataclass(order=True, slots=True)
-class _Waiting:
-    """A ready job. First come those begun by an earlier start, then higher ``JobLevel``, then age."""
+class _ReadyJob:
+    """Smaller runs earlier: jobs that an earlier run of the emulator began, higher ``JobLevel``, older."""
 
-    rank: tuple[bool, int, int]
+    order: tuple[bool, int, int]
     job: StoredJob = field(compare=False)
 
 
 class QueueScheduler:
     """The ready jobs of all queues. Not for several threads at once: the engine holds its lock.
 
-    :param limits: what the queue of this id allows; asked whenever it matters, so it may change.
+    :param limits: returns the present limits of the queue of an id.
     """
 
     def __init__(self, limits: Callable[[str], QueueLimits] = lambda _queue_id: QueueLimits()) -> None:
         self._limits = limits
-        self._ready: dict[str, list[_Waiting]] = {}
+        self._ready: dict[str, list[_ReadyJob]] = {}
         self._running: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """Return how many jobs wait."""
+        """Return how many jobs are ready."""
         return sum(len(jobs) for jobs in self._ready.values())
 
     def add(self, job: StoredJob) -> None:
-        """Let a job wait for its turn."""
-        waiting = _Waiting((job.state != RUNNING, -job.level, job.number), job)
-        heapq.heappush(self._ready.setdefault(job.queue_id, []), waiting)
+        """Add a job that is ready to run."""
+        ready = _ReadyJob((job.state != RUNNING, -job.level, job.number), job)
+        heapq.heappush(self._ready.setdefault(job.queue_id, []), ready)
 
     def take(self) -> StoredJob | None:
-        """Return the job whose turn it is and count it as running, or ``None`` if none may begin now."""
-        allowed = [jobs for queue_id, jobs in self._ready.items() if jobs and self._may_begin(queue_id)]
-        if not allowed:
+        """Remove the next job and count it as running; return ``None`` if no job may begin now."""
+        queues = [jobs for queue_id, jobs in self._ready.items() if jobs and self._may_begin(queue_id)]
+        if not queues:
             return None
-        job = heapq.heappop(min(allowed, key=lambda jobs: jobs[0])).job
+        job = heapq.heappop(min(queues, key=lambda jobs: jobs[0])).job
         self._running[job.queue_id] += 1
         return job
 
     def release(self, job: StoredJob) -> None:
-        """Note that a job that was taken has ended, or was not begun after all."""
+        """Count a job that was taken as running no more."""
         self._running[job.queue_id] -= 1
 
     def _may_begin(self, queue_id: str) -> bool:
         limits = self._limits(queue_id)
-        # What ran before a restart goes on running, even if the queue was paused since
-        begun = self._ready[queue_id][0].job.state == RUNNING
-        return self._running[queue_id] < limits.max_concurrent and (limits.active or begun)
+        # A job that ran before a restart runs again, even if the queue has been paused since
+        has_begun = self._ready[queue_id][0].job.state == RUNNING
+        return self._running[queue_id] < limits.max_concurrent and (limits.is_active or has_begun)

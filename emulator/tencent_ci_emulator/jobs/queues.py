@@ -1,11 +1,11 @@
-"""Queues: list (436/54045, 460/46234), update (460/42324, 460/46235), and which one a job waits in."""
+"""Queues: list (436/54045, 460/46234), update (460/42324, 460/46235), and the queue that a job waits in."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,27 +13,25 @@ from urllib.parse import urlsplit
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.ci_call import Call, Content, Handler, comma_list, require, require_name
-from tencent_ci_emulator.http.problems import Problems
-from tencent_ci_emulator.http.service_errors import ServiceError, invalid_argument
+from tencent_ci_emulator.http.ci_call import Call, Content, Handler, split_list
+from tencent_ci_emulator.http.errors import ServiceError
+from tencent_ci_emulator.http.rules import Problems, Rule, one_of, require_single_elements
 from tencent_ci_emulator.http.xml import Element, build, parse, service_time, text_of, to_bytes
 from tencent_ci_emulator.jobs.bucket_services import BucketService, BucketServices
+from tencent_ci_emulator.jobs.job_rules import job_type
 from tencent_ci_emulator.jobs.job_store import JobStore
-from tencent_ci_emulator.jobs.job_types import SMART_AUDIO
 from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits
+from tencent_ci_emulator.objects.names import PLAIN_TEXT, name_rule
 
 ACTIVE = "Active"
 PAUSED = "Paused"
 
-_NAME_CHARACTERS = 128
 _MAX_IDS = 10
 _CATEGORIES = {BucketService.MEDIA: "Transcoding", BucketService.SMART_AUDIO: "Speeching"}
 # 436/53970
 _FIRST_NAMES = {BucketService.MEDIA: "queue-1", BucketService.SMART_AUDIO: "queue-smart-audio-1"}
-# The last is TaskFinish as older queues name it
+# TransCodingFinish is how older queues name TaskFinish
 _EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
-_CALLBACK_TYPES = ("Url", "TDMQ", "Kafka")
-_HOST_NAME = re.compile(r"[^\s/]+")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS queues (
     id TEXT PRIMARY KEY, bucket TEXT NOT NULL, feature TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
@@ -42,15 +40,43 @@ CREATE TABLE IF NOT EXISTS queues (
 """
 
 
-def queue_id_of(bucket: str, service: BucketService = BucketService.SMART_AUDIO) -> str:
+def queue_id_of(bucket: str, service: BucketService) -> str:
     """Return the id of a bucket's queue for a service: always the same, as with the real service."""
-    named = bucket if service is BucketService.SMART_AUDIO else f"{bucket}/{service.value}"
-    return "p" + hashlib.md5(named.encode(), usedforsecurity=False).hexdigest()
+    name = bucket if service is BucketService.SMART_AUDIO else f"{bucket}/{service.value}"
+    return "p" + hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
 
 
 def with_scheme(url: str) -> str:
-    """Return a callback's address as a whole URL: without a scheme, plain http is meant."""
+    """Return a callback's address as a complete URL: without a scheme, http is meant."""
     return url if "://" in url else f"http://{url}"
+
+
+def _is_callback_address(url: str) -> bool:
+    try:
+        parts = urlsplit(with_scheme(url))
+        return parts.scheme in ("http", "https") and bool(re.fullmatch(r"[^\s/]+", parts.hostname or ""))
+    except ValueError:
+        return False
+
+
+_RULES = {"Name": name_rule(128, "*"), "State": one_of(ACTIVE, PAUSED, is_required=True)}
+# The rules of NotifyConfig. Event and Type are needed if it is on
+_CALLBACKS = {
+    "State": one_of("On", "Off"),
+    "ResultFormat": one_of("XML", "JSON"),
+    "Event": Rule(
+        f"a comma-separated list of {', '.join(_EVENTS)}",
+        lambda text: split_list(text) and set(split_list(text)) <= set(_EVENTS),
+    ),
+    "Type": one_of("Url", "TDMQ", "Kafka"),
+}
+# The rules of NotifyConfig by its Type, if it is on
+_ADDRESSES = {
+    # It may hold the receiver's secret. Queues on record have addresses without a scheme, too
+    "Url": {"Url": Rule("an http or https URL, or one without its scheme", _is_callback_address, True, True)},
+    "TDMQ": dict.fromkeys(("MqMode", "MqRegion", "MqName"), PLAIN_TEXT),
+    "Kafka": {"KafkaConfig/*": PLAIN_TEXT},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +107,29 @@ class Queue:
         return _CATEGORIES[self.service]
 
 
+@dataclass(frozen=True, slots=True)
 class Queues:
     """The queues of all buckets, one for each service. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        config: EmulatorConfig,
-        database: Database,
-        clock: Clock,
-        services: BucketServices,
-        jobs: JobStore,
-    ) -> None:
-        self._config = config
-        self._database = database
-        self._clock = clock
-        self._services = services
-        self._jobs = jobs
-        self._when_changed: list[Callable[[], None]] = []
-        database.create(_SCHEMA)
-        notify, now = to_bytes(build("NotifyConfig", {"State": "Off", "ResultFormat": "XML"})), clock.now()
-        for bucket in config.buckets:
+    config: EmulatorConfig
+    database: Database
+    clock: Clock
+    services: BucketServices
+    jobs: JobStore
+    _change_callbacks: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Create the table, and the queues of new buckets."""
+        self.database.create(_SCHEMA)
+        notify, now = (
+            to_bytes(build("NotifyConfig", {"State": "Off", "ResultFormat": "XML"})),
+            self.clock.now(),
+        )
+        for bucket in self.config.buckets:
             for service, name in _FIRST_NAMES.items():
-                queue = Queue(
-                    queue_id_of(bucket, service), bucket, service.value, name, ACTIVE, notify, now, now
-                )
-                database.insert("queues", asdict(queue), conflict="IGNORE")
+                queue_id = queue_id_of(bucket, service)
+                queue = Queue(queue_id, bucket, service.value, name, ACTIVE, notify, now, now)
+                self.database.insert("queues", asdict(queue), conflict="IGNORE")
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handler of each call by the operation's name."""
@@ -116,89 +140,88 @@ class Queues:
             "update_asr_queue": partial(self._update, BucketService.SMART_AUDIO),
         }
 
-    def when_changed(self, action: Callable[[], None]) -> None:
-        """Call ``action`` after each change of a queue."""
-        self._when_changed.append(action)
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after each change of a queue."""
+        self._change_callbacks.append(callback)
 
     def get(self, queue_id: str) -> Queue | None:
         """Return a queue, or ``None``."""
-        return self._database.first(Queue, "queues", {"id": queue_id})
-
-    def has(self, bucket: str, queue_ids: list[str]) -> bool:
-        """Return whether a bucket has one of these queues."""
-        return self._database.count("queues", {"bucket": bucket, "id": tuple(queue_ids)}) > 0
+        return self.database.first(Queue, "queues", {"id": queue_id})
 
     def limits(self, queue_id: str) -> QueueLimits:
-        """Return what a queue allows now; a queue that is not known allows all."""
+        """Return the present limits of a queue; a queue that does not exist is active."""
         queue = self.get(queue_id)
         is_active = queue is None or queue.state == ACTIVE
-        return QueueLimits(active=is_active, max_concurrent=self._config.queue_max_concurrent)
+        return QueueLimits(is_active, self.config.queue_max_concurrent)
 
     def callbacks_of(self, queue_id: str) -> Element | None:
-        """Return a queue's callbacks, ``None`` if they are off."""
+        """Return the ``NotifyConfig`` of a queue, ``None`` if its callbacks are off."""
         queue = self.get(queue_id)
         notify = parse(queue.notify) if queue else None
         return notify if text_of(notify, "State") == "On" else None
 
     def choose(self, bucket: str, tag: str, queue_id: str | None) -> Queue:
-        """Return the queue for a new job: the one it names, or the bucket's queue of the tag's service.
+        """Return the queue for a new job: the named one, or the bucket's queue of the tag's service.
 
         :raises ServiceError: there is no such queue, or its service is not open.
         """
-        service = BucketService.SMART_AUDIO if tag in SMART_AUDIO else BucketService.MEDIA
+        service = BucketService.SMART_AUDIO if job_type(tag).is_smart_audio else BucketService.MEDIA
         queue = self.get(queue_id or queue_id_of(bucket, service))
         if queue is None or queue.bucket != bucket:
             raise _not_found(queue_id or "")
-        self._services.require_open(bucket, queue.service)
+        self.services.require_open(bucket, queue.service)
         return queue
 
     def room(self, queue_id: str) -> int:
         """Return how many more jobs may wait in a queue."""
-        return max(0, self._config.queue_max_size - self._jobs.count_waiting(queue_id))
+        return max(0, self.config.queue_max_size - self.jobs.count_waiting(queue_id))
 
     def _list(self, service: BucketService, call: Call) -> Content:
         page, ids = call.page(), call.listed("queueIds", _MAX_IDS)
         state = call.choice("state", "All", (ACTIVE, PAUSED, "All"))  # Tencent's Python SDK sends All
         known = self._find(call.bucket, queue_id_of(call.bucket, service), service)
-        is_wanted = (
-            known is not None
-            and state in (known.state, "All")
-            and _is_of_category(call, service)
-            and (not ids or known.id in ids)
-        )
-        found = [self._describe(known)] if known is not None and is_wanted else []
+        queues = [known] if known is not None else []
+        found = [queue for queue in queues if state in (queue.state, "All")]
         if ids:
-            missing = [one for one in ids if known is None or one != known.id]
-            return {"QueueList": found, "NonExistPIDs": missing}
-        return {**page.describe(len(found)), "QueueList": page.cut(found)}
+            found = [queue for queue in found if queue.id in ids]
+        if service is BucketService.MEDIA:
+            category = call.choice("category", "Transcoding", ("Transcoding", "SpeedTranscoding", "CateAll"))
+            if category == "SpeedTranscoding":  # such queues, for transcoding jobs only, do not exist here
+                found = []
+        described = [self._describe(queue) for queue in found]
+        if not ids:
+            return {**page.describe(len(found)), "QueueList": page.cut(described)}
+        missing = [each for each in ids if each not in [queue.id for queue in queues]]
+        return {"QueueList": described, "NonExistPIDs": missing}
 
     def _update(self, service: BucketService, call: Call) -> Content:
-        if self._find(call.bucket, call.id, service) is None:
+        queue = self._find(call.bucket, call.id, service)
+        if queue is None:
             raise _not_found(call.id)
-        definition = _read_definition(call.document())
-        # Together, so that no job is held in an active queue or waits unheld in a paused one
-        with self._database.transaction():
-            self._database.update("queues", {**definition, "updated": self._clock.now()}, {"id": call.id})
-            self._jobs.hold(call.id, definition["state"] == PAUSED)
-        for action in self._when_changed:
-            action()
-        queue = self.get(call.id)
-        return {"Queue": self._describe(queue) if queue else None}
+        changes = {**_read_definition(call.document()), "updated": self.clock.now()}
+        # In one transaction, so that no job is held in an active queue or waits unheld in a paused one
+        with self.database.transaction():
+            self.database.update("queues", changes, {"id": call.id})
+            self.jobs.hold(call.id, changes["state"] == PAUSED)
+        for callback in self._change_callbacks:
+            callback()
+        return {"Queue": self._describe(replace(queue, **changes))}
 
     def _find(self, bucket: str, queue_id: str, service: BucketService) -> Queue | None:
-        """Return a queue if it is of this bucket and service, and the service is open."""
+        """Return a queue if it belongs to this bucket and service, and the service is open."""
+        if self.services.opened(bucket, service) is None:
+            return None
         where = {"id": queue_id, "bucket": bucket, "feature": service.value}
-        is_open = self._services.opened(bucket, service) is not None
-        return self._database.first(Queue, "queues", where) if is_open else None
+        return self.database.first(Queue, "queues", where)
 
     def _describe(self, queue: Queue) -> dict[str, Any]:
         return {
             "QueueId": queue.id,
             "Name": queue.name,
             "State": queue.state,
-            "NotifyConfig": _describe_notify(parse(queue.notify)),
-            "MaxSize": self._config.queue_max_size,
-            "MaxConcurrent": self._config.queue_max_concurrent,
+            "NotifyConfig": _describe_callbacks(parse(queue.notify)),
+            "MaxSize": self.config.queue_max_size,
+            "MaxConcurrent": self.config.queue_max_concurrent,
             "BucketId": queue.bucket,
             "Category": queue.category,
             "CreateTime": service_time(queue.created),
@@ -210,60 +233,27 @@ def _not_found(queue_id: str) -> ServiceError:
     return ServiceError(400, "QueueNotFound", f"queue {queue_id} does not exist")
 
 
-def _is_of_category(call: Call, service: BucketService) -> bool:
-    if service is not BucketService.MEDIA:
-        return True
-    category = call.choice("category", "Transcoding", ("Transcoding", "SpeedTranscoding", "CateAll"))
-    return category != "SpeedTranscoding"  # no such queue here: it is for transcoding jobs only
-
-
 def _read_definition(root: Element) -> dict[str, Any]:
-    problems = Problems()
-    problems.check_single(root, ("Name", "State", "NotifyConfig"))
-    problems.refuse_if_any()
-    name, state = require_name(text_of(root, "Name"), _NAME_CHARACTERS), text_of(root, "State")
-    require("State", state, (ACTIVE, PAUSED))
-    notify = root.find("NotifyConfig")
+    """Return the columns that an update sets, with every rule checked."""
+    problems, notify = Problems(), root.find("NotifyConfig")
+    require_single_elements(root, "Name", "State", "NotifyConfig")
+    problems.check(root, _RULES)
     if notify is None:
-        raise invalid_argument("NotifyConfig is missing")
-    _check_notify(notify, problems)
-    problems.refuse_if_any()
-    return {"name": name, "state": state, "notify": to_bytes(build("NotifyConfig", notify))}
+        problems.add_sentence("NotifyConfig is missing")
+    is_on = text_of(notify, "State") == "On"
+    needed = ("Event", "Type") if is_on else ()
+    rules = {name: replace(rule, is_required=name in needed) for name, rule in _CALLBACKS.items()}
+    problems.check(notify, rules, "NotifyConfig.")
+    if is_on:
+        problems.check(notify, _ADDRESSES.get(text_of(notify, "Type") or "", {}), "NotifyConfig.")
+    problems.raise_if_any()
+    definition = {"name": text_of(root, "Name"), "state": text_of(root, "State")}
+    return {**definition, "notify": to_bytes(build("NotifyConfig", notify))}
 
 
-def _check_notify(notify: Element, problems: Problems) -> None:
-    at, is_on = "NotifyConfig", text_of(notify, "State") == "On"
-    problems.check_choice(f"{at}.State", text_of(notify, "State"), ("On", "Off"))
-    problems.check_choice(f"{at}.ResultFormat", text_of(notify, "ResultFormat"), ("XML", "JSON"))
-    event, kind = text_of(notify, "Event"), text_of(notify, "Type")
-    events = comma_list(event)
-    if (is_on and not events) or not set(events) <= set(_EVENTS):
-        problems.add(f"{at}.Event", event, f"a comma list of {', '.join(_EVENTS)}")
-    if kind not in _CALLBACK_TYPES and (is_on or kind is not None):
-        problems.add(f"{at}.Type", kind, ", ".join(_CALLBACK_TYPES))
-    if not is_on:
-        return
-    if kind == "Url" and not _is_callback_address(text_of(notify, "Url") or ""):
-        # Without the value, which may hold the receiver's secret
-        problems.add_sentence(f"{at}.Url is neither an http or https URL nor one without its scheme")
-    if kind == "TDMQ" and None in [text_of(notify, name) for name in ("MqMode", "MqRegion", "MqName")]:
-        problems.add_sentence(f"{at}.MqMode, MqRegion and MqName are needed with Type TDMQ")
-    if kind == "Kafka" and text_of(notify, "KafkaConfig/*") is None:
-        problems.add_sentence(f"{at}.KafkaConfig is needed with Type Kafka")
-
-
-def _is_callback_address(url: str) -> bool:
-    """Return whether callbacks can be sent there. Queues on record have addresses without scheme, too."""
-    try:
-        parts = urlsplit(with_scheme(url))
-        return parts.scheme in ("http", "https") and _HOST_NAME.fullmatch(parts.hostname or "") is not None
-    except ValueError:
-        return False
-
-
-def _describe_notify(notify: Element) -> dict[str, Any]:
+def _describe_callbacks(notify: Element) -> dict[str, Any]:
     """Return a queue's callbacks with the elements that samples have even when they are empty."""
-    always = {"State": "Off", "Url": "", "Event": "", "Type": "", "ResultFormat": "XML"}
-    described: dict[str, Any] = {name: text_of(notify, name) or default for name, default in always.items()}
-    others = [child for child in notify if child.tag not in always]
+    defaults = {"State": "Off", "Url": "", "Event": "", "Type": "", "ResultFormat": "XML"}
+    described: dict[str, Any] = {name: text_of(notify, name) or default for name, default in defaults.items()}
+    others = [child for child in notify if child.tag not in defaults]
     return described | {child.tag: child for child in others if len(child) or child.text}

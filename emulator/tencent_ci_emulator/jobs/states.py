@@ -9,7 +9,7 @@ FAILED = "Failed"
 PAUSE = "Pause"
 CANCEL = "Cancel"
 STATES = (SUBMITTED, RUNNING, SUCCESS, FAILED, PAUSE, CANCEL)
-#: Those of a job that has not begun, so that it can still be cancelled
+#: A job in one of them has not begun, so that it can be cancelled
 WAITING = (SUBMITTED, PAUSE)
-#: Those of a job that has not ended
+#: A job in one of them has not ended
 UNFINISHED = (*WAITING, RUNNING)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from tencent_ci_emulator.http.problems import Problems
+from tencent_ci_emulator.http.rules import Problems, one_number_of, one_of, read_number, whole_number
 from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.media import Stem
-from tencent_ci_emulator.objects.names import is_object_key
+from tencent_ci_emulator.objects.names import OBJECT_KEY
 
 VOICE_SEPARATE = "VoiceSeparate"
 DEFAULT_CODEC = "aac"
 
-_BOTH = (Stem.VOICE, Stem.BACKGROUND)
-#: What each ``AudioMode`` produces. The default is not documented; here it is both
+_VOICE_AND_BACKGROUND = (Stem.VOICE, Stem.BACKGROUND)
+_MUSIC_MODE = "MusicMode"
+#: The stems that each ``AudioMode`` produces. The default is not documented; here it is both
 STEMS_OF_MODE = {
-    None: _BOTH,
+    None: _VOICE_AND_BACKGROUND,
     "IsAudio": (Stem.VOICE,),
     "IsBackground": (Stem.BACKGROUND,),
-    "AudioAndBackground": _BOTH,
-    "MusicMode": (*_BOTH, Stem.BASS, Stem.DRUMS),
+    "AudioAndBackground": _VOICE_AND_BACKGROUND,
+    _MUSIC_MODE: (*_VOICE_AND_BACKGROUND, Stem.BASS, Stem.DRUMS),
 }
 #: The elements of ``Output`` that hold a stem's object key
 OUTPUT_OF_STEM = {
@@ -29,32 +31,23 @@ OUTPUT_OF_STEM = {
     Stem.DRUMS: "DrumObject",
 }
 
-_MUSIC_MODE = "MusicMode"
+_MODE = {"AudioMode": one_of(*filter(None, STEMS_OF_MODE))}
 _MUSIC_CODECS = ("mp3", "wav", "aac")
-_SAMPLE_RATES = (8000, 11025, 22050, 32000, 44100, 48000, 96000)
+_SAMPLE_RATES = (11025, 22050, 32000, 44100, 48000, 96000)
 _CHANNELS = (1, 2, 4, 5, 6, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class _CodecRule:
-    sample_rates: tuple[int, ...] = _SAMPLE_RATES[1:]
-    channels: tuple[int, ...] = _CHANNELS
-
-
-_CODECS = {
-    "aac": _CodecRule(),
-    "mp3": _CodecRule(sample_rates=_SAMPLE_RATES[1:-1], channels=(1, 2)),
-    "flac": _CodecRule(),
-    "amr": _CodecRule(sample_rates=(8000,), channels=(1,)),
-    "wav": _CodecRule(
-        sample_rates=_SAMPLE_RATES
-    ),  # no page has a rule for it: all documented rates are allowed
+# Sample rates and channels of each codec. No page has a rule for wav: all documented rates are allowed
+_CODECS: dict[str, tuple[Collection[int], Collection[int]]] = {
+    "aac": (_SAMPLE_RATES, _CHANNELS),
+    "mp3": (_SAMPLE_RATES[:-1], (1, 2)),
+    "flac": (_SAMPLE_RATES, _CHANNELS),
+    "amr": ((8000,), (1,)),
+    "wav": ((8000, *_SAMPLE_RATES), _CHANNELS),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a separation is to do: ``sample_rate`` in Hz, ``bitrate`` in kbit/s. ``None``: not given."""
+    """The parameters of a separation: ``sample_rate`` in Hz, ``bitrate`` in kbit/s; ``None``: the default."""
 
     mode: str | None = None
     codec: str | None = None
@@ -63,16 +56,10 @@ class Parameters:
     channels: int | None = None
 
     @classmethod
-    def read(cls, separate: Element | None, problems: Problems, at: str = "") -> Parameters:
-        """Read a ``VoiceSeparate`` element, and note numbers that cannot be read.
-
-        :param at: path of the element, with a dot at its end.
-        """
+    def read(cls, separate: Element | None) -> Parameters:
+        """Read a ``VoiceSeparate`` element that follows the rules."""
         config = separate.find("AudioConfig") if separate is not None else None
-        numbers = [
-            problems.read_number(config, name, f"{at}AudioConfig.{name}")
-            for name in ("Samplerate", "Bitrate", "Channels")
-        ]
+        numbers = (read_number(text_of(config, name)) for name in ("Samplerate", "Bitrate", "Channels"))
         return cls(text_of(separate, "AudioMode"), text_of(config, "Codec"), *numbers)
 
     @property
@@ -81,39 +68,39 @@ class Parameters:
         return self.mode == _MUSIC_MODE
 
 
-def check_parameters(separate: Element, problems: Problems, at: str = "") -> None:
-    """Note the rules that a ``VoiceSeparate`` element breaks; ``at`` is its path with a dot at its end."""
-    given = Parameters.read(separate, problems, at)
-    problems.check_choice(f"{at}AudioMode", given.mode, [mode for mode in STEMS_OF_MODE if mode])
-    codec = (given.codec or DEFAULT_CODEC).lower()
-    codecs = _MUSIC_CODECS if given.is_music_mode else tuple(_CODECS)
+def check_parameters(separate: Element, problems: Problems, prefix: str = "") -> None:
+    """Note the rules that a ``VoiceSeparate`` element breaks; ``prefix`` is its path and a dot."""
+    problems.check(separate, _MODE, prefix)
+    config, prefix = separate.find("AudioConfig"), f"{prefix}AudioConfig."
+    is_music_mode = text_of(separate, "AudioMode") == _MUSIC_MODE
+    codec = (text_of(config, "Codec") or DEFAULT_CODEC).lower()
+    codecs = _MUSIC_CODECS if is_music_mode else tuple(_CODECS)
     if codec not in codecs:
-        problems.check_choice(f"{at}AudioConfig.Codec", given.codec, codecs)
+        problems.check(config, {"Codec": one_of(*codecs)}, prefix)
         return
-    if given.bitrate is not None and not 8 <= given.bitrate <= 1000:
-        problems.add(f"{at}AudioConfig.Bitrate", given.bitrate, "8 to 1000 kbit/s")
-    if not given.is_music_mode:
-        rule = _CODECS[codec]
-        problems.check_choice(f"{at}AudioConfig.Samplerate", given.sample_rate, rule.sample_rates)
-        problems.check_choice(f"{at}AudioConfig.Channels", given.channels, rule.channels)
+    problems.check(config, {"Bitrate": whole_number(8, 1000, " kbit/s")}, prefix)
+    if not is_music_mode:
+        sample_rates, channels = _CODECS[codec]
+        rules = {"Samplerate": one_number_of(sample_rates), "Channels": one_number_of(channels)}
+        problems.check(config, rules, prefix)
 
 
 def check_outputs(output: Element | None, mode: str | None, problems: Problems) -> None:
     """Note missing, malformed and equal object keys of the results.
 
-    A mode needs the keys of voice and background where it produces them; without a mode, one of the two.
-    Bass and drums need none, and keys of stems that the mode does not produce are ignored.
+    A mode needs the keys of voice and background where it produces them; without a mode, one of the two is
+    enough. Bass and drums need none, and keys of stems that the mode does not produce are ignored.
     """
-    at = "Operation.Output"
+    problems.check(output, dict.fromkeys(OUTPUT_OF_STEM.values(), OBJECT_KEY), "Operation.Output.")
     keys = {stem: text_of(output, name) for stem, name in OUTPUT_OF_STEM.items()}
-    for stem, key in keys.items():
-        if key is not None and not is_object_key(key):
-            problems.add(f"{at}.{OUTPUT_OF_STEM[stem]}", key, "an object key without a slash at either end")
-    if mode is None and not any(keys[stem] for stem in _BOTH):
-        problems.add_sentence(f"{at} needs Object, AuObject or both")
-    for stem in _BOTH if mode else ():
-        if stem in STEMS_OF_MODE.get(mode, ()) and not keys[stem]:
-            problems.add(f"{at}.{OUTPUT_OF_STEM[stem]}", None, f"an object key, as AudioMode is {mode}")
-    given = [key for key in keys.values() if key]
-    if len(set(given)) < len(given):
-        problems.add_sentence(f"{at} has the same object key twice: one result would overwrite the other")
+    if mode is None and not any(keys[stem] for stem in _VOICE_AND_BACKGROUND):
+        problems.add_sentence("Operation.Output needs Object, AuObject or both")
+    if mode is not None:
+        needed = [stem for stem in STEMS_OF_MODE.get(mode, ()) if stem in _VOICE_AND_BACKGROUND]
+        for name in [OUTPUT_OF_STEM[stem] for stem in needed if not keys[stem]]:
+            problems.add_sentence(f"Operation.Output.{name} is missing: AudioMode {mode} needs an object key")
+    named = [key for key in keys.values() if key]
+    if len(set(named)) < len(named):
+        problems.add_sentence(
+            "Operation.Output has the same object key twice: one result would overwrite the other"
+        )

@@ -1,5 +1,5 @@
-"""Uploads in parts: initiate (436/7746), part (436/7750), complete (436/7742), abort (436/7740), parts that
-are there (436/7747), uploads that are open (436/7736). Tencent's Python SDK needs them for large files.
+"""Uploads in parts: initiate (436/7746), part (436/7750), complete (436/7742), abort (436/7740), list parts
+(436/7747), list unfinished uploads (436/7736). Tencent's Python SDK uses them for large files.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.service_errors import ServiceError
-from tencent_ci_emulator.http.xml import Element, XMLError, build, parse
+from tencent_ci_emulator.http.errors import ServiceError, invalid_argument
+from tencent_ci_emulator.http.rules import read_number
+from tencent_ci_emulator.http.xml import Element, XMLError, build, parse, printable
 from tencent_ci_emulator.objects.data_folder import PARTS, own_files
-from tencent_ci_emulator.objects.listing import instant, max_of
+from tencent_ci_emulator.objects.listing import format_time, read_max
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
 
 _MAX_PARTS = 10_000
@@ -34,7 +35,7 @@ CREATE TABLE IF NOT EXISTS upload_parts (
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One upload that has begun: ``key`` percent-encoded, ``headers`` those of the object as JSON."""
+    """One unfinished upload: ``key`` percent-encoded, ``headers`` of the object as JSON."""
 
     id: str
     bucket: str
@@ -61,7 +62,7 @@ class Part:
 
 
 class UploadStore:
-    """Uploads in parts. Parts are files of random names, complete on disk before their row is there."""
+    """Uploads in parts. Parts are files with random names, complete on disk before their row exists."""
 
     def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
         self._database = database
@@ -93,7 +94,7 @@ class UploadStore:
         return upload
 
     def put(self, upload: Upload, number: int, content: Path, md5: str, now: float) -> None:
-        """Make a file, which is moved away, a part; a part of the same number is replaced."""
+        """Make a file a part; the file is moved away, and a part of the same number is replaced."""
         name, size = uuid.uuid4().hex, content.stat().st_size
         content.replace(self._folder / name)
         row = {"upload_id": upload.id, "number": number}
@@ -104,16 +105,16 @@ class UploadStore:
         self._unlink(old)
 
     def parts(self, upload: Upload) -> list[Part]:
-        """Return the parts that are there, in order."""
+        """Return the stored parts, in order."""
         return self._database.select(Part, "upload_parts", {"upload_id": upload.id}, order="number")
 
     def complete(self, upload: Upload, body: bytes, now: float) -> StoredObject:
-        """Put the parts that the body lists together to an object.
+        """Join the parts that the body lists to an object.
 
-        :raises ServiceError: the list is not in order, or names parts that are not there.
+        :raises ServiceError: the list is not in order, or names parts that do not exist.
         """
-        parts = self._chosen(upload, body)
-        path = self._objects.incoming()
+        parts = self._find_listed_parts(upload, body)
+        path = self._objects.make_incoming_path()
         try:
             with path.open("wb") as target:
                 for part in parts:
@@ -140,8 +141,8 @@ class UploadStore:
             self._database.delete("uploads", {"id": upload.id})
         self._unlink(parts)
 
-    def open_uploads(self, bucket: str, prefix: str) -> list[Upload]:
-        """Return the uploads of a bucket that have not ended, by key."""
+    def list_unfinished(self, bucket: str, prefix: str) -> list[Upload]:
+        """Return the unfinished uploads of a bucket, ordered by key."""
         uploads = self._database.select(Upload, "uploads", {"bucket": bucket}, order="key, initiated")
         return [upload for upload in uploads if upload.object_key.startswith(prefix)]
 
@@ -149,60 +150,62 @@ class UploadStore:
         for part in parts:
             (self._folder / part.file).unlink(missing_ok=True)
 
-    def _chosen(self, upload: Upload, body: bytes) -> list[Part]:
-        there = {part.number: part for part in self.parts(upload)}
-        asked = _read_asked_parts(body)
-        if [number for number, _ in asked] != sorted({number for number, _ in asked}):
+    def _find_listed_parts(self, upload: Upload, body: bytes) -> list[Part]:
+        stored = {part.number: part for part in self.parts(upload)}
+        listed = _read_list_of_parts(body)
+        numbers = [number for number, _ in listed]
+        if numbers != sorted(set(numbers)):
             raise ServiceError(400, "InvalidPartOrder", "the parts are not in ascending order")
-        for number, etag in asked:
-            if number not in there or there[number].md5 != etag:
+        for number, etag in listed:
+            if number not in stored or stored[number].md5 != etag:
                 raise ServiceError(400, "InvalidPart", f"part {number} was not uploaded with this ETag")
-        small = [number for number, _ in asked[:-1] if there[number].size < _MIN_PART_BYTES]
-        if small:
-            message = f"part {small[0]} has less than {_MIN_PART_BYTES} bytes"
-            raise ServiceError(400, "EntityTooSmall", message)
-        return [there[number] for number, _ in asked]
+        for number in numbers[:-1]:
+            if stored[number].size < _MIN_PART_BYTES:
+                message = f"part {number} has less than {_MIN_PART_BYTES} bytes"
+                raise ServiceError(400, "EntityTooSmall", message)
+        return [stored[number] for number in numbers]
 
 
-def part_number(text: str | None) -> int:
+def read_part_number(text: str | None) -> int:
     """Return a part's number.
 
     :raises ServiceError: it is not from 1 to 10,000.
     """
-    if text and text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MAX_PARTS:
-        return int(text)
-    raise ServiceError(400, "InvalidArgument", f"partNumber is {text!r}, allowed: 1 to {_MAX_PARTS}")
+    number = read_number(text)
+    if number is None or not 1 <= number <= _MAX_PARTS:
+        raise invalid_argument(f"partNumber is {text!r}, allowed: 1 to {_MAX_PARTS}")
+    return number
 
 
 def describe_initiated(bucket: str, key: str, upload_id: str) -> Element:
     """Return the document that names a new upload."""
-    content = {"Bucket": bucket, "Key": _printable(key), "UploadId": upload_id}
+    content = {"Bucket": bucket, "Key": printable(key), "UploadId": upload_id}
     return build("InitiateMultipartUploadResult", content)
 
 
 def describe_completed(location: str, bucket: str, stored: StoredObject) -> Element:
-    """Return the document that describes the object that came of an upload."""
+    """Return the document that describes the object of a completed upload."""
     content = {
         "Location": quote(location.encode(errors="surrogateescape"), safe="/:."),
         "Bucket": bucket,
-        "Key": _printable(stored.key),
+        "Key": printable(stored.key),
         "ETag": stored.etag,
     }
     return build("CompleteMultipartUploadResult", content)
 
 
 def list_parts(upload: Upload, parts: list[Part], params: Mapping[str, str]) -> Element:
-    """Return a page of the parts of an upload."""
-    most, marker = max_of(params.get("max-parts"), "max-parts"), params.get("part-number-marker", "0")
-    after = int(marker) if marker.isascii() and marker.isdigit() and len(marker) < 6 else 0
-    left = [part for part in parts if part.number > after]
-    page, is_truncated = left[:most], len(left) > most
+    """Return the document that lists a page of the parts of an upload."""
+    most, marker = read_max(params.get("max-parts"), "max-parts"), params.get("part-number-marker")
+    after = read_number(marker) or 0
+    parts = [part for part in parts if part.number > after]
+    page, is_truncated = parts[:most], len(parts) > most
     owner = {name: upload.bucket.rpartition("-")[2] for name in ("ID", "DisplayName")}
     is_encoded = params.get("encoding-type") == "url"
     content = {
         "Bucket": upload.bucket,
         "EncodingType": "url" if is_encoded else None,
-        "Key": upload.key if is_encoded else _printable(upload.object_key),
+        "Key": upload.key if is_encoded else printable(upload.object_key),
         "UploadId": upload.id,
         "Initiator": owner,
         "Owner": owner,
@@ -214,7 +217,7 @@ def list_parts(upload: Upload, parts: list[Part], params: Mapping[str, str]) -> 
         "Part": [
             {
                 "PartNumber": part.number,
-                "LastModified": instant(part.modified),
+                "LastModified": format_time(part.modified),
                 "ETag": f'"{part.md5}"',
                 "Size": part.size,
             }
@@ -225,21 +228,21 @@ def list_parts(upload: Upload, parts: list[Part], params: Mapping[str, str]) -> 
 
 
 def list_uploads(bucket: str, uploads: list[Upload], params: Mapping[str, str]) -> Element:
-    """Return the uploads that are open; at most 1,000, and no further pages."""
+    """Return the document that lists unfinished uploads; at most 1,000, without further pages."""
     is_encoded, prefix = params.get("encoding-type") == "url", params.get("prefix", "")
-    most = max_of(params.get("max-uploads"), "max-uploads")
+    most = read_max(params.get("max-uploads"), "max-uploads")
     content = {
         "Bucket": bucket,
         "EncodingType": "url" if is_encoded else None,
-        "Prefix": _escape(prefix) if is_encoded else _printable(prefix),
+        "Prefix": _escape(prefix) if is_encoded else printable(prefix),
         "MaxUploads": most,
         "IsTruncated": "false",
         "Upload": [
             {
-                "Key": upload.key if is_encoded else _printable(upload.object_key),
+                "Key": upload.key if is_encoded else printable(upload.object_key),
                 "UploadId": upload.id,
                 "StorageClass": "STANDARD",
-                "Initiated": instant(upload.initiated),
+                "Initiated": format_time(upload.initiated),
             }
             for upload in uploads[:most]
         ],
@@ -251,22 +254,18 @@ def _no_such_upload() -> ServiceError:
     return ServiceError(404, "NoSuchUpload", "the upload does not exist, was completed or aborted")
 
 
-def _read_asked_parts(body: bytes) -> list[tuple[int, str]]:
+def _read_list_of_parts(body: bytes) -> list[tuple[int, str]]:
     try:
         root = parse(body)
     except XMLError as error:
         raise ServiceError(400, "MalformedXML", str(error)) from None
-    asked = [
-        (part_number(part.findtext("PartNumber")), (part.findtext("ETag") or "").strip().strip('"'))
+    listed = [
+        (read_part_number(part.findtext("PartNumber")), (part.findtext("ETag") or "").strip().strip('"'))
         for part in root.iterfind("Part")
     ]
-    if not asked:
-        raise ServiceError(400, "MalformedXML", "no Part is named")
-    return asked
-
-
-def _printable(key: str) -> str:
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in key)
+    if not listed:
+        raise ServiceError(400, "MalformedXML", "there is no Part")
+    return listed
 
 
 def _escape(key: str) -> str:

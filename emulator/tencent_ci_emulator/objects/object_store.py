@@ -1,8 +1,8 @@
 """COS objects in a folder.
 
-An object's content is a file with a random name, so that no key can name a path; key, size, MD5 and headers
-are rows in the database. A new content is complete on disk before the row points to it, and readers keep the
-old one open.
+An object's content is a file with a random name, so that no key can name a path. Key, size, checksums and
+headers are rows in the database. New content is complete on disk before the row names it, and readers of the
+old content keep its file open.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fastcrc import crc64
+
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.objects.crc64 import crc64_of
 from tencent_ci_emulator.objects.data_folder import INCOMING, OBJECTS, own_files
 
 MAX_KEY_BYTES = 850  # 436/13324
 
+_BLOCK_BYTES = 1024**2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
     bucket TEXT NOT NULL, key BLOB NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, md5 TEXT NOT NULL,
@@ -29,8 +31,13 @@ CREATE TABLE IF NOT EXISTS objects (
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object. ``md5`` in hex, ``modified`` in Unix seconds, ``headers`` to be sent with it, ``crc64`` in
-    decimal.
+    """One object.
+
+    :param path: the file with its content.
+    :param md5: in hex.
+    :param modified: in Unix seconds.
+    :param headers: sent in responses with the object.
+    :param crc64: in decimal.
     """
 
     key: str
@@ -71,8 +78,8 @@ class ObjectStore:
         self._remove_leftovers()
         self._add_missing_crcs()
 
-    def incoming(self) -> Path:
-        """Return a path for content that is still being written. Hand it to :meth:`put`, or unlink it."""
+    def make_incoming_path(self) -> Path:
+        """Return a new path for content that is being written; then :meth:`put` it, or unlink it."""
         return self._incoming / uuid.uuid4().hex
 
     def put(
@@ -85,45 +92,51 @@ class ObjectStore:
         modified: float,
         headers: Mapping[str, str] | None = None,
     ) -> StoredObject:
-        """Make the file ``content``, which is read once more and moved away, the content of a key."""
-        file, size, crc64 = uuid.uuid4().hex, content.stat().st_size, crc64_of(content)
-        content.replace(self._objects / file)
-        row = {"bucket": bucket, "key": _bytes(key), "file": file, "size": size, "md5": md5}
-        row |= {"modified": modified, "headers": json.dumps(dict(headers or {})), "crc64": crc64}
+        """Make a file the content of a key; the file is moved away."""
+        row = _Row(
+            key=_to_bytes(key),
+            file=uuid.uuid4().hex,
+            size=content.stat().st_size,
+            md5=md5,
+            modified=modified,
+            headers=json.dumps(dict(headers or {})),
+            crc64=crc64_of(content),
+        )
+        content.replace(self._objects / row.file)
         try:
             with self._database.transaction():
                 old = self._row(bucket, key)
-                self._database.insert("objects", row, conflict="REPLACE")
+                self._database.insert("objects", {"bucket": bucket, **asdict(row)}, conflict="REPLACE")
         except BaseException:
-            (self._objects / file).unlink(missing_ok=True)
+            self._unlink(row)
             raise
         self._unlink(old)
-        return StoredObject(key, self._objects / file, size, md5, modified, dict(headers or {}), crc64)
+        return self._to_object(row)
 
     def get(self, bucket: str, key: str) -> StoredObject | None:
         """Return an object, or ``None``."""
         row = self._row(bucket, key)
-        return None if row is None else self._object(row)
+        return None if row is None else self._to_object(row)
 
-    def scan(self, bucket: str, low: bytes, prefix: str, limit: int) -> list[StoredObject]:
-        """Return the first ``limit`` objects under a prefix whose keys, as bytes, are not before ``low``."""
-        start = _bytes(prefix)
-        where = {"bucket": bucket, "key >=": max(low, start), "key <": after_prefix(start)}
+    def scan(self, bucket: str, first_key: bytes, prefix: str, limit: int) -> list[StoredObject]:
+        """Return the first objects under a prefix whose keys, as bytes, are not before ``first_key``."""
+        start = _to_bytes(prefix)
+        where = {"bucket": bucket, "key >=": max(first_key, start), "key <": after_prefix(start)}
         rows = self._database.select(_Row, "objects", where, order="key", limit=limit)
-        return [self._object(row) for row in rows]
+        return [self._to_object(row) for row in rows]
 
     def delete(self, bucket: str, key: str) -> bool:
         """Delete an object; return whether there was one."""
         with self._database.transaction():
             old = self._row(bucket, key)
-            self._database.delete("objects", {"bucket": bucket, "key": _bytes(key)})
+            self._database.delete("objects", {"bucket": bucket, "key": _to_bytes(key)})
         self._unlink(old)
         return old is not None
 
     def _row(self, bucket: str, key: str) -> _Row | None:
-        return self._database.first(_Row, "objects", {"bucket": bucket, "key": _bytes(key)})
+        return self._database.first(_Row, "objects", {"bucket": bucket, "key": _to_bytes(key)})
 
-    def _object(self, row: _Row) -> StoredObject:
+    def _to_object(self, row: _Row) -> StoredObject:
         key, path = row.key.decode(errors="surrogateescape"), self._objects / row.file
         headers = json.loads(row.headers)
         return StoredObject(key, path, row.size, row.md5, row.modified, headers, row.crc64)
@@ -133,22 +146,31 @@ class ObjectStore:
             (self._objects / row.file).unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
-        """Remove what a killed emulator left behind: unfinished uploads, contents that no row points to."""
+        """Remove files that a killed emulator left: unfinished uploads, and contents that no row names."""
         known = {row["file"] for row in self._database.rows("SELECT file FROM objects")}
         for path in [*own_files(self._incoming), *own_files(self._objects)]:
             if path.parent == self._incoming or path.name not in known:
                 path.unlink()
 
     def _add_missing_crcs(self) -> None:
-        """Compute them for the objects of a folder whose emulator did not keep them yet."""
+        """Compute the checksums of objects in the folder of an earlier version, which did not store them."""
         with self._database.transaction():
             columns = [row["name"] for row in self._database.rows("PRAGMA table_info(objects)")]
             if "crc64" not in columns:
                 self._database.execute("ALTER TABLE objects ADD COLUMN crc64 TEXT")
             for row in self._database.rows("SELECT file FROM objects WHERE crc64 IS NULL"):
                 path = self._objects / row["file"]
-                crc64 = crc64_of(path) if path.exists() else ""
-                self._database.update("objects", {"crc64": crc64}, {"file": row["file"]})
+                checksum = crc64_of(path) if path.exists() else ""
+                self._database.update("objects", {"crc64": checksum}, {"file": row["file"]})
+
+
+def crc64_of(path: Path) -> str:
+    """Return a file's CRC-64 (ECMA-182, as XZ computes it) as COS writes it (436/40334): a decimal number."""
+    value = crc64.xz(b"")
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            value = crc64.xz(block, value)
+    return str(value)
 
 
 def after_prefix(prefix: bytes) -> bytes | None:
@@ -157,6 +179,6 @@ def after_prefix(prefix: bytes) -> bytes | None:
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
 
 
-def _bytes(key: str) -> bytes:
-    """Keys are bytes: two that differ only in undecodable ones are different keys."""
+def _to_bytes(key: str) -> bytes:
+    """Return a key as bytes: keys that differ only in undecodable bytes are different keys."""
     return key.encode(errors="surrogateescape")

@@ -10,6 +10,7 @@ import pytest
 from lxml import etree
 from qcloud_cos import CosServiceError
 
+from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import Client
@@ -210,6 +211,20 @@ def test_workflows_and_spellings_of_filters(emulator):
     assert count("States=Cancel") == 0
     assert count("workflowId=w1") == 0
     assert count("inventoryTriggerJobId=b1") == 0
+
+
+def test_a_list_compares_the_whole_seconds_that_a_job_shows():
+    with Emulator(clock=VirtualClock(1000.9)) as emulator:
+        submit(python_client(emulator))
+
+        def count(start, end):
+            first, last = (f"1970-01-01T08:16:{second}%2B0800" for second in (start, end))
+            query = f"tag=VoiceSeparate&startCreationTime={first}&endCreationTime={last}"
+            return len(
+                etree.fromstring(Client(emulator)("GET", "/jobs", query=query)[1]).findall("JobsDetail")
+            )
+
+        assert (count(40, 40), count(41, 59), count(10, 39)) == (1, 0, 0)  # second 1000 is 08:16:40
 
 
 def test_a_job_of_another_tag_is_kept_and_echoed(emulator):

@@ -177,7 +177,7 @@ def test_bad_bodies(raw):
     no_config = BODY.format("x").replace("<AudioConfig/>", "")
     assert "AudioConfig is missing" in raw.error("POST", "/template", no_config)[2]
     twice = BODY.format("x").replace("<Tag>", "<Tag>VoiceSeparate</Tag><Tag>")
-    assert "Tag is given more than once" in raw.error("POST", "/template", twice)[2]
+    assert "repeated elements, of which one is allowed: Tag" in raw.error("POST", "/template", twice)[2]
     assert (
         raw.error("POST", "/template", BODY.format("x"), headers={"Content-MD5": "AAAA"})[1]
         == "InvalidContent"

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.http.authentication import authenticate
-from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.service_request import ServiceRequest
 
 CONFIG = EmulatorConfig(data_dir=Path("unused"), secret_id="id", secret_key="key")

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.xml import build
-from tencent_ci_emulator.jobs.batch_inputs import UnreadableInputError, input_keys, key_of
+from tencent_ci_emulator.jobs.batch_inputs import UnreadableInputError, find_input_keys, key_of
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 BUCKET = "demo-1250000000"
@@ -23,7 +23,7 @@ def objects(tmp_path):
 
 
 def put(objects, key, content=b"x", modified=1000.5):
-    path = objects.incoming()
+    path = objects.make_incoming_path()
     path.write_bytes(content)
     objects.put(BUCKET, key, path, md5="0", modified=modified)
 
@@ -32,7 +32,7 @@ def keys(objects, created=2000.0, start=None, end=None, **given):
     interval = {"Start": start, "End": end} if start or end else None
     named = {{"url_file": "UrlFile"}.get(kind, kind.capitalize()): value for kind, value in given.items()}
     request = build("Request", {"Input": named, "Operation": {"TimeInterval": interval}})
-    return list(input_keys(request, BUCKET, created, objects))
+    return list(find_input_keys(request, BUCKET, created, objects))
 
 
 def inventory(objects, rows, name="m/data.csv", **changes):

@@ -48,7 +48,7 @@ class Timetable:
                 self.done.append((moment, self.clock.now()))
                 if moment in self.follow_ups:
                     self.due.append(self.follow_ups[moment])
-            self.clock.leave(self.condition)
+            self.clock.stop_waiting(self.condition)
 
 
 @pytest.fixture
@@ -116,6 +116,6 @@ def test_work_without_end_is_an_error(clock):
 
 def test_who_has_left_is_not_waited_for(clock):
     with Timetable(clock) as table:
-        wait_until(lambda: clock._until)
+        wait_until(lambda: clock._wake_times)
     assert not table.thread.is_alive()
     clock.advance(1, patience=1)

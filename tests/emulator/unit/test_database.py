@@ -1,4 +1,4 @@
-"""The helper for rows: conditions, conflicts, pages, and transactions that are all or nothing."""
+"""Rows as dataclasses: conditions, conflicts, pages, and transactions that are all or nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import sqlite3
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tencent_ci_emulator.database import Database
+from tencent_ci_emulator.database import BadPageTokenError, Database, PageQuery
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,50 @@ def test_conflicts(database):
     assert database.first(Row, "things", {"name": "a"}).size == 5
 
 
-def test_pages_by_number(database):
-    first, token = database.page(Row, "things", {}, ascending=False, size=2, token=None)
-    rest, end = database.page(Row, "things", {}, ascending=False, size=2, token=token)
-    assert ([row.name for row in first], [row.name for row in rest], end) == (["c", "b"], ["a"], None)
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 7), ascending=st.booleans(), late=st.integers(0, 3))
+def test_pages_neither_skip_nor_repeat_rows_while_others_are_added(tmp_path_factory, size, ascending, late):
+    database = Database(tmp_path_factory.mktemp("pages") / "db")
+    try:
+        database.create("CREATE TABLE things (number INTEGER PRIMARY KEY, name TEXT, size INTEGER)")
+        for number in range(1, 11):
+            database.insert("things", {"name": str(number)})
+        seen: list[int] = []
+        token = None
+        while True:
+            rows, token = database.page(Row, "things", PageQuery({}, ascending, size, token))
+            assert len(seen) < 20, "the pages do not end"
+            seen += [row.number for row in rows]
+            if token is None:
+                break
+            for _ in range(late):
+                database.insert("things", {"name": "late"})
+            late = 0
+        old = [number for number in seen if number <= 10]
+        assert old == sorted(range(1, 11), reverse=not ascending)
+        assert len(seen) == len(set(seen))
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("token", ["x", "YWZ0ZXI6LTE", "é", "YWZ0ZXI6MTIzNDU2Nzg5MDEyMzQ1Njc4OTA"])
+def test_invented_page_tokens_are_refused(database, token):
+    with pytest.raises(BadPageTokenError):
+        database.page(Row, "things", PageQuery({}, token=token))
+
+
+def test_rows_are_found_by_id_within_a_bucket_in_the_order_of_the_ids(tmp_path):
+    @dataclass
+    class Item:
+        id: str
+        bucket: str
+
+    database = Database(tmp_path / "other")
+    database.create("CREATE TABLE items (id TEXT, bucket TEXT)")
+    for row in (Item("a", "mine"), Item("b", "mine"), Item("c", "foreign")):
+        database.insert("items", vars(row))
+    assert list(database.find(Item, "items", "mine", ["b", "none", "c", "a"])) == ["b", "a"]
+    database.close()
 
 
 def test_a_transaction_is_all_or_nothing_and_the_outermost_commits(database):

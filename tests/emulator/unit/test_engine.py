@@ -44,7 +44,7 @@ class House:
     def put(self, key="in.wav"):
         centre, side = tones(0.5)
         path = write(self.folder / "source.wav", centre + side)
-        content = self.objects.incoming()
+        content = self.objects.make_incoming_path()
         path.replace(content)
         self.objects.put(BUCKET, key, content, md5="0", modified=0)
 
@@ -79,7 +79,7 @@ def test_a_job_is_done_and_its_result_stored(house):
 
 
 def test_missing_and_unreadable_input(house):
-    text = house.objects.incoming()
+    text = house.objects.make_incoming_path()
     text.write_bytes(b"no sound")
     house.objects.put(BUCKET, "letter.mp3", text, md5="0", modified=0)
     engine, missing, unreadable = house.engine(), house.add("none.mp3"), house.add("letter.mp3")
@@ -145,7 +145,7 @@ def test_higher_level_first_then_older(house, monkeypatch):
     }
     for job in rest.values():
         engine.submit(job)
-    wait_until(lambda: len(engine._ready) == 4)
+    wait_until(lambda: len(engine._ready_jobs) == 4)
     gate.set()
     wait_until(lambda: len(order) == 5)
     assert order[1:] == [rest[name].id for name in ("high", "high2", "mid", "low")]
@@ -172,7 +172,7 @@ def test_a_job_whose_queue_is_paused_as_its_turn_comes_waits_on(house):
 
     def rule(queue_id):
         asked.append(queue_id)
-        return QueueLimits(active=len(asked) == 1)  # when it is taken; it is held before it begins
+        return QueueLimits(is_active=len(asked) == 1)  # when it is taken; it is held before it begins
 
     scheduler = QueueScheduler(rule)
     engine, job = house.engine(scheduler=scheduler), house.add()

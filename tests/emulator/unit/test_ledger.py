@@ -19,7 +19,7 @@ HOSTS = {
 }
 
 
-def incoming(method: str, target: str, service: str = "ci", **headers: str) -> ServiceRequest:
+def request(method: str, target: str, service: str = "ci", **headers: str) -> ServiceRequest:
     return ServiceRequest.read(method, target, [("Host", HOSTS[service]), *headers.items()])
 
 
@@ -50,15 +50,15 @@ def incoming(method: str, target: str, service: str = "ci", **headers: str) -> S
     ],
 )
 def test_calls_have_names(method, target, service, name):
-    assert incoming(method, target, service).operation == name
+    assert request(method, target, service).operation == name
     assert name in OPERATIONS
 
 
 def test_requests_are_kept_in_order_and_can_be_sought():
     ledger = Ledger()
-    first = ledger.received(incoming("POST", "/jobs"), "r1", 5.0)
-    ledger.note(ledger.received(incoming("GET", "/jobs/j1,j2"), "r2", 6.0), status=200)
-    ledger.note(first, status=503, code="ServiceUnavailable", faults=("rule-1",))
+    first = ledger.add_request(request("POST", "/jobs"), "r1", 5.0)
+    ledger.update_request(ledger.add_request(request("GET", "/jobs/j1,j2"), "r2", 6.0), status=200)
+    ledger.update_request(first, status=503, code="ServiceUnavailable", faults=("rule-1",))
     assert [one.request_id for one in ledger.requests()] == ["r1", "r2"]
     assert [one.operation for one in ledger.requests(status=200)] == ["describe"]
     assert [one.request_id for one in ledger.requests(id="j2")] == ["r2"]
@@ -72,7 +72,7 @@ def test_requests_are_kept_in_order_and_can_be_sought():
 def test_no_secret_is_kept():
     ledger = Ledger()
     target = "/a?q-signature=SECRET&sign=SECRET&x-cos-security-token=SECRET&prefix=in&Tag=x&q-ak=SECRET"
-    ledger.received(incoming("GET", target, "cos", Authorization="SECRET", Cookie="SECRET"), "r", 0.0)
+    ledger.add_request(request("GET", target, "cos", Authorization="SECRET", Cookie="SECRET"), "r", 0.0)
     record = ledger.requests()[0]
     assert "SECRET" not in repr(record)
     assert record.params == {"prefix": "in", "Tag": "x"}
@@ -80,7 +80,7 @@ def test_no_secret_is_kept():
 
 def test_what_cannot_be_text_is_replaced_and_what_is_long_is_cut():
     ledger = Ledger()
-    ledger.received(incoming("PUT", "/%ff" + "x" * 5000, "cos"), "r", 0.0)
+    ledger.add_request(request("PUT", "/%ff" + "x" * 5000, "cos"), "r", 0.0)
     path = ledger.requests()[0].path
     assert path.startswith("/?x")
     assert len(path) == 1024
@@ -90,12 +90,12 @@ def test_what_cannot_be_text_is_replaced_and_what_is_long_is_cut():
 def test_memory_is_bounded_but_counting_is_not(monkeypatch):
     monkeypatch.setattr(ledger_module, "_REQUESTS_KEPT", 3)
     ledger = Ledger()
-    entries = [ledger.received(incoming("POST", "/jobs"), str(n), 0.0) for n in range(5)]
-    ledger.note(entries[0], status=200)  # answered when it is kept no more
+    entries = [ledger.add_request(request("POST", "/jobs"), str(n), 0.0) for n in range(5)]
+    ledger.update_request(entries[0], status=200)  # answered when it is kept no more
     assert [one.request_id for one in ledger.requests()] == ["2", "3", "4"]
     assert ledger.count("submit") == 5
     ledger.clear()
-    ledger.note(entries[4], status=200)
+    ledger.update_request(entries[4], status=200)
     assert (ledger.requests(), ledger.count()) == ([], 0)
 
 

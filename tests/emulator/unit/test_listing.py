@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.objects.listing import list_objects
 from tencent_ci_emulator.objects.object_store import ObjectStore, after_prefix
 from tests.emulator.unit.test_objects import BUCKET, put

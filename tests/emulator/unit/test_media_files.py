@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from tencent_ci_emulator.media import Stem, UnsupportedMediaError, describe, separate
-from tencent_ci_emulator.media.inspect import inspect
+from tencent_ci_emulator.media.media_info import inspect
 
 
 def sound(path, codec, container, *, rate=44_100, seconds=1.0, start=0):

@@ -24,7 +24,7 @@ def store(database, tmp_path):
 
 
 def put(store: ObjectStore, key: str, content: bytes, bucket: str = BUCKET, **kwargs: object):
-    path = store.incoming()
+    path = store.make_incoming_path()
     path.write_bytes(content)
     return store.put(bucket, key, path, md5=hashlib.md5(content).hexdigest(), modified=1.5, **kwargs)
 
@@ -99,7 +99,7 @@ def test_a_failing_database_leaves_the_old_object_and_no_file(store, database, t
 
 def test_a_new_start_removes_what_a_killed_one_left(store, database, tmp_path):
     kept = put(store, "k", b"kept")
-    store.incoming().write_bytes(b"half an upload")
+    store.make_incoming_path().write_bytes(b"half an upload")
     (kept.path.parent / ("0" * 32)).write_bytes(b"content without row")
     again = ObjectStore(database, tmp_path / "data")
     assert again.get(BUCKET, "k").path.read_bytes() == b"kept"

@@ -36,7 +36,7 @@ def test_each_queue_has_its_own_limit():
 
 def test_a_paused_queue_begins_nothing_but_what_had_begun():
     paused = {"q"}
-    scheduler = QueueScheduler(lambda queue: QueueLimits(active=queue not in paused))
+    scheduler = QueueScheduler(lambda queue: QueueLimits(is_active=queue not in paused))
     for one in (job(1, level=2), job(2, state="Running"), job(3, "other")):
         scheduler.add(one)
     assert taken(scheduler) == [2, 3]

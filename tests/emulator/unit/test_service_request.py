@@ -107,8 +107,8 @@ def test_path_and_query_are_decoded_once():
     request = ServiceRequest.read("GET", "/a%2Fb+c%252F%E5%A3%B0%FF?x=a+b%2Bc&empty=&flag&x=2", [])
     assert request.path == "/a/b+c%2F声\udcff"
     assert request.params == (("x", "a b+c"), ("empty", ""), ("flag", ""), ("x", "2"))
-    assert request.has_flag("flag")
-    assert "empty" not in request.given_params
+    assert request.has_param("flag")
+    assert "empty" not in request.nonempty_params
 
 
 def test_absolute_request_line():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_ci.protocol.signing import sign
-from tencent_ci_emulator.http.signature import MalformedSignatureError, Signature
+from tencent_ci_emulator.http.authentication import MalformedSignatureError, Signature
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "signing-vectors.json").read_text("utf-8"))
 every_vector = pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.service_errors import ServiceError
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.submission import Order, Submission
 from tencent_ci_emulator.jobs.templates import Templates

@@ -1,4 +1,4 @@
-"""Facts about a media file, measured from its packets and named as in Tencent document 460/38935."""
+"""Facts about media files, measured from their packets and named as in Tencent document 460/38935."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from av.container import InputContainer
 
 from tencent_ci_emulator.media.source import UnsupportedMediaError, audio_frames, open_container
 
-# No packet lasts longer: what says so is a difference of timestamps that was wrapped around
+# A longer duration is the difference of timestamps of which one has overflowed
 _LONGEST_PACKET = 60  # seconds
 
-# What FFmpeg calls a file that says how many channels it has, but not which
+# FFmpeg's names of the layout if a file says how many channels it has, but not which
 _LAYOUT_NAMES = {"1 channels": "mono", "2 channels": "stereo"}
-
 
 #: Elements of a document, ``None`` where the file does not say
 Facts = dict[str, str | int | float | None]
@@ -28,18 +27,43 @@ Facts = dict[str, str | int | float | None]
 def describe(path: Path) -> tuple[Facts, Facts]:
     """Return the container's and the first audio stream's facts.
 
-    See :class:`Measured` for the duration.
+    See :class:`_Measurement` for the duration.
     """
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        seconds = Measured(path, container).seconds(stream)
+        seconds = _Measurement(path, container).seconds(stream)
         size = path.stat().st_size
-        kbits = size * 8 / 1000 / seconds if seconds else 0.0
-        return format_facts(container, seconds, size), audio_facts(stream, seconds, kbits)
+        kbits = _kbits(size, seconds)
+        return _describe_format(container, seconds, size), _describe_audio(stream, seconds, kbits)
 
 
-def format_facts(container: InputContainer, seconds: float, size: int) -> Facts:
-    """Return a container's facts: ``seconds`` long, ``size`` bytes large."""
+def inspect(path: Path) -> dict[str, Any]:
+    """Return the content of ``MediaInfo``: container and streams, with measured durations.
+
+    :raises UnsupportedMediaError: it is no media file.
+    """
+    with open_container(path) as container:
+        measured = _Measurement(path, container)
+        streams, packets = container.streams, measured.packets
+        seconds = {one.index: measured.seconds(one) for one in streams}
+        longest, size = max(seconds.values(), default=0.0), path.stat().st_size
+        kbits = _kbits(size, longest)
+        return {
+            "Format": _describe_format(container, longest, size),
+            "Stream": {
+                "Video": [
+                    _describe_video(one, seconds[one.index], packets[one.index]) for one in streams.video
+                ],
+                "Audio": [_describe_audio(one, seconds[one.index], kbits) for one in streams.audio],
+                "Subtitle": [
+                    {"Index": one.index, "Language": one.language or "und"} for one in streams.subtitles
+                ],
+            },
+        }
+
+
+def _describe_format(container: InputContainer, seconds: float, size: int) -> Facts:
+    """Return a container's facts; ``seconds`` is its duration, ``size`` its bytes."""
     return {
         "NumStream": len(container.streams),
         "NumProgram": 0,
@@ -47,12 +71,12 @@ def format_facts(container: InputContainer, seconds: float, size: int) -> Facts:
         "FormatLongName": container.format.long_name,
         "StartTime": 0.0,
         "Duration": round(seconds, 6),
-        "Bitrate": round(size * 8 / 1000 / seconds if seconds else 0.0, 3),
+        "Bitrate": round(_kbits(size, seconds), 3),
         "Size": size,
     }
 
 
-def audio_facts(stream: AVAudioStream, seconds: float, kbits: float) -> Facts:
+def _describe_audio(stream: AVAudioStream, seconds: float, kbits: float) -> Facts:
     """Return a stream's facts; ``kbits`` is its bitrate where the file does not say."""
     context: AudioCodecContext | None = stream.codec_context
     if context is None:  # FFmpeg has no decoder for it, which PyAV's types do not say
@@ -62,7 +86,7 @@ def audio_facts(stream: AVAudioStream, seconds: float, kbits: float) -> Facts:
         "CodecName": context.codec.canonical_name,
         "CodecLongName": context.codec.long_name,
         "CodecTimeBase": f"1/{context.sample_rate}",
-        "CodecTagString": codec_tag(stream),
+        "CodecTagString": _codec_tag(stream),
         "SampleFmt": context.format.name if context.format else None,
         "SampleRate": context.sample_rate,
         "Channel": context.channels,
@@ -75,7 +99,7 @@ def audio_facts(stream: AVAudioStream, seconds: float, kbits: float) -> Facts:
     }
 
 
-def codec_tag(stream: Any) -> str | None:
+def _codec_tag(stream: Any) -> str | None:
     """Return a stream's tag; those of WAV and AVI may be numbers, whose characters XML cannot carry."""
     try:
         tag: str = stream.codec_context.codec_tag
@@ -84,13 +108,51 @@ def codec_tag(stream: Any) -> str | None:
     return tag if tag.isprintable() and tag else None
 
 
-class Measured:
-    """How long the streams of a file last, and how many packets they have.
+def _describe_video(stream: Any, seconds: float, frames: int) -> Facts:
+    context = stream.codec_context
+    if context is None:  # FFmpeg has no decoder for it
+        return {"Index": stream.index, "Duration": round(seconds, 6), "NumFrames": frames}
+    pixel = stream.sample_aspect_ratio or Fraction(1)
+    picture = Fraction(context.width, context.height) * pixel if context.height else None
+    return {
+        "Index": stream.index,
+        "CodecName": context.codec.canonical_name,
+        "CodecLongName": context.codec.long_name,
+        "CodecTagString": _codec_tag(stream),
+        "Profile": context.profile,
+        "Width": context.width,
+        "Height": context.height,
+        "HasBFrame": int(context.has_b_frames),
+        "Sar": f"{pixel.numerator}:{pixel.denominator}",
+        "Dar": f"{picture.numerator}:{picture.denominator}" if picture else None,
+        "PixFormat": context.pix_fmt,
+        "Fps": _rate(stream.base_rate),
+        "AvgFps": _rate(stream.average_rate),
+        "Timebase": str(stream.time_base),
+        "StartTime": 0.0,
+        "Duration": round(seconds, 6),
+        "Bitrate": round((stream.bit_rate or 0) / 1000, 3),
+        "NumFrames": stream.frames or frames,
+        "Language": stream.language,
+    }
+
+
+def _rate(rate: Fraction | None) -> str | None:
+    return f"{rate.numerator}/{rate.denominator}" if rate else None
+
+
+def _kbits(size: int, seconds: float) -> float:
+    """Return the bitrate of ``size`` bytes in kbit/s."""
+    return size * 8 / 1000 / seconds if seconds else 0.0
+
+
+class _Measurement:
+    """The durations of a file's streams, and the numbers of their packets.
 
     A duration is the sum of the packets' durations: raw streams (AAC in ADTS, AMR) carry no other, and
-    FFmpeg's estimate from the bitrate can be far off. Where packets do not say, or say what cannot be, sound
-    is decoded and counted. So it is with Ogg always: there FFmpeg guesses the first packets' durations, and
-    is wrong for files of one page and for those that do not begin at zero.
+    FFmpeg's estimate from the bitrate can be far off. If a packet has no duration or an impossible one, sound
+    is decoded and its samples are counted. Sound in Ogg is always decoded: FFmpeg guesses the first packets'
+    durations, wrongly for files of one page and for those that do not begin at zero.
     """
 
     def __init__(self, path: Path, container: InputContainer) -> None:
@@ -107,13 +169,13 @@ class Measured:
                 if packet.size:
                     self._add(packet)
         except av.FFmpegError:
-            pass  # cut off: what was there counts
+            pass  # the file is truncated: the packets before that count
 
     def seconds(self, stream: Any) -> float:
-        """Return how long a stream of the container lasts."""
+        """Return the duration of a stream of the container."""
         index = stream.index
         if index in self._doubtful and isinstance(stream, AVAudioStream):
-            decoded = self._decoded(index)
+            decoded = self._decode_duration(index)
             if decoded:
                 return decoded
         ticks = self._ticks[index]
@@ -132,8 +194,8 @@ class Measured:
             self._first[index] = min(packet.pts, self._first.get(index, packet.pts))
             self._last[index] = max(packet.pts, self._last.get(index, packet.pts))
 
-    def _decoded(self, index: int) -> float:
-        """Count the samples of a stream, none if they cannot be decoded."""
+    def _decode_duration(self, index: int) -> float:
+        """Return the duration of a stream's samples, 0 if they cannot be decoded."""
         with open_container(self._path) as container:
             stream = next(one for one in container.streams.audio if one.index == index)
             try:
