@@ -215,7 +215,7 @@ def naive(jobs: int, port: int) -> Cost:
         tracker, endpoint = JobTracker([job_id], log), client.settings.endpoint()
         await asyncio.sleep(interval * random.random())
         while tracker.pending:
-            tracker.update(await client.once(DescribeJobs((job_id,)), endpoint), 0)
+            tracker.update(await client.call(DescribeJobs((job_id,)), endpoint, max_attempts=1), 0)
             await asyncio.sleep(interval * random.uniform(0.9, 1.1))
 
     async def main() -> Cost:

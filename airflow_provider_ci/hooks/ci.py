@@ -1,4 +1,4 @@
-"""The hook: job and object calls of one Airflow connection, signed, retried and typed."""
+"""The hook: calls of one Airflow connection, signed, repeated and typed."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from os import PathLike
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_ci.exceptions import (
+    AmbiguousSubmissionError,
     AuthenticationError,
     ClockSkewError,
     ConfigurationError,
     CredentialsError,
     InvalidResponseError,
+    JobError,
     PermissionDeniedError,
     TencentCIError,
     TransportError,
 )
-from airflow_provider_ci.hooks import form, transport
-from airflow_provider_ci.hooks.admin import AdminCalls
-from airflow_provider_ci.hooks.batch import BatchCalls
+from airflow_provider_ci.hooks import form, objects, transport
+from airflow_provider_ci.hooks.attempts import Attempts
+from airflow_provider_ci.hooks.batches import Batches
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.hooks.files import FileCalls
-from airflow_provider_ci.hooks.recovery import Recovery
+from airflow_provider_ci.hooks.objects import StoredFile
+from airflow_provider_ci.hooks.queues import Queues
+from airflow_provider_ci.hooks.services import Services
+from airflow_provider_ci.hooks.templates import Templates
 from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.errors import is_not_accepted
 from airflow_provider_ci.protocol.jobs import (
     IDS_PER_REQUEST,
     CancelJobs,
@@ -44,28 +50,34 @@ from airflow_provider_ci.protocol.jobs import (
     SubmitJob,
     check_job_ids,
 )
-from airflow_provider_ci.protocol.lists import LIST_SIZE_MAX
+from airflow_provider_ci.protocol.lists import LIST_SIZE_MAX, PagedRequest
+from airflow_provider_ci.protocol.media_info import MediaInfo
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
+from airflow_provider_ci.protocol.output_location import with_output_location
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
-from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.rules import check_list
-from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, sign_request
+from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
 
 if TYPE_CHECKING:
     import requests
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
-# However little time is left, an answer that comes as fast as usual is read
-_SHORTEST_TIMEOUT = 5.0
+# A response that comes as fast as usual is read, however close the deadline is
+_MIN_TIMEOUT = 5.0
 
 
-class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
-    """Talks to Tencent Cloud Infinite (CI) through an Airflow connection of type ``tencent_ci``.
+class TencentCIHook(BaseHook):
+    """Makes calls to Tencent Cloud Infinite (CI) through an Airflow connection of type ``tencent_ci``.
 
-    Nothing is looked up or sent before the first call. Reads are repeated on lost connections, timeouts,
-    throttling and 5xx; a submission only when it certainly was not accepted. One hook has one connection
-    pool; it may be used by several threads.
+    Nothing is read or sent before the first call. Reads are repeated after lost connections, timeouts,
+    throttling and 5xx; a submission only if it certainly was not accepted. One hook has one connection pool;
+    it may be used by several threads.
+
+    The methods are about jobs and objects; :attr:`batches`, :attr:`templates`, :attr:`queues` and
+    :attr:`services` have those about other subjects.
 
     .. seealso:: ``docs/connections.md``
 
@@ -77,43 +89,20 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     default_conn_name = "tencent_ci_default"
     conn_type = "tencent_ci"
     hook_name = "Tencent Cloud Infinite (CI)"
-    # Airflow before 3.2 looks for these in the class itself, and does not see inherited ones
+    # Airflow before 3.2 looks for these in the class itself, and does not find inherited ones
     get_ui_field_behaviour = staticmethod(form.ui_field_behaviour)
     get_connection_form_widgets = staticmethod(form.connection_form_widgets)
+    #: Waits between two attempts of a call. An operator replaces it by one that ends when its task is killed.
+    sleep: Callable[[float], None] = staticmethod(time.sleep)
 
     def __init__(self, tencent_ci_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.tencent_ci_conn_id = tencent_ci_conn_id
-        #: Pauses between attempts, if not ``time.sleep``: a task's own ends when the task is told to stop.
-        self.sleep: Callable[[float], None] | None = None
-        self._attempts = math.inf
-        self._end = math.inf
-
-    @contextmanager
-    def limited(self, *, attempts: float = math.inf, seconds: float = math.inf) -> Iterator[None]:
-        """Limit the calls inside the block: for whoever waits, repeats calls himself, and has a deadline.
-
-        :param attempts: how often each is tried at most; never more often than the connection says.
-        :param seconds: no pause before another attempt ends later than that, and hardly any answer is waited
-            for longer. A block inside another one cannot make this longer.
-        """
-        before = self._attempts, self._end
-        self._attempts, self._end = attempts, min(self._end, monotonic() + seconds)
-        try:
-            yield
-        finally:
-            self._attempts, self._end = before
-
-    @property
-    def _timeouts(self) -> tuple[float, float]:
-        longest = max(self._end - monotonic(), _SHORTEST_TIMEOUT)
-        connect, read = self.settings.timeouts
-        return min(connect, longest), min(read, longest)
+        self._max_attempts = math.inf
+        self._deadline = math.inf
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy has: not the connection, with its secrets and locks, and what it opened. A copy
-        reads it again when it is needed.
-        """
+        """Leave out the connection, with its secrets and locks, and the session; a copy makes its own."""
         return {name: value for name, value in vars(self).items() if name not in ("settings", "_session")}
 
     @cached_property
@@ -133,9 +122,29 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
     def _session(self) -> transport.Session:
         return transport.new_session(loopback=self.settings.is_loopback)
 
+    @property
+    def batches(self) -> Batches:
+        """Calls about batch jobs."""
+        return Batches(self)
+
+    @property
+    def templates(self) -> Templates:
+        """Calls about voice-separation templates."""
+        return Templates(self)
+
+    @property
+    def queues(self) -> Queues:
+        """Calls about queues."""
+        return Queues(self)
+
+    @property
+    def services(self) -> Services:
+        """Calls about the services that are opened for a bucket."""
+        return Services(self)
+
     def now(self) -> float:
-        """Return the Unix time by the service's clock: this machine's, unless that proved to be wrong."""
-        return time.time() + self.settings.clock.offset
+        """Return the service's Unix time: this machine's, unless the service has shown that it is wrong."""
+        return self.settings.clock.now()
 
     def get_conn(self) -> requests.Session:
         """Return the pooled HTTP session of this hook."""
@@ -147,6 +156,91 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         if session is not None:
             session.close()
 
+    @contextmanager
+    def limit(self, *, attempts: float = math.inf, seconds: float = math.inf) -> Iterator[None]:
+        """Limit the calls inside the block, for callers that repeat calls themselves or have a deadline.
+
+        :param attempts: how often each call is tried at most; never more often than the connection says.
+        :param seconds: no attempt begins later than that, and responses are hardly waited for longer. An
+            inner block cannot extend the time of an outer one.
+        """
+        outer = self._max_attempts, self._deadline
+        self._max_attempts, self._deadline = attempts, min(self._deadline, monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._max_attempts, self._deadline = outer
+
+    def call(self, request: ApiRequest[T], *, bucket: str | None = None, region: str | None = None) -> T:
+        """Send any request of :mod:`airflow_provider_ci.protocol`, and return its parsed response.
+
+        :raises TencentCIError: as from the request's ``parse``, or :class:`TransportError`.
+        """
+
+        def send(signed_request: SignedRequest) -> T:
+            return request.parse(transport.send(self._session, signed_request, self._timeouts))
+
+        return self._repeat(request, self.settings.endpoint(bucket, region, regional=request.regional), send)
+
+    def call_paid(self, request: ApiRequest[T], *, bucket: str | None = None, region: str | None = None) -> T:
+        """Send a request that costs money.
+
+        :raises AmbiguousSubmissionError: it is unknown whether the service accepted it.
+        """
+        try:
+            return self.call(request, bucket=bucket, region=region)
+        except TencentCIError as error:
+            if isinstance(error, ValueError | JobError) or is_not_accepted(error):
+                raise
+            raise AmbiguousSubmissionError(
+                "It is unknown whether the service accepted the job: it may run and be billed",
+                status=error.status,
+                code=error.code,
+                service_message=error.service_message or error.message,
+                request_id=error.request_id,
+                hint="Look for it in the job list (by input object and time) before submitting again",
+            ) from error
+
+    def call_within(
+        self,
+        request: ApiRequest[T],
+        seconds: float,
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> T:
+        """Send ``request`` once, on a new connection, and return within ``seconds`` in any case.
+
+        For a process that is about to be killed.
+
+        :raises TransportError: no response in time; the service may have carried out the request.
+        """
+        result: Future[T] = Future()
+
+        def send() -> None:
+            try:
+                result.set_result(self._call_once(request, (seconds, seconds), bucket, region))
+            except BaseException as error:
+                result.set_exception(error)
+
+        # A thread, so that the limit also covers name lookup, credentials, and locks held by the code that a
+        # signal has interrupted
+        threading.Thread(target=send, name="ci-cancel", daemon=True).start()
+        try:
+            return result.result(seconds)
+        except TimeoutError:
+            raise TransportError(f"No response within {seconds:g} s", sent=True) from None
+
+    def pages(
+        self, request: PagedRequest[Any, Item], *, bucket: str | None = None, region: str | None = None
+    ) -> Iterator[Item]:
+        """Yield the items of each page; the next page is requested when they have been consumed."""
+        next_request: PagedRequest[Any, Item] | None = request
+        while next_request is not None:
+            page = self.call(next_request, bucket=bucket, region=region)
+            yield from next_request.items(page)
+            next_request = next_request.next_page(page)
+
     def submit_job(
         self,
         job: JobRequest,
@@ -155,43 +249,42 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         bucket: str | None = None,
         region: str | None = None,
     ) -> tuple[Job, str | None]:
-        """Submit ``job`` once and return it as accepted, with the request id.
+        """Submit a job once; return it as accepted, and the request id.
 
-        Results go to the bucket and region that the call goes to, unless ``job`` names others.
+        Results go to the input's bucket and region, unless ``job`` names others.
 
-        :param expires_at: time by :meth:`now` after which the service shall refuse the submission.
+        :param expires_at: time by :meth:`now` after which the service refuses the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
         :raises AmbiguousSubmissionError: it is unknown whether the job was accepted.
-        :raises ClockSkewError: it has ``expires_at``, but the service's clock is another than was thought.
-            :meth:`now` goes by it if that is ``corrected``.
-        :raises ServiceError: the service refused it.
+        :raises ClockSkewError: ``expires_at`` was computed with a wrong clock. If the error is ``corrected``,
+            :meth:`now` is right from now on, and the job can be submitted with a new ``expires_at``.
+        :raises ServiceError: the service refused the job.
         """
-        job = replace(job, operation=self._with_output_place(job.operation, bucket, region))
-        overlap = overlap_of_job(job, self.settings.endpoint(bucket, region).bucket)
-        refuse_overlap(overlap, job)
-        answer = self._submit(SubmitJob(job, expires_at), bucket, region)
-        return answer.jobs_detail[0], answer.request_id
+        endpoint = self.settings.endpoint(bucket, region)
+        job = replace(job, operation=with_output_location(job.operation, endpoint))
+        refuse_overlap(overlap_of_job(job, endpoint.bucket), job)
+        response = self.call_paid(SubmitJob(job, expires_at), bucket=bucket, region=region)
+        return response.jobs_detail[0], response.request_id
 
     def describe_jobs(
         self, job_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
     ) -> JobsResponse:
-        """Return the jobs, in the order of the service, and the ids that it does not know.
+        """Return the jobs, in the service's order, and the ids that it does not know.
 
         Any number of ids, also none; one request for each ten of them. ``request_id`` is the last request's.
 
-        :raises RequestValidationError: a value is not a job id, or this is no list; nothing was sent.
+        :raises RequestValidationError: a value is not a job id, or ``job_ids`` is no list; nothing was sent.
         """
-        ids = _distinct(job_ids)
-        whole = JobsResponse()
-        for start in range(0, len(ids), IDS_PER_REQUEST):
-            part = self._call(DescribeJobs(tuple(ids[start : start + IDS_PER_REQUEST])), bucket, region)
-            whole = replace(
-                part,
-                jobs_detail=whole.jobs_detail + part.jobs_detail,
-                non_exist_job_ids=whole.non_exist_job_ids + part.non_exist_job_ids,
+        merged = JobsResponse()
+        for ids in _split_ids(job_ids):
+            response = self.call(DescribeJobs(ids), bucket=bucket, region=region)
+            merged = replace(
+                response,
+                jobs_detail=merged.jobs_detail + response.jobs_detail,
+                non_exist_job_ids=merged.non_exist_job_ids + response.non_exist_job_ids,
             )
-        return whole
+        return merged
 
     def list_jobs(
         self,
@@ -209,139 +302,160 @@ class TencentCIHook(FileCalls, AdminCalls, BatchCalls, BaseHook):
         bucket: str | None = None,
         region: str | None = None,
     ) -> Iterator[Job]:
-        """Return an iterator over the jobs of a bucket that fit, newest first, page after page as they are
-        consumed.
+        """Return an iterator over the matching jobs of a bucket, newest first.
 
-        :param size: jobs to a page; the default is the most. 1 is enough to know whether there is any.
+        Each page is requested when the one before has been consumed.
+
+        :param size: jobs on a page; the default is the maximum. 1 is enough to know whether there is any.
 
         Parameters as in :class:`~airflow_provider_ci.protocol.jobs.ListJobs`.
         """
-        return self._pages(
-            ListJobs(
-                tag=tag,
-                queue_id=queue_id,
-                workflow_id=workflow_id,
-                inventory_trigger_job_id=inventory_trigger_job_id,
-                input_object=input_object,
-                states=states,
-                order_by_time=order_by_time,
-                start_creation_time=start_creation_time,
-                end_creation_time=end_creation_time,
-                size=size,
-            ),
-            bucket,
-            region,
+        request = ListJobs(
+            tag=tag,
+            queue_id=queue_id,
+            workflow_id=workflow_id,
+            inventory_trigger_job_id=inventory_trigger_job_id,
+            input_object=input_object,
+            states=states,
+            order_by_time=order_by_time,
+            start_creation_time=start_creation_time,
+            end_creation_time=end_creation_time,
+            size=size,
         )
+        return self.pages(request, bucket=bucket, region=region)
 
     def cancel_jobs(
         self, job_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
     ) -> None:
-        """Ask the service to cancel jobs that have not begun; describe them afterwards to know what became of
-        it.
+        """Ask the service to cancel jobs that have not begun. Describe them afterwards to see which it did.
 
         Any number of ids, also none; one request for each ten of them.
 
-        :raises RequestValidationError: a value is not a job id, or this is no list; nothing was sent.
+        :raises RequestValidationError: a value is not a job id, or ``job_ids`` is no list; nothing was sent.
         """
-        ids = _distinct(job_ids)
-        for start in range(0, len(ids), IDS_PER_REQUEST):
-            self._call(CancelJobs(tuple(ids[start : start + IDS_PER_REQUEST])), bucket, region)
+        for ids in _split_ids(job_ids):
+            self.call(CancelJobs(ids), bucket=bucket, region=region)
 
-    def cancel_job_within(
-        self, job_id: str, seconds: float, *, bucket: str | None = None, region: str | None = None
-    ) -> None:
-        """Ask once, on a connection of its own, to cancel a job: for a process that is about to be killed.
+    def head_object(self, key: str, *, bucket: str | None = None, region: str | None = None) -> ObjectHead:
+        """Return size, storage class and other properties of an object, without its content.
 
-        :param seconds: how long it may take, with everything.
-        :raises TransportError: there was no answer in time; the service may have cancelled the job.
+        :raises NotFoundError: there is no such object.
+        :raises PermissionDeniedError: ``cos:HeadObject`` is not permitted, or the SecretKey is wrong.
         """
-        self._call_within(CancelJobs((job_id,)), seconds, bucket, region)
+        return self.call(HeadObject(key), bucket=bucket, region=region)
+
+    def media_info(self, key: str, *, bucket: str | None = None, region: str | None = None) -> MediaInfo:
+        """Return format and streams of a media object, measured by the service."""
+        return self.call(GetMediaInfo(key), bucket=bucket, region=region)
+
+    def download_file(
+        self,
+        key: str,
+        path: str | PathLike[str],
+        *,
+        md5: str | None = None,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> StoredFile:
+        """Download an object to ``path``, where the file appears only when it is complete.
+
+        :param md5: hex MD5 that the content must have, for instance ``outputs["voice"]["md5"]`` of a job's
+            result. Content that differs is downloaded once more.
+        :raises RequestValidationError: ``md5`` is not an MD5.
+        :raises NotFoundError: there is no such object.
+        :raises InvalidResponseError: the content's MD5 differs.
+        """
+        request = GetObject(key)
+        download = objects.Download(request, path, md5)
+
+        def send(signed_request: SignedRequest) -> StoredFile:
+            with transport.open_response(self._session, signed_request, self.settings.timeouts) as response:
+                return download.receive(response, signed_request, self.settings.read_timeout)
+
+        return self._repeat(request, self.settings.endpoint(bucket, region), send)
+
+    def upload_file(
+        self,
+        path: str | PathLike[str],
+        key: str,
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> StoredFile:
+        """Upload a file of at most 5 GB as an object; the service checks its MD5.
+
+        The object's content type is guessed from the end of the key, else from that of the path.
+        """
+        upload = objects.Upload(path, key)
+        request = PutObject(key, upload.content_md5, upload.content_type)
+
+        def send(signed_request: SignedRequest) -> StoredFile:
+            with upload.open() as data:
+                response = transport.send(self._session, signed_request, self.settings.timeouts, data=data)
+            request.parse(response)
+            return upload.stored
+
+        return self._repeat(request, self.settings.endpoint(bucket, region), send)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Do a cheap signed read and say which of credentials, permission, bucket or region is wrong."""
+        """Make a cheap signed read, and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
         except ConfigurationError as error:
             return False, f"The connection is incomplete or wrong: {error}"
         try:
-            self._call_at(endpoint, ListJobs(size=1), RetryPolicy(max_attempts=1))
+            with self.limit(attempts=1):
+                self.call(ListJobs(size=1))
         except TencentCIError as error:
-            return False, f"{_diagnosis(error, self.settings.source.name)}: {error}"
-        return True, f"Bucket {endpoint.bucket} in {endpoint.region} answers, and its jobs may be listed"
+            return False, f"{_explain(error, self.settings.credentials_provider.name)}: {error}"
+        return True, f"Bucket {endpoint.bucket} in {endpoint.region} responds, and its jobs may be listed"
 
-    def _call(self, call: ApiRequest[T], bucket: str | None, region: str | None) -> T:
-        return self._call_at(self.settings.endpoint(bucket, region, regional=call.regional), call)
+    @property
+    def _timeouts(self) -> tuple[float, float]:
+        longest = max(self._deadline - monotonic(), _MIN_TIMEOUT)
+        connect, read = self.settings.timeouts
+        return min(connect, longest), min(read, longest)
 
-    def _call_at(self, endpoint: Endpoint, call: ApiRequest[T], retry: RetryPolicy | None = None) -> T:
-        def attempt(credentials: Credentials) -> T:
-            send = self._signed(call, endpoint, credentials)
-            return call.parse(transport.exchange(self._session, send, self._timeouts))
-
-        return self._repeat(call, attempt, retry)
-
-    def _call_within(self, call: ApiRequest[T], seconds: float, bucket: str | None, region: str | None) -> T:
-        answer: Future[T] = Future()
-
-        def attempt() -> None:
-            try:
-                answer.set_result(self._call_alone(call, (seconds, seconds), bucket, region))
-            except BaseException as error:
-                answer.set_exception(error)
-
-        # a thread bounds all of it: name lookup, credentials, a lock that the interrupted code holds
-        threading.Thread(target=attempt, name="ci-cancel", daemon=True).start()
-        try:
-            return answer.result(seconds)
-        except TimeoutError:
-            raise TransportError(f"No answer within {seconds:g} s", sent=True) from None
-
-    def _call_alone(
-        self, call: ApiRequest[T], timeout: tuple[float, float], bucket: str | None, region: str | None
-    ) -> T:
-        endpoint, provider = self.settings.endpoint(bucket, region), self.settings.provider
-        # those at hand, though newer ones may be due: there is no time to ask for them
-        send = self._signed(call, endpoint, provider.held() or provider.get())
-        with transport.new_session(loopback=self.settings.is_loopback) as session:
-            return call.parse(transport.exchange(session, send, timeout))
-
-    def _repeat(
-        self,
-        call: ApiRequest[Any],
-        attempt: Callable[[Credentials], T],
-        retry: RetryPolicy | None = None,
-    ) -> T:
-        retry, recovery, count = retry or self.settings.retry, Recovery(self.settings, call), 0
+    def _repeat(self, request: ApiRequest[Any], endpoint: Endpoint, send: Callable[[SignedRequest], T]) -> T:
+        """Sign ``request`` and call ``send``, until that succeeds or must not be repeated."""
+        attempts = Attempts(request, endpoint, self.settings, max_attempts=self._max_attempts)
         while True:
             try:
-                return attempt(recovery.begin())
+                credentials = self.settings.credentials.get(newer_than=attempts.refused)
+                return send(attempts.sign(credentials))
             except TencentCIError as error:
-                if recovery.should_retry_after_refresh(error):
+                pause = attempts.recover_from(error, time_left=self._deadline - monotonic())
+                if not pause:
                     continue
-                count += 1
-                left = self._end - monotonic()
-                if call.expires_at is not None:
-                    left = min(left, int(call.expires_at) - self.now())
-                pause = retry.pause(count, error, idempotent=call.idempotent, time_left=left)
-                if pause is None or count >= self._attempts:
-                    raise
-                self.log.warning("Attempt %d failed, again in %.1f s: %s", count, pause, error)
-                (self.sleep or time.sleep)(pause)
+                self.log.warning("Attempt %d failed, retrying in %.1f s: %s", attempts.failed, pause, error)
+            self.sleep(pause)
 
-    def _signed(self, call: ApiRequest[Any], endpoint: Endpoint, credentials: Credentials) -> SignedRequest:
-        # for each attempt anew: a signature expires
-        return sign_request(
-            call.http_request(), endpoint, credentials, now=self.now(), expires_at=call.expires_at
-        )
+    def _call_once(
+        self,
+        request: ApiRequest[T],
+        timeouts: tuple[float, float],
+        bucket: str | None,
+        region: str | None,
+    ) -> T:
+        attempts = Attempts(request, self.settings.endpoint(bucket, region), self.settings)
+        credentials = self.settings.credentials
+        # even if it is time to refresh the cached ones: there is no time for that
+        signed_request = attempts.sign(credentials.cached() or credentials.get())
+        with transport.new_session(loopback=self.settings.is_loopback) as session:
+            return request.parse(transport.send(session, signed_request, timeouts))
 
 
-def _distinct(job_ids: Sequence[str]) -> list[str]:
+def _split_ids(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the distinct ids, in groups that one request can name."""
     check_list("job_ids", job_ids)
-    ids = list(job_ids)  # what can be read only once, too
+    ids = list(job_ids)  # an iterator can be read only once
     check_job_ids(ids)
-    return list(dict.fromkeys(ids))
+    ids = list(dict.fromkeys(ids))
+    return [tuple(ids[start : start + IDS_PER_REQUEST]) for start in range(0, len(ids), IDS_PER_REQUEST)]
 
 
-def _diagnosis(error: TencentCIError, source: str) -> str:
+def _explain(error: TencentCIError, source: str) -> str:
+    """Return what in the connection, or around it, has probably caused ``error``."""
     if isinstance(error, ConfigurationError):
         return "The environment of this process is wrong"
     if isinstance(error, CredentialsError):
@@ -358,7 +472,7 @@ def _diagnosis(error: TencentCIError, source: str) -> str:
     if isinstance(error, TransportError):
         return "The service cannot be reached: the region or the endpoint may be wrong"
     if isinstance(error, InvalidResponseError):
-        return "Something else than the service answers: the endpoint or a proxy may be wrong"
+        return "The response is not from the service: the endpoint or a proxy may be wrong"
     if error.status in (301, 307, 308, 400, 404):
         return "Bucket or region is wrong"
     return "The service does not work at the moment"

@@ -1,19 +1,20 @@
-"""How far the service's clock is from this machine's, learnt from the answers that refuse a request's time.
+"""The service's clock, learnt from responses that refuse a signature because of its time.
 
-Nothing is learnt below 30 s, which the validity of signatures covers (the threshold of Tencent's JavaScript
-SDKs too), nor above a day: then something else is wrong than a clock that drifts.
+Differences below 30 s are ignored, because the validity of signatures covers them (Tencent's JavaScript SDKs
+have the same threshold). Those above a day are not believed: then something else is wrong than a clock.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 log = logging.getLogger(__name__)
 
-#: Smallest and largest difference that is believed, seconds.
-LEAST, MOST = 30.0, 86_400.0
+#: Smallest and largest difference that is corrected, seconds.
+MIN_DIFFERENCE, MAX_DIFFERENCE = 30.0, 86_400.0
 
 
 class ServiceClock:
@@ -29,27 +30,35 @@ class ServiceClock:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy is the clock that the process has of this service."""
+        """Unpickle to the clock that the process already has for this service."""
         return service_clock, (self.name,)
 
-    def learn(self, server_time: float | None, now: float, used: float) -> bool:
-        """Take over what the service's clock showed, and tell whether signing anew can help.
+    def now(self) -> float:
+        """Return the service's Unix time."""
+        return time.time() + self.offset
 
-        :param server_time: Unix seconds, as of the answer's ``Date``.
-        :param now: this machine's time when the answer came.
-        :param used: the offset that the refused request was signed with.
+    def correct(self, server_time: float | None, local_time: float, *, used_offset: float) -> bool:
+        """Adopt the service's time from a response; return whether a new signature may be accepted.
+
+        :param server_time: Unix seconds of the response's ``Date`` header.
+        :param local_time: this machine's time when the response came.
+        :param used_offset: the offset that the refused request was signed with.
         """
         if server_time is None:
             return False
-        measured = server_time - now
-        if abs(measured) > MOST or abs(measured - used) < LEAST:
+        measured = server_time - local_time
+        if abs(measured) > MAX_DIFFERENCE or abs(measured - used_offset) < MIN_DIFFERENCE:
             return False
         with self._lock:
-            if abs(measured - self.offset) >= LEAST:
+            # another thread may have corrected it meanwhile
+            if abs(measured - self.offset) >= MIN_DIFFERENCE:
                 self.offset = measured
+                direction = "behind" if measured > 0 else "ahead of"
                 log.warning(
                     "This machine's clock is %.0f s %s that of %s, which is used from now on: synchronise it",
-                    *(abs(measured), "behind" if measured > 0 else "ahead of", self.name),
+                    abs(measured),
+                    direction,
+                    self.name,
                 )
         return True
 
@@ -59,7 +68,7 @@ _clocks: dict[str, ServiceClock] = {}
 
 
 def service_clock(endpoint_url: str | None) -> ServiceClock:
-    """Return the clock of the service at an address, one for the whole process; ``None``: Tencent Cloud."""
+    """Return the process's only clock of the service at an address; ``None`` means Tencent Cloud."""
     name = endpoint_url or "Tencent Cloud"
     with _lock:
         return _clocks.setdefault(name, ServiceClock(name))

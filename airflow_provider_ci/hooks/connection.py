@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
-from airflow_provider_ci.hooks.credentials import RefreshableCredentials, provider_of
-from airflow_provider_ci.hooks.extra import Extra, as_text
-from airflow_provider_ci.hooks.source_fields import read_source
-from airflow_provider_ci.hooks.sources import Source
+from airflow_provider_ci.hooks.credentials import RefreshableCredentials, shared_credentials
+from airflow_provider_ci.hooks.credentials_fields import read_provider
+from airflow_provider_ci.hooks.credentials_providers import CredentialsProvider
+from airflow_provider_ci.hooks.extra import Extra, to_text
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.wire import (
@@ -32,20 +32,21 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
-_A_HOST = "a host name of Tencent Cloud without the bucket, for instance cos.{region}.tencentcos.cn"
+_HOST_FORM = "a host name of Tencent Cloud without the bucket, for instance cos.{region}.tencentcos.cn"
+_TIMEOUT_FORM = "a number of seconds above 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """What a connection says: where credentials come from, defaults for bucket and region, where to connect,
-    and for how long.
+    """What a connection says: credentials, defaults for bucket and region, hosts, timeouts and retries.
 
-    Timeouts are in seconds. ``secrets`` are what the connection itself holds of them, to be masked.
-    ``provider`` and ``clock`` are shared by all of a process that mean the same credentials and service.
+    Timeouts are in seconds. ``secrets`` are those that the connection itself holds, to be masked.
+    ``credentials`` and ``clock`` are shared by all connections of a process with the same credentials
+    provider or service.
     """
 
     conn_id: str
-    source: Source
+    credentials_provider: CredentialsProvider
     secrets: tuple[str, ...] = field(repr=False)
     bucket: str | None
     region: str | None
@@ -57,14 +58,14 @@ class ConnectionSettings:
     connect_timeout: float
     read_timeout: float
     retry: RetryPolicy
-    provider: RefreshableCredentials = field(compare=False, repr=False)
+    credentials: RefreshableCredentials = field(compare=False, repr=False)
     clock: ServiceClock = field(compare=False, repr=False)
 
     @classmethod
     def from_connection(cls, connection: Connection, extra: Any = None) -> ConnectionSettings:
         """Read an Airflow connection.
 
-        :param extra: its extra, if the caller had to read it in a way of its own (on an event loop).
+        :param extra: its extra, if the caller had to decode it without blocking an event loop.
         :raises ConfigurationError: a field is missing or has a value that is not allowed.
         """
         conn_id = str(connection.conn_id)
@@ -74,41 +75,34 @@ class ConnectionSettings:
                 hint="Its type is tencent_ci; a URI begins with tencent-ci://, with a hyphen, because an"
                 " underscore makes it no scheme",
             )
-        if extra is None:
-            extra = connection.extra_dejson
-        if not isinstance(extra, dict):
-            raise ConfigurationError(f"Connection {conn_id!r}: extra is not a JSON object")
-        if unknown := sorted(set(extra) - set(CONN_FIELDS)):
-            known = ", ".join(CONN_FIELDS)
-            log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
-        read = Extra(conn_id, extra)
-        # JSON may hold numbers there too
-        login, password = (as_text(value) or value for value in (connection.login, connection.password))
-        source = read_source(read, login, password)
-        endpoint_url, allow_http = read.text("endpoint_url"), read.flag("allow_http")
-        if endpoint_url is not None:  # one with a password must not get into a repr
+        fields = _read_extra(conn_id, connection.extra_dejson if extra is None else extra)
+        # a connection in JSON may have numbers as login and password
+        login, password = (to_text(value) or value for value in (connection.login, connection.password))
+        provider = read_provider(fields, login, password)
+        endpoint_url, allow_http = fields.text("endpoint_url"), fields.flag("allow_http")
+        if endpoint_url is not None:
             check_origin("endpoint_url", endpoint_url, allow_http=allow_http)
         return cls(
             conn_id=conn_id,
-            source=source,
-            secrets=tuple(secret for secret in (password, read.token("security_token")) if secret),
-            provider=provider_of(source),
+            credentials_provider=provider,
+            secrets=tuple(secret for secret in (password, fields.token("security_token")) if secret),
+            credentials=shared_credentials(provider),
             clock=service_clock(endpoint_url),
-            bucket=read.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
-            region=read.matching("region", REGION, "a region, for instance ap-guangzhou"),
-            ci_host=read.matching("ci_host", HOSTS[Service.CI], _A_HOST) or CI_HOST,
-            cos_host=read.matching("cos_host", HOSTS[Service.COS], _A_HOST) or COS_HOST,
+            bucket=fields.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
+            region=fields.matching("region", REGION, "a region, for instance ap-guangzhou"),
+            ci_host=fields.matching("ci_host", HOSTS[Service.CI], _HOST_FORM) or CI_HOST,
+            cos_host=fields.matching("cos_host", HOSTS[Service.COS], _HOST_FORM) or COS_HOST,
             endpoint_url=endpoint_url,
             allow_http=allow_http,
-            deployment=read.text("deployment"),
-            connect_timeout=read.number("connect_timeout", CONNECT_TIMEOUT, "a number of seconds above 0"),
-            read_timeout=read.number("read_timeout", READ_TIMEOUT, "a number of seconds above 0"),
-            retry=RetryPolicy(max_attempts=read.count("max_attempts", RetryPolicy().max_attempts, 1, 10)),
+            deployment=fields.text("deployment"),
+            connect_timeout=fields.number("connect_timeout", CONNECT_TIMEOUT, _TIMEOUT_FORM),
+            read_timeout=fields.number("read_timeout", READ_TIMEOUT, _TIMEOUT_FORM),
+            retry=RetryPolicy(max_attempts=fields.integer("max_attempts", RetryPolicy().max_attempts, 1, 10)),
         )
 
     @property
     def timeouts(self) -> tuple[float, float]:
-        """Seconds to wait for a connection, and for each piece of an answer."""
+        """Seconds to wait for a connection, and for each chunk of a response."""
         return self.connect_timeout, self.read_timeout
 
     @property
@@ -119,10 +113,10 @@ class ConnectionSettings:
     def endpoint(
         self, bucket: str | None = None, region: str | None = None, *, regional: bool = False
     ) -> Endpoint:
-        """Return where calls for a bucket go; the connection's bucket and region are the defaults.
+        """Return the address of a bucket. The connection's bucket and region are the defaults.
 
         :param regional: for calls that go to the region's own host, and name no bucket.
-        :raises ConfigurationError: neither names one, or it has not the documented form.
+        :raises ConfigurationError: bucket or region is missing, or malformed.
         """
         chosen = {"bucket": bucket or self.bucket, "region": region or self.region}
         if regional:
@@ -132,8 +126,8 @@ class ConnectionSettings:
                 raise ConfigurationError(
                     f"No {name}: give it as an argument, or in the extra of connection {self.conn_id!r}"
                 )
-            if not isinstance(value, str):  # natively rendered templates
-                raise ConfigurationError(f"{name} is {value!r}, allowed: a text")
+            if not isinstance(value, str):  # a template that Airflow rendered as a native object
+                raise ConfigurationError(f"{name} is {value!r}, allowed: a string")
         return Endpoint(
             bucket=chosen.get("bucket"),
             region=chosen["region"] or "",
@@ -142,3 +136,12 @@ class ConnectionSettings:
             base_url=self.endpoint_url,
             allow_http=self.allow_http,
         )
+
+
+def _read_extra(conn_id: str, extra: Any) -> Extra:
+    if not isinstance(extra, dict):
+        raise ConfigurationError(f"Connection {conn_id!r}: extra is not a JSON object")
+    if unknown := sorted(set(extra) - set(CONN_FIELDS)):
+        known = ", ".join(CONN_FIELDS)
+        log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
+    return Extra(conn_id, extra)

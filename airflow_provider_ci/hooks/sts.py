@@ -1,8 +1,10 @@
-"""Temporary credentials of a role, from the Security Token Service (STS version 2018-08-13,
-1312/48197 and 1312/73070).
+"""Temporary credentials of a role, from the Security Token Service (STS version 2018-08-13, 1312/48197 and
+1312/73070).
 
-A client of its own, because Tencent's SDK has no timeouts of use, renews a role's keys after a tenth of their
-life, and cannot repeat a call whose signature was refused for this machine's clock.
+Tencent's SDK has clients too (``STSAssumeRoleCredential``, ``OIDCRoleArnCredential``), which are not used:
+they cannot send an external id or temporary base keys, follow redirects, do not trust the environment's
+certificates, renew a role's keys after a tenth of their lifetime, and cannot repeat a call whose signature
+was refused because of this machine's clock. ``tests/unit/hooks/test_tencent_sdk.py`` shows this.
 """
 
 from __future__ import annotations
@@ -15,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TencentCIError
+from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.hooks.metadata import expiry, parsed
-from airflow_provider_ci.hooks.sources import checked
-from airflow_provider_ci.hooks.transport import exchange, new_session
+from airflow_provider_ci.hooks.credentials_providers import parse_json, read_credentials
 from airflow_provider_ci.protocol import tc3
 from airflow_provider_ci.protocol.errors import server_time
 from airflow_provider_ci.protocol.wire import Credentials, HttpResponse, SignedRequest, is_loopback_url
 
-#: Seconds to connect, and to wait for each piece of an answer.
+#: Seconds to connect, and to wait for each chunk of a response.
 TIMEOUTS = (5.0, 10.0)
-#: Lifetime that is asked for, seconds: the documented default and maximum.
+#: Lifetime of a role's credentials, seconds: the documented default and maximum.
 DURATION, MAX_DURATION = 7200, 43200
 #: Session name, which the audit log (CloudAudit) shows.
 SESSION_NAME = "airflow-provider-ci"
@@ -34,25 +35,26 @@ TKE_VARIABLES = ("TKE_REGION", "TKE_PROVIDER_ID", "TKE_WEB_IDENTITY_TOKEN_FILE",
 
 _URL = "https://sts.tencentcloudapi.com"
 _VERSION = "2018-08-13"
-# Any of its regions serves all roles; this is what Tencent's SDK asks
+# Each region serves all roles; Tencent's SDK asks this one
 _REGION = "ap-guangzhou"
-_TRANSIENT = ("InternalError", "RequestLimitExceeded", "InvalidParameter.OverLimit")
-_CLOCK = "AuthFailure.SignatureExpire"
+_TRANSIENT_CODES = ("InternalError", "RequestLimitExceeded", "InvalidParameter.OverLimit")
+_CLOCK_CODE = "AuthFailure.SignatureExpire"
+# The last one that matches is the most specific
 _HINTS = {
     "AuthFailure": "Check login, password and security_token of the connection: they sign the request to STS",
     "ResourceNotFound": "Check role_arn",
     "UnauthorizedOperation": "Permit sts:AssumeRole on the role, and let its trust policy name who asks",
     "InvalidParameter.WebIdentityTokenError": "Check the cluster's OIDC provider and the role's trust",
-    _CLOCK: "Synchronise this machine's clock",
+    _CLOCK_CODE: "Synchronise this machine's clock",
 }
-_ELSE = "Check role_arn, role_session_name, duration_seconds, external_id and the role's trust policy"
+_DEFAULT_HINT = "Check role_arn, role_session_name, duration_seconds, external_id and the role's trust policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssumeRole:
     """A role, assumed with permanent keys or with those of another role.
 
-    :param base: what signs the request.
+    :param base: the credentials that sign the request.
     :param endpoint_url: ``scheme://host[:port]`` of STS, if not the public one.
     """
 
@@ -73,14 +75,14 @@ class AssumeRole:
         }
         if self.external_id:
             body["ExternalId"] = self.external_id
-        return _ask("AssumeRole", body, url=self.endpoint_url, region=_REGION, base=self.base)
+        return _assume("AssumeRole", body, url=self.endpoint_url, region=_REGION, base=self.base)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebIdentity:
-    """A role, assumed with the token that Kubernetes (TKE) gives a container in a file and keeps fresh there.
+    """A role, assumed with the token that Kubernetes (TKE) writes to a file of the container and renews.
 
-    :param role_arn: if not the one of the environment.
+    :param role_arn: the role, if not the one that the environment names.
     :param endpoint_url: ``scheme://host[:port]`` of STS, if not the public one.
     """
 
@@ -91,10 +93,10 @@ class WebIdentity:
     name: str = field(default="web_identity", init=False)
 
     def fetch(self) -> Credentials:
-        """Read environment and token anew, and assume the role."""
-        region, provider, file, role = map(os.environ.get, TKE_VARIABLES)
-        role = self.role_arn or role
-        values = zip(TKE_VARIABLES, (region, provider, file, role), strict=True)
+        """Read environment and token, and assume the role."""
+        region, provider, token_file, default_role = map(os.environ.get, TKE_VARIABLES)
+        role = self.role_arn or default_role
+        values = zip(TKE_VARIABLES, (region, provider, token_file, role), strict=True)
         if missing := [name for name, value in values if not value]:
             raise CredentialsError(
                 f"No credentials from web_identity: the environment lacks {', '.join(missing)}",
@@ -102,15 +104,17 @@ class WebIdentity:
             )
         body = {
             "ProviderId": provider,
-            "WebIdentityToken": _identity(str(file)),
+            "WebIdentityToken": _read_token(str(token_file)),
             "RoleArn": role,
             "RoleSessionName": self.role_session_name,
             "DurationSeconds": self.duration_seconds,
         }
-        return _ask("AssumeRoleWithWebIdentity", body, url=self.endpoint_url, region=str(region), base=None)
+        return _assume(
+            "AssumeRoleWithWebIdentity", body, url=self.endpoint_url, region=str(region), base=None
+        )
 
 
-def _identity(path: str) -> str:
+def _read_token(path: str) -> str:
     try:
         token = Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeError) as error:
@@ -125,32 +129,36 @@ def _identity(path: str) -> str:
     return token
 
 
-def _ask(
+def _assume(
     action: str, body: dict[str, Any], *, url: str | None, region: str, base: Credentials | None
 ) -> Credentials:
-    """Post ``body``, once more if the refusal taught the service's time."""
+    """Post ``body``, and once more if STS refused the signature's time and its clock became known by that."""
     clock = service_clock(url)
-    for last in (False, True):
+    result: dict[str, Any] = {}
+    for attempt in (1, 2):
         offset = clock.offset
-        answer = _exchange(_request(action, body, url or _URL, region, base, time.time() + offset), action)
-        said = _said(answer, action)
-        code = _text((said.get("Error") or {}).get("Code")) or ""
-        if not last and code == _CLOCK and clock.learn(server_time(answer), time.time(), offset):
-            continue
-        break
-    if "Error" in said:
-        raise _refusal(action, code, said)
-    return checked(
-        f"STS ({action})",
-        said.get("Credentials"),
+        request = _sign(action, body, url or _URL, region, base, clock.now())
+        response = _send(request, action)
+        result = _parse(response, action)
+        is_clock_refused = _error_code(result) == _CLOCK_CODE
+        if not is_clock_refused or attempt == 2:
+            break
+        if not clock.correct(server_time(response), time.time(), used_offset=offset):
+            break
+    if "Error" in result:
+        raise _service_error(action, result)
+    found = result.get("Credentials")
+    return read_credentials(
+        found if isinstance(found, dict) else {},
         ("TmpSecretId", "TmpSecretKey", "Token"),
-        "Check sts_endpoint_url of the connection, if it is set",
-        token_needed=True,
-        expires_at=expiry(said.get("ExpiredTime")),
+        origin=f"STS ({action})",
+        hint="Check sts_endpoint_url of the connection, if it is set",
+        is_token_required=True,
+        expires_at=result.get("ExpiredTime"),
     )
 
 
-def _request(
+def _sign(
     action: str, body: dict[str, Any], url: str, region: str, base: Credentials | None, now: float
 ) -> SignedRequest:
     data, host, timestamp = json.dumps(body).encode(), url.rstrip("/").split("/")[2], int(now)
@@ -161,7 +169,7 @@ def _request(
         "X-TC-Region": region,
         "X-TC-Timestamp": str(timestamp),
         "X-TC-Version": _VERSION,
-        "Authorization": "SKIP",  # what the service wants where the token in the body says who asks
+        "Authorization": "SKIP",  # STS expects this if the token in the body identifies the caller
     }
     if base is not None:
         headers["Authorization"] = tc3.authorization(
@@ -177,45 +185,54 @@ def _request(
     return SignedRequest("POST", url.rstrip("/") + "/", headers, data)
 
 
-def _exchange(request: SignedRequest, action: str) -> HttpResponse:
+def _send(request: SignedRequest, action: str) -> HttpResponse:
     try:
-        with new_session(loopback=is_loopback_url(request.url)) as session:
-            return exchange(session, request, TIMEOUTS)
+        with transport.new_session(loopback=is_loopback_url(request.url)) as session:
+            return transport.send(session, request, TIMEOUTS)
     except ConfigurationError as error:
         raise CredentialsError(f"STS cannot be asked: {error.message}", hint=error.hint) from error
     except TencentCIError as error:
         raise CredentialsError(
-            f"STS does not answer to {action}: {error.message}",
+            f"STS does not respond to {action}: {error.message}",
             transient=True,
             hint="Check the network, the proxy settings, and sts_endpoint_url of the connection",
         ) from error
 
 
-def _said(answer: HttpResponse, action: str) -> dict[str, Any]:
-    whole = parsed(answer.body)
-    said = whole.get("Response") if isinstance(whole, dict) else None
-    if not isinstance(said, dict) or not isinstance(said.get("Error", {}), dict):
+def _parse(response: HttpResponse, action: str) -> dict[str, Any]:
+    document = parse_json(response.body)
+    result = document.get("Response") if isinstance(document, dict) else None
+    if not isinstance(result, dict) or not isinstance(result.get("Error", {}), dict):
         raise CredentialsError(
-            f"What answers to {action} is not STS",
-            status=answer.status,
-            transient=answer.status >= 500 or answer.status == 429,
+            f"The response to {action} is not from STS",
+            status=response.status,
+            transient=response.status >= 500 or response.status == 429,
             hint="Check the proxy settings, and sts_endpoint_url of the connection",
         )
-    return said
+    return result
 
 
-def _refusal(action: str, code: str, said: dict[str, Any]) -> CredentialsError:
-    # the last one that fits says most
-    fitting = [hint for name, hint in _HINTS.items() if f"{code}.".startswith(f"{name}.")]
+def _service_error(action: str, result: dict[str, Any]) -> CredentialsError:
+    code = _error_code(result)
+    hints = [hint for prefix, hint in _HINTS.items() if _is_within(code, prefix)]
     return CredentialsError(
         f"STS refused {action}",
         code=code,
-        service_message=_text(said["Error"].get("Message")),
-        request_id=_text(said.get("RequestId")),
-        transient=any(f"{code}.".startswith(f"{name}.") for name in _TRANSIENT),
-        hint=fitting[-1] if fitting else _ELSE,
+        service_message=_string_or_none(result["Error"].get("Message")),
+        request_id=_string_or_none(result.get("RequestId")),
+        transient=any(_is_within(code, prefix) for prefix in _TRANSIENT_CODES),
+        hint=hints[-1] if hints else _DEFAULT_HINT,
     )
 
 
-def _text(value: Any) -> str | None:
+def _error_code(result: dict[str, Any]) -> str:
+    return _string_or_none((result.get("Error") or {}).get("Code")) or ""
+
+
+def _is_within(code: str, prefix: str) -> bool:
+    """Return whether a code is ``prefix`` itself or below it: ``AuthFailure.X`` is below ``AuthFailure``."""
+    return f"{code}.".startswith(f"{prefix}.")
+
+
+def _string_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None

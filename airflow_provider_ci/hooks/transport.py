@@ -1,6 +1,4 @@
-"""Sends signed requests with ``requests``: bounded in time and size, no redirects, no cookies, no
-``.netrc``.
-"""
+"""Sends signed requests with ``requests``: bounded in time and size; no redirects, cookies or ``.netrc``."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 
 from airflow_provider_ci import __version__
 from airflow_provider_ci.exceptions import ConfigurationError, InvalidResponseError, TransportError
-from airflow_provider_ci.hooks.bounded import BoundedAdapter
+from airflow_provider_ci.hooks.read_timeout import ReadTimeoutAdapter
 from airflow_provider_ci.protocol.wire import HttpResponse, SignedRequest
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from airflow_provider_ci.version_compat import AIRFLOW_VERSION
@@ -28,12 +26,12 @@ from airflow_provider_ci.version_compat import AIRFLOW_VERSION
 #: What every request carries besides its own headers.
 HEADERS = {
     "User-Agent": f"airflow-provider-ci/{__version__} (Airflow {AIRFLOW_VERSION})",
-    # a compressed answer could unpack to any size
+    # a compressed response could unpack to any size
     "Accept-Encoding": "identity",
 }
-_PIECE = 64 * 1024
-# ProxyError: urllib3 raises it only until the connection through the proxy stands
-_BEFORE_SENDING = (
+CHUNK_SIZE = 64 * 1024
+# ProxyError: urllib3 raises it only until the connection through the proxy is established
+_ERRORS_BEFORE_SENDING = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ProxyError,
@@ -42,8 +40,9 @@ _BEFORE_SENDING = (
 
 
 class Session(requests.Session):
-    """A session that knows no redirects, and looks into the environment once for each host: requests does it
-    for each request, which takes a quarter of a call's time.
+    """A session that follows no redirects, and reads the environment once for each host.
+
+    Plain requests reads it for each request, which takes a quarter of a call's time.
     """
 
     __attrs__ = (*requests.Session.__attrs__, "_settings")
@@ -53,66 +52,67 @@ class Session(requests.Session):
         self._settings: dict[tuple[str, str], dict[str, Any]] = {}
 
     def settings_for(self, url: str) -> dict[str, Any]:
-        """Return proxies and certificates for ``url``, as requests itself would choose them."""
+        """Return the arguments of ``send`` for ``url``: proxies chosen as by requests, and certificates."""
         scheme, host, *_ = urlsplit(url)
         settings = self._settings.get((scheme, host))
         if settings is None:
-            settings = {**self.merge_environment_settings(url, {}, True, None, None)}
+            settings = {**self.merge_environment_settings(url, {}, True, certificate_bundle(), None)}
             self._settings[scheme, host] = settings
         return settings
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return nothing: a redirect is an answer like others. requests would prepare the next request even
-        when it must not send it.
-        """
+        """Return no target: requests would prepare the next request even if it must not send it."""
 
 
 def new_session(*, loopback: bool) -> Session:
     """Return a pooled session.
 
-    :param loopback: calls stay on this machine, so the environment's proxies are not for them.
+    :param loopback: calls stay on this machine, so that the environment's proxies are not used.
     """
     session = Session()
     session.trust_env = not loopback
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers = requests.structures.CaseInsensitiveDict(HEADERS)
-    adapter = BoundedAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
+    adapter = ReadTimeoutAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
 def environment_proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for ``url``, as requests itself would choose it."""
+    """Return the environment's proxy for ``url``, as requests itself would choose it."""
     return select_proxy(url, get_environ_proxies(url))
 
 
+def certificate_bundle() -> str:
+    """Return the path of the trusted certificates, for both transports: the environment's, else certifi's."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
+
+
 def trusted_certificates() -> ssl.SSLContext:
-    """Return a context that trusts whom the environment names, else those of certifi: as requests itself
-    would choose.
+    """Return a context that trusts the certificates of :func:`certificate_bundle`.
 
-    :raises ConfigurationError: the environment's bundle cannot be used.
+    :raises ConfigurationError: the bundle cannot be used.
     """
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return _trust_in(named or DEFAULT_CA_BUNDLE_PATH)
+    return _load_bundle(certificate_bundle())
 
 
-def _trust_in(bundle: str) -> ssl.SSLContext:
+def _load_bundle(bundle: str) -> ssl.SSLContext:
     try:
-        return _context(bundle)
-    except OSError as error:  # which does not say what it could not read
-        raise _unusable_bundle(bundle, error) from error
+        return _make_context(bundle)
+    except OSError as error:  # does not say which file could not be read
+        raise _bundle_error(bundle, error) from error
 
 
 @lru_cache
-def _context(bundle: str) -> ssl.SSLContext:
+def _make_context(bundle: str) -> ssl.SSLContext:
     is_folder = os.path.isdir(bundle)
     return ssl.create_default_context(
         cafile=None if is_folder else bundle, capath=bundle if is_folder else None
     )
 
 
-def _unusable_bundle(bundle: str, error: OSError) -> ConfigurationError:
+def _bundle_error(bundle: str, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"The bundle of certificates {bundle} cannot be read: {type(error).__name__}",
         hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE in the environment of this process: allowed is a"
@@ -120,65 +120,64 @@ def _unusable_bundle(bundle: str, error: OSError) -> ConfigurationError:
     )
 
 
-def exchange(
+def send(
     session: Session,
     request: SignedRequest,
-    timeout: tuple[float, float],
+    timeouts: tuple[float, float],
     *,
     data: IO[bytes] | None = None,
 ) -> HttpResponse:
-    """Send ``request`` and return the whole answer.
+    """Send ``request`` and return the complete response.
 
-    :param timeout: seconds to wait for the connection, and for each piece of the answer. Reading the whole
-        body may take the latter once more, so that a server that drips bytes cannot hold a worker.
+    :param timeouts: seconds to wait for the connection, and for each chunk of the response. Reading the body
+        may take the latter once more in total, so that a server that drips bytes cannot hold a worker.
     :param data: body to stream instead of the request's own.
-    :raises TransportError: no complete answer; ``sent`` tells whether the request may have arrived.
-    :raises ConfigurationError: the environment's bundle of certificates cannot be used.
-    :raises InvalidResponseError: the answer is larger than any of this service.
+    :raises TransportError: no complete response; ``sent`` says whether the request may have arrived.
+    :raises ConfigurationError: the bundle of certificates cannot be used.
+    :raises InvalidResponseError: the response is larger than any of this service.
     """
-    with open_answer(session, request, timeout, data=data) as answer:
-        return whole(answer, request, timeout[1])
+    with open_response(session, request, timeouts, data=data) as response:
+        return read_response(response, request, timeouts[1])
 
 
 @contextmanager
-def open_answer(
+def open_response(
     session: Session,
     request: SignedRequest,
-    timeout: tuple[float, float],
+    timeouts: tuple[float, float],
     *,
     data: IO[bytes] | None = None,
 ) -> Iterator[requests.Response]:
-    """Send ``request`` and yield the answer with its body unread; errors as of :func:`exchange`, also while
-    reading.
+    """Send ``request`` and yield the response with its body unread. Raises what :func:`send` raises, also for
+    errors inside the block.
     """
     try:
-        with _send(session, request, timeout, data) as answer:
-            yield answer
+        with _send_unread(session, request, timeouts, data) as response:
+            yield response
         return
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        failure, cause = _transport_error(error, request), None if _is_of_an_address(error) else error
+        failure, cause = _transport_error(error, request), None if _may_quote_url(error) else error
     raise failure from cause
 
 
-def _send(
-    session: Session, request: SignedRequest, timeout: tuple[float, float], data: IO[bytes] | None
+def _send_unread(
+    session: Session, request: SignedRequest, timeouts: tuple[float, float], data: IO[bytes] | None
 ) -> requests.Response:
-    prepared = _prepared(request, data if data is not None else request.body)
+    prepared = _prepare(request, data if data is not None else request.body)
     settings = session.settings_for(request.url)
-    bundle = settings["verify"]
-    if isinstance(bundle, str) and request.url.startswith("https:"):
-        _trust_in(bundle)  # requests would find its fault too, and not say what it is
+    if request.url.startswith("https:"):
+        _load_bundle(settings["verify"])  # requests would not say which file is wrong
     try:
-        return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+        return session.send(prepared, timeout=timeouts, allow_redirects=False, **settings)
     except requests.RequestException:
         raise
-    except OSError as error:  # requests' own, for a bundle that has gone since it was read
-        raise _unusable_bundle(bundle, error) from error
+    except OSError as error:  # requests raises it if the bundle has disappeared since it was loaded
+        raise _bundle_error(settings["verify"], error) from error
 
 
-def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.PreparedRequest:
-    """Return the request as it is: the URL was encoded when it was signed, and nothing of it may change. A
-    session's own preparation would also replace the ``Authorization`` with a login from ``~/.netrc``.
+def _prepare(request: SignedRequest, body: IO[bytes] | bytes) -> requests.PreparedRequest:
+    """Return the request unchanged: nothing that is signed may be encoded again. A session's own preparation
+    would also replace ``Authorization`` by a login from ``~/.netrc``.
     """
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url = request.method, request.url
@@ -187,73 +186,68 @@ def _prepared(request: SignedRequest, body: IO[bytes] | bytes) -> requests.Prepa
     return prepared
 
 
-def pieces(answer: requests.Response) -> Iterator[bytes]:
-    """Yield the body as it arrives, in the bytes of the wire."""
-    while piece := answer.raw.read1(_PIECE):
-        yield piece
+def read_chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body as it arrives, without decoding it."""
+    while chunk := response.raw.read1(CHUNK_SIZE):
+        yield chunk
 
 
-def whole(answer: requests.Response, request: SignedRequest, seconds: float) -> HttpResponse:
-    """Return the answer to ``request`` with its body, which must be read within ``seconds``."""
-    body = _read_bounded(answer, time.monotonic() + seconds)
-    return HttpResponse(answer.status_code, answer.headers, body, request.validity)
-
-
-def _read_bounded(answer: requests.Response, deadline: float) -> bytes:
+def read_response(response: requests.Response, request: SignedRequest, seconds: float) -> HttpResponse:
+    """Return the response to ``request`` with its body, which must arrive within ``seconds``."""
+    deadline = time.monotonic() + seconds
     body = bytearray()
-    for piece in pieces(answer):
-        body += piece
+    for chunk in read_chunks(response):
+        body += chunk
         if len(body) > MAX_BYTES:
-            raise InvalidResponseError(
-                f"The answer is larger than {MAX_BYTES} bytes",
-                status=answer.status_code,
-                request_id=answer.headers.get("x-ci-request-id"),
-            )
+            raise too_large_error(response.status_code, response.headers.get("x-ci-request-id"))
         if time.monotonic() > deadline:
-            raise requests.ReadTimeout("the answer did not end in time")
-    return bytes(body)
+            raise requests.ReadTimeout("the response did not end in time")
+    return HttpResponse(response.status_code, response.headers, bytes(body), request.validity)
 
 
-def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
-    host = request.headers["Host"]
+def too_large_error(status: int, request_id: str | None) -> InvalidResponseError:
+    """Return the error for a response of more than ``MAX_BYTES``."""
+    return InvalidResponseError(
+        f"The response is larger than {MAX_BYTES} bytes", status=status, request_id=request_id
+    )
+
+
+def no_response_error(request: SignedRequest, reason: str, *, sent: bool) -> TransportError:
+    """Return the error for a request without a complete response."""
     return TransportError(
-        f"No answer from {host} to {request.method}: {_reason(error)}",
-        sent=not _never_sent(error),
+        f"No response from {request.headers['Host']} to {request.method}: {reason}",
+        sent=sent,
         hint="Check the network, the proxy settings, and bucket, region and endpoint_url of the connection",
     )
 
 
-def _is_of_an_address(error: Exception) -> bool:
-    """Tell whether a text of the error may quote a URL, which may be a proxy's with a login."""
+def _transport_error(error: Exception, request: SignedRequest) -> TransportError:
+    if _may_quote_url(error):  # raised before connecting
+        reason = f"{type(error).__name__}: the address, or that of the proxy, cannot be used"
+        return no_response_error(request, reason, sent=False)
+    causes = _causes(error)
+    was_connected = not any(isinstance(cause, _ERRORS_BEFORE_SENDING) for cause in causes)
+    return no_response_error(request, f"{type(causes[-1]).__name__}: {causes[-1]}"[:300], sent=was_connected)
+
+
+def _may_quote_url(error: Exception) -> bool:
+    """Return whether an error's text may quote a URL, which may be a proxy's with a login."""
     return isinstance(error, ValueError)
 
 
-def _reason(error: Exception) -> str:
-    if _is_of_an_address(error):
-        return f"{type(error).__name__}: the address, or that of the proxy, cannot be used"
-    cause: Any = error
-    while nested := _nested(cause):
-        cause = nested
-    return f"{type(cause).__name__}: {cause}"[:300]
+def _causes(error: Exception) -> list[Exception]:
+    """Return the error and those nested in it, outermost first."""
+    causes = [error]
+    while (nested := _nested_error(causes[-1])) is not None:
+        causes.append(nested)
+    return causes
 
 
-def _nested(error: Any) -> Exception | None:
-    """Return the error inside an error of requests or urllib3, which they hold in different places."""
-    inner = (
+def _nested_error(error: Any) -> Exception | None:
+    """Return the error inside an error of requests or urllib3, which keep it in different attributes."""
+    nested = (
         getattr(error, "original_error", None)
         or getattr(error, "reason", None)
         or (error.args[0] if error.args else None)
     )
-    return inner if isinstance(inner, Exception) else None
-
-
-def _never_sent(error: Exception) -> bool:
-    """Tell whether the connection was not even established: only then can the request not have arrived."""
-    if _is_of_an_address(error):  # before connecting
-        return True
-    cause: Any = error
-    while cause is not None:
-        if isinstance(cause, _BEFORE_SENDING):
-            return True
-        cause = _nested(cause)
-    return False
+    return nested if isinstance(nested, Exception) else None

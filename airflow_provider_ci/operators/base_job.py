@@ -566,7 +566,7 @@ class TencentCIBaseJobOperator(CancelOnKillMixin, TencentCIBaseOperator, Generic
 
         self._state = self._failure = None
         try:
-            with self.hook.limited(attempts=1, seconds=seconds):
+            with self.hook.limit(attempts=1, seconds=seconds):
                 if job is None or not job.job_state.is_terminal:
                     job = self._describe()
                 self._state = job.state if job else None
@@ -590,7 +590,7 @@ class TencentCIBaseJobOperator(CancelOnKillMixin, TencentCIBaseOperator, Generic
         wait = Wait(self.poll_interval, self.log, time.monotonic, longest=self._longest_wait)
         is_new = True
         while True:
-            with wait.poll(), self.hook.limited(attempts=1, seconds=wait.remaining):
+            with wait.poll(), self.hook.limit(attempts=1, seconds=wait.remaining):
                 if not is_new:
                     tracker.update(self.service.describe(job_id), wait.elapsed)
                 if self._has_ended(tracker.jobs[job_id]):

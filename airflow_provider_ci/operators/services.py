@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -89,7 +88,9 @@ class BoundJobs:
         self._hook.cancel_jobs([job_id], **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
-        self._hook.cancel_job_within(job_id, seconds, **self._place)
+        from airflow_provider_ci.protocol.jobs import CancelJobs
+
+        self._hook.call_within(CancelJobs((job_id,)), seconds, **self._place)
 
     def can_resubmit(self, job: Job) -> bool:
         return job.job_state in (FAILED, CANCEL)
@@ -122,24 +123,26 @@ class BoundBatches:
 
     def submit(self, request: BatchRequest, expires_at: float | None) -> BatchJob:
         with self._operator.submitting(request):
-            batch, request_id = self._hook.create_batch(request, expires_at=expires_at, **self._place)
+            batch, request_id = self._hook.batches.create(request, expires_at=expires_at, **self._place)
             self._operator.job_id = batch.job_id
         self._log.info("Created batch job %s (%s, request id %s)", batch.job_id, batch.state, request_id)
         return batch
 
     def describe(self, job_id: str) -> BatchesResponse:
         with name_job_in_errors(job_id):
-            return self._hook.describe_batch(job_id, **self._place)
+            return self._hook.batches.describe(job_id, **self._place)
 
     def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - few enough
-        return self._hook.list_batches(start_creation_time=since, **self._place)
+        return self._hook.batches.list(start_creation_time=since, **self._place)
 
     def cancel(self, job_id: str) -> None:
         self._operator.raise_if_not_owner()
-        self._hook.cancel_batch(job_id, **self._place)
+        self._hook.batches.cancel(job_id, **self._place)
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
-        self._hook.cancel_batch_within(job_id, seconds, **self._place)
+        from airflow_provider_ci.protocol.batches import CancelBatch
+
+        self._hook.call_within(CancelBatch(job_id), seconds, **self._place)
 
     def can_resubmit(self, job: BatchJob) -> bool:
         # of a batch job that failed or was cancelled midway, the jobs that it has made are paid for
@@ -150,7 +153,7 @@ class BoundBatches:
         left = ended_at + durable_submission.LIST_CONSISTENCY_DELAY - now
         if left <= 0:
             return True
-        (self._hook.sleep or time.sleep)(left)  # the list may not show them yet
+        self._hook.sleep(left)  # the list may not show them yet
         return not self._has_jobs(job)
 
     def has_ended(self, job: BatchJob) -> bool:

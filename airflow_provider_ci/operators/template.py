@@ -119,18 +119,18 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
         return arguments["name"] or "", build_parameters(arguments, self.models)
 
     def _create_or_update(self, name: str, parameters: VoiceSeparate) -> str:
-        from airflow_provider_ci.hooks.admin import is_same
+        from airflow_provider_ci.hooks.templates import has_parameters
 
-        existing = self.hook.find_template(name, **self.bucket_and_region)
+        existing = self.hook.templates.find(name, **self.bucket_and_region)
         if existing is None:
-            created = self.hook.create_template(name, parameters, **self.bucket_and_region)
+            created = self.hook.templates.create(name, parameters, **self.bucket_and_region)
             self.log.info("Created template %s (%s)", name, created.template_id)
             return str(created.template_id)
         template_id = str(existing.template_id)
-        if is_same(existing, parameters):
+        if has_parameters(existing, parameters):
             self.log.info("Template %s (%s) has these parameters already", name, template_id)
         else:
-            self.hook.update_template(template_id, name, parameters, **self.bucket_and_region)
+            self.hook.templates.update(template_id, name, parameters, **self.bucket_and_region)
             self.log.info("Updated template %s (%s)", name, template_id)
         return template_id
 

@@ -298,7 +298,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             return None
         tally = BatchTally()
         # of many pages some may fail: each is tried again, as far as the time allows
-        with self.hook.limited():
+        with self.hook.limit():
             for job in self._batches.jobs(batch_id):
                 tally.add(job)
         if tally.pending:  # in states that no document names

@@ -92,11 +92,11 @@ _LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not neede
 _UNBOUND = Rule(
     PermissionDeniedError,
     "Bind the bucket to CI and open the smart audio service for it (or, for other types of job, the service"
-    " that they belong to): in the console of CI, or by TencentCIHook().open_bucket()",
+    " that they belong to): in the console of CI, or by TencentCIHook().services.open()",
 )
 _NOT_OPENED = Rule(
     PermissionDeniedError,
-    "Open the smart audio service for the bucket: in the console of CI, or by TencentCIHook().open_bucket()"
+    "Open the smart audio service for the bucket: in the console of CI, or by TencentCIHook().services.open()"
     " (POST /asrbucket)",
 )
 _OTHER_NOT_OPENED = Rule(

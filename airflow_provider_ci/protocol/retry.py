@@ -1,7 +1,8 @@
-"""When to repeat a call, and after how long: one policy for every transport."""
+"""When to repeat a failed call, and after how long: one policy for every transport."""
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -13,31 +14,30 @@ from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable
 class RetryPolicy:
     """Exponential backoff with full jitter.
 
-    :param max_attempts: calls at most, the first included.
-    :param base: seconds; the pause before attempt n+1 is drawn from 0 … base * 2**(n-1) …
-    :param cap: … but never from more than this many seconds.
+    :param max_attempts: how often a call is tried at most, the first time included.
+    :param base: seconds; the pause after attempt n is drawn from 0 to ``base * 2**(n-1)``,
+    :param cap: but from no more than this many seconds.
     """
 
     max_attempts: int = 6
     base: float = 1.0
     cap: float = 30.0
 
-    def pause(
-        self, attempt: int, error: TencentCIError, *, idempotent: bool, time_left: float | None = None
+    def pause_after(
+        self, attempt: int, error: TencentCIError, *, idempotent: bool, time_left: float = math.inf
     ) -> float | None:
-        """Return the seconds to wait after ``attempt`` (from 1) failed with ``error``; ``None``: do not
-        repeat.
+        """Return the seconds to wait after ``attempt`` (from 1) failed with ``error``; ``None``: give up.
 
-        A call of which only ``time_left`` seconds remain is not repeated later than that.
-        A call that is not idempotent is repeated only when it certainly was not accepted and repeating may
-        help. ``Retry-After``, where the service gave one, is waited for before the jitter, so that clients do
-        not all come back at once.
+        A call that is not idempotent is repeated only if the service certainly did not accept it.
+        ``Retry-After`` is the least pause. Jitter comes on top, so that clients do not return all at once.
+
+        :param time_left: seconds after which no attempt may begin any more.
         """
         if attempt >= self.max_attempts or not is_retryable(error):
             return None
         if not idempotent and not is_not_accepted(error):
             return None
         jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - not for security
-        advice = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
-        pause = (advice or 0.0) + jitter
-        return None if time_left is not None and pause >= time_left else pause
+        retry_after = error.retry_after if isinstance(error, ThrottledError | ServerError) else None
+        pause = (retry_after or 0.0) + jitter
+        return pause if pause < time_left else None

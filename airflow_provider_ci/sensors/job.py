@@ -408,7 +408,7 @@ class TencentCIJobSensor(BaseSensorOperator):
 
         with (
             name_job_in_errors(job_ids[0]) if len(job_ids) == 1 else nullcontext(),
-            self.hook.limited(attempts=1),
+            self.hook.limit(attempts=1),
         ):
             return self.hook.describe_jobs(job_ids, bucket=self.bucket or None, region=self.region or None)
 

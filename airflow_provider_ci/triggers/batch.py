@@ -92,7 +92,7 @@ class _TrackedBatch:
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
         if self._tracker.pending:
-            response = await client.once(DescribeBatch(self._job_id), endpoint)
+            response = await client.call(DescribeBatch(self._job_id), endpoint, max_attempts=1)
             self._tracker.update(response, now)
             if self._tracker.pending:
                 return False
@@ -103,10 +103,10 @@ class _TrackedBatch:
         if now - self._ended_at < LIST_CONSISTENCY_DELAY:
             return False
         pending = ListJobs(inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1)
-        if (await client.once(pending, endpoint)).jobs_detail:
+        if (await client.call(pending, endpoint, max_attempts=1)).jobs_detail:
             return False
         if not self._has_jobs:
             any_job = ListJobs(inventory_trigger_job_id=self._job_id, size=1)
-            self._has_jobs = bool((await client.once(any_job, endpoint)).jobs_detail)
+            self._has_jobs = bool((await client.call(any_job, endpoint, max_attempts=1)).jobs_detail)
         # an empty list is more likely late than true
         return self._has_jobs or now - self._ended_at >= NOT_FOUND_GRACE_PERIOD

@@ -306,7 +306,7 @@ class _Poller:
             with suppress(Exception):  # then the present settings have to do
                 self._client.settings = await recent_settings(self._group.tencent_ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
-        return await self._client.once(_DescribeStates(job_ids), endpoint)
+        return await self._client.call(_DescribeStates(job_ids), endpoint, max_attempts=1)
 
     def _handle_response(self, batch: list[_PolledJob], response: JobsResponse) -> None:
         if self._is_current(batch):

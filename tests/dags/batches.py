@@ -31,13 +31,19 @@ class BatchDiesOnFirstTry(VoiceSeparateBatchOperator):
     def _get_job(self, *args: Any) -> Any:
         first = args[-1]["ti"].try_number == 1
         if first and self.dies == "accepted":
-            create = self.hook.create_batch
+            from airflow_provider_ci.hooks.batches import Batches
+
+            create = Batches.create
 
             def create_and_die(*arguments: Any, **options: Any) -> Any:
                 create(*arguments, **options)
                 raise DiedError
 
-            self.hook.create_batch = create_and_die  # type: ignore[method-assign]
+            Batches.create = create_and_die  # type: ignore[method-assign]
+            try:
+                return super()._get_job(*args)
+            finally:
+                Batches.create = create  # type: ignore[method-assign]
         batch = super()._get_job(*args)
         if first and self.dies == "pushed":
             raise DiedError

@@ -44,7 +44,7 @@ def in_thread(settings: ConnectionSettings) -> Send:
         hook = TencentCIHook()
         hook.__dict__["settings"] = settings  # instead of one that Airflow knows
         try:
-            return hook._call(call, None, None)
+            return hook.call(call)
         finally:
             hook.close()
 

@@ -47,8 +47,8 @@ LATE = "late"
 _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.base_job",
     "airflow_provider_ci.operators.cancellation",
-    "airflow_provider_ci.hooks.ci",
-    "airflow_provider_ci.hooks.aio",
+    "airflow_provider_ci.hooks.attempts",
+    "airflow_provider_ci.hooks.clock",
     "airflow_provider_ci.triggers.job",
     "tencent_ci_emulator.server",
 )
@@ -73,7 +73,7 @@ class World:
         self.clients: set[AsyncClient] = set()
         self._held: list[tuple[float, Any]] = []
         self._before = 0
-        self._exchange = transport.exchange
+        self._send = transport.send
 
     def begin(self) -> None:
         """Leave an earlier case behind, with its jobs and its time."""
@@ -109,7 +109,7 @@ class World:
 
     # the network
 
-    def exchange(self, session: Any, request: Any, timeout: Any, **options: Any) -> Any:
+    def send(self, session: Any, request: Any, timeout: Any, **options: Any) -> Any:
         path = urlsplit(request.url).path
         self.step(
             {"POST": "submit", "PUT": "cancel"}.get(request.method, "list" if path == "/jobs" else "describe")
@@ -120,7 +120,7 @@ class World:
             raise TransportError("the read timed out", sent=True)
         if fault:
             self.emulator.faults.add("submit", nth=1, **fault)
-        return self._exchange(session, request, timeout, **options)
+        return self._send(session, request, timeout, **options)
 
     def accepted(self) -> list[AcceptedJob]:
         """Return the jobs that were accepted in this case, also those that came late."""
@@ -299,9 +299,10 @@ def simulated_world(media: Path) -> Iterator[World]:
         patch.setattr("airflow_provider_ci.operators.cancellation._NAP", 1000.0)
         # one try at a time, so it owns its job
         patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
-        patch.setattr(transport, "exchange", world.exchange)
+        patch.setattr(TencentCIHook, "sleep", world.sleep)
+        patch.setattr(transport, "send", world.send)
         patch.setattr(aio, "load_settings", _on_its_way(world, aio.load_settings))
-        patch.setattr(AsyncClient, "_exchange", _polling(world, _on_its_way(world, AsyncClient._exchange)))
+        patch.setattr(AsyncClient, "_send", _polling(world, _on_its_way(world, AsyncClient._send)))
         with emulator:
             patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
             hook = TencentCIHook()

@@ -54,7 +54,7 @@ def test_a_retry_goes_on_with_the_batch_of_the_try_that_died(
 
     assert dag_run.state == "success"
     assert tries(dag_run)["separate"] == ("success", 2)
-    batch_ids = [batch.job_id for batch in hook.list_batches()]
+    batch_ids = [batch.job_id for batch in hook.batches.list()]
     assert len(batch_ids) == 1, "one accepted batch job"
     assert xcom(dag_run, "separate") == batch_ids[0]
     if "submit_only" not in dag_id:
@@ -73,8 +73,8 @@ def test_a_lost_answer_is_looked_for(
     emulator.faults.add("create_batch", nth=1, when=when, **effect)
     dag_run = dags[dag_id].test()
     assert dag_run.state == "success"
-    assert xcom(dag_run, "separate") == next(hook.list_batches()).job_id
-    assert len(list(hook.list_batches())) == 1
+    assert xcom(dag_run, "separate") == next(hook.batches.list()).job_id
+    assert len(list(hook.batches.list())) == 1
     assert len(emulator.ledger.accepted_jobs()) == 2, "each input was paid for once"
     assert emulator.ledger.count("create_batch") == (1 if when == "after" else 2)
 
@@ -138,6 +138,6 @@ def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
         )
         operator.execute(make_context())
         operator.hook.close()
-    wait_until(lambda: all(batch.job_state.is_terminal for batch in hook.list_batches()), 120)
+    wait_until(lambda: all(batch.job_state.is_terminal for batch in hook.batches.list()), 120)
     hook.close()
     assert sorted(job.key for job in emulator.ledger.accepted_jobs()) == ["in/a.mp3", "in/b.mp3"]

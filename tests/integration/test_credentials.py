@@ -59,7 +59,9 @@ class SkewedClock(Clock):
 @pytest.fixture
 def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotated]:
     with fakes.serving(Rotated()) as service:
-        monkeypatch.setattr("airflow_provider_ci.hooks.metadata.METADATA_URL", service.url + fakes.PREFIX)
+        monkeypatch.setattr(
+            "airflow_provider_ci.hooks.instance_role.METADATA_URL", service.url + fakes.PREFIX
+        )
         yield service
 
 
@@ -84,7 +86,7 @@ def test_revoked_keys_are_replaced(
             assert issuer.issued == 2
         # as in another process, whose instance still has the revoked keys
         issuer.issued = 0
-        credentials._process.providers.clear()
+        credentials._process.credentials.clear()
         dag_run = dags[dag_id].test()
         assert dag_run.state == "success"
         assert tries(dag_run)["separate"][1] == 1

@@ -108,14 +108,14 @@ class TestResults:
             ),
         )
         hook.upload_file(ROOT / "pyproject.toml", "in/x.mp3")
-        batch_id = str(hook.create_batch(request)[0].job_id)
-        wait_until(lambda: hook.describe_batch(batch_id).jobs_detail[0].job_state.is_terminal)
+        batch_id = str(hook.batches.create(request)[0].job_id)
+        wait_until(lambda: hook.batches.describe(batch_id).jobs_detail[0].job_state.is_terminal)
         found = results.jobs_of(batch_id)
         assert sorted(job["state"] for job in found) == ["Failed", "Success"]
         tally = BatchTally()
         for job in hook.list_jobs(inventory_trigger_job_id=batch_id):
             tally.add(job)
-        result = batch_result(hook.describe_batch(batch_id).jobs_detail[0], tally)
+        result = batch_result(hook.batches.describe(batch_id).jobs_detail[0], tally)
         assert set(result) == set(results.batch)
         result["user_data"] = result["user_data"] or ""
         assert result["counts"] == {"Success": 1, "Failed": 1}
@@ -267,8 +267,8 @@ def test_a_job_by_the_hook_alone(
 
 
 def test_the_look_at_the_queues(hook: TencentCIHook, capsys: pytest.CaptureFixture[str]) -> None:
-    (queue,) = hook.list_queues()
-    hook.update_queue(str(queue.queue_id), state="Paused")
+    (queue,) = hook.queues.list()
+    hook.queues.update(str(queue.queue_id), state="Paused")
     runpy.run_path(str(ROOT / "tests/docs/queues.py"))
     assert capsys.readouterr().out.strip().endswith("Paused 0 jobs wait")
 

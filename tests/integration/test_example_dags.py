@@ -94,7 +94,7 @@ def test_a_template_is_made_once_and_used(dags, hook):
     runs = [dags["example_voice_separate_template"].test(run_conf={"input_object": KEY}) for _ in range(2)]
 
     assert [dag_run.state for dag_run in runs] == ["success", "success"]
-    (template,) = hook.list_templates()
+    (template,) = hook.templates.list()
     assert template.name == "stems-mp3"
     assert [xcom(dag_run, "template") for dag_run in runs] == [template.template_id] * 2
     for job in hook.list_jobs():
@@ -104,8 +104,8 @@ def test_a_template_is_made_once_and_used(dags, hook):
 
 
 def test_a_job_that_nobody_waits_for_is_cancelled(dags, hook, emulator, monkeypatch):
-    (queue,) = hook.list_queues()
-    hook.update_queue(queue.queue_id, state="Paused")
+    (queue,) = hook.queues.list()
+    hook.queues.update(queue.queue_id, state="Paused")
     monkeypatch.setattr(dags["example_voice_separate_template"].get_task("wait"), "timeout", 2)
 
     dag_run = dags["example_voice_separate_template"].test(run_conf={"input_object": KEY})
@@ -121,7 +121,7 @@ def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
     dag_run = dags["example_voice_separate_batch"].test()
 
     assert dag_run.state == "success"
-    (batch,) = hook.list_batches()
+    (batch,) = hook.batches.list()
     assert xcom(dag_run, "batch") == batch.job_id
     assert xcom(dag_run, "batch", "batch")["counts"] == {"Success": 2}
     voices = xcom(dag_run, "results")

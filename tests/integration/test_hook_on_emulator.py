@@ -54,10 +54,10 @@ class Sync:
         self.hook = hook
 
     def call(self, call: ApiRequest[Any]) -> Any:
-        return self.hook._call(call, None, None)
+        return self.hook.call(call)
 
     def items(self, call: PagedRequest[Any, Any]) -> list[Any]:
-        return list(self.hook._pages(call, None, None))
+        return list(self.hook.pages(call))
 
 
 class Async(Sync):
@@ -150,7 +150,7 @@ def test_queues(way: Sync, hook: TencentCIHook, service: str) -> None:
     )
     wanted = QueueRequest(name=queue.name, state="Paused", notify_config=notify)
     assert way.call(UpdateQueue(queue.queue_id, wanted, service)).state == "Paused"
-    resumed = hook.update_queue(queue.queue_id, state="Active", service=service)
+    resumed = hook.queues.update(queue.queue_id, state="Active", service=service)
     assert (resumed.state, resumed.name, resumed.notify_config) == ("Active", queue.name, notify)
     answer = way.call(ListQueues(service=service, queue_ids=[queue.queue_id, "p0"]))
     assert (len(answer.queue_list), answer.non_exist_pids) == (1, ("p0",))
@@ -223,8 +223,8 @@ def test_batches_over(way: Sync, hook: TencentCIHook, emulator: Emulator, kind: 
 
 
 def test_batches_are_listed_and_cancelled(way: Sync, hook: TencentCIHook, emulator: Emulator) -> None:
-    (queue,) = hook.list_queues()
-    hook.update_queue(str(queue.queue_id), state="Paused")
+    (queue,) = hook.queues.list()
+    hook.queues.update(str(queue.queue_id), state="Paused")
     hook.upload_file(MEDIA, "in/a.mp3")
     ids = [way.call(CreateBatch(batch(emulator, prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
     assert [one.job_id for one in way.items(ListBatches(size=1, order_by_time="Asc"))] == ids
@@ -232,7 +232,7 @@ def test_batches_are_listed_and_cancelled(way: Sync, hook: TencentCIHook, emulat
     assert way.items(ListBatches(name="other")) == []
     assert way.call(CancelBatch(ids[0])) is None
     assert way.call(DescribeBatch(ids[0])).jobs_detail[0].state == "Cancel"
-    assert [one.job_id for one in hook.list_batches(states=["Cancel"])] == ids[:1]
+    assert [one.job_id for one in hook.batches.list(states=["Cancel"])] == ids[:1]
     assert way.call(DescribeBatch("b0")).non_exist_job_ids == ("b0",)
     with pytest.raises(InvalidRequestError, match="can not be modified"):
         way.call(CancelBatch(ids[0]))
@@ -240,22 +240,22 @@ def test_batches_are_listed_and_cancelled(way: Sync, hook: TencentCIHook, emulat
 
 def test_a_template_whose_answer_is_lost(hook: TencentCIHook, emulator: Emulator) -> None:
     emulator.faults.add("create_template", nth=1, drop=True, when="after")
-    made = hook.create_template("stems", VOICE)
-    assert [one.template_id for one in hook.list_templates()] == [made.template_id]
+    made = hook.templates.create("stems", VOICE)
+    assert [one.template_id for one in hook.templates.list()] == [made.template_id]
     assert emulator.ledger.count("create_template") == 1
 
 
 def test_a_binding_whose_answer_is_lost(hook: TencentCIHook, emulator: Emulator) -> None:
-    hook.close_bucket()
+    hook.services.close()
     emulator.faults.add("open_asr", nth=1, drop=True, when="after")
-    assert hook.open_bucket() is None
+    assert hook.services.open() is None
     assert emulator.ledger.count("open_asr") == 2
 
 
 def test_what_needs_an_open_service_says_so(hook: TencentCIHook, emulator: Emulator) -> None:
-    hook.close_bucket()
+    hook.services.close()
     with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
-        hook.create_batch(batch(emulator, prefix="in/"))
+        hook.batches.create(batch(emulator, prefix="in/"))
 
 
 def test_other_hosts_of_tencent_cloud(

@@ -45,7 +45,7 @@ def test_several_at_once_leave_one(hook: TencentCIHook, emulator: Emulator) -> N
     emulator.faults.add("create_template", delay=0.5)
     with ThreadPoolExecutor(4, initializer=let_operators_run_in_this_thread) as threads:
         ids = set(threads.map(lambda _: run(), range(4)))
-    assert ids == {template.template_id for template in hook.list_templates()}
+    assert ids == {template.template_id for template in hook.templates.list()}
     assert len(ids) == 1
     assert emulator.ledger.count("create_template") > 1, "they did meet"
 
@@ -53,7 +53,7 @@ def test_several_at_once_leave_one(hook: TencentCIHook, emulator: Emulator) -> N
 def test_a_changed_dag_updates_it(hook: TencentCIHook) -> None:
     first = run()
     assert run(codec="flac", bitrate="") == first
-    (template,) = hook.list_templates()
+    (template,) = hook.templates.list()
     assert template.voice_separate is not None
     assert template.voice_separate.audio_config is not None
     assert template.voice_separate.audio_config.codec == "flac"
@@ -65,4 +65,4 @@ def test_a_lost_answer(hook: TencentCIHook, emulator: Emulator, operation: str) 
         run(codec="aac")
     emulator.faults.add(operation, nth=1, drop=True, when="after")
     template_id = run()
-    assert [template.template_id for template in hook.list_templates()] == [template_id]
+    assert [template.template_id for template in hook.templates.list()] == [template_id]

@@ -98,17 +98,17 @@ def run(told: Try, validity: float, lag: float, answers: Connection) -> None:
     os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"] = told.connection
     durable_submission.SUBMISSION_VALIDITY, durable_submission.LIST_CONSISTENCY_DELAY = validity, lag
     process = Process(told)
-    exchange = transport.exchange
+    send = transport.send
 
     def observed(session: Any, request: Any, timeout: Any, **options: Any) -> Any:
         if request.method != "POST":
-            return exchange(session, request, timeout, **options)
+            return send(session, request, timeout, **options)
         process.at("before the submission")
-        answer = exchange(session, request, timeout, **options)
+        answer = send(session, request, timeout, **options)
         process.at("after the submission")
         return answer
 
-    transport.exchange = observed
+    transport.send = observed
     operator = VoiceSeparateOperator(
         task_id="separate",
         input_object="in/a.mp3",

@@ -243,7 +243,7 @@ class TestNothingIsLeftOut:
         assert [code for code in sts._HINTS if f"| `{code}`" not in PAGE] == []
 
     def test_of_the_test_button(self) -> None:
-        tree = ast.parse(inspect.getsource(ci._diagnosis))
+        tree = ast.parse(inspect.getsource(ci._explain))
         returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
         assert len(returned) >= 9
         for node in returned:
@@ -281,7 +281,7 @@ def test_no_answer_names_the_host(connection: Callable[..., str]) -> None:
     hook = ci.TencentCIHook(connection("http://127.0.0.1:9", max_attempts=1))
     said = said_by(lambda: hook.describe_jobs(["j1"]))
     hook.close()
-    assert pattern("No answer from … to …: ….").match(said)
+    assert pattern("No response from … to …: ….").match(said)
 
 
 def test_a_page_of_a_proxy_is_no_answer(server: ScriptedServer, connection: Callable[..., str]) -> None:

@@ -22,7 +22,7 @@ from airflow_provider_ci.assets.cos import convert_asset_to_openlineage, create_
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES, get_provider_info
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.hooks.source_fields import _FILE, _ROLE
+from airflow_provider_ci.hooks.credentials_fields import _FILE, _ROLE
 from tests.airflow_version import CLI_SHOWS_NO_FORM, FORM_NEEDS_FAB, FORM_NEEDS_NO_HOOK, IS_AIRFLOW_2
 
 INFO = get_provider_info()
@@ -196,7 +196,7 @@ class TestTheForm:
         assert masked == {"security_token"}
 
     def test_it_has_every_extra_field_that_is_read(self) -> None:
-        made_of_others = {"conn_id", "source", "secrets", "retry", "provider", "clock"}
+        made_of_others = {"conn_id", "credentials_provider", "secrets", "retry", "credentials", "clock"}
         read = {*ConnectionSettings.__dataclass_fields__} - made_of_others
         of_sources = {"credential_source", "security_token", *_ROLE, "external_id", *_FILE}
         assert set(CONN_FIELDS) == read | of_sources | {"max_attempts"}

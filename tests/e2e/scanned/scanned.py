@@ -8,14 +8,14 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_ci.hooks import metadata
+from airflow_provider_ci.hooks import instance_role
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 # the machine that the tests run on has no metadata service
-metadata.METADATA_URL = os.environ["SCANNED_METADATA_URL"]
+instance_role.METADATA_URL = os.environ["SCANNED_METADATA_URL"]
 
 NO_PAUSE = {"retry_delay": timedelta(0)}
 ENCODING = {"audio_mode": "IsAudio", "codec": "wav"}

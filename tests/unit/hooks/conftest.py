@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.hooks import clock, credentials
 from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -35,21 +34,19 @@ def hook(make_hook: Callable[..., TencentCIHook]) -> TencentCIHook:
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, which are not waited for; the jitter is its largest."""
+def pauses(mocker: MockerFixture) -> list[float]:
+    """The hook's pauses between attempts, which take no time; the jitter is its largest."""
     pauses: list[float] = []
-    monkeypatch.setattr(
-        "airflow_provider_ci.hooks.ci.time", SimpleNamespace(sleep=pauses.append, time=time.time)
-    )
-    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    mocker.patch.object(TencentCIHook, "sleep", pauses.append)
+    mocker.patch("random.uniform", lambda least, most: most)
     return pauses
 
 
 @pytest.fixture
-def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakes.Metadata]:
+def metadata(mocker: MockerFixture) -> Iterator[fakes.Metadata]:
     """The metadata service of a machine with a role."""
     with fakes.serving(fakes.Metadata()) as service:
-        monkeypatch.setattr("airflow_provider_ci.hooks.metadata.METADATA_URL", service.url + fakes.PREFIX)
+        mocker.patch("airflow_provider_ci.hooks.instance_role.METADATA_URL", service.url + fakes.PREFIX)
         yield service
 
 
@@ -61,10 +58,10 @@ def sts() -> Iterator[fakes.STS]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing that another test has left: no provider, no clock that was learnt."""
+def fresh_process(mocker: MockerFixture) -> Iterator[None]:
+    """Forget the credentials and clocks of other tests."""
     process = credentials._Process()
-    monkeypatch.setattr(credentials, "_process", process)
-    monkeypatch.setattr(clock, "_clocks", {})
+    mocker.patch.object(credentials, "_process", process)
+    mocker.patch.object(clock, "_clocks", {})
     yield
     process.threads.shutdown()

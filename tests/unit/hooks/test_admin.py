@@ -96,7 +96,7 @@ class TestTemplates:
         self, hook: TencentCIHook, server: ScriptedServer, logs: Logs, lost: Answer
     ) -> None:
         server.play(lost, listed("stems-2", "stems"))
-        assert hook.create_template("stems", VOICE).template_id == "t1"
+        assert hook.templates.create("stems", VOICE).template_id == "t1"
         assert server.methods() == ["POST", "GET"]
         assert server.requests[1].params["name"] == "stems"
         assert any("template t1 was created" in line for line in logs.at("warning"))
@@ -106,40 +106,40 @@ class TestTemplates:
     ) -> None:
         server.play(hang_up(), listed("stems-2"))
         with pytest.raises(TransportError):
-            hook.create_template("stems", VOICE)
+            hook.templates.create("stems", VOICE)
         server.play(hang_up(), templates(template_xml("TemplateList", bitrate="64")))
         with pytest.raises(TransportError):  # somebody else's of that name
-            hook.create_template("stems", VOICE)
+            hook.templates.create("stems", VOICE)
 
     def test_a_refusal_is_not_looked_into(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(error(400, "TemplateNameDuplicate"))
         with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
-            hook.create_template("stems", VOICE)
+            hook.templates.create("stems", VOICE)
         with pytest.raises(RequestValidationError):
-            hook.create_template("a b", VOICE)
+            hook.templates.create("a b", VOICE)
 
     def test_the_parameters_are_sent_without_container_and_with_an_encoding(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(MADE, MADE)
-        hook.create_template("stems", VoiceSeparate(audio_mode="IsAudio"))
-        hook.update_template("t1", "stems", VOICE)
+        hook.templates.create("stems", VoiceSeparate(audio_mode="IsAudio"))
+        hook.templates.update("t1", "stems", VOICE)
         body = b"<AudioMode>IsAudio</AudioMode><AudioConfig/></Request>"
         assert server.requests[0].body.endswith(body)
         assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
 
     def test_finding_by_name_ends_with_the_match(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(listed("a1", "a2", total=9), listed("a", "a3", total=9, number=2))
-        found = hook.find_template("a")
+        found = hook.templates.find("a")
         assert found is not None
         assert found.name == "a"
         assert [sent.params["pageNumber"] for sent in server.requests] == ["1", "2"]
         server.play(listed("a1"))
-        assert hook.find_template("a") is None
+        assert hook.templates.find("a") is None
 
     def test_listing_is_lazy(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(listed("a", "b", total=3))
-        found = hook.list_templates()
+        found = hook.templates.list()
         assert not server.requests
         assert (next(found).name, next(found).name) == ("a", "b")
         assert len(server.requests) == 1
@@ -151,16 +151,16 @@ class TestTemplates:
     ) -> None:
         ids = [f"t{n}" for n in range(12)]
         server.play(listed(*"abcdefghij"), listed("k"))
-        assert len(hook.get_templates([*ids, "t3"])) == 11
+        assert len(hook.templates.get([*ids, "t3"])) == 11
         assert [len(sent.params["ids"].split(",")) for sent in server.requests] == [10, 2]
-        assert hook.get_templates([]) == []
+        assert hook.templates.get([]) == []
 
     def test_a_text_is_no_list(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         for field, call in {
-            "template_ids": lambda: hook.get_templates("abc"),
-            "queue_ids": lambda: list(hook.list_queues(queue_ids="abc")),
-            "regions": lambda: list(hook.list_buckets(regions="abc")),
-            "bucket_names": lambda: list(hook.list_buckets(bucket_names="abc")),
+            "template_ids": lambda: hook.templates.get("abc"),
+            "queue_ids": lambda: list(hook.queues.list(queue_ids="abc")),
+            "regions": lambda: list(hook.services.list_buckets(regions="abc")),
+            "bucket_names": lambda: list(hook.services.list_buckets(bucket_names="abc")),
         }.items():
             with pytest.raises(RequestValidationError, match=f"{field} is the text 'abc', allowed: a list"):
                 call()
@@ -168,13 +168,13 @@ class TestTemplates:
 
     def test_deleting_twice(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><TemplateId>t1</TemplateId></Response>"), error(404, "TemplateNotFound"))
-        assert [hook.delete_template("t1"), hook.delete_template("t1")] == [True, False]
+        assert [hook.templates.delete("t1"), hook.templates.delete("t1")] == [True, False]
 
 
 class TestQueues:
     def test_what_is_not_given_stays_as_it_is(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))
-        assert hook.update_queue("p1", state="Paused").queue_id == "p1"
+        assert hook.queues.update("p1", state="Paused").queue_id == "p1"
         get, put = server.requests
         assert (get.path, get.params["queueIds"]) == ("/asrqueue", "p1")
         assert (put.method, put.path) == ("PUT", "/asrqueue/p1")
@@ -203,14 +203,14 @@ class TestQueues:
         described = http(f"<Response><QueueList>{queue}</QueueList></Response>")
         updated = http(f"<Response><Queue>{queue}</Queue></Response>")
         server.play(described, updated, described, updated, described)
-        hook.update_queue("p1", state="Paused")
-        hook.update_queue("p1", name="mine")
+        hook.queues.update("p1", state="Paused")
+        hook.queues.update("p1", name="mine")
         _, paused, _, renamed = server.requests
         assert f"<State>Paused</State><NotifyConfig>{notify}</NotifyConfig>".encode() in paused.body
         assert b"<Name>queue 1</Name>" in paused.body
         assert b"<Name>mine</Name><State>Frozen</State>" in renamed.body
         with pytest.raises(RequestValidationError, match="State is 'Stopped', allowed: Active, Paused"):
-            hook.update_queue("p1", state="Stopped")
+            hook.queues.update("p1", state="Stopped")
 
     def test_an_empty_element_is_not_written_back(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         queue = (
@@ -221,12 +221,12 @@ class TestQueues:
             http(f"<Response><QueueList>{queue}</QueueList></Response>"),
             http(f"<Response><Queue>{queue}</Queue></Response>"),
         )
-        hook.update_queue("p1", state="Paused")
+        hook.queues.update("p1", state="Paused")
         assert b"</State><NotifyConfig><State>Off</State></NotifyConfig></Request>" in server.requests[1].body
 
     def test_what_is_given_wins(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(QUEUES, http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"))
-        hook.update_queue("p1", name="mine", notify_config=NotifyConfig(state="Off"), service="media")
+        hook.queues.update("p1", name="mine", notify_config=NotifyConfig(state="Off"), service="media")
         assert server.requests[1].path == "/queue/p1"
         assert b"<Name>mine</Name><State>Active</State><NotifyConfig><State>Off</State></NotifyConfig>" in (
             server.requests[1].body
@@ -235,7 +235,7 @@ class TestQueues:
     def test_an_unknown_queue_is_not_updated(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><NonExistPIDs>p1</NonExistPIDs></Response>"))
         with pytest.raises(NotFoundError, match="no queue p1 of the service asr"):
-            hook.update_queue("p1", state="Paused")
+            hook.queues.update("p1", state="Paused")
 
 
 class TestBuckets:
@@ -243,19 +243,19 @@ class TestBuckets:
         self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(hang_up(), error(403, "MediaBucketAlreadyBinded"))
-        assert hook.open_bucket() is None
+        assert hook.services.open() is None
         assert [(sent.method, sent.path) for sent in server.requests] == [("POST", "/asrbucket")] * 2
 
     def test_closing_too(self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]) -> None:
         server.play(hang_up(), error(403, "MediaBucketUnBinded"))
-        assert hook.close_bucket() is False
+        assert hook.services.close() is False
 
     @pytest.mark.parametrize(("service", "name"), [("asr", "Asr"), ("media", "Media")])
     def test_each_service(self, hook: TencentCIHook, server: ScriptedServer, service: str, name: str) -> None:
         server.play(error(400, f"{name}BucketAlreadyBinded"), http("<Response/>"))
         server.play(error(400, f"{name}BucketUnBinded"))
-        assert hook.open_bucket(service=service) is None
-        assert [hook.close_bucket(service=service) for _ in range(2)] == [True, False]
+        assert hook.services.open(service=service) is None
+        assert [hook.services.close(service=service) for _ in range(2)] == [True, False]
         assert {sent.path for sent in server.requests} == {f"/{service}bucket"}
 
     def test_lists_come_from_the_regions_host_without_any_bucket(
@@ -264,15 +264,15 @@ class TestBuckets:
         hook = make_hook(bucket=None)
         server.play(http("<Response><AsrBucketList><BucketId>a-1</BucketId></AsrBucketList></Response>"))
         server.play(http("<Response/>"))
-        assert [bound.bucket_id for bound in hook.list_buckets()] == ["a-1"]
-        assert list(hook.list_buckets(service="media", region="ap-beijing")) == []
+        assert [bound.bucket_id for bound in hook.services.list_buckets()] == ["a-1"]
+        assert list(hook.services.list_buckets(service="media", region="ap-beijing")) == []
         assert [sent.header("Host") for sent in server.requests] == [
             f"ci.{REGION}.myqcloud.com",
             "ci.ap-beijing.myqcloud.com",
         ]
         assert server.requests[0].is_signed_with(CREDENTIALS.secret_key)
         with pytest.raises(ConfigurationError, match="No bucket"):
-            hook.open_bucket()
+            hook.services.open()
 
 
 class TestBatches:
@@ -282,13 +282,13 @@ class TestBatches:
     ) -> None:
         server.play(lost)
         with pytest.raises(AmbiguousSubmissionError):
-            hook.create_batch(BATCH)
+            hook.batches.create(BATCH)
         assert server.methods() == ["POST"]
 
     def test_a_refusal_is_not(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(error(403, "QueueSaturated"))
         with pytest.raises(QueueFullError):
-            hook.create_batch(BATCH)
+            hook.batches.create(BATCH)
 
     @pytest.mark.parametrize(
         ("source", "key", "says"),
@@ -306,13 +306,13 @@ class TestBatches:
         output = Output(bucket=BUCKET, region=REGION, voice_object=key)
         batch = replace(BATCH, input=BatchInput(**source), operation=replace(operation, output=output))
         with pytest.raises(RequestValidationError) as caught:
-            hook.create_batch(batch)
+            hook.batches.create(batch)
         assert f"Operation.Output.AuObject (voice) is {key!r}, allowed: a key that {says}" in str(
             caught.value
         )
         assert not server.requests
         server.play(jobs(job_xml("b1")))
-        hook.create_batch(batch, bucket="in-1250000002")
+        hook.batches.create(batch, bucket="in-1250000002")
         assert server.methods() == ["POST"]
 
     def test_results_go_to_the_bucket_of_the_call_unless_the_request_names_another(
@@ -322,8 +322,8 @@ class TestBatches:
         assert operation is not None
         output = Output(voice_object="out/${jobid}.${ext}")
         server.play(jobs(job_xml("b1")), jobs(job_xml("b2")))
-        hook.create_batch(replace(BATCH, operation=replace(operation, output=output)), region="ap-beijing")
-        hook.create_batch(BATCH, bucket="in-1250000002", region="ap-beijing")
+        hook.batches.create(replace(BATCH, operation=replace(operation, output=output)), region="ap-beijing")
+        hook.batches.create(BATCH, bucket="in-1250000002", region="ap-beijing")
         sent = [request.body.decode() for request in server.requests]
         assert [
             f"<Region>{region}</Region><Bucket>{BUCKET}</Bucket>" in body
@@ -332,18 +332,18 @@ class TestBatches:
 
     def test_describing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs(unknown=("b1",)), jobs(job_xml("b1", "Running")))
-        assert hook.describe_batch("b1").non_exist_job_ids == ("b1",)
-        assert [batch.job_state for batch in hook.describe_batch("b1").jobs_detail] == ["Running"]
+        assert hook.batches.describe("b1").non_exist_job_ids == ("b1",)
+        assert [batch.job_state for batch in hook.batches.describe("b1").jobs_detail] == ["Running"]
 
     def test_listing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs(job_xml("b1"), next_token="t"), jobs(job_xml("b2"), next_token="t"))
-        assert [batch.job_id for batch in hook.list_batches(name="n", states=["Running"])] == ["b1", "b2"]
+        assert [batch.job_id for batch in hook.batches.list(name="n", states=["Running"])] == ["b1", "b2"]
         assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t"]
 
     def test_cancelling(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http(), http())
-        hook.cancel_batch("b1")
-        hook.cancel_batch_within("b1", 4)
+        hook.batches.cancel("b1")
+        hook.call_within(CancelBatch("b1"), 4)
         assert [(sent.path, sent.params) for sent in server.requests] == [
             ("/inventorytriggerjob/b1", {"cancel": ""})
         ] * 2
@@ -395,7 +395,7 @@ class TestAsynchronously:
         self, hook: TencentCIHook, server: ScriptedServer, call: ApiRequest[Any], answer: Answer
     ) -> None:
         server.play(answer, answer)
-        expected = hook._call(call, None, None)
+        expected = hook.call(call)
         endpoint = hook.settings.endpoint(regional=call.regional)
         assert asynchronously(hook.tencent_ci_conn_id, lambda client: client.call(call, endpoint)) == expected
         one, other = server.requests

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     ConfigurationError,
@@ -90,7 +91,7 @@ def asynchronously(conn_id: str, *calls: ApiRequest[Any]) -> list[Any]:
 def synchronously(conn_id: str, *calls: ApiRequest[Any]) -> list[Any]:
     hook = TencentCIHook(conn_id)
     try:
-        return [hook._call(call, None, None) for call in calls]
+        return [hook.call(call) for call in calls]
     finally:
         hook.close()
 
@@ -101,7 +102,7 @@ def conn_id(connection: Define, server: ScriptedServer) -> str:
 
 
 @pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def pauses(mocker: MockerFixture) -> list[float]:
     """The pauses between attempts of either client, which are not waited for; the jitter is its largest."""
     pauses: list[float] = []
     sleep = asyncio.sleep
@@ -110,11 +111,10 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         pauses.extend([seconds] if seconds else [])
         await sleep(0)
 
-    clock = SimpleNamespace(sleep=pauses.append, time=lambda: 1_700_000_000.5)
-    monkeypatch.setattr("airflow_provider_ci.hooks.ci.time", clock)
-    monkeypatch.setattr("airflow_provider_ci.hooks.aio.time", clock)
-    monkeypatch.setattr("asyncio.sleep", pause)
-    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    mocker.patch.object(TencentCIHook, "sleep", pauses.append)
+    mocker.patch("airflow_provider_ci.hooks.clock.time", SimpleNamespace(time=lambda: 1_700_000_000.5))
+    mocker.patch("asyncio.sleep", pause)
+    mocker.patch("random.uniform", lambda least, most: most)
     return pauses
 
 

@@ -7,11 +7,10 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
-from itertools import count
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -32,7 +31,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.transport import new_session
-from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
+from airflow_provider_ci.protocol.jobs import CancelJobs, Input, JobRequest, Operation, Output
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
@@ -139,7 +138,13 @@ class TestWhatIsSent:
                 },
             ),
             (lambda hook: hook.cancel_jobs(["j1"]), http(), "PUT", "/jobs/j1", {"cancel": ""}),
-            (lambda hook: hook.cancel_job_within("j1", 4), http(), "PUT", "/jobs/j1", {"cancel": ""}),
+            (
+                lambda hook: hook.call_within(CancelJobs(("j1",)), 4),
+                http(),
+                "PUT",
+                "/jobs/j1",
+                {"cancel": ""},
+            ),
         ],
         ids=["submit", "describe", "list", "cancel", "cancel-within"],
     )
@@ -315,9 +320,9 @@ class TestReadsAreRepeated:
         server.play(error(500, "InternalError"), hang_up(), jobs())
         call(hook)
         assert pauses == [1, 2]
-        assert [line[:36] for line in logs.at("warning")] == [
-            "Attempt 1 failed, again in 1.0 s: Ca",
-            "Attempt 2 failed, again in 2.0 s: No",
+        assert [line[:39] for line in logs.at("warning")] == [
+            "Attempt 1 failed, retrying in 1.0 s: Ca",
+            "Attempt 2 failed, retrying in 2.0 s: No",
         ]
 
     def test_after_a_timeout(self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]) -> None:
@@ -381,15 +386,15 @@ class TestReadsAreRepeated:
         hook.describe_jobs(["j1"])
         assert pauses == [expected]
 
-    def test_each_attempt_is_signed_anew(
-        self,
-        hook: TencentCIHook,
-        server: ScriptedServer,
-        pauses: list[float],
-        monkeypatch: pytest.MonkeyPatch,
+    def test_each_attempt_has_a_new_signature(
+        self, hook: TencentCIHook, server: ScriptedServer, mocker: MockerFixture
     ) -> None:
-        clock = count(1_700_000_000, 1000)
-        monkeypatch.setattr("airflow_provider_ci.hooks.ci.time.time", partial(next, clock))
+        time = mocker.patch("airflow_provider_ci.hooks.clock.time.time", return_value=1_700_000_000)
+
+        def sleep(_: float) -> None:
+            time.return_value += 1000
+
+        hook.sleep = sleep
         server.play(error(500, "InternalError"), error(500, "InternalError"), jobs())
         hook.describe_jobs(["j1"])
         starts = [sent.authorization.start for sent in server.requests]
@@ -510,7 +515,7 @@ class TestSubmissionsAreNot:
                 if len(pauses) == 2:  # the service comes up
                     object.__setattr__(hook.settings, "endpoint_url", late.url)
 
-            monkeypatch.setattr("airflow_provider_ci.hooks.ci.time.sleep", wake_up)
+            hook.sleep = wake_up
             with pytest.raises(TransportError):
                 hook.submit_job(REQUEST)
             assert hook.submit_job(REQUEST)[0].job_id == "j9"
@@ -755,7 +760,7 @@ class TestLimited:
         self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(error(503, "SlowDown"), error(503, "SlowDown"), job())
-        with hook.limited(attempts=1), pytest.raises(ThrottledError):
+        with hook.limit(attempts=1), pytest.raises(ThrottledError):
             hook.describe_jobs(["j1"])
         assert hook.describe_jobs(["j1"]).jobs_detail, "afterwards all is as before"
         assert len(pauses) == 1
@@ -764,7 +769,7 @@ class TestLimited:
         self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(error(503, "SlowDown"), error(503, "SlowDown", retry_after="300"))
-        with hook.limited(seconds=60), pytest.raises(ThrottledError):
+        with hook.limit(seconds=60), pytest.raises(ThrottledError):
             hook.describe_jobs(["j1"])
         assert pauses == [1]
 
@@ -772,7 +777,7 @@ class TestLimited:
         self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(error(503, "SlowDown"), job(), error(503, "SlowDown", retry_after="300"))
-        with hook.limited(attempts=1, seconds=60), hook.limited():
+        with hook.limit(attempts=1, seconds=60), hook.limit():
             hook.describe_jobs(["j1"])
             with pytest.raises(ThrottledError):
                 hook.describe_jobs(["j1"])
@@ -781,10 +786,10 @@ class TestLimited:
     def test_an_answer_is_not_waited_for_much_longer(self, make_hook: MakeHook) -> None:
         hook = make_hook(connect_timeout=30, read_timeout=300)
         assert hook._timeouts == (30, 300)
-        with hook.limited(seconds=20):
+        with hook.limit(seconds=20):
             connect, read = hook._timeouts
             assert 15 < connect <= read <= 20
-        with hook.limited(seconds=-7):
+        with hook.limit(seconds=-7):
             assert hook._timeouts == (5, 5), "a last look gets an answer that comes as usual"
 
 
@@ -799,12 +804,12 @@ def test_what_is_no_list_of_ids_is_refused(
 
 
 @pytest.mark.parametrize("given", [None, 7, b"b1", ["b1"], ""], ids=repr)
-@pytest.mark.parametrize("name", ["describe_batch", "cancel_batch"])
+@pytest.mark.parametrize("name", ["describe", "cancel"])
 def test_what_is_no_id_of_a_batch_is_refused(
     hook: TencentCIHook, server: ScriptedServer, name: str, given: Any
 ) -> None:
     with pytest.raises(RequestValidationError, match=r"job_id is .*, allowed: letters"):
-        getattr(hook, name)(given)
+        getattr(hook.batches, name)(given)
     assert not server.requests
 
 
@@ -907,25 +912,25 @@ class TestCancelWithin:
     ) -> None:
         server.play(answer)
         with pytest.raises(TencentCIError):
-            hook.cancel_job_within("j1", 4)
+            hook.call_within(CancelJobs(("j1",)), 4)
         assert not pauses
 
     @pytest.mark.parametrize("answer", [hang(), drip(head(length=10**6))], ids=["hang", "drip"])
     def test_has_its_own_timeout(self, make_hook: MakeHook, server: ScriptedServer, answer: Answer) -> None:
         server.play(answer)
-        with pytest.raises(TransportError, match=r"No answer (within 0\.2 s|from)"):
-            make_hook(read_timeout=60).cancel_job_within("j1", 0.2)
+        with pytest.raises(TransportError, match=r"No response (within 0\.2 s|from)"):
+            make_hook(read_timeout=60).call_within(CancelJobs(("j1",)), 0.2)
 
     def test_the_credentials_count_too(self, hook: TencentCIHook, monkeypatch: pytest.MonkeyPatch) -> None:
         """The interrupted code may hold what they need, for instance a lock."""
         released = threading.Event()
-        monkeypatch.setattr(type(hook.settings.provider), "held", lambda provider: released.wait(60))
+        monkeypatch.setattr(type(hook.settings.credentials), "cached", lambda _: released.wait(60))
         with pytest.raises(TransportError):
-            hook.cancel_job_within("j1", 0.2)
+            hook.call_within(CancelJobs(("j1",)), 0.2)
         released.set()
 
     def test_has_its_own_connection(self, hook: TencentCIHook, server: ScriptedServer) -> None:
-        server.play(after(lambda: hook.cancel_job_within("j1", 4), jobs()))
+        server.play(after(lambda: hook.call_within(CancelJobs(("j1",)), 4), jobs()))
         server.always("PUT", http())
         hook.describe_jobs(["j1"])
         assert [(sent.method, sent.connection) for sent in server.requests] == [("GET", 1), ("PUT", 2)]
@@ -953,7 +958,7 @@ class TestTestConnection:
             (error(301, "PermanentRedirect"), "Bucket or region is wrong"),
             (error(500, "InternalError"), "The service does not work at the moment"),
             (error(429, "SlowDown"), "The service does not work at the moment"),
-            (http("<html>Log in</html>"), "Something else than the service answers"),
+            (http("<html>Log in</html>"), "The response is not from the service"),
             (hang_up(), "The service cannot be reached"),
         ],
     )

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import Connection
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.hooks.sources import StaticKeys
+from airflow_provider_ci.hooks.credentials_providers import StaticKeys
 from airflow_provider_ci.protocol.wire import Credentials
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 
@@ -29,8 +29,8 @@ def settings(*, login: str | None = ID, password: str | None = KEY, **extra: Any
 def test_the_least_that_is_needed() -> None:
     read = settings()
     assert read.conn_id == "ci"
-    assert read.source == StaticKeys(Credentials(ID, KEY))
-    assert read.provider.get() == Credentials(ID, KEY)
+    assert read.credentials_provider == StaticKeys(Credentials(ID, KEY))
+    assert read.credentials.get() == Credentials(ID, KEY)
     assert (read.bucket, read.region, read.endpoint_url, read.allow_http) == (None, None, None, False)
     assert (read.connect_timeout, read.read_timeout, read.retry.max_attempts) == (5, 30, 6)
 
@@ -239,7 +239,7 @@ class TestFromTheEnvironment:
 
     def check(self) -> None:
         read = TencentCIHook("ci").settings
-        assert read.source == StaticKeys(Credentials(ID, "k/e+y=&@:", "tok/en+=&?"))
+        assert read.credentials_provider == StaticKeys(Credentials(ID, "k/e+y=&@:", "tok/en+=&?"))
         assert (read.bucket, read.region) == (BUCKET, REGION)
         assert (read.endpoint_url, read.allow_http) == ("http://127.0.0.1:8080", True)
         assert (read.connect_timeout, read.read_timeout, read.retry.max_attempts) == (1.5, 7, 3)

@@ -104,7 +104,7 @@ def test_settings_share_what_the_process_shares(
     settings = TencentCIHook(connection(**keys)).settings
     other = copied(settings)
     assert other == settings
-    assert other.provider is settings.provider
+    assert other.credentials is settings.credentials
     assert other.clock is settings.clock
 
 

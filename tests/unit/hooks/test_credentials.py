@@ -16,9 +16,9 @@ import pytest
 from airflow_provider_ci.exceptions import CredentialsError
 from airflow_provider_ci.hooks import credentials
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.hooks.credentials import KEPT, RefreshableCredentials, provider_of
-from airflow_provider_ci.hooks.metadata import InstanceRole
-from airflow_provider_ci.hooks.sources import EnvironmentKeys, FileKeys, StaticKeys
+from airflow_provider_ci.hooks.credentials import MAX_CACHED, RefreshableCredentials, shared_credentials
+from airflow_provider_ci.hooks.credentials_providers import EnvironmentKeys, FileKeys, StaticKeys
+from airflow_provider_ci.hooks.instance_role import InstanceRole
 from airflow_provider_ci.protocol.wire import Credentials
 from tests.conftest import CREDENTIALS, Logs
 from tests.unit.hooks.fakes import Metadata
@@ -38,7 +38,7 @@ class Time:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     """The time that providers see, which stands still."""
     clock = Time()
-    monkeypatch.setattr(credentials, "time", clock)
+    monkeypatch.setattr("airflow_provider_ci.hooks.clock.time", clock)
     return clock
 
 
@@ -121,7 +121,7 @@ def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:
 
 class TestLifetime:
     def test_nothing_is_fetched_before_it_is_needed(self, source: Source) -> None:
-        assert RefreshableCredentials(source).held() is None
+        assert RefreshableCredentials(source).cached() is None
         assert source.fetches == 0
 
     @pytest.mark.parametrize(("lifetime", "due"), [(7200, 6600), (2400, 1800), (1000, 750), (100, 75)])
@@ -143,15 +143,15 @@ class TestLifetime:
         provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now += 10**9
-        assert provider.get() is provider.held() is first
+        assert provider.get() is provider.cached() is first
 
-    def test_expired_ones_are_not_held(self, source: Source, clock: Time) -> None:
+    def test_expired_ones_are_not_cached(self, source: Source, clock: Time) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now = START + 7199
-        assert provider.held() is first
+        assert provider.cached() is first
         clock.now = START + 7200
-        assert provider.held() is None
+        assert provider.cached() is None
 
     def test_new_ones_are_used_though_a_clock_that_is_ahead_takes_them_for_expired(
         self, source: Source, clock: Time
@@ -262,9 +262,9 @@ class TestManyThreads:
         provider = RefreshableCredentials(source)
         first, lock = provider.get(), watched(provider)
         source.before = lambda: lock.until_waiting(49)
-        assert {one.secret_id for one in in_threads(50, lambda: provider.refresh(first))} == {"id2"}
+        assert {one.secret_id for one in in_threads(50, lambda: provider.get(newer_than=first))} == {"id2"}
         assert source.fetches == 2
-        assert provider.refresh(first) is provider.held()  # who comes late too
+        assert provider.get(newer_than=first) is provider.cached()  # who comes late too
         assert source.fetches == 2
 
     def test_refused_ones_are_not_used_again_when_the_refresh_fails(self, source: Source) -> None:
@@ -272,8 +272,8 @@ class TestManyThreads:
         first = provider.get()
         source.failing = True
         with pytest.raises(CredentialsError, match="failure 2"):
-            provider.refresh(first)
-        assert provider.held() is None
+            provider.get(newer_than=first)
+        assert provider.cached() is None
         source.failing = False
         assert provider.get().secret_id == "id3"
 
@@ -285,7 +285,7 @@ class TestManyThreads:
             seen = set()
             for _ in range(200):
                 clock.now += 5  # between 40 and 60 generations pass
-                seen |= {provider.held() or provider.get(), provider.get()}
+                seen |= {provider.cached() or provider.get(), provider.get()}
             return seen
 
         seen = set[Credentials]().union(*in_threads(4, read))
@@ -298,41 +298,41 @@ class TestManyThreads:
 
 class TestOneForAProcess:
     def test_many_hooks_make_one_call(self, metadata: Metadata) -> None:
-        found = in_threads(50, lambda: provider_of(InstanceRole()).get())
+        found = in_threads(50, lambda: shared_credentials(InstanceRole()).get())
         assert {(one.secret_id, one.secret_key, one.token) for one in found} == {
             ("AKIDtmp1", "key-1", "token-1")
         }
         assert len(metadata.requests) == 2  # the role's name, its credentials
 
     def test_equal_sources_share_and_others_do_not(self) -> None:
-        assert provider_of(EnvironmentKeys()) is provider_of(EnvironmentKeys())
-        assert provider_of(FileKeys("a")) is not provider_of(FileKeys("b"))
-        assert provider_of(FileKeys("a")) is not provider_of(FileKeys("a", "other"))
+        assert shared_credentials(EnvironmentKeys()) is shared_credentials(EnvironmentKeys())
+        assert shared_credentials(FileKeys("a")) is not shared_credentials(FileKeys("b"))
+        assert shared_credentials(FileKeys("a")) is not shared_credentials(FileKeys("a", "other"))
 
     def test_only_so_many_are_kept_those_that_were_used_last(self) -> None:
-        first, second = provider_of(FileKeys("0")), provider_of(FileKeys("1"))
-        for number in range(2, KEPT):
-            provider_of(FileKeys(str(number)))
-        assert provider_of(FileKeys("0")) is first
-        provider_of(FileKeys("one more"))
-        assert provider_of(FileKeys("0")) is first
-        assert provider_of(FileKeys("1")) is not second
-        assert len(credentials._process.providers) == KEPT
+        first, second = shared_credentials(FileKeys("0")), shared_credentials(FileKeys("1"))
+        for number in range(2, MAX_CACHED):
+            shared_credentials(FileKeys(str(number)))
+        assert shared_credentials(FileKeys("0")) is first
+        shared_credentials(FileKeys("one more"))
+        assert shared_credentials(FileKeys("0")) is first
+        assert shared_credentials(FileKeys("1")) is not second
+        assert len(credentials._process.credentials) == MAX_CACHED
 
     def test_the_connections_own_keys_are_not_kept(self) -> None:
-        provider = provider_of(StaticKeys(CREDENTIALS))
-        assert provider.get() is provider.held() is CREDENTIALS
-        assert not credentials._process.providers
+        provider = shared_credentials(StaticKeys(CREDENTIALS))
+        assert provider.get() is provider.cached() is CREDENTIALS
+        assert not credentials._process.credentials
 
     def test_each_generation_is_masked(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         masked: list[str] = []
         monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
         provider = RefreshableCredentials(source)
-        provider.refresh(provider.get())
+        provider.get(newer_than=provider.get())
         assert masked == ["key1", "token1", "key2", "token2"]
 
     def test_a_forked_process_begins_anew(self, metadata: Metadata) -> None:
-        provider = provider_of(InstanceRole())
+        provider = shared_credentials(InstanceRole())
         asyncio.run(provider.aget())  # the thread that did it does not live on in the child
         with credentials._process.lock:  # nor does who holds a lock
             child = os.fork()
@@ -340,7 +340,7 @@ class TestOneForAProcess:
                 code = 1
                 signal.alarm(20)  # a child that hangs must not outlive the test
                 try:
-                    fresh = provider_of(InstanceRole())
+                    fresh = shared_credentials(InstanceRole())
                     got = asyncio.run(fresh.aget())
                     code = 0 if fresh is not provider and got.secret_id == "AKIDtmp2" else 2
                 finally:
@@ -356,7 +356,7 @@ class TestOnAnEventLoop:
 
         async def main() -> list[Credentials]:
             nonlocal beats
-            tasks = [asyncio.create_task(provider_of(InstanceRole()).aget()) for _ in range(1000)]
+            tasks = [asyncio.create_task(shared_credentials(InstanceRole()).aget()) for _ in range(1000)]
             while beats < 20:  # while the metadata service keeps all waiting
                 await asyncio.sleep(0.001)
                 beats += 1
@@ -370,7 +370,7 @@ class TestOnAnEventLoop:
     def test_present_ones_take_no_thread(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
-        monkeypatch.setattr(credentials, "_in_thread", None)
+        monkeypatch.setattr(credentials, "_get_in_thread", None)
         assert asyncio.run(provider.aget()) is first
         static = RefreshableCredentials(StaticKeys(CREDENTIALS))
         assert asyncio.run(static.aget()) is CREDENTIALS
@@ -380,7 +380,7 @@ class TestOnAnEventLoop:
         first = provider.get()
 
         async def main() -> list[Credentials]:
-            return await asyncio.gather(*(provider.arefresh(first) for _ in range(20)))
+            return await asyncio.gather(*(provider.aget(newer_than=first) for _ in range(20)))
 
         assert {one.secret_id for one in asyncio.run(main())} == {"id2"}
         assert source.fetches == 2

@@ -12,7 +12,7 @@ from airflow_provider_ci.protocol.objects import HeadObject
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 from tests.scripted_server import ScriptedServer, http, jobs
-from tests.unit.hooks.test_recovery import Send, by_hook, by_loop
+from tests.unit.hooks.test_attempts import Send, by_hook, by_loop
 
 
 @pytest.mark.parametrize("send", [by_hook, by_loop])
@@ -54,7 +54,7 @@ def test_each_call_puts_in_its_own_region(server: ScriptedServer, connection: Ca
     hook = TencentCIHook(connection(server.url, ci_host="ci.{region}.tencentci.cn"))
     server.play(jobs(), http("<Response/>"))
     hook.describe_jobs(["j1"], bucket="other-1250000002", region="ap-beijing")
-    assert list(hook.list_buckets()) == []
+    assert list(hook.services.list_buckets()) == []
     assert [request.header("Host") for request in server.requests] == [
         "other-1250000002.ci.ap-beijing.tencentci.cn",
         f"ci.{REGION}.tencentci.cn",

@@ -1086,7 +1086,7 @@ except TaskKilledError as error:
 """
 
 
-@pytest.mark.parametrize("module", ["hooks.transport", "hooks.recovery"])
+@pytest.mark.parametrize("module", ["hooks.transport", "hooks.attempts"])
 def test_killed_while_a_resumed_task_imports_the_hook(
     connection: Callable[..., str], server: ScriptedServer, module: str
 ) -> None:

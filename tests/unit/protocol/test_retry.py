@@ -42,13 +42,13 @@ def throttled(retry_after: float | None, kind=ThrottledError, status: int = 429)
 
 @pytest.mark.usefixtures("longest")
 def test_the_longest_pause_doubles_up_to_the_cap():
-    pauses = [POLICY.pause(attempt, LOST, idempotent=True) for attempt in range(1, 10)]
+    pauses = [POLICY.pause_after(attempt, LOST, idempotent=True) for attempt in range(1, 10)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 20, 20, 20]
 
 
 @pytest.mark.usefixtures("shortest")
 def test_the_shortest_pause_is_none_at_all():
-    assert {POLICY.pause(attempt, LOST, idempotent=True) for attempt in range(1, 10)} == {0}
+    assert {POLICY.pause_after(attempt, LOST, idempotent=True) for attempt in range(1, 10)} == {0}
 
 
 @given(
@@ -59,26 +59,26 @@ def test_the_shortest_pause_is_none_at_all():
 )
 def test_every_pause_is_within_its_bounds(attempt, advice, base, cap):
     policy = RetryPolicy(max_attempts=10, base=base, cap=cap)
-    pause = policy.pause(attempt, throttled(advice), idempotent=True)
+    pause = policy.pause_after(attempt, throttled(advice), idempotent=True)
     least = advice or 0
     assert least <= pause <= least + min(cap, base * 2 ** (attempt - 1))
 
 
 def test_attempts_are_bounded():
     policy = RetryPolicy(max_attempts=3)
-    assert policy.pause(2, LOST, idempotent=True) is not None
-    assert policy.pause(3, LOST, idempotent=True) is None
-    assert policy.pause(4, LOST, idempotent=True) is None
-    assert RetryPolicy(max_attempts=1).pause(1, LOST, idempotent=True) is None
+    assert policy.pause_after(2, LOST, idempotent=True) is not None
+    assert policy.pause_after(3, LOST, idempotent=True) is None
+    assert policy.pause_after(4, LOST, idempotent=True) is None
+    assert RetryPolicy(max_attempts=1).pause_after(1, LOST, idempotent=True) is None
 
 
 @pytest.mark.parametrize("error_class", [ThrottledError, ServerError])
 def test_retry_after_is_the_least_pause(error_class, shortest):
-    assert POLICY.pause(1, throttled(42, error_class), idempotent=True) == 42
+    assert POLICY.pause_after(1, throttled(42, error_class), idempotent=True) == 42
 
 
 def test_jitter_comes_on_top_of_retry_after(longest):
-    assert POLICY.pause(9, throttled(1), idempotent=True) == 21
+    assert POLICY.pause_after(9, throttled(1), idempotent=True) == 21
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_jitter_comes_on_top_of_retry_after(longest):
 )
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_what_repeating_does_not_help_is_not_repeated(error, idempotent):
-    assert POLICY.pause(1, error, idempotent=idempotent) is None
+    assert POLICY.pause_after(1, error, idempotent=idempotent) is None
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ def test_what_repeating_does_not_help_is_not_repeated(error, idempotent):
     ids=["never-sent", "429", "slow-upload", "lost", "slow-down-503", "500", "unreadable"],
 )
 def test_a_submission_is_repeated_only_when_certainly_not_accepted(error, repeated):
-    assert (POLICY.pause(1, error, idempotent=False) is not None) is repeated
-    assert POLICY.pause(1, error, idempotent=True) is not None
+    assert (POLICY.pause_after(1, error, idempotent=False) is not None) is repeated
+    assert POLICY.pause_after(1, error, idempotent=True) is not None

@@ -161,7 +161,7 @@ class _Client:
     service: Service
     settings: _Settings
 
-    async def once(self, call: Any, endpoint: str) -> Any:
+    async def call(self, call: Any, endpoint: str, *, max_attempts: float) -> Any:
         return await self.service.answer(self.settings, call, endpoint)
 
     async def close(self) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.exceptions import CredentialsError
-from airflow_provider_ci.hooks import metadata as metadata_module
+from airflow_provider_ci.hooks import instance_role
 from airflow_provider_ci.hooks import sts as sts_module
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.hooks.metadata import InstanceRole
-from airflow_provider_ci.hooks.sources import VARIABLES, EnvironmentKeys, FileKeys
+from airflow_provider_ci.hooks.credentials_providers import VARIABLES, EnvironmentKeys, FileKeys
+from airflow_provider_ci.hooks.instance_role import InstanceRole
 from airflow_provider_ci.hooks.sts import TKE_VARIABLES, AssumeRole, WebIdentity
 from airflow_provider_ci.protocol.wire import Credentials
 from tests.conftest import CREDENTIALS, Logs
@@ -91,7 +91,7 @@ class TestFile:
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         places = ("~/first", str(tmp_path / "second"))
-        monkeypatch.setattr("airflow_provider_ci.hooks.sources.FILES", places)
+        monkeypatch.setattr("airflow_provider_ci.hooks.credentials_providers.FILES", places)
         for there, name in zip(exists, ("first", "second"), strict=True):
             if there:
                 (tmp_path / name).write_text(f"[default]\nsecret_id={name}\nsecret_key=k\n")
@@ -183,11 +183,11 @@ class TestInstanceRole:
     def test_it_does_not_answer(
         self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Any
     ) -> None:
-        monkeypatch.setattr(metadata_module, "METADATA_URL", server.url + PREFIX)
-        monkeypatch.setattr(metadata_module, "TIMEOUTS", (0.2, 0.2))
+        monkeypatch.setattr(instance_role, "METADATA_URL", server.url + PREFIX)
+        monkeypatch.setattr(instance_role, "TIMEOUTS", (0.2, 0.2))
         server.play(answer)
         error = failure(InstanceRole())
-        assert "does not answer" in str(error)
+        assert "does not respond" in str(error)
         assert error.transient
 
 
@@ -279,7 +279,7 @@ class TestAssumeRole:
     def test_something_else_answers(self, sts: STS, status: int, said: Any, transient: bool) -> None:
         sts.answer = lambda _: (status, said)
         error = failure(self.source(sts))
-        assert "is not STS" in str(error)
+        assert "is not from STS" in str(error)
         assert error.transient is transient
 
     def test_an_answer_without_credentials(self, sts: STS) -> None:

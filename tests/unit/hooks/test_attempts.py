@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
@@ -21,13 +23,13 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
+from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.hooks.recovery import Recovery
 from airflow_provider_ci.protocol.api_request import ApiRequest
-from airflow_provider_ci.protocol.jobs import DescribeJobs, SubmitJob
+from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetObject, HeadObject
-from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL, Credentials
+from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL, Credentials, SignedRequest
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, http, job, jobs
 from tests.unit.hooks.fakes import Metadata
@@ -46,7 +48,7 @@ def by_hook(conn_id: str, call: ApiRequest[Any]) -> Any:
     hook = TencentCIHook(conn_id)
     hook.sleep = lambda seconds: None
     try:
-        return hook._call(call, None, None)
+        return hook.call(call)
     finally:
         hook.close()
 
@@ -55,7 +57,7 @@ def by_loop(conn_id: str, call: ApiRequest[Any]) -> Any:
     async def main() -> Any:
         settings = await load_settings(conn_id)
         async with AsyncClient(settings) as client:
-            return await client.once(call, settings.endpoint())
+            return await client.call(call, settings.endpoint(), max_attempts=1)
 
     return asyncio.run(main())
 
@@ -269,30 +271,29 @@ class TestRefusedKeys:
         self, rotating: str, server: ScriptedServer, metadata: Metadata
     ) -> None:
         hook = TencentCIHook(rotating)
-        provider = hook.settings.provider
+        provider = hook.settings.credentials
         provider.get()
-        present = provider._present
-        assert present is not None
-        provider._present = type(present)(present.credentials, due=0.0, end=present.end)
+        assert provider._cached is not None
+        provider._cached = replace(provider._cached, refresh_at=0.0)
         server.play(http(""))
-        hook.cancel_job_within("j1", 2)
+        hook.call_within(CancelJobs(("j1",)), 2)
         hook.close()
         assert metadata.issued == 1
 
     def test_what_was_refused_is_what_was_sent_though_others_renew_meanwhile(
-        self, rotating: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+        self, rotating: str, server: ScriptedServer, mocker: MockerFixture
     ) -> None:
         hook = TencentCIHook(rotating)
-        provider, begin, others = hook.settings.provider, Recovery.begin, [True]
+        credentials, sign = hook.settings.credentials, Attempts.sign
+        others = [True]
 
-        def begin_and_lose_the_race(self: Recovery) -> Credentials:
-            taken = begin(self)
-            if others:  # between taking credentials and signing, another thread was refused them
+        def lose_the_race_and_sign(attempts: Attempts, taken: Credentials) -> SignedRequest:
+            if others:  # before this thread signs, the service refuses the same credentials to another one
                 others.pop()
-                provider.refresh(taken)
-            return taken
+                credentials.get(newer_than=taken)
+            return sign(attempts, taken)
 
-        monkeypatch.setattr(Recovery, "begin", begin_and_lose_the_race)
+        mocker.patch.object(Attempts, "sign", lose_the_race_and_sign)
         server.play(error(400, "ExpiredToken"), jobs())
         hook.describe_jobs(["j1"])
         hook.close()
@@ -416,10 +417,10 @@ class TestTheClock:
 
     def test_others_that_were_refused_meanwhile_try_again_too(self, server: ScriptedServer) -> None:
         clock = service_clock(server.url)
-        assert clock.learn(7200, now=0, used=0)
-        assert clock.learn(7201, now=0, used=0)
+        assert clock.correct(7200, 0, used_offset=0)
+        assert clock.correct(7201, 0, used_offset=0)
         assert clock.offset == 7200
-        assert not clock.learn(7201, now=0, used=7200)
+        assert not clock.correct(7201, 0, used_offset=7200)
 
     def test_a_submission_without_end_is_sent_anew(
         self, send: Send, static: str, server: ScriptedServer

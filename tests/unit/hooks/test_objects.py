@@ -128,15 +128,11 @@ class TestDownload:
         hook: TencentCIHook,
         server: ScriptedServer,
         tmp_path: Path,
-        pauses: list[float],
         failure: Answer,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         (tmp_path / "voice.mp3").write_bytes(b"old")
         between: list[dict[str, bytes]] = []
-        monkeypatch.setattr(
-            "airflow_provider_ci.hooks.ci.time.sleep", lambda _: between.append(files(tmp_path))
-        )
+        hook.sleep = lambda _: between.append(files(tmp_path))
         server.play(failure, http(CONTENT))
         hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
         assert between == [{"voice.mp3": b"old"}]

@@ -1,4 +1,4 @@
-"""Which of a connection's fields say where its credentials come from."""
+"""The fields of a connection that determine its credentials provider."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import re
 
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CREDENTIAL_SOURCES
+from airflow_provider_ci.hooks.credentials_providers import (
+    CredentialsProvider,
+    EnvironmentKeys,
+    FileKeys,
+    StaticKeys,
+    is_header_value,
+)
 from airflow_provider_ci.hooks.extra import Extra
-from airflow_provider_ci.hooks.metadata import InstanceRole
-from airflow_provider_ci.hooks.sources import EnvironmentKeys, FileKeys, Source, StaticKeys, is_key
+from airflow_provider_ci.hooks.instance_role import InstanceRole
 from airflow_provider_ci.hooks.sts import DURATION, MAX_DURATION, SESSION_NAME, AssumeRole, WebIdentity
 from airflow_provider_ci.protocol.wire import Credentials, check_origin
 
@@ -19,8 +25,8 @@ _LOGIN, _PASSWORD = "login (SecretId)", "password (SecretKey)"
 _KEYS = (_LOGIN, _PASSWORD, "security_token")
 _ROLE = ("role_arn", "role_session_name", "duration_seconds", "sts_endpoint_url")
 _FILE = ("credentials_file", "profile")
-# The fields that each source uses, and those of them that it cannot do without
-_USES: dict[str, tuple[str, ...]] = {
+_FIELDS = (*_KEYS, *_ROLE, "external_id", *_FILE)
+_USED_FIELDS: dict[str, tuple[str, ...]] = {
     "static": _KEYS,
     "environment": (),
     "file": _FILE,
@@ -28,7 +34,7 @@ _USES: dict[str, tuple[str, ...]] = {
     "assume_role": (*_KEYS, *_ROLE, "external_id"),
     "web_identity": _ROLE,
 }
-_NEEDS: dict[str, tuple[str, ...]] = {
+_REQUIRED_FIELDS: dict[str, tuple[str, ...]] = {
     "static": (_LOGIN, _PASSWORD),
     "assume_role": (_LOGIN, _PASSWORD, "role_arn"),
 }
@@ -38,20 +44,20 @@ _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,128}", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,128}", re.ASCII)
 
 
-def read_source(extra: Extra, login: str | None, password: str | None) -> Source:
-    """Return where the credentials of a connection come from.
+def read_provider(extra: Extra, login: str | None, password: str | None) -> CredentialsProvider:
+    """Return the credentials provider of a connection.
 
-    :raises ConfigurationError: a field is malformed, missing, or of no use with the chosen source.
+    :raises ConfigurationError: a field is malformed, missing, or not used by the chosen source.
     """
-    name = extra.choice("credential_source", CREDENTIAL_SOURCES) or "static"
-    _check_fields(extra, name, {_LOGIN: login, _PASSWORD: password})
-    if name == "environment":
+    source = extra.choice("credential_source", CREDENTIAL_SOURCES) or "static"
+    _check_fields(extra, source, login, password)
+    if source == "environment":
         return EnvironmentKeys()
-    if name == "instance_role":
+    if source == "instance_role":
         return InstanceRole()
-    if name == "file":
+    if source == "file":
         return FileKeys(extra.text("credentials_file"), extra.text("profile") or "default")
-    if name == "web_identity":
+    if source == "web_identity":
         return WebIdentity(
             role_arn=_role_arn(extra),
             role_session_name=_session_name(extra),
@@ -61,7 +67,7 @@ def read_source(extra: Extra, login: str | None, password: str | None) -> Source
     keys = Credentials(
         _key(extra, _LOGIN, login), _key(extra, _PASSWORD, password), extra.token("security_token")
     )
-    if name == "static":
+    if source == "static":
         return StaticKeys(keys)
     return AssumeRole(
         base=keys,
@@ -75,26 +81,27 @@ def read_source(extra: Extra, login: str | None, password: str | None) -> Source
     )
 
 
-def _check_fields(extra: Extra, source: str, standard: dict[str, str | None]) -> None:
-    given = {name for name, value in {**extra.values, **standard}.items() if value not in (None, "")}
-    wrong = [f"{field} is empty" for field in _NEEDS.get(source, ()) if field not in given]
-    wrong += [
+def _check_fields(extra: Extra, source: str, login: str | None, password: str | None) -> None:
+    values = {**extra.values, _LOGIN: login, _PASSWORD: password}
+    filled = {name for name, value in values.items() if value not in (None, "")}
+    problems = [f"{field} is empty" for field in _REQUIRED_FIELDS.get(source, ()) if field not in filled]
+    problems += [
         f"{field} is set, which it does not use"
-        for field in (*_KEYS, *_ROLE, "external_id", *_FILE)
-        if field in given and field not in _USES[source]
+        for field in _FIELDS
+        if field in filled and field not in _USED_FIELDS[source]
     ]
-    if wrong:
+    if problems:
         raise ConfigurationError(
-            f"Connection {extra.conn_id!r}: with credential_source {source}, {'; '.join(wrong)}",
+            f"Connection {extra.conn_id!r}: with credential_source {source}, {'; '.join(problems)}",
             hint=f"Sources are {', '.join(CREDENTIAL_SOURCES)}",
         )
 
 
 def _key(extra: Extra, field: str, value: str | None) -> str:
-    # the value itself must not be shown
-    if not (isinstance(value, str) and is_key(value)):
+    # the error must not show the value
+    if not (isinstance(value, str) and is_header_value(value)):
         raise ConfigurationError(
-            f"Connection {extra.conn_id!r}: {field} has blanks around it or characters that no key has"
+            f"Connection {extra.conn_id!r}: {field} has whitespace around it or characters that no key has"
         )
     return value
 
@@ -109,7 +116,7 @@ def _session_name(extra: Extra) -> str:
 
 
 def _duration(extra: Extra) -> int:
-    return extra.count("duration_seconds", DURATION, MIN_DURATION, MAX_DURATION)
+    return extra.integer("duration_seconds", DURATION, MIN_DURATION, MAX_DURATION)
 
 
 def _sts_url(extra: Extra) -> str | None:

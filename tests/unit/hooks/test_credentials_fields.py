@@ -17,8 +17,13 @@ from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
-from airflow_provider_ci.hooks.metadata import InstanceRole
-from airflow_provider_ci.hooks.sources import EnvironmentKeys, FileKeys, Source, StaticKeys
+from airflow_provider_ci.hooks.credentials_providers import (
+    CredentialsProvider,
+    EnvironmentKeys,
+    FileKeys,
+    StaticKeys,
+)
+from airflow_provider_ci.hooks.instance_role import InstanceRole
 from airflow_provider_ci.hooks.sts import AssumeRole, WebIdentity
 from airflow_provider_ci.protocol.wire import Credentials
 from tests.airflow_version import IS_AIRFLOW_2
@@ -31,7 +36,7 @@ ARN = "qcs::cam::uin/100000000001:roleName/airflow"
 STS_URL = "https://sts.internal.example"
 KEYS = {"login": ID, "password": KEY}
 # login and password, extra, what they mean
-CASES: dict[str, tuple[dict[str, str], dict[str, Any], Source]] = {
+CASES: dict[str, tuple[dict[str, str], dict[str, Any], CredentialsProvider]] = {
     "default": (KEYS, {}, StaticKeys(Credentials(ID, KEY))),
     "static": (KEYS, {"credential_source": "static", "security_token": TOKEN}, StaticKeys(CREDENTIALS)),
     "environment": ({}, {"credential_source": "environment"}, EnvironmentKeys()),
@@ -90,32 +95,42 @@ def settings(keys: dict[str, str], extra: dict[str, Any]) -> ConnectionSettings:
 
 class TestForms:
     @every_case
-    def test_the_object(self, keys: dict[str, str], extra: dict[str, Any], expected: Source) -> None:
-        assert settings(keys, extra).source == expected
+    def test_the_object(
+        self, keys: dict[str, str], extra: dict[str, Any], expected: CredentialsProvider
+    ) -> None:
+        assert settings(keys, extra).credentials_provider == expected
 
     @every_case
     def test_json(
-        self, keys: dict[str, str], extra: dict[str, Any], expected: Source, monkeypatch: pytest.MonkeyPatch
+        self,
+        keys: dict[str, str],
+        extra: dict[str, Any],
+        expected: CredentialsProvider,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         value = json.dumps({"conn_type": "tencent_ci", **keys, "extra": extra})
         monkeypatch.setenv("AIRFLOW_CONN_CI", value)
-        assert TencentCIHook("ci").settings.source == expected
+        assert TencentCIHook("ci").settings.credentials_provider == expected
 
     @every_case
     def test_uri(
-        self, keys: dict[str, str], extra: dict[str, Any], expected: Source, monkeypatch: pytest.MonkeyPatch
+        self,
+        keys: dict[str, str],
+        extra: dict[str, Any],
+        expected: CredentialsProvider,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         login = ":".join(quote(value, safe="") for value in keys.values())
         monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent-ci://{login}@/?{urlencode(extra)}")
-        assert TencentCIHook("ci").settings.source == expected
+        assert TencentCIHook("ci").settings.credentials_provider == expected
 
     @every_case
     def test_what_the_form_stores(
-        self, keys: dict[str, str], extra: dict[str, Any], expected: Source
+        self, keys: dict[str, str], extra: dict[str, Any], expected: CredentialsProvider
     ) -> None:
         """Every field of the form, empty ones as null or as an empty text."""
         for empty in (None, ""):
-            assert settings(keys, dict.fromkeys(CONN_FIELDS, empty) | extra).source == expected
+            assert settings(keys, dict.fromkeys(CONN_FIELDS, empty) | extra).credentials_provider == expected
 
     def test_every_example_of_the_documentation_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         page = (Path(__file__).parents[3] / "docs" / "connections.md").read_text("utf-8")
@@ -126,7 +141,7 @@ class TestForms:
             monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", filled)
             read = TencentCIHook().settings
             read.endpoint()
-            found.append(read.source.name)
+            found.append(read.credentials_provider.name)
         assert found == ["static", *CREDENTIAL_SOURCES]
 
 
@@ -205,13 +220,15 @@ class TestWhatIsWrong:
         with pytest.raises(ConfigurationError, match="sts_endpoint_url"):
             settings(KEYS, extra)
         if url.startswith("http:"):
-            assert settings(KEYS, extra | {"allow_http": True}).source.endpoint_url == url
+            assert settings(KEYS, extra | {"allow_http": True}).credentials_provider.endpoint_url == url
 
 
 @every_case
-def test_no_secret_is_in_a_repr(keys: dict[str, str], extra: dict[str, Any], expected: Source) -> None:
+def test_no_secret_is_in_a_repr(
+    keys: dict[str, str], extra: dict[str, Any], expected: CredentialsProvider
+) -> None:
     read = settings(keys, extra)
-    shown = repr(read) + repr(read.source)
+    shown = repr(read) + repr(read.credentials_provider)
     assert KEY not in shown
     assert TOKEN not in shown
 
@@ -253,7 +270,9 @@ def test_a_text_that_looks_like_json_in_a_uri(field: str, written: str) -> None:
     }[field]
     keys = "" if field == "profile" else f"{ID}:{KEY}@"
     uri = f"tencent-ci://{keys}/?{urlencode({**fields, field: written})}"
-    source: Any = ConnectionSettings.from_connection(StoredConnection(conn_id="ci", uri=uri)).source
+    source: Any = ConnectionSettings.from_connection(
+        StoredConnection(conn_id="ci", uri=uri)
+    ).credentials_provider
     read = source.credentials.token if field == "security_token" else getattr(source, field)
     assert read == means
 
@@ -305,7 +324,7 @@ def test_keys_that_json_has_as_numbers() -> None:
     connection: Any = Connection(conn_id="ci", conn_type="tencent_ci")
     connection.login, connection.password = 12345678, 987654321
     read = ConnectionSettings.from_connection(connection)
-    assert read.source == StaticKeys(Credentials("12345678", "987654321"))
+    assert read.credentials_provider == StaticKeys(Credentials("12345678", "987654321"))
     assert read.secrets == ("987654321",)
 
 
@@ -314,6 +333,6 @@ def test_keys_that_json_has_as_numbers() -> None:
 def test_keys_of_another_kind_are_refused_and_not_shown(value: Any) -> None:
     connection: Any = Connection(conn_id="ci", conn_type="tencent_ci", login=ID)
     connection.password = value
-    with pytest.raises(ConfigurationError, match=r"password \(SecretKey\) has blanks") as caught:
+    with pytest.raises(ConfigurationError, match=r"password \(SecretKey\) has whitespace") as caught:
         ConnectionSettings.from_connection(connection)
     assert repr(value) not in str(caught.value)

@@ -1,7 +1,7 @@
-"""Bounds how long ``requests`` reads an answer's head, and each piece of its body.
+"""Makes the read timeout of ``requests`` bound the head of a response, and each chunk of its body.
 
-Its read timeout is for each byte that arrives: a server that sends a byte now and then, ``100 Continue`` or
-trailers without end would hold a worker for ever.
+By itself, the read timeout bounds only the wait for the next byte: a server that sends a byte now and then,
+``100 Continue``, or trailers without end would hold a worker for ever.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-class _Until(io.RawIOBase):
-    """What arrives at a socket, until a moment."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until a deadline."""
 
     def __init__(self, raw: io.RawIOBase, seconds: float) -> None:
         self._raw = raw
@@ -25,14 +25,14 @@ class _Until(io.RawIOBase):
         self.restart()
 
     def restart(self) -> None:
-        self._end = time.monotonic() + self._seconds
+        self._deadline = time.monotonic() + self._seconds
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self._end:
-            raise TimeoutError("the answer did not go on in time")
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the response did not continue in time")
         return cast("int | None", self._raw.readinto(buffer))
 
     def close(self) -> None:
@@ -43,14 +43,14 @@ class _Until(io.RawIOBase):
 class _Response(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self._until = _Until(self.fp.detach(), sock.gettimeout() or float("inf"))
-        self.fp = io.BufferedReader(self._until)
+        self._reader = _DeadlineReader(self.fp.detach(), sock.gettimeout() or float("inf"))
+        self.fp = io.BufferedReader(self._reader)
 
     def read1(self, n: int = -1) -> bytes:
-        self._until.restart()
+        self._reader.restart()
         try:
             return super().read1(n)
-        except ValueError as error:  # of a chunk with a negative size
+        except ValueError as error:  # a chunk with a negative size
             raise IncompleteRead(b"") from error
 
 
@@ -70,17 +70,20 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
-class BoundedAdapter(HTTPAdapter):
-    """An adapter whose read timeout bounds the whole head of an answer, and each ``read1`` of its body."""
+_POOLS = {"http": _Pool, "https": _TLSPool}
+
+
+class ReadTimeoutAdapter(HTTPAdapter):
+    """An adapter whose read timeout bounds the head of a response, and each ``read1`` of its body."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools of direct connections."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        """Return the pools of connections through an HTTP proxy; one for SOCKS has its own."""
+        """Return the pools of connections through an HTTP proxy; a SOCKS proxy has its own."""
         manager = super().proxy_manager_for(proxy, **options)
         if not str(proxy).lower().startswith("socks"):
-            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+            manager.pool_classes_by_scheme = _POOLS
         return manager

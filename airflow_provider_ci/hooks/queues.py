@@ -1,0 +1,77 @@
+"""The hook's calls about queues, in which jobs wait. A queue belongs to one bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_provider_ci.exceptions import NotFoundError
+from airflow_provider_ci.protocol.queues import (
+    DescribeQueue,
+    ListQueues,
+    NotifyConfig,
+    Queue,
+    QueueRequest,
+    UpdateQueue,
+)
+from airflow_provider_ci.protocol.services import ASR
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+
+
+class Queues:
+    """Lists and updates queues."""
+
+    def __init__(self, hook: TencentCIHook) -> None:
+        self._hook = hook
+
+    def list(
+        self,
+        *,
+        service: str = ASR,
+        queue_ids: Sequence[str] = (),
+        state: str | None = None,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> Iterator[Queue]:
+        """Return an iterator over the queues of a bucket.
+
+        :param service: ``asr`` (smart audio, where voice separation waits) or ``media``.
+        :param queue_ids: only these, at most 10.
+        :param state: ``Active`` or ``Paused``.
+        """
+        request = ListQueues(service=service, queue_ids=queue_ids, state=state)
+        return self._hook.pages(request, bucket=bucket, region=region)
+
+    def update(
+        self,
+        queue_id: str,
+        *,
+        name: str | None = None,
+        state: str | None = None,
+        notify_config: NotifyConfig | None = None,
+        service: str = ASR,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> Queue:
+        """Change a queue. Fields that are not given keep their values, also those that no page documents.
+
+        An update replaces the queue's definition, so the present one is read first.
+
+        :param state: ``Active``; or ``Paused``, which holds waiting jobs and lets running ones finish.
+        :raises NotFoundError: the bucket has no such queue.
+        """
+        present = self._hook.call(DescribeQueue(queue_id, service), bucket=bucket, region=region)
+        if present is None:
+            raise NotFoundError(
+                f"Cannot update the queue: the bucket has no queue {queue_id} of the service {service}",
+                hint="Check bucket, region and id: they belong together",
+            )
+        queue = present.queue
+        updated = QueueRequest(
+            name=name if name is not None else queue.name,
+            state=state if state is not None else queue.state,
+            notify_config=notify_config or queue.notify_config or NotifyConfig(state="Off"),
+        )
+        return self._hook.call(UpdateQueue(queue_id, updated, service, present), bucket=bucket, region=region)
