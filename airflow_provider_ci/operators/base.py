@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.parse_checks import check_mapped
 from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
+from airflow_provider_ci.protocol.rules import raise_if_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,8 +85,7 @@ class TencentCIBaseOperator(BaseOperator):
 
         :raises RequestValidationError: names each argument that cannot work.
         """
-        if problems := connection_argument_problems(self):
-            raise RequestValidationError(problems)
+        raise_if_any(connection_argument_problems(self))
 
     @cached_property
     def hook(self) -> TencentCIHook:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.audio_parameters import (
     INTEGER_PARAMETERS,
     OPTIONAL_PARAMETERS,
@@ -13,6 +12,7 @@ from airflow_provider_ci.operators.audio_parameters import (
 )
 from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperator
 from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_dict
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -156,6 +156,11 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         self.callback_mq_config = callback_mq_config
         self.callback_kafka_config = callback_kafka_config
 
+    def validate_arguments(self, endpoint: Any) -> None:
+        """Check the arguments, and the request made of them."""
+        super().validate_arguments(endpoint)
+        self.build_request(endpoint)
+
     def _read_arguments(self, *own: str) -> dict[str, Any]:
         """Return the rendered values of this class's template fields; an empty string becomes ``None``.
 
@@ -165,16 +170,12 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         # not template_fields, to which a user's subclass may add anything
         names = (*own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
         arguments = read_arguments(self, names)
-        if problems := [*_address_problems(arguments, (*own, *RESULTS))]:
-            raise RequestValidationError(problems)
-        if arguments["template_id"]:
-            problems = [
-                f"{name} is given, allowed: not together with template_id, which wins"
-                for name in PARAMETERS
-                if getattr(self, name) not in (None, "")
-            ]
-            if problems:
-                raise RequestValidationError(problems)
+        raise_if_any(_address_problems(arguments, (*own, *RESULTS)))
+        raise_if_any(
+            f"{name} is given, allowed: not together with template_id, which wins"
+            for name in PARAMETERS
+            if arguments["template_id"] and getattr(self, name) not in (None, "")
+        )
         return arguments
 
     def _build_parameters(self, arguments: Mapping[str, Any]) -> VoiceSeparate | None:
@@ -200,7 +201,7 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         }
 
 
-def _address_problems(arguments: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+def _address_problems(arguments: Mapping[str, Any], names: Sequence[str]) -> Iterator[Problem]:
     """Yield what to write for each argument that is an object's address, as assets have, instead of a key."""
     from airflow_provider_ci.protocol.names import object_address, redact_address
 
@@ -212,9 +213,10 @@ def _address_problems(arguments: Mapping[str, Any], names: Sequence[str]) -> Ite
         )
         if address is None or is_url_of_list or name == "name":
             continue
-        problem = f"{name} is {redact_address(value)!r}, allowed: an object key"
-        if address.bucket is None:
-            yield f"{problem}, without scheme and bucket"
-        else:
-            bucket = "output_bucket" if name in RESULTS else "bucket"
-            yield f"{problem}: write {bucket}={address.bucket!r}, {name}={address.key!r}"
+        bucket = "output_bucket" if name in RESULTS else "bucket"
+        instead = (
+            f": write {bucket}={address.bucket!r}, {name}={address.key!r}"
+            if address.bucket
+            else ", without scheme and bucket"
+        )
+        yield Problem(name, redact_address(value), f"an object key{instead}")

@@ -16,6 +16,7 @@ from airflow_provider_ci.operators.templates import (
     is_rendered_collection,
 )
 from airflow_provider_ci.protocol.names import BUCKET, ID, REGION, redact_address
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
 _A_STRING = "a string, or an empty one for no value"
 _ONE_STRING = "one string; for a task for each of several strings, map over them with .expand()"
@@ -27,11 +28,11 @@ _NO_NUMBER = (
     "a string; in a DAG with render_template_as_native_obj=True digits become a number unless the template"
     " has quotes inside, as in \"'{{ ds_nodash }}'\""
 )
-_AN_ID = "letters, digits, _ and -, at most 128"
 
 
 class _ArgumentError(Exception):
-    """An argument cannot be used."""
+    def __init__(self, name: str, value: Any, allowed: str) -> None:
+        super().__init__(str(Problem(name, value, allowed)))
 
 
 def read_arguments(operator: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | 
     if not value:
         return None
     if not isinstance(value, dict) or not set(value) <= set(keys):
-        raise RequestValidationError([f"{name} is {value!r}, allowed: a dict with {', '.join(keys)}"])
+        raise_if_any([f"{name} is {value!r}, allowed: a dict with {', '.join(keys)}"])
     template = operator.templated_arguments.get(name)
     templates = template if isinstance(template, dict) else {}
     return _read_all(
@@ -77,26 +78,21 @@ def read_ids(name: str, value: Any) -> list[str]:
 
 def connection_argument_problems(operator: Any) -> list[str]:
     """Return what is wrong with the arguments that name the connection, the bucket and the region."""
-    names = ("tencent_ci_conn_id", "bucket", "region")
-    templates = operator.templated_arguments
     try:
-        values = _read_all(
-            (name, partial(_read_string, name, getattr(operator, name), templates.get(name)))
-            for name in names
-        )
+        names = ("tencent_ci_conn_id", "bucket", "region")
+        conn_id, bucket, region = _read_all(
+            (name, partial(_read_name, operator, name)) for name in names
+        ).values()
     except RequestValidationError as error:
         return [*error.problems]
     problems = []
-    if not values["tencent_ci_conn_id"]:
-        problems.append(
-            f"tencent_ci_conn_id is {operator.tencent_ci_conn_id!r}, allowed: the id of a connection"
-        )
-    if values["bucket"] and not BUCKET.fullmatch(values["bucket"]):
-        allowed = "<name>-<appid>, for instance media-1250000001"
-        problems.append(f"bucket is {values['bucket']!r}, allowed: {allowed}")
-    if values["region"] and not REGION.fullmatch(values["region"]):
-        problems.append(f"region is {values['region']!r}, allowed: a region, for instance ap-guangzhou")
-    return problems
+    if not conn_id:
+        problems.append(Problem("tencent_ci_conn_id", operator.tencent_ci_conn_id, "the id of a connection"))
+    if bucket and not BUCKET.fullmatch(bucket):
+        problems.append(Problem("bucket", bucket, "<name>-<appid>, for instance media-1250000001"))
+    if region and not REGION.fullmatch(region):
+        problems.append(Problem("region", region, "a region, for instance ap-guangzhou"))
+    return [*map(str, problems)]
 
 
 def _read_all(reads: Iterable[tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
@@ -104,10 +100,9 @@ def _read_all(reads: Iterable[tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
     for name, read in reads:
         try:
             values[name] = read()
-        except _ArgumentError as problem:
-            problems.append(str(problem))
-    if problems:
-        raise RequestValidationError(problems)
+        except _ArgumentError as error:
+            problems.append(str(error))
+    raise_if_any(problems)
     return values
 
 
@@ -117,8 +112,13 @@ def _read_argument(operator: Any, name: str) -> str | int | None:
         return _read_integer(name, value)
     if name in operator.free_text_arguments:
         return _read_free_text(name, value)
-    is_optional = name in operator.optional_arguments
-    return _read_string(name, value, None if is_optional else operator.templated_arguments.get(name))
+    if name in operator.optional_arguments:
+        return _read_string(name, value, None)
+    return _read_name(operator, name)
+
+
+def _read_name(operator: Any, name: str) -> str | None:
+    return _read_string(name, getattr(operator, name), operator.templated_arguments.get(name))
 
 
 def _read_integer(name: str, value: Any) -> int | None:
@@ -129,58 +129,48 @@ def _read_integer(name: str, value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     reason = f"; {NONE_RENDERED}" if value == "None" else ""
-    raise _ArgumentError(f"{name} is {value!r}, allowed: a whole number{reason}")
+    raise _ArgumentError(name, value, f"a whole number{reason}")
 
 
 def _read_free_text(name: str, value: Any) -> str | None:
+    if isinstance(value, str):
+        # responses are read without it: a job that was submitted with mere whitespace could not be found
+        return value if value.strip() else None
     if value is None:
         return None
-    if not isinstance(value, str):
-        shown = repr(value)
-        shown = shown if len(shown) <= 120 else f"{shown[:100]}…"
-        raise _ArgumentError(f"{name} is {shown}, allowed: {_string_instead_of(value)}")
-    # the service's responses are read without mere whitespace: a job that has it could not be found again
-    return value if value.strip() else None
-
-
-def _string_instead_of(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _NO_NUMBER
+        raise _ArgumentError(name, value, _NO_NUMBER)
     if isinstance(value, Iterable) and not isinstance(value, bytes):
-        return _ONE_STRING
-    return "a string"
+        raise _ArgumentError(name, value, _ONE_STRING)
+    raise _ArgumentError(name, value, "a string")
 
 
 def _read_string(name: str, value: Any, template: Any) -> str | None:
-    """Read what names something, such as an object or a codec.
+    """Read what is no free text, such as a key or a codec.
 
     :param template: what ``value`` was rendered from, if no part of it may have become ``None``.
     """
     if value is None and template is not None:
-        raise _ArgumentError(f"{name} is None, allowed: {_A_STRING}; {NONE_RENDERED}")
+        raise _ArgumentError(name, None, f"{_A_STRING}; {NONE_RENDERED}")
     text = _read_free_text(name, value)
     if text is None:
         return None
     _refuse_misrendered(name, text, _A_STRING)
     if has_rendered_none_inside(template, text):
         shown = redact_address(text) if name == "callback_url" else text
-        raise _ArgumentError(f"{name} is {shown!r}, allowed: a string without None; {NONE_RENDERED}")
+        raise _ArgumentError(name, shown, f"a string without None; {NONE_RENDERED}")
     return text
 
 
 def _check_id(name: str, job_id: str) -> None:
     _refuse_misrendered(name, job_id, "an id")
     if not ID.fullmatch(job_id):
-        raise _ArgumentError(f"{name} is {_shortened(job_id)}, allowed: {_AN_ID}")
+        raise _ArgumentError(name, job_id, "letters, digits, _ and -, at most 128")
 
 
 def _refuse_misrendered(name: str, text: str, allowed: str) -> None:
     """Refuse a text that Python has made of ``None``, or of a list or dict."""
     if text.strip() == "None":
-        raise _ArgumentError(f"{name} is {text!r}, allowed: {allowed}; {NONE_RENDERED}")
+        raise _ArgumentError(name, text, f"{allowed}; {NONE_RENDERED}")
     if is_rendered_collection(text):
-        raise _ArgumentError(f"{name} is {_shortened(text)}, allowed: {_NO_COLLECTION}")
-
-
-def _shortened(text: str) -> str:
-    return repr(text) if len(text) <= 120 else f"{text[:100]!r}… ({len(text)} characters)"
+        raise _ArgumentError(name, text, _NO_COLLECTION)

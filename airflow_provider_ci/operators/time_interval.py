@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.templates import NONE_RENDERED
 from airflow_provider_ci.protocol.fields import format_time
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
 _MAX_YEAR = 9999  # the service's time zone may need a day more than a time has, and Python has no later year
 
@@ -26,12 +27,10 @@ def read_time_interval(operator: Any) -> dict[str, str | None] | None:
     if value is None or value in ("", {}):
         return None
     if not isinstance(value, dict) or not set(value) <= {"start", "end"}:
-        raise RequestValidationError(
-            [f"time_interval is {value!r}, allowed: a dict with start and end, or one of them"]
-        )
+        raise_if_any([Problem("time_interval", value, "a dict with start and end, or one of them")])
     start, end = (_whole_second(name, value.get(name)) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
-        raise RequestValidationError(
+        raise_if_any(
             [
                 f"time_interval is from {value['start']} to {value['end']}, allowed: an end a second or more"
                 " after the start; with Airflow 3's default timetable data_interval_start and"
@@ -60,13 +59,8 @@ def _refuse_rendered_none(value: Any, template: Any) -> None:
             for name in value
             if value[name] is None and literals.get(name, "rendered") is not None
         ]
-    if names:
-        raise RequestValidationError(
-            [
-                f"{name} is None, allowed: a time, or an empty string for no value; {NONE_RENDERED}"
-                for name in names
-            ]
-        )
+    allowed = f"a time, or an empty string for no value; {NONE_RENDERED}"
+    raise_if_any(Problem(name, None, allowed) for name in names)
 
 
 def _whole_second(name: str, value: Any) -> datetime | None:
@@ -80,6 +74,5 @@ def _whole_second(name: str, value: Any) -> datetime | None:
             return second
     except (ValueError, OverflowError):
         pass
-    raise RequestValidationError(
-        [f"time_interval.{name} is {value!r}, allowed: a time with zone, as 2025-01-01T00:00:00+08:00"]
-    )
+    allowed = "a time with zone, as 2025-01-01T00:00:00+08:00"
+    raise RequestValidationError([str(Problem(f"time_interval.{name}", value, allowed))])

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_ci.operators.templates import is_literal
+from airflow_provider_ci.protocol.rules import Problem
 
 #: Longer times lie beyond what Python and databases have dates for, which would fail after the job is paid.
 MAX_DURATION = timedelta(days=3650)
@@ -40,15 +41,13 @@ def convert_untemplated_arguments(operator: Any, values: MutableMapping[str, Any
                 try:
                     values[name] = convert(operator, name, value)
                 except ValueError as error:
-                    problems.append(f"{name} is {_shown(value)}, allowed: {error}")
+                    problems.append(Problem(name, value, str(error)))
             elif name not in operator.template_fields:
-                problems.append(
-                    f"{name} is {value!r}, allowed: a value, because this argument is not templated"
-                )
+                problems.append(Problem(name, value, "a value, because this argument is not templated"))
     limit = values.get("execution_timeout")
     if isinstance(limit, timedelta) and limit > MAX_DURATION:  # Airflow accepts it
-        problems.append(f"execution_timeout is {limit!r}, allowed: at most {MAX_DURATION.days} days")
-    return problems
+        problems.append(Problem("execution_timeout", limit, f"at most {MAX_DURATION.days} days"))
+    return [*map(str, problems)]
 
 
 def _to_boolean(operator: Any, name: str, value: Any) -> bool | None:  # noqa: ARG001 - like the others
@@ -80,8 +79,3 @@ def _to_choice(operator: Any, name: str, value: Any) -> Any:
     if value not in choices:
         raise ValueError(", ".join(choices))
     return value
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 120 else f"{shown[:100]}…"

@@ -11,6 +11,7 @@ from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.protocol.job_rules import check
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_job
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,16 +92,10 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
             queue_id=arguments["queue_id"],
             **self._build_callback(arguments),
         )
-        if overlap := overlap_of_job(request, endpoint.bucket):
-            raise RequestValidationError(
-                [f"{name} is {arguments[name]!r}, allowed: {allowed}" for name, allowed in overlap.items()]
-            )
+        overlap = overlap_of_job(request, endpoint.bucket)
+        raise_if_any(Problem(name, arguments[name], allowed) for name, allowed in overlap.items())
+        check(request)
         return request
-
-    def validate_arguments(self, endpoint: Any) -> None:
-        """Check the arguments, and the request made of them by the documented rules."""
-        super().validate_arguments(endpoint)
-        check(self.build_request(endpoint))
 
     def _check_input(self, request: JobRequest) -> None:
         key = str(request.input.object if request.input else None)

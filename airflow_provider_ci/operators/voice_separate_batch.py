@@ -21,6 +21,7 @@ from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_batch
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,14 +133,12 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        if aliases := [outlet.name for outlet in self.outlets if is_alias(outlet)]:
-            raise RequestValidationError(
-                [
-                    f"outlets has the AssetAlias {name!r}, allowed: assets; a batch may have any number of"
-                    " results, which are in the job list"
-                    for name in aliases
-                ]
-            )
+        raise_if_any(
+            f"outlets has the AssetAlias {outlet.name!r}, allowed: assets; a batch may have any number of"
+            " results, which are in the job list"
+            for outlet in self.outlets
+            if is_alias(outlet)
+        )
 
     def build_request(self, endpoint: Endpoint) -> BatchRequest:
         """Return the request made of the rendered arguments.
@@ -148,14 +147,8 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         :raises RequestValidationError: an argument cannot be used, there is not exactly one source of inputs,
             or a result could be an input of the next batch.
         """
-        arguments = self._read_arguments(*_INPUTS, "name")
-        request = self._build_request(arguments, endpoint)
-        if problems := [*self._input_problems(arguments), *self._overlap_problems(request, endpoint)]:
-            raise RequestValidationError(problems)
-        return request
-
-    def _build_request(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> BatchRequest:
         models = self.models
+        arguments = self._read_arguments(*_INPUTS, "name")
         interval = read_time_interval(self)
         request: BatchRequest = models.BatchRequest(
             name=arguments["name"] or DefaultName(self._default_name),
@@ -174,21 +167,21 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
                 **self._build_callback(arguments),
             ),
         )
-        return request
-
-    def validate_arguments(self, endpoint: Any) -> None:
-        """Check the arguments, and the request made of them by the documented rules."""
-        super().validate_arguments(endpoint)
-        arguments = self._read_arguments(*_INPUTS, "name")
-        request = self._build_request(arguments, endpoint)
-        problems = [*self._input_problems(arguments), *self._overlap_problems(request, endpoint)]
+        problems = [
+            *self._input_problems(arguments),
+            # results that would be inputs of the next batch, and be paid for again
+            *(
+                str(Problem(name, arguments[name], allowed))
+                for name, allowed in overlap_of_batch(request, endpoint.bucket).items()
+            ),
+        ]
         try:
             check_batch(request)
         except RequestValidationError as error:
-            # _input_problems has the argument's names for this one
+            # the problem with the inputs is the first one above, which names arguments
             problems += [problem for problem in error.problems if not problem.startswith("Input has ")]
-        if problems:
-            raise RequestValidationError(problems)
+        raise_if_any(problems)
+        return request
 
     def execute(self, context: Context) -> str:
         """Get the batch job, wait for it if asked to, and return its id."""
@@ -228,11 +221,6 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             blank = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
             shown = f" ({', '.join(blank)})" if blank else ""
             yield f"no input is given{shown}, {allowed}"
-
-    def _overlap_problems(self, request: BatchRequest, endpoint: Endpoint) -> Iterator[str]:
-        """Yield a problem for each result that could be an input of the next batch, and be paid for again."""
-        for name, allowed in overlap_of_batch(request, endpoint.bucket).items():
-            yield f"{name} is {getattr(self, name)!r}, allowed: {allowed}"
 
     @property
     def _trigger_class(self) -> type[TencentCIJobTrigger]:
@@ -280,14 +268,12 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             return False
         if self._tally is None:
             self._tally = self._count(str(job.job_id))
-        # a list without any job is rather late than true
-        if (
-            self._tally is not None
-            and not self._tally.total
-            and now - self._ended_at < NOT_FOUND_GRACE_PERIOD
-        ):
-            self._tally = None
-        return self._tally is not None
+        if self._tally is None:
+            return False
+        if not self._tally.total and now - self._ended_at < NOT_FOUND_GRACE_PERIOD:
+            self._tally = None  # an empty list is probably late
+            return False
+        return True
 
     def _count(self, batch_id: str) -> BatchTally | None:
         """Count the jobs of the batch, if all have ended."""
