@@ -85,6 +85,12 @@ class ConsoleLinks:
         """Push the URLs that follow from the results of the task's jobs, or ``""`` where none does."""
         self._push(context, _urls_of(results))
 
+    def push_changes(self, context: Context, results: Sequence[JobResult]) -> None:
+        """Push all URLs, unless this process has pushed the same ones before."""
+        urls = _urls_of(results)
+        if any(self._urls.get(key) != url for key, url in urls.items()):
+            self._push(context, urls)
+
     def push_bucket(self, context: Context, endpoint: Endpoint) -> None:
         """Push the URL of a bucket's page, for a task without the result of a single job."""
         bucket = {"bucket": endpoint.bucket, "region": endpoint.region}
