@@ -58,7 +58,7 @@ class VirtualClock(Clock):
         """Return Unix time in seconds."""
         return self._now
 
-    def advance(self, seconds: float, *, patience: float = 60.0) -> None:
+    def advance(self, seconds: float, *, patience: float = 600.0) -> None:
         """Let time pass, and return when everything that is due has been done, each at its own time.
 
         :param patience: true seconds that the work of one step may take.

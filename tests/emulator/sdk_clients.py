@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from urllib.parse import urlsplit, urlunsplit
 
+import pytest
 import requests
 from qcloud_cos import CosConfig, CosS3Client
 from requests.adapters import HTTPAdapter
@@ -14,6 +15,8 @@ from tencent_ci_emulator.server import Emulator
 logging.getLogger("qcloud_cos").setLevel(logging.CRITICAL)
 
 WAYS = ("session", "domain", "ip", "proxy")
+#: For a test of which the way is not the subject, in a module whose fixture ``client`` takes all of them
+one_way = pytest.mark.parametrize("client", WAYS[:1], indirect=True)
 
 
 class ToEmulator(HTTPAdapter):

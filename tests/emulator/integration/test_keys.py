@@ -15,16 +15,10 @@ from tests.emulator.waiting import wait_until
 COS_HOST = "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 CI_HOST = "demo-1250000000.ci.ap-guangzhou.myqcloud.com"
 
-CALLS = ["jobs", "template", "queue", "asrqueue", "asrbucket", "mediabucket", "inventorytriggerjob"]
 KEYS = [
-    *CALLS,
-    *(f"{call}/" for call in CALLS),
-    *(f"{call}/x" for call in CALLS),
-    *(f"{call}/{letter}{'0' * 32}" for call, letter in zip(CALLS, "jtppqqb", strict=True)),
-    "jobs/x,y",
-    "jobs/a.mp3",
-    "videoinfo",
-    "_emulator/faults",
+    *("jobs", "jobs/", "jobs/x", "jobs/x,y", "jobs/a.mp3", f"jobs/j{'0' * 32}"),
+    *("template", f"template/t{'0' * 32}", "queue", "inventorytriggerjob/b1"),
+    *("videoinfo", "_emulator/faults"),
 ]
 
 
@@ -54,7 +48,7 @@ def test_an_object_is_an_object_whatever_its_key(client, key):
         assert client("DELETE", path, host=COS_HOST)[0].status == 204
 
 
-@pytest.mark.parametrize("key", ["jobs", "jobs/x", f"jobs/j{'0' * 32}", "template", "queue"])
+@pytest.mark.parametrize("key", ["jobs", f"jobs/j{'0' * 32}"])
 def test_media_information_and_uploads_stay_with_cos(client, key):
     client("PUT", f"/{key}", MIX.read_bytes(), host=COS_HOST)
     for host in (COS_HOST, None):
@@ -86,48 +80,8 @@ def test_the_key_of_a_job_that_exists(client, emulator):
 
 
 SUB_RESOURCES = [
-    "acl",
-    "accelerate",
-    "asyncfetch",
-    "attributes",
-    "cors",
-    "domain",
-    "domaincertificate",
-    "encryption",
-    "intelligent-tiering",
-    "intelligenttiering",
-    "inventory",
-    "legal-hold",
-    "lifecycle",
-    "logging",
-    "notification",
-    "object-lock",
-    "origin",
-    "policy",
-    "referer",
-    "replication",
-    "requestPayment",
-    "restore",
-    "retention",
-    "select",
-    "symlink",
-    "tagging",
-    "torrent",
-    "versions",
-    "website",
-    "append",
-    "delete",
-    "imageMogr2/thumbnail/100x",
-    "imageInfo",
-    "watermark/3",
-    "ACL",
-    "aCl=",
-    "versionId=null",
-    "list-type=2",
-    "inventory&id=1",
-    "select&select-type=2",
-    "append&position=0",
-    "nobody-knows-this",
+    *("acl", "aCl=", "tagging", "versionId=null", "imageMogr2/thumbnail/100x"),
+    *("list-type=2", "inventory&id=1", "nobody-knows-this"),
 ]
 
 

@@ -13,6 +13,7 @@ import pytest
 from tencent_ci_emulator.http.operations import OPERATIONS, OTHER
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
+from tests.emulator.waiting import PATIENCE
 
 FOLDER = Path(__file__).parents[2] / "node"
 #: Set to 1, this lets the test install the SDK with npm, into a temporary folder.
@@ -40,7 +41,7 @@ def installed(tmp_path_factory):
         pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("node")
     shutil.copy(FOLDER / "package.json", folder)
-    done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(INSTALL, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -68,7 +69,7 @@ def test_cos_nodejs_sdk(installed, way, fault):
             env={**os.environ, "CI_EMULATOR": json.dumps(settings)},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.split() == PARTS

@@ -16,7 +16,7 @@ from qcloud_cos import CosServiceError
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_http import Client
-from tests.emulator.sdk_clients import WAYS, python_client
+from tests.emulator.sdk_clients import WAYS, one_way, python_client
 
 BUCKET = "demo-1250000000"
 MEGABYTE = 1024**2
@@ -77,6 +77,7 @@ def test_a_large_file_in_parts(client, tmp_path, request):
     assert (tmp_path / "back").read_bytes() == content
 
 
+@one_way
 def test_an_upload_that_broke_off_is_resumed(client, tmp_path, request):
     content = numpy.random.default_rng(2).bytes(2 * MEGABYTE)
     (tmp_path / "half").write_bytes(content)
@@ -94,6 +95,7 @@ def test_an_upload_that_broke_off_is_resumed(client, tmp_path, request):
     assert "Upload" not in client.list_multipart_uploads(Bucket=BUCKET, Prefix=key)
 
 
+@one_way
 def test_aborted_and_bad_uploads(client, emulator, request):
     key = f"bad/{request.node.callspec.params['client']}"
     upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
@@ -183,9 +185,6 @@ def test_objects_of_an_earlier_version_get_their_crc64(tmp_path):
     [
         ("response-content-type", "Content-Type", "audio/mpeg"),
         ("response-content-disposition", "Content-Disposition", 'attachment; filename="a b.mp3"'),
-        ("response-content-encoding", "Content-Encoding", "identity"),
-        ("response-content-language", "Content-Language", "zh"),
-        ("response-cache-control", "Cache-Control", "no-store"),
         ("response-expires", "Expires", "Thu, 01 Jan 2026 00:00:00 GMT"),
     ],
 )
@@ -260,6 +259,7 @@ def test_media_information(client, tmp_path):
         assert float(info["Format"]["Duration"]) == pytest.approx(1.0, abs=0.1)
 
 
+@one_way
 def test_media_information_of_what_is_no_media(client):
     client.put_object(Bucket=BUCKET, Key="media/letter", Body=b"dear reader")
     with pytest.raises(CosServiceError) as caught:

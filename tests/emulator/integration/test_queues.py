@@ -10,7 +10,7 @@ from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.sdk_clients import WAYS, python_client
+from tests.emulator.sdk_clients import WAYS, one_way, python_client
 from tests.emulator.waiting import wait_until
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
@@ -87,6 +87,7 @@ def code_of(caught):
     return caught.value.get_status_code(), text.partition("<Code>")[2].partition("</Code>")[0]
 
 
+@one_way
 def test_each_kind_has_its_default_queue(client):
     media = client.ci_get_media_queue(Bucket=BUCKET)
     assert (media["TotalCount"], media["PageNumber"], media["PageSize"]) == ("1", "1", "10")
@@ -108,6 +109,7 @@ def test_each_kind_has_its_default_queue(client):
     assert speech["QueueId"] != queue["QueueId"]
 
 
+@one_way
 def test_search_by_id_and_state(client):
     queue_id = client.ci_get_asr_queue(Bucket=BUCKET)["QueueList"][0]["QueueId"]
     found = client.ci_get_asr_queue(Bucket=BUCKET, QueueIds=f"{queue_id},pnone,pnull")

@@ -9,7 +9,7 @@ from qcloud_cos import CosConfig, CosS3Client, CosServiceError
 
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX, SPEECH, load, si_sdr
-from tests.emulator.sdk_clients import WAYS, python_client
+from tests.emulator.sdk_clients import WAYS, one_way, python_client
 from tests.emulator.waiting import wait_until
 
 BUCKET, OTHER = "demo-1250000000", "results-1250000000"
@@ -118,6 +118,7 @@ def test_objects(client):
     assert (missing.value.get_status_code(), missing.value.get_error_code()) == (404, "NoSuchKey")
 
 
+@one_way
 def test_failed_job_and_unknown_id(client, request):
     job = submit(client, "in/none.mp3")
     failed = finished(client, job["JobId"])
@@ -148,6 +149,7 @@ def test_listing_by_pages(client):
     assert page["NextToken"] is None
 
 
+@one_way
 def test_an_error_of_ci_and_one_of_cos(client):
     with pytest.raises(CosServiceError) as ci:
         submit(client, "in/a.mp3", AudioMode="Loud")

@@ -13,7 +13,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import submitted
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.waiting import wait_until
+from tests.emulator.waiting import PATIENCE, wait_until
 
 NASTY = "in/<script>alert(\"1\")</script>&amp;'x'.mp3"
 
@@ -31,7 +31,7 @@ def emulator():
 
 
 def get(emulator, path="/_emulator/", method="GET", **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", emulator.port, timeout=PATIENCE)
     try:
         connection.request(
             method, path, headers={name.replace("_", "-"): text for name, text in headers.items()}

@@ -15,8 +15,8 @@ from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import Client
 from tests.emulator.integration.test_queues import code_of
-from tests.emulator.sdk_clients import WAYS, python_client
-from tests.emulator.waiting import wait_until
+from tests.emulator.sdk_clients import WAYS, one_way, python_client
+from tests.emulator.waiting import PATIENCE, wait_until
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
 
@@ -65,6 +65,7 @@ def create_template(client, name, bucket=BUCKET, mode="IsAudio", codec="flac"):
     return client.ci_create_template(Bucket=bucket, Template=body)["Template"]["TemplateId"]
 
 
+@one_way
 def test_several_operations_become_several_jobs(client):
     client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())
     operations = [
@@ -138,7 +139,7 @@ def test_two_clients_never_overfill_a_queue():
 
         def run():
             client = python_client(emulator)
-            barrier.wait(20)
+            barrier.wait(PATIENCE)
             for _ in range(3):
                 try:
                     submit(client)
@@ -149,10 +150,11 @@ def test_two_clients_never_overfill_a_queue():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert len(refused) == 12 - 5
 
 
+@one_way
 def test_a_template_gives_the_parameters(client, request):
     template_id = create_template(client, f"job-{request.node.callspec.params['client']}")
     client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())

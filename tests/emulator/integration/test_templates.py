@@ -8,7 +8,7 @@ from qcloud_cos import CosServiceError
 
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import Client
-from tests.emulator.sdk_clients import WAYS, python_client
+from tests.emulator.sdk_clients import WAYS, one_way, python_client
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
 DEFINITION = {
@@ -131,6 +131,7 @@ def test_a_template_is_of_one_bucket(emulator):
     assert create(client, "of-one", OTHER)["BucketId"] == OTHER  # so names may repeat, too
 
 
+@one_way
 def test_names_are_unique(client, request):
     name = f"twice-{request.node.callspec.params['client']}"
     first, second = create(client, name), create(client, name + "-b")

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tencent_ci_emulator.clock import VirtualClock
-from tests.emulator.waiting import wait_until
+from tests.emulator.waiting import PATIENCE, wait_until
 
 
 class Timetable:
@@ -28,7 +28,7 @@ class Timetable:
         with self.condition:
             self.stopping = True
             self.condition.notify_all()
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
 
     def at(self, moment: float) -> None:
@@ -103,7 +103,7 @@ def test_it_stands_still_while_work_is_done(clock):
         assert clock.now() == 1000.0
         table.at(1004.0)  # which the work brings about
         clock.end_work()
-        advancing.join(20)
+        advancing.join(PATIENCE)
         assert not advancing.is_alive()
         assert table.done == [(1004.0, 1004.0)]
 
@@ -118,4 +118,4 @@ def test_who_has_left_is_not_waited_for(clock):
     with Timetable(clock) as table:
         wait_until(lambda: clock._wake_times)
     assert not table.thread.is_alive()
-    clock.advance(1, patience=1)
+    clock.advance(1)

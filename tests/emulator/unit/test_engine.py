@@ -14,7 +14,7 @@ from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits, QueueScheduler
 from tencent_ci_emulator.objects.object_store import ObjectStore
 from tests.emulator.audio_tools import tones, write
 from tests.emulator.unit.test_job_store import BUCKET, REGION, request
-from tests.emulator.waiting import wait_until
+from tests.emulator.waiting import PATIENCE, wait_until
 
 
 class House:
@@ -132,7 +132,7 @@ def test_higher_level_first_then_older(house, monkeypatch):
 
     def process(job, objects, on_progress):
         order.append(job.id)
-        gate.wait(20)
+        gate.wait(PATIENCE)
         raise engine_module.JobFailedError("X", "only the order matters here")
 
     monkeypatch.setattr(engine_module, "process", process)
@@ -197,7 +197,7 @@ def test_stop_interrupts_the_work(house, monkeypatch):
     monkeypatch.setattr(engine_module, "process", process)
     engine, job = house.engine(), house.add()
     engine.submit(job)
-    assert at_work.wait(20)
+    assert at_work.wait(PATIENCE)
     engine.stop()
     assert house.state(job) == "Running"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.emulator.waiting import PATIENCE
+
 RUN = """
 import sys, urllib.error, urllib.request
 
@@ -18,7 +20,7 @@ import tencent_ci_emulator.cli
 from tencent_ci_emulator.server import Emulator
 with Emulator() as emulator:
     try:
-        urllib.request.urlopen(emulator.url + "/jobs", timeout=30)
+        urllib.request.urlopen(emulator.url + "/jobs", timeout=300)
     except urllib.error.HTTPError as refused:
         print(refused.code, refused.headers["Server"])
 """
@@ -26,6 +28,6 @@ with Emulator() as emulator:
 
 def test_it_serves_in_a_process_that_can_import_neither_airflow_nor_the_provider(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-I", "-c", RUN], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-I", "-c", RUN], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout == "401 tencent-ci\n", done.stderr
