@@ -1,55 +1,67 @@
-"""What Airflow knows of earlier tries of a task instance."""
+"""What Airflow knows of a task instance and of its earlier tries."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ci.submission.idempotency_key import TaskIdentity
 from airflow_provider_ci.version_compat import AIRFLOW_MINOR
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 log = logging.getLogger(__name__)
 
 _TASK_INSTANCE = ("dag_id", "task_id", "run_id", "map_index")
 
-#: Clearing a task empties its state store, unless that is asked for otherwise.
+#: Clearing a task empties its state store, unless the user asks to keep it.
 CLEAR_DISCARDS_STATE = AIRFLOW_MINOR >= (3, 4)
 
 
-def may_have_earlier_try(ti: Any) -> bool:
-    """Tell whether there may have been an earlier try since the task instance was created or cleared.
+def task_identity(context: Context, deployment: str | None) -> TaskIdentity:
+    """Return what identifies this task instance, the same for all of its tries.
 
-    A first ``try_number`` does not tell that there was none on Airflow 2.11: ``airflow tasks run
+    :param deployment: distinguishes this Airflow from others that have a run of the same name; default: the
+        moment at which the DAG run started, as two Airflows do not start a run in the same microsecond.
+    """
+    ti: Any = context["ti"]
+    deployment = deployment or _start_of_run(context.get("dag_run"))
+    return TaskIdentity(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, deployment, ti.max_tries)
+
+
+def _start_of_run(dag_run: Any) -> str:
+    started: datetime | None = getattr(dag_run, "start_date", None)
+    if started is not None:
+        return started.astimezone(UTC).isoformat()
+    # on Airflow 2.11 a task can be run by hand before its run has started; this is its number in the database
+    return f"unstarted-run-{getattr(dag_run, 'id', 'unknown')}"
+
+
+def earliest_submission(context: Context) -> datetime:
+    """Return a moment, by Airflow's clock, before which no try of this task instance submitted a job."""
+    ti, dag_run = context["ti"], context.get("dag_run")
+    run_start = getattr(dag_run, "start_date", None) or getattr(dag_run, "logical_date", None)
+    # dag.test() of Airflow 2.11 has no start of the task instance
+    return min((date for date in (run_start, ti.start_date) if date is not None), default=datetime.now(UTC))
+
+
+def may_have_earlier_try(ti: Any) -> bool:
+    """Find out whether there may have been an earlier try since the task instance was created or cleared.
+
+    On Airflow 2.11 the first ``try_number`` does not say that there was none: ``airflow tasks run
     --ignore-all-dependencies`` runs a task that is up for retry, or that has failed, under the number of the
-    try before. Its database holds that try: in the history of a task that is up for retry, and in the audit
-    log, where each start of the task is entered.
+    try before. Airflow's database holds that try: in the history of a task that is up for retry, and in the
+    audit log, which has an entry for each start of the task.
     """
     if ti.try_number > 1 or AIRFLOW_MINOR >= (3, 0):
         return bool(ti.try_number > 1)
     try:
         return _has_recorded_try(ti)
-    except Exception as error:  # a worker without the database looks rather once too often
+    except Exception as error:  # a worker without the database had better look once too often
         log.warning("Airflow's earlier tries of this task could not be read, assuming one: %s", error)
         return True
-
-
-def deployment_of(dag_run: Any) -> str:
-    """Return what tells this Airflow from others that have a run of the same name, and what no retry changes.
-
-    Two Airflows do not start a run in the same microsecond. On Airflow 2.11 a task can be run by hand before
-    its run has started: then it is the run's number in the database.
-    """
-    started: datetime | None = getattr(dag_run, "start_date", None)
-    if started is not None:
-        return started.astimezone(UTC).isoformat()
-    return f"unstarted-run-{getattr(dag_run, 'id', 'unknown')}"
-
-
-def earliest_submission(dag_run: Any, ti: Any) -> datetime:
-    """Return a moment, by Airflow's clock, before which no try of this task instance has submitted a job."""
-    dates = [getattr(dag_run, "start_date", None) or getattr(dag_run, "logical_date", None), ti.start_date]
-    # in 2.11's dag.test() a task instance has no start
-    return min((date for date in dates if date is not None), default=datetime.now(UTC))
 
 
 def _has_recorded_try(ti: Any) -> bool:

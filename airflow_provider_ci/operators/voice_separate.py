@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.operators.services import BoundService
-    from airflow_provider_ci.protocol.jobs import Job, JobRequest
+    from airflow_provider_ci.protocol.jobs import Job, JobRequest  # noqa: F401 - the base class names both
     from airflow_provider_ci.protocol.wire import Endpoint
 
 
@@ -54,13 +52,6 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
         self.input_object = input_object
         self.check_input = check_input
         check_when_parsed(self)
-
-    @cached_property
-    def service(self) -> BoundService[JobRequest, Job]:
-        """The hook's calls about jobs, bound to this task's bucket and region."""
-        from airflow_provider_ci.operators.services import BoundJobs
-
-        return BoundJobs(self, prepare=self._check_input if self.check_input else None)
 
     def execute(self, context: Context) -> str:
         """Find or submit the job, wait for it if asked to, and return its id.
@@ -97,7 +88,11 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
         check(request)
         return request
 
-    def _check_input(self, request: JobRequest) -> None:
+    def _before_submission(self, request: JobRequest) -> None:
+        if self.check_input:
+            self._check_input_object(request)
+
+    def _check_input_object(self, request: JobRequest) -> None:
         key = str(request.input.object if request.input else None)
         try:
             head = self.hook.head_object(key, **self.bucket_and_region)

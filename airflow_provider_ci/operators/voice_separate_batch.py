@@ -6,7 +6,7 @@ import math
 import re
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_ci.operators.services import BoundBatches, BoundService
+    from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket
     from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
     from airflow_provider_ci.protocol.results import BatchTally
     from airflow_provider_ci.protocol.wire import Endpoint
@@ -121,15 +121,11 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         check_when_parsed(self)
 
     @cached_property
-    def service(self) -> BoundService[BatchRequest, BatchJob]:
-        """The hook's calls about batch jobs, bound to this task's bucket and region."""
-        return self._batches
+    def job_api(self) -> BatchesOfBucket:
+        """The hook's calls about batch jobs, for this task's bucket and region."""
+        from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket
 
-    @cached_property
-    def _batches(self) -> BoundBatches:
-        from airflow_provider_ci.operators.services import BoundBatches
-
-        return BoundBatches(self)
+        return BatchesOfBucket(self.hook, self.bucket_and_region)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -228,7 +224,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
 
         return TencentCIBatchTrigger
 
-    def _push(self, context: Context, job: BatchJob) -> None:
+    def _push_result(self, context: Context, job: BatchJob) -> None:
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
 
         if self.do_xcom_push:
@@ -252,12 +248,12 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
         return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket))
 
-    def _has_ended(self, job: BatchJob | None) -> bool:
+    def _verify_ended(self, job: BatchJob) -> bool:
         """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""
         from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
-        if job is None or not job.job_state.is_terminal:
+        if not job.job_state.is_terminal:
             return False
         if not job.job_state.is_successful:
             return True
@@ -280,12 +276,12 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         from airflow_provider_ci.protocol.jobs import PENDING_STATES
         from airflow_provider_ci.protocol.results import BatchTally
 
-        if self._batches.has_jobs(batch_id, PENDING_STATES):
+        if self.job_api.find_job(batch_id, PENDING_STATES) is not None:
             return None
         tally = BatchTally()
         # of many pages some may fail: each is tried again, as far as the time allows
         with self.hook.limit():
-            for job in self._batches.jobs(batch_id):
+            for job in self.job_api.jobs(batch_id):
                 tally.add(job)
         if tally.pending:  # in states that no document names
             self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
@@ -299,13 +295,13 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             if not tally.total:
                 self.log.warning("Batch job %s found no input", self.job_id)
             if tally.without_success and not self.allow_failed_jobs:
-                self._push(context, tracker.jobs[str(self.job_id)])
+                self._push_result(context, tracker.jobs[str(self.job_id)])
                 raise self._failed(tally)
         return super()._complete(context, tracker)
 
-    def _error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
+    def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
         error = tracker.error()
-        if error is None or self._batches.can_resubmit(tracker.unsuccessful[0]):
+        if error is None or self.job_api.verify_no_result(tracker.unsuccessful[0]):
             return error
         hint = "See its jobs in the console; clearing the task pays for all inputs again"
         return BatchJobsFailedError(
@@ -330,6 +326,6 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             hint="Separate these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
         )
 
-    def _raise_overdue(self, state: str | None, passed: str) -> None:
+    def _raise_timeout(self, state: str | None, reason: str) -> NoReturn:
         shown = "Success, but jobs that it made go on," if state == "Success" else state
-        super()._raise_overdue(shown, passed)
+        super()._raise_timeout(shown, reason)

@@ -1,4 +1,9 @@
-"""Which task instance wants a job or a batch job, which request, and which job is the one it submitted."""
+"""Identifies what a job was submitted for: the task instance, the request, and whether a job is its result.
+
+The key travels in ``UserData``, unless the user has data there. It names the deployment of Airflow and
+differs between submissions, so that this task neither takes nor cancels a job of another Airflow, or one into
+which somebody copied its key.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +20,27 @@ from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
 from airflow_provider_ci.protocol.fields import DefaultName, element_names, format_time
 from airflow_provider_ci.protocol.jobs import Job, JobRequest
 
-#: What is submitted: a job or a batch job.
+#: The request for a job, or for a batch job.
 R = TypeVar("R", bound=JobRequest | BatchRequest)
 
 #: Who waits for the job that is submitted: a worker, a triggerer, or nobody.
 WORKER, TRIGGERER, NOBODY = "worker", "triggerer", "nobody"
 
-# A user's own text may begin with "airflow " too
+# Matches the whole key, because a user's own data may begin with "airflow " too
 _KEY = re.compile(
     r"airflow dag=\S* run=\S* task=\S* map=\S* deployment=\S* max_tries=(?P<max_tries>-?\d{1,9})"
     r" waits=(?P<waits>worker|triggerer|nobody) request=(?P<request>[0-9a-f]{12}) id=(?P<id>[0-9a-f]{16})"
     r" nonce=(?P<nonce>[0-9a-f]{8})"
 )
-_PART_MAX = 150
+_MAX_PART_LENGTH = 150
 
 
 class TaskIdentity(NamedTuple):
     """A task instance of one Airflow.
 
-    :param deployment: tells this Airflow from others that run the same DAG: what the connection says, or the
-        moment at which the DAG run started, in microseconds.
-    :param max_tries: as Airflow's database has it. Clearing the task raises it, which asks for a new job.
+    :param deployment: distinguishes this Airflow from others that run the same DAG: the connection's
+        ``deployment``, or the moment at which the DAG run started, in microseconds.
+    :param max_tries: from Airflow's database. Clearing the task increases it, and asks for a new job.
     """
 
     dag_id: str
@@ -47,14 +52,16 @@ class TaskIdentity(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Tells apart what shortening or replacing characters makes look alike; the same after a clear."""
+        """A digest that differs where readable parts are equal after shortening. A clear does not change
+        it.
+        """
         text = "\0".join(map(str, self[:-1]))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def idempotency_key(self, request_fingerprint: str, waits: str) -> str:
-        """Return the text that identifies this task instance's request in ``UserData``.
+        """Return a new key for ``UserData``: readable, printable ASCII, at most 1,024 characters.
 
-        Readable, printable ASCII, at most 1,024 characters.
+        :param waits: ``worker``, ``triggerer`` or ``nobody``.
         """
         names = ("dag", "run", "task", "map", "deployment", "max_tries")
         parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=True)]
@@ -65,10 +72,11 @@ class TaskIdentity(NamedTuple):
 
 
 class IdempotencyKey(NamedTuple):
-    """What counts of the text that :meth:`TaskIdentity.idempotency_key` makes.
+    """The parts of a key that decide whether a job belongs to a task instance and its request.
 
-    :param nonce: another one for each submission, so that a job into which somebody has copied the text of an
-        earlier one can be told from it.
+    :param task_instance: :attr:`TaskIdentity.digest`.
+    :param request: the beginning of the request's :func:`fingerprint`.
+    :param nonce: differs between submissions. Two jobs with the same one: somebody copied the key.
     """
 
     task_instance: str
@@ -79,34 +87,58 @@ class IdempotencyKey(NamedTuple):
 
     @classmethod
     def parse(cls, user_data: str | None) -> IdempotencyKey | None:
-        """Return the key in ``UserData``, or ``None`` if there is another text."""
+        """Return the key in ``UserData``; ``None`` if there is none, or other data."""
         found = _KEY.fullmatch(user_data or "")
         if found is None:
             return None
         return cls(found["id"], int(found["max_tries"]), found["request"], found["waits"], found["nonce"])
 
     def is_same_request(self, other: IdempotencyKey | None) -> bool:
-        """Tell whether both are of one request of one task instance, between the same two clears. Who waits
-        may be edited between two tries, and does not count.
+        """Tell whether both are for one request of one task instance, without a clear between them. Who
+        waits does not count: the user may change that between two tries.
         """
         return other is not None and self[:3] == other[:3]
 
+    def is_other_request(self, wanted: IdempotencyKey) -> bool:
+        """Tell whether both are for one task instance, without a clear between them, but for different
+        requests.
+        """
+        return self[:2] == wanted[:2] and self.request != wanted.request
+
+    def was_cleared_while_worker_waited(self, wanted: IdempotencyKey) -> bool:
+        """Tell whether this is the key of a submission for which a worker waited, and ``wanted`` is that of
+        the same request after a clear.
+        """
+        is_same = (self.task_instance, self.request) == (wanted.task_instance, wanted.request)
+        return is_same and self.max_tries < wanted.max_tries and self.waits == WORKER
+
 
 def user_data_of(job: Job | BatchJob) -> str | None:
-    """Return the ``UserData`` that the service hands back with a job, if any."""
+    """Return the ``UserData`` that the service returns with a job, if any."""
     return job.operation.user_data if job.operation else None
 
 
-def fingerprint(request: JobRequest | BatchRequest, bucket_and_region: str) -> str:
-    """Return a digest of what the user asks for.
+def key_of_job(job: Job | BatchJob) -> IdempotencyKey | None:
+    """Return the key with which a job was submitted, if it has one."""
+    return IdempotencyKey.parse(user_data_of(job))
 
-    Not of the bytes that are sent: they may change with the provider's version. An argument that is added to
-    it later, and that the user does not give, changes no digest. Nor does a name that the user did not give.
+
+def key_of_request(request: JobRequest | BatchRequest) -> IdempotencyKey | None:
+    """Return the key in a request, if it has one."""
+    return IdempotencyKey.parse(request.operation.user_data if request.operation else None)
+
+
+def fingerprint(request: JobRequest | BatchRequest, bucket_and_region: str) -> str:
+    """Return a digest of what the user asked for.
+
+    A retry may run with a later version of the provider, and must compute the same digest. So it does not
+    depend on the bytes that are sent, nor on arguments that were left at their defaults, nor on a name that
+    the provider made up.
 
     :param bucket_and_region: of the input.
     """
-    asked = {"Tag": getattr(request, "tag", None), "Request": _values_that_are_no_defaults(request)}
-    text = json.dumps([bucket_and_region, asked], sort_keys=True)
+    arguments = {"Tag": getattr(request, "tag", None), "Request": _without_defaults(request)}
+    text = json.dumps([bucket_and_region, arguments], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -115,78 +147,80 @@ def with_user_data(request: R, text: str) -> R:
     operation: Any = request.operation
     if operation.user_data is not None:
         return request
-    changed: Any = replace(operation, user_data=text)
-    return replace(request, operation=changed)
+    return replace(request, operation=replace(operation, user_data=text))
 
 
 def is_job_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
-    """Tell whether ``job`` is what submitting ``request`` gives.
+    """Tell whether ``job`` may have come from submitting ``request``.
 
-    An idempotency key names the whole request, so it alone decides: how the service spells what it hands back
-    does not matter then. Without one ``UserData`` and the input must be equal, and the rest must not
-    contradict.
+    ===========================  ==================================================================
+    ``UserData``                 it is the request's job if
+    ===========================  ==================================================================
+    the request has a key, and   the job's key is for the same request of the same task instance;
+    the job has ``UserData``     the service may spell the rest differently
+    the request has a key, and   input and name are equal, and no other field contradicts; it may
+    the job has no ``UserData``  then be somebody else's job as well
+    the user's own               the same, and the job's ``UserData`` is equal or missing
+    ===========================  ==================================================================
     """
-    asked: Any = request.operation
-    got = user_data_of(job)
-    key = IdempotencyKey.parse(asked.user_data) if asked else None
-    if key is not None and got is not None:
-        return key.is_same_request(IdempotencyKey.parse(got))
+    key, user_data = key_of_request(request), user_data_of(job)
+    if key is not None and user_data is not None:
+        return key.is_same_request(IdempotencyKey.parse(user_data))
+    own_data = request.operation.user_data if request.operation else None
+    if user_data not in (None, own_data):
+        return False
+    return _has_input_of(job, request) and _agree(request, job)
+
+
+def _has_input_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
     if isinstance(request, BatchRequest):
-        return isinstance(job, BatchJob) and _is_batch_of(job, request)
-    return isinstance(job, Job) and _is_single_job_of(job, request, has_key=key is not None)
-
-
-def _is_single_job_of(job: Job, request: JobRequest, *, has_key: bool) -> bool:
-    asked: Any = request.operation
-    # a service that does not hand back UserData cannot be asked for it: the request decides then
-    if not has_key and user_data_of(job) not in (None, asked.user_data if asked else None):
+        return isinstance(job, BatchJob) and (request.name, request.input) == (job.name, job.input)
+    if not isinstance(job, Job) or not request.input or not job.input:
         return False
-    if not request.input or not job.input or request.input.object != job.input.object:
-        return False
-    return _agree(request, job)
+    return request.input.object == job.input.object
 
 
-def _is_batch_of(batch: BatchJob, request: BatchRequest) -> bool:
-    asked: Any = request.operation
-    if (request.name, request.input) != (batch.name, batch.input):
-        return False
-    # that a batch job's answers hold UserData is sampled nowhere: without, the whole request decides
-    if IdempotencyKey.parse(asked.user_data) is None and user_data_of(batch) not in (None, asked.user_data):
-        return False
-    return _agree(request, batch)
-
-
-# Compared by the callers, in a stricter way
+# Compared by is_job_of itself, which demands more of them
 _NOT_COMPARED = {"user_data", "input", "name"}
-# One excludes the other: a job with one of them is no answer to a request with the other
+# A job has one of the two; a request with parameters cannot have made a job that shows a template only
 _TEMPLATE, _PARAMETERS = "template_id", "voice_separate"
 
 
-def _agree(asked: Any, got: Any) -> bool:
-    """Compare every field that a request and a job have in common. The service may leave out what it does not
-    hand back, and adds what was not asked for.
+def _agree(requested: Any, returned: Any) -> bool:
+    """Compare every field that a request and a job have in common. A field that one of them lacks does not
+    count: the service leaves out some, and adds others.
     """
-    if asked is None or got is None:
+    if requested is None or returned is None:
         return True
-    if isinstance(asked, tuple) or isinstance(got, tuple):
-        return not asked or not got or list(map(str, asked)) == list(map(str, got))
-    if not dataclasses.is_dataclass(asked):
-        return bool(asked == got) if isinstance(asked, str) else str(asked).lower() == str(got).lower()
-    asks_parameters = getattr(asked, _PARAMETERS, None) is not None
-    has_template_only = getattr(got, _PARAMETERS, None) is None and getattr(got, _TEMPLATE, None) is not None
-    if asks_parameters and has_template_only:
+    if isinstance(requested, tuple) or isinstance(returned, tuple):
+        return not requested or not returned or list(map(str, requested)) == list(map(str, returned))
+    if isinstance(requested, str):
+        return bool(requested == returned)
+    if not dataclasses.is_dataclass(requested):
+        return str(requested).lower() == str(returned).lower()
+    if _has_parameters(requested) and _has_template_only(returned):
         return False
     return all(
-        _agree(getattr(asked, field.name), getattr(got, field.name, None))
-        for field in dataclasses.fields(asked)
+        _agree(getattr(requested, field.name), getattr(returned, field.name, None))
+        for field in dataclasses.fields(requested)
         if field.name not in _NOT_COMPARED
     )
 
 
-def _values_that_are_no_defaults(obj: Any) -> dict[str, Any]:
-    """Return a dataclass under the names of its elements, without what nobody gave."""
+def _has_parameters(operation: Any) -> bool:
+    return getattr(operation, _PARAMETERS, None) is not None
+
+
+def _has_template_only(operation: Any) -> bool:
+    return not _has_parameters(operation) and getattr(operation, _TEMPLATE, None) is not None
+
+
+def _without_defaults(obj: Any) -> dict[str, Any]:
+    """Return a dataclass as a dict with the names of its XML elements, without fields that have their default
+    value.
+    """
     return {
-        element_names(field)[0]: _plain(value)
+        element_names(field)[0]: _as_json(value)
         for field in dataclasses.fields(obj)
         if (value := getattr(obj, field.name)) is not None
         and value != field.default
@@ -194,14 +228,14 @@ def _values_that_are_no_defaults(obj: Any) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return _values_that_are_no_defaults(value)
+        return _without_defaults(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     return format_time(value) if isinstance(value, datetime) else str(value)
 
 
 def _readable(text: str) -> str:
     shown = "".join(char if char.isascii() and char.isprintable() and char != " " else "?" for char in text)
-    return shown if len(shown) <= _PART_MAX else f"{shown[: _PART_MAX - 3]}..."
+    return shown if len(shown) <= _MAX_PART_LENGTH else f"{shown[: _MAX_PART_LENGTH - 3]}..."

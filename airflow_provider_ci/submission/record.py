@@ -1,6 +1,4 @@
-"""What is recorded of a submission, in Airflow's task state store. Errors of the store are
-:class:`~airflow_provider_ci.exceptions.StateStoreError`.
-"""
+"""Records what a task instance submits, in Airflow's task state store, so that its next try finds the job."""
 
 from __future__ import annotations
 
@@ -9,29 +7,29 @@ from typing import Any, Protocol
 
 from airflow_provider_ci.exceptions import StateStoreError, TaskKilledError
 
-#: Key in Airflow's task state store. Never rename it: tries under way look it up.
+#: Key of the record in Airflow's task state store. Never rename it: tries in progress look it up.
 STORE_KEY = "ci_submission"
-#: Seconds after which a cancellation that was asked for has taken effect, with what two clocks may differ by.
-CANCEL_TAKES_EFFECT = 60.0
-#: Key of the latest try that has begun; apart, so that an earlier one that still lives cannot overwrite it.
+#: Key of the number of the latest try. It is not part of the record, which an earlier try may still write.
 TRY_KEY = "ci_submission_try"
+#: Seconds after a request to cancel within which a job's end counts as its effect. Two clocks may differ.
+CANCEL_TAKES_EFFECT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRecord:
-    """What the store holds about the latest submission of a task instance.
+    """The latest submission of a task instance.
 
     :param max_tries: as in :class:`~airflow_provider_ci.submission.idempotency_key.TaskIdentity`.
     :param fingerprint: digest of the request.
-    :param since: Unix time of the submission, by the service's clock: another try may run on another machine.
-        It stays what it is when a later try goes on with the job.
-    :param idempotency_key: the text that the submission carried in ``UserData``.
+    :param since: Unix time of the submission, by the service's clock, because another try may run on another
+        machine. A later try that continues with the job does not change it.
+    :param idempotency_key: the key that the submission carried in ``UserData``.
     :param job_id: the job, once it is known.
-    :param worker_waits: a worker waits for the job, or waited when it was killed or lost.
-    :param cancel_requested_at: Unix time, by the service's clock, at which a try of this task has asked the
+    :param worker_waits: a worker is waiting for the job, or was when it was killed or lost.
+    :param cancel_requested_at: Unix time, by the service's clock, at which a try of this task asked the
         service to cancel the job.
-    :param found_by_request: the job was found by its request alone, without an idempotency key, so that it
-        may be somebody else's.
+    :param found_by_request: the job was found by its request, without an idempotency key, so that it may be
+        somebody else's.
     """
 
     max_tries: int
@@ -44,20 +42,21 @@ class SubmissionRecord:
     found_by_request: bool = False
 
     def is_own_cancellation(self, job: Any) -> bool:
-        """Tell whether a try of this task has cancelled the job: it ended when that was asked for."""
+        """Tell whether a job that was cancelled ended because a try of this task asked for it."""
         if self.cancel_requested_at is None:
             return False
-        ended_at = job.end_time.timestamp() if job.end_time else None
-        return ended_at is None or ended_at <= self.cancel_requested_at + CANCEL_TAKES_EFFECT
+        if job.end_time is None:
+            return True
+        return bool(job.end_time.timestamp() <= self.cancel_requested_at + CANCEL_TAKES_EFFECT)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the store takes it."""
+        """Return the record as the store keeps it."""
         return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, value: Any) -> SubmissionRecord | None:
-        """Return it as stored, or ``None`` for nothing or something else. What a later version of the
-        provider has added is skipped.
+        """Return a stored record; ``None`` if ``value`` is none. Fields that a later version of the provider
+        added are skipped.
         """
         if not isinstance(value, dict):
             return None
@@ -76,79 +75,118 @@ class TaskStateStore(Protocol):
 
 
 class SubmissionRecords:
-    """The record of a task instance, as one of its tries reads and writes it; without a store there is none.
+    """Reads and writes the record of a task instance for one of its tries.
+
+    Without a store it finds nothing and writes nothing. Errors of the store are
+    :class:`~airflow_provider_ci.exceptions.StateStoreError`.
+
+    Of two tries that are alive at once only one submits, because each proceeds in this order:
+
+    ====  ==============================  ===============================================
+    step  method                          what it does
+    ====  ==============================  ===============================================
+    1     :meth:`claim`                   writes the number of this try; raises if a later
+                                          try has written its own
+    2     :meth:`load`                    reads what earlier tries recorded
+    3     :meth:`save_before_submission`  raises if another try has claimed since; writes
+                                          the record; raises if another try has claimed
+    4                                     the submission
+    5     :meth:`save`                    writes the record with the job id
+    ====  ==============================  ===============================================
+
+    So a later try either reads the record of an earlier one, or has claimed before the earlier one's last
+    check, which then raises.
 
     :param store: the task state store; ``None`` before Airflow 3.3.
+    :param try_number: of this try.
     """
 
     def __init__(self, store: TaskStateStore | None, try_number: int) -> None:
         self._store = store
         self._try_number = try_number
 
-    def claim(self) -> None:
-        """Record that this try has begun, before it looks what earlier ones have recorded.
+    @property
+    def has_store(self) -> bool:
+        """Whether records are kept."""
+        return self._store is not None
 
-        Each looks whether another one has done so after it has recorded its submission. So whichever of two
-        processes comes second sees the other. The other one may also be an earlier try that was held up just
-        here.
+    def claim(self) -> None:
+        """Write that this try has begun.
+
+        The first try does not write it: there is no earlier one that must notice it.
 
         :raises TaskKilledError: a later try has begun.
         """
-        if self._store is not None and self._try_number > 1:
-            self._stop_if_superseded(by_earlier_too=False)
-            self._set(TRY_KEY, self._try_number)
+        if self._store is None or self._try_number <= 1:
+            return
+        latest = self._latest_try()
+        if latest > self._try_number:
+            raise self._superseded_by(latest)
+        self._set(TRY_KEY, self._try_number)
 
     def load(self) -> SubmissionRecord | None:
-        """Return what the latest submission has left."""
+        """Return the record of the latest submission, if there is one."""
         return SubmissionRecord.from_json(self._get(STORE_KEY))
 
     def save_before_submission(self, record: SubmissionRecord) -> None:
-        """Save the record of what is about to be submitted.
+        """Write the record of what is about to be submitted.
 
-        :raises TaskKilledError: another try has begun, which may submit; this one must not.
+        :raises TaskKilledError: another try has begun. It may submit, so this one must not.
         """
-        self._stop_if_superseded()  # also before: it would overwrite what the later try has recorded
+        self._raise_if_other_try_claimed()  # the record would overwrite that of the other try
         self._set(STORE_KEY, record.to_json())
-        self._stop_if_superseded()
+        self._raise_if_other_try_claimed()
 
     def save(self, record: SubmissionRecord) -> None:
-        """Save the record of a job that is known."""
+        """Write the record of a job that is known."""
         self._set(STORE_KEY, record.to_json())
 
     def note_cancel_request(self, job_id: str, requested_at: float | None) -> None:
         """Record that a try of this task asks the service to cancel its job, so that a retry may submit it
         again.
 
-        :param requested_at: Unix time, by the service's clock; ``None``: the service has refused it.
+        :param requested_at: Unix time, by the service's clock; ``None``: the service refused the request.
         """
         record = self.load()
-        # not what a later try has recorded; the id may not have been recorded yet
+        # a record of another job was written by a later try; one without a job may be this job's
         if record is not None and record.job_id in (None, job_id):
             self.save(replace(record, job_id=job_id, cancel_requested_at=requested_at))
 
-    def is_own_cancellation(self, job: Any) -> bool:
-        """Tell whether a try of this task has cancelled its job."""
-        record = self.load()
-        return record is not None and record.job_id == job.job_id and record.is_own_cancellation(job)
-
-    def may_be_others(self, job_id: str) -> bool:
-        """Tell whether the job was found by its request alone."""
-        record = self.load()
-        return record is not None and record.job_id == job_id and record.found_by_request
-
     def note_end_of_wait(self, job_id: str) -> None:
-        """Record that the worker that has waited for the job has ended by itself, so that clearing the task
-        asks for a new job.
+        """Record that the worker stopped waiting for the job, not being killed. A clear of the task then asks
+        for a new job.
         """
-        record = self.load()
-        if record is not None and record.job_id == job_id:
+        record = self._load_of_job(job_id)
+        if record is not None:
             self.save(replace(record, worker_waits=False))
 
-    def _stop_if_superseded(self, *, by_earlier_too: bool = True) -> None:
-        own = self._try_number
-        latest = self._get(TRY_KEY, own)
-        if latest > own or (by_earlier_too and latest != own):
-            raise TaskKilledError(f"Try {latest} of this task has taken over; try {own} does not submit")
+    def is_own_cancellation(self, job: Any) -> bool:
+        """Tell whether a job that was cancelled ended because a try of this task asked for it."""
+        record = self._load_of_job(job.job_id)
+        return record is not None and record.is_own_cancellation(job)
+
+    def was_found_by_request(self, job_id: str) -> bool:
+        """Tell whether the job was found by its request, so that it may be somebody else's."""
+        record = self._load_of_job(job_id)
+        return record is not None and record.found_by_request
+
+    def _load_of_job(self, job_id: str | None) -> SubmissionRecord | None:
+        record = self.load()
+        return record if record is not None and record.job_id == job_id else None
+
+    def _latest_try(self) -> int:
+        return int(self._get(TRY_KEY, self._try_number))
+
+    def _raise_if_other_try_claimed(self) -> None:
+        # an earlier try that was held up before its claim may have overwritten the number of this one
+        latest = self._latest_try()
+        if latest != self._try_number:
+            raise self._superseded_by(latest)
+
+    def _superseded_by(self, latest: int) -> TaskKilledError:
+        return TaskKilledError(
+            f"Try {latest} of this task has taken over; try {self._try_number} does not submit"
+        )
 
     def _get(self, key: str, default: Any = None) -> Any:
         if self._store is None:
@@ -167,9 +205,9 @@ class SubmissionRecords:
             raise _store_error("written", error) from error
 
 
-def _store_error(what: str, error: Exception) -> StateStoreError:
+def _store_error(action: str, error: Exception) -> StateStoreError:
     reason = f"{type(error).__name__}: {error}"[:500]
     return StateStoreError(
-        f"Airflow's task state store could not be {what}: {reason}",
+        f"Airflow's task state store could not be {action}: {reason}",
         hint="Without a record nothing is submitted. A retry looks for jobs of earlier tries first",
     )

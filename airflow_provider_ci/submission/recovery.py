@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_provider_ci.exceptions import (
@@ -17,66 +18,92 @@ from airflow_provider_ci.protocol.batches import BatchRequest
 from airflow_provider_ci.protocol.jobs import CANCEL, JobRequest
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.idempotency_key import (
-    WORKER,
     IdempotencyKey,
     R,
     TaskIdentity,
     is_job_of,
+    key_of_job,
+    key_of_request,
     user_data_of,
 )
 from airflow_provider_ci.submission.record import SubmissionRecord
 from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
 from airflow_provider_ci.submission.waiting import is_outage
 
-#: Pauses between looks while a submission may still arrive, seconds; the last one repeats.
+#: Seconds between two looks for a job that may still appear; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
-# With a clock further ahead of the service's, the submission's signature would not have been valid yet
+# The service refuses a submission whose clock is further ahead, so a job is never older than this before the
+# time that was recorded for it. One second more because creation times are in whole seconds
 _CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
 
 R_contra = TypeVar("R_contra", bound=JobRequest | BatchRequest, contravariant=True)
 
 
-class JobService(Protocol[R_contra, J]):
-    """What is needed of the hook, bound to the input's bucket and region: for jobs, or for batch jobs.
+class JobLookup(Protocol[R_contra, J]):
+    """The calls that find out what became of jobs, or of batch jobs, in the input's bucket and region.
 
-    ``prepare`` is called before a new submission is recorded, and may refuse it. ``can_resubmit`` tells that
-    nothing came of a job, so that a retry may submit it anew; ``has_ended`` that nothing of it runs any more.
-    ``listing_permission`` names what ``list`` needs.
+    ``list_permission`` names the permission that ``list`` needs.
     """
 
-    listing_permission: str
+    list_permission: str
 
-    def prepare(self, request: R_contra) -> None: ...  # noqa: D102
+    def describe(self, job_id: str) -> DescribeResponse[J]:
+        """Return the response that holds the job, if the service finds it."""
 
-    def submit(self, request: R_contra, expires_at: float | None) -> J: ...  # noqa: D102
+    def list(self, request: R_contra, since: datetime) -> Iterable[J]:
+        """Return the jobs created since then that may belong to ``request``."""
 
-    def describe(self, job_id: str) -> DescribeResponse[J]: ...  # noqa: D102
+    def verify_no_result(self, job: J) -> bool:
+        """Find out whether a job ended without a result that is paid for, so that it may be submitted again.
+        For a batch job this makes calls, and may wait some seconds.
+        """
 
-    def list(self, request: R_contra, since: datetime) -> Iterable[J]: ...  # noqa: D102
+    def verify_ended(self, job: J) -> bool:
+        """Find out whether nothing of a job is still running. For a batch job this makes a call."""
 
-    def cancel(self, job_id: str) -> None: ...  # noqa: D102
 
-    def can_resubmit(self, job: J) -> bool: ...  # noqa: D102
+class SubmittedBy(Enum):
+    """Which try made the submission whose job is looked for. It decides whether a job that has ended counts.
 
-    def has_ended(self, job: J) -> bool: ...  # noqa: D102
+    =================  ==========================  ==========================================
+    try                the job ended ``Failed``    the job ended ``Cancel``
+    =================  ==========================  ==========================================
+    ``THIS_TRY``       found: this try fails       found: this try fails
+    ``EARLIER_TRY``    not found: submitted again  error, unless this task cancelled the job
+    ``CLEARED_TRY``    not found: submitted again  not found: submitted again
+    ``UNRECORDED``     not found: submitted again  not found: submitted again
+    =================  ==========================  ==========================================
+
+    A job without this task's key in ``UserData`` may be somebody else's: if it has ended, ``THIS_TRY`` does
+    not find it either.
+    """
+
+    THIS_TRY = "this try, whose response was lost"
+    EARLIER_TRY = "a try since the last clear, as its record says"
+    CLEARED_TRY = "a try before the last clear, as its record says"
+    UNRECORDED = "perhaps a try that left no record"
 
 
 class JobSearch(Generic[R, J]):
     """Looks for the job of a task instance's submission.
 
-    :param service: the hook, bound to bucket and region.
-    :param resubmit_if_unknown: find nothing when the job list may not be read, at the risk of a second job.
-    :param validity: seconds after which a submission can no longer be accepted.
-    :param list_consistency_delay: seconds that the job list may lag behind.
-    :param abandon: called with each job of this task instance that was submitted for another request, until
-        it says that nothing is left to be done.
+    :param job_api: the calls, for the input's bucket and region.
+    :param run_start: returns the Unix time, by the service's clock, before which no job can belong to this
+        task instance. It is called at each look, because each response can correct what is known of that
+        clock.
+    :param resubmit_if_unknown: find nothing if listing jobs is not permitted, at the risk of a second job.
+    :param validity: seconds after which the service no longer accepts a submission.
+    :param list_consistency_delay: seconds by which the job list may lag behind.
+    :param abandon: called with each job of this task instance that was submitted for another request. It
+        returns whether it has done all it can; otherwise it is called again after the next look.
     """
 
     def __init__(
         self,
         *,
-        service: JobService[R, J],
+        job_api: JobLookup[R, J],
         identity: TaskIdentity,
+        run_start: Callable[[], float],
         resubmit_if_unknown: bool,
         validity: float,
         list_consistency_delay: float,
@@ -85,232 +112,250 @@ class JobSearch(Generic[R, J]):
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
-        self._service = service
+        self._job_api = job_api
         self._identity = identity
+        self.run_start = run_start
         self._resubmit_if_unknown = resubmit_if_unknown
         self._validity = validity
-        self._list_lag = list_consistency_delay
+        self._list_consistency_delay = list_consistency_delay
         self._abandon = abandon
         self._log = log
         self._clock = clock
         self._sleep = sleep
-        #: Jobs of earlier submissions that have ended without success.
+        #: Jobs of earlier submissions that ended without a result.
         self.ended_jobs: list[J] = []
-        self._abandoned: set[str] = set()
-        self._copies: set[str] = set()
+        self._abandoned_ids: set[str] = set()
+        self._copied_ids: set[str] = set()
         self._described: dict[str, J] = {}
-        self._undescribed: set[str] = set()
+        self._undescribed_ids: set[str] = set()
 
     def search_until_certain(
         self,
         submitted: R,
-        since: Callable[[], float],
-        sent_at: float | None,
-        *,
+        by: SubmittedBy,
         record: SubmissionRecord | None = None,
-        by_this_try: bool = False,
+        *,
+        may_be_in_flight: bool = True,
     ) -> J | None:
         """Look in the job list until the job is found, or until it certainly does not exist.
 
+        That is certain once the service can no longer accept the submission, and the list has had time to
+        show what was accepted before. A failed look is repeated until then.
+
         :param submitted: the request with its ``UserData``.
-        :param since: Unix time before which it was not submitted.
-        :param sent_at: when the submission was recorded that may still arrive; ``None``: perhaps just now.
-        :param record: of an earlier try, where there is one.
-        :param by_this_try: this very try has sent it, whose job it then is even if it has ended without
-            success already.
+        :param record: of the submission; ``None``: nobody knows when it was sent, it may have been just now.
+        :param may_be_in_flight: the submission may still arrive at the service.
+        :raises AmbiguousSubmissionError: it cannot be found out.
+        :raises JobCancelledError: somebody else cancelled the job.
         """
-        until: float | None = None
-        failure: TencentCIError | None = None
+        certain_at: float | None = None
         for pause in look_pauses():
+            sent_since = self.run_start() if record is None else record.since
+            failure: TencentCIError | None = None
             try:
-                listed = self._list(submitted, since() - _CLOCK_SKEW)
-                failure = None
+                jobs = self._list(submitted, sent_since - _CLOCK_SKEW)
             except TencentCIError as error:
                 if isinstance(error, JobError) or not is_outage(error):
                     raise
-                listed, failure = [], error
-                self._log.warning("A look at the job list failed, trying again: %s", error)
-            if listed is None:  # the list may not be read, and the user takes the risk
+                jobs, failure = [], error
+                self._log.warning("The job list could not be read, will try again: %s", error)
+            if jobs is None:
                 return None
-            found = self._select(listed, submitted, record, by_this_try=by_this_try)
+            found = self._select(jobs, submitted, by, record)
             if found is not None:
                 return found
             now = self._clock()
-            if until is None:  # after the first look, which may correct the clock
-                until = self._latest_arrival(sent_at, now) + self._list_lag
-                if now < until:
-                    self._log.info(
-                        "Looking in the job list until %s for the job of a submission whose response is"
-                        " not known",
-                        _time(until),
-                    )
-            if now >= until and self._undescribed:
-                raise AmbiguousSubmissionError(
-                    f"It is unknown whether job {min(self._undescribed)} is this task's: the list leaves out"
-                    " its UserData, and the service does not describe it",
-                    job_id=min(self._undescribed),
-                    hint="A retry looks at it again",
-                )
-            if now >= until and failure is not None:
-                raise AmbiguousSubmissionError(
-                    "It is unknown whether a job was accepted: the job list could not be read",
-                    **failure.details
-                    | {
-                        "service_message": failure.service_message or failure.message,
-                        "hint": "It may run and be billed. A retry looks for it again",
-                    },
-                ) from failure
-            if now >= until:
+            if certain_at is None:  # only now, because the first response may have corrected the clock
+                last_arrival = self._last_arrival(record, now) if may_be_in_flight else now
+                certain_at = last_arrival + self._list_consistency_delay
+                self._log_search_until(certain_at, now)
+            if now >= certain_at:
+                self._raise_if_unknown(failure)
                 self._log.info("The job list shows no job of an earlier submission: none was accepted")
                 return None
-            self._sleep(min(pause, until - now))
+            self._sleep(min(pause, certain_at - now))
         raise AssertionError("pauses never end")
 
-    def _list(self, submitted: R, begin: float) -> list[J] | None:
-        """Return the jobs since ``begin``; ``None`` if they may not be listed and the user takes the risk."""
-        try:
-            listed = list(self._service.list(submitted, datetime.fromtimestamp(begin, UTC)))
-        except PermissionDeniedError as error:
-            if self._resubmit_if_unknown:
-                self._log.warning(
-                    "The jobs may not be listed, submitting at the risk of a second job: %s", error
-                )
-                return None
+    def _last_arrival(self, record: SubmissionRecord | None, now: float) -> float:
+        """Return the time until which the service may still accept a submission that is in flight."""
+        # a recorded time in the future comes from a clock that was wrong
+        sent_at = now if record is None else min(record.since, now)
+        return max(sent_at + self._validity, now)
+
+    def _log_search_until(self, certain_at: float, now: float) -> None:
+        if now < certain_at:
+            self._log.info(
+                "Looking in the job list until %s for the job of a submission whose response is not known",
+                datetime.fromtimestamp(certain_at, UTC).strftime("%H:%M:%S UTC"),
+            )
+
+    def _raise_if_unknown(self, failure: TencentCIError | None) -> None:
+        """Refuse to conclude from a look that there is no job, if it did not show all jobs.
+
+        :param failure: of the look.
+        """
+        if self._undescribed_ids:
+            job_id = min(self._undescribed_ids)
             raise AmbiguousSubmissionError(
-                "It is unknown whether the job was accepted before, and the jobs may not be listed",
-                **error.details
+                f"It is unknown whether job {job_id} is this task's: the list leaves out its UserData, and"
+                " the service does not describe it",
+                job_id=job_id,
+                hint="A retry looks at it again",
+            )
+        if failure is not None:
+            raise AmbiguousSubmissionError(
+                "It is unknown whether a job was accepted: the job list could not be read",
+                **failure.details
                 | {
-                    "hint": f"Permit {self._service.listing_permission}, or look in the console and clear the"
-                    ' task if there is none, or set on_ambiguous_submit="resubmit"'
+                    "service_message": failure.service_message or failure.message,
+                    "hint": "It may run and be billed. A retry looks for it again",
                 },
-            ) from error
-        recent = [
-            whole
-            for job in listed
-            if job.job_id and (job.creation_time is None or job.creation_time.timestamp() >= begin)
-            if (whole := self._with_user_data(job, submitted)) is not None
-        ]
-        return self._without_copies(recent)
+            ) from failure
+
+    def _list(self, submitted: R, since: float) -> list[J] | None:
+        """Return the jobs created since then, with their ``UserData``.
+
+        ``None``: listing them is not permitted, and the user accepts the risk of a second job.
+        """
+        try:
+            listed = list(self._job_api.list(submitted, datetime.fromtimestamp(since, UTC)))
+        except PermissionDeniedError as error:
+            if not self._resubmit_if_unknown:
+                raise self._list_not_permitted(error) from error
+            self._log.warning(
+                "Listing jobs is not permitted; submitting, at the risk of a second paid job: %s", error
+            )
+            return None
+        recent = [job for job in listed if job.job_id and _created_at(job, unknown=since) >= since]
+        complete = (self._with_user_data(job, submitted) for job in recent)
+        return self._without_copies([job for job in complete if job is not None])
+
+    def _list_not_permitted(self, error: PermissionDeniedError) -> AmbiguousSubmissionError:
+        hint = (
+            f"Permit {self._job_api.list_permission}, or look in the console and clear the task if there is"
+            ' none, or set on_ambiguous_submit="resubmit"'
+        )
+        return AmbiguousSubmissionError(
+            "It is unknown whether the job was accepted before, and listing jobs is not permitted",
+            **error.details | {"hint": hint},
+        )
 
     def _with_user_data(self, job: J, submitted: R) -> J | None:
-        """Return the job with what only its description may hold: the list may leave out ``UserData``.
+        """Return the job, described if it may be the submission's and the list left out its ``UserData``.
 
-        ``None``: it cannot be described at the moment, so that it is not judged in this look.
+        ``None``: the service does not describe it now, so this look cannot tell whose it is.
         """
         if user_data_of(job) is not None or not is_job_of(job, submitted):
             return job
         job_id = str(job.job_id)
         if job_id not in self._described:
-            described = [one for one in self._service.describe(job_id).jobs_detail if one.job_id == job_id]
-            if not described:
-                self._undescribed.add(job_id)
+            described = describe_job(self._job_api, job_id)
+            if described is None:
+                self._undescribed_ids.add(job_id)
                 return None
-            self._undescribed.discard(job_id)
-            self._described[job_id] = described[0]
-        whole = self._described[job_id]
-        return job if user_data_of(whole) is None else whole
+            self._undescribed_ids.discard(job_id)
+            self._described[job_id] = described
+        described = self._described[job_id]
+        return job if user_data_of(described) is None else described
 
     def _select(
-        self, listed: list[J], submitted: R, record: SubmissionRecord | None, *, by_this_try: bool
+        self, jobs: list[J], submitted: R, by: SubmittedBy, record: SubmissionRecord | None
     ) -> J | None:
-        """Return the job of the submission, if it is listed and may still be used."""
-        self._abandon_other_requests(listed, submitted)
-        own = [job for job in listed if is_job_of(job, submitted)]
-        usable = [job for job in own if not self._service.can_resubmit(job)]
-        if usable:
-            return self._oldest(usable)
-        ended = [job for job in own if self._carries_key(job)]  # only a key tells it from the jobs of others
-        if by_this_try:
-            return next((job for job in ended if self._is_newer_than_ended(job)), None)
-        if record is not None:
-            for job in own:
-                refuse_if_cancelled_by_others(job, record)
-        self.ended_jobs += ended
-        return self._interrupted(listed, submitted) if record is None else None
+        """Return the job of the submission, if it is listed and counts: see :class:`SubmittedBy`.
 
-    def _interrupted(self, listed: list[J], submitted: R) -> J | None:
-        """Return the job of a try that was cleared while a worker waited for it, where no record says so."""
-        wanted = self._own_key(submitted)
+        Cancels the jobs that this task instance submitted for another request.
+        """
+        self._abandon_jobs_of_other_requests(jobs, submitted)
+        matching = [job for job in jobs if is_job_of(job, submitted)]
+        with_result = [job for job in matching if not self._job_api.verify_no_result(job)]
+        if with_result:
+            return self._oldest(with_result)
+        # without a key a job that ended may be anybody's
+        ended = [job for job in matching if self._is_of_this_task(key_of_job(job))]
+        if by is SubmittedBy.THIS_TRY:
+            return next((job for job in ended if self._is_newer_than_ended_jobs(job)), None)
+        self.ended_jobs += ended
+        if by is SubmittedBy.EARLIER_TRY:
+            for job in matching:
+                refuse_if_cancelled_by_others(job, record)
+            return None
+        return self._find_interrupted(jobs, submitted)
+
+    def _find_interrupted(self, jobs: list[J], submitted: R) -> J | None:
+        """Return the job, if it has not ended, of a try that was cleared while its worker waited. Its key
+        says so, where no record does.
+        """
+        wanted = key_of_request(submitted)
         if wanted is None:
             return None
-        for job in listed:
-            key = IdempotencyKey.parse(user_data_of(job))
-            if (
-                key is not None
-                and (key.task_instance, key.request, key.waits)
-                == (wanted.task_instance, wanted.request, WORKER)
-                and key.max_tries < wanted.max_tries
-                and not self._service.has_ended(job)
-            ):
+        for job in jobs:
+            key = key_of_job(job)
+            if key is None or not key.was_cleared_while_worker_waited(wanted):
+                continue
+            if not self._job_api.verify_ended(job):
                 log_interrupted(job, self._log)
                 return job
         return None
 
-    def _abandon_other_requests(self, listed: list[J], submitted: R) -> None:
-        """Abandon the jobs that an earlier try of this very task instance submitted for another request."""
-        wanted = self._own_key(submitted)
-        for job in listed:
-            key = IdempotencyKey.parse(user_data_of(job))
-            is_other = (
-                wanted is not None
-                and key is not None
-                and key[:2] == wanted[:2]
-                and key.request != wanted.request
-                and not job.job_state.is_terminal
-            )
-            job_id = str(job.job_id)
-            if is_other and job_id not in self._abandoned and self._abandon(job_id):
-                self._abandoned.add(job_id)
+    def _abandon_jobs_of_other_requests(self, jobs: list[J], submitted: R) -> None:
+        """Abandon the jobs that earlier tries of this task instance submitted for another request."""
+        wanted = key_of_request(submitted)
+        if wanted is None:
+            return
+        for job in jobs:
+            key, job_id = key_of_job(job), str(job.job_id)
+            if key is None or not key.is_other_request(wanted):
+                continue
+            if job.job_state.is_terminal or job_id in self._abandoned_ids:
+                continue
+            if self._abandon(job_id):
+                self._abandoned_ids.add(job_id)
 
     def _without_copies(self, jobs: list[J]) -> list[J]:
-        """Return the jobs without those into whose ``UserData`` somebody has copied an earlier one's."""
-        genuine: dict[str, J] = {}
-        for job in sorted(jobs, key=_creation):
-            key = IdempotencyKey.parse(user_data_of(job))
-            first = genuine.setdefault(key.nonce if key else str(job.job_id), job)
-            if first is not job and self._carries_key(job) and str(job.job_id) not in self._copies:
-                self._copies.add(str(job.job_id))
-                self._log.warning(
-                    "Job %s has the UserData of job %s, which this task submitted: it is not this task's job",
-                    job.job_id,
-                    first.job_id,
-                )
-        return list(genuine.values())
+        """Return the jobs without those into whose ``UserData`` somebody copied that of an older job."""
+        originals: dict[str, J] = {}
+        for job in sorted(jobs, key=_created_at):
+            key, job_id = key_of_job(job), str(job.job_id)
+            original = originals.setdefault(key.nonce if key else job_id, job)
+            if original is job or not self._is_of_this_task(key) or job_id in self._copied_ids:
+                continue
+            self._copied_ids.add(job_id)
+            self._log.warning(
+                "Job %s has the UserData of job %s, which this task submitted: it is not this task's job",
+                job_id,
+                original.job_id,
+            )
+        return list(originals.values())
 
     def _oldest(self, jobs: list[J]) -> J:
-        first, *others = sorted(jobs, key=_creation)
+        oldest, *others = sorted(jobs, key=_created_at)
         if others:
             ids = ", ".join(str(job.job_id) for job in others)
-            self._log.error("Suspected duplicates of job %s, each billed: %s", first.job_id, ids)
-        self._log.info("Found job %s (%s), submitted before", first.job_id, first.job_state)
-        return first
+            self._log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
+        self._log.info("Found job %s (%s), submitted before", oldest.job_id, oldest.job_state)
+        return oldest
 
-    def _carries_key(self, job: J) -> bool:
-        key = IdempotencyKey.parse(user_data_of(job))
+    def _is_of_this_task(self, key: IdempotencyKey | None) -> bool:
         return key is not None and key.task_instance == self._identity.digest
 
-    def _own_key(self, submitted: R) -> IdempotencyKey | None:
-        operation: Any = submitted.operation
-        return IdempotencyKey.parse(operation.user_data if operation else None)
-
-    def _is_newer_than_ended(self, job: J) -> bool:
+    def _is_newer_than_ended_jobs(self, job: J) -> bool:
         return all(
-            job.job_id != ended.job_id and _creation(job, never=0.0) >= _creation(ended, never=0.0)
+            job.job_id != ended.job_id and _created_at(job, unknown=0.0) >= _created_at(ended, unknown=0.0)
             for ended in self.ended_jobs
         )
 
-    def _latest_arrival(self, sent_at: float | None, now: float) -> float:
-        """Return until when a submission can arrive."""
-        sent_at = now if sent_at is None else min(sent_at, now)
-        return max(sent_at + self._validity, now)
+
+def describe_job(job_api: JobLookup[Any, J], job_id: str) -> J | None:
+    """Return the job as it is now; ``None`` if the service does not find it."""
+    return next((job for job in job_api.describe(job_id).jobs_detail if job.job_id == job_id), None)
 
 
-def refuse_if_cancelled_by_others(job: Any, record: SubmissionRecord) -> None:
-    """Refuse to replace a job that was cancelled, unless a try of this task has asked for it.
+def refuse_if_cancelled_by_others(job: Any, record: SubmissionRecord | None) -> None:
+    """Refuse to submit a cancelled job again, unless a try of this task asked for the cancellation.
 
-    :raises JobCancelledError: somebody else has cancelled it.
+    :raises JobCancelledError: somebody else cancelled it.
     """
-    if job.job_state != CANCEL or record.is_own_cancellation(job):
+    if job.job_state != CANCEL or (record is not None and record.is_own_cancellation(job)):
         return
     raise JobCancelledError(
         f"Job {job.job_id} of an earlier try was cancelled, and not by this task",
@@ -321,7 +366,7 @@ def refuse_if_cancelled_by_others(job: Any, record: SubmissionRecord) -> None:
 
 
 def log_interrupted(job: Any, log: Log) -> None:
-    """Say that a cleared task continues with its job."""
+    """Log that a cleared task continues with the job of the try that was cleared."""
     log.warning(
         "The task was cleared while it waited for job %s (%s), which has not ended: waiting for this job."
         " Clear the task after its end to pay for a new one",
@@ -331,15 +376,11 @@ def log_interrupted(job: Any, log: Log) -> None:
 
 
 def look_pauses() -> Iterator[float]:
-    """Yield the pauses between looks, for ever."""
+    """Yield the seconds between looks, without end."""
     yield from _LOOK_PAUSES
     while True:
         yield _LOOK_PAUSES[-1]
 
 
-def _creation(job: Any, never: float = float("inf")) -> float:
-    return job.creation_time.timestamp() if job.creation_time else never
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
+def _created_at(job: Any, unknown: float = float("inf")) -> float:
+    return job.creation_time.timestamp() if job.creation_time else unknown

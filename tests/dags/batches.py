@@ -28,26 +28,27 @@ class BatchDiesOnFirstTry(VoiceSeparateBatchOperator):
         super().__init__(**kwargs)
         self.dies = dies
 
-    def _get_job(self, *args: Any) -> Any:
-        first = args[-1]["ti"].try_number == 1
-        if first and self.dies == "accepted":
-            from airflow_provider_ci.hooks.batches import Batches
+    def _get_or_submit(self, request: Any, endpoint: Any, context: Any) -> Any:
+        if self.dies != "accepted" or context["ti"].try_number > 1:
+            return super()._get_or_submit(request, endpoint, context)
+        from airflow_provider_ci.hooks.batches import Batches
 
-            create = Batches.create
+        create = Batches.create
 
-            def create_and_die(*arguments: Any, **options: Any) -> Any:
-                create(*arguments, **options)
-                raise DiedError
-
-            Batches.create = create_and_die  # type: ignore[method-assign]
-            try:
-                return super()._get_job(*args)
-            finally:
-                Batches.create = create  # type: ignore[method-assign]
-        batch = super()._get_job(*args)
-        if first and self.dies == "pushed":
+        def create_and_die(*arguments: Any, **options: Any) -> Any:
+            create(*arguments, **options)
             raise DiedError
-        return batch
+
+        Batches.create = create_and_die  # type: ignore[method-assign]
+        try:
+            return super()._get_or_submit(request, endpoint, context)
+        finally:
+            Batches.create = create  # type: ignore[method-assign]
+
+    def _push_accepted(self, job: Any, context: Any) -> None:
+        super()._push_accepted(job, context)
+        if self.dies == "pushed" and context["ti"].try_number == 1:
+            raise DiedError
 
 
 def dag_of(dag_id: str, **arguments: Any) -> DAG:

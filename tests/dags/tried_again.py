@@ -32,12 +32,11 @@ class DiesOnFirstTry(VoiceSeparateOperator):
         super().__init__(**kwargs)
         self.dies = dies
 
-    def _get_job(self, *args: Any) -> Any:
-        context = args[-1]
-        first = context["ti"].try_number == 1
+    def _get_or_submit(self, request: Any, endpoint: Any, context: Any) -> Any:
+        dies = self.dies == "accepted" and context["ti"].try_number == 1
         if self.dies == "accepted once":  # whatever number the next try has
-            first = next(self.hook.list_jobs(), None) is None
-        if first and self.dies.startswith("accepted"):
+            dies = next(self.hook.list_jobs(), None) is None
+        if dies:
             submit = self.hook.submit_job
 
             def submit_and_die(*arguments: Any, **options: Any) -> Any:
@@ -45,10 +44,12 @@ class DiesOnFirstTry(VoiceSeparateOperator):
                 raise DiedError
 
             self.hook.submit_job = submit_and_die  # type: ignore[method-assign]
-        job = super()._get_job(*args)
-        if first and self.dies == "pushed":
+        return super()._get_or_submit(request, endpoint, context)
+
+    def _push_accepted(self, job: Any, context: Any) -> None:
+        super()._push_accepted(job, context)
+        if self.dies == "pushed" and context["ti"].try_number == 1:
             raise DiedError
-        return job
 
 
 class WithoutTriggerer(VoiceSeparateOperator):
@@ -63,7 +64,7 @@ class WithoutTriggerer(VoiceSeparateOperator):
     def execute(self, context: Any) -> str:
         with suppress(TaskDeferred):
             return super().execute(context)
-        while self.job_ends and not self._has_ended(self._describe()):
+        while self.job_ends and self._poll(60).ended_job is None:
             time.sleep(0.1)
         return str(self.resume_execution("__fail__", {"error": "Trigger timeout"}, context))
 

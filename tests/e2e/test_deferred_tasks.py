@@ -112,7 +112,7 @@ def test_the_deadline_cancels_the_job(stack: AirflowStack, held: Service, dag_id
     assert held.states([job_id]) == ["Cancel"]
     log = stack.task_logs(dag_id)
     assert f"Job {job_id} is Submitted after its timeout or execution_timeout" in log
-    assert "Its cancellation was asked for" in log
+    assert "Its cancellation was requested" in log
 
 
 def test_without_a_triggerer_the_deadline_holds_all_the_same(stack: AirflowStack, held: Service) -> None:

@@ -46,7 +46,7 @@ RETRIES = 9
 LATE = "late"
 _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.base_job",
-    "airflow_provider_ci.operators.cancellation",
+    "airflow_provider_ci.operators.kill_guard",
     "airflow_provider_ci.hooks.attempts",
     "airflow_provider_ci.hooks.clock",
     "airflow_provider_ci.triggers.job",
@@ -296,7 +296,7 @@ def simulated_world(media: Path) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         for module in _MODULES_WITH_TIME:
             patch.setattr(f"{module}.time", world)
-        patch.setattr("airflow_provider_ci.operators.cancellation._NAP", 1000.0)
+        patch.setattr("airflow_provider_ci.operators.kill_guard._LONGEST_SLEEP", 1000.0)
         # one try at a time, so it owns its job
         patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
         patch.setattr(TencentCIHook, "sleep", world.sleep)

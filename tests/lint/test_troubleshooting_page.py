@@ -185,7 +185,7 @@ SHOWN = [
     for message in SOURCE
     if message.letters >= _LEAST
     and (
-        message.kind in ("warning", "error", "UnknownSubmissionError", "BatchJobsFailedError")
+        message.kind in ("warning", "error", "AmbiguousSubmissionNoRetryError", "BatchJobsFailedError")
         or (message.kind in ERRORS and message.kind != RequestValidationError.__name__)
     )
 ]

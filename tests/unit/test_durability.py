@@ -97,7 +97,7 @@ class Crash(BaseException):
 class World:
     """The service, the store and time; every touch of them is a step at which the process may die."""
 
-    listing_permission = "ci:DescribeMediaJobs"
+    list_permission = "ci:DescribeMediaJobs"
     echoes_user_data = True
 
     def __init__(self, *, has_store: bool = True, lag: float = 0.0, answers: tuple[str, ...] = ()) -> None:
@@ -196,10 +196,10 @@ class World:
             and (isinstance(request, BatchRequest) or job.input.object == request.input.object)
         ]
 
-    def can_resubmit(self, job: Job) -> bool:
+    def verify_no_result(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
-    def has_ended(self, job: Job) -> bool:
+    def verify_ended(self, job: Job) -> bool:
         return job.job_state.is_terminal
 
     def cancel(self, job_id: str) -> None:
@@ -239,16 +239,18 @@ class Log:
 
 
 def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes: Any) -> DurableSubmission:
+    store = changes.pop("store", world if world.has_store else None)
     arguments: dict[str, Any] = {
-        "service": world,
-        "store": world if world.has_store else None,
+        "job_api": world,
+        "submit": world.submit,
+        "cancel": world.cancel,
+        "before_submission": world.prepare,
+        "records": SubmissionRecords(store, try_number),
         "identity": IDENTITY._replace(max_tries=3 + clears),
-        "try_number": try_number,
         "waits": "nobody",
         "may_have_submitted": try_number > 1,
         "clear_discards_record": False,
         "run_start": lambda: START,
-        "cancel_superseded": True,
         "resubmit_if_unknown": False,
         "log": Log(),
         "clock": lambda: world.now,
@@ -558,7 +560,7 @@ class TestRetryTable:
 
     def test_a_changed_request_keeps_the_old_job_if_told_so(self) -> None:
         world = self.earlier("Submitted")
-        submission(world, 2, cancel_superseded=False).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
+        submission(world, 2, cancel=None).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
         assert world.jobs[0].state == "Submitted"
 
     @pytest.mark.parametrize("has_store", [True, False])
@@ -1001,8 +1003,8 @@ class TestAListWithoutUserData:
         world.describes_user_data = described
         one = submission(world)
         one.get_or_submit(REQUEST, PLACE)
-        assert one.is_found_by_request is is_uncertain
-        assert SubmissionRecords(world, 1).may_be_others("j1") is is_uncertain
+        assert one.found_by_request is is_uncertain
+        assert SubmissionRecords(world, 1).was_found_by_request("j1") is is_uncertain
 
     def test_another_tasks_job_is_told_by_its_description(self) -> None:
         world = self.Service(answers=("ok", "lost before"))
@@ -1039,7 +1041,7 @@ class TestAListThatFails:
         world, log = self.world(4), Log()
         assert submission(world, log=log).get_or_submit(REQUEST, PLACE).job_id == "j1"
         assert len(world.jobs) == 1
-        assert any("A look at the job list failed, trying again" in line for line in log.lines)
+        assert any("The job list could not be read, will try again" in line for line in log.lines)
 
     def test_for_good_says_that_a_job_may_run(self) -> None:
         world = self.world(1000)

@@ -20,7 +20,7 @@ from airflow_provider_ci.submission.durable_submission import (
     DurableSubmission,
 )
 from airflow_provider_ci.submission.idempotency_key import fingerprint
-from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecord
+from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecord, SubmissionRecords
 from tests.unit.test_durability import IDENTITY, PLACE, REQUEST, START, Crash, Log, World
 
 HOUR = 3600.0
@@ -32,7 +32,7 @@ class Machine:
 
     world: World
     behind: float
-    listing_permission = "ci:DescribeMediaJobs"
+    list_permission = "ci:DescribeMediaJobs"
 
     def __post_init__(self) -> None:
         self.learnt = ServiceClock("the service")
@@ -76,10 +76,10 @@ class Machine:
         self.refusal()
         return self.world.list(request, since)
 
-    def can_resubmit(self, job: Job) -> bool:
+    def verify_no_result(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
-    def has_ended(self, job: Job) -> bool:
+    def verify_ended(self, job: Job) -> bool:
         return job.job_state.is_terminal
 
     def cancel(self, job_id: str) -> None:
@@ -87,15 +87,16 @@ class Machine:
 
     def submission(self, try_number: int) -> DurableSubmission:
         return DurableSubmission(
-            service=self,
-            store=self.world if self.world.has_store else None,  # type: ignore[arg-type]
+            job_api=self,
+            submit=self.submit,
+            cancel=self.cancel,
+            before_submission=self.prepare,
+            records=SubmissionRecords(self.world if self.world.has_store else None, try_number),
             identity=IDENTITY,
-            try_number=try_number,
             waits="nobody",
             may_have_submitted=try_number > 1,
             clear_discards_record=False,
             run_start=self.run_start,
-            cancel_superseded=True,
             resubmit_if_unknown=False,
             log=Log(),
             clock=self.clock,

@@ -49,7 +49,7 @@ def make(owner: type[Any], **arguments: Any) -> Any:
 
 
 def without_effect(logs: Logs) -> list[str]:
-    said = ": no effect, for this task does not wait"
+    said = ": no effect, because this task does not wait"
     return [line.partition(said)[0] for line in logs.at("warning") if said in line]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from airflow.providers.common.compat.sdk import (
     AssetAlias,
     TaskDeferred,
 )
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -441,44 +444,29 @@ class TestWait:
         assert make_operator({"max_attempts": 6}).execute(context) == "j1"
 
     def test_polls_at_growing_intervals(
-        self,
-        make_operator: MakeOperator,
-        server: ScriptedServer,
-        context: Context,
-        monkeypatch: pytest.MonkeyPatch,
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, pauses: list[float]
     ) -> None:
-        operator, clock, naps = make_operator(poll_interval=30), [1000.0], []
-
-        def sleep(seconds: float) -> None:
-            naps.append(seconds)
-            clock[0] += seconds
-
-        monkeypatch.setattr(operator, "_sleep", sleep)
-        monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.monotonic", lambda: clock[0])
         server.play(SUBMITTED, *[RUNNING] * 30, SUCCESS)
-        operator.execute(context)
-        assert naps[:6] == [1, 1, 1, 1, 1, 1.25]
-        assert naps[-1] == 30
-        assert naps == sorted(naps)
+        make_operator(poll_interval=30).execute(context)
+        assert pauses[:6] == [1, 1, 1, 1, 1, 1.25]
+        assert pauses[-1] == 30
+        assert pauses == sorted(pauses)
 
 
 @pytest.fixture
-def virtual_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[VoiceSeparateOperator], list[float]]:
-    """Return a function after which an operator's pauses take no time; it returns their list."""
-    clock = [1000.0]
-    monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.monotonic", lambda: clock[0])
+def pauses(mocker: MockerFixture) -> list[float]:
+    """Let the operator's pauses take no time; return their list."""
+    clock, pauses = [1000.0], list[float]()
 
-    def use(operator: VoiceSeparateOperator) -> list[float]:
-        naps: list[float] = []
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock[0] += seconds
 
-        def sleep(seconds: float) -> None:
-            naps.append(seconds)
-            clock[0] += seconds
-
-        monkeypatch.setattr(operator, "_sleep", sleep)
-        return naps
-
-    return use
+    virtual = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep, time=time.time)
+    for module in ("base_job", "kill_guard"):
+        mocker.patch(f"airflow_provider_ci.operators.{module}.time", virtual)
+    mocker.patch("airflow_provider_ci.operators.kill_guard._LONGEST_SLEEP", math.inf)
+    return pauses
 
 
 OUTAGES = {
@@ -500,17 +488,16 @@ class TestOutage:
         make_operator: MakeOperator,
         server: ScriptedServer,
         context: Context,
-        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        pauses: list[float],
         outage: Answer,
         logs: Logs,
     ) -> None:
         operator = make_operator({"max_attempts": 6}, poll_interval=30)
-        naps = virtual_time(operator)
         server.play(SUBMITTED, RUNNING, *[outage] * 100, SUCCESS)
         assert operator.execute(context) == "j1"
-        assert len(naps) == 102, "one request at each poll"
-        assert sum(naps) > 8 * 3600
-        assert max(naps) == 30 * 16
+        assert len(pauses) == 102, "one request at each poll"
+        assert sum(pauses) > 8 * 3600
+        assert max(pauses) == 30 * 16
         said = [line for line in logs.at("warning") if line.startswith("Poll failed, will keep trying: ")]
         assert len(said) == 1
 
@@ -520,19 +507,18 @@ class TestOutage:
         make_operator: MakeOperator,
         server: ScriptedServer,
         context: Context,
-        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        pauses: list[float],
         outage: Answer,
         timeout: float,
     ) -> None:
         operator = make_operator({"max_attempts": 6}, poll_interval=30, timeout=timeout)
-        naps = virtual_time(operator)
         server.play(SUBMITTED)
         server.always("GET", outage)
         server.always("PUT", http())
         with pytest.raises(JobTimeoutError, match=r"over its timeout of .* the last poll failed: ") as caught:
             operator.execute(context)
-        assert "cancellation was asked for" in str(caught.value)
-        assert sum(naps) == pytest.approx(timeout)
+        assert "cancellation was requested" in str(caught.value)
+        assert sum(pauses) == pytest.approx(timeout)
         assert server.methods()[-1] == "PUT"
 
 
@@ -540,16 +526,15 @@ def test_a_state_that_nobody_knows_is_waited_for_a_week(
     make_operator: MakeOperator,
     server: ScriptedServer,
     context: Context,
-    virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+    pauses: list[float],
 ) -> None:
     operator = make_operator(poll_interval=3600)
-    naps = virtual_time(operator)
     server.play(SUBMITTED)
     server.always("GET", job("j1", "Baking"))
     server.always("PUT", http())
     with pytest.raises(JobTimeoutError, match="Job j1 is Baking after 604800 s, over its timeout of 604800"):
         operator.execute(context)
-    assert sum(naps) == 7 * 86_400
+    assert sum(pauses) == 7 * 86_400
 
 
 class TestTimeout:
@@ -564,7 +549,7 @@ class TestTimeout:
             make_operator(timeout=0.05, cancel_on_kill=cancel_on_kill).execute(context)
         assert server.methods().count("PUT") == cancel_on_kill
         assert server.methods()[-1] == ("PUT" if cancel_on_kill else "GET")
-        assert ("cancellation was asked for" in str(caught.value)) == cancel_on_kill
+        assert ("cancellation was requested" in str(caught.value)) == cancel_on_kill
         assert (caught.value.job_id, caught.value.state) == ("j1", "Running")
 
     def test_is_not_slept_through(
@@ -589,7 +574,7 @@ class TestTimeout:
         server.play(SUBMITTED)
         server.always("GET", RUNNING)
         server.always("PUT", error(400, "InvalidArgument", "The job provided can not be modified"))
-        with pytest.raises(JobTimeoutError, match="was not cancelled and goes on"):
+        with pytest.raises(JobTimeoutError, match="was not cancelled and is still running"):
             make_operator(timeout=0.02).execute(context)
         assert any("can not be modified" in line for line in logs.at("warning"))
         assert server.methods().count("PUT") == 1
@@ -604,16 +589,15 @@ class TestTimeout:
         make_operator: MakeOperator,
         server: ScriptedServer,
         context: Context,
-        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        pauses: list[float],
         failure: Answer,
     ) -> None:
         operator = make_operator(timeout=5)
-        virtual_time(operator)
         server.play(SUBMITTED)
         server.always("GET", RUNNING)
         answers = iter((failure, failure, http()))
         server.always("PUT", lambda _: next(answers))
-        with pytest.raises(JobTimeoutError, match="Its cancellation was asked for, which"):
+        with pytest.raises(JobTimeoutError, match="Its cancellation was requested; the"):
             operator.execute(context)
         assert server.methods().count("PUT") == 3
 
@@ -622,16 +606,15 @@ class TestTimeout:
         make_operator: MakeOperator,
         server: ScriptedServer,
         context: Context,
-        virtual_time: Callable[[VoiceSeparateOperator], list[float]],
+        pauses: list[float],
     ) -> None:
         operator = make_operator(timeout=5)
-        naps = virtual_time(operator)
         server.play(SUBMITTED)
         server.always("GET", RUNNING)
         server.always("PUT", error(503, "ServiceUnavailable"))
-        with pytest.raises(JobTimeoutError, match="It was not cancelled and goes on"):
+        with pytest.raises(JobTimeoutError, match="It was not cancelled and is still running"):
             operator.execute(context)
-        assert sum(naps) < 5 + 4
+        assert sum(pauses) < 5 + 4
         assert server.methods().count("PUT") == 4
 
 
@@ -733,7 +716,7 @@ class TestKill:
             really_sleep(seconds)
 
         really_sleep = time.sleep
-        monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.sleep", sleep)
+        monkeypatch.setattr("airflow_provider_ci.operators.kill_guard.time.sleep", sleep)
         monkeypatch.setattr("airflow_provider_ci.submission.waiting.FIRST_DELAY", 60)
         operator = make_operator(poll_interval=60)
         server.play(SUBMITTED)
@@ -746,10 +729,10 @@ class TestKill:
     @pytest.mark.parametrize(
         ("answer", "asked", "fate"),
         [
-            (hang(), 1, "Its cancellation has been begun and not been answered: it may go on"),
-            (hang_up(), 2, "Its cancellation was asked for and not answered: it may go on"),
-            (error(500, "InternalError"), 2, "It was not cancelled and goes on"),
-            (error(400, "InvalidArgument"), 1, "It was not cancelled and goes on"),
+            (hang(), 1, "Its cancellation was requested and not answered: it may still be running"),
+            (hang_up(), 2, "Its cancellation was requested and not answered: it may still be running"),
+            (error(500, "InternalError"), 2, "It was not cancelled and is still running"),
+            (error(400, "InvalidArgument"), 1, "It was not cancelled and is still running"),
         ],
         ids=["hang", "lost", "500", "refused"],
     )
@@ -778,7 +761,7 @@ class TestKill:
         server.play(SUBMITTED, after(terminate, RUNNING), failure, http())
         ended, _ = self.killed(make_operator(), context)
         assert [method for method in server.methods() if method == "PUT"] == ["PUT", "PUT"]
-        assert "cancellation was asked for, which the service grants only before the job begins" in str(ended)
+        assert "cancellation was requested; the service cancels only jobs that have not begun" in str(ended)
 
     def test_a_cancellation_waits_for_what_the_interrupted_code_holds(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
@@ -804,7 +787,7 @@ class TestKill:
             patch.setattr("airflow_provider_ci.current_try.state_of_try", ask)
             ended, _ = self.killed(make_operator(), context)
         assert server.methods() == ["POST", "PUT"]
-        assert "cancellation was asked for" in str(ended)
+        assert "cancellation was requested" in str(ended)
         assert warnings(logs) == ["Job j1 could not be cancelled within 1.5 s"]
 
     def test_nothing_is_cancelled_if_told_so(
@@ -813,7 +796,7 @@ class TestKill:
         server.play(SUBMITTED, after(terminate, RUNNING))
         failure, _ = self.killed(make_operator(cancel_on_kill=False), context)
         assert "PUT" not in server.methods()
-        assert "was not cancelled and goes on" in str(failure)
+        assert "was not cancelled and is still running" in str(failure)
 
     def test_several_signals_cancel_once(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
@@ -957,7 +940,7 @@ class TestWhoseJobItIs:
         with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError) as caught:
             operator.execute(context)
         assert "PUT" not in server.methods()
-        assert "It was not cancelled and goes on" in str(caught.value)
+        assert "It was not cancelled and is still running" in str(caught.value)
         said = (
             "Job j1 could not be cancelled: Airflow could not be asked whether this try still owns the job:"
             " the API server is away"
@@ -1034,13 +1017,13 @@ class TestKillThatInterrupts:
         server.play(SUBMITTED)
         server.always("PUT", http())
         operator = make_operator()
-        remember = DurableSubmission._remember
+        remember = DurableSubmission._save_job
 
         def interrupted(submission: Any, *arguments: Any) -> None:
             terminate()
             remember(submission, *arguments)
 
-        monkeypatch.setattr(DurableSubmission, "_remember", interrupted)
+        monkeypatch.setattr(DurableSubmission, "_save_job", interrupted)
         self.interrupted(operator, lambda: operator.execute(context))
         assert server.methods() == ["POST", "PUT"]
 
@@ -1099,9 +1082,9 @@ def test_killed_while_a_resumed_task_imports_the_hook(
         text=True,
         check=False,
     )
-    assert "ended: The task was told to stop while job j1 was under way. Its cancellation was asked for" in (
-        done.stdout
-    ), done.stderr
+    assert "ended: The task was killed while job j1 was in progress. Its cancellation was" in (done.stdout), (
+        done.stderr
+    )
     assert "PUT" in server.methods()
 
 
@@ -1122,9 +1105,9 @@ class TestWhatIsKnownAtTheEnd:
         said = self.killed(make_operator(), context)
         assert "before a job was submitted" not in said
         assert said.startswith(
-            "The task was told to stop while it is unknown whether the service has accepted its submission: a"
-            " job may run, and be billed. A retry looks for it and goes on with it; without one, look for it"
-            " in the console or with TencentCIHook.list_jobs: sent at 20"
+            "The task was killed while it is unknown whether the service has accepted its submission: a"
+            " job may run, and be billed. A retry looks for it and continues with it; without a retry, look"
+            " for it in the console or with TencentCIHook.list_jobs: sent at 20"
         )
         assert ", UserData 'airflow dag=separate run=manual__1 task=submit " in said
         assert warnings(logs)[0] == said, "also when the process is killed before it can end"
@@ -1146,7 +1129,7 @@ class TestWhatIsKnownAtTheEnd:
         server.always("PUT", http())
         said = self.killed(make_operator(), context)
         assert sent
-        assert "while job j1 was under way" in said
+        assert "while job j1 was in progress" in said
         assert server.methods() == ["POST", "GET", "PUT"]
 
     def test_a_refused_submission_is_none(
@@ -1159,7 +1142,7 @@ class TestWhatIsKnownAtTheEnd:
         monkeypatch.setattr("random.uniform", lambda *_: 5.0)
         server.play(after(terminate, error(429, "SlowDown")))
         said = self.killed(make_operator({"max_attempts": 3}), context)
-        assert said == "The task was told to stop before a job was submitted"
+        assert said == "The task was killed before a job was submitted"
         assert server.methods() == ["POST"]
 
     def test_a_retry_does_not_know_of_earlier_tries_yet(
@@ -1169,7 +1152,7 @@ class TestWhatIsKnownAtTheEnd:
         server.always("GET", after(terminate, jobs()))
         said = self.killed(make_operator(retries=1), context)
         assert said == (
-            "The task was told to stop before this try submitted a job."
+            "The task was killed before this try submitted a job."
             " The job of an earlier try, if there is one, is still running"
         )
 

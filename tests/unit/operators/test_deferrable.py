@@ -154,7 +154,7 @@ class TestGoingOn:
         self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
     ) -> None:
         server.play(RUNNING, http())
-        with pytest.raises(JobTimeoutError, match=r"j1 is Running .* Its cancellation was asked for"):
+        with pytest.raises(JobTimeoutError, match=r"j1 is Running .* Its cancellation was requested"):
             make_operator(timeout=5).execute_complete(context, event("timeout"))
         assert server.methods() == ["GET", "PUT"]
 
@@ -283,7 +283,7 @@ class TestOutage:
             if passed
             else ("__fail__", {"error": "Trigger timeout"})
         )
-        with pytest.raises(JobTimeoutError, match=r"the last poll failed: .*cancellation was asked for"):
+        with pytest.raises(JobTimeoutError, match=r"the last poll failed: .*cancellation was requested"):
             operator.resume_execution(*resumption, context)
         assert server.methods() == ["GET", "PUT"]
 
@@ -348,7 +348,7 @@ class TestWithoutTheTriggerer:
         server.play(RUNNING)
         with pytest.raises(AirflowException, match="Trigger failure"):
             make_operator().resume_execution("__fail__", self.BROKEN, context)
-        assert "Job j1 is Running and goes on; a retry goes on with it" in logs.at("error")
+        assert "Job j1 is Running; a retry continues with it" in logs.at("error")
         assert server.methods() == ["GET"]
 
     @pytest.mark.parametrize("arguments", [{}, {"do_xcom_push": False}])

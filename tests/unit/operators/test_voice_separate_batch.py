@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -576,27 +577,27 @@ class TestWait:
 
 class TestOutage:
     @pytest.fixture
-    def no_time(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-        """Return a function after which an operator's pauses take no time."""
+    def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let an operator's pauses take no time."""
         clock = [1000.0]
-        monkeypatch.setattr("airflow_provider_ci.operators.base_job.time.monotonic", lambda: clock[0])
 
-        def use(operator: VoiceSeparateBatchOperator) -> None:
-            monkeypatch.setattr(operator, "_sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+        def sleep(seconds: float) -> None:
+            clock[0] += seconds
 
-        return use
+        virtual = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep, time=time.time)
+        for module in ("base_job", "kill_guard", "voice_separate_batch"):
+            monkeypatch.setattr(f"airflow_provider_ci.operators.{module}.time", virtual)
 
+    @pytest.mark.usefixtures("no_time")
     def test_is_waited_out_wherever_it_comes(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
         context: Context,
-        no_time: Callable[..., None],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """While the batch is described, its jobs that go on are looked for, or its jobs are counted."""
         operator = make_operator()
-        no_time(operator)
         bad = [error(503, "SlowDown"), hang_up(), http("<html>", 404)] * 5
         done = jobs(child("j1", "Success"))
         server.play(SUBMITTED, *bad, batch("Success"), *bad[:1])
@@ -605,15 +606,14 @@ class TestOutage:
         server.play(batch("Success"), jobs(), error(503, "SlowDown"), batch("Success"), jobs(), done)
         assert operator.execute(context) == "b1"
 
+    @pytest.mark.usefixtures("no_time")
     def test_does_not_move_the_deadline(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
         context: Context,
-        no_time: Callable[..., None],
     ) -> None:
         operator = make_operator(timeout=600)
-        no_time(operator)
         server.play(SUBMITTED)
         away = error(503, "SlowDown", retry_after="300")
         server.always("GET", lambda sent: away if sent.path == "/jobs" else batch("Success"))

@@ -1,0 +1,158 @@
+"""The hook's calls about the jobs of one bucket, and about its batch jobs, under the same names: an operator
+and its submission then need not know which of the two they deal with.
+"""
+
+# ruff: noqa: D102 - the protocols say what the methods do
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_provider_ci.protocol.batch_rules import check_batch
+from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, BatchRequest, CancelBatch
+from airflow_provider_ci.protocol.job_rules import check
+from airflow_provider_ci.protocol.jobs import (
+    CANCEL,
+    FAILED,
+    PENDING_STATES,
+    CancelJobs,
+    Job,
+    JobRequest,
+    JobsResponse,
+)
+from airflow_provider_ci.submission import durable_submission
+from airflow_provider_ci.submission.recovery import JobLookup, R_contra
+from airflow_provider_ci.submission.tracking import J, name_job_in_errors
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+    from airflow_provider_ci.operators.base import BucketAndRegion
+
+
+class JobApi(JobLookup[R_contra, J], Protocol[R_contra, J]):
+    """What an operator needs of the service.
+
+    ``list_method`` is the hook's method with which a user can look for a job.
+    """
+
+    list_method: str
+
+    def check(self, request: R_contra) -> None:
+        """Refuse a request that breaks a documented rule.
+
+        :raises RequestValidationError: names every such field.
+        """
+
+    def submit(self, request: R_contra, expires_at: float | None) -> tuple[J, str | None]:
+        """Submit a paid job; return it with the request id.
+
+        :param expires_at: Unix time, by the service's clock, after which the service refuses the request.
+        """
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the service to cancel a job. It cancels only jobs that have not begun."""
+
+    def cancel_within(self, job_id: str, seconds: float) -> None:
+        """The same, once and within ``seconds``, for a process that is about to be killed."""
+
+
+class JobsOfBucket:
+    """Jobs."""
+
+    list_permission = "ci:DescribeMediaJobs"
+    list_method = "list_jobs"
+
+    def __init__(self, hook: TencentCIHook, bucket_and_region: BucketAndRegion) -> None:
+        self._hook = hook
+        self._bucket = bucket_and_region
+
+    def check(self, request: JobRequest) -> None:
+        check(request)
+
+    def submit(self, request: JobRequest, expires_at: float | None) -> tuple[Job, str | None]:
+        return self._hook.submit_job(request, expires_at=expires_at, **self._bucket)
+
+    def describe(self, job_id: str) -> JobsResponse:
+        with name_job_in_errors(job_id):
+            return self._hook.describe_jobs([job_id], **self._bucket)
+
+    def list(self, request: JobRequest, since: datetime) -> Iterable[Job]:
+        input_object = (request.input.object if request.input else None) or ""
+        return self._hook.list_jobs(
+            tag=str(request.tag), input_object=input_object, start_creation_time=since, **self._bucket
+        )
+
+    def cancel(self, job_id: str) -> None:
+        self._hook.cancel_jobs([job_id], **self._bucket)
+
+    def cancel_within(self, job_id: str, seconds: float) -> None:
+        self._hook.call_within(CancelJobs((job_id,)), seconds, **self._bucket)
+
+    def verify_no_result(self, job: Job) -> bool:
+        return job.job_state in (FAILED, CANCEL)
+
+    def verify_ended(self, job: Job) -> bool:
+        return job.job_state.is_terminal
+
+
+class BatchesOfBucket:
+    """Batch jobs. Each makes one job for each input, and the service charges for those jobs."""
+
+    # the action's name is not documented; this is how the API names such a call
+    list_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
+    list_method = "batches.list"
+
+    def __init__(self, hook: TencentCIHook, bucket_and_region: BucketAndRegion) -> None:
+        self._hook = hook
+        self._bucket = bucket_and_region
+
+    def check(self, request: BatchRequest) -> None:
+        check_batch(request)
+
+    def submit(self, request: BatchRequest, expires_at: float | None) -> tuple[BatchJob, str | None]:
+        return self._hook.batches.create(request, expires_at=expires_at, **self._bucket)
+
+    def describe(self, job_id: str) -> BatchesResponse:
+        with name_job_in_errors(job_id):
+            return self._hook.batches.describe(job_id, **self._bucket)
+
+    def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - no filter
+        return self._hook.batches.list(start_creation_time=since, **self._bucket)
+
+    def cancel(self, job_id: str) -> None:
+        self._hook.batches.cancel(job_id, **self._bucket)
+
+    def cancel_within(self, job_id: str, seconds: float) -> None:
+        self._hook.call_within(CancelBatch(job_id), seconds, **self._bucket)
+
+    def verify_no_result(self, job: BatchJob) -> bool:
+        """A batch job that failed or was cancelled midway may have made jobs, each of which is paid for.
+        They show in the job list only some seconds after its end, so this may wait for as long.
+        """
+        job_id = str(job.job_id)
+        if job.job_state not in (FAILED, CANCEL) or self.find_job(job_id) is not None:
+            return False
+        now = self._hook.now()
+        ended_at = min(job.end_time.timestamp(), now) if job.end_time else now
+        remaining = ended_at + durable_submission.LIST_CONSISTENCY_DELAY - now
+        if remaining <= 0:
+            return True
+        self._hook.sleep(remaining)
+        return self.find_job(job_id) is None
+
+    def verify_ended(self, job: BatchJob) -> bool:
+        """A batch job is a success as soon as it has made its jobs, which are still running then."""
+        return job.job_state.is_terminal and self.find_job(str(job.job_id), PENDING_STATES) is None
+
+    def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
+        """Return an iterator over the jobs that a batch job has made, all or those in ``states``."""
+        return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._bucket)
+
+    def find_job(self, batch_id: str, states: Iterable[str] = ()) -> Job | None:
+        """Return a job that a batch job has made, if there is one, or one in ``states``."""
+        found = self._hook.list_jobs(
+            inventory_trigger_job_id=batch_id, states=tuple(states), size=1, **self._bucket
+        )
+        return next(iter(found), None)

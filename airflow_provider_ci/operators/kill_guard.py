@@ -1,0 +1,140 @@
+"""Ends a task that Airflow kills: SIGTERM, a click in the UI, a lost heartbeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_ci.exceptions import StateStoreError, TaskKilledError
+from airflow_provider_ci.operators.cancellation import REQUEST_SECONDS
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.operators.cancellation import JobCancellation
+    from airflow_provider_ci.operators.try_state import TryState
+
+# Airflow's supervisor kills the process 5 s after SIGTERM
+_SECONDS_UNTIL_SIGKILL = 4.0
+# on_kill interrupts code that may hold what the cancellation needs, so it must return soon; the interrupted
+# code waits for the rest of the time at its next checkpoint
+_SECONDS_IN_ON_KILL = 1.5
+# For a checkpoint that comes later than that, in a process that was not killed after all
+_LEAST_SECONDS = 1.0
+# A signal handler cannot end a sleep, so a longer one is divided
+_LONGEST_SLEEP = 1.0
+
+
+class KillGuard:
+    """Notes that the task was killed, and ends it at the next checkpoint. Airflow 3 does not end the task's
+    code after ``on_kill``, so the code has to look: before each step that costs, and while it sleeps.
+    """
+
+    def __init__(self, try_state: TryState, cancellation: JobCancellation, log: Any) -> None:
+        self._try = try_state
+        self._cancellation = cancellation
+        self._log = log
+        self._is_killed = False
+        self._sigkill_at = 0.0
+
+    def on_kill(self) -> None:
+        """Note that the task was killed, and cancel its job. Called from Airflow's signal handler."""
+        if not self._is_killed:
+            self._is_killed = True
+            self._sigkill_at = time.monotonic() + _SECONDS_UNTIL_SIGKILL
+            if self._try.sent is not None and self._try.sent.is_awaited:
+                self._log.warning("%s", self._try.unknown_outcome("The task was killed"))
+        self._cancellation.cancel(_SECONDS_IN_ON_KILL if self._try.is_executing else _SECONDS_UNTIL_SIGKILL)
+
+    @contextmanager
+    def executing(self, context: Context) -> Iterator[None]:
+        """Run the operator's code. Whatever ends it after ``on_kill``, its job is cancelled before."""
+        self._try.begin(context)
+        self._cancellation.reset()
+        try:
+            yield
+            self._try.has_finished = True
+        except TaskDeferred:
+            self._try.has_finished = True
+            raise
+        except TaskKilledError:  # a checkpoint raised it, and has cancelled the job
+            raise
+        except BaseException:
+            if self._is_killed:
+                self._cancel()
+            raise
+        finally:
+            self._try.is_executing = False
+
+    def raise_if_killed(self) -> None:
+        """End a task that was killed.
+
+        :raises TaskKilledError: it was. The hint says what became of its job.
+        """
+        if not self._is_killed:
+            return
+        self._cancel()
+        self._cancellation.record_request_again()
+        if self._try.job_id is not None:
+            raise TaskKilledError(
+                f"The task was killed while job {self._try.job_id} was in progress",
+                job_id=self._try.job_id,
+                hint=self._cancellation.outcome,
+            )
+        if self._try.sent is not None and self._try.sent.is_lost:
+            raise self._try.unknown_outcome("The task was killed")
+        if self._try.is_retry:
+            raise TaskKilledError(
+                "The task was killed before this try submitted a job", hint=self._earlier_submission()
+            )
+        raise TaskKilledError("The task was killed before a job was submitted")
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep.
+
+        :raises TaskKilledError: the task was killed meanwhile.
+        """
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            self.raise_if_killed()
+            time.sleep(min(remaining, _LONGEST_SLEEP))
+        self.raise_if_killed()
+
+    def cancel_after_timeout(self) -> str:
+        """Cancel the job because the wait for it is over, and return what became of it.
+
+        Nothing comes after this that would try again, so a request that fails is repeated for some seconds.
+        """
+        end, pause = time.monotonic() + REQUEST_SECONDS, 0.5
+        self._cancel()
+        while self._cancellation.may_be_repeated and time.monotonic() + pause < end:
+            self.sleep(pause)
+            pause *= 2
+            self._cancellation.cancel(max(end - time.monotonic(), _LEAST_SECONDS))
+        return self._cancellation.outcome
+
+    def _cancel(self) -> None:
+        seconds = REQUEST_SECONDS
+        if self._is_killed:
+            seconds = max(self._sigkill_at - time.monotonic(), _LEAST_SECONDS)
+        self._cancellation.cancel(seconds)
+
+    def _earlier_submission(self) -> str:
+        """Return a sentence about the job of an earlier try, for which this one was looking."""
+        record = None
+        with suppress(StateStoreError):
+            record = self._try.records.load()
+        if record is None:
+            return "The job of an earlier try, if there is one, is still running"
+        if record.job_id is not None:
+            return f"Job {record.job_id} of an earlier try is still running, if it has not ended"
+        sent_at = datetime.fromtimestamp(record.since, UTC)
+        return (
+            f"An earlier try may have submitted a job at {sent_at:%Y-%m-%d %H:%M:%S} UTC, which is billed:"
+            f" look for the UserData {record.idempotency_key!r} in the job list"
+        )

@@ -1,0 +1,105 @@
+"""What a try of a task has come to, for those that end it early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, TaskKilledError, TencentCIError
+from airflow_provider_ci.submission.record import SubmissionRecords
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.protocol.batches import BatchRequest
+    from airflow_provider_ci.protocol.jobs import JobRequest
+
+
+@dataclass
+class SentSubmission:
+    """The latest submission that this try sent. The response may be lost, or still awaited.
+
+    :param list_method: the hook's method with which a user can look for the job.
+    """
+
+    user_data: str | None
+    list_method: str
+    sent_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    is_awaited: bool = True
+    is_lost: bool = False
+
+
+@dataclass
+class TryState:
+    """State of one try. The operator keeps it up to date.
+
+    :param durable: a retry looks for the job of this try.
+    :param job_id: the job, once it is known.
+    :param found_by_request: the job was found by its request, and may be somebody else's.
+    :param is_executing: Airflow is running the operator's code, so ``on_kill`` interrupts it.
+    :param has_finished: the operator's code has returned or deferred.
+    """
+
+    durable: bool
+    context: Context | None = None
+    job_id: str | None = None
+    found_by_request: bool = False
+    is_executing: bool = False
+    has_finished: bool = False
+    sent: SentSubmission | None = None
+
+    def begin(self, context: Context) -> None:
+        """Note that Airflow has called the operator, perhaps again: after a deferral, ``dag.test()`` resumes
+        the same object.
+        """
+        self.context, self.sent = context, None
+        self.is_executing, self.has_finished = True, False
+
+    @property
+    def records(self) -> SubmissionRecords:
+        """The records of this task instance; without ``durable``, or before Airflow 3.3, there are none."""
+        store = self.context.get("task_state_store") if self.context is not None and self.durable else None
+        if self.context is None or store is None:
+            return SubmissionRecords(None, 1)
+        return SubmissionRecords(store, self.context["ti"].try_number)
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether an earlier try may have submitted a job that this one continues with."""
+        return self.durable and self.context is not None and self.context["ti"].try_number > 1
+
+    @contextmanager
+    def sending(self, request: JobRequest | BatchRequest, list_method: str) -> Iterator[None]:
+        """Note that a submission is sent in this block, and whether its response is lost."""
+        user_data = request.operation.user_data if request.operation else None
+        self.sent = sent = SentSubmission(user_data, list_method)
+        try:
+            yield
+        except AmbiguousSubmissionError:
+            sent.is_lost = True
+            raise
+        except TencentCIError:  # the service refused it, or it was never sent
+            raise
+        except BaseException:  # a signal or a timeout ended the wait for the response
+            sent.is_lost = True
+            raise
+        finally:
+            sent.is_awaited = False
+
+    def unknown_outcome(self, event: str) -> TaskKilledError:
+        """Return an error that says that a job may have been accepted, and how to look for it.
+
+        :param event: the beginning of the message: what happened.
+        """
+        assert self.sent is not None  # noqa: S101 - for the type checker
+        data = f", UserData {self.sent.user_data!r}" if self.sent.user_data else ""
+        look = "A retry looks for it and continues with it; without a retry, look" if self.durable else "Look"
+        return TaskKilledError(
+            f"{event} while it is unknown whether the service has accepted its submission: a job may run, and"
+            " be billed",
+            hint=f"{look} for it in the console or with TencentCIHook.{self.sent.list_method}:"
+            f" sent at {self.sent.sent_at:%Y-%m-%d %H:%M:%S} UTC{data}",
+        )
