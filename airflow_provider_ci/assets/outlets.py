@@ -1,4 +1,4 @@
-"""What the asset events of a task say of the results that its outlets stand for."""
+"""Checks the outlets of a task, and adds the details of its results to their asset events."""
 
 from __future__ import annotations
 
@@ -32,39 +32,41 @@ class ResultEvent(TypedDict):
 
 
 def outlet_problems(outlets: Iterable[Any], *, waits: bool) -> list[str]:
-    """Return what is wrong with the outlets of a task that submits, before it does.
+    """Return what is wrong with the outlets of a task that is about to submit a job.
 
-    :param waits: whether the task ends only after the job: Airflow announces outlets whenever a task has
-        succeeded, so one that does not wait would announce files that are not there yet.
+    :param waits: whether the task waits for the job. Airflow emits an event for each outlet when a task has
+        succeeded: without waiting, for files that do not exist yet.
     """
-    broken = []
+    problems = []
     for outlet in outlets:
         if not waits and (is_alias(outlet) or _cos_uri(outlet)):
-            broken.append(
+            problems.append(
                 f"outlets has {_name(outlet)!r} although the task does not wait for its job, allowed: results"
                 " as outlets of a task that waits (wait_for_completion=True, or a TencentCIJobSensor)"
             )
         elif "${" in unquote(_cos_uri(outlet) or ""):
-            broken.append(
-                f"outlets has {_name(outlet)!r}, allowed: keys without placeholders; an AssetAlias takes"
-                " results whose keys are not known before"
+            problems.append(
+                f"outlets has {_name(outlet)!r}, allowed: keys without placeholders; for results whose keys"
+                " are not known before, use an AssetAlias"
             )
-    return broken
+    return problems
 
 
 def add_results_to_events(context: Context, outlets: Iterable[Any], jobs: Iterable[Job], log: Log) -> None:
-    """Say in the events of a task that succeeded what its jobs have made. It never fails.
+    """Add the results of a successful task's jobs to its asset events. It never raises: the results exist
+    and are paid for, so the task is a success.
 
-    An outlet that is one result gets that :class:`ResultEvent`, an alias all results as assets of their own,
-    and any other asset the job ids (``job_ids``).
+    The event of an outlet that is a result gets its :class:`ResultEvent`. An alias gets an asset for each
+    result. The event of any other outlet gets the job ids (``job_ids``).
     """
     try:
-        found = list(jobs)
-        results = dict(each for job in found for each in _result_events(job))
-        summary = {"job_ids": [job.job_id for job in found], "state": "Success"}
-        add_to_events(context, outlets, summary, log, results)
-    except Exception as error:  # the results are there and paid for: the task is a success all the same
-        log.warning("The events of this task's outlets say nothing of its results: %s", error)
+        jobs = list(jobs)
+        results = dict(pair for job in jobs for pair in _result_events(job))
+        summary = {"job_ids": [job.job_id for job in jobs], "state": "Success"}
+    except Exception as error:
+        log.warning("The asset events have no details of the results: %s", error)
+        return
+    add_to_events(context, outlets, summary, log, results)
 
 
 def add_to_events(
@@ -74,9 +76,9 @@ def add_to_events(
     log: Log,
     results: Mapping[str, ResultEvent] | None = None,
 ) -> None:
-    """Give each outlet's event its ``extra``: that of the result that it is, or ``summary``. It never fails.
+    """Add the matching result, or ``summary``, to the ``extra`` of each outlet's event. It never raises.
 
-    :param results: by URI; ``None``: they are not known one by one.
+    :param results: by URI; ``None`` if the single results are not known.
     """
     events: Any = context.get("outlet_events")
     if events is None:
@@ -90,10 +92,9 @@ def add_to_events(
                 continue
             uri = _cos_uri(outlet) or ""
             events[outlet].extra.update((results or {}).get(uri, summary))
-            # a folder of results is fine
-            if uri and results is not None and not any(f"{each}/".startswith(f"{uri}/") for each in results):
-                first = next(iter(results), "none at all")
-                log.warning("Outlet %s is none of the %d results: %s", uri, len(results), first)
+            if uri and results is not None and not _is_or_contains_result(uri, results):
+                first = next(iter(results), "there are no results")
+                log.warning("Outlet %s is not one of the %d results: %s", uri, len(results), first)
         except Exception as error:
             log.warning("The event of outlet %r lacks details: %s", _name(outlet), error)
 
@@ -105,14 +106,21 @@ def is_alias(outlet: Any) -> bool:
     return isinstance(outlet, AssetAlias)
 
 
+def _is_or_contains_result(uri: str, results: Iterable[str]) -> bool:
+    return any(f"{result}/".startswith(f"{uri}/") for result in results)
+
+
 def _result_events(job: Job) -> Iterator[tuple[str, ResultEvent]]:
-    """Yield each result's URI and what its event says."""
+    """Yield each result's URI and the ``extra`` of its event."""
     from airflow_provider_ci.protocol.results import job_result
 
     result = job_result(job)
     size = only_result_size(job, result)
-    stems: list[tuple[str | None, Any]] = [*result["outputs"].items()]
-    for stem, found in [*stems, *((None, other) for other in result["other_objects"])]:
+    written: list[tuple[str | None, Any]] = [
+        *result["outputs"].items(),
+        *((None, other) for other in result["other_objects"]),
+    ]
+    for stem, found in written:
         event: ResultEvent = {
             "job_id": result["job_id"],
             "state": result["state"],
@@ -127,7 +135,9 @@ def _result_events(job: Job) -> Iterator[tuple[str, ResultEvent]]:
 
 
 def only_result_size(job: Job, result: JobResult) -> int | None:
-    """Return the bytes of a job's only result. Which of several the service's one size is of, is unknown."""
+    """Return the size of a job's only result in bytes. For several results the service reports one size
+    only, which may be that of any.
+    """
     info = job.operation.media_info if job.operation else None
     if len(result["outputs"]) + len(result["other_objects"]) != 1 or not info or not info.format:
         return None
@@ -141,7 +151,7 @@ def _cos_uri(outlet: Any) -> str | None:
         return None
     try:
         return urlunsplit(sanitize_uri(urlsplit(uri)))
-    except ValueError:  # Airflow 2.11 only warns of such a URI; it is none of a result
+    except ValueError:  # not the URI of a result; Airflow 2.11 only warns
         return uri
 
 

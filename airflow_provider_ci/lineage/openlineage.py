@@ -1,8 +1,9 @@
-"""OpenLineage's view of jobs: datasets are objects in COS, and a run facet says what became of the jobs.
+"""Lineage of jobs for OpenLineage: objects in COS are datasets, and a run facet describes the jobs.
 
-Names follow its naming specification for object stores: namespace ``cos://<bucket>``, name the key. Custom
-facets follow its rules too: a prefix of their own, and a schema, which lies beside this file. Nothing here is
-asked of the service. Loaded only when OpenLineage asks, for it needs the extra ``openlineage``.
+Names follow OpenLineage's naming specification for object stores: namespace ``cos://<bucket>``, name the key.
+Custom facets follow its rules: their names have a prefix, and each has a schema, a file beside this one.
+Nothing here calls the service. This module needs the extra ``openlineage``, so it is loaded only when
+OpenLineage asks.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from airflow_provider_ci.protocol.jobs import Job, Operation
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
-#: The keys of the run facets.
+#: Names of the run facets.
 JOBS_FACET, BATCH_FACET = "tencentCi_jobs", "tencentCi_batch"
-#: Of more jobs only so many are described, the unsuccessful ones first; datasets are complete.
+#: The facet describes at most this many jobs, those without success first. All datasets are listed.
 JOBS_DESCRIBED = 100
 
-# A package URL names a file of one release for good, wherever the package comes from
+# A package URL is permanent and does not depend on a package index
 _PRODUCER = f"pkg:pypi/airflow-provider-ci@{__version__}"
 _SCHEMA = _PRODUCER + "#airflow_provider_ci/lineage/{}.json"
 
 
 @define
 class TencentCiJobsRunFacet(RunFacet):
-    """The jobs that a task has seen: see ``TencentCiJobsRunFacet.json``."""
+    """A task's jobs: see ``TencentCiJobsRunFacet.json``."""
 
     jobCount: int  # noqa: N815 - names as in the schema
     jobs: list[dict[str, Any]]
@@ -65,13 +66,13 @@ class TencentCiBatchRunFacet(RunFacet):
 def lineage_of_jobs(jobs: Sequence[Job]) -> OperatorLineage[Any, Any]:
     """Return inputs and outputs of ``jobs``, and :class:`TencentCiJobsRunFacet`.
 
-    Only results that the service reports are outputs: jobs that go on, or failed, have none.
+    Outputs are the results that the service reports, so only successful jobs have any.
     """
     described = sorted(jobs, key=lambda job: job.job_state.is_successful)[:JOBS_DESCRIBED]
     facet = TencentCiJobsRunFacet(len(jobs), [_describe_job(job) for job in described], producer=_PRODUCER)
     return OperatorLineage(
-        inputs=_once(each for job in jobs for each in _inputs(job)),
-        outputs=_once(each for job in jobs for each in _outputs(job)),
+        inputs=_unique(each for job in jobs for each in _inputs(job)),
+        outputs=_unique(each for job in jobs for each in _outputs(job)),
         run_facets={JOBS_FACET: facet},
     )
 
@@ -81,19 +82,19 @@ def lineage_of_batch(batch: BatchJob, tally: BatchTally | None, bucket: str) -> 
     :class:`TencentCiBatchRunFacet`.
 
     :param tally: the number of its jobs by state, once it has ended.
-    :param bucket: the inputs'.
+    :param bucket: the bucket of the inputs.
     """
-    given, operation = batch.input or BatchInput(), batch.operation or BatchOperation()
-    # a URL of a list may hold a signature, and names no dataset
-    keys = [key for key in (given.prefix, given.manifest) if key]
+    source, operation = batch.input or BatchInput(), batch.operation or BatchOperation()
+    # not the URL of a list: it may contain a signature, and is no dataset
+    keys = [key for key in (source.prefix, source.manifest) if key]
     outputs: list[Dataset] = []
     if tally is not None and tally.counts["Success"] and (output := operation.output):
         patterns = (output.voice_object, output.background_object, output.bass_object, output.drum_object)
         folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns if pattern)
         outputs = [OutputDataset(_namespace(output.bucket), folder) for folder in folders]
     return OperatorLineage(
-        inputs=_once(InputDataset(_namespace(bucket), key.rstrip("/") or "/") for key in keys),
-        outputs=_once(outputs),
+        inputs=_unique(InputDataset(_namespace(bucket), key.rstrip("/") or "/") for key in keys),
+        outputs=_unique(outputs),
         run_facets={
             BATCH_FACET: TencentCiBatchRunFacet(_describe_batch(batch, tally), producer=_PRODUCER),
         },
@@ -118,7 +119,7 @@ def _outputs(job: Job) -> Iterator[Dataset]:
         yield dataset
 
 
-def _once(datasets: Iterable[Dataset]) -> list[Dataset]:
+def _unique(datasets: Iterable[Dataset]) -> list[Dataset]:
     return list({(each.namespace, each.name): each for each in datasets}.values())
 
 
@@ -127,9 +128,9 @@ def _namespace(bucket: str | None) -> str:
 
 
 def _folder(pattern: str, batch_id: str) -> str:
-    """Return the part of results' keys that is the same for all jobs of a batch."""
-    known = pattern.replace("${InventoryTriggerJobId}", batch_id).partition("${")[0]
-    return known.rpartition("/")[0] or "/"
+    """Return the folder that contains the results of all jobs of a batch."""
+    common = pattern.replace("${InventoryTriggerJobId}", batch_id).partition("${")[0]
+    return common.rpartition("/")[0] or "/"
 
 
 def _describe_job(job: Job) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _describe_batch(batch: BatchJob, tally: BatchTally | None) -> dict[str, Any]
 
 
 def _times(job: Job | BatchJob) -> dict[str, Any]:
-    """Return the service's times, and the seconds between them."""
+    """Return the times that the service reports, and the seconds between them."""
     created, started, ended = job.creation_time, job.start_time, job.end_time
     return {
         "creationTime": created.isoformat() if created else None,
@@ -190,5 +191,5 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if start and end else None
 
 
-def _without_none(described: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in described.items() if value is not None}
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

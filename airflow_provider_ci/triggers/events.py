@@ -10,8 +10,8 @@ from airflow_provider_ci.triggers.job import ENDED, ERROR, TIMEOUT
 
 
 class Event(NamedTuple):
-    """What a trigger said. ``error`` is set exactly when waiting itself failed. Times are Unix times, and
-    ``None`` if a trigger of an older version did not say them.
+    """How a wait in the triggerer ended. ``error`` is set exactly when the waiting itself failed. Times are
+    Unix times, and ``None`` in events of triggers of older versions, which lack them.
     """
 
     is_timeout: bool
@@ -22,30 +22,32 @@ class Event(NamedTuple):
 
 
 def parse_event(event: Any) -> Event:
-    """Return an event, checked.
+    """Return a checked event.
 
-    :raises TencentCIError: it is none of this provider's: an unknown status must never count as success.
+    :raises TencentCIError: it is not an event of this provider; an unknown status must never count as
+        success.
     """
-    said = event if isinstance(event, dict) else {}
-    status, job_ids = said.get("status"), said.get("job_ids")
+    payload = event if isinstance(event, dict) else {}
+    status, job_ids = payload.get("status"), payload.get("job_ids")
     if status not in (ENDED, TIMEOUT, ERROR):
         raise TencentCIError(f"The trigger fired an event with the unknown status {status!r}")
     if not isinstance(job_ids, list) or not job_ids:
         raise TencentCIError("The trigger fired an event without job ids")
-    error = _error(said) if status == ERROR else None
-    return Event(status == TIMEOUT, job_ids, said.get("deadline"), error, said.get("started_at"))
+    error = _parse_error(payload) if status == ERROR else None
+    return Event(status == TIMEOUT, job_ids, payload.get("deadline"), error, payload.get("started_at"))
 
 
-def _error(said: dict[str, Any]) -> TencentCIError:
-    kind = getattr(exceptions, str(said.get("error")), None)
+def _parse_error(payload: dict[str, Any]) -> TencentCIError:
+    kind = getattr(exceptions, str(payload.get("error")), None)
     if not (isinstance(kind, type) and issubclass(kind, TencentCIError)):
         kind = TencentCIError
+    only_job = payload["job_ids"][0] if payload.get("job_count") == 1 else None
     return kind(
-        said.get("message") or "Waiting in the triggerer failed",
-        status=said.get("status_code"),
-        code=said.get("code"),
-        service_message=said.get("service_message"),
-        request_id=said.get("request_id"),
-        job_id=said.get("job_id") or (said["job_ids"][0] if said.get("job_count") == 1 else None),
-        hint=said.get("hint"),
+        payload.get("message") or "Waiting in the triggerer failed",
+        status=payload.get("status_code"),
+        code=payload.get("code"),
+        service_message=payload.get("service_message"),
+        request_id=payload.get("request_id"),
+        job_id=payload.get("job_id") or only_job,
+        hint=payload.get("hint"),
     )

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.jobs import Job
     from airflow_provider_ci.submission.tracking import JobTracker
 
-#: What an event's ``status`` may be: the jobs have ended (well or not), the deadline has passed, or waiting
-#: failed.
+#: The ``status`` of an event: the jobs have ended (successfully or not), the deadline has passed, or the
+#: waiting itself failed.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 
 #: How many polls of a job in a row the service may refuse: somebody may correct the keys meanwhile, for
@@ -67,8 +67,8 @@ class TencentCIJobTrigger(BaseTrigger):
     :param region: its region; default: the connection's.
     :param poll_interval: longest pause between two polls, seconds.
     :param deadline: Unix time at which waiting ends; default: seven days after ``started_at``.
-    :param cancel_on_kill: cancel the jobs when a user clears or fails the waiting task (Airflow 3.3 or
-        newer).
+    :param cancel_on_kill: cancel the jobs when a user clears the waiting task or marks it failed (Airflow
+        3.3 or newer).
     :param started_at: Unix time at which the wait began; default: now. With it a wait continues after a
         restart of the triggerer.
     :raises RequestValidationError: naming the argument that cannot work. In the triggerer the error would
@@ -99,8 +99,8 @@ class TencentCIJobTrigger(BaseTrigger):
         _check(
             "poll_interval", poll_interval, _is_number(poll_interval) and poll_interval > 0, "seconds above 0"
         )
-        for name, moment in (("deadline", deadline), ("started_at", started_at)):
-            _check(name, moment, moment is None or _is_number(moment), "a Unix time")
+        for name, unix_time in (("deadline", deadline), ("started_at", started_at)):
+            _check(name, unix_time, unix_time is None or _is_number(unix_time), "a Unix time")
         # the string "false" would count as true
         _check("cancel_on_kill", cancel_on_kill, isinstance(cancel_on_kill, bool), "True or False")
         self.tencent_ci_conn_id = tencent_ci_conn_id
@@ -118,10 +118,10 @@ class TencentCIJobTrigger(BaseTrigger):
         ids = list(job_ids) if is_list else []
         if not ids:
             raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of one or more job ids"])
-        for each in ids:
-            # a template renders an id that is not there as "None"
-            is_id = isinstance(each, str) and ID.fullmatch(each) and each != "None"
-            _check("an element of job_ids", each, is_id, "an id of 1 to 128 letters, digits, _ and -")
+        for job_id in ids:
+            # a template renders an id that does not exist as "None"
+            is_id = isinstance(job_id, str) and ID.fullmatch(job_id) and job_id != "None"
+            _check("an element of job_ids", job_id, is_id, "an id of 1 to 128 letters, digits, _ and -")
         return ids
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -141,7 +141,7 @@ class TencentCIJobTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire the event."""
+        """Wait, and yield the event."""
         await load("airflow_provider_ci.submission.waiting")
         from airflow_provider_ci.submission.waiting import DEFAULT_TIMEOUT
 
@@ -194,8 +194,8 @@ class TencentCIJobTrigger(BaseTrigger):
                     for request in self._cancel_requests():
                         await client.call(request, endpoint)
         except Exception as error:  # best effort: the user has ended the task already
-            why = str(error) or type(error).__name__
-            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, why)
+            reason = str(error) or type(error).__name__
+            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, reason)
         else:
             self.log.info("Asked to cancel jobs %s; only jobs that have not started can be", self._shown_ids)
 
@@ -212,8 +212,8 @@ class TencentCIJobTrigger(BaseTrigger):
                 # deletes what earlier ones have pushed. It then finds the job, or abandons and cancels it
                 needs_jobs = await asyncio.to_thread(current_try.pushed_id, ti) in (None, *self.job_ids)
         except Exception as error:
-            why = str(error) or type(error).__name__
-            raise TencentCIError(f"Airflow could not be asked what has become of the task: {why}") from error
+            reason = str(error) or type(error).__name__
+            raise TencentCIError(f"Airflow could not be asked for the task's state: {reason}") from error
         return f"the task is {state} and still needs them" if needs_jobs else None
 
     def _cancel_requests(self) -> list[ApiRequest[None]]:
@@ -252,7 +252,7 @@ class TencentCIJobTrigger(BaseTrigger):
 
     @property
     def _waited(self) -> float:
-        """Seconds since the wait began, if the clocks of the two machines agree."""
+        """Seconds since the wait began. The worker's clock may differ, so they may be wrong."""
         return max(time.time() - self.started_at, 0.0)
 
     def _event(self, status: str) -> dict[str, Any]:

@@ -76,8 +76,8 @@ def test_airflow_brings_what_users_write_to_this_form(written: str, path: str) -
         (f"cos://{BUCKET}/", "key is ''"),
         (f"cos://{BUCKET}//a", "key is '/a'"),
         (f"cos://{BUCKET}/a%0Ab", r"key is 'a\\nb'"),
-        (f"cos://{BUCKET}/a?versionId=1", "[?] is written %3F"),
-        (f"cos://{BUCKET}/100%.mp3", "% is written %25"),
+        (f"cos://{BUCKET}/a?versionId=1", "write %3F for [?]"),
+        (f"cos://{BUCKET}/100%.mp3", "write %25 for %"),
         (f"cos://{BUCKET}/%ff.mp3", "percent-encoded UTF-8"),
     ],
 )

@@ -141,11 +141,11 @@ class TestResults:
     @pytest.mark.parametrize("key", ["out/voice", "out/voice.mp3/x", "other.mp3"])
     def test_a_file_that_no_job_wrote_is_warned_of(self, context: Any, log: Lines, key: str) -> None:
         add_results_to_events(context, [Asset(f"cos://{BUCKET}/{key}")], [job()], log)
-        assert log.warnings == [f"Outlet cos://{BUCKET}/{key} is none of the 1 results: {VOICE}"]
+        assert log.warnings == [f"Outlet cos://{BUCKET}/{key} is not one of the 1 results: {VOICE}"]
 
     def test_no_jobs_no_results(self, context: Any, log: Lines) -> None:
         add_results_to_events(context, [Asset(VOICE)], [], log)
-        assert log.warnings == [f"Outlet {VOICE} is none of the 0 results: none at all"]
+        assert log.warnings == [f"Outlet {VOICE} is not one of the 0 results: there are no results"]
 
 
 class TestItNeverFails:
@@ -169,9 +169,7 @@ class TestItNeverFails:
         odd = Job(job_id="j1", state="Success", operation=Operation(media_result=written))
         add_results_to_events(context, [Asset(VOICE)], [odd], log)
         (warning,) = log.warnings
-        assert warning.startswith(
-            "The events of this task's outlets say nothing of its results: The URI's bucket"
-        )
+        assert warning.startswith("The asset events have no details of the results: The URI's bucket")
 
 
 def test_a_batch_gives_its_summary_to_each(context: Any, log: Lines) -> None:
@@ -198,4 +196,7 @@ class TestProblems:
 
     def test_a_placeholder_is_no_key(self) -> None:
         (problem,) = outlet_problems([Asset(f"cos://{BUCKET}/${{jobid}}.mp3")], waits=True)
-        assert "allowed: keys without placeholders; an AssetAlias takes results" in problem
+        assert (
+            "allowed: keys without placeholders; for results whose keys are not known before, use an"
+            in problem
+        )

@@ -444,7 +444,7 @@ class TestOnKill:
         assert not server.requests
         (line,) = logs.at("warning")
         assert line.startswith(
-            "Jobs j1 could not be cancelled: Airflow could not be asked what has become of the task: "
+            "Jobs j1 could not be cancelled: Airflow could not be asked for the task's state: "
         )
 
     @pytest.mark.parametrize("late", ["Airflow", "the service"])
