@@ -35,7 +35,6 @@ from airflow_provider_ci.hooks.batches import Batches
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.objects import StoredFile
 from airflow_provider_ci.hooks.queues import Queues
-from airflow_provider_ci.hooks.services import Services
 from airflow_provider_ci.hooks.templates import Templates
 from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.errors import is_not_accepted
@@ -57,6 +56,7 @@ from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadOb
 from airflow_provider_ci.protocol.output_location import with_output_location
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.rules import check_list
+from airflow_provider_ci.protocol.services import ASR, BucketBinding, OpenBucket
 from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class TencentCIHook(BaseHook):
     throttling and 5xx; a submission only if it certainly was not accepted. One hook has one connection pool;
     it may be used by several threads.
 
-    The methods are about jobs and objects; :attr:`batches`, :attr:`templates`, :attr:`queues` and
-    :attr:`services` have those about other subjects.
+    The methods are about jobs and objects; those about other subjects are in :attr:`batches`,
+    :attr:`templates` and :attr:`queues`.
 
     .. seealso:: ``docs/connections.md``
 
@@ -137,11 +137,6 @@ class TencentCIHook(BaseHook):
         """Calls about queues."""
         return Queues(self)
 
-    @property
-    def services(self) -> Services:
-        """Calls about the services that are opened for a bucket."""
-        return Services(self)
-
     def now(self) -> float:
         """Return the service's Unix time: this machine's, unless the service has shown that it is wrong."""
         return self.settings.clock.now()
@@ -180,7 +175,7 @@ class TencentCIHook(BaseHook):
         def send(signed_request: SignedRequest) -> T:
             return request.parse(transport.send(self._session, signed_request, self._timeouts))
 
-        return self._repeat(request, self.settings.endpoint(bucket, region, regional=request.regional), send)
+        return self._repeat(request, self.settings.endpoint(bucket, region), send)
 
     def call_paid(self, request: ApiRequest[T], *, bucket: str | None = None, region: str | None = None) -> T:
         """Send a request that costs money.
@@ -396,6 +391,16 @@ class TencentCIHook(BaseHook):
             return upload.stored
 
         return self._repeat(request, self.settings.endpoint(bucket, region), send)
+
+    def open_service(
+        self, service: str = ASR, *, bucket: str | None = None, region: str | None = None
+    ) -> BucketBinding | None:
+        """Open a service for a bucket, which also binds the bucket to CI.
+
+        :param service: ``asr`` (smart audio, which voice separation needs) or ``media``.
+        :return: the binding; ``None`` if the service was open already.
+        """
+        return self.call(OpenBucket(service), bucket=bucket, region=region)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make a cheap signed read, and say which of credentials, permission, bucket or region is wrong."""

@@ -110,32 +110,28 @@ class ConnectionSettings:
         """Whether all calls stay on this machine."""
         return is_loopback_url(self.endpoint_url)
 
-    def endpoint(
-        self, bucket: str | None = None, region: str | None = None, *, regional: bool = False
-    ) -> Endpoint:
+    def endpoint(self, bucket: str | None = None, region: str | None = None) -> Endpoint:
         """Return the address of a bucket. The connection's bucket and region are the defaults.
 
-        :param regional: for calls that go to the region's own host, and name no bucket.
         :raises ConfigurationError: bucket or region is missing, or malformed.
         """
-        chosen = {"bucket": bucket or self.bucket, "region": region or self.region}
-        if regional:
-            del chosen["bucket"]
-        for name, value in chosen.items():
-            if not value:
-                raise ConfigurationError(
-                    f"No {name}: give it as an argument, or in the extra of connection {self.conn_id!r}"
-                )
-            if not isinstance(value, str):  # a template that Airflow rendered as a native object
-                raise ConfigurationError(f"{name} is {value!r}, allowed: a string")
         return Endpoint(
-            bucket=chosen.get("bucket"),
-            region=chosen["region"] or "",
+            bucket=self._require("bucket", bucket or self.bucket),
+            region=self._require("region", region or self.region),
             ci_host=self.ci_host,
             cos_host=self.cos_host,
             base_url=self.endpoint_url,
             allow_http=self.allow_http,
         )
+
+    def _require(self, name: str, value: str | None) -> str:
+        if not value:
+            raise ConfigurationError(
+                f"No {name}: give it as an argument, or in the extra of connection {self.conn_id!r}"
+            )
+        if not isinstance(value, str):  # a template that Airflow rendered as a native object
+            raise ConfigurationError(f"{name} is {value!r}, allowed: a string")
+        return value
 
 
 def _read_extra(conn_id: str, extra: Any) -> Extra:

@@ -9,9 +9,7 @@ from airflow_provider_ci.exceptions import NotFoundError
 from airflow_provider_ci.protocol.queues import (
     DescribeQueue,
     ListQueues,
-    NotifyConfig,
     Queue,
-    QueueRequest,
     UpdateQueue,
 )
 from airflow_provider_ci.protocol.services import ASR
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Queues:
-    """Lists and updates queues."""
+    """Lists queues, pauses and resumes them."""
 
     def __init__(self, hook: TencentCIHook) -> None:
         self._hook = hook
@@ -48,30 +46,21 @@ class Queues:
         self,
         queue_id: str,
         *,
-        name: str | None = None,
-        state: str | None = None,
-        notify_config: NotifyConfig | None = None,
+        state: str,
         service: str = ASR,
         bucket: str | None = None,
         region: str | None = None,
     ) -> Queue:
-        """Change a queue. Fields that are not given keep their values, also those that no page documents.
-
-        An update replaces the queue's definition, so the present one is read first.
+        """Set the state of a queue; all else of it stays as it is.
 
         :param state: ``Active``; or ``Paused``, which holds waiting jobs and lets running ones finish.
         :raises NotFoundError: the bucket has no such queue.
         """
-        present = self._hook.call(DescribeQueue(queue_id, service), bucket=bucket, region=region)
-        if present is None:
+        described = self._hook.call(DescribeQueue(queue_id, service), bucket=bucket, region=region)
+        if described is None:
             raise NotFoundError(
                 f"Cannot update the queue: the bucket has no queue {queue_id} of the service {service}",
                 hint="Check bucket, region and id: they belong together",
             )
-        queue = present.queue
-        updated = QueueRequest(
-            name=name if name is not None else queue.name,
-            state=state if state is not None else queue.state,
-            notify_config=notify_config or queue.notify_config or NotifyConfig(state="Off"),
-        )
-        return self._hook.call(UpdateQueue(queue_id, updated, service, present), bucket=bucket, region=region)
+        request = UpdateQueue(queue_id, state, described, service)
+        return self._hook.call(request, bucket=bucket, region=region)

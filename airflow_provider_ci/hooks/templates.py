@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.protocol.errors import is_retryable
-from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
 from airflow_provider_ci.protocol.names import VOICE_SEPARATE
-from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
@@ -80,17 +78,6 @@ class Templates:
     def delete(self, template_id: str, *, bucket: str | None = None, region: str | None = None) -> bool:
         """Delete a template; return ``False`` if there was none."""
         return self._hook.call(DeleteTemplate(template_id), bucket=bucket, region=region)
-
-    def get(
-        self, template_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
-    ) -> Sequence[Template]:
-        """Return those of the templates that exist. Any number of ids; one request for each ten of them."""
-        check_list("template_ids", template_ids)
-        ids = list(dict.fromkeys(template_ids))
-        parts = [ids[start : start + IDS_PER_REQUEST] for start in range(0, len(ids), IDS_PER_REQUEST)]
-        requests = [ListTemplates(ids=part, page_size=IDS_PER_REQUEST) for part in parts]
-        responses = [self._hook.call(request, bucket=bucket, region=region) for request in requests]
-        return [template for response in responses for template in response.template_list]
 
     def list(
         self,

@@ -20,14 +20,12 @@ class ApiRequest(Generic[T]):
     """A remote call. ``purpose`` completes "Cannot …" in error messages.
 
     ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``). ``idempotent``
-    says whether the call may be repeated when its answer got lost; ``regional`` whether it goes to the
-    region's own host instead of a bucket's.
+    says whether the call may be repeated when its response was lost.
     """
 
     purpose: ClassVar[str]
     cam_actions: ClassVar[tuple[str, ...]]
     idempotent: ClassVar[bool] = True
-    regional: ClassVar[bool] = False
 
     @property
     def expires_at(self) -> float | None:

@@ -92,11 +92,11 @@ _LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not neede
 _UNBOUND = Rule(
     PermissionDeniedError,
     "Bind the bucket to CI and open the smart audio service for it (or, for other types of job, the service"
-    " that they belong to): in the console of CI, or by TencentCIHook().services.open()",
+    " that they belong to): in the console of CI, or by TencentCIHook().open_service()",
 )
 _NOT_OPENED = Rule(
     PermissionDeniedError,
-    "Open the smart audio service for the bucket: in the console of CI, or by TencentCIHook().services.open()"
+    "Open the smart audio service for the bucket: in the console of CI, or by TencentCIHook().open_service()"
     " (POST /asrbucket)",
 )
 _OTHER_NOT_OPENED = Rule(
@@ -301,11 +301,6 @@ def is_not_accepted(error: TencentCIError) -> bool:
 def is_open_already(error: ServiceError) -> bool:
     """Tell whether a service was not opened for a bucket because it is open, whatever status says so."""
     return bool(_ALREADY_OPEN.fullmatch(_name(error.code)))
-
-
-def is_not_open(error: ServiceError) -> bool:
-    """Tell whether a call failed because a service is not open for the bucket."""
-    return bool(_NOT_OPEN.fullmatch(_name(error.code)))
 
 
 def is_key_refused(error: TencentCIError) -> bool:

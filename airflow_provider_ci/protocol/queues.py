@@ -7,11 +7,10 @@ Unlike responses about jobs, these carry ``RequestId`` in their bodies.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol import xml
@@ -22,33 +21,20 @@ from airflow_provider_ci.protocol.api_request import (
     parse_response,
     read_response,
 )
-from airflow_provider_ci.protocol.fields import LightModel, element
+from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CallbackKafkaConfig
 from airflow_provider_ci.protocol.lists import NumberedListRequest
 from airflow_provider_ci.protocol.names import (
     ACTIVE,
     PAUSED,
-    is_web_address,
-    redact_address,
 )
 from airflow_provider_ci.protocol.rules import (
-    Problem,
     check_choice,
     check_id,
     check_list,
-    name_problems,
-    raise_if_any,
-    type_problems,
 )
 from airflow_provider_ci.protocol.services import ASR, MEDIA, SERVICES
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
-
-_NOTHING: Any = LightModel()
-QUEUE_NAME_MAX = 128
-# The last one is known from samples of Tencent's SDKs only
-_EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
-_NOTIFY_TYPES = ("Url", "TDMQ", "Kafka")
-_FORMATS = ("XML", "JSON")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,59 +106,6 @@ class QueueAsRead:
 
     queue: Queue
     notify_config: xml.Element | None = field(compare=False, repr=False)
-
-
-def check_queue(queue: QueueRequest, as_read: Queue | None = None) -> None:
-    """Refuse a queue's definition that breaks a documented rule.
-
-    :param as_read: the queue as the service described it. What is kept of it is not checked: the service has
-        values that no page names.
-    :raises RequestValidationError: naming every such field, what was given and what is allowed.
-    """
-    raise_if_any(type_problems(queue) or _queue(queue, as_read or _NOTHING))
-
-
-def _queue(queue: QueueRequest, as_read: Queue) -> Iterator[Problem | str]:
-    if queue.name is None or queue.name != as_read.name:
-        yield from name_problems(queue.name, QUEUE_NAME_MAX, asterisk=True)
-    if queue.state is None or queue.state not in (ACTIVE, PAUSED, as_read.state):
-        yield f"State is {queue.state!r}, allowed: {ACTIVE}, {PAUSED}"
-    if queue.notify_config is None:
-        yield "NotifyConfig is None, allowed: the queue's callbacks; the service demands them"
-    elif queue.notify_config != as_read.notify_config:
-        yield from _notify(queue.notify_config)
-
-
-def _notify(notify: NotifyConfig) -> Iterator[str]:
-    is_on = notify.state == "On"
-    for name, value, allowed in (
-        ("State", notify.state, ("On", "Off")),
-        ("ResultFormat", notify.result_format, _FORMATS),
-        ("Type", notify.type, _NOTIFY_TYPES),
-    ):
-        if value not in (None, *allowed):
-            yield f"NotifyConfig.{name} is {value!r}, allowed: {', '.join(allowed)}"
-    events = [part for part in (notify.event or "").split(",") if part]
-    if (is_on and not events) or not set(events) <= set(_EVENTS):
-        yield f"NotifyConfig.Event is {notify.event!r}, allowed: a comma list of {', '.join(_EVENTS)}"
-    if is_on and notify.type is None:
-        yield f"NotifyConfig.Type is None, allowed: {', '.join(_NOTIFY_TYPES)}, when State is On"
-    if is_on and notify.type == "Url" and not _is_callback_address(notify.url or ""):
-        shown = redact_address(notify.url or "")
-        yield (
-            "NotifyConfig.Url is not an absolute http or https URL, which it must be when Type is Url: it is"
-            f" {shown!r}"
-        )
-    if is_on and notify.type == "TDMQ" and not (notify.mq_mode and notify.mq_region and notify.mq_name):
-        yield "NotifyConfig lacks MqMode, MqRegion or MqName, which must be given when Type is TDMQ"
-    if is_on and notify.type == "Kafka" and notify.kafka_config is None:
-        yield "NotifyConfig.KafkaConfig is None, allowed: given when Type is Kafka"
-
-
-def _is_callback_address(text: str) -> bool:
-    """Tell whether a queue can have this address; samples of Tencent's SDKs have one without scheme."""
-    host = re.split("[:/?#]", text, maxsplit=1)[0]
-    return is_web_address(text) or ("." in host and is_web_address(f"http://{text}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,36 +189,34 @@ class DescribeQueue(ApiRequest[QueueAsRead | None]):
 
 @dataclass(frozen=True, slots=True)
 class UpdateQueue(ApiRequest[Queue]):
-    """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): the definition is replaced.
+    """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): sets the state of a queue.
 
-    ``as_read`` is the queue as the service described it: what it keeps of that is sent as it is, unchecked.
+    The call replaces the queue's definition. All but the state is sent as the service described it, without
+    checks: it has values that no page documents.
     """
 
     queue_id: str
-    queue: QueueRequest
+    state: str
+    described: QueueAsRead
     service: str = ASR
-    as_read: QueueAsRead | None = None
     purpose: ClassVar[str] = "update the queue"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
 
     def http_request(self) -> HttpRequest:
         """Return the request.
 
-        :raises RequestValidationError: the id is none, or the definition breaks a documented rule.
+        :raises RequestValidationError: an argument outside the documented values.
         """
         check_choice("service", self.service, SERVICES)
         check_id("queue_id", self.queue_id)
-        before = self.as_read
-        check_queue(self.queue, before.queue if before else None)
-        if (
-            before is not None
-            and before.notify_config is not None
-            and self.queue.notify_config == before.queue.notify_config
-        ):
-            root = xml.to_element(replace(self.queue, notify_config=None), "Request")
-            root.append(_copy(before.notify_config))
-        else:
-            root = xml.to_element(self.queue, "Request")
+        check_choice("state", self.state, (ACTIVE, PAUSED))
+        callbacks = self.described.notify_config
+        # the service requires NotifyConfig
+        no_callbacks = NotifyConfig(state="Off") if callbacks is None else None
+        queue = QueueRequest(name=self.described.queue.name, state=self.state, notify_config=no_callbacks)
+        root = xml.to_element(queue, "Request")
+        if callbacks is not None:
+            root.append(_copy(callbacks))
         path = f"{_queue_path(self.service)}/{self.queue_id}"
         return HttpRequest(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(root))
 

@@ -72,7 +72,7 @@ class Endpoint:
     """Where a bucket's calls go: its virtual hosts, or ``base_url`` (an emulator, a gateway) under the same
     names.
 
-    :param bucket: ``<name>-<appid>``; ``None`` for the calls that go to a region's own host.
+    :param bucket: ``<name>-<appid>``.
     :param region: for instance ``ap-guangzhou``.
     :param ci_host: host name of CI without the bucket, where ``{region}`` stands for the region.
     :param cos_host: the same of COS, for instance ``cos-internal.{region}.tencentcos.cn``.
@@ -82,7 +82,7 @@ class Endpoint:
     :raises ConfigurationError: a part has not the documented form, or plain http is not allowed.
     """
 
-    bucket: str | None
+    bucket: str
     region: str
     ci_host: str = CI_HOST
     cos_host: str = COS_HOST
@@ -90,7 +90,7 @@ class Endpoint:
     allow_http: bool = False
 
     def __post_init__(self) -> None:
-        if self.bucket is not None and not BUCKET.fullmatch(self.bucket):
+        if not BUCKET.fullmatch(self.bucket):
             raise ConfigurationError(
                 f"bucket is {self.bucket!r}, allowed: <name>-<appid>, for instance media-1250000001"
             )
@@ -109,9 +109,8 @@ class Endpoint:
             check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
     def host(self, service: Service) -> str:
-        """Return the virtual host name of ``service``; without bucket that of the region (436/48988)."""
-        regional = self._host(service).replace(_REGION_HERE, self.region)
-        return f"{self.bucket}.{regional}" if self.bucket else regional
+        """Return the virtual host name of ``service``."""
+        return f"{self.bucket}.{self._host(service).replace(_REGION_HERE, self.region)}"
 
     def _host(self, service: Service) -> str:
         return self.ci_host if service is Service.CI else self.cos_host

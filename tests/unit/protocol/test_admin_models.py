@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob
 from airflow_provider_ci.protocol.queues import NotifyConfig, QueuesResponse
-from airflow_provider_ci.protocol.services import BucketResponse, BucketsResponse
+from airflow_provider_ci.protocol.services import BucketResponse
 from airflow_provider_ci.protocol.templates import TemplateIds, TemplateRequest, TemplatesResponse
 from airflow_provider_ci.protocol.voice_separation import AudioConfig
 from airflow_provider_ci.protocol.xml import parse_document, read, to_bytes, to_element
@@ -65,8 +65,6 @@ def test_queues():
 
 
 def test_buckets():
-    text = "<AsrBucketList><BucketId>b-1250000000</BucketId></AsrBucketList>" * 2
-    assert len(parse(BucketsResponse, text).asr_bucket_list) == 2
     opened = parse(
         BucketResponse, "<MediaBucket><BucketId>b-1250000000</BucketId><AliasBucketId/></MediaBucket>"
     )

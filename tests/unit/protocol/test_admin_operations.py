@@ -7,18 +7,16 @@ import pytest
 from airflow_provider_ci.exceptions import (
     InvalidRequestError,
     InvalidResponseError,
-    PermissionDeniedError,
     RequestValidationError,
 )
-from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig
 from airflow_provider_ci.protocol.queues import (
     ListQueues,
-    NotifyConfig,
-    QueueRequest,
+    Queue,
+    QueueAsRead,
     QueuesResponse,
     UpdateQueue,
 )
-from airflow_provider_ci.protocol.services import BucketBinding, CloseBucket, ListBuckets, OpenBucket
+from airflow_provider_ci.protocol.services import BucketBinding, OpenBucket
 from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
@@ -28,9 +26,9 @@ from airflow_provider_ci.protocol.templates import (
     UpdateTemplate,
 )
 from airflow_provider_ci.protocol.voice_separation import AudioConfig
-from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
-from .builders import REGION, error_body, response
+from .builders import error_body, response
 
 TEMPLATE = TemplateRequest(
     tag="VoiceSeparate",
@@ -42,7 +40,7 @@ BODY = (
     "<?xml version='1.0' encoding='UTF-8'?>\n<Request><Tag>VoiceSeparate</Tag><Name>stems_声-*1</Name>"
     "<AudioMode>IsAudio</AudioMode><AudioConfig><Codec>mp3</Codec><Bitrate>128</Bitrate></AudioConfig></Request>"
 ).encode()
-QUEUE = QueueRequest(name="queue-1", state="Paused", notify_config=NotifyConfig(state="Off"))
+DESCRIBED = QueueAsRead(Queue(name="queue-1"), None)
 MADE = (
     "<Response><RequestId>r</RequestId>"
     "<Template><TemplateId>t1</TemplateId><Name>a</Name></Template></Response>"
@@ -100,24 +98,6 @@ def ci(method: str, path: str, *params: tuple[str, str], body: bytes = b"") -> H
         ),
         (OpenBucket(), ci("POST", "/asrbucket")),
         (OpenBucket("media"), ci("POST", "/mediabucket")),
-        (CloseBucket(), ci("DELETE", "/asrbucket")),
-        (CloseBucket("media"), ci("DELETE", "/mediabucket")),
-        (
-            ListBuckets(regions=["ap-beijing", "All"], bucket_names=["a-1", "b-1"], bucket_name="a"),
-            ci(
-                "GET",
-                "/asrbucket",
-                ("regions", "ap-beijing,All"),
-                ("bucketNames", "a-1,b-1"),
-                ("bucketName", "a"),
-                ("pageNumber", "1"),
-                ("pageSize", "100"),
-            ),
-        ),
-        (
-            ListBuckets(service="media", page_size=1),
-            ci("GET", "/mediabucket", ("pageNumber", "1"), ("pageSize", "1")),
-        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -125,42 +105,17 @@ def test_what_is_sent(call, sent):
     assert call.http_request() == sent
 
 
-def test_a_queues_definition_is_sent_whole():
-    notify = NotifyConfig(
-        state="On", url="https://example.org/?a&b", event="TaskFinish,WorkflowFinish", type="Url"
-    )
-    sent = UpdateQueue(
-        "p1", QueueRequest(name="q", state="Active", notify_config=notify), "media"
-    ).http_request()
-    assert (sent.method, sent.path) == ("PUT", "/queue/p1")
-    assert sent.body.endswith(
-        b"<Request><Name>q</Name><State>Active</State><NotifyConfig><State>On</State>"
-        b"<Url>https://example.org/?a&amp;b</Url><Event>TaskFinish,WorkflowFinish</Event><Type>Url</Type>"
-        b"</NotifyConfig></Request>"
-    )
-    assert UpdateQueue("p1", QUEUE).http_request().path == "/asrqueue/p1"
-
-
-def test_only_creating_a_template_must_not_be_repeated_and_only_bucket_lists_are_regional():
+def test_only_creating_a_template_must_not_be_repeated():
     calls = [
         CreateTemplate(TEMPLATE),
         UpdateTemplate("t", TEMPLATE),
         DeleteTemplate("t"),
         ListTemplates(),
         ListQueues(),
-        UpdateQueue("p", QUEUE),
+        UpdateQueue("p", "Paused", DESCRIBED),
         OpenBucket(),
-        CloseBucket(),
-        ListBuckets(),
     ]
     assert [type(call) for call in calls if not call.idempotent] == [CreateTemplate]
-    assert [type(call) for call in calls if call.regional] == [ListBuckets]
-
-
-def test_the_regional_host_has_no_bucket():
-    endpoint = Endpoint(bucket=None, region=REGION)
-    assert endpoint.host(Service.CI) == f"ci.{REGION}.myqcloud.com"
-    assert endpoint.origin(Service.CI) == f"https://ci.{REGION}.myqcloud.com"
 
 
 class TestRefused:
@@ -205,7 +160,7 @@ class TestRefused:
     def test_ids_never_reach_a_path(self, bad):
         for call in (UpdateTemplate(bad, TEMPLATE), DeleteTemplate(bad), ListTemplates(ids=[bad])):
             assert "template_id is" in self.says(call)
-        for call in (UpdateQueue(bad, QUEUE), ListQueues(queue_ids=[bad])):
+        for call in (UpdateQueue(bad, "Paused", DESCRIBED), ListQueues(queue_ids=[bad])):
             assert "queue_id is" in self.says(call)
 
     @pytest.mark.parametrize(
@@ -218,66 +173,13 @@ class TestRefused:
             (ListQueues(queue_ids=[f"p{n}" for n in range(11)]), "queue_ids has 11 ids, allowed: at most 10"),
             (ListQueues(service="ai"), "service is 'ai', allowed: asr, media"),
             (OpenBucket("../x"), "service is '../x'"),
-            (CloseBucket("pic"), "service is 'pic', allowed: asr, media"),
-            (ListBuckets(service=""), "service is ''"),
-            (UpdateQueue("p1", QUEUE, "x"), "service is 'x'"),
+            (OpenBucket("pic"), "service is 'pic', allowed: asr, media"),
+            (UpdateQueue("p1", "Paused", DESCRIBED, "x"), "service is 'x'"),
+            (UpdateQueue("p1", "Stopped", DESCRIBED), "state is 'Stopped', allowed: Active, Paused"),
         ],
     )
     def test_lists_and_services(self, call, says):
         assert says in self.says(call)
-
-    @pytest.mark.parametrize(
-        ("queue", "says"),
-        [
-            (QueueRequest(), "Name is None"),
-            (QueueRequest(name="q" * 129), "at most 128"),
-            (QueueRequest(name="q", state="Stopped"), "State is 'Stopped', allowed: Active, Paused"),
-            (QueueRequest(name="q", state="Active"), "NotifyConfig is None"),
-        ],
-    )
-    def test_queues(self, queue, says):
-        assert says in self.says(UpdateQueue("p1", queue))
-
-    @pytest.mark.parametrize(
-        ("notify", "says"),
-        [
-            ({"state": "on"}, "NotifyConfig.State is 'on', allowed: On, Off"),
-            ({"state": "On", "type": "Url", "url": "https://a"}, "NotifyConfig.Event is None"),
-            ({"event": "Begin"}, "NotifyConfig.Event is 'Begin', allowed: a comma list of TaskFinish"),
-            ({"state": "On", "event": "TaskFinish"}, "NotifyConfig.Type is None"),
-            ({"type": "Mail"}, "NotifyConfig.Type is 'Mail', allowed: Url, TDMQ, Kafka"),
-            ({"result_format": "YAML"}, "NotifyConfig.ResultFormat is 'YAML'"),
-            ({"state": "On", "event": "TaskFinish", "type": "TDMQ", "mq_name": "a"}, "lacks MqMode"),
-            ({"state": "On", "event": "TaskFinish", "type": "Kafka"}, "KafkaConfig is None"),
-        ],
-    )
-    def test_callbacks_of_queues(self, notify, says):
-        queue = QueueRequest(name="q", state="Active", notify_config=NotifyConfig(**notify))
-        assert says in self.says(UpdateQueue("p1", queue))
-
-    def test_a_url_that_is_none_is_not_shown(self):
-        notify = NotifyConfig(state="On", event="TaskFinish", type="Url", url="ftp://x/?secret=hunter2")
-        said = self.says(UpdateQueue("p1", QueueRequest(name="q", state="Active", notify_config=notify)))
-        assert "NotifyConfig.Url is not an absolute http or https URL" in said
-        assert "it is 'ftp://x/'" in said
-        assert "hunter2" not in said
-
-    @pytest.mark.parametrize(
-        "notify",
-        [
-            NotifyConfig(),
-            NotifyConfig(
-                state="On", event="TaskFinish", type="TDMQ", mq_mode="Queue", mq_region="sh", mq_name="q"
-            ),
-            NotifyConfig(state="On", event="TransCodingFinish", type="Url", url="test.com"),
-            NotifyConfig(state="On", event="TaskFinish", type="Url", url="example.org:8080/ci?a=b"),
-            NotifyConfig(
-                state="On", event="TaskFinish", type="Kafka", kafka_config=CallbackKafkaConfig(topic="t")
-            ),
-        ],
-    )
-    def test_but_not_what_is_allowed(self, notify):
-        UpdateQueue("p1", QueueRequest(name="q", state="Active", notify_config=notify)).http_request()
 
 
 class TestAnswers:
@@ -321,25 +223,11 @@ class TestAnswers:
         with pytest.raises(InvalidRequestError):
             OpenBucket().parse(response(400, error_body("BindedBucketNumLimit")))
 
-    @pytest.mark.parametrize("status", [400, 403, 404])
-    @pytest.mark.parametrize(
-        "code", ["MediaBucketUnBinded", "1111", "AsrBucketUnBinded", "AsrBucketUnbinded", "BucketUnBinded"]
-    )
-    @pytest.mark.parametrize("service", ["asr", "media"])
-    def test_closing_what_is_closed(self, service, code, status):
-        call = CloseBucket(service)
-        assert call.parse(response(200, "<Response><BucketName>a</BucketName></Response>"))
-        assert not call.parse(response(status, error_body(code)))
-
-    def test_closing_what_may_not_be_closed(self):
-        with pytest.raises(PermissionDeniedError):
-            CloseBucket().parse(response(403, error_body("AccessDenied")))
-
     def test_a_queue(self):
         body = "<Response><Queue><QueueId>p1</QueueId><MaxSize>10000</MaxSize></Queue></Response>"
-        assert UpdateQueue("p1", QUEUE).parse(response(200, body)).max_size == 10000
+        assert UpdateQueue("p1", "Paused", DESCRIBED).parse(response(200, body)).max_size == 10000
         with pytest.raises(InvalidResponseError, match="no Queue"):
-            UpdateQueue("p1", QUEUE).parse(response(200, "<Response/>"))
+            UpdateQueue("p1", "Paused", DESCRIBED).parse(response(200, "<Response/>"))
 
 
 class TestPages:
@@ -374,18 +262,9 @@ class TestPages:
         assert following is not None
         assert following.page_number == 2
 
-    def test_queues_and_buckets_alike(self):
+    def test_queues_alike(self):
         queues = "<Response><TotalCount>2</TotalCount><QueueList><QueueId>p1</QueueId></QueueList></Response>"
         call = ListQueues(page_size=1)
         answer: QueuesResponse = call.parse(response(200, queues))
         assert [queue.queue_id for queue in call.items(answer)] == ["p1"]
         assert call.next_page(answer) == ListQueues(page_size=1, page_number=2)
-        for kind in ("Asr", "Media"):
-            body = (
-                f"<Response><TotalCount>2</TotalCount><{kind}BucketList><BucketId>a-1</BucketId>"
-                f"</{kind}BucketList></Response>"
-            )
-            listing = ListBuckets(page_size=1)
-            found = listing.parse(response(200, body))
-            assert [one.bucket_id for one in listing.items(found)] == ["a-1"]
-            assert listing.next_page(found) == ListBuckets(page_size=1, page_number=2)

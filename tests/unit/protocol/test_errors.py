@@ -114,7 +114,7 @@ OTHER_CODES = [
         for status in (400, 403)
         for code, hint in {
             "MediaBucketUnBinded": "Bind the bucket",
-            "AsrBucketUnBinded": "TencentCIHook().services.open()",
+            "AsrBucketUnBinded": "TencentCIHook().open_service()",
             "PicBucketUnBinded": "the service that the code names",
             "AIBucketUnBinded": "the service that the code names",
             # no source has these; they are named alike

@@ -73,8 +73,6 @@ def test_other_hosts_of_tencent_cloud():
     accelerated = Endpoint(bucket=BUCKET, region=REGION, cos_host="cos.accelerate.myqcloud.com")
     assert accelerated.host(Service.COS) == f"{BUCKET}.cos.accelerate.myqcloud.com"
     assert accelerated.host(Service.CI) == ENDPOINT.host(Service.CI)
-    of_the_region = Endpoint(bucket=None, region=REGION, ci_host="ci.{region}.tencentci.cn")
-    assert of_the_region.host(Service.CI) == f"ci.{REGION}.tencentci.cn"
 
 
 @pytest.mark.parametrize(

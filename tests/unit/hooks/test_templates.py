@@ -1,0 +1,115 @@
+"""The hook's calls about templates, against scripted responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.exceptions import (
+    InvalidRequestError,
+    RequestValidationError,
+    TransportError,
+)
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from tests.conftest import Logs
+from tests.scripted_server import (
+    Answer,
+    ScriptedServer,
+    error,
+    hang_up,
+    http,
+    reset_after_reading,
+)
+
+VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
+
+
+def template_xml(
+    tag: str = "Template", name: str = "stems", template_id: str = "t1", bitrate: str = ""
+) -> str:
+    return (
+        f"<{tag}><TemplateId>{template_id}</TemplateId><Name>{name}</Name><VoiceSeparate>"
+        "<AudioMode>IsAudio</AudioMode><AudioConfig><Codec>MP3</Codec>"
+        f"<Bitrate>{bitrate}</Bitrate></AudioConfig></VoiceSeparate></{tag}>"
+    )
+
+
+def templates(*details: str, total: int | None = None, number: int = 1, size: int | None = None) -> Answer:
+    count = len(details) if total is None else total
+    paging = (
+        f"<TotalCount>{count}</TotalCount><PageNumber>{number}</PageNumber>"
+        f"<PageSize>{size or len(details)}</PageSize>"
+    )
+    return http(f"<Response>{paging}{''.join(details)}</Response>")
+
+
+def listed(*names: str, **paging: Any) -> Answer:
+    return templates(*(template_xml("TemplateList", name, f"t{n}") for n, name in enumerate(names)), **paging)
+
+
+MADE = http(f"<Response>{template_xml()}</Response>")
+
+
+class TestTemplates:
+    @pytest.mark.parametrize(
+        "lost", [hang_up(), reset_after_reading(), error(500, "InternalError"), http("")]
+    )
+    def test_one_whose_answer_got_lost_is_found_by_its_name(
+        self, hook: TencentCIHook, server: ScriptedServer, logs: Logs, lost: Answer
+    ) -> None:
+        server.play(lost, listed("stems-2", "stems"))
+        assert hook.templates.create("stems", VOICE).template_id == "t1"
+        assert server.methods() == ["POST", "GET"]
+        assert server.requests[1].params["name"] == "stems"
+        assert any("template t1 was created" in line for line in logs.at("warning"))
+
+    def test_one_that_was_not_created_is_an_error(
+        self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
+    ) -> None:
+        server.play(hang_up(), listed("stems-2"))
+        with pytest.raises(TransportError):
+            hook.templates.create("stems", VOICE)
+        server.play(hang_up(), templates(template_xml("TemplateList", bitrate="64")))
+        with pytest.raises(TransportError):  # somebody else's of that name
+            hook.templates.create("stems", VOICE)
+
+    def test_a_refusal_is_not_looked_into(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.play(error(400, "TemplateNameDuplicate"))
+        with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
+            hook.templates.create("stems", VOICE)
+        with pytest.raises(RequestValidationError):
+            hook.templates.create("a b", VOICE)
+
+    def test_the_parameters_are_sent_without_container_and_with_an_encoding(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
+        server.play(MADE, MADE)
+        hook.templates.create("stems", VoiceSeparate(audio_mode="IsAudio"))
+        hook.templates.update("t1", "stems", VOICE)
+        body = b"<AudioMode>IsAudio</AudioMode><AudioConfig/></Request>"
+        assert server.requests[0].body.endswith(body)
+        assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
+
+    def test_finding_by_name_ends_with_the_match(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.play(listed("a1", "a2", total=9), listed("a", "a3", total=9, number=2))
+        found = hook.templates.find("a")
+        assert found is not None
+        assert found.name == "a"
+        assert [sent.params["pageNumber"] for sent in server.requests] == ["1", "2"]
+        server.play(listed("a1"))
+        assert hook.templates.find("a") is None
+
+    def test_listing_is_lazy(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.play(listed("a", "b", total=3))
+        found = hook.templates.list()
+        assert not server.requests
+        assert (next(found).name, next(found).name) == ("a", "b")
+        assert len(server.requests) == 1
+        server.play(listed("c", total=3, number=2, size=2))
+        assert [template.name for template in found] == ["c"]
+
+    def test_deleting_twice(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.play(http("<Response><TemplateId>t1</TemplateId></Response>"), error(404, "TemplateNotFound"))
+        assert [hook.templates.delete("t1"), hook.templates.delete("t1")] == [True, False]
