@@ -8,6 +8,7 @@ from airflow_provider_ci.operators.audio_parameters import (
     INTEGER_PARAMETERS,
     OPTIONAL_PARAMETERS,
     PARAMETERS,
+    PARAMETERS_EXAMPLE,
     build_parameters,
 )
 from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperator
@@ -25,64 +26,60 @@ if TYPE_CHECKING:
 RESULTS = ("background_object", "voice_object", "bass_object", "drum_object")
 _SCALARS = (
     *RESULTS,
-    "output_bucket",
-    "output_region",
-    "template_id",
+    *("output_bucket", "output_region", "template_id"),
     *PARAMETERS,
-    "user_data",
-    "job_level",
-    "queue_id",
-    "callback_url",
-    "callback_format",
-    "callback_type",
+    *("user_data", "job_level", "queue_id"),
+    *("callback_url", "callback_format", "callback_type"),
 )
-_MQ_CONFIG = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "example"}
-_KAFKA_CONFIG = {"region": "ap-guangzhou", "instance_id": "example", "topic": "example"}
+_MQ_EXAMPLE = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "example"}
+_KAFKA_EXAMPLE = {"region": "ap-guangzhou", "instance_id": "example", "topic": "example"}
 # There is no template_id in it, beside which parameters are refused
 _EXAMPLE = {
     **{name: f"example/{name}-${{jobid}}" for name in RESULTS},
+    **PARAMETERS_EXAMPLE,
     "output_bucket": "example-1250000000",
     "output_region": "ap-guangzhou",
-    "audio_mode": "MusicMode",  # in which rates are ignored
-    "codec": "wav",  # for which all rates are allowed
-    "samplerate": 44100,
-    "bitrate": 128,
-    "channels": 2,
     "job_level": 0,
     "queue_id": "example",
     "callback_url": "no",
     "callback_format": "XML",
-    "callback_mq_config": _MQ_CONFIG,
-    "callback_kafka_config": _KAFKA_CONFIG,
+    "callback_mq_config": _MQ_EXAMPLE,
+    "callback_kafka_config": _KAFKA_EXAMPLE,
 }
 
 
 class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
-    """Separates voice and background.
+    """Builds what requests for voice separation (460/84794, 460/80155) have in common.
 
-    :param background_object: key of the background result (``Output.Object``); the service replaces
-        placeholders. (templated)
-    :param voice_object: key of the voice result (``Output.AuObject``). (templated)
-    :param bass_object: key of the bass result, for ``MusicMode`` (``Output.BassObject``). (templated)
-    :param drum_object: key of the drum result, for ``MusicMode`` (``Output.DrumObject``). (templated)
+    In the keys of results the service replaces placeholders such as ``${jobid}``; ``docs/operators.md`` has
+    all.
+
+    :param background_object: key of the background (``Output.Object``). (templated)
+    :param voice_object: key of the voice (``Output.AuObject``). (templated)
+    :param bass_object: key of the bass, for ``MusicMode`` (``Output.BassObject``). (templated)
+    :param drum_object: key of the drums, for ``MusicMode`` (``Output.DrumObject``). (templated)
     :param output_bucket: bucket of the results (``Output.Bucket``); default: the input's. (templated)
-    :param output_region: its region (``Output.Region``); default: the input's. (templated)
+    :param output_region: that bucket's region (``Output.Region``); default: the input's. (templated)
     :param template_id: a voice-separation template (``TemplateId``), instead of the next five. (templated)
-    :param audio_mode: ``IsAudio`` (voice), ``IsBackground``, ``AudioAndBackground`` or ``MusicMode`` (voice,
-        background, bass, drums). (templated)
-    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``. (templated)
-    :param samplerate: Hz. (templated)
-    :param bitrate: kbit/s, 8 to 1000. (templated)
-    :param channels: number of channels. (templated)
-    :param user_data: text that the service hands back with the job, printable ASCII, at most 1,024
-        characters. (templated)
-    :param job_level: priority, 0 to 2, higher runs earlier. (templated)
-    :param queue_id: queue, if not the service's choice. (templated)
-    :param callback_url: URL that the service calls at the end, or ``no``. It is shown in the UI. (templated)
-    :param callback_format: ``XML`` or ``JSON``. (templated)
-    :param callback_type: ``Url``, ``TDMQ`` or ``Kafka``. (templated)
-    :param callback_mq_config: for ``TDMQ``: ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
-    :param callback_kafka_config: for ``Kafka``: ``{"region": …, "instance_id": …, "topic": …}``. (templated)
+    :param audio_mode: what to make (``AudioMode``): ``IsAudio`` (voice), ``IsBackground``,
+        ``AudioAndBackground`` or ``MusicMode`` (voice, background, bass, drums). (templated)
+    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``
+        (``AudioConfig.Codec``). (templated)
+    :param samplerate: Hz (``AudioConfig.Samplerate``); which are allowed depends on the codec. (templated)
+    :param bitrate: kbit/s, 8 to 1000 (``AudioConfig.Bitrate``). (templated)
+    :param channels: number of channels (``AudioConfig.Channels``). (templated)
+    :param user_data: printable ASCII, at most 1,024 characters, which the service returns with the job
+        (``UserData``). (templated)
+    :param job_level: priority (``JobLevel``), 0 to 2; a higher one runs earlier. (templated)
+    :param queue_id: queue (``QueueId``); default: the service chooses. (templated)
+    :param callback_url: URL that the service calls when the job has ended (``CallBack``), or ``no``. It is
+        shown in Airflow's UI. (templated)
+    :param callback_format: ``XML`` or ``JSON`` (``CallBackFormat``). (templated)
+    :param callback_type: ``Url``, ``TDMQ`` or ``Kafka`` (``CallBackType``). (templated)
+    :param callback_mq_config: for ``TDMQ`` (``CallBackMqConfig``):
+        ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
+    :param callback_kafka_config: for ``Kafka`` (``CallBackKafkaConfig``):
+        ``{"region": …, "instance_id": …, "topic": …}``. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -192,8 +189,8 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
 
     def _build_callback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of a request that name the receiver of its callback."""
-        mq = read_dict(self, "callback_mq_config", _MQ_CONFIG)
-        kafka = read_dict(self, "callback_kafka_config", _KAFKA_CONFIG)
+        mq = read_dict(self, "callback_mq_config", _MQ_EXAMPLE)
+        kafka = read_dict(self, "callback_kafka_config", _KAFKA_EXAMPLE)
         return {
             **{name: arguments[name] for name in ("callback_url", "callback_format", "callback_type")},
             "callback_mq_config": mq and self.models.CallbackMqConfig(**mq),

@@ -12,7 +12,7 @@ from airflow_provider_ci.operators.templates import is_literal
 from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 from airflow_provider_ci.protocol.fields import LightModels
 
-# Whether these are missing says nothing about other arguments, but would end the check
+# Without them the check would end before it comes to the other arguments
 _NEVER_EMPTY = {"name": "example", "tencent_ci_conn_id": "example"}
 # In place of the connection's, which is not read while a DAG is parsed
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
@@ -61,46 +61,41 @@ def _find_problems(operator: Any, values: MutableMapping[str, Any], unknown: Col
 def _certain_problems(
     operator_class: type[Any], values: Mapping[str, Any], unknown: Collection[str]
 ) -> list[str]:
-    """Return the problems that remain whatever the unknown arguments are: no values, or those of each of the
-    operator's examples.
-    """
+    """Return the problems that remain whatever the unknown arguments are: empty, or as in each example."""
     examples = operator_class.argument_examples
-    empty = {
-        name: type(example)() for name, example in examples[0].items() if not isinstance(example, str | int)
-    }
-    certain = _request_problems(
-        operator_class, {**values, **_fill(unknown, values, {**empty, **_NEVER_EMPTY})}
-    )
-    for example in examples:
+    empty = {name: type(value)() for name, value in examples[0].items() if isinstance(value, dict | list)}
+    certain: list[str] | None = None
+    for assumed in (empty, *examples):
+        filled = _fill(unknown, values, {**assumed, **_NEVER_EMPTY})
+        problems = _request_problems(operator_class, {**values, **filled})
+        if certain is not None:
+            subjects = set(map(_subject, certain))
+            problems = [problem for problem in problems if _subject(problem) in subjects]
+        certain = problems
         if not certain or not unknown:
-            break
-        filled = _fill(unknown, values, {**example, **_NEVER_EMPTY})
-        subjects = set(map(_subject, certain))
-        certain = [
-            problem.replace(f" with codec {example.get('codec')}", ", depending on codec")
-            if "codec" in unknown
-            else problem
-            for problem in _request_problems(operator_class, {**values, **filled})
-            if _subject(problem) in subjects
-        ]
-    return certain
+            return certain
+    if "codec" in unknown:
+        rule_of_example = f" with codec {examples[-1]['codec']}"
+        return [problem.replace(rule_of_example, ", depending on codec") for problem in problems]
+    return problems
 
 
 def _subject(problem: str) -> str:
-    """Return the part that names an argument and its value; what is allowed may depend on other arguments."""
+    """Return the argument and its value, without what is allowed, which may depend on other arguments."""
     return problem.partition(", allowed: ")[0]
 
 
-def _fill(unknown: Collection[str], values: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the unknown arguments with the example's values in place of what is not literal."""
+def _fill(unknown: Collection[str], values: Mapping[str, Any], assumed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is assumed of the unknown arguments. The literal parts of a dict or a list are known."""
     filled: dict[str, Any] = {}
     for name in unknown:
-        value, filled[name] = values.get(name), example.get(name)
-        if isinstance(filled[name], dict) and isinstance(value, dict):
+        value, instead = values.get(name), assumed.get(name)
+        if isinstance(instead, dict) and isinstance(value, dict):
             literals = {key: part for key, part in value.items() if is_literal(part)}
-            filled[name] = {**dict.fromkeys(value), **filled[name], **literals}
-        elif isinstance(filled[name], list) and isinstance(value, list | tuple | set | frozenset):
-            filled[name] = [part for part in value if is_literal(part)]
+            instead = {**dict.fromkeys(value), **instead, **literals}
+        elif isinstance(instead, list) and isinstance(value, list | tuple | set | frozenset):
+            instead = [part for part in value if is_literal(part)]
+        filled[name] = instead
     return filled
 
 

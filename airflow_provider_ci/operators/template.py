@@ -11,6 +11,7 @@ from airflow_provider_ci.operators.audio_parameters import (
     INTEGER_PARAMETERS,
     OPTIONAL_PARAMETERS,
     PARAMETERS,
+    PARAMETERS_EXAMPLE,
     build_parameters,
 )
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
@@ -56,10 +57,7 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     template_fields: Sequence[str] = ("name", *PARAMETERS, *TencentCIBaseOperator.template_fields)
     integer_arguments = INTEGER_PARAMETERS
     optional_arguments = OPTIONAL_PARAMETERS
-    argument_examples = (
-        # a mode in which rates are ignored, and a codec for which all are allowed
-        {"audio_mode": "MusicMode", "codec": "wav", "samplerate": 44100, "bitrate": 128, "channels": 2},
-    )
+    argument_examples = (PARAMETERS_EXAMPLE,)
 
     def __init__(
         self,

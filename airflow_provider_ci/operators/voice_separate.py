@@ -25,8 +25,8 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
     """Submits a voice-separation job (``VoiceSeparate``, 人声分离) for a media object in COS.
 
     The job is billed by the duration of its results, and the service cannot tell a repeated submission from
-    a new one. XCom ``return_value`` is the JobId, pushed as soon as the job is accepted, in every mode;
-    key ``job`` holds a :class:`~airflow_provider_ci.protocol.results.JobResult`.
+    a new one. XCom ``return_value`` is the JobId, pushed as soon as the service has accepted the job. XCom
+    ``job`` is a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 
     The arguments for results and parameters are those of
     :class:`~airflow_provider_ci.operators.base_voice_separate.BaseVoiceSeparateOperator`, those for the
@@ -36,8 +36,8 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
     .. seealso:: ``docs/operators.md``, and Tencent's page 460/84794 for the fields of the request.
 
     :param input_object: key of the media object (``Input.Object``). (templated)
-    :param check_input: before a new job is submitted, look whether the input is there, not empty and not
-        archived. Needs ``cos:HeadObject``.
+    :param check_input: submit a job only if the input exists, is not empty and not archived. Needs the
+        permission ``cos:HeadObject``.
     """
 
     template_fields: Sequence[str] = ("input_object", *BaseVoiceSeparateOperator.template_fields)

@@ -45,38 +45,39 @@ _MAX_JOBS_IN_MESSAGE = 20
 
 
 class BatchJobsFailedError(JobFailedError, AirflowFailException):
-    """A batch job that has made jobs, or some of those jobs, ended without success. A retry would find the
-    same, so there is none; a new batch would pay for the good ones again.
+    """A batch job that has made jobs, or some of those jobs, ended without success. There is no retry,
+    because a new batch job would pay for all inputs again.
     """
 
 
 class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "BatchJob"]):
-    """Separates all media objects under a prefix, in an inventory, or in a list, by one batch job.
+    """Submits one batch job that separates all media objects under a prefix, in an inventory or in a list.
 
-    Each input becomes a paid job. XCom ``return_value`` is the batch job's id, pushed as soon as it is
-    accepted; key ``batch`` holds a :class:`~airflow_provider_ci.protocol.results.BatchResult`, after waiting
-    with the number of jobs by state and those that ended without success.
+    The service makes a paid job for each input. XCom ``return_value`` is the batch job's id, pushed as soon
+    as the service has accepted it. XCom ``batch`` is a
+    :class:`~airflow_provider_ci.protocol.results.BatchResult`; after waiting it has the number of jobs by
+    state, and the jobs that ended without success.
 
-    Waiting ends when the batch job and all its jobs have ended. One task instance causes one accepted batch
-    job, whatever dies, as a single job does; see ``docs/durability.md``.
+    A task that waits does so until the batch job and all its jobs have ended. A task instance gets one batch
+    job, whichever process dies; see ``docs/durability.md``.
 
     The arguments for results and parameters are those of
     :class:`~airflow_provider_ci.operators.base_voice_separate.BaseVoiceSeparateOperator`, those for the
     connection and for waiting of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
-    The key of each result must differ between all inputs for certain: it needs ``${jobid}``, or
-    ``${InputPath}`` and ``${InputNameAndExt}``.
+    The key of each result must differ between all inputs: it needs ``${jobid}``, or ``${InputPath}`` and
+    ``${InputNameAndExt}``.
 
     .. seealso:: ``docs/operators.md``, and Tencent's page 460/80155 for the fields of the request.
 
-    :param prefix: take all objects whose keys begin so (``Input.Prefix``). (templated)
-    :param manifest: or those of an inventory, by its ``manifest.json`` (``Input.Manifest``). (templated)
-    :param url_file: or those in a list of object URLs (``Input.UrlFile``). (templated)
+    :param prefix: the inputs are all objects whose keys begin with this (``Input.Prefix``). (templated)
+    :param manifest: or those of an inventory: key of its ``manifest.json`` (``Input.Manifest``). (templated)
+    :param url_file: or those in a list: key of a file with their URLs (``Input.UrlFile``). (templated)
     :param name: the batch job's name (``Name``): Chinese, letters, digits, ``_``, ``-``, at most 128
-        characters; default: made of the ids of DAG and task, and the map index. (templated)
-    :param time_interval: take only objects uploaded from ``start`` on and before ``end`` (``{"start": …,
-        "end": …}``), each a time with its zone (``{{ data_interval_start }}``) or left out
-        (``Operation.TimeInterval``). (templated)
-    :param allow_failed_jobs: end well although jobs of the batch have ended without success.
+        characters; default: the ids of DAG and task, and the map index. (templated)
+    :param time_interval: only objects that were uploaded at or after ``start`` and before ``end``
+        (``Operation.TimeInterval``): ``{"start": …, "end": …}``, each a time with its zone, as
+        ``{{ data_interval_start }}``, or left out. (templated)
+    :param allow_failed_jobs: succeed although jobs of the batch have ended without success.
     """
 
     models_module = "batches"
@@ -141,7 +142,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
 
         :param endpoint: the inputs' bucket and region; results go there unless the arguments say otherwise.
         :raises RequestValidationError: an argument cannot be used, there is not exactly one source of inputs,
-            or a result could be an input of the next batch.
+            or a result would be an input of the next batch, and be paid for again.
         """
         models = self.models
         arguments = self._read_arguments(*_INPUTS, "name")
@@ -163,24 +164,21 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
                 **self._build_callback(arguments),
             ),
         )
+        overlap = overlap_of_batch(request, endpoint.bucket)
         problems = [
             *self._input_problems(arguments),
-            # results that would be inputs of the next batch, and be paid for again
-            *(
-                str(Problem(name, arguments[name], allowed))
-                for name, allowed in overlap_of_batch(request, endpoint.bucket).items()
-            ),
+            *(str(Problem(name, arguments[name], allowed)) for name, allowed in overlap.items()),
         ]
         try:
             check_batch(request)
         except RequestValidationError as error:
-            # the problem with the inputs is the first one above, which names arguments
+            # _input_problems already has a sentence for this one
             problems += [problem for problem in error.problems if not problem.startswith("Input has ")]
         raise_if_any(problems)
         return request
 
     def execute(self, context: Context) -> str:
-        """Get the batch job, wait for it if asked to, and return its id."""
+        """Find or submit the batch job, wait for it if asked to, and return its id."""
         self._map_index = context["ti"].map_index
         if self.time_interval and not self.prefix:
             self.log.warning(
@@ -192,20 +190,20 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
     def execute_complete(
         self, context: Context, event: dict[str, Any] | None = None, job_id: str | None = None
     ) -> str:
-        """Go on after the triggerer has waited, which it does until the job list can be trusted."""
+        """Continue after a deferral. The triggerer has waited until the job list shows all jobs."""
         from airflow_provider_ci.triggers.job import ENDED
 
-        said = event if isinstance(event, dict) else {}
-        if said.get("status") == ENDED and job_id in (None, *said.get("job_ids", ())):
+        payload = event if isinstance(event, dict) else {}
+        if payload.get("status") == ENDED and job_id in (None, *payload.get("job_ids", ())):
             self._ended_at = -math.inf
         return super().execute_complete(context, event, job_id)
 
     @property
     def _default_name(self) -> str:
-        index = self._map_index
-        mapped = "" if index is None or index < 0 else f"-{index}"
-        named = re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")
-        return f"{named[: _NAME_MAX - len(mapped)]}{mapped}"
+        is_mapped = self._map_index is not None and self._map_index >= 0
+        suffix = f"-{self._map_index}" if is_mapped else ""
+        name = re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")
+        return f"{name[: _NAME_MAX - len(suffix)]}{suffix}"
 
     def _input_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
         """Yield a problem unless exactly one argument says which inputs to take."""
@@ -249,7 +247,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket))
 
     def _verify_ended(self, job: BatchJob) -> bool:
-        """Tell whether the batch job has ended, and all its jobs. They are counted on the way."""
+        """Ask the service whether all jobs of the batch job have ended, and count them if so."""
         from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
@@ -279,11 +277,11 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         if self.job_api.find_job(batch_id, PENDING_STATES) is not None:
             return None
         tally = BatchTally()
-        # of many pages some may fail: each is tried again, as far as the time allows
+        # there may be many pages: a failed one is tried again, as far as the time allows
         with self.hook.limit():
             for job in self.job_api.jobs(batch_id):
                 tally.add(job)
-        if tally.pending:  # in states that no document names
+        if tally.pending:  # in states that are not documented
             self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
             return None
         return tally
@@ -296,7 +294,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
                 self.log.warning("Batch job %s found no input", self.job_id)
             if tally.without_success and not self.allow_failed_jobs:
                 self._push_result(context, tracker.jobs[str(self.job_id)])
-                raise self._failed(tally)
+                raise self._failed_jobs_error(tally)
         return super()._complete(context, tracker)
 
     def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
@@ -309,23 +307,23 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             **error.details | {"hint": hint},
         )
 
-    def _failed(self, tally: BatchTally) -> BatchJobsFailedError:
-        named = tally.unsuccessful[:_MAX_JOBS_IN_MESSAGE]
+    def _failed_jobs_error(self, tally: BatchTally) -> BatchJobsFailedError:
+        shown = tally.unsuccessful[:_MAX_JOBS_IN_MESSAGE]
         sentences = [
-            f"job {one['job_id']} of {one['input_object']} ended {one['state']}"
-            + (f" ({one['code']}: {one['message']})" if one["code"] else "")
-            for one in named
+            f"job {job['job_id']} of {job['input_object']} ended {job['state']}"
+            + (f" ({job['code']}: {job['message']})" if job["code"] else "")
+            for job in shown
         ]
-        more = tally.without_success - len(named)
+        more = tally.without_success - len(shown)
         return BatchJobsFailedError(
             f"{tally.without_success} of the {tally.total} jobs of batch job {self.job_id} did not succeed: "
             + "; ".join(sentences)
             + (f"; and {more} more" if more else ""),
             job_id=self.job_id,
-            state=named[0]["state"],
+            state=shown[0]["state"],
             hint="Separate these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
         )
 
     def _raise_timeout(self, state: str | None, reason: str) -> NoReturn:
-        shown = "Success, but jobs that it made go on," if state == "Success" else state
+        shown = "Success, but jobs that it made are still running," if state == "Success" else state
         super()._raise_timeout(shown, reason)

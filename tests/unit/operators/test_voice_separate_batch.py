@@ -561,7 +561,7 @@ class TestWait:
         server.play(SUBMITTED)
         going_on = jobs(job_xml("j1", "Running"))
         server.always("GET", lambda sent: going_on if sent.path == "/jobs" else SUCCESS)
-        with pytest.raises(JobTimeoutError, match="Success, but jobs that it made go on"):
+        with pytest.raises(JobTimeoutError, match="Success, but jobs that it made are still running"):
             make_operator(timeout=0.05, cancel_on_kill=False).execute(context)
 
     def test_killed_it_is_cancelled(
