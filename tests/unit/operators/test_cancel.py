@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     JobError,
@@ -23,7 +24,7 @@ REFUSED = error(400, "InvalidArgument", "The job provided can not be modified")
 
 @pytest.fixture
 def make_operator(
-    server: ScriptedServer, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, connection: Callable[..., str], mocker: MockerFixture
 ) -> Iterator[MakeOperator]:
     made: list[TencentCICancelJobOperator] = []
 
@@ -32,7 +33,7 @@ def make_operator(
         made.append(TencentCICancelJobOperator(task_id="cancel", **({"job_id": ["j1", "j2"]} | arguments)))
         return made[-1]
 
-    monkeypatch.setattr("airflow_provider_ci.operators.cancel.time.sleep", lambda seconds: None)
+    mocker.patch("airflow_provider_ci.operators.cancel.time.sleep")
     yield make
     for operator in made:
         operator.hook.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     InvalidRequestError,
@@ -26,7 +27,7 @@ NONE = listed("stems-2")
 
 @pytest.fixture
 def make_operator(
-    server: ScriptedServer, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, connection: Callable[..., str], mocker: MockerFixture
 ) -> Iterator[MakeOperator]:
     made: list[VoiceSeparateTemplateOperator] = []
 
@@ -36,7 +37,7 @@ def make_operator(
         made.append(VoiceSeparateTemplateOperator(task_id="template", **(usual | arguments)))
         return made[-1]
 
-    monkeypatch.setattr("airflow_provider_ci.operators.template._PAUSE", 0.0)
+    mocker.patch("airflow_provider_ci.operators.template._PAUSE", 0.0)
     yield make
     for operator in made:
         operator.hook.close()
