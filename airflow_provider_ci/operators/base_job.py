@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from inspect import signature
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
     AirflowTaskTimeout,
-    conf,
 )
 
 from airflow_provider_ci.assets.outlets import add_results_to_events, outlet_problems
@@ -26,7 +23,6 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
     StateStoreError,
     TaskKilledError,
-    TencentCIError,
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
@@ -37,6 +33,11 @@ from airflow_provider_ci.operators.argument_errors import (
 )
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.cancellation import JobCancellation
+from airflow_provider_ci.operators.job_arguments import (
+    refuse_nested_call,
+    resolve_wait,
+    warn_of_ignored_arguments,
+)
 from airflow_provider_ci.operators.kill_guard import KillGuard
 from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
 from airflow_provider_ci.operators.templates import is_literal
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.operators.bucket_jobs import JobApi
+    from airflow_provider_ci.operators.job_wait import JobWait
     from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
     from airflow_provider_ci.protocol.jobs import Job, JobRequest
     from airflow_provider_ci.protocol.wire import Endpoint
@@ -70,6 +72,7 @@ XCOM_JOB = "job"
 _TRIGGER_FAILED = "__fail__"
 # Airflow ends a deferral this long after the deadline, so that a triggerer that runs ends it first
 _SECONDS_FOR_TRIGGERER = 60
+_OVER_TIME = "after its timeout or execution_timeout"
 
 
 class AmbiguousSubmissionNoRetryError(AmbiguousSubmissionError, AirflowFailException):
@@ -80,20 +83,6 @@ class AmbiguousSubmissionNoRetryError(AmbiguousSubmissionError, AirflowFailExcep
 
 class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
     """Somebody else cancelled the job of a task. There is no retry, because it would submit the job again."""
-
-
-@dataclass(frozen=True)
-class Poll(Generic[J]):
-    """The outcome of one poll.
-
-    :param ended_job: the job, if it has ended.
-    :param state: the job's state, if it was found.
-    :param failure: why the service could not be asked.
-    """
-
-    ended_job: J | None = None
-    state: str | None = None
-    failure: TencentCIError | None = None
 
 
 class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
@@ -179,7 +168,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     def hook(self) -> TencentCIHook:
         """The hook of this task's connection."""
         hook = super().hook
-        hook.sleep = self._sleep  # a task that was killed must not send anything after a pause
+        hook.sleep = self._kill_guard.sleep  # a task that was killed must not send anything after a pause
         return hook
 
     @property
@@ -228,13 +217,11 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
             self.log.warning("The event of job %s is not about job %s", parsed.job_ids[0], self.job_id)
             return self._complete_or_defer(context, None, self._deadline(context), time.time())
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
-        poll = self._poll(deadline - time.time(), is_last=parsed.is_timeout)
-        if poll.ended_job is not None:
-            return self._complete(context, self._tracker(poll.ended_job))
+        outcome = self._wait.poll(self.job_id, deadline - time.time(), is_last=parsed.is_timeout)
+        if outcome.ended is not None:
+            return self._complete(context, outcome.ended)
         if parsed.is_timeout:
-            self._raise_timeout(
-                poll.state, f"after its timeout or execution_timeout{_last_failure(poll.failure)}"
-            )
+            self._raise_timeout(outcome.state, f"{_OVER_TIME}{outcome.reason_unknown}")
         if parsed.error is not None and not is_outage(parsed.error):
             raise parsed.error
         return self._defer(deadline, time.time() if parsed.started_at is None else parsed.started_at)
@@ -261,7 +248,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     @cached_property
     def _cancellation(self) -> JobCancellation:
         return JobCancellation(
-            self._try,
+            try_state=self._try,
             is_enabled=self.cancel_on_kill,
             hook=lambda: self.hook,
             job_api=lambda: self.job_api,
@@ -271,9 +258,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     @cached_property
     def _kill_guard(self) -> KillGuard:
         return KillGuard(self._try, self._cancellation, self.log)
-
-    def _sleep(self, seconds: float) -> None:
-        self._kill_guard.sleep(seconds)
 
     def _raise_timeout(self, state: str | None, reason: str) -> NoReturn:
         """Cancel the job because the wait for it is over.
@@ -300,56 +284,17 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return problems
 
     def _resolve_wait(self) -> None:
-        """Decide whether the task waits, and where. The site's default only decides where."""
         if self._has_resolved_wait:
             return
         self._has_resolved_wait = True
-        if self.wait_for_completion is None:
-            self.wait_for_completion = self.deferrable is True
-        self._ignores_deferrable = self.deferrable is True and not self.wait_for_completion
-        if self.deferrable is None:
-            self.deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        asks_to_defer = self.deferrable is True
+        self.wait_for_completion, self.deferrable = resolve_wait(self.wait_for_completion, self.deferrable)
+        self._ignores_deferrable = asks_to_defer and not self.wait_for_completion
 
     def _check_arguments(self) -> None:
         problems = [*self._argument_problems(), *connection_argument_problems(self)]
         if problems:
             raise RequestValidationError(problems)
-
-    def _warn_of_ignored_arguments(self) -> None:
-        """Warn if arguments suggest that the task waits, and it does not. They may come from the DAG's
-        ``default_args``, where they are meant for other tasks, so this is not an error.
-        """
-        if self.wait_for_completion:
-            return
-        defaults = signature(TencentCIBaseJobOperator.__init__).parameters
-        ignored = [
-            f"{name}={getattr(self, name)!r}"
-            for name in self.seconds_arguments
-            if getattr(self, name) != defaults[name].default
-        ]
-        if self._ignores_deferrable:
-            ignored.append("deferrable=True")
-        if ignored:
-            self.log.warning(
-                "%s: no effect, because this task does not wait: it succeeds once the job is accepted."
-                " wait_for_completion=True makes it wait",
-                ", ".join(ignored),
-            )
-
-    def _refuse_nested_call(self, context: Context) -> None:
-        """Refuse to run inside another task: its identity would stand for several jobs, which a retry could
-        not tell apart, and Airflow would call neither ``on_kill`` nor ``execute_complete``.
-        """
-        task: Any = context.get("task") or getattr(context.get("ti"), "task", None)
-        if task is None or task is self:
-            return
-        raise RequestValidationError(
-            [
-                f"{type(self).__name__} {self.task_id!r} is executed inside task {context['ti'].task_id!r};"
-                " allowed: as a task itself, for several inputs with .expand(); inside other tasks use"
-                " TencentCIHook.submit_job"
-            ]
-        )
 
     def _refuse_second_request(self, request: R, bucket_and_region: str, context: Context) -> None:
         """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
@@ -370,12 +315,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 
     def _execute(self, context: Context) -> str:
         with fail_without_retry(self):
-            self._refuse_nested_call(context)
+            refuse_nested_call(self, context)
             self._check_arguments()
             endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
             request = self.build_request(endpoint)
             self.job_api.check(request)
-        self._warn_of_ignored_arguments()
+        warn_of_ignored_arguments(self, TencentCIBaseJobOperator, ignores_deferrable=self._ignores_deferrable)
         self._kill_guard.raise_if_killed()
         job = self._get_or_submit(request, endpoint, context)
         self._push_accepted(job, context)
@@ -432,7 +377,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
             log=self.log,
             clock=self.hook.now,
-            sleep=self._sleep,
+            sleep=self._kill_guard.sleep,
         )
 
     def _who_waits(self) -> str:
@@ -475,7 +420,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
             context["ti"].xcom_push(key="return_value", value=self.job_id)
         self._push_result(context, job)
         if job.job_state.is_terminal:
-            self._raise_if_unsuccessful(self._tracker(job))
+            self._raise_if_unsuccessful(self._wait.track(job))
 
     # Waiting
 
@@ -496,41 +441,27 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     def _wait_on_worker(self, job: J) -> JobTracker[J]:
         """Wait on the worker, and record the end of the wait, unless the task is killed: a clear of the task
         asks for a new job only if no worker is waiting.
+
+        :raises JobTimeoutError: the job has not ended in time.
         """
         try:
-            tracker = self._wait(job)
+            outcome = self._wait.wait(job, self._longest_wait)
+            if outcome.ended is None:
+                passed = f"after its timeout of {self._longest_wait:g} s"
+                self._raise_timeout(outcome.state, f"{passed}{outcome.reason_unknown}")
         except TaskKilledError:
             raise
         except (Exception, AirflowTaskTimeout):
             self._record_end_of_wait()
             raise
         self._record_end_of_wait()
-        return tracker
+        return outcome.ended
 
     def _record_end_of_wait(self) -> None:
         try:
             self._try.records.note_end_of_wait(str(self.job_id))
         except StateStoreError as error:  # the outcome of the task must not depend on it
             self.log.warning("%s", error)
-
-    def _wait(self, job: J) -> JobTracker[J]:
-        """Poll until the job has ended. An outage is waited out."""
-        from airflow_provider_ci.submission.waiting import Wait
-
-        job_id, tracker = str(job.job_id), self._tracker(job)
-        wait = Wait(self.poll_interval, self.log, time.monotonic, longest=self._longest_wait)
-        is_new = True
-        while True:
-            with wait.poll(), self.hook.limit(attempts=1, seconds=wait.remaining):
-                if not is_new:
-                    tracker.update(self.job_api.describe(job_id), wait.elapsed)
-                if self._verify_ended(tracker.jobs[job_id]):
-                    return tracker
-            is_new = False
-            if wait.is_over:
-                reason = f"after {wait.elapsed:.0f} s, over its timeout of {wait.longest:g} s"
-                self._raise_timeout(tracker.jobs[job_id].state, f"{reason}{_last_failure(wait.failure)}")
-            self._sleep(wait.pause())
 
     @property
     def _longest_wait(self) -> float:
@@ -544,9 +475,9 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 
     def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
         # the response to a submission says Submitted; one poll now spares a short job the triggerer
-        poll = self._poll(deadline - time.time(), job)
-        if poll.ended_job is not None:
-            return self._complete(context, self._tracker(poll.ended_job))
+        outcome = self._wait.poll(str(self.job_id), deadline - time.time(), job)
+        if outcome.ended is not None:
+            return self._complete(context, outcome.ended)
         return self._defer(deadline, started_at)
 
     def _defer(self, deadline: float, started_at: float) -> NoReturn:
@@ -587,13 +518,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         :raises JobTimeoutError: the job has not ended, and the deadline has passed.
         """
         self.log.warning("The triggerer did not wait for job %s to the end: %s", self.job_id, error)
-        poll = self._poll(0.0, is_last=True)
-        if poll.ended_job is not None:
-            return self._complete(context, self._tracker(poll.ended_job))
+        outcome = self._wait.poll(str(self.job_id), 0.0, is_last=True)
+        if outcome.ended is not None:
+            return self._complete(context, outcome.ended)
         if "timeout" in str(error):  # class and wording vary by Airflow's version
-            passed = f"after its timeout or execution_timeout{_last_failure(poll.failure)}"
-            self._raise_timeout(poll.state, f"{passed}; does a triggerer run?")
-        self.log.error("Job %s is %s; a retry continues with it", self.job_id, poll.state or "unknown")
+            self._raise_timeout(outcome.state, f"{_OVER_TIME}{outcome.reason_unknown}; does a triggerer run?")
+        self.log.error("Job %s is %s; a retry continues with it", self.job_id, outcome.state or "unknown")
         raise error
 
     def _pushed_job_id(self, context: Context) -> str | None:
@@ -603,43 +533,17 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         pushed = ti.xcom_pull(task_ids=self.task_id, map_indexes=ti.map_index)
         return pushed if isinstance(pushed, str) else None
 
-    def _poll(self, seconds: float, job: J | None = None, *, is_last: bool = False) -> Poll[J]:
-        """Describe the job once.
+    @cached_property
+    def _wait(self) -> JobWait[J]:
+        from airflow_provider_ci.operators.job_wait import JobWait
 
-        :param seconds: how long it may take.
-        :param job: the job, if it was described just now. It is described again only if it has not ended.
-        :param is_last: the wait is over, so a failure of any kind is part of the outcome.
-        :raises TencentCIError: a failure that is not an outage.
-        """
-        from airflow_provider_ci.submission.recovery import describe_job
-        from airflow_provider_ci.submission.waiting import is_outage
-
-        state: str | None = None
-        try:
-            with self.hook.limit(attempts=1, seconds=seconds):
-                if job is None or not job.job_state.is_terminal:
-                    job = describe_job(self.job_api, str(self.job_id))
-                if job is None:
-                    return Poll()
-                state = job.state
-                return Poll(job if self._verify_ended(job) else None, state)
-        except TencentCIError as error:
-            if isinstance(error, JobError) or not (is_last or is_outage(error)):
-                raise
-            self.log.warning("Poll failed, will keep trying: %s", error)
-            return Poll(state=state, failure=error)
+        return JobWait(
+            self.hook, self.job_api, self._verify_ended, self._kill_guard.sleep, self.log, self.poll_interval
+        )
 
     def _verify_ended(self, job: J) -> bool:
-        """Tell whether nothing of the job is still running. A batch job's jobs are looked up for it."""
+        """Find out whether nothing of the job is still running. For a batch job this makes calls."""
         return job.job_state.is_terminal
-
-    def _tracker(self, job: J) -> JobTracker[J]:
-        """Return a tracker that has seen the job."""
-        from airflow_provider_ci.submission.tracking import JobTracker
-
-        tracker: JobTracker[J] = JobTracker([str(job.job_id)], self.log)
-        tracker.update_job(job)
-        return tracker
 
     # The job's end
 
@@ -685,7 +589,3 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 def _without_retry(error: JobError) -> JobCancelledByOthersError:
     hint = "Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job"
     return JobCancelledByOthersError(error.message, **error.details | {"hint": hint})
-
-
-def _last_failure(failure: TencentCIError | None) -> str:
-    return "" if failure is None else f"; the last poll failed: {failure}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ _ENDED_BY_USER = frozenset(
 _TRY_HAS_FINISHED = "the task has finished its work, and the job is left to those that wait for it"
 
 
+@dataclass(kw_only=True)
 class JobCancellation:
     """Asks the service to cancel the job of a try. The service cancels only jobs that have not begun.
 
@@ -58,45 +60,38 @@ class JobCancellation:
     :param job_api: returns the hook's calls.
     """
 
-    def __init__(
-        self,
-        try_state: TryState,
-        *,
-        is_enabled: bool,
-        hook: Callable[[], TencentCIHook],
-        job_api: Callable[[], JobApi[Any, Any]],
-        log: Any,
-    ) -> None:
-        self._try = try_state
-        self._is_enabled = is_enabled
-        self._hook = hook
-        self._job_api = job_api
-        self._log = log
-        #: A sentence about what became of the job, for the error that ends the task.
-        self.outcome = _NOT_CANCELLED
-        self._is_waiting = False
-        self.reset()
+    try_state: TryState
+    is_enabled: bool
+    hook: Callable[[], TencentCIHook]
+    job_api: Callable[[], JobApi[Any, Any]]
+    log: Any
+    #: A sentence about what became of the job, for the error that ends the task.
+    outcome: str = field(default=_NOT_CANCELLED, init=False)
+    # The service or Airflow has decided, so another attempt changes nothing
+    _is_settled: bool = field(default=False, init=False)
+    _is_accepted: bool = field(default=False, init=False)
+    _is_waiting: bool = field(default=False, init=False)
+    _requested_at: float | None = field(default=None, init=False)
+    _attempt: Future[str | None] | None = field(default=None, init=False)
 
     def reset(self) -> None:
-        """Forget the attempts, before the operator is executed."""
-        self._is_settled = False  # the service or Airflow has decided: another attempt changes nothing
-        self._is_accepted = False
-        self._requested_at: float | None = None
-        self._attempt: Future[str | None] | None = None
+        """Forget the attempts, before Airflow executes the operator again."""
+        self._is_settled = self._is_accepted = False
+        self._attempt = None
 
     @property
     def may_be_repeated(self) -> bool:
         """Whether the last attempt failed in a way that another may not. One without a response is not
         repeated: it may still succeed.
         """
-        return self._is_enabled and not self._is_settled and self._attempt is None
+        return self.is_enabled and not self._is_settled and self._attempt is None
 
     def cancel(self, seconds: float) -> None:
         """Have the job cancelled, or continue to wait for an attempt.
 
         :param seconds: how long to wait. The attempt continues afterwards.
         """
-        if not self._is_enabled or self._try.job_id is None or self._is_settled or self._is_waiting:
+        if not self.is_enabled or self.try_state.job_id is None or self._is_settled or self._is_waiting:
             return
         self._is_waiting = True  # a second signal may call this while the first still waits
         try:
@@ -111,7 +106,7 @@ class JobCancellation:
         """
         if reason := self._ask_reason_to_keep_job():
             raise TencentCIError(reason)
-        self._job_api().cancel(job_id)
+        self.job_api().cancel(job_id)
 
     def record_request_again(self) -> None:
         """Repeat the record of an accepted request: the code that was interrupted may have overwritten it."""
@@ -120,7 +115,7 @@ class JobCancellation:
         try:
             self._record_request()
         except StateStoreError as error:
-            self._log.warning("%s", error)
+            self.log.warning("%s", error)
 
     def verify_by_others(self, error: JobError, job: Any) -> bool:
         """Find out whether somebody else cancelled the job. Then a retry must not submit it again: that would
@@ -131,9 +126,9 @@ class JobCancellation:
         if type(error) is not JobCancelledError:
             return False
         try:
-            is_own = self._try.records.is_own_cancellation(job)
+            is_own = self.try_state.records.is_own_cancellation(job)
         except StateStoreError as store_error:
-            self._log.warning("%s", store_error)
+            self.log.warning("%s", store_error)
             return False
         return not is_own and not self._may_be_cancelled_by_earlier_try(job)
 
@@ -141,21 +136,21 @@ class JobCancellation:
         """Tell whether the job ended before this try began, or so soon after that an earlier try may have
         asked for it. Only before Airflow 3.3, where no record says who asked.
         """
-        context = self._try.context
-        if context is None or not self._try.is_retry or self._try.records.has_store:
+        context = self.try_state.context
+        if context is None or not self.try_state.is_retry or self.try_state.records.has_store:
             return False
         began = context["ti"].start_date  # dag.test() of Airflow 2.11 has none
         if job.end_time is None or began is None:
             return False
-        latest: float = began.timestamp() + min(self._hook().settings.clock.offset, 0) + _CANCEL_SHOWS_WITHIN
+        latest: float = began.timestamp() + min(self.hook().settings.clock.offset, 0) + _CANCEL_SHOWS_WITHIN
         return bool(job.end_time.timestamp() <= latest)
 
     def _wait_for_attempt(self, seconds: float) -> None:
-        job_id = self._try.job_id
+        job_id = self.try_state.job_id
         attempt = self._attempt = self._attempt or _start_in_thread(self._cancel_own_job)
         if not wait([attempt], seconds).done:
             self.outcome = "Its cancellation was requested and not answered: it may still be running"
-            self._log.warning("Job %s could not be cancelled within %.1f s", job_id, seconds)
+            self.log.warning("Job %s could not be cancelled within %.1f s", job_id, seconds)
             return
         try:
             reason_to_keep = attempt.result()
@@ -166,10 +161,10 @@ class JobCancellation:
         self._is_settled = True
         if reason_to_keep is not None:
             self.outcome = f"It was not cancelled: {reason_to_keep}"
-            self._log.warning("Job %s is not cancelled: %s", job_id, reason_to_keep)
+            self.log.warning("Job %s is not cancelled: %s", job_id, reason_to_keep)
             return
         self.outcome = "Its cancellation was requested; the service cancels only jobs that have not begun"
-        self._log.info("Asked to cancel job %s; the service cancels only jobs that have not begun", job_id)
+        self.log.info("Asked to cancel job %s; the service cancels only jobs that have not begun", job_id)
 
     def _note_failure(self, error: Exception) -> None:
         self._is_settled = isinstance(error, ServiceError) and not isinstance(
@@ -178,17 +173,17 @@ class JobCancellation:
         self.outcome = _NOT_CANCELLED
         if isinstance(error, TransportError) and error.sent:
             self.outcome = "Its cancellation was requested and not answered: it may still be running"
-        self._log.warning("Job %s could not be cancelled: %s", self._try.job_id, error)
+        self.log.warning("Job %s could not be cancelled: %s", self.try_state.job_id, error)
 
     def _cancel_own_job(self) -> str | None:
         """Ask the service to cancel the job. Return the reason if this try must not."""
         if reason := self._ask_reason_to_keep_job():
             return reason
         # before the request, so that a retry knows whose it was even if this process dies now
-        self._requested_at = self._hook().now()
+        self._requested_at = self.hook().now()
         self._record_request()
         try:
-            self._job_api().cancel_within(str(self._try.job_id), REQUEST_SECONDS)
+            self.job_api().cancel_within(str(self.try_state.job_id), REQUEST_SECONDS)
         except TencentCIError as error:
             if _had_no_effect(error):
                 self._requested_at = None
@@ -198,25 +193,27 @@ class JobCancellation:
         return None
 
     def _record_request(self) -> None:
-        self._try.records.note_cancel_request(str(self._try.job_id), self._requested_at)
+        self.try_state.records.note_cancel_request(str(self.try_state.job_id), self._requested_at)
 
     def _ask_reason_to_keep_job(self) -> str | None:
         """Ask Airflow whether this try owns its job; return why it must not be cancelled.
 
         :raises TencentCIError: Airflow cannot be asked.
         """
-        if self._try.found_by_request or self._try.records.was_found_by_request(str(self._try.job_id)):
+        if self.try_state.found_by_request or self.try_state.records.was_found_by_request(
+            str(self.try_state.job_id)
+        ):
             return "it was found by its request alone, and may be somebody else's"
-        if not self._try.durable:  # no other try continues with it
-            return _TRY_HAS_FINISHED if self._try.has_finished else None
+        if not self.try_state.durable:  # no other try continues with it
+            return _TRY_HAS_FINISHED if self.try_state.has_finished else None
         try:
-            state = current_try.state_of_try(self._try.context)
+            state = current_try.state_of_try(self.try_state.context)
         except Exception as error:
             raise TencentCIError(
                 "Airflow could not be asked whether this try still owns the job:"
                 f" {str(error) or type(error).__name__}"
             ) from error
-        if self._try.has_finished and state not in _ENDED_BY_USER:
+        if self.try_state.has_finished and state not in _ENDED_BY_USER:
             return _TRY_HAS_FINISHED
         return _JOB_IS_STILL_WANTED.get(str(state))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,37 +31,39 @@ _LEAST_SECONDS = 1.0
 _LONGEST_SLEEP = 1.0
 
 
+@dataclass
 class KillGuard:
     """Notes that the task was killed, and ends it at the next checkpoint. Airflow 3 does not end the task's
     code after ``on_kill``, so the code has to look: before each step that costs, and while it sleeps.
     """
 
-    def __init__(self, try_state: TryState, cancellation: JobCancellation, log: Any) -> None:
-        self._try = try_state
-        self._cancellation = cancellation
-        self._log = log
-        self._is_killed = False
-        self._sigkill_at = 0.0
+    try_state: TryState
+    cancellation: JobCancellation
+    log: Any
+    _is_killed: bool = field(default=False, init=False)
+    _sigkill_at: float = field(default=0.0, init=False)
 
     def on_kill(self) -> None:
         """Note that the task was killed, and cancel its job. Called from Airflow's signal handler."""
         if not self._is_killed:
             self._is_killed = True
             self._sigkill_at = time.monotonic() + _SECONDS_UNTIL_SIGKILL
-            if self._try.sent is not None and self._try.sent.is_awaited:
-                self._log.warning("%s", self._try.unknown_outcome("The task was killed"))
-        self._cancellation.cancel(_SECONDS_IN_ON_KILL if self._try.is_executing else _SECONDS_UNTIL_SIGKILL)
+            if self.try_state.sent is not None and self.try_state.sent.is_awaited:
+                self.log.warning("%s", self.try_state.unknown_outcome("The task was killed"))
+        self.cancellation.cancel(
+            _SECONDS_IN_ON_KILL if self.try_state.is_executing else _SECONDS_UNTIL_SIGKILL
+        )
 
     @contextmanager
     def executing(self, context: Context) -> Iterator[None]:
         """Run the operator's code. Whatever ends it after ``on_kill``, its job is cancelled before."""
-        self._try.begin(context)
-        self._cancellation.reset()
+        self.try_state.begin(context)
+        self.cancellation.reset()
         try:
             yield
-            self._try.has_finished = True
+            self.try_state.has_finished = True
         except TaskDeferred:
-            self._try.has_finished = True
+            self.try_state.has_finished = True
             raise
         except TaskKilledError:  # a checkpoint raised it, and has cancelled the job
             raise
@@ -69,7 +72,7 @@ class KillGuard:
                 self._cancel()
             raise
         finally:
-            self._try.is_executing = False
+            self.try_state.is_executing = False
 
     def raise_if_killed(self) -> None:
         """End a task that was killed.
@@ -79,16 +82,16 @@ class KillGuard:
         if not self._is_killed:
             return
         self._cancel()
-        self._cancellation.record_request_again()
-        if self._try.job_id is not None:
+        self.cancellation.record_request_again()
+        if self.try_state.job_id is not None:
             raise TaskKilledError(
-                f"The task was killed while job {self._try.job_id} was in progress",
-                job_id=self._try.job_id,
-                hint=self._cancellation.outcome,
+                f"The task was killed while job {self.try_state.job_id} was in progress",
+                job_id=self.try_state.job_id,
+                hint=self.cancellation.outcome,
             )
-        if self._try.sent is not None and self._try.sent.is_lost:
-            raise self._try.unknown_outcome("The task was killed")
-        if self._try.is_retry:
+        if self.try_state.sent is not None and self.try_state.sent.is_lost:
+            raise self.try_state.unknown_outcome("The task was killed")
+        if self.try_state.is_retry:
             raise TaskKilledError(
                 "The task was killed before this try submitted a job", hint=self._earlier_submission()
             )
@@ -112,23 +115,23 @@ class KillGuard:
         """
         end, pause = time.monotonic() + REQUEST_SECONDS, 0.5
         self._cancel()
-        while self._cancellation.may_be_repeated and time.monotonic() + pause < end:
+        while self.cancellation.may_be_repeated and time.monotonic() + pause < end:
             self.sleep(pause)
             pause *= 2
-            self._cancellation.cancel(max(end - time.monotonic(), _LEAST_SECONDS))
-        return self._cancellation.outcome
+            self.cancellation.cancel(max(end - time.monotonic(), _LEAST_SECONDS))
+        return self.cancellation.outcome
 
     def _cancel(self) -> None:
         seconds = REQUEST_SECONDS
         if self._is_killed:
             seconds = max(self._sigkill_at - time.monotonic(), _LEAST_SECONDS)
-        self._cancellation.cancel(seconds)
+        self.cancellation.cancel(seconds)
 
     def _earlier_submission(self) -> str:
         """Return a sentence about the job of an earlier try, for which this one was looking."""
         record = None
         with suppress(StateStoreError):
-            record = self._try.records.load()
+            record = self.try_state.records.load()
         if record is None:
             return "The job of an earlier try, if there is one, is still running"
         if record.job_id is not None:

@@ -15,7 +15,7 @@ No Airflow and no I/O of its own: calls, store, clock and sleep are arguments.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from airflow_provider_ci.exceptions import (
@@ -54,6 +54,7 @@ LIST_CONSISTENCY_DELAY = 10.0
 _SUBMISSIONS_PER_TRY = 3
 
 
+@dataclass(kw_only=True)
 class DurableSubmission(Generic[R, J]):
     """Gets the one job of a task instance: an earlier try's, or a new one.
 
@@ -101,50 +102,36 @@ class DurableSubmission(Generic[R, J]):
     :param clock: returns the Unix time by the service's clock, as far as it is known.
     """
 
-    def __init__(
-        self,
-        *,
-        job_api: JobLookup[R, J],
-        submit: Callable[[R, float], J],
-        cancel: Callable[[str], None] | None,
-        before_submission: Callable[[R], None],
-        records: SubmissionRecords,
-        identity: TaskIdentity,
-        waits: str,
-        may_have_submitted: bool,
-        clear_discards_record: bool,
-        run_start: Callable[[], float],
-        resubmit_if_unknown: bool,
-        log: Log,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._job_api = job_api
-        self._submit = submit
-        self._cancel = cancel
-        self._before_submission = before_submission
-        self._records = records
-        self._identity = identity
-        self._waits = waits
-        self._may_have_submitted = may_have_submitted
-        self._clear_discards_record = clear_discards_record
-        self._log = log
-        self._clock = clock
-        self._sleep = sleep
-        self._fingerprint = ""
-        #: The job was found by its request, without an idempotency key, and may be somebody else's.
-        self.found_by_request = False
+    job_api: JobLookup[R, J]
+    submit: Callable[[R, float], J]
+    cancel: Callable[[str], None] | None
+    before_submission: Callable[[R], None]
+    records: SubmissionRecords
+    identity: TaskIdentity
+    waits: str
+    may_have_submitted: bool
+    clear_discards_record: bool
+    run_start: Callable[[], float]
+    resubmit_if_unknown: bool
+    log: Log
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    #: The job was found by its request, without an idempotency key, and may be somebody else's.
+    found_by_request: bool = field(default=False, init=False)
+    _fingerprint: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
         self._search: JobSearch[R, J] = JobSearch(
-            job_api=job_api,
-            identity=identity,
-            run_start=run_start,
-            resubmit_if_unknown=resubmit_if_unknown,
+            job_api=self.job_api,
+            identity=self.identity,
+            run_start=self.run_start,
+            resubmit_if_unknown=self.resubmit_if_unknown,
             validity=SUBMISSION_VALIDITY,
             list_consistency_delay=LIST_CONSISTENCY_DELAY,
             abandon=lambda job_id: self._abandon(job_id, "the request has changed"),
-            log=log,
-            clock=clock,
-            sleep=sleep,
+            log=self.log,
+            clock=self.clock,
+            sleep=self.sleep,
         )
 
     def get_or_submit(self, request: R, bucket_and_region: str) -> J:
@@ -157,19 +144,19 @@ class DurableSubmission(Generic[R, J]):
         :raises TaskKilledError: a later try of the task has begun.
         """
         self._fingerprint = fingerprint(request, bucket_and_region)
-        self._records.claim()
+        self.records.claim()
         job = self._find_earlier(request)
         return self._submit_new(request) if job is None else job
 
     def _find_earlier(self, request: R) -> J | None:
         """Return the job of an earlier try, if the task may continue with it."""
-        record = self._records.load()
+        record = self.records.load()
         if record is None:
-            return self._find_unrecorded(request) if self._may_have_submitted else None
+            return self._find_unrecorded(request) if self.may_have_submitted else None
         if record.fingerprint != self._fingerprint:
             self._abandon(record.job_id, "the request has changed")
             return None
-        if record.max_tries == self._identity.max_tries:
+        if record.max_tries == self.identity.max_tries:
             return self._find_recorded(record, request)
         job = self._find_interrupted(record, request) if record.worker_waits else None
         if job is None:
@@ -179,13 +166,13 @@ class DurableSubmission(Generic[R, J]):
     def _find_unrecorded(self, request: R) -> J | None:
         """Return the job of a try that left no record."""
         # with a store, nothing is sent before it is recorded; without a record, nothing is in flight then
-        may_be_in_flight = self._clear_discards_record or not self._records.has_store
+        may_be_in_flight = self.clear_discards_record or not self.records.has_store
         key = self._new_key()
         job = self._search_list(
             with_user_data(request, key), SubmittedBy.UNRECORDED, may_be_in_flight=may_be_in_flight
         )
         if job is not None:
-            submitted_at = job.creation_time.timestamp() if job.creation_time else self._search.run_start()
+            submitted_at = job.creation_time.timestamp() if job.creation_time else self.run_start()
             self._save_job(job, self._new_record(submitted_at, user_data_of(job) or key))
         return job
 
@@ -196,7 +183,7 @@ class DurableSubmission(Generic[R, J]):
             submitted = with_user_data(request, record.idempotency_key)
             job = self._search_list(submitted, SubmittedBy.EARLIER_TRY, record)
         elif self._has_result(job, record):
-            self._log.info(
+            self.log.info(
                 "Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state
             )
             self.found_by_request = record.found_by_request
@@ -215,30 +202,30 @@ class DurableSubmission(Generic[R, J]):
         else:
             submitted = with_user_data(request, record.idempotency_key)
             job = self._search_list(submitted, SubmittedBy.CLEARED_TRY, record)
-        if job is None or self._job_api.verify_ended(job):
+        if job is None or self.job_api.verify_ended(job):
             return None
-        log_interrupted(job, self._log)
-        self._save_job(job, replace(record, max_tries=self._identity.max_tries))
+        log_interrupted(job, self.log)
+        self._save_job(job, replace(record, max_tries=self.identity.max_tries))
         return job
 
     def _describe_until_found(self, job_id: str) -> J | None:
         """Return a job of an earlier try; ``None`` if the service does not find it in the grace period."""
         end: float | None = None
         for pause in look_pauses():
-            job = describe_job(self._job_api, job_id)
+            job = describe_job(self.job_api, job_id)
             if job is not None:
                 return job
             if end is None:  # only now, because the first response may have corrected the clock
-                end = self._clock() + NOT_FOUND_GRACE_PERIOD
-                self._log.warning(
+                end = self.clock() + NOT_FOUND_GRACE_PERIOD
+                self.log.warning(
                     "The service does not find job %s of an earlier try, looking again for %.0f s",
                     job_id,
                     NOT_FOUND_GRACE_PERIOD,
                 )
-            if self._clock() + pause > end:
-                self._log.warning("The service no longer finds job %s of an earlier try", job_id)
+            if self.clock() + pause > end:
+                self.log.warning("The service no longer finds job %s of an earlier try", job_id)
                 return None
-            self._sleep(pause)
+            self.sleep(pause)
         raise AssertionError("pauses never end")
 
     def _has_result(self, job: J, record: SubmissionRecord) -> bool:
@@ -247,19 +234,19 @@ class DurableSubmission(Generic[R, J]):
         :raises JobCancelledError: somebody else cancelled it.
         """
         refuse_if_cancelled_by_others(job, record)
-        if not self._job_api.verify_no_result(job):
+        if not self.job_api.verify_no_result(job):
             return True
-        self._log.warning("%s; an earlier try submitted it: submitting a new one", describe_end(job))
+        self.log.warning("%s; an earlier try submitted it: submitting a new one", describe_end(job))
         self._search.ended_jobs.append(job)
         return False
 
     def _submit_new(self, request: R) -> J:
         """Submit until the service accepts a job. Costs money."""
-        self._before_submission(with_user_data(request, self._new_key()))
+        self.before_submission(with_user_data(request, self._new_key()))
         for number in range(1, _SUBMISSIONS_PER_TRY + 1):
             # the time before the record: a process that is held up while it writes must not gain validity
-            record = self._new_record(self._clock(), self._new_key())
-            self._records.save_before_submission(record)
+            record = self._new_record(self.clock(), self._new_key())
+            self.records.save_before_submission(record)
             submitted = with_user_data(request, record.idempotency_key)
             job = self._submit_recorded(submitted, record, is_last=number == _SUBMISSIONS_PER_TRY)
             if job is not None:
@@ -273,13 +260,13 @@ class DurableSubmission(Generic[R, J]):
         :param is_last: raise instead of returning ``None``.
         """
         try:
-            return self._submit(submitted, record.since + SUBMISSION_VALIDITY)
+            return self.submit(submitted, record.since + SUBMISSION_VALIDITY)
         except ClockSkewError as error:
             if is_last or not error.corrected:
                 raise
             return self._find_submitted_meanwhile(submitted)
         except AmbiguousSubmissionError as error:
-            self._log.warning("%s. Looking for the job before submitting again", _without_hint(error))
+            self.log.warning("%s. Looking for the job before submitting again", _without_hint(error))
             job = self._search_list(submitted, SubmittedBy.THIS_TRY, record)
             if job is None and is_last:
                 raise
@@ -289,7 +276,7 @@ class DurableSubmission(Generic[R, J]):
         """Return the job that another try submitted while this process was suspended, which also makes its
         clock wrong. With a store, the next record finds out instead.
         """
-        if self._records.has_store:
+        if self.records.has_store:
             return None
         return self._search_list(submitted, SubmittedBy.UNRECORDED, may_be_in_flight=False)
 
@@ -307,15 +294,15 @@ class DurableSubmission(Generic[R, J]):
         return job
 
     def _new_key(self) -> str:
-        return self._identity.idempotency_key(self._fingerprint, self._waits)
+        return self.identity.idempotency_key(self._fingerprint, self.waits)
 
     def _new_record(self, since: float, idempotency_key: str) -> SubmissionRecord:
         return SubmissionRecord(
-            max_tries=self._identity.max_tries,
+            max_tries=self.identity.max_tries,
             fingerprint=self._fingerprint,
             since=since,
             idempotency_key=idempotency_key,
-            worker_waits=self._waits == WORKER,
+            worker_waits=self.waits == WORKER,
         )
 
     def _save_job(self, job: J, record: SubmissionRecord) -> None:
@@ -323,13 +310,13 @@ class DurableSubmission(Generic[R, J]):
         with_job = replace(
             record,
             job_id=str(job.job_id),
-            worker_waits=self._waits == WORKER,
+            worker_waits=self.waits == WORKER,
             found_by_request=record.found_by_request or self.found_by_request,
         )
         try:
-            self._records.save(with_job)
+            self.records.save(with_job)
         except StateStoreError as error:  # this try has the job, and a later try finds it in the list
-            self._log.warning("Job %s is known to this try only: %s", job.job_id, error)
+            self.log.warning("Job %s is known to this try only: %s", job.job_id, error)
 
     def _abandon(self, job_id: str | None, reason: str) -> bool:
         """Log that an earlier job no longer counts, and cancel it if it has not begun.
@@ -337,31 +324,31 @@ class DurableSubmission(Generic[R, J]):
         :return: whether that is done; ``False`` if the cancellation failed and is to be tried again.
         """
         if job_id is None:
-            self._log.warning(
+            self.log.warning(
                 "An earlier submission, whose job is not known, is abandoned because %s: it may have been"
                 " accepted and be billed",
                 reason,
             )
             return True
-        self._log.warning("Job %s, submitted before, is abandoned because %s", job_id, reason)
-        if self._cancel is None:
+        self.log.warning("Job %s, submitted before, is abandoned because %s", job_id, reason)
+        if self.cancel is None:
             return True
         try:
-            self._cancel_if_waiting(job_id, self._cancel)
+            self._cancel_if_waiting(job_id, self.cancel)
         except TaskKilledError:
             raise
         except TencentCIError as error:
-            self._log.warning("Job %s could not be cancelled: %s", job_id, error)
+            self.log.warning("Job %s could not be cancelled: %s", job_id, error)
             return False
         return True
 
     def _cancel_if_waiting(self, job_id: str, cancel: Callable[[str], None]) -> None:
-        job = describe_job(self._job_api, job_id)
+        job = describe_job(self.job_api, job_id)
         if job is None:  # its input may be in another bucket
-            self._log.warning("Job %s is not found in this bucket, and is not cancelled", job_id)
+            self.log.warning("Job %s is not found in this bucket, and is not cancelled", job_id)
         elif job.may_be_cancelled:
             cancel(job_id)
-            self._log.info("Asked to cancel job %s", job_id)
+            self.log.info("Asked to cancel job %s", job_id)
 
 
 def _without_hint(error: TencentCIError) -> str:

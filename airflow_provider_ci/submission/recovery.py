@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
@@ -84,6 +85,7 @@ class SubmittedBy(Enum):
     UNRECORDED = "perhaps a try that left no record"
 
 
+@dataclass(kw_only=True)
 class JobSearch(Generic[R, J]):
     """Looks for the job of a task instance's submission.
 
@@ -98,36 +100,22 @@ class JobSearch(Generic[R, J]):
         returns whether it has done all it can; otherwise it is called again after the next look.
     """
 
-    def __init__(
-        self,
-        *,
-        job_api: JobLookup[R, J],
-        identity: TaskIdentity,
-        run_start: Callable[[], float],
-        resubmit_if_unknown: bool,
-        validity: float,
-        list_consistency_delay: float,
-        abandon: Callable[[str], bool],
-        log: Log,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._job_api = job_api
-        self._identity = identity
-        self.run_start = run_start
-        self._resubmit_if_unknown = resubmit_if_unknown
-        self._validity = validity
-        self._list_consistency_delay = list_consistency_delay
-        self._abandon = abandon
-        self._log = log
-        self._clock = clock
-        self._sleep = sleep
-        #: Jobs of earlier submissions that ended without a result.
-        self.ended_jobs: list[J] = []
-        self._abandoned_ids: set[str] = set()
-        self._copied_ids: set[str] = set()
-        self._described: dict[str, J] = {}
-        self._undescribed_ids: set[str] = set()
+    job_api: JobLookup[R, J]
+    identity: TaskIdentity
+    run_start: Callable[[], float]
+    resubmit_if_unknown: bool
+    validity: float
+    list_consistency_delay: float
+    abandon: Callable[[str], bool]
+    log: Log
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    #: Jobs of earlier submissions that ended without a result.
+    ended_jobs: list[J] = field(default_factory=list, init=False)
+    _abandoned_ids: set[str] = field(default_factory=set, init=False)
+    _copied_ids: set[str] = field(default_factory=set, init=False)
+    _described: dict[str, J] = field(default_factory=dict, init=False)
+    _undescribed_ids: set[str] = field(default_factory=set, init=False)
 
     def search_until_certain(
         self,
@@ -158,33 +146,33 @@ class JobSearch(Generic[R, J]):
                 if isinstance(error, JobError) or not is_outage(error):
                     raise
                 jobs, failure = [], error
-                self._log.warning("The job list could not be read, will try again: %s", error)
+                self.log.warning("The job list could not be read, will try again: %s", error)
             if jobs is None:
                 return None
             found = self._select(jobs, submitted, by, record)
             if found is not None:
                 return found
-            now = self._clock()
+            now = self.clock()
             if certain_at is None:  # only now, because the first response may have corrected the clock
                 last_arrival = self._last_arrival(record, now) if may_be_in_flight else now
-                certain_at = last_arrival + self._list_consistency_delay
+                certain_at = last_arrival + self.list_consistency_delay
                 self._log_search_until(certain_at, now)
             if now >= certain_at:
                 self._raise_if_unknown(failure)
-                self._log.info("The job list shows no job of an earlier submission: none was accepted")
+                self.log.info("The job list shows no job of an earlier submission: none was accepted")
                 return None
-            self._sleep(min(pause, certain_at - now))
+            self.sleep(min(pause, certain_at - now))
         raise AssertionError("pauses never end")
 
     def _last_arrival(self, record: SubmissionRecord | None, now: float) -> float:
         """Return the time until which the service may still accept a submission that is in flight."""
         # a recorded time in the future comes from a clock that was wrong
         sent_at = now if record is None else min(record.since, now)
-        return max(sent_at + self._validity, now)
+        return max(sent_at + self.validity, now)
 
     def _log_search_until(self, certain_at: float, now: float) -> None:
         if now < certain_at:
-            self._log.info(
+            self.log.info(
                 "Looking in the job list until %s for the job of a submission whose response is not known",
                 datetime.fromtimestamp(certain_at, UTC).strftime("%H:%M:%S UTC"),
             )
@@ -218,11 +206,11 @@ class JobSearch(Generic[R, J]):
         ``None``: listing them is not permitted, and the user accepts the risk of a second job.
         """
         try:
-            listed = list(self._job_api.list(submitted, datetime.fromtimestamp(since, UTC)))
+            listed = list(self.job_api.list(submitted, datetime.fromtimestamp(since, UTC)))
         except PermissionDeniedError as error:
-            if not self._resubmit_if_unknown:
+            if not self.resubmit_if_unknown:
                 raise self._list_not_permitted(error) from error
-            self._log.warning(
+            self.log.warning(
                 "Listing jobs is not permitted; submitting, at the risk of a second paid job: %s", error
             )
             return None
@@ -232,7 +220,7 @@ class JobSearch(Generic[R, J]):
 
     def _list_not_permitted(self, error: PermissionDeniedError) -> AmbiguousSubmissionError:
         hint = (
-            f"Permit {self._job_api.list_permission}, or look in the console and clear the task if there is"
+            f"Permit {self.job_api.list_permission}, or look in the console and clear the task if there is"
             ' none, or set on_ambiguous_submit="resubmit"'
         )
         return AmbiguousSubmissionError(
@@ -249,7 +237,7 @@ class JobSearch(Generic[R, J]):
             return job
         job_id = str(job.job_id)
         if job_id not in self._described:
-            described = describe_job(self._job_api, job_id)
+            described = describe_job(self.job_api, job_id)
             if described is None:
                 self._undescribed_ids.add(job_id)
                 return None
@@ -267,7 +255,7 @@ class JobSearch(Generic[R, J]):
         """
         self._abandon_jobs_of_other_requests(jobs, submitted)
         matching = [job for job in jobs if is_job_of(job, submitted)]
-        with_result = [job for job in matching if not self._job_api.verify_no_result(job)]
+        with_result = [job for job in matching if not self.job_api.verify_no_result(job)]
         if with_result:
             return self._oldest(with_result)
         # without a key a job that ended may be anybody's
@@ -292,8 +280,8 @@ class JobSearch(Generic[R, J]):
             key = key_of_job(job)
             if key is None or not key.was_cleared_while_worker_waited(wanted):
                 continue
-            if not self._job_api.verify_ended(job):
-                log_interrupted(job, self._log)
+            if not self.job_api.verify_ended(job):
+                log_interrupted(job, self.log)
                 return job
         return None
 
@@ -308,7 +296,7 @@ class JobSearch(Generic[R, J]):
                 continue
             if job.job_state.is_terminal or job_id in self._abandoned_ids:
                 continue
-            if self._abandon(job_id):
+            if self.abandon(job_id):
                 self._abandoned_ids.add(job_id)
 
     def _without_copies(self, jobs: list[J]) -> list[J]:
@@ -320,7 +308,7 @@ class JobSearch(Generic[R, J]):
             if original is job or not self._is_of_this_task(key) or job_id in self._copied_ids:
                 continue
             self._copied_ids.add(job_id)
-            self._log.warning(
+            self.log.warning(
                 "Job %s has the UserData of job %s, which this task submitted: it is not this task's job",
                 job_id,
                 original.job_id,
@@ -331,12 +319,12 @@ class JobSearch(Generic[R, J]):
         oldest, *others = sorted(jobs, key=_created_at)
         if others:
             ids = ", ".join(str(job.job_id) for job in others)
-            self._log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
-        self._log.info("Found job %s (%s), submitted before", oldest.job_id, oldest.job_state)
+            self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
+        self.log.info("Found job %s (%s), submitted before", oldest.job_id, oldest.job_state)
         return oldest
 
     def _is_of_this_task(self, key: IdempotencyKey | None) -> bool:
-        return key is not None and key.task_instance == self._identity.digest
+        return key is not None and key.task_instance == self.identity.digest
 
     def _is_newer_than_ended_jobs(self, job: J) -> bool:
         return all(

@@ -46,6 +46,7 @@ RETRIES = 9
 LATE = "late"
 _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.base_job",
+    "airflow_provider_ci.operators.job_wait",
     "airflow_provider_ci.operators.kill_guard",
     "airflow_provider_ci.hooks.attempts",
     "airflow_provider_ci.hooks.clock",

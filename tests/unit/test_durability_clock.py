@@ -54,7 +54,7 @@ class Machine:
         if start <= self.world.now <= end:
             return None
         error = ClockSkewError("refused", status=401, code="SignatureExpired")
-        error.corrected = self.learnt.learn(self.world.now, self.local(), self.learnt.offset)
+        error.corrected = self.learnt.correct(self.world.now, self.local(), used_offset=self.learnt.offset)
         return error
 
     def prepare(self, request: JobRequest) -> None:

@@ -1,0 +1,66 @@
+"""The arguments of an operator that submits a job: whether and where it waits, and where it may run."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_ci.exceptions import RequestValidationError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+def resolve_wait(wait_for_completion: bool | None, deferrable: bool | None) -> tuple[bool, bool]:
+    """Return whether a task waits, and whether it waits in the triggerer. The site's default only decides
+    where.
+    """
+    if wait_for_completion is None:
+        wait_for_completion = deferrable is True
+    if deferrable is None:
+        deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+    return wait_for_completion, deferrable
+
+
+def warn_of_ignored_arguments(operator: Any, base: type[Any], *, ignores_deferrable: bool) -> None:
+    """Warn if arguments suggest that a task waits that does not. They may come from the DAG's
+    ``default_args``, where they are meant for other tasks, so this is not an error.
+
+    :param base: the class whose defaults say which arguments the user has set.
+    """
+    if operator.wait_for_completion:
+        return
+    defaults = signature(base.__init__).parameters
+    ignored = [
+        f"{name}={getattr(operator, name)!r}"
+        for name in operator.seconds_arguments
+        if getattr(operator, name) != defaults[name].default
+    ]
+    if ignores_deferrable:
+        ignored.append("deferrable=True")
+    if ignored:
+        operator.log.warning(
+            "%s: no effect, because this task does not wait: it succeeds once the job is accepted."
+            " wait_for_completion=True makes it wait",
+            ", ".join(ignored),
+        )
+
+
+def refuse_nested_call(operator: Any, context: Context) -> None:
+    """Refuse to run inside another task: its identity would stand for several jobs, which a retry could not
+    tell apart, and Airflow would call neither ``on_kill`` nor ``execute_complete``.
+
+    :raises RequestValidationError: Airflow is running another task.
+    """
+    task: Any = context.get("task") or getattr(context.get("ti"), "task", None)
+    if task is None or task is operator:
+        return
+    raise RequestValidationError(
+        [
+            f"{type(operator).__name__} {operator.task_id!r} is executed inside task"
+            f" {context['ti'].task_id!r}; allowed: as a task itself, for several inputs with .expand();"
+            " inside other tasks use TencentCIHook.submit_job"
+        ]
+    )
