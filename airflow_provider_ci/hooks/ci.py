@@ -40,6 +40,7 @@ from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.errors import is_not_accepted
 from airflow_provider_ci.protocol.jobs import (
     IDS_PER_REQUEST,
+    LIST_SIZE_MAX,
     CancelJobs,
     DescribeJobs,
     Job,
@@ -49,14 +50,14 @@ from airflow_provider_ci.protocol.jobs import (
     SubmitJob,
     check_job_ids,
 )
-from airflow_provider_ci.protocol.lists import LIST_SIZE_MAX, PagedRequest
+from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.media_info import MediaInfo
-from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.output_location import with_output_location
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.services import ASR, BucketBinding, OpenBucket
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
 
 if TYPE_CHECKING:

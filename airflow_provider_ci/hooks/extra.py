@@ -99,8 +99,8 @@ class Extra:
         return number
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
-        """Return a whole number within bounds."""
-        allowed = f"a whole number from {minimum} to {maximum}"
+        """Return an integer within bounds."""
+        allowed = f"an integer from {minimum} to {maximum}"
         number = self.number(name, default, allowed)
         if number != int(number) or not minimum <= number <= maximum:
             raise self._error(name, self.values.get(name), allowed)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.protocol.errors import is_retryable
-from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
@@ -18,7 +17,7 @@ from airflow_provider_ci.protocol.templates import (
     UpdateTemplate,
     template_request,
 )
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, AudioConfig, VoiceSeparate
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook

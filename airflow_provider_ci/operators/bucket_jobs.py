@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, BatchRequest, CancelBatch
-from airflow_provider_ci.protocol.job_rules import check
+from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.jobs import (
     CANCEL,
     FAILED,
@@ -69,7 +69,7 @@ class JobsOfBucket:
         self._bucket = bucket_and_region
 
     def check(self, request: JobRequest) -> None:
-        check(request)
+        check_job(request)
 
     def submit(self, request: JobRequest, expires_at: float | None) -> tuple[Job, str | None]:
         return self._hook.submit_job(request, expires_at=expires_at, **self._bucket)

@@ -129,7 +129,7 @@ def _read_integer(name: str, value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     reason = f"; {NONE_RENDERED}" if value == "None" else ""
-    raise _ArgumentError(name, value, f"a whole number{reason}")
+    raise _ArgumentError(name, value, f"an integer{reason}")
 
 
 def _read_free_text(name: str, value: Any) -> str | None:

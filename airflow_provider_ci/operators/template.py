@@ -17,8 +17,7 @@ from airflow_provider_ci.operators.audio_parameters import (
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_arguments
-from airflow_provider_ci.protocol.names import VOICE_SEPARATE
-from airflow_provider_ci.protocol.voice_separation import check_template
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, check_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.operators.base_voice_separate import BaseVoiceSeparateOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
-from airflow_provider_ci.protocol.job_rules import check
-from airflow_provider_ci.protocol.names import VOICE_SEPARATE
+from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.overlap import overlap_of_job
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
         )
         overlap = overlap_of_job(request, endpoint.bucket)
         raise_if_any(Problem(name, arguments[name], allowed) for name, allowed in overlap.items())
-        check(request)
+        check_job(request)
         return request
 
     def _before_submission(self, request: JobRequest) -> None:

@@ -19,9 +19,9 @@ from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.time_interval import read_time_interval
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.fields import DefaultName
-from airflow_provider_ci.protocol.names import VOICE_SEPARATE
 from airflow_provider_ci.protocol.overlap import overlap_of_batch
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
+from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,26 +1,28 @@
-"""A remote call: one small class each, that builds a request and reads the response."""
+"""What all remote calls have in common.
+
+Each call is a small class that builds a request and parses the response.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Generic, TypeVar
 
-from lxml import etree
-
-from airflow_provider_ci.exceptions import InvalidResponseError, ServiceError
+from airflow_provider_ci.exceptions import InvalidResponseError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 T = TypeVar("T")
-_WHY_MAX = 300  # the parser quotes names of the document, of any length
+_REASON_MAX = 300  # characters; the XML parser quotes names of the document, which may have any length
 
 
 class ApiRequest(Generic[T]):
-    """A remote call. ``purpose`` completes "Cannot …" in error messages.
+    """A remote call whose response is a ``T``.
 
-    ``cam_actions`` are what the account's CAM policy must allow (``docs/permissions.md``). ``idempotent``
-    says whether the call may be repeated when its response was lost.
+    ``purpose`` completes "Cannot …" in error messages. ``cam_actions`` are what the account's CAM policy must
+    allow (``docs/permissions.md``). ``idempotent`` says whether the call may be sent again when its response
+    was lost.
     """
 
     purpose: ClassVar[str]
@@ -29,20 +31,34 @@ class ApiRequest(Generic[T]):
 
     @property
     def expires_at(self) -> float | None:
-        """Until when the call may be made, where that matters; the service refuses it later."""
+        """Unix time after which the service must reject the call; ``None`` for no limit."""
         return None
 
     def http_request(self) -> HttpRequest:
-        """Return what to send."""
+        """Return the HTTP request, unsigned.
+
+        :raises RequestValidationError: an argument breaks a documented rule.
+        """
         raise NotImplementedError
 
     def parse(self, response: HttpResponse) -> T:
-        """Return what a success answer says.
+        """Return the content of a successful response.
 
-        :raises ServiceError: the service answered with an error.
-        :raises InvalidResponseError: the answer is not what the documents promise.
+        :raises ServiceError: the service responded with an error, which a status of 200 may hide.
+        :raises InvalidResponseError: the response is not the documented one.
         """
         raise NotImplementedError
+
+
+def ci_request(
+    method: str, path: str, *, params: tuple[tuple[str, str], ...] = (), body: Any = None
+) -> HttpRequest:
+    """Return a request to CI.
+
+    :param body: the model that is sent as the element ``Request``.
+    """
+    content = b"" if body is None else xml.to_bytes(xml.to_element(body, "Request"))
+    return HttpRequest(method=method, service=Service.CI, path=path, params=params, body=content)
 
 
 def drop_empty(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
@@ -50,13 +66,13 @@ def drop_empty(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str
     return tuple((name, value) for name, value in params if value)
 
 
-def parse_response(response: HttpResponse, purpose: str) -> etree._Element:
-    """Return the root of a success answer.
+def parse_response(response: HttpResponse, purpose: str) -> xml.Element:
+    """Return the root element of a successful response.
 
-    :raises ServiceError: an error status, or an ``Error`` document in a 2xx answer.
+    :raises ServiceError: an error status, or an ``Error`` document with a status of 200.
     :raises InvalidResponseError: not the documented XML.
     """
-    if not 200 <= response.status < 300:
+    if not response.is_success:
         raise service_error(response, purpose)
     try:
         root = xml.parse_response(response.body)
@@ -66,32 +82,23 @@ def parse_response(response: HttpResponse, purpose: str) -> etree._Element:
     if name == "Error":
         raise service_error(response, purpose)
     if name != "Response":
-        raise invalid_response_error(response, purpose, f"the answer is <{name}>, not <Response>")
+        raise invalid_response_error(response, purpose, f"the response is <{name}>, not <Response>")
     return root
 
 
 def read_response(model: type[T], response: HttpResponse, purpose: str) -> T:
-    """Return an answer as ``model``.
-
-    :raises ServiceError: it is a refusal.
-    """
+    """Return a successful response as ``model``. Raises as :func:`parse_response` does."""
     return xml.read(model, parse_response(response, purpose))
 
 
-def invalid_response_error(response: HttpResponse, purpose: str, why: str) -> InvalidResponseError:
-    """Return the error for an answer that is not what the documents promise."""
+def raise_for_error(response: HttpResponse, purpose: str) -> None:
+    """Raise as :func:`parse_response` does, but accept a success without body."""
+    if response.body.strip() or not response.is_success:
+        parse_response(response, purpose)
+
+
+def invalid_response_error(response: HttpResponse, purpose: str, reason: str) -> InvalidResponseError:
+    """Return the error for a response that is not the documented one."""
     return InvalidResponseError(
-        f"Cannot {purpose}: {why[:_WHY_MAX]}", status=response.status, request_id=response.request_id
+        f"Cannot {purpose}: {reason[:_REASON_MAX]}", status=response.status, request_id=response.request_id
     )
-
-
-def acknowledged(response: HttpResponse, purpose: str, gone_already: Sequence[str]) -> bool:
-    """Tell whether a deletion changed anything: repeated after a lost answer, it finds nothing to delete."""
-    try:
-        if response.body.strip() or not 200 <= response.status < 300:
-            parse_response(response, purpose)
-    except ServiceError as error:
-        if error.code in gone_already:
-            return False
-        raise
-    return True

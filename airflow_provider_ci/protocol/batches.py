@@ -1,17 +1,23 @@
-"""Batch jobs: one request that makes a job for each input (460/80155, 436/113271).
+"""Batch jobs: one request that submits a job for each input (460/80155, 436/113271).
 
-:mod:`.batch_rules` holds the rules.
+:mod:`.batch_rules` has the rules.
 """
+
+# ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
 
-from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.api_request import ApiRequest, invalid_response_error, parse_response
+from airflow_provider_ci.protocol.api_request import (
+    ApiRequest,
+    ci_request,
+    invalid_response_error,
+    raise_for_error,
+    read_response,
+)
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig as CallbackKafkaConfig
@@ -21,14 +27,14 @@ from airflow_provider_ci.protocol.jobs import Output as Output
 from airflow_provider_ci.protocol.rules import check_choice, check_id
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
 _PATH = "/inventorytriggerjob"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchInput:
-    """What a batch job works on: one of an inventory's manifest, a list of URLs, a prefix, an object."""
+    """The inputs of a batch job: those of a manifest, of a list of URLs, with a prefix, or one object."""
 
     manifest: str | None = None
     url_file: str | None = None
@@ -38,7 +44,7 @@ class BatchInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeInterval:
-    """Only inputs uploaded within it are taken; texts as in ``2025-01-01T00:00:00+0800``."""
+    """Limits the inputs to those uploaded in this time. Times have the form ``2025-01-01T00:00:00+0800``."""
 
     start: str | None = None
     end: str | None = None
@@ -46,7 +52,7 @@ class TimeInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchJobParam:
-    """The parameters of a batch job's jobs; the template wins if both are given."""
+    """The parameters of the jobs. If both are given, the service uses the template."""
 
     template_id: str | None = None
     voice_separate: VoiceSeparate | None = None
@@ -54,7 +60,7 @@ class BatchJobParam:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOperation:
-    """What to do with each input. Unlike in ``POST /jobs``, queue and callback are in here."""
+    """What to do with each input. In ``POST /jobs`` queue and callback are outside of ``Operation``."""
 
     tag: str | None = None
     job_param: BatchJobParam | None = None
@@ -86,9 +92,9 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchJob:
-    """One batch job. Its jobs are found by ``GET /jobs?inventoryTriggerJobId=``.
+    """A batch job as the service describes it. ``ListJobs(inventory_trigger_job_id=…)`` lists its jobs.
 
-    ``tag``, ``progress`` (0 to 100) and ``queue_id`` are known from Tencent's SDKs only.
+    Only Tencent's SDKs document ``tag``, ``progress`` (0 to 100) and ``queue_id``.
     """
 
     code: str | None = None
@@ -108,18 +114,18 @@ class BatchJob:
 
     @property
     def job_state(self) -> JobState:
-        """The state as a value that knows what it means; ``""`` if the service sent none."""
+        """The state, without whitespace around it; ``""`` if the service sent none."""
         return JobState((self.state or "").strip())
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Whether cancelling it can still save something: it makes jobs until it has ended."""
+        """Whether cancelling may still prevent jobs: a batch job submits jobs until it has ended."""
         return not self.job_state.is_terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchesResponse:
-    """The body of every answer about batch jobs."""
+    """A response about batch jobs, with ``request_id`` taken from its headers."""
 
     request_id: str | None = None
     jobs_detail: tuple[BatchJob, ...] = ()
@@ -131,7 +137,11 @@ class BatchesResponse:
 
 @dataclass(frozen=True, slots=True)
 class CreateBatch(ApiRequest[BatchesResponse]):
-    """``POST /inventorytriggerjob`` (460/80155). Not idempotent: a second call pays for every input again."""
+    """``POST /inventorytriggerjob`` (460/80155): creates a batch job, whose jobs are paid for.
+
+    Not idempotent: a second call pays for every input again. ``expires_at`` bounds how late a process that
+    was suspended can still create it.
+    """
 
     batch: BatchRequest
     expires_at: float | None = None
@@ -140,78 +150,62 @@ class CreateBatch(ApiRequest[BatchesResponse]):
     idempotent: ClassVar[bool] = False
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the batch job breaks a documented rule.
-        """
         check_batch(self.batch)
-        body = xml.to_bytes(xml.to_element(self.batch, "Request"))
-        return HttpRequest(method="POST", service=Service.CI, path=_PATH, body=body)
+        return ci_request("POST", _PATH, body=self.batch)
 
     def parse(self, response: HttpResponse) -> BatchesResponse:
-        """Return the accepted batch job.
-
-        :raises InvalidResponseError: the answer names no id.
-        """
-        answer = _answer(response, self.purpose)
-        if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise invalid_response_error(response, self.purpose, "the answer has no JobId")
-        return answer
+        batches = _read_batches(response, self.purpose)
+        if not (batches.jobs_detail and batches.jobs_detail[0].job_id):
+            raise invalid_response_error(response, self.purpose, "the response has no JobId")
+        return batches
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeBatch(ApiRequest[BatchesResponse]):
-    """``GET /inventorytriggerjob/<id>`` (460/76892); an unknown id comes back in ``non_exist_job_ids``."""
+    """``GET /inventorytriggerjob/<id>`` (460/76892): describes a batch job.
+
+    An id that the service does not know is in ``non_exist_job_ids`` of the response.
+    """
 
     job_id: str
     purpose: ClassVar[str] = "describe the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeInventoryTriggerJob",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the id is none.
-        """
         check_id("job_id", self.job_id)
-        return HttpRequest(method="GET", service=Service.CI, path=f"{_PATH}/{self.job_id}")
+        return ci_request("GET", f"{_PATH}/{self.job_id}")
 
     def parse(self, response: HttpResponse) -> BatchesResponse:
-        """Return the batch job, if the service knows it."""
-        return _answer(response, self.purpose)
+        return _read_batches(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
 class CancelBatch(ApiRequest[None]):
-    """``PUT /inventorytriggerjob/<id>?cancel``. What becomes of jobs that it has made is not documented."""
+    """``PUT /inventorytriggerjob/<id>?cancel``: cancels a batch job.
+
+    What happens to the jobs that it has already submitted is not documented.
+    """
 
     job_id: str
     purpose: ClassVar[str] = "cancel the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CancelInventoryTriggerJob",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the id is none.
-        """
         check_id("job_id", self.job_id)
-        return HttpRequest(
-            method="PUT", service=Service.CI, path=f"{_PATH}/{self.job_id}", params=(("cancel", ""),)
-        )
+        return ci_request("PUT", f"{_PATH}/{self.job_id}", params=(("cancel", ""),))
 
     def parse(self, response: HttpResponse) -> None:
-        """Return nothing, or raise the service's error, which may sit in a 200 answer too."""
-        if response.body.strip() or not 200 <= response.status < 300:
-            parse_response(response, self.purpose)
+        raise_for_error(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
-    """``GET /inventorytriggerjob``: one page of batch jobs.
+    """``GET /inventorytriggerjob``: lists batch jobs.
 
     :param type: ``Job`` or ``Workflow``.
-    :param workflow_id: only those of this workflow.
-    :param job_id: only this one.
-    :param name: only those of this name.
+    :param workflow_id: only batch jobs of this workflow.
+    :param job_id: only the batch job with this id.
+    :param name: only batch jobs with this name.
     """
 
     type: str = "Job"
@@ -222,12 +216,8 @@ class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeInventoryTriggerJobs",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
         check_choice("type", self.type, ("Job", "Workflow"))
-        return self.page_request(
+        return self.list_request(
             _PATH,
             ("type", self.type),
             ("workflowId", self.workflow_id),
@@ -236,22 +226,13 @@ class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
         )
 
     def parse(self, response: HttpResponse) -> BatchesResponse:
-        """Return the page."""
-        return _answer(response, self.purpose)
-
-    def items(self, answer: BatchesResponse) -> Sequence[BatchJob]:
-        """Return the batch jobs of the page."""
-        return answer.jobs_detail
-
-    def next_page(self, answer: BatchesResponse) -> ListBatches | None:
-        """Return the call for the next page, or ``None``."""
-        return self.page_after(answer.next_token, answer.jobs_detail)
+        return _read_batches(response, self.purpose)
 
 
-def _answer(response: HttpResponse, purpose: str) -> BatchesResponse:
-    answer = xml.read(BatchesResponse, parse_response(response, purpose))
+def _read_batches(response: HttpResponse, purpose: str) -> BatchesResponse:
+    batches = read_response(BatchesResponse, response, purpose)
     return replace(
-        answer,
-        non_exist_job_ids=split_ids(answer.non_exist_job_ids),
-        request_id=response.request_id or answer.request_id,
+        batches,
+        non_exist_job_ids=split_ids(batches.non_exist_job_ids),
+        request_id=response.request_id or batches.request_id,
     )

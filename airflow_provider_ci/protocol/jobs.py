@@ -1,47 +1,47 @@
-"""Jobs: what is submitted, what the service says of them, and the calls.
+"""Jobs: what is submitted, how the service describes it, and the calls. :mod:`.job_rules` has the rules.
 
-Each dataclass is one XML element and each field one child (:mod:`.xml` maps them). Request side: documents
-460/84794 and 460/58329 (submission), 460/84500 (parameters), 460/78927 (callback queues). Response side:
-460/84765. An absent element is ``None`` or an empty tuple. :mod:`.job_rules` holds the rules.
+Each dataclass is one XML element, and each field one child (:mod:`.fields`). An absent element is ``None`` or
+an empty tuple. Sources: 460/84794, 460/58329 (submission), 460/84500 (parameters), 460/78927 (callback
+queues), 460/84765 (description).
 """
+
+# ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.api_request import (
     ApiRequest,
+    ci_request,
     drop_empty,
     invalid_response_error,
-    parse_response,
+    raise_for_error,
+    read_response,
 )
-from airflow_provider_ci.protocol.fields import element
-from airflow_provider_ci.protocol.job_rules import check
-from airflow_provider_ci.protocol.lists import LIST_SIZE_MAX, Item, PagedRequest, SeenTokens, T
+from airflow_provider_ci.protocol.fields import element, format_time
+from airflow_provider_ci.protocol.job_rules import check_job
+from airflow_provider_ci.protocol.lists import Item, PagedRequest
 from airflow_provider_ci.protocol.media_info import MediaInfo
-from airflow_provider_ci.protocol.names import (
-    ID,
-    is_object_key,
-    object_address,
-    redact_address,
-)
-from airflow_provider_ci.protocol.rules import check_list
+from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
+from airflow_provider_ci.protocol.rules import Problem, check_list, choice_problems, id_problems, raise_if_any
 from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE as VOICE_SEPARATE
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
-#: The service describes and cancels at most so many jobs at once (436/120621, 436/120620).
+#: Job ids in one request, at most (436/120621 describe, 436/120620 cancel).
 IDS_PER_REQUEST = 10
+#: The largest page of a list of jobs (460/84766).
+LIST_SIZE_MAX = 100
 
 
 class JobState(str):
-    """A job's state, spelled as the service spells it. Unknown spellings are kept and count as not ended."""
+    """A job's state, spelled as the service spells it. A job in an unknown state counts as not ended."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class JobState(str):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the job has not begun, so that it can still be cancelled."""
+        """Whether the job has not started, so that it can still be cancelled."""
         return self in (SUBMITTED, PAUSE)
 
 
@@ -73,7 +73,7 @@ FAILED = JobState("Failed")
 PAUSE = JobState("Pause")
 CANCEL = JobState("Cancel")
 STATES = (SUBMITTED, RUNNING, SUCCESS, FAILED, PAUSE, CANCEL)
-#: Those of a job that has not ended.
+#: The states of a job that has not ended.
 PENDING_STATES = (SUBMITTED, RUNNING, PAUSE)
 
 
@@ -87,8 +87,8 @@ class CosHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """The input object. Requests carry only its key; answers also its bucket and region, and those about jobs
-    of a workflow the object's headers.
+    """The input object. Requests have only its key; responses also have its bucket and region, and the
+    object's headers if a workflow submitted the job.
     """
 
     bucket_id: str | None = field(default=None, metadata=element("BucketId", "Bucket"))
@@ -99,7 +99,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Where results go. Keys may hold ``${jobid}`` and ``${ext}``; answers echo them unexpanded.
+    """Where the results are stored. Keys may have the placeholders ``${jobid}`` and ``${ext}``, which the
+    service does not replace in what it repeats of a request.
 
     ``background_object`` is the accompaniment (``Object``), ``voice_object`` the voice (``AuObject``).
     """
@@ -122,7 +123,7 @@ class Md5Info:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFile:
-    """The result objects, placeholders expanded, in no promised order."""
+    """The result objects with placeholders replaced. Their order is not documented."""
 
     bucket: str | None = None
     region: str | None = None
@@ -133,16 +134,14 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaResult:
-    """Present once the job has ended successfully."""
+    """The results of a job that has ended with ``Success``."""
 
     output_file: OutputFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What to do (request) and what came of it (answer: ``template_name``, ``media_info``,
-    ``media_result``).
-    """
+    """What the job does. Only responses have ``template_name``, ``media_info`` and ``media_result``."""
 
     template_id: str | None = None
     template_name: str | None = None
@@ -165,7 +164,7 @@ class CallbackMqConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackKafkaConfig:
-    """CKafka topic for callbacks (known from Tencent's SDKs only)."""
+    """CKafka topic for callbacks. Only Tencent's SDKs document it."""
 
     region: str | None = None
     instance_id: str | None = None
@@ -174,13 +173,13 @@ class CallbackKafkaConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """The body of ``POST /jobs`` for voice separation. :mod:`.validation` holds its rules."""
+    """The body of ``POST /jobs``."""
 
     tag: str | None = VOICE_SEPARATE
     input: Input | None = None
     operation: Operation | None = None
     queue_id: str | None = None
-    # not shown, as its query may hold the receiver's secret
+    # its query may have the receiver's secret
     callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
     callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
     callback_type: str | None = field(default=None, metadata=element("CallBackType"))
@@ -192,7 +191,7 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """The workflow that started a job."""
+    """The workflow that submitted a job."""
 
     name: str | None = None
     run_id: str | None = None
@@ -202,9 +201,7 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job as the service describes it. ``code`` and ``message`` mean something only in state
-    ``Failed``.
-    """
+    """A job as the service describes it. ``code`` and ``message`` mean something in state ``Failed`` only."""
 
     code: str | None = None
     message: str | None = None
@@ -224,20 +221,20 @@ class Job:
 
     @property
     def job_state(self) -> JobState:
-        """The state as a value that knows what it means; ``""`` if the service sent none."""
+        """The state, without whitespace around it; ``""`` if the service sent none."""
         return JobState((self.state or "").strip())
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Whether the service still cancels it: only before it has begun."""
+        """Whether the service still cancels the job: only before it has started."""
         return self.job_state.is_waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsResponse:
-    """The body of every answer about jobs, with ``request_id`` taken from its headers.
+    """A response about jobs, with ``request_id`` taken from its headers.
 
-    ``non_exist_job_ids`` holds the ids that the service does not know, one to an entry.
+    ``non_exist_job_ids`` has the ids that the service does not know, one to an entry.
     """
 
     jobs_detail: tuple[Job, ...] = ()
@@ -248,8 +245,10 @@ class JobsResponse:
 
 @dataclass(frozen=True, slots=True)
 class SubmitJob(ApiRequest[JobsResponse]):
-    """``POST /jobs`` (460/84794). Not idempotent: the service has no token, a second call is a second paid
-    job.
+    """``POST /jobs`` (460/84794): submits a job, which is paid for.
+
+    Not idempotent: the service knows no idempotency token, so a second call submits and bills a second job.
+    ``expires_at`` bounds how late a process that was suspended can still submit.
     """
 
     job: JobRequest
@@ -259,50 +258,39 @@ class SubmitJob(ApiRequest[JobsResponse]):
     idempotent: ClassVar[bool] = False
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the job breaks a documented rule.
-        """
-        check(self.job)
-        body = xml.to_bytes(xml.to_element(self.job, "Request"))
-        return HttpRequest(method="POST", service=Service.CI, path="/jobs", body=body)
+        check_job(self.job)
+        return ci_request("POST", "/jobs", body=self.job)
 
     def parse(self, response: HttpResponse) -> JobsResponse:
-        """Return the accepted job.
-
-        :raises InvalidResponseError: the answer names no job id.
-        """
-        answer = _jobs_answer(response, self.purpose)
-        if not (answer.jobs_detail and answer.jobs_detail[0].job_id):
-            raise invalid_response_error(response, self.purpose, "the answer has no JobId")
-        return answer
+        jobs = _read_jobs(response, self.purpose)
+        if not (jobs.jobs_detail and jobs.jobs_detail[0].job_id):
+            raise invalid_response_error(response, self.purpose, "the response has no JobId")
+        return jobs
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeJobs(ApiRequest[JobsResponse]):
-    """``GET /jobs/<id>,…`` (460/84765): 1 to 10 ids; unknown ones come back in ``non_exist_job_ids``."""
+    """``GET /jobs/<id>,…`` (460/84765): describes 1 to 10 jobs.
+
+    Ids that the service does not know are in ``non_exist_job_ids`` of the response.
+    """
 
     job_ids: Sequence[str]
     purpose: ClassVar[str] = "describe jobs"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJob",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: no id, more than 10, or one that is not an id.
-        """
-        return HttpRequest(method="GET", service=Service.CI, path=_path_of(self.job_ids))
+        return ci_request("GET", _path(self.job_ids))
 
     def parse(self, response: HttpResponse) -> JobsResponse:
-        """Return the jobs that the service knows, and the ids that it does not."""
-        return _jobs_answer(response, self.purpose)
+        return _read_jobs(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
 class CancelJobs(ApiRequest[None]):
-    """``PUT /jobs/<id>,…?cancel`` (460/82393): 1 to 10 ids of jobs that have not begun.
+    """``PUT /jobs/<id>,…?cancel`` (460/82393): cancels those of 1 to 10 jobs that have not started.
 
-    A success answer is empty and promises nothing about each job: describe them afterwards.
+    A success has no body and does not say which jobs were cancelled: describe them afterwards.
     """
 
     job_ids: Sequence[str]
@@ -310,29 +298,35 @@ class CancelJobs(ApiRequest[None]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CancelMediaJob",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: no id, more than 10, or one that is not an id.
-        """
-        return HttpRequest(
-            method="PUT", service=Service.CI, path=_path_of(self.job_ids), params=(("cancel", ""),)
-        )
+        return ci_request("PUT", _path(self.job_ids), params=(("cancel", ""),))
 
     def parse(self, response: HttpResponse) -> None:
-        """Return nothing, or raise the service's error, which may sit in a 200 answer too."""
-        if response.body.strip() or not 200 <= response.status < 300:
-            parse_response(response, self.purpose)
+        raise_for_error(response, self.purpose)
+
+
+class TokenPage(Protocol):
+    """A page of jobs or batch jobs, with the token of the next page."""
+
+    @property
+    def jobs_detail(self) -> Sequence[Any]: ...
+
+    @property
+    def next_token(self) -> str | None: ...
+
+
+Page = TypeVar("Page", bound=TokenPage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobListRequest(PagedRequest[T, Item], Generic[T, Item]):
-    """A call for one page of jobs or batch jobs, newest first unless ``order_by_time`` is ``Asc``.
+class JobListRequest(PagedRequest[Page, Item], Generic[Page, Item]):
+    """One page of jobs or batch jobs, newest first unless ``order_by_time`` is ``Asc``.
 
-    :param states: some of the six states; none means all.
-    :param start_creation_time: aware; with ``end_creation_time`` the window of creation.
-    :param size: jobs to a page, 1 to 100.
+    :param states: only jobs in these states; by default in any.
+    :param start_creation_time: only jobs that were created at this time or later; with a time zone.
+    :param end_creation_time: only jobs that were created at this time or earlier; with a time zone.
+    :param size: jobs on a page, 1 to 100.
     :param next_token: ``next_token`` of the page before.
-    :param tokens_seen: those of all pages before.
+    :param seen_tokens: the tokens of all pages before.
     """
 
     states: Sequence[str] = ()
@@ -341,53 +335,56 @@ class JobListRequest(PagedRequest[T, Item], Generic[T, Item]):
     end_creation_time: datetime | None = None
     size: int = LIST_SIZE_MAX
     next_token: str | None = None
-    tokens_seen: SeenTokens = field(default_factory=SeenTokens, repr=False, compare=False)
+    seen_tokens: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
-    def page_after(self, next_token: str | None, page: Sequence[object]) -> Self | None:
-        """Return the call for the page after ``page``: how a listing ends is not documented, so three signs
-        of it count.
-        """
-        if not next_token or next_token in self.tokens_seen or not page:
+    def items(self, page: Page) -> Sequence[Item]:
+        return page.jobs_detail
+
+    def next_page(self, page: Page) -> Self | None:
+        # Which page is the last is not documented: it has no token, or no jobs, or a token that came before
+        token = page.next_token
+        if not token or not page.jobs_detail or token in self.seen_tokens:
             return None
-        return replace(self, next_token=next_token, tokens_seen=self.tokens_seen.with_token(next_token))
+        return replace(self, next_token=token, seen_tokens=self.seen_tokens | {token})
 
-    def page_request(self, path: str, *params: tuple[str, str | None]) -> HttpRequest:
-        """Return the request, with the parameters of its own that have a value.
+    def list_request(self, path: str, *filters: tuple[str, str | None]) -> HttpRequest:
+        """Return the HTTP request, with those of the ``filters`` that have a value.
 
-        :raises RequestValidationError: an argument outside the documented values.
+        :raises RequestValidationError: an argument breaks a documented rule.
         """
-        if broken := list(self.problems()):
-            raise RequestValidationError(broken)
+        check_list("states", self.states)
+        raise_if_any(self.problems())
         common = (
             ("states", ",".join(self.states)),
             ("orderByTime", self.order_by_time),
-            ("startCreationTime", _time(self.start_creation_time)),
-            ("endCreationTime", _time(self.end_creation_time)),
+            (
+                "startCreationTime",
+                format_time(self.start_creation_time) if self.start_creation_time else None,
+            ),
+            ("endCreationTime", format_time(self.end_creation_time) if self.end_creation_time else None),
             ("size", str(self.size)),
             ("nextToken", self.next_token),
         )
-        return HttpRequest(method="GET", service=Service.CI, path=path, params=drop_empty((*params, *common)))
+        return ci_request("GET", path, params=drop_empty((*filters, *common)))
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is wrong with each argument: what was given and what is allowed."""
+    def problems(self) -> Iterator[Problem]:
+        """Yield a problem for each argument that breaks a documented rule."""
         for state in self.states:
-            if state not in STATES:
-                yield f"states has {state!r}, allowed: {', '.join(STATES)}"
-        if self.order_by_time not in ("Desc", "Asc"):
-            yield f"order_by_time is {self.order_by_time!r}, allowed: Desc, Asc"
+            yield from choice_problems("states", state, STATES)
+        yield from choice_problems("order_by_time", self.order_by_time, ("Desc", "Asc"))
         if not 1 <= self.size <= LIST_SIZE_MAX:
-            yield f"size is {self.size!r}, allowed: 1 to {LIST_SIZE_MAX}"
+            yield Problem("size", self.size, f"1 to {LIST_SIZE_MAX}")
         for name in ("start_creation_time", "end_creation_time"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                yield f"{name} is {moment!r}, allowed: a time with its zone"
+            time = getattr(self, name)
+            if time is not None and time.tzinfo is None:
+                yield Problem(name, time, "a time with its zone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListJobs(JobListRequest[JobsResponse, Job]):
-    """``GET /jobs?tag=…`` (460/84766): one page of jobs.
+    """``GET /jobs?tag=…`` (460/84766): lists jobs.
 
-    :param input_object: exact key of the input.
+    :param input_object: only jobs with exactly this input key.
     :param inventory_trigger_job_id: only the jobs of this batch job.
     """
 
@@ -400,11 +397,7 @@ class ListJobs(JobListRequest[JobsResponse, Job]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJobs",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
-        return self.page_request(
+        return self.list_request(
             "/jobs",
             ("tag", self.tag),
             ("queueId", self.queue_id),
@@ -413,44 +406,39 @@ class ListJobs(JobListRequest[JobsResponse, Job]):
             ("inputObject", self.input_object),
         )
 
-    def problems(self) -> Iterator[str]:
-        """Yield what is wrong with each argument."""
-        # named, because dataclass(slots=True) makes a new class that super() without arguments does not know
+    def problems(self) -> Iterator[Problem]:
+        # super() without arguments fails in dataclasses with slots: @dataclass replaces the class
         yield from JobListRequest.problems(self)
-        if self.input_object is not None and not is_object_key(self.input_object):
-            yield f"input_object is {self.input_object!r}, allowed: an object key"
-        elif self.input_object is not None and (address := object_address(self.input_object)):
-            shown = redact_address(self.input_object)
-            yield f"input_object is {shown!r}, allowed: an object key, here {address.key!r}"
+        key = self.input_object
+        if key is None:
+            return
+        if not is_object_key(key):
+            yield Problem("input_object", key, "an object key")
+        elif address := object_address(key):
+            yield Problem("input_object", redact_address(key), f"an object key, here {address.key!r}")
 
     def parse(self, response: HttpResponse) -> JobsResponse:
-        """Return the page."""
-        return _jobs_answer(response, self.purpose)
-
-    def items(self, answer: JobsResponse) -> Sequence[Job]:
-        """Return the jobs of the page."""
-        return answer.jobs_detail
-
-    def next_page(self, answer: JobsResponse) -> ListJobs | None:
-        """Return the call for the next page, or ``None``."""
-        return self.page_after(answer.next_token, answer.jobs_detail)
+        return _read_jobs(response, self.purpose)
 
 
-def split_ids(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return unknown ids one by one: they are documented as one text, and sampled as repeated elements."""
-    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-
-def _jobs_answer(response: HttpResponse, purpose: str) -> JobsResponse:
-    answer = xml.read(JobsResponse, parse_response(response, purpose))
+def _read_jobs(response: HttpResponse, purpose: str) -> JobsResponse:
+    jobs = read_response(JobsResponse, response, purpose)
     return replace(
-        answer,
-        non_exist_job_ids=split_ids(answer.non_exist_job_ids),
-        request_id=response.request_id or answer.request_id,
+        jobs,
+        non_exist_job_ids=split_ids(jobs.non_exist_job_ids),
+        request_id=response.request_id or jobs.request_id,
     )
 
 
-def _path_of(job_ids: Sequence[str]) -> str:
+def split_ids(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids that the service does not know, one to an entry.
+
+    The documents have one element with all ids, separated by commas; their examples repeat the element.
+    """
+    return tuple(job_id.strip() for text in texts for job_id in text.split(",") if job_id.strip())
+
+
+def _path(job_ids: Sequence[str]) -> str:
     check_job_ids(job_ids)
     if not 1 <= len(job_ids) <= IDS_PER_REQUEST:
         raise RequestValidationError([f"job_ids has {len(job_ids)} ids, allowed: 1 to {IDS_PER_REQUEST}"])
@@ -458,19 +446,9 @@ def _path_of(job_ids: Sequence[str]) -> str:
 
 
 def check_job_ids(job_ids: Sequence[str]) -> None:
-    """Refuse what cannot be a job id before it reaches a path.
+    """Check that each of ``job_ids`` can be a job id, before it becomes part of a path.
 
-    :raises RequestValidationError: naming each such value.
+    :raises RequestValidationError: naming each that cannot.
     """
     check_list("job_ids", job_ids)
-    broken = [
-        f"job_id is {job_id!r}, allowed: letters, digits, _ and -, at most 128"
-        for job_id in job_ids
-        if not (isinstance(job_id, str) and ID.fullmatch(job_id))
-    ]
-    if broken:
-        raise RequestValidationError(broken)
-
-
-def _time(moment: datetime | None) -> str | None:
-    return xml.format_time(moment) if moment else None
+    raise_if_any(problem for job_id in job_ids for problem in id_problems("job_id", job_id))

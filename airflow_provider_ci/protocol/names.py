@@ -9,11 +9,6 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-VOICE_SEPARATE = "VoiceSeparate"
-#: States of a queue.
-ACTIVE = "Active"
-PAUSED = "Paused"
-
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,60}-[0-9]{5,20}")
 REGION = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)+")  # one label of a host name
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -34,17 +29,17 @@ def is_object_key(key: object) -> bool:
     return isinstance(key, str) and key != "" and not key.startswith("/") and not _NOT_IN_KEY.search(key)
 
 
-def key_rule_broken(key: str) -> str | None:
+def key_rule_violation(key: str) -> str | None:
     """Return the rule of COS that forbids an object of this key; ``None`` if there may be one.
 
     For keys that already have the form of one (:func:`is_object_key`).
     """
     if (length := utf8_length(key)) > KEY_BYTES_MAX:
         return f"a key of at most {KEY_BYTES_MAX} bytes in UTF-8; this one has {length}"
-    return key_text_forbidden(key)
+    return key_text_violation(key)
 
 
-def key_text_forbidden(key: str) -> str | None:
+def key_text_violation(key: str) -> str | None:
     """Return the rule of COS that a key breaks, whatever its length."""
     if _DOT_SEGMENT_AT_END.search(key):
         return "a key that does not end in /. or /.."

@@ -157,5 +157,5 @@ class GetMediaInfo(_ObjectOperation[MediaInfo]):
         """
         info = read(_MediaInfoAnswer, parse_response(response, self.purpose)).media_info
         if info is None:
-            raise invalid_response_error(response, self.purpose, "the answer has no MediaInfo")
+            raise invalid_response_error(response, self.purpose, "the response has no MediaInfo")
         return info

@@ -1,6 +1,7 @@
 """Whether results may overwrite an input, or become inputs themselves, if both are in one bucket.
 
-The service accepts and bills such requests. Light: DAG files load it.
+The service accepts and bills such requests. DAG files load this module, so it loads neither the models nor
+the XML library.
 """
 
 from __future__ import annotations
@@ -8,104 +9,112 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.fields import LightModel, type_mismatches
+from airflow_provider_ci.protocol.batch_rules import known_inputs
+from airflow_provider_ci.protocol.fields import LightModel
 from airflow_provider_ci.protocol.names import is_object_key, object_address
-from airflow_provider_ci.protocol.result_keys import KnownInputs, Units, expanded, may_be, may_begin_with
-from airflow_provider_ci.protocol.voice_separation import OUTPUTS, result_extension
+from airflow_provider_ci.protocol.result_keys import (
+    KeyPattern,
+    KnownInputs,
+    can_begin_with,
+    can_equal,
+    key_pattern,
+)
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any, type_problems
+from airflow_provider_ci.protocol.voice_separation import OUTPUTS, result_extension, result_keys
 
-if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
+if TYPE_CHECKING:
     from airflow_provider_ci.protocol.batches import BatchRequest
     from airflow_provider_ci.protocol.jobs import JobRequest
 
-_NOTHING: Any = LightModel()
+_EMPTY: Any = LightModel()
 
 
-def refuse_overlap(overlap: dict[str, str], request: Any) -> None:
-    """Refuse a request whose results overlap with its inputs.
+def refuse_overlap(overlap: dict[str, str], request: JobRequest | BatchRequest) -> None:
+    """Raise an error if results of ``request`` overlap with its inputs.
 
     :param overlap: what :func:`overlap_of_job` or :func:`overlap_of_batch` has returned.
-    :raises RequestValidationError: there is any, naming each result's field.
+    :raises RequestValidationError: naming the field of each such result.
     """
-    if overlap:
-        output = request.operation.output
-        raise RequestValidationError(
-            [
-                f"Operation.Output.{OUTPUTS[name]} is {getattr(output, name)!r}, allowed: {allowed}"
-                for name, allowed in overlap.items()
-            ]
-        )
+    if not overlap:
+        return
+    output = (request.operation or _EMPTY).output
+    raise_if_any(
+        Problem(f"Operation.Output.{OUTPUTS[name]}", getattr(output, name), allowed)
+        for name, allowed in overlap.items()
+    )
 
 
 def overlap_of_job(request: JobRequest, bucket: str | None) -> dict[str, str]:
-    """Return for each result that may overwrite the input, by its field, what is allowed.
+    """Return what is allowed instead for each result that may overwrite the input, by the result's field.
 
     :param bucket: the input's bucket.
     """
-    if any(type_mismatches(request)):
-        return {}  # which the other checks refuse
-    operation = request.operation or _NOTHING
-    key: Any = (request.input or _NOTHING).object
-    if not is_object_key(key):
+    if type_problems(request):
+        return {}  # check_job rejects the request
+    input_key: Any = (request.input or _EMPTY).object
+    if not is_object_key(input_key):
         return {}
+    operation = request.operation or _EMPTY
     extension = result_extension(operation.template_id, operation.voice_separate)
     return {
-        name: f"another key than the input's, {key!r}, also when its placeholders are replaced"
-        for name, _, units in _results_in(bucket, operation, KnownInputs(object=key), extension)
-        if may_be(units, key)
+        name: f"another key than the input's, {input_key!r}, also when its placeholders are replaced"
+        for name, _, pattern in _results_in(bucket, operation, KnownInputs(object=input_key), extension)
+        if can_equal(pattern, input_key)
     }
 
 
 def overlap_of_batch(request: BatchRequest, bucket: str | None) -> dict[str, str]:
-    """Return for each result that would be an input of the next batch job, and be paid for again, or
-    overwrite the list of inputs, by its field, what is allowed.
+    """Return what is allowed instead for each result that may overwrite an input or the list of inputs, or
+    that the next batch job would take as an input and pay for, by the result's field.
 
     :param bucket: the inputs' bucket.
     """
-    if any(type_mismatches(request)):
-        return {}  # which the other checks refuse
-    operation, given = request.operation or _NOTHING, request.input or _NOTHING
-    param = operation.job_param or _NOTHING
-    prefix: Any = given.prefix
-    source: Any = given.object
-    lists = [key for text in (given.manifest, given.url_file) if (key := _key_of(text))]
-    overlap = {}
-    inputs = KnownInputs(is_batch=True, object=source, prefix=prefix)
-    extension = result_extension(param.template_id, param.voice_separate)
-    for name, key, units in _results_in(bucket, operation, inputs, extension):
-        if prefix and may_begin_with(units, prefix):
-            why = (
-                f"does not begin with the prefix {prefix!r}, whatever its placeholders become, or the"
-                " next batch would separate this one's results"
-            )
-        elif is_object_key(source) and may_be(units, source):
-            why = f"cannot be the input's, {source!r}, which would be overwritten"
-        elif lists and key.startswith("${InputPath}"):
-            why = "does not lie beside its input, or the next list would name it as an input"
-        elif any(may_be(units, each) for each in lists):
-            why = f"cannot be that of the list, {lists[0]!r}, which would be overwritten"
-        else:
-            continue
-        overlap[name] = (
-            f"a key that {why}, for instance"
+    if type_problems(request):
+        return {}  # check_batch rejects the request
+    operation = request.operation or _EMPTY
+    parameters = operation.job_param or _EMPTY
+    extension = result_extension(parameters.template_id, parameters.voice_separate)
+    return {
+        name: (
+            f"a key that {rule}, for instance"
             " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another bucket for the results"
         )
-    return overlap
+        for name, key, pattern in _results_in(bucket, operation, known_inputs(request), extension)
+        if (rule := _broken_rule(request.input or _EMPTY, key, pattern))
+    }
+
+
+def _broken_rule(source: Any, key: str, pattern: KeyPattern) -> str | None:
+    """Return the rule that a result's key breaks for these inputs; ``None`` if it breaks none."""
+    lists = [each for file in (source.manifest, source.url_file) if (each := _key_of_file(file))]
+    if source.prefix and can_begin_with(pattern, source.prefix):
+        return (
+            f"does not begin with the prefix {source.prefix!r}, whatever its placeholders become, or the"
+            " next batch would separate this one's results"
+        )
+    if is_object_key(source.object) and can_equal(pattern, source.object):
+        return f"cannot be the input's, {source.object!r}, which would be overwritten"
+    if lists and key.startswith("${InputPath}"):
+        return "does not lie beside its input, or the next list would name it as an input"
+    if any(can_equal(pattern, each) for each in lists):
+        return f"cannot be that of the list, {lists[0]!r}, which would be overwritten"
+    return None
 
 
 def _results_in(
     bucket: str | None, operation: Any, inputs: KnownInputs, extension: str | None
-) -> Iterator[tuple[str, str, Units]]:
-    """Yield the results that are stored in ``bucket``: field, key and what the key becomes."""
-    output = operation.output or _NOTHING
+) -> Iterator[tuple[str, str, KeyPattern]]:
+    """Yield field, key and pattern of each result that is stored in ``bucket``."""
+    output = operation.output or _EMPTY
     if (output.bucket or bucket) != bucket:
         return
-    for name in OUTPUTS:
-        if is_object_key(key := getattr(output, name)):
-            yield name, key, expanded(key, inputs, extension)
+    for name, key in result_keys(operation).items():
+        yield name, key, key_pattern(key, inputs, extension)
 
 
-def _key_of(text: Any) -> str | None:
-    """Return the key of a list of inputs, which may be given by its URL."""
-    address = object_address(text)
-    return address.key if address else text if isinstance(text, str) else None
+def _key_of_file(file: Any) -> str | None:
+    """Return the key of a list of inputs, of which the request has the key or the URL."""
+    if not isinstance(file, str):
+        return None
+    address = object_address(file)
+    return address.key if address else file

@@ -1,9 +1,10 @@
 """Queues: models, rules and calls.
 
-Documents: 436/54045, 460/42324 (media), 460/46234, 460/46235 (smart audio).
-
-Unlike responses about jobs, these carry ``RequestId`` in their bodies.
+Documents: 436/54045, 460/42324 (media), 460/46234, 460/46235 (smart audio). Unlike responses about jobs,
+these have ``RequestId`` in their bodies.
 """
+
+# ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.api_request import (
     ApiRequest,
-    drop_empty,
+    ci_request,
     invalid_response_error,
     parse_response,
     read_response,
@@ -24,28 +25,31 @@ from airflow_provider_ci.protocol.api_request import (
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CallbackKafkaConfig
 from airflow_provider_ci.protocol.lists import NumberedListRequest
-from airflow_provider_ci.protocol.names import (
-    ACTIVE,
-    PAUSED,
-)
 from airflow_provider_ci.protocol.rules import (
     check_choice,
     check_id,
     check_list,
+    choice_problems,
+    raise_if_any,
 )
 from airflow_provider_ci.protocol.services import ASR, MEDIA, SERVICES
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
+#: States of a queue.
+ACTIVE, PAUSED = "Active", "Paused"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyConfig:
-    """Callbacks of a queue: ``state`` is ``On`` or ``Off``, ``event`` a comma list of ``TaskFinish``,
-    ``WorkflowFinish`` and ``TransCodingFinish``, ``type`` is ``Url``, ``TDMQ`` or ``Kafka``. The last event,
-    ``Kafka`` and a ``url`` without scheme are known from SDKs only.
+    """Callbacks of a queue.
+
+    ``state`` is ``On`` or ``Off``. ``event`` has one or more of ``TaskFinish``, ``WorkflowFinish`` and
+    ``TransCodingFinish``, separated by commas. ``type`` is ``Url``, ``TDMQ`` or ``Kafka``. Only Tencent's
+    SDKs document ``TransCodingFinish``, ``Kafka`` and a ``url`` without scheme.
     """
 
     state: str | None = None
-    url: str | None = field(default=None, repr=False)  # its query may hold the receiver's secret
+    url: str | None = field(default=None, repr=False)  # its query may have the receiver's secret
     event: str | None = None
     type: str | None = None
     result_format: str | None = None
@@ -66,7 +70,7 @@ class QueueRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """One queue: at most ``max_size`` jobs wait and ``max_concurrent`` run."""
+    """A queue: at most ``max_size`` jobs wait in it, and ``max_concurrent`` run."""
 
     queue_id: str | None = None
     name: str | None = None
@@ -82,7 +86,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueResponse:
-    """The answer to the update of a queue."""
+    """The response to the update of a queue."""
 
     request_id: str | None = None
     queue: Queue | None = None
@@ -90,7 +94,7 @@ class QueueResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuesResponse:
-    """The answer to ``GET /queue`` and ``GET /asrqueue``; without totals when ids were asked for."""
+    """The response to ``GET /queue`` and ``GET /asrqueue``; without totals if the request has ids."""
 
     request_id: str | None = None
     total_count: int | None = None
@@ -101,8 +105,8 @@ class QueuesResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueAsRead:
-    """A queue, and its callbacks as the service described them, with elements that no page names."""
+class DescribedQueue:
+    """A queue, and the element of its callbacks, which may have children that are not documented."""
 
     queue: Queue
     notify_config: xml.Element | None = field(compare=False, repr=False)
@@ -110,11 +114,12 @@ class QueueAsRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQueues(NumberedListRequest[QueuesResponse, Queue]):
-    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045): one page of a bucket's queues.
+    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045): lists a bucket's queues.
 
-    :param service: ``asr``, or ``media``, of which all categories are listed.
-    :param queue_ids: only these, at most 10; unknown ones come back in ``non_exist_pids``.
-    :param state: ``Active`` or ``Paused``; none means both.
+    :param service: ``asr`` or ``media``. Queues of ``media`` are listed whatever their category.
+    :param queue_ids: only queues with these ids, at most 10. Ids without queue are in ``non_exist_pids`` of
+        the response.
+    :param state: only ``Active`` or only ``Paused`` queues.
     """
 
     service: str = ASR
@@ -124,13 +129,7 @@ class ListQueues(NumberedListRequest[QueuesResponse, Queue]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaQueues", "ci:DescribeAsrQueues")
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
-        check_choice("service", self.service, SERVICES)
-        if self.state is not None:
-            check_choice("state", self.state, (ACTIVE, PAUSED))
+        raise_if_any(choice_problems("state", self.state, (ACTIVE, PAUSED), optional=True))
         check_list("queue_ids", self.queue_ids)
         if len(self.queue_ids) > IDS_PER_REQUEST:
             raise RequestValidationError(
@@ -138,32 +137,26 @@ class ListQueues(NumberedListRequest[QueuesResponse, Queue]):
             )
         for queue_id in self.queue_ids:
             check_id("queue_id", queue_id)
-        params = (
+        params = self.params(
             ("queueIds", ",".join(self.queue_ids)),
             ("state", self.state),
             ("category", "CateAll" if self.service == MEDIA else None),
-            *self.page_params(),
         )
-        return HttpRequest(
-            method="GET", service=Service.CI, path=_queue_path(self.service), params=drop_empty(params)
-        )
+        return ci_request("GET", _path(self.service), params=params)
 
     def parse(self, response: HttpResponse) -> QueuesResponse:
-        """Return the page."""
         return read_response(QueuesResponse, response, self.purpose)
 
-    def items(self, answer: QueuesResponse) -> Sequence[Queue]:
-        """Return the queues of the page."""
-        return answer.queue_list
-
-    def next_page(self, answer: QueuesResponse) -> ListQueues | None:
-        """Return the call for the next page, or ``None``."""
-        return self.page_after(answer, len(answer.queue_list))
+    def items(self, page: QueuesResponse) -> Sequence[Queue]:
+        return page.queue_list
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeQueue(ApiRequest[QueueAsRead | None]):
-    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045) for one queue that is to be updated."""
+class DescribeQueue(ApiRequest[DescribedQueue | None]):
+    """``GET /asrqueue`` (460/46234) or ``GET /queue`` (436/54045): describes a queue that is to be updated.
+
+    ``None`` if the bucket has no such queue.
+    """
 
     queue_id: str
     service: str = ASR
@@ -171,19 +164,14 @@ class DescribeQueue(ApiRequest[QueueAsRead | None]):
     cam_actions: ClassVar[tuple[str, ...]] = ListQueues.cam_actions
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
         return ListQueues(service=self.service, queue_ids=[self.queue_id]).http_request()
 
-    def parse(self, response: HttpResponse) -> QueueAsRead | None:
-        """Return the queue; ``None`` if the bucket has no such queue."""
+    def parse(self, response: HttpResponse) -> DescribedQueue | None:
         for child in parse_response(response, self.purpose):
             queue = xml.read(Queue, child)
             if xml.local_name(child.tag) == "QueueList" and queue.queue_id == self.queue_id:
                 configs = (each for each in child if xml.local_name(each.tag) == "NotifyConfig" and len(each))
-                return QueueAsRead(queue, next(configs, None))
+                return DescribedQueue(queue, next(configs, None))
         return None
 
 
@@ -192,48 +180,46 @@ class UpdateQueue(ApiRequest[Queue]):
     """``PUT /asrqueue/<id>`` (460/46235) or ``PUT /queue/<id>`` (460/42324): sets the state of a queue.
 
     The call replaces the queue's definition. All but the state is sent as the service described it, without
-    checks: it has values that no page documents.
+    checks, because it has values that are not documented.
     """
 
     queue_id: str
     state: str
-    described: QueueAsRead
+    described: DescribedQueue
     service: str = ASR
     purpose: ClassVar[str] = "update the queue"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaQueue", "ci:UpdateAsrQueue")
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
-        check_choice("service", self.service, SERVICES)
         check_id("queue_id", self.queue_id)
         check_choice("state", self.state, (ACTIVE, PAUSED))
-        callbacks = self.described.notify_config
-        # the service requires NotifyConfig
-        no_callbacks = NotifyConfig(state="Off") if callbacks is None else None
-        queue = QueueRequest(name=self.described.queue.name, state=self.state, notify_config=no_callbacks)
-        root = xml.to_element(queue, "Request")
-        if callbacks is not None:
-            root.append(_copy(callbacks))
-        path = f"{_queue_path(self.service)}/{self.queue_id}"
-        return HttpRequest(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(root))
+        path = f"{_path(self.service)}/{self.queue_id}"
+        return HttpRequest(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(self._body()))
+
+    def _body(self) -> xml.Element:
+        name, callbacks = self.described.queue.name, self.described.notify_config
+        if callbacks is None:  # the service demands the element all the same
+            no_callbacks = NotifyConfig(state="Off")
+            queue = QueueRequest(name=name, state=self.state, notify_config=no_callbacks)
+            return xml.to_element(queue, "Request")
+        root = xml.to_element(QueueRequest(name=name, state=self.state), "Request")
+        root.append(_copy(callbacks))
+        return root
 
     def parse(self, response: HttpResponse) -> Queue:
-        """Return the queue as it is now."""
         queue = read_response(QueueResponse, response, self.purpose).queue
         if queue is None:
-            raise invalid_response_error(response, self.purpose, "the answer has no Queue")
+            raise invalid_response_error(response, self.purpose, "the response has no Queue")
         return queue
 
 
-def _queue_path(service: str) -> str:
+def _path(service: str) -> str:
+    check_choice("service", service, SERVICES)
     return "/asrqueue" if service == ASR else "/queue"
 
 
 def _copy(source: xml.Element) -> xml.Element:
-    """Return an element as it is sent: without namespaces, attributes and what is empty."""
+    """Return an element as requests have it: without namespaces, attributes and empty children."""
     copied = source.makeelement(xml.local_name(source.tag))
     copied.text = source.text
     copied.extend(_copy(child) for child in source if len(child) or (child.text or "").strip())

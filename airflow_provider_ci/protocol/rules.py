@@ -12,10 +12,9 @@ from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.fields import type_mismatches
-from airflow_provider_ci.protocol.names import ID, NOT_XML
+from airflow_provider_ci.protocol.names import ID, NOT_XML, is_object_key, object_address, redact_address
 
-_TYPE_NAMES: dict[type, str] = {str: "a text", int: "a whole number"}
-_ID_RULE = "letters, digits, _ and -, at most 128"
+_TYPE_NAMES: dict[type, str] = {str: "a string", int: "an integer"}
 _NAME_CHARACTERS = "\u3400-\u9fffA-Za-z0-9_-"
 _VALUE_LENGTH_MAX = 120  # a longer value is shortened in messages
 
@@ -52,22 +51,48 @@ def type_problems(request: Any) -> list[Problem]:
     ]
 
 
-def id_problems(field: str, value: object) -> Iterator[Problem]:
-    """Yield a problem if ``value`` is there and cannot be an id."""
-    if value is not None and not _is_id(value):
-        yield Problem(field, value, _ID_RULE)
+def id_problems(field: str, value: object, *, optional: bool = False) -> Iterator[Problem]:
+    """Yield a problem if ``value`` cannot be an id.
+
+    :param optional: accept ``None``.
+    """
+    if value is None and optional:
+        return
+    if not (isinstance(value, str) and ID.fullmatch(value)):
+        yield Problem(field, value, "letters, digits, _ and -, at most 128")
 
 
-def choice_problems(field: str, value: object, allowed: Collection[object]) -> Iterator[Problem]:
-    """Yield a problem if ``value`` is there and none of ``allowed``."""
-    if value is not None and value not in allowed:
+def choice_problems(
+    field: str, value: object, allowed: Collection[object], *, optional: bool = False
+) -> Iterator[Problem]:
+    """Yield a problem if ``value`` is not one of ``allowed``.
+
+    :param optional: accept ``None``.
+    """
+    if value is None and optional:
+        return
+    if value not in allowed:
         yield Problem(field, value, listed(allowed))
 
 
 def text_problems(field: str, value: str | None) -> Iterator[Problem]:
     """Yield a problem if ``value`` is empty or has characters that XML cannot carry."""
     if not value or NOT_XML.search(value):
-        yield Problem(field, value, "a text that is not empty and has no control characters")
+        yield Problem(field, value, "a string that is not empty and has no control characters")
+
+
+def key_problems(field: str, key: str | None) -> Iterator[Problem]:
+    """Yield a problem if ``key`` cannot be the key of a file that is read or written."""
+    if not is_object_key(key) or str(key).endswith("/"):
+        allowed = "an object key that neither begins nor ends with / and has no control characters"
+        yield Problem(field, key, allowed)
+
+
+def address_problem(field: str, address: str) -> Problem:
+    """Return the problem of a complete address in a field for an object key."""
+    bucket, key = object_address(address) or (None, "")
+    bucket_apart = f", and the bucket, {bucket!r}, apart from it" if bucket else ""
+    return Problem(field, redact_address(address), f"an object key, here {key!r}{bucket_apart}")
 
 
 def name_problems(name: str | None, max_length: int, *, asterisk: bool) -> Iterator[Problem]:
@@ -86,12 +111,7 @@ def check_id(field: str, value: object) -> None:
 
     :raises RequestValidationError: it cannot.
     """
-    if not _is_id(value):
-        raise_if_any([Problem(field, value, _ID_RULE)])
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and ID.fullmatch(value) is not None
+    raise_if_any(id_problems(field, value))
 
 
 def check_choice(field: str, value: object, allowed: Collection[object]) -> None:
@@ -99,8 +119,7 @@ def check_choice(field: str, value: object, allowed: Collection[object]) -> None
 
     :raises RequestValidationError: it is not.
     """
-    if value not in allowed:
-        raise_if_any([Problem(field, value, listed(allowed))])
+    raise_if_any(choice_problems(field, value, allowed))
 
 
 def check_list(field: str, values: object) -> None:
@@ -109,7 +128,7 @@ def check_list(field: str, values: object) -> None:
     :raises RequestValidationError: it is no list.
     """
     if isinstance(values, str):
-        raise RequestValidationError([f"{field} is the text {values!r}, allowed: a list"])
+        raise RequestValidationError([f"{field} is the string {values!r}, allowed: a list"])
     if isinstance(values, bytes | bytearray | Mapping) or not isinstance(values, Iterable):
         raise RequestValidationError([f"{field} is {values!r}, allowed: a list"])
 

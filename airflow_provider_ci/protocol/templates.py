@@ -1,8 +1,10 @@
-"""Templates of voice separation: models and calls.
+"""Templates of voice separation: models and calls. :mod:`.voice_separation` has the rules.
 
 Documents: 436/84510 (create), 460/84757 (update), 1045/49919 (list), 1045/49918 (delete). Unlike responses
-about jobs, these carry ``RequestId`` in their bodies.
+about jobs, these have ``RequestId`` in their bodies.
 """
+
+# ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.exceptions import ServiceError
 from airflow_provider_ci.protocol.api_request import (
     ApiRequest,
-    acknowledged,
-    drop_empty,
+    ci_request,
     invalid_response_error,
+    raise_for_error,
     read_response,
 )
 from airflow_provider_ci.protocol.fields import element
@@ -25,16 +27,16 @@ from airflow_provider_ci.protocol.rules import check_choice, check_id
 from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, check_template
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
-# The names and the numbers of 1045/33700; which of the two the service sends is not documented
+#: Error codes: the names and numbers of 1045/33700. Which of the two the service sends is not documented.
 NAME_DUPLICATE = ("TemplateNameDuplicate", "1112")
 TEMPLATE_MISSING = ("TemplateNotFound", "1107")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateRequest:
-    """The body of ``POST /template`` and ``PUT /template/<id>``; here the parameters have no container."""
+    """The body of ``POST`` and ``PUT /template``. The parameters have no element around them."""
 
     tag: str | None = None
     name: str | None = None
@@ -43,7 +45,7 @@ class TemplateRequest:
 
 
 def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
-    """Return the body for a voice-separation template; the encoding's element must be there, even empty."""
+    """Return the body for a template of voice separation. The service demands ``AudioConfig``, even empty."""
     return TemplateRequest(
         tag=VOICE_SEPARATE,
         name=name,
@@ -54,8 +56,8 @@ def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """One template as the service describes it. ``category`` is ``Custom`` or ``Official``; of ``state`` only
-    ``Normal`` has been seen.
+    """A template as the service describes it. ``category`` is ``Custom`` or ``Official``. Of ``state`` the
+    documents show ``Normal`` only.
     """
 
     tag: str | None = None
@@ -71,7 +73,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateResponse:
-    """The answer to creation and update."""
+    """The response to creation and update."""
 
     request_id: str | None = None
     template: Template | None = None
@@ -86,7 +88,7 @@ class TemplateIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplatesResponse:
-    """The answer to ``GET /template``; without totals when ids were asked for."""
+    """The response to ``GET /template``; without totals if the request has ids."""
 
     request_id: str | None = None
     total_count: int | None = None
@@ -96,18 +98,12 @@ class TemplatesResponse:
     non_exist_tids: TemplateIds | None = field(default=None, metadata=element("NonExistTIDs"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateDeletedResponse:
-    """The answer to ``DELETE /template/<id>``."""
-
-    request_id: str | None = None
-    template_id: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class CreateTemplate(ApiRequest[Template]):
-    """``POST /template`` (436/84510). Not idempotent: after a lost answer a repetition finds its own name
-    taken, so the template has to be looked for by its name.
+    """``POST /template`` (436/84510): creates a template.
+
+    Not idempotent: if the response is lost, a second call finds the name taken. Look for the template by its
+    name instead.
     """
 
     template: TemplateRequest
@@ -116,20 +112,16 @@ class CreateTemplate(ApiRequest[Template]):
     idempotent: ClassVar[bool] = False
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the template breaks a documented rule.
-        """
-        return _template_request("POST", "/template", self.template)
+        check_template(self.template)
+        return ci_request("POST", "/template", body=self.template)
 
     def parse(self, response: HttpResponse) -> Template:
-        """Return the template with its id."""
-        return _template(response, self.purpose)
+        return _read_template(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateTemplate(ApiRequest[Template]):
-    """``PUT /template/<id>`` (460/84757): the whole definition is replaced."""
+    """``PUT /template/<id>`` (460/84757): replaces all that a template defines."""
 
     template_id: str
     template: TemplateRequest
@@ -137,46 +129,43 @@ class UpdateTemplate(ApiRequest[Template]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the id is none, or the template breaks a documented rule.
-        """
         check_id("template_id", self.template_id)
-        return _template_request("PUT", f"/template/{self.template_id}", self.template)
+        check_template(self.template)
+        return ci_request("PUT", f"/template/{self.template_id}", body=self.template)
 
     def parse(self, response: HttpResponse) -> Template:
-        """Return the template as it is now."""
-        return _template(response, self.purpose)
+        return _read_template(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteTemplate(ApiRequest[bool]):
-    """``DELETE /template/<id>`` (1045/49918)."""
+    """``DELETE /template/<id>`` (1045/49918): deletes a template; ``False`` if there was none."""
 
     template_id: str
     purpose: ClassVar[str] = "delete the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DeleteMediaTemplate",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the id is none.
-        """
         check_id("template_id", self.template_id)
-        return HttpRequest(method="DELETE", service=Service.CI, path=f"/template/{self.template_id}")
+        return ci_request("DELETE", f"/template/{self.template_id}")
 
     def parse(self, response: HttpResponse) -> bool:
-        """Tell whether there was one: it is gone in any case."""
-        return acknowledged(response, self.purpose, TEMPLATE_MISSING)
+        try:
+            raise_for_error(response, self.purpose)
+        except ServiceError as error:
+            if error.code in TEMPLATE_MISSING:
+                return False
+            raise
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
-    """``GET /template`` (1045/49919): one page of templates.
+    """``GET /template`` (1045/49919): lists templates.
 
-    :param ids: only these; unknown ones come back in ``non_exist_tids``.
-    :param name: begin of the name.
-    :param category: ``Custom``, or ``Official`` (of which none is for voice separation).
+    :param category: ``Custom``, or ``Official`` (none of which is for voice separation).
+    :param ids: only templates with these ids; ids without template are in ``non_exist_tids`` of the response.
+    :param name: only templates whose name begins so.
     """
 
     tag: str = "All"
@@ -187,43 +176,23 @@ class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaTemplates",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: an argument outside the documented values.
-        """
         check_choice("category", self.category, ("Custom", "Official"))
         for template_id in self.ids:
             check_id("template_id", template_id)
-        params = (
-            ("tag", self.tag),
-            ("category", self.category),
-            ("ids", ",".join(self.ids)),
-            ("name", self.name),
-            *self.page_params(),
+        params = self.params(
+            ("tag", self.tag), ("category", self.category), ("ids", ",".join(self.ids)), ("name", self.name)
         )
-        return HttpRequest(method="GET", service=Service.CI, path="/template", params=drop_empty(params))
+        return ci_request("GET", "/template", params=params)
 
     def parse(self, response: HttpResponse) -> TemplatesResponse:
-        """Return the page."""
         return read_response(TemplatesResponse, response, self.purpose)
 
-    def items(self, answer: TemplatesResponse) -> Sequence[Template]:
-        """Return the templates of the page."""
-        return answer.template_list
-
-    def next_page(self, answer: TemplatesResponse) -> ListTemplates | None:
-        """Return the call for the next page, or ``None``."""
-        return self.page_after(answer, len(answer.template_list))
+    def items(self, page: TemplatesResponse) -> Sequence[Template]:
+        return page.template_list
 
 
-def _template_request(method: str, path: str, template: TemplateRequest) -> HttpRequest:
-    check_template(template)
-    body = xml.to_bytes(xml.to_element(template, "Request"))
-    return HttpRequest(method=method, service=Service.CI, path=path, body=body)
-
-
-def _template(response: HttpResponse, purpose: str) -> Template:
+def _read_template(response: HttpResponse, purpose: str) -> Template:
     template = read_response(TemplateResponse, response, purpose).template
     if template is None or not template.template_id:
-        raise invalid_response_error(response, purpose, "the answer has no TemplateId")
+        raise invalid_response_error(response, purpose, "the response has no TemplateId")
     return template

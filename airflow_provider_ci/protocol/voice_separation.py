@@ -1,6 +1,8 @@
-"""Voice separation: its parameters, its results, and the documented rules for both.
+"""Voice separation (人声分离): its parameters, the keys of its results, and the documented rules for both.
 
-Sources: 436/84510 and 436/120977 (parameters), 460/84794 (results). Light: DAG files load it.
+DAG files load this module, so it loads neither the other models nor the XML library.
+
+Sources: 436/84510 and 436/120977 (parameters), 460/84794 (results).
 """
 
 from __future__ import annotations
@@ -11,34 +13,40 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.protocol.fields import LightModel
-from airflow_provider_ci.protocol.names import VOICE_SEPARATE as VOICE_SEPARATE
-from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
+from airflow_provider_ci.protocol.names import is_object_key, object_address
 from airflow_provider_ci.protocol.result_keys import (
     KnownInputs,
     cos_problem,
-    may_be_alike,
+    may_be_equal,
     placeholder_problem,
 )
 from airflow_provider_ci.protocol.rules import (
     Problem,
+    address_problem,
     choice_problems,
+    key_problems,
     listed,
     name_problems,
     raise_if_any,
     type_problems,
 )
 
-if TYPE_CHECKING:  # DAG files load this module, and making all models takes too long for them
-    from airflow_provider_ci.protocol.jobs import Operation
+if TYPE_CHECKING:
+    from airflow_provider_ci.protocol.jobs import Operation, Output
     from airflow_provider_ci.protocol.templates import TemplateRequest
 
-_NOTHING: Any = LightModel()
+_EMPTY: Any = LightModel()
+
+#: The ``Tag`` of the jobs.
+VOICE_SEPARATE = "VoiceSeparate"
 
 AUDIO_MODES = ("IsAudio", "IsBackground", "AudioAndBackground", "MusicMode")
+#: The codec that the service uses if the request names none.
+DEFAULT_CODEC = "aac"
 _MUSIC_MODE_CODECS = ("mp3", "wav", "aac")
 _SAMPLE_RATES = (11025, 22050, 32000, 44100, 48000, 96000)
-# No rule is documented for wav: any documented value passes
-_SAMPLE_RATES_OF = {
+# No rule is documented for wav, so any value that is documented for another codec is accepted
+_SAMPLE_RATES_BY_CODEC = {
     "aac": _SAMPLE_RATES,
     "flac": _SAMPLE_RATES,
     "mp3": _SAMPLE_RATES[:-1],
@@ -46,26 +54,25 @@ _SAMPLE_RATES_OF = {
     "wav": (8000, *_SAMPLE_RATES),
 }
 _CHANNELS = (1, 2, 4, 5, 6, 8)
-_CHANNELS_OF = {"aac": _CHANNELS, "flac": _CHANNELS, "mp3": (1, 2), "amr": (1,), "wav": _CHANNELS}
-CODECS = tuple(_SAMPLE_RATES_OF)
-_BITRATES = (8, 1000)
-#: What the service takes if no codec is given.
-DEFAULT_CODEC = "aac"
-#: The results by their fields, as messages name them.
+_CHANNELS_BY_CODEC = {"aac": _CHANNELS, "flac": _CHANNELS, "mp3": (1, 2), "amr": (1,), "wav": _CHANNELS}
+CODECS = tuple(_SAMPLE_RATES_BY_CODEC)
+_BITRATE_MIN, _BITRATE_MAX = 8, 1000  # kbit/s
+
+#: The fields of the results' keys, and how messages name them.
 OUTPUTS = {
     "background_object": "Object (background)",
     "voice_object": "AuObject (voice)",
     "bass_object": "BassObject",
     "drum_object": "DrumObject",
 }
-NEEDED_OUTPUTS = {
+_REQUIRED_OUTPUTS = {
     "IsAudio": ("voice_object",),
     "IsBackground": ("background_object",),
     "AudioAndBackground": ("background_object", "voice_object"),
     "MusicMode": ("background_object", "voice_object"),
 }
-# Of a mode that is not named here, what it makes is not known
-_MADE_OUTPUTS = {**NEEDED_OUTPUTS, "MusicMode": tuple(OUTPUTS)}
+# An unknown mode may have any of the results
+_POSSIBLE_OUTPUTS = {**_REQUIRED_OUTPUTS, "MusicMode": tuple(OUTPUTS)}
 TEMPLATE_NAME_MAX = 64
 
 
@@ -81,86 +88,111 @@ class AudioConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceSeparate:
-    """The separation's parameters. Modes: ``IsAudio``, ``IsBackground``, ``AudioAndBackground``,
-    ``MusicMode``.
-    """
+    """The parameters. ``audio_mode`` is one of ``AUDIO_MODES``."""
 
     audio_mode: str | None = None
     audio_config: AudioConfig | None = None
 
 
-def parameter_problems(separate: VoiceSeparate, parent: str) -> Iterator[Problem]:
-    """Yield every documented rule that the parameters break; ``parent`` is the path of their container."""
-    yield from choice_problems(f"{parent}AudioMode", separate.audio_mode, AUDIO_MODES)
-    config = separate.audio_config or _NOTHING
-    at = f"{parent}AudioConfig"
-    music = separate.audio_mode == "MusicMode"
+def parameter_problems(parameters: VoiceSeparate, parent: str) -> Iterator[Problem]:
+    """Yield the documented rules that the parameters break.
+
+    :param parent: path of the element that has the parameters, for instance ``Operation.VoiceSeparate.``.
+    """
+    mode, config = parameters.audio_mode, parameters.audio_config or _EMPTY
+    yield from choice_problems(f"{parent}AudioMode", mode, AUDIO_MODES, optional=True)
+    path = f"{parent}AudioConfig"
     codec = (config.codec or DEFAULT_CODEC).lower()
-    if codec not in (_MUSIC_MODE_CODECS if music else CODECS):
-        allowed = f"{listed(_MUSIC_MODE_CODECS)} with MusicMode" if music else listed(CODECS)
-        yield Problem(f"{at}.Codec", config.codec, allowed)
+    if mode == "MusicMode" and codec not in _MUSIC_MODE_CODECS:
+        yield Problem(f"{path}.Codec", config.codec, f"{listed(_MUSIC_MODE_CODECS)} with MusicMode")
         return
-    if config.bitrate is not None and not _BITRATES[0] <= config.bitrate <= _BITRATES[1]:
-        yield Problem(f"{at}.Bitrate", config.bitrate, f"{_BITRATES[0]} to {_BITRATES[1]} (kbit/s)")
-    if music:  # the service ignores the rest
+    if codec not in CODECS:
+        yield Problem(f"{path}.Codec", config.codec, listed(CODECS))
         return
-    for name, value, table in (
-        ("Samplerate", config.samplerate, _SAMPLE_RATES_OF),
-        ("Channels", config.channels, _CHANNELS_OF),
+    if config.bitrate is not None and not _BITRATE_MIN <= config.bitrate <= _BITRATE_MAX:
+        yield Problem(f"{path}.Bitrate", config.bitrate, f"{_BITRATE_MIN} to {_BITRATE_MAX} (kbit/s)")
+    if mode == "MusicMode":
+        return  # the service ignores the other values then
+    for name, value, allowed in (
+        ("Samplerate", config.samplerate, _SAMPLE_RATES_BY_CODEC[codec]),
+        ("Channels", config.channels, _CHANNELS_BY_CODEC[codec]),
     ):
-        if value is not None and value not in table[codec]:
-            yield Problem(f"{at}.{name}", value, f"{listed(table[codec])} with codec {codec}")
+        if value is not None and value not in allowed:
+            yield Problem(f"{path}.{name}", value, f"{listed(allowed)} with codec {codec}")
+
+
+def output_key_problems(output: Output, audio_mode: str | None) -> Iterator[Problem]:
+    """Yield the rules that the keys of the results break and for which the service would reject the request.
+
+    :param audio_mode: ``None`` if it is not known, because a template has it.
+    """
+    keys = {name: getattr(output, name) for name in OUTPUTS}
+    for name, key in keys.items():
+        if key is not None:
+            yield from key_problems(_output_field(name), key)
+    required = _REQUIRED_OUTPUTS.get(audio_mode or "", ())
+    for name in required:
+        if not keys[name]:
+            allowed = f"an object key, because AudioMode is {audio_mode}"
+            yield Problem(_output_field(name), keys[name], allowed)
+    if not required and not keys["background_object"] and not keys["voice_object"]:
+        yield Problem("Operation.Output.Object and AuObject", None, "at least one of the two")
+    given = [key for key in keys.values() if key]
+    if len(set(given)) < len(given):
+        allowed = "different keys, or one result would overwrite another"
+        yield Problem("Operation.Output's object keys", given, allowed)
 
 
 def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Problem]:
-    """Yield what would be accepted and billed, and whose results would be lost all the same.
+    """Yield problems for which results would be lost, although the service would accept and bill the job.
 
-    :param inputs: what is known of the inputs, whose names may become part of the keys.
+    :param inputs: what is known about the inputs, whose names may become part of the keys.
     """
-    output, separate = operation.output or _NOTHING, operation.voice_separate
-    extension = result_extension(operation.template_id, separate)
-    mode = separate.audio_mode if operation.template_id is None and separate is not None else None
-    keys = {name: key for name in OUTPUTS if is_object_key(key := getattr(output, name))}
-    usable = {}
-    for name, key in keys.items():
-        field = f"Operation.Output.{OUTPUTS[name]}"
-        if name not in _MADE_OUTPUTS.get(mode or "", OUTPUTS):
+    parameters = operation.voice_separate
+    extension = result_extension(operation.template_id, parameters)
+    mode = parameters.audio_mode if operation.template_id is None and parameters is not None else None
+    valid_keys = {}
+    for name, key in result_keys(operation).items():
+        field = _output_field(name)
+        if name not in _POSSIBLE_OUTPUTS.get(mode or "", OUTPUTS):
             yield Problem(field, key, f"no key, because AudioMode {mode} makes no such result")
         elif object_address(key):
             yield address_problem(field, key)
         elif allowed := placeholder_problem(key, inputs) or cos_problem(key, inputs, extension):
             yield Problem(field, key, allowed)
         else:
-            usable[name] = key
-    for one, other in combinations(usable, 2):
-        if usable[one] != usable[other] and may_be_alike(usable[one], usable[other], inputs, extension):
-            yield Problem(
-                f"Operation.Output.{OUTPUTS[other]}",
-                usable[other],
-                f"a key that can never be that of {OUTPUTS[one]}, {usable[one]!r},"
-                " or one result would overwrite another",
+            valid_keys[name] = key
+    for one, other in combinations(valid_keys, 2):
+        first, second = valid_keys[one], valid_keys[other]
+        if first != second and may_be_equal(first, second, inputs, extension):
+            allowed = (
+                f"a key that can never be that of {OUTPUTS[one]}, {first!r},"
+                " or one result would overwrite another"
             )
+            yield Problem(_output_field(other), second, allowed)
 
 
-def result_extension(template_id: str | None, separate: VoiceSeparate | None) -> str | None:
-    """Return what ``${ext}`` stands for; ``None``: unknown, because a template holds the codec."""
-    if template_id is not None or separate is None:
+def result_keys(operation: Operation) -> dict[str, str]:
+    """Return the keys of the results by their fields, without those that cannot be object keys."""
+    output = operation.output or _EMPTY
+    return {name: key for name in OUTPUTS if is_object_key(key := getattr(output, name))}
+
+
+def result_extension(template_id: str | None, parameters: VoiceSeparate | None) -> str | None:
+    """Return what replaces ``${ext}``; ``None`` if it is not known, because a template has the codec."""
+    if template_id is not None or parameters is None:
         return None
-    return ((separate.audio_config or _NOTHING).codec or DEFAULT_CODEC).lower()
+    return ((parameters.audio_config or _EMPTY).codec or DEFAULT_CODEC).lower()
 
 
-def address_problem(field: str, given: str) -> Problem:
-    """Return the problem of a whole address where an object key was wanted."""
-    address = object_address(given)
-    bucket, key = address or (None, "")
-    where = f", and the bucket, {bucket!r}, apart from it" if bucket else ""
-    return Problem(field, redact_address(given), f"an object key, here {key!r}{where}")
+def _output_field(name: str) -> str:
+    return f"Operation.Output.{OUTPUTS[name]}"
 
 
 def check_template(template: TemplateRequest) -> None:
-    """Refuse a template that breaks a documented rule.
+    """Check a template with parameters of voice separation.
 
-    :raises RequestValidationError: naming every such field, what was given and what is allowed.
+    :raises RequestValidationError: naming every field that breaks a rule, its value and what is allowed.
     """
     raise_if_any(type_problems(template) or _template_problems(template))
 

@@ -145,7 +145,7 @@ class HttpRequest:
         :raises RequestValidationError: naming each of them.
         """
         broken = [
-            f"{name} is {repr(value)[:100]}, allowed: a text"
+            f"{name} is {repr(value)[:100]}, allowed: a string"
             for name, value in self.params
             if not isinstance(value, str) or _SURROGATE.search(value)
         ]
@@ -164,6 +164,11 @@ class HttpResponse:
     headers: Mapping[str, str]
     body: bytes
     validity: tuple[int, int] | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
 
     @property
     def request_id(self) -> str | None:

@@ -24,7 +24,7 @@ from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol import errors, jobs
 from airflow_provider_ci.protocol.errors import service_error
-from airflow_provider_ci.protocol.job_rules import check
+from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.jobs import Job, JobRequest, JobsResponse
 from airflow_provider_ci.protocol.wire import HttpResponse
 from airflow_provider_ci.submission import tracking
@@ -150,7 +150,7 @@ def really_said() -> list[str]:
     failed = Job(job_id="j1", state="Failed", code="ResourceNotFound", message="no such object")
     with pytest.MonkeyPatch.context() as patch:
         return [
-            said_by(lambda: check(JobRequest())),
+            said_by(lambda: check_job(JobRequest())),
             watched(failed),
             watched(Job(job_id="j2", state="Cancel", code="Success")),
             watched(failed, Job(job_id="j3", state="Failed")),

@@ -602,7 +602,7 @@ class TestWhereResultsGo:
                 "in/a.${ext}",
                 "AuObject (voice) is 'in/a.${ext}', allowed: another key than the in",
             ),
-            ("None", "out/a.mp3", "Input.Object is 'None', allowed: an object key; this is the text that"),
+            ("None", "out/a.mp3", "Input.Object is 'None', allowed: an object key; this is the string that"),
         ],
     )
     def test_not_to_the_input_itself(

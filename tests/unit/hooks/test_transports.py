@@ -22,7 +22,7 @@ from airflow_provider_ci.protocol.batches import (
 )
 from airflow_provider_ci.protocol.jobs import ListJobs
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
-from airflow_provider_ci.protocol.queues import ListQueues, Queue, QueueAsRead, UpdateQueue
+from airflow_provider_ci.protocol.queues import DescribedQueue, ListQueues, Queue, UpdateQueue
 from airflow_provider_ci.protocol.services import OpenBucket
 from airflow_provider_ci.protocol.templates import CreateTemplate, DeleteTemplate, ListTemplates
 from tests.conftest import CREDENTIALS
@@ -45,7 +45,7 @@ CALLS: list[tuple[ApiRequest[Any], Answer]] = [
     (ListTemplates(name="声+ "), listed("a")),
     (ListQueues(), QUEUES),
     (
-        UpdateQueue("p1", "Paused", QueueAsRead(Queue(name="q"), None)),
+        UpdateQueue("p1", "Paused", DescribedQueue(Queue(name="q"), None)),
         http(f"<Response><Queue>{QUEUE_XML}</Queue></Response>"),
     ),
     (OpenBucket(), http("<Response/>")),

@@ -37,7 +37,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
         for owner in (ONE, BATCH, TEMPLATE)
         for case in (
             (owner, {"codec": "ogg"}, "codec is 'ogg', allowed: aac, flac, mp3, amr, wav"),
-            (owner, {"samplerate": "44.1k"}, "samplerate is '44.1k', allowed: a whole number"),
+            (owner, {"samplerate": "44.1k"}, "samplerate is '44.1k', allowed: an integer"),
             (owner, {"bucket": "media"}, "bucket is 'media', allowed: <name>-<appid>"),
             (owner, {"region": "guangzhou"}, "region is 'guangzhou', allowed: a region"),
             (owner, {"tencent_ci_conn_id": ""}, "tencent_ci_conn_id is '', allowed"),

@@ -95,11 +95,11 @@ def test_what_is_read(name: str, value: Any, meaning: Any) -> None:
         ("key", b"a", "a string"),
         ("key", True, "a string"),
         ("user_data", 5, "a string; in a DAG with"),
-        ("bitrate", "128k", "a whole number"),
-        ("bitrate", "-8", "a whole number"),
-        ("bitrate", 128.0, "a whole number"),
-        ("bitrate", True, "a whole number"),
-        ("bitrate", "None", f"a whole number{NONE_RENDERED}"),
+        ("bitrate", "128k", "an integer"),
+        ("bitrate", "-8", "an integer"),
+        ("bitrate", 128.0, "an integer"),
+        ("bitrate", True, "an integer"),
+        ("bitrate", "None", f"an integer{NONE_RENDERED}"),
     ],
 )
 def test_what_is_refused(name: str, value: Any, allowed: str) -> None:

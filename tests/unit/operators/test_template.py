@@ -114,7 +114,7 @@ def test_other_refusals_are_raised_at_once(
         ({"name": 5}, "name is 5, allowed: a string"),
         ({"audio_mode": "x"}, "audio_mode is 'x'"),
         ({"audio_mode": ""}, "audio_mode is None"),
-        ({"bitrate": "much"}, "bitrate is 'much', allowed: a whole number"),
+        ({"bitrate": "much"}, "bitrate is 'much', allowed: an integer"),
         ({"codec": "amr", "samplerate": 44100}, "samplerate is 44100"),
     ],
 )

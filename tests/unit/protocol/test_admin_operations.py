@@ -10,9 +10,9 @@ from airflow_provider_ci.exceptions import (
     RequestValidationError,
 )
 from airflow_provider_ci.protocol.queues import (
+    DescribedQueue,
     ListQueues,
     Queue,
-    QueueAsRead,
     QueuesResponse,
     UpdateQueue,
 )
@@ -40,7 +40,7 @@ BODY = (
     "<?xml version='1.0' encoding='UTF-8'?>\n<Request><Tag>VoiceSeparate</Tag><Name>stems_声-*1</Name>"
     "<AudioMode>IsAudio</AudioMode><AudioConfig><Codec>mp3</Codec><Bitrate>128</Bitrate></AudioConfig></Request>"
 ).encode()
-DESCRIBED = QueueAsRead(Queue(name="queue-1"), None)
+DESCRIBED = DescribedQueue(Queue(name="queue-1"), None)
 MADE = (
     "<Response><RequestId>r</RequestId>"
     "<Template><TemplateId>t1</TemplateId><Name>a</Name></Template></Response>"
@@ -187,7 +187,7 @@ class TestAnswers:
     def test_a_template(self, call):
         assert call.parse(response(200, MADE)).template_id == "t1"
         for body in ("<Response/>", "<Response><Template><Name>a</Name></Template></Response>"):
-            with pytest.raises(InvalidResponseError, match="the answer has no TemplateId"):
+            with pytest.raises(InvalidResponseError, match="the response has no TemplateId"):
                 call.parse(response(200, body))
 
     @pytest.mark.parametrize("code", ["TemplateNotFound", "1107"])

@@ -124,7 +124,7 @@ class TestRefused:
                 "Input.Prefix has 852 bytes in UTF-8, allowed",
             ),
             (replace(BATCH, input=BatchInput(object="x" * 851)), "Input.Object has 851 bytes in UTF-8"),
-            (replace(BATCH, input=BatchInput(prefix=5)), "Input.Prefix is 5, allowed: a text"),
+            (replace(BATCH, input=BatchInput(prefix=5)), "Input.Prefix is 5, allowed: a string"),
             (changed(tag="Transcode"), "Operation.Tag is 'Transcode', allowed: VoiceSeparate"),
             (changed(job_param=None), "Operation is 'neither TemplateId nor VoiceSeparate'"),
             (

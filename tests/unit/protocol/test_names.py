@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_ci.protocol.names import ObjectAddress, key_rule_broken, object_address, redact_address
+from airflow_provider_ci.protocol.names import (
+    ObjectAddress,
+    key_rule_violation,
+    object_address,
+    redact_address,
+)
 
 BUCKET = "media-1250000001"
 
@@ -55,9 +60,9 @@ def test_what_is_shown_of_an_address(text, shown, without_path):
 
 @pytest.mark.parametrize("key", ["x" * 851, "声" * 284, "a/.", "a/..", ".", "..", "\\a", "a%0a%0Db"])
 def test_keys_that_cos_does_not_hold(key):
-    assert key_rule_broken(key) is not None
+    assert key_rule_violation(key) is not None
 
 
 @pytest.mark.parametrize("key", ["x" * 850, "声" * 283, "a/.b", "a.", "a/...", "a\\", "%0a"])
 def test_keys_that_it_does(key):
-    assert key_rule_broken(key) is None
+    assert key_rule_violation(key) is None

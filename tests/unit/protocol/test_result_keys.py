@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_ci.protocol.result_keys import (
     KnownInputs,
+    can_begin_with,
+    can_equal,
     cos_problem,
-    expanded,
-    is_of_its_own,
-    may_be,
-    may_be_alike,
-    may_begin_with,
+    differs_between_inputs,
+    key_pattern,
+    may_be_equal,
     placeholder_problem,
 )
 
@@ -160,10 +160,10 @@ class TestLimitsOfCos:
         assert "at least 851" in str(self.problem("x" * 750 + "/${InputPath}", deep))
 
     def test_keys_that_are_too_long_are_not_compared(self):
-        long = expanded("${InputName}" + "a" * 100_000, BATCH, "mp3")
-        assert not may_begin_with(long, "a" * 800)
-        assert not may_be(long, "a" * 800)
-        assert not may_begin_with(expanded("${InputPath}", BATCH, "mp3"), "in/" + "a" * 100_000)
+        long = key_pattern("${InputName}" + "a" * 100_000, BATCH, "mp3")
+        assert not can_begin_with(long, "a" * 800)
+        assert not can_equal(long, "a" * 800)
+        assert not can_begin_with(key_pattern("${InputPath}", BATCH, "mp3"), "in/" + "a" * 100_000)
 
     @pytest.mark.parametrize("key", ["out/.", "out/..", ".", "..", "out/${jobid}/.", "\\out", "a%0A%0Db"])
     def test_what_else_cos_refuses(self, key):
@@ -202,8 +202,8 @@ class TestAlike:
         ],
     )
     def test_the_results_of_one_job(self, one, other, extension, alike):
-        assert may_be_alike(one, other, JOB, extension) == alike
-        assert may_be_alike(other, one, JOB, extension) == alike
+        assert may_be_equal(one, other, JOB, extension) == alike
+        assert may_be_equal(other, one, JOB, extension) == alike
 
     @pytest.mark.parametrize(
         ("one", "other"),
@@ -222,8 +222,8 @@ class TestAlike:
     def test_the_results_of_one_job_of_a_batch(self, one, other):
         inputs = KnownInputs(is_batch=True, prefix="rec/")
         for extension in ("mp3", None):
-            assert may_be_alike(one, other, inputs, extension)
-            assert may_be_alike(other, one, inputs, extension)
+            assert may_be_equal(one, other, inputs, extension)
+            assert may_be_equal(other, one, inputs, extension)
 
     @pytest.mark.parametrize(
         ("one", "other"),
@@ -244,20 +244,20 @@ class TestAlike:
     def test_the_results_of_one_job_of_a_batch_that_never_meet(self, one, other):
         inputs = KnownInputs(is_batch=True, prefix="rec/")
         for extension in ("mp3", None):
-            assert not may_be_alike(one, other, inputs, extension)
-            assert not may_be_alike(other, one, inputs, extension)
+            assert not may_be_equal(one, other, inputs, extension)
+            assert not may_be_equal(other, one, inputs, extension)
 
     def test_the_only_input_of_a_batch_is_known(self):
         def alike(input_object):
             inputs = KnownInputs(is_batch=True, object=input_object)
-            return may_be_alike("${jobid}/${InputNameAndExt}", "${jobid}/a.wav", inputs, "mp3")
+            return may_be_equal("${jobid}/${InputNameAndExt}", "${jobid}/a.wav", inputs, "mp3")
 
         assert alike("in/a.wav")
         assert not alike("in/b.wav")
 
     def test_a_new_id_is_none_that_is_known(self):
-        assert not may_be(expanded("out/${jobid}.mp3", JOB, "mp3"), f"out/{JOB_ID}.mp3")
-        assert not may_begin_with(expanded("out/${jobid}/voice.mp3", BATCH, "mp3"), f"out/{JOB_ID}/")
+        assert not can_equal(key_pattern("out/${jobid}.mp3", JOB, "mp3"), f"out/{JOB_ID}.mp3")
+        assert not can_begin_with(key_pattern("out/${jobid}/voice.mp3", BATCH, "mp3"), f"out/{JOB_ID}/")
 
     @pytest.mark.parametrize(
         ("key", "prefix", "may"),
@@ -283,7 +283,7 @@ class TestAlike:
     )
     def test_keys_among_the_inputs(self, key, prefix, may):
         inputs = KnownInputs(is_batch=True, prefix=prefix)
-        assert may_begin_with(expanded(key, inputs, "mp3"), prefix) == may
+        assert can_begin_with(key_pattern(key, inputs, "mp3"), prefix) == may
 
 
 FOLDERS = ("a", "a/b", "a/bc", "ab", "")
@@ -294,7 +294,7 @@ WITH_IDS = (*PARTS, "${jobid}", "${InventoryTriggerJobId}", "bc.mp3")
 
 @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=6).map("".join))
 def test_a_key_that_is_called_its_own_differs_between_all_inputs(key):
-    if not is_of_its_own(key):
+    if not differs_between_inputs(key):
         return
     inputs = [f"{folder}/{name}".removeprefix("/") for folder, name in itertools.product(FOLDERS, FILES)]
     keys = [substituted(key, each) for each in inputs]
@@ -307,7 +307,7 @@ def test_a_key_that_is_called_its_own_differs_between_all_inputs(key):
 )
 def test_keys_that_are_said_never_to_meet_do_not(one, other):
     inputs = KnownInputs(is_batch=True, prefix="")
-    if may_be_alike(one, other, inputs, "mp3"):
+    if may_be_equal(one, other, inputs, "mp3"):
         return
     names = [f"{folder}/{name}".removeprefix("/") for folder, name in itertools.product(FOLDERS, FILES)]
     assert not {substituted(one, each) for each in names} & {substituted(other, each) for each in names}

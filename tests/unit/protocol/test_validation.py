@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_ci.protocol.job_rules import problems
+from airflow_provider_ci.protocol.job_rules import request_problems
 from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig, CallbackMqConfig, Input, JobRequest, Output
 from airflow_provider_ci.protocol.names import BUCKET, ID, REGION
-from airflow_provider_ci.protocol.rules import Problem
+from airflow_provider_ci.protocol.rules import Problem, type_problems
 from airflow_provider_ci.protocol.voice_separation import AUDIO_MODES, VoiceSeparate
 
 from .builders import encoding, operation, output, request
@@ -16,6 +16,10 @@ MQ = CallbackMqConfig(mq_region="gz", mq_mode="Queue", mq_name="done")
 KAFKA = CallbackKafkaConfig(region="ap-guangzhou", instance_id="ckafka-1", topic="done")
 CONFIG = "Operation.VoiceSeparate.AudioConfig"
 OUTPUT = "Operation.Output"
+
+
+def problems(bad: JobRequest) -> list[Problem]:
+    return type_problems(bad) or list(request_problems(bad))
 
 
 def with_operation(**changes) -> JobRequest:
@@ -224,10 +228,10 @@ BAD = {
     "kafka region": (with_kafka(region="gz"), "CallBackKafkaConfig.Region", ["'gz'", "ap-guangzhou"]),
     "no kafka instance": (with_kafka(instance_id=""), "CallBackKafkaConfig.InstanceId", ["''", "not empty"]),
     "no kafka topic": (with_kafka(topic=None), "CallBackKafkaConfig.Topic", ["None", "not empty"]),
-    "number as text": (encoding(bitrate="128"), f"{CONFIG}.Bitrate", ["'128'", "a whole number"]),
-    "number with fraction": (encoding(samplerate=44100.0), f"{CONFIG}.Samplerate", ["a whole number"]),
-    "truth for a number": (with_operation(job_level=True), "Operation.JobLevel", ["True", "a whole number"]),
-    "number for a text": (with_output(background_object=7), f"{OUTPUT}.Object", ["is 7", "a text"]),
+    "number as text": (encoding(bitrate="128"), f"{CONFIG}.Bitrate", ["'128'", "an integer"]),
+    "number with fraction": (encoding(samplerate=44100.0), f"{CONFIG}.Samplerate", ["an integer"]),
+    "truth for a number": (with_operation(job_level=True), "Operation.JobLevel", ["True", "an integer"]),
+    "number for a text": (with_output(background_object=7), f"{OUTPUT}.Object", ["is 7", "a string"]),
     "dict for a part": (request(operation={}), "Operation", ["{}", "Operation"]),
 }
 

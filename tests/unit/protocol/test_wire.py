@@ -205,7 +205,7 @@ def test_bucket_and_region_are_checked_before_they_are_a_host(changes, says):
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udcff", None, 5, ("x",)], ids=ascii)
 def test_a_parameter_that_no_query_can_carry_is_named(value):
-    with pytest.raises(RequestValidationError, match=r"Nothing was sent: queueId is .*, allowed: a text"):
+    with pytest.raises(RequestValidationError, match=r"Nothing was sent: queueId is .*, allowed: a string"):
         HttpRequest(method="GET", service=Service.CI, path="/jobs", params=(("queueId", value),))
 
 
