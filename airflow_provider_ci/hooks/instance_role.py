@@ -4,7 +4,7 @@ The service responds to every process on the machine, without authentication. It
 proxy.
 
 Tencent's SDK has a client too (``CVMRoleCredential``), which is not used: it has no timeout, goes through the
-environment's proxy, follows redirects, reads responses of any size, and hides every error.
+environment's proxy, follows redirects, and hides every error.
 ``tests/unit/hooks/test_tencent_sdk.py`` shows this.
 """
 

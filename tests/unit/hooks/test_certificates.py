@@ -12,12 +12,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TransportError
+from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.jobs import DescribeJobs
@@ -43,10 +46,15 @@ def certificate(host: str) -> bytes:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
-    """A company's gateway: its address, and the bundle that vouches for it. It describes one job to each."""
+def host() -> str:
+    return "gateway.example"
+
+
+@pytest.fixture
+def gateway(host: str, tmp_path: Path, mocker: MockerFixture) -> Iterator[tuple[str, Path]]:
+    """A company's gateway, which describes one job: its address, and the bundle with its certificate."""
     pem = tmp_path / "company.pem"
-    pem.write_bytes(certificate("gateway.example"))
+    pem.write_bytes(certificate(host))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
 
@@ -63,46 +71,18 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
 
     resolve = socket.getaddrinfo
 
-    def resolved(host: Any, *args: Any, **options: Any) -> Any:
-        return resolve("127.0.0.1" if host == "gateway.example" else host, *args, **options)
+    def resolve_to_loopback(name: Any, *args: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if name == host else name, *args, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    mocker.patch.object(socket, "getaddrinfo", resolve_to_loopback)
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         server.handle_error = lambda *args: None  # type: ignore[method-assign]
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"https://gateway.example:{server.server_port}", pem
+        yield f"https://{host}:{server.server_port}", pem
         server.shutdown()
         thread.join()
-
-
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
-def test_both_trust_whom_the_environments_bundle_vouches_for(
-    gateway: tuple[str, Path],
-    connection: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str | None,
-) -> None:
-    url, bundle = gateway
-    connection(url, max_attempts=1)
-    if variable:
-        monkeypatch.setenv(variable, str(bundle))
-    hook = TencentCIHook()
-
-    async def described() -> Any:
-        settings = await load_settings("tencent_ci_default")
-        async with AsyncClient(settings) as client:
-            return await client.call(DescribeJobs(("j1",)), settings.endpoint())
-
-    for ask in (lambda: hook.describe_jobs(["j1"]), lambda: asyncio.run(described())):
-        if variable:
-            assert ask().jobs_detail[0].state == "Success"
-        else:
-            with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-                ask()
-            assert not caught.value.sent
-    hook.close()
 
 
 def ask_by_hook() -> Any:
@@ -120,6 +100,37 @@ def ask_by_loop() -> Any:
             return await client.call(DescribeJobs(("j1",)), settings.endpoint())
 
     return asyncio.run(described())
+
+
+@pytest.mark.parametrize("host", ["gateway.example", "localhost"])
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
+def test_both_transports_trust_the_environments_bundle(
+    gateway: tuple[str, Path],
+    connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    ask: Callable[[], Any],
+) -> None:
+    url, bundle = gateway
+    connection(url, max_attempts=1)
+    monkeypatch.setenv(variable, str(bundle))
+    assert ask().jobs_detail[0].state == "Success"
+
+
+@pytest.mark.parametrize("host", ["gateway.example", "localhost"])
+@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
+def test_both_transports_trust_certifi_otherwise(
+    gateway: tuple[str, Path], connection: Callable[..., str], mocker: MockerFixture, ask: Callable[[], Any]
+) -> None:
+    url, bundle = gateway
+    connection(url, max_attempts=1)
+    assert transport.certificate_bundle() == certifi.where()
+    with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        ask()
+    assert not caught.value.sent
+    mocker.patch.object(transport, "DEFAULT_CA_BUNDLE_PATH", str(bundle))
+    assert ask().jobs_detail[0].state == "Success"
 
 
 BROKEN = {
