@@ -42,7 +42,8 @@ def test_shipped_media_is_small():
 
 
 def test_voice_and_background_of_the_demo_recording_are_better_than_the_mix(tmp_path):
-    paths = run(MIX, tmp_path, "mp3")
+    paths = {stem: tmp_path / f"{stem}.mp3" for stem in BOTH}
+    assert separate(MIX, paths, "mp3") is Method.CENTRE
     mix, speech = load(MIX, "stereo"), load(SPEECH)[0]
     music = mix - speech
     gain = si_sdr(load(paths[Stem.VOICE])[0], speech) - si_sdr(mix.mean(axis=0), speech)
@@ -91,7 +92,7 @@ def mono_mix(folder):
     return write(folder / "mix.wav", load(MIX, "stereo").mean(axis=0)[np.newaxis])
 
 
-def test_speech_in_a_mono_recording_is_told_from_its_music(tmp_path, with_speech):
+def test_speech_in_a_mono_recording_is_separated_from_its_music(tmp_path, with_speech):
     source, clean = mono_mix(tmp_path), load(SPEECH)[0]
     paths = {stem: tmp_path / f"{stem}.wav" for stem in BOTH}
     assert separate(source, paths, "wav") is Method.SPEECH
@@ -107,10 +108,6 @@ def test_without_the_extra_a_mono_mix_is_only_filtered_and_the_method_says_so(tm
     assert separate(source, {Stem.VOICE: tmp_path / "voice.wav"}, "wav") is Method.BAND
     assert si_sdr(load(tmp_path / "voice.wav")[0], clean) - si_sdr(load(source)[0], clean) < 1
     assert "not separated" in Method.BAND
-
-
-def test_stereo_is_separated_by_its_centre(tmp_path):
-    assert separate(MIX, {Stem.VOICE: tmp_path / "voice.wav"}, "wav") is Method.CENTRE
 
 
 def test_mono_voice_is_the_speech_band_and_background_the_rest(tmp_path):
@@ -158,10 +155,10 @@ def test_every_codec_obeys_the_settings_and_lasts_as_long_as_the_input(
         assert rms(load(path)[0]) > 0.01 or channels == 1  # the side tone vanishes in a mono background
 
 
-@pytest.mark.parametrize(("given", "expected"), [(32, 32), (64, 64), (192, 192)])
-def test_bitrate_is_obeyed(tmp_path, given, expected):
-    paths = run(MIX, tmp_path, "mp3", None, given, stems=(Stem.VOICE,))
-    assert describe(paths[Stem.VOICE])[0]["Bitrate"] == pytest.approx(expected, rel=0.05)
+@pytest.mark.parametrize("kbits", [32, 192])
+def test_bitrate_is_obeyed(tmp_path, kbits):
+    paths = run(MIX, tmp_path, "mp3", None, kbits, stems=(Stem.VOICE,))
+    assert describe(paths[Stem.VOICE])[0]["Bitrate"] == pytest.approx(kbits, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,7 @@ def test_bitrate_is_obeyed(tmp_path, given, expected):
         ("in.mov", "aac", 44_100, "stereo"),
     ],
 )
-def test_many_inputs_are_read(tmp_path, name, codec, rate, layout):
+def test_inputs_of_many_formats_are_read(tmp_path, name, codec, rate, layout):
     centre, side = tones(1.3, rate=rate)
     samples = (centre + side)[: 1 if layout == "mono" else 2]
     source = write(tmp_path / name, samples, codec=codec, rate=rate)
@@ -204,7 +201,7 @@ def test_surround_input_keeps_its_channel_count(tmp_path):
 
 
 @pytest.mark.parametrize("samples", [1, 100, 3000])
-def test_very_short_input(tmp_path, samples):
+def test_very_short_input_keeps_its_length(tmp_path, samples):
     source = write(tmp_path / "in.wav", np.full((2, samples), 0.1))
     paths = run(source, tmp_path, "wav")
     assert load(paths[Stem.VOICE]).shape[1] == samples
@@ -215,12 +212,11 @@ def test_very_short_input(tmp_path, samples):
     [
         (b"", "not a media format"),
         (b"this is a letter, not a song\n" * 100, "not a media format"),
-        (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hosts\n", "not a media format"),
         (b"ffconcat version 1.0\nfile /etc/hostname\n", "not a media format"),
         (b"ID3\x03\x00\x00\x00\x00\x00\x00" + bytes(range(1, 251)) * 400, "not a media|cannot be decoded"),
         (EMPTY_WAV, "no sound|cannot be decoded"),
     ],
-    ids=["empty", "text", "playlist", "concat", "garbage", "no samples"],
+    ids=["empty", "text", "concat", "garbage", "no samples"],
 )  # fmt: skip
 def test_unreadable_input_says_why_and_names_no_path(tmp_path, content, why):
     source = tmp_path / "in.mp3"
@@ -250,7 +246,7 @@ def test_video_without_sound(tmp_path):
         run(path, tmp_path)
 
 
-def test_a_cut_off_file_is_processed_as_far_as_it_goes(tmp_path):
+def test_a_truncated_file_is_processed_to_its_end(tmp_path):
     source = tmp_path / "in.mp3"
     source.write_bytes(MIX.read_bytes()[:100_000])
     assert 5.5 < seconds(run(source, tmp_path, "wav")[Stem.VOICE]) < 6.5
@@ -301,7 +297,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path):
         ({"codec": None, "bitrate": 500}, (1, 64), ("mono", 44_100, 500_000)),
     ],
 )
-def test_defaults_of_the_encoding(given, source, expected):
+def test_the_defaults_of_an_encoding(given, source, expected):
     channels, kbits = source
     chosen = Encoding.choose(**given, source_channels=channels, source_bitrate=kbits)
     assert (chosen.layout, chosen.sample_rate, chosen.bitrate) == expected

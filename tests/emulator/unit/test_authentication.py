@@ -77,29 +77,18 @@ def test_token_in_either_spelling(name):
 
 
 def test_the_decoded_path_is_verified():
-    request = ServiceRequest.read(
-        "GET",
-        "/jobs/ja%2Cjb",
-        [
-            ("Host", CI),
-            (
-                "Authorization",
-                sign("GET", "/jobs/ja,jb", (), (), secret_id="id", secret_key="key", key_time=(NOW, NOW)),
-            ),
-        ],
-    )
+    value = sign("GET", "/jobs/ja,jb", (), (), secret_id="id", secret_key="key", key_time=(NOW, NOW))
+    request = ServiceRequest.read("GET", "/jobs/ja%2Cjb", [("Host", CI), ("Authorization", value)])
     authenticate(request, CONFIG, NOW)
 
 
 def test_presigned_urls_are_for_objects_only():
     value = sign("GET", "/a", (), (), secret_id="id", secret_key="key", key_time=(NOW, NOW + 9))
     query = value.replace(";", "%3B")
-    authenticate(ServiceRequest.read("GET", f"/a?{query}", [("Host", COS)]), CONFIG, NOW)
-    assert refusal(ServiceRequest.read("GET", f"/b?{query}", [("Host", COS)])) == (
-        403,
-        "SignatureDoesNotMatch",
-    )
-    assert refusal(ServiceRequest.read("GET", f"/jobs?{query}", [("Host", CI)])) == (
-        401,
-        "MissingAuthorization",
-    )
+
+    def read(path, host):
+        return ServiceRequest.read("GET", f"{path}?{query}", [("Host", host)])
+
+    authenticate(read("/a", COS), CONFIG, NOW)
+    assert refusal(read("/b", COS)) == (403, "SignatureDoesNotMatch")
+    assert refusal(read("/jobs", CI)) == (401, "MissingAuthorization")

@@ -33,12 +33,7 @@ def request(method: str, target: str, service: str = "ci", **headers: str) -> Se
         ("GET", "/jobs/j1", "cos", "get_object"),
         ("GET", "/?acl", "cos", "other"),
         ("GET", "/?location", "cos", "other"),
-        ("PUT", "/a?acl", "cos", "other"),
-        ("DELETE", "/a?tagging", "cos", "other"),
         ("POST", "/template", "ci", "create_template"),
-        ("DELETE", "/template/t1", "ci", "delete_template"),
-        ("PUT", "/queue/p1", "ci", "update_queue"),
-        ("GET", "/asrqueue", "ci", "list_asr_queues"),
         ("GET", "/inventorytriggerjob/b1", "ci", "describe_batch"),
         ("PUT", "/a/b", "cos", "put_object"),
         ("GET", "/a?ci-process=videoinfo", "cos", "media_info"),
@@ -54,7 +49,7 @@ def test_calls_have_names(method, target, service, name):
     assert name in OPERATIONS
 
 
-def test_requests_are_kept_in_order_and_can_be_sought():
+def test_requests_are_kept_in_order_and_can_be_filtered():
     ledger = Ledger()
     first = ledger.add_request(request("POST", "/jobs"), "r1", 5.0)
     ledger.update_request(ledger.add_request(request("GET", "/jobs/j1,j2"), "r2", 6.0), status=200)
@@ -78,7 +73,7 @@ def test_no_secret_is_kept():
     assert record.params == {"prefix": "in", "Tag": "x"}
 
 
-def test_what_cannot_be_text_is_replaced_and_what_is_long_is_cut():
+def test_undecodable_bytes_are_replaced_and_long_paths_are_cut():
     ledger = Ledger()
     ledger.add_request(request("PUT", "/%ff" + "x" * 5000, "cos"), "r", 0.0)
     path = ledger.requests()[0].path

@@ -1,4 +1,4 @@
-"""Files whose headers and packets say what is not so: how long they are, and what becomes of them."""
+"""Files with wrong headers or packets: their durations, and whether they can be processed."""
 
 from __future__ import annotations
 
@@ -40,12 +40,16 @@ def wav(path, *, channels=1, rate=8000, bits=16, kind=1, content=b"\x00\x10" * 8
     return path
 
 
-@pytest.mark.parametrize("start", [0, -312, 20_000, 100_000, 2**31])
 @pytest.mark.parametrize(
-    ("codec", "rate", "seconds"),
-    [("vorbis", 8000, 0.5), ("vorbis", 44_100, 0.5), ("vorbis", 48_000, 2.0), ("libopus", 48_000, 1.0)],
+    ("codec", "rate", "seconds", "start"),
+    [
+        ("vorbis", 8000, 0.5, 0),
+        ("vorbis", 48_000, 2.0, -312),
+        ("vorbis", 44_100, 0.5, 2**31),
+        ("libopus", 48_000, 1.0, 20_000),
+    ],
 )
-def test_ogg_of_one_page_or_with_any_start(tmp_path, codec, rate, seconds, start):
+def test_the_duration_of_ogg_files_of_one_page_or_with_any_start(tmp_path, codec, rate, seconds, start):
     path = sound(tmp_path / "a.ogg", codec, "ogg", rate=rate, seconds=seconds, start=start)
     info = inspect(path)
     assert info["Format"]["Duration"] == pytest.approx(seconds, abs=0.03)
@@ -56,11 +60,8 @@ def test_ogg_of_one_page_or_with_any_start(tmp_path, codec, rate, seconds, start
     ("codec", "container"),
     [
         ("wmav2", "asf"),
-        ("wmav1", "asf"),
         ("wmav2", "avi"),  # its packets have no duration
-        ("wmav2", "wav"),
         ("wavpack", "matroska"),  # nor have these
-        ("flac", "flac"),
         ("flac", "ogg"),
         ("aac", "adts"),
         ("aac", "avi"),  # its tag is no text
@@ -75,7 +76,7 @@ def test_the_duration_of_every_container(tmp_path, codec, container):
     assert describe(tmp_path / "voice")[0]["Duration"] == pytest.approx(1.0, abs=0.06)
 
 
-def test_a_file_that_is_cut_off_is_as_long_as_what_is_there(tmp_path):
+def test_a_truncated_file_is_as_long_as_its_part(tmp_path):
     whole = sound(tmp_path / "a.ogg", "vorbis", "ogg", rate=48_000, seconds=10.0).read_bytes()
     half = tmp_path / "half.ogg"
     half.write_bytes(whole[: len(whole) // 2])
@@ -94,7 +95,7 @@ def test_a_file_that_is_cut_off_is_as_long_as_what_is_there(tmp_path):
         ({"content": b""}, "cannot be decoded"),
     ],
 )
-def test_headers_that_cannot_be(tmp_path, header, reason):
+def test_impossible_headers_are_refused(tmp_path, header, reason):
     path = wav(tmp_path / "a.wav", **header)
     with pytest.raises(UnsupportedMediaError, match=reason):
         separate(path, {Stem.VOICE: tmp_path / "voice"}, "wav")
@@ -104,16 +105,15 @@ def test_headers_that_cannot_be(tmp_path, header, reason):
 NO_NUMBERS = numpy.array([numpy.nan, numpy.inf, -numpy.inf, 1e38, 0.5], "<f4").repeat(2000).tobytes()
 
 
-@pytest.mark.parametrize("codec", ["mp3", "aac", "flac", "wav", "amr"])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_floats_that_are_no_numbers_do_not_end_the_process(tmp_path, codec, channels):
+@pytest.mark.parametrize(("codec", "channels"), [("mp3", 1), ("aac", 2), ("flac", 2), ("amr", 1)])
+def test_floats_that_are_not_finite_do_not_end_the_process(tmp_path, codec, channels):
     path = wav(tmp_path / "a.wav", channels=channels, bits=32, kind=3, content=NO_NUMBERS)
     separate(path, {Stem.VOICE: tmp_path / "voice", Stem.BACKGROUND: tmp_path / "rest"}, codec)
     assert describe(tmp_path / "voice")[0]["Duration"] > 0
 
 
-@pytest.mark.parametrize("content", [b"", b"R", b"RIFF", b"OggS" + bytes(100)])
-def test_what_is_no_file_at_all(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"OggS" + bytes(100)])
+def test_the_beginning_of_a_file_is_refused(tmp_path, content):
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     for read in (inspect, lambda one: separate(one, {Stem.VOICE: tmp_path / "voice"}, "wav")):

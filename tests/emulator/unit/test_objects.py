@@ -29,7 +29,7 @@ def put(store: ObjectStore, key: str, content: bytes, bucket: str = BUCKET, **kw
     return store.put(bucket, key, path, md5=hashlib.md5(content).hexdigest(), modified=1.5, **kwargs)
 
 
-def test_put_get_delete(store):
+def test_an_object_is_stored_read_and_deleted(store):
     put(store, "in/a.mp3", b"one", headers={"x-cos-meta-a": "b"})
     got = store.get(BUCKET, "in/a.mp3")
     assert got.path.read_bytes() == b"one"
@@ -41,7 +41,7 @@ def test_put_get_delete(store):
     assert not store.delete(BUCKET, "in/a.mp3")
 
 
-def test_replacing_removes_the_old_content_but_not_from_under_a_reader(store, tmp_path):
+def test_replacing_removes_the_old_content_but_a_reader_keeps_it(store, tmp_path):
     old = put(store, "k", b"old")
     with old.path.open("rb") as reader:
         put(store, "k", b"new")
@@ -50,22 +50,7 @@ def test_replacing_removes_the_old_content_but_not_from_under_a_reader(store, tm
     assert len(list((tmp_path / "data" / "objects").iterdir())) == 1
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "../../escape",
-        "/etc/passwd",
-        "a/../../b",
-        "..",
-        "a\x00b",
-        "CON",
-        "x" * 850,
-        "\udcff",
-        "声/音.mp3",
-        "a//b",
-        "a\\..\\b",
-    ],
-)
+@pytest.mark.parametrize("key", ["../../escape", "/etc/passwd", "a\x00b", "x" * 850, "\udcff", "a//b"])
 def test_no_key_names_a_path(store, tmp_path, key):
     before = _outside(tmp_path)
     stored = put(store, key, b"content")

@@ -13,7 +13,6 @@ CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.a
         ("POST", "/jobs", "127.0.0.1:80", Service.CI),
         ("GET", "/jobs?tag=x", COS, Service.CI),
         ("GET", "/jobs/j1", "localhost", Service.CI),
-        ("GET", "/jobs?tag=x", "localhost", Service.CI),
         ("GET", "/jobs", COS, Service.COS),
         ("HEAD", "/jobs", COS, Service.COS),
         ("POST", "/jobs", COS, Service.CI),
@@ -25,41 +24,29 @@ CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.a
         ("GET", "/jobs/j1?q-signature=x", "localhost", Service.COS),
         ("GET", "/jobs/j1%2Cj2", COS, Service.COS),
         ("GET", f"/jobs/j{'0' * 32}", COS, Service.COS),
-        ("HEAD", "/jobs/j1", COS, Service.COS),
-        ("DELETE", "/jobs/j1", COS, Service.COS),
         ("PUT", "/jobs/j1?cancel", COS, Service.CI),
         ("PUT", "/jobs/j1", COS, Service.COS),
-        ("PUT", "/jobs/a.mp3", COS, Service.COS),
-        ("GET", "/jobs/a.mp3", COS, Service.COS),
         ("GET", "/in/a.mp3", CI, Service.CI),
         ("GET", "/in/a.mp3", "127.0.0.1", Service.COS),
         ("GET", "http://127.0.0.1:1/jobs/j1", CI, Service.CI),
         ("POST", "/template", COS, Service.CI),
-        ("PUT", "/template", COS, Service.COS),
         ("DELETE", "/template/t1", "127.0.0.1", Service.CI),
         ("GET", "/template/t1", "127.0.0.1", Service.COS),
         ("PUT", "/template/t1.mp3", "127.0.0.1", Service.COS),
         ("PUT", "/template/t1", COS, Service.COS),
         ("PUT", f"/template/t{'0' * 32}", COS, Service.COS),
-        ("PUT", "/asrqueue/p1", "localhost:1", Service.CI),
         ("PUT", f"/queue/p{'0' * 32}", COS, Service.COS),
         ("GET", "/queue", COS, Service.COS),
         ("GET", "/queue?state=All", COS, Service.CI),
-        ("GET", "/template?pageNumber=1", COS, Service.CI),
-        ("GET", "/template", COS, Service.COS),
-        ("PUT", "/queue", COS, Service.COS),
         ("DELETE", "/asrbucket", COS, Service.COS),
         ("DELETE", "/asrbucket", "localhost", Service.CI),
-        ("DELETE", "/mediabucket", "localhost", Service.CI),
-        ("GET", "/mediabucket", "127.0.0.1:1", Service.CI),
         ("GET", "/mediabucket", "ci.ap-guangzhou.myqcloud.com", Service.CI),
         ("POST", "/inventorytriggerjob", COS, Service.CI),
         ("PUT", f"/inventorytriggerjob/b{'0' * 32}?cancel", COS, Service.CI),
-        ("GET", "/inventorytriggerjob/b1", "127.0.0.1", Service.CI),
         ("GET", "/?prefix=a", COS, Service.COS),
     ],
 )
-def test_service_by_path_and_host(method, target, host, service):
+def test_the_service_by_host_and_path(method, target, host, service):
     assert ServiceRequest.read(method, target, [("Host", host)]).service is service
 
 
@@ -68,14 +55,13 @@ def test_service_by_path_and_host(method, target, host, service):
     [
         (CI, "demo-1250000000", "ap-guangzhou"),
         (f"{COS}:8080", "demo-1250000000", "ap-guangzhou"),
-        (CI.upper(), "demo-1250000000", "ap-guangzhou"),
         ("ci.ap-guangzhou.myqcloud.com", None, "ap-guangzhou"),
         ("demo-1250000000.ci.ap-guangzhou.tencentci.cn", "demo-1250000000", "ap-guangzhou"),
         ("127.0.0.1:1", None, None),
         ("demo-1250000000.ci.ap-guangzhou.myqcloud.com.evil.example", None, None),
     ],
 )
-def test_bucket_and_region_by_host(host, bucket, region):
+def test_the_bucket_and_region_by_host(host, bucket, region):
     request = ServiceRequest.read("GET", "/", [("host", host)])
     assert (request.bucket, request.region) == (bucket, region)
 
@@ -87,18 +73,16 @@ def test_bucket_and_region_by_host(host, bucket, region):
         ("GET", f"/jobs/j{'0' * 32},j{'1' * 32}", True),
         ("HEAD", f"/jobs/j{'0' * 32}", False),
         ("PUT", f"/jobs/j{'0' * 32}", False),
-        ("DELETE", f"/jobs/j{'0' * 32}", False),
         ("GET", f"/jobs/j{'0' * 32}.mp3", False),
         ("GET", f"/jobs/j{'0' * 32}?ci-process=videoinfo", False),
         ("GET", "/jobs/x", False),
         ("PUT", f"/template/t{'0' * 32}", True),
         ("GET", f"/template/t{'0' * 32}", False),
         ("DELETE", f"/template/t{'0' * 32}", True),
-        ("PUT", f"/queue/p{'0' * 32}", True),
         ("PUT", f"/inventorytriggerjob/b{'0' * 32}", False),
     ],
 )
-def test_which_paths_on_a_cos_host_may_name_ids(method, target, may_be):
+def test_paths_on_a_cos_host_that_may_name_ids(method, target, may_be):
     assert ServiceRequest.read(method, target, [("Host", COS)]).may_be_ci_call is may_be
     assert not ServiceRequest.read(method, target, [("Host", CI)]).may_be_ci_call
 
@@ -111,7 +95,7 @@ def test_path_and_query_are_decoded_once():
     assert "empty" not in request.nonempty_params
 
 
-def test_absolute_request_line():
+def test_a_request_line_that_is_a_url():
     request = ServiceRequest.read(
         "GET", "http://demo-1250000000.ci.ap-guangzhou.myqcloud.com/jobs/a,b?x=1", [("Host", CI)]
     )

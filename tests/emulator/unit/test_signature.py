@@ -19,54 +19,49 @@ every_vector = pytest.mark.parametrize(
 
 
 def matches(vector, **changes):
-    given = vector["input"] | changes
-    params = given["signed_params"] + given["unsigned_params"]
-    headers = given["signed_headers"] + given["unsigned_headers"]
-    signature = Signature.parse(given.get("authorization", vector["expected"]["authorization"]))
+    request = vector["input"] | changes
+    params = request["signed_params"] + request["unsigned_params"]
+    headers = request["signed_headers"] + request["unsigned_headers"]
+    signature = Signature.parse(request.get("authorization", vector["expected"]["authorization"]))
     return signature.matches(
-        given["method"],
-        given["path_decoded"],
+        request["method"],
+        request["path_decoded"],
         [tuple(pair) for pair in params],
         [tuple(pair) for pair in headers],
-        secret_key=given["secret_key"],
+        secret_key=request["secret_key"],
     )
 
 
 @every_vector
-def test_the_published_signatures_match_with_unsigned_extras(vector):
-    assert matches(vector)
-    extra = vector["input"]["unsigned_headers"] + [["x-extra", "1"]]
-    assert matches(vector, unsigned_headers=extra)
-    assert matches(vector, method=vector["input"]["method"].lower())
-
-
-@every_vector
-def test_nothing_that_is_signed_can_be_changed(vector):
-    given = vector["input"]
-    assert not matches(vector, secret_key=given["secret_key"] + "x")
-    assert not matches(vector, path_decoded=given["path_decoded"] + "x")
+def test_a_published_signature_matches_its_request_and_no_other(vector):
+    request = vector["input"]
+    assert matches(vector, unsigned_headers=request["unsigned_headers"] + [["x-extra", "1"]])
+    assert matches(vector, method=request["method"].lower())
+    assert not matches(vector, secret_key=request["secret_key"] + "x")
+    assert not matches(vector, path_decoded=request["path_decoded"] + "x")
     assert not matches(vector, method="PATCH")
     for kind in ("signed_params", "signed_headers"):
-        for place, (name, value) in enumerate(given[kind]):
-            others = given[kind][:place] + given[kind][place + 1 :]
+        for position, (name, value) in enumerate(request[kind]):
+            others = request[kind][:position] + request[kind][position + 1 :]
             assert not matches(vector, **{kind: others})
             assert not matches(vector, **{kind: [*others, [name, value + "x"]]})
-    other_period = vector["expected"]["authorization"].replace(given["key_time"], "1;2")
+    other_period = vector["expected"]["authorization"].replace(request["key_time"], "1;2")
     assert not matches(vector, authorization=other_period)
 
 
-@every_vector
-def test_the_parts_are_read(vector):
+def test_the_fields_of_a_signature():
+    vector = VECTORS["vectors"][0]
     signature = Signature.parse(vector["expected"]["authorization"])
-    assert (signature.secret_id, signature.period) == (
-        vector["input"]["secret_id"],
-        vector["input"]["key_time"],
-    )
+    assert signature.secret_id == vector["input"]["secret_id"]
     for names, key in ((signature.headers, "header_list"), (signature.params, "url_param_list")):
         assert ";".join(sorted(names)) == vector["intermediate"][key]
-    start, _, end = signature.period.partition(";")
-    for now, valid in ((int(start), True), (int(end), True), (int(start) - 1, False), (int(end) + 1, False)):
-        assert signature.is_valid_at(now) is valid
+    start, end = map(int, signature.period.split(";"))
+    assert [signature.is_valid_at(now) for now in (start - 1, start, end, end + 1)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 GOOD = VECTORS["vectors"][0]["expected"]["authorization"]
@@ -76,7 +71,6 @@ GOOD = VECTORS["vectors"][0]["expected"]["authorization"]
     "text",
     [
         "",
-        "q",
         GOOD + "&q-ak=x",
         GOOD + "&x=y",
         GOOD.replace("q-ak", "q-id"),
@@ -86,7 +80,7 @@ GOOD = VECTORS["vectors"][0]["expected"]["authorization"]
         GOOD.partition("&q-signature")[0],
     ],
 )
-def test_other_forms_are_refused(text):
+def test_a_malformed_signature_is_refused(text):
     with pytest.raises(MalformedSignatureError):
         Signature.parse(text)
 
@@ -96,7 +90,7 @@ PAIRS = st.dictionaries(st.text("aB-/ ~+声", min_size=1, max_size=4), TEXTS, ma
 
 
 @given(path=TEXTS, params=PAIRS, headers=PAIRS)
-def test_both_houses_agree_about_every_request(path, params, headers):
+def test_the_emulator_accepts_the_signatures_of_the_provider(path, params, headers):
     """The provider signs and the emulator checks: two codes, from the same page."""
     request = ("PUT", "/" + path, list(params.items()), list(headers.items()))
     text = sign(*request, secret_id="id", secret_key="key", key_time=(1, 2))
