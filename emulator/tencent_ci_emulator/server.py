@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av  # noqa: F401 - first of the dependencies, so that this one is named when they are missing
@@ -35,7 +34,7 @@ from tencent_ci_emulator.jobs.queues import Queues
 from tencent_ci_emulator.jobs.submission import Submission
 from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.ledger import Ledger
-from tencent_ci_emulator.objects.data_folder import DATABASE, DataFolder
+from tencent_ci_emulator.objects.data_folder import DATABASE, lock_data_folder
 from tencent_ci_emulator.objects.multipart import UploadStore
 from tencent_ci_emulator.objects.object_calls import ObjectCalls
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -140,9 +139,7 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -230,7 +227,7 @@ class _Server:
 
     async def _open_folder_and_serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
-        with DataFolder(self._config.data_dir):
+        with lock_data_folder(self._config.data_dir):
             database = Database(self._config.data_dir / DATABASE)
             self._ledger.attach(database)
             try:

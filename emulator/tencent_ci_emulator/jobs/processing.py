@@ -102,13 +102,12 @@ def _separate_input(
     parameters: Parameters,
     on_progress: Callable[[float], None],
 ) -> Method:
-    # In MusicMode the documents let everything but the codec be ignored
-    encoding = (parameters.sample_rate, parameters.bitrate, parameters.channels)
-    settings = (None, None, None) if parameters.is_music_mode else encoding
     source = _find_input(job, objects)
     while True:
         try:
-            return separate(source.path, paths, parameters.codec, *settings, on_progress=on_progress)
+            return separate(
+                source.path, paths, parameters.codec, *parameters.numbers, on_progress=on_progress
+            )
         except UnsupportedMediaError as error:
             message = f"the input object cannot be processed: {error}"
             raise JobFailedError("ResourceNotSupported", message) from None

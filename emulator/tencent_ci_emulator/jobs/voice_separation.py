@@ -47,25 +47,26 @@ _CODECS: dict[str, tuple[Collection[int], Collection[int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of a separation: ``sample_rate`` in Hz, ``bitrate`` in kbit/s; ``None``: the default."""
+    """The parameters of a separation; ``None`` means the default.
 
-    mode: str | None = None
-    codec: str | None = None
-    sample_rate: int | None = None
-    bitrate: int | None = None
-    channels: int | None = None
+    :param numbers: sample rate in Hz, bitrate in kbit/s, channels.
+    """
+
+    mode: str | None
+    codec: str | None
+    numbers: tuple[int | None, ...]
 
     @classmethod
     def read(cls, separate: Element | None) -> Parameters:
-        """Read a ``VoiceSeparate`` element that follows the rules."""
-        config = separate.find("AudioConfig") if separate is not None else None
-        numbers = (read_number(text_of(config, name)) for name in ("Samplerate", "Bitrate", "Channels"))
-        return cls(text_of(separate, "AudioMode"), text_of(config, "Codec"), *numbers)
+        """Read a ``VoiceSeparate`` element that follows the rules.
 
-    @property
-    def is_music_mode(self) -> bool:
-        """Whether the mode is the one for music, which ignores all of the encoding but the codec."""
-        return self.mode == _MUSIC_MODE
+        The mode for music ignores all of the encoding but the codec.
+        """
+        config = separate.find("AudioConfig") if separate is not None else None
+        names = ("Samplerate", "Bitrate", "Channels")
+        mode = text_of(separate, "AudioMode")
+        numbers = () if mode == _MUSIC_MODE else tuple(read_number(text_of(config, name)) for name in names)
+        return cls(mode, text_of(config, "Codec"), numbers)
 
 
 def check_parameters(separate: Element, problems: Problems, prefix: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Real voice separation with FFmpeg's own filters, through PyAV. Knows nothing of jobs, HTTP or XML."""
+"""Real voice separation with FFmpeg's filters, through PyAV. It does not depend on jobs, HTTP or XML."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How results are encoded: from a job's ``AudioConfig`` and the source to what FFmpeg is told.
+"""The encoding of results, chosen from a job's ``AudioConfig`` and the source.
 
-The allowed values and defaults are those of Tencent documents 436/84510 and 436/120977.
+The allowed values and defaults are from Tencent documents 436/84510 and 436/120977.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ DEFAULT_SAMPLE_RATE = 44_100
 _DEFAULT_LOSSY_BITRATE = 128  # kbit/s, for a source whose bitrate is unknown
 _HIGHEST_USEFUL_BITRATE = 320  # kbit/s; a lossless source's own bitrate would be absurd for aac or mp3
 
-# AMR narrow band knows only these, in bit/s
+# All bitrates of AMR narrow band, in bit/s
 _AMR_BITRATES = (4_750, 5_150, 5_900, 6_700, 7_400, 7_950, 10_200, 12_200)
 
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
@@ -36,13 +36,13 @@ _CODECS = {
     "amr": _Codec("libopencore_amrnb", "amr", "s16", "amr", True, (1,)),
 }
 
-#: What ``${ext}`` stands for, by codec name.
+#: The file extensions for ``${ext}``, by codec name
 EXTENSIONS = {name: codec.extension for name, codec in _CODECS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How one result is written. ``sample_rate`` in Hz, ``bitrate`` in bit/s (``None``: lossless)."""
+    """The encoding of one result: ``sample_rate`` in Hz, ``bitrate`` in bit/s (``None``: lossless)."""
 
     encoder: str
     container: str
@@ -62,11 +62,11 @@ class Encoding:
         source_channels: int,
         source_bitrate: int | None,
     ) -> Encoding:
-        """Fill the gaps of a request as the documents say: aac, 44,100 Hz, the source's bitrate and layout.
+        """Return the encoding for a request; defaults are aac, 44,100 Hz, the source's bitrate and layout.
 
-        ``amr`` has one sample rate (8,000 Hz) and one layout (mono), which then are the defaults. A source
-        layout that the codec cannot carry becomes the next smaller one. Bitrates, in kbit/s, are brought to a
-        value that the codec has.
+        ``amr`` has one sample rate (8,000 Hz) and one layout (mono), which are its defaults. If the codec
+        does not have the source's number of channels, the next smaller one is taken. Bitrates, in kbit/s, are
+        changed to the nearest that the codec has.
 
         :raises ValueError: an unknown codec or channel count.
         """

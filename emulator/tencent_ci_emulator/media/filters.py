@@ -1,18 +1,18 @@
 """The filter graphs that separate, built from FFmpeg's filters.
 
-**Stereo** (and anything with more channels, mixed down to stereo): the voice is the centre channel that
-``dialoguenhance`` extracts, scaled to unity and freed of what lies below speech; the background is the mix
+**Stereo** (and more channels, mixed down to stereo): the voice is the centre channel that ``dialoguenhance``
+extracts, scaled to its original loudness, without the frequencies below speech. The background is the mix
 minus that voice, so voice + background = mix, sample by sample.
 
-**Mono**: there is no centre to find. The voice comes from outside the graph, by speech enhancement, or it is
-the speech band, denoised; the background is again the rest.
+**Mono**: there is no centre channel. The voice is pushed into the graph by a speech enhancer, or it is the
+denoised speech band. The background is again the mix minus the voice.
 
-**Music mode** splits the background further by mere frequency: bass is what lies below 150 Hz (with it the
-kick drum), drums what lies above 4 kHz (cymbals, and the attacks of everything else), and the background
-keeps what is between. FFmpeg has no filter that knows instruments. The four still add up to the mix.
+**Music mode** splits the background further, by frequency alone: bass is below 150 Hz (with the kick drum),
+drums are above 4 kHz (cymbals, and the attacks of all instruments), and the background is between. FFmpeg has
+no filter that separates instruments. The four stems add up to the mix, too.
 
-Filters delay their signal. Every branch is delayed alike and the common delay, :attr:`Separation.latency`, is
-cut off.
+Filters delay their signal. Every branch is delayed equally, and the common delay, :attr:`Separation.latency`,
+is cut off.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from av.filter.context import FilterContext
 
 
 class Stem(StrEnum):
-    """One of the parts that a recording is separated into."""
+    """One of the parts into which a recording is separated."""
 
     VOICE = "voice"
     BACKGROUND = "background"
@@ -34,8 +34,8 @@ class Stem(StrEnum):
     DRUMS = "drums"
 
 
-# dialoguenhance has a window of 2048 samples up to 50 kHz, hops of a quarter, and gives the first hop when
-# the fourth has come: three quarters of the window. It also amplifies, both measured.
+# Both measured. dialoguenhance has a window of 2048 samples up to 50 kHz, which it moves by a quarter. Its
+# first output comes with the fourth quarter: three quarters of the window late
 _CENTRE_DELAY = 1536
 _CENTRE_GAIN = 0.7513
 _CENTRE = "original=1:enhance=0:voice=16"
@@ -48,11 +48,13 @@ _DRUM_LIMIT = 4000  # Hz
 
 @dataclass(slots=True)
 class Separation:
-    """A configured graph: push frames into ``source``, and the voice into ``voice_source`` if there is one.
-    Pull each stem from its sink.
+    """A configured graph: push the mix into ``source`` and the voice into ``voice_source``, if there is one,
+    and pull each stem from its sink.
     """
 
     graph: Graph
+    rate: int
+    layout: str
     source: FilterContext
     voice_source: FilterContext | None = None
     sinks: dict[Stem, FilterContext] = field(default_factory=dict)
@@ -69,22 +71,22 @@ def build(
     out_format: str,
     voice_delay: int | None = None,
 ) -> Separation:
-    """Return a graph from planar floats at ``rate`` Hz (44,100 or 48,000) to stems ready to be encoded.
+    """Return a graph from planar floats at ``rate`` Hz (44,100 or 48,000) to stems in the output's format.
 
-    :param voice_delay: the voice is pushed, too, and comes so many samples late.
+    :param voice_delay: samples by which the voice is late that is pushed; ``None`` if none is pushed.
     """
     graph = Graph()
     builder = _Builder(graph, rate)
     layout = "mono" if mono else "stereo"
     source = builder.source(layout)
-    result = Separation(graph, source)
+    result = Separation(graph, rate, layout, source)
     if voice_delay is not None:
         result.voice_source = builder.source(layout)
         voice, result.latency, to_mix = _End(result.voice_source), voice_delay, _End(source)
     else:
         to_voice, to_mix = builder.split(source, 2)
         voice, result.latency = builder.mono_voice(to_voice) if mono else builder.centre(to_voice)
-    mix = builder.then(to_mix, "adelay", f"delays={result.latency}S:all=1")
+    mix = builder.append(to_mix, "adelay", f"delays={result.latency}S:all=1")
     outputs = builder.outputs(voice, mix, mono)
     if stems & {Stem.BASS, Stem.DRUMS}:
         outputs, more = builder.music(outputs, mono)
@@ -93,7 +95,7 @@ def build(
         if stem in stems:
             result.sinks[stem] = builder.sink(end, result.latency, mono, out_layout, out_rate, out_format)
         else:
-            builder.then(end, "anullsink")
+            builder.append(end, "anullsink")
     graph.configure()
     return result
 
@@ -116,25 +118,25 @@ class _Builder:
             sample_rate=self._rate, format="fltp", layout=layout, time_base=Fraction(1, self._rate)
         )
 
-    def then(self, end: _End, name: str, arguments: str | None = None) -> _End:
+    def append(self, end: _End, name: str, arguments: str | None = None) -> _End:
         context = self._graph.add(name, arguments)
         end.filter.link_to(context, end.pad, 0)
         return _End(context)
 
     def split(self, source: FilterContext | _End, count: int) -> list[_End]:
         end = source if isinstance(source, _End) else _End(source)
-        splitter = self.then(end, "asplit", str(count)).filter
+        splitter = self.append(end, "asplit", str(count)).filter
         return [_End(splitter, pad) for pad in range(count)]
 
-    def minus(self, whole: _End, part: _End, arguments: str) -> _End:
+    def subtract(self, minuend: _End, subtrahend: _End, arguments: str) -> _End:
         merger = self._graph.add("amerge", "inputs=2")
-        whole.filter.link_to(merger, whole.pad, 0)
-        part.filter.link_to(merger, part.pad, 1)
-        return self.then(_End(merger), "pan", arguments)
+        minuend.filter.link_to(merger, minuend.pad, 0)
+        subtrahend.filter.link_to(merger, subtrahend.pad, 1)
+        return self.append(_End(merger), "pan", arguments)
 
     def centre(self, stereo: _End) -> tuple[_End, int]:
-        extracted = self.then(stereo, "dialoguenhance", _CENTRE)
-        mono = self.then(extracted, "pan", f"mono|c0={_CENTRE_GAIN}*c2")
+        extracted = self.append(stereo, "dialoguenhance", _CENTRE)
+        mono = self.append(extracted, "pan", f"mono|c0={_CENTRE_GAIN}*c2")
         delay = self._rate // 100
         voice = self._linear_phase(mono, f"if(lt(f,{_LOWEST_VOICE}),-60,0)", delay)
         return voice, _CENTRE_DELAY + delay
@@ -143,26 +145,26 @@ class _Builder:
         low, high = _BAND_OF_MONO_VOICE
         delay = self._rate // 100
         band = self._linear_phase(mono, f"if(between(f,{low},{high}),0,-60)", delay)
-        voice = self.then(band, "afftdn", "nr=12:tn=1")
+        voice = self.append(band, "afftdn", "nr=12:tn=1")
         return voice, delay + self._rate // 40  # afftdn's own delay: 25 ms
 
     def _linear_phase(self, end: _End, gain: str, delay: int) -> _End:
-        """An ordinary filter would shift phases, and mix minus stem would leave much of the stem behind."""
+        """Filter without shifting phases, after which mix minus stem would still contain much of the stem."""
         seconds = delay / self._rate
-        return self.then(end, "firequalizer", f"gain='{gain}':zero_phase=1:delay={seconds}")
+        return self.append(end, "firequalizer", f"gain='{gain}':zero_phase=1:delay={seconds}")
 
     def outputs(self, voice: _End, mix: _End, mono: bool) -> dict[Stem, _End]:
-        voice, subtrahend = self.split(voice, 2)
+        voice, voice_copy = self.split(voice, 2)
         rest = "mono|c0=c0-c1" if mono else "stereo|c0=c0-c2|c1=c1-c2"
-        background = self.minus(mix, subtrahend, rest)
+        background = self.subtract(mix, voice_copy, rest)
         if not mono:
-            voice = self.then(voice, "pan", "stereo|c0=c0|c1=c0")
+            voice = self.append(voice, "pan", "stereo|c0=c0|c1=c0")
         return {Stem.VOICE: voice, Stem.BACKGROUND: background}
 
     def music(self, outputs: dict[Stem, _End], mono: bool) -> tuple[dict[Stem, _End], int]:
         """Split the background further, and delay the voice by as much as that takes."""
         delay = self._rate // 50
-        voice = self.then(outputs[Stem.VOICE], "adelay", f"delays={delay}S:all=1")
+        voice = self.append(outputs[Stem.VOICE], "adelay", f"delays={delay}S:all=1")
         return {Stem.VOICE: voice, **self._instruments(outputs[Stem.BACKGROUND], mono, delay)}, delay
 
     def _instruments(self, accompaniment: _End, mono: bool, delay: int) -> dict[Stem, _End]:
@@ -170,25 +172,25 @@ class _Builder:
         to_bass, to_drums, to_rest = self.split(accompaniment, 3)
         bass = self._linear_phase(to_bass, f"if(lt(f,{_BASS_LIMIT}),0,-60)", delay)
         drums = self._linear_phase(to_drums, f"if(gt(f,{_DRUM_LIMIT}),0,-60)", delay)
-        bass, minus_bass = self.split(bass, 2)
-        drums, minus_drums = self.split(drums, 2)
-        whole = self.then(to_rest, "adelay", f"delays={delay}S:all=1")
+        bass, bass_copy = self.split(bass, 2)
+        drums, drums_copy = self.split(drums, 2)
+        mix = self.append(to_rest, "adelay", f"delays={delay}S:all=1")
         return {
             Stem.BASS: bass,
             Stem.DRUMS: drums,
-            Stem.BACKGROUND: self.minus(self.minus(whole, minus_bass, rest), minus_drums, rest),
+            Stem.BACKGROUND: self.subtract(self.subtract(mix, bass_copy, rest), drums_copy, rest),
         }
 
     def sink(
         self, end: _End, latency: int, mono: bool, layout: str, rate: int, sample_format: str
     ) -> FilterContext:
-        end = self.then(end, "atrim", f"start_sample={latency}")
-        end = self.then(end, "asetpts", "N/SR/TB")
-        # Not left to the resampler, which would make a mono voice quieter by 3 dB
+        end = self.append(end, "atrim", f"start_sample={latency}")
+        end = self.append(end, "asetpts", "N/SR/TB")
+        # The resampler would make a mono voice quieter by 3 dB
         if mono and layout != "mono":
-            end = self.then(end, "pan", "stereo|c0=c0|c1=c0")
+            end = self.append(end, "pan", "stereo|c0=c0|c1=c0")
         elif layout == "mono" and not mono:
-            end = self.then(end, "pan", "mono|c0=0.5*c0+0.5*c1")
+            end = self.append(end, "pan", "mono|c0=0.5*c0+0.5*c1")
         formats = f"sample_fmts={sample_format}:channel_layouts={layout}:sample_rates={rate}"
-        end = self.then(self.then(end, "aresample", str(rate)), "aformat", formats)
-        return self.then(end, "abuffersink").filter
+        end = self.append(self.append(end, "aresample", str(rate)), "aformat", formats)
+        return self.append(end, "abuffersink").filter

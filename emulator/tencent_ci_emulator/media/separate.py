@@ -23,19 +23,19 @@ from tencent_ci_emulator.media.speech import SpeechEnhancer
 
 __all__ = ["Method", "Stem", "UnsupportedMediaError", "separate"]
 
-# Headers say anything. At 1 Hz a few kilobytes would become hours of sound
+# A header may claim any rate. At 1 Hz a few kilobytes would become hours of sound
 _SAMPLE_RATES = range(1_000, 1_000_001)
 
 
 class Method(StrEnum):
-    """How a recording was separated, in words for the status page and the results."""
+    """The method of separation, in words for the status page and the results."""
 
     CENTRE = "centre channel, by FFmpeg's dialoguenhance"
     SPEECH = "speech enhancement, by DeepFilterNet"
     BAND = "mono: speech band, by FFmpeg's afftdn; music within it is not separated"
 
 
-#: Told how much is done, 0.0 to 1.0. It stops the work by raising.
+#: Called with the share that is done, 0.0 to 1.0. It stops the work by raising
 Progress = Callable[[float], None]
 
 
@@ -49,7 +49,7 @@ def separate(
     *,
     on_progress: Progress = lambda _: None,
 ) -> Method:
-    """Separate ``source`` into the wanted stems and write each to its path; return how it was done.
+    """Separate ``source`` into stems, write each to its path, and return the method.
 
     The parameters are a job's: ``sample_rate`` in Hz, ``bitrate`` in kbit/s, ``None`` for the documented
     default. Every result lasts as long as the input's audio (encoders add up to 25 ms of padding).
@@ -58,6 +58,8 @@ def separate(
     """
     with open_media(source) as container:
         stream = container.streams.audio[0]
+        is_mono = stream.codec_context.channels == 1
+        library = speech.library() if is_mono else None
         encoding = Encoding.choose(
             codec,
             sample_rate,
@@ -66,94 +68,85 @@ def separate(
             source_channels=stream.codec_context.channels or 1,
             source_bitrate=_source_kbits(container, stream),
         )
-        mono = stream.codec_context.channels == 1
-        enhancing = speech.library() if mono else None
-        # Other rates would change the filters' windows, and with them their delay
-        rate = speech.RATE if enhancing or encoding.sample_rate >= 48_000 else 44_100
-        graph = build(
+        separation = build(
             frozenset(targets),
-            mono=mono,
-            rate=rate,
+            mono=is_mono,
+            # Other rates would change the filters' windows, and with them their delay
+            rate=speech.RATE if library or encoding.sample_rate >= 48_000 else 44_100,
             out_layout=encoding.layout,
             out_rate=encoding.sample_rate,
             out_format=encoding.sample_format,
-            voice_delay=speech.DELAY if enhancing else None,
+            voice_delay=speech.DELAY if library else None,
         )
         with ExitStack() as opened:
-            enhancer = opened.enter_context(SpeechEnhancer(enhancing)) if enhancing else None
+            enhancer = opened.enter_context(SpeechEnhancer(library)) if library else None
             writers = {stem: opened.enter_context(_Writer(path, encoding)) for stem, path in targets.items()}
-            _run(container, stream, graph, writers, rate, mono, enhancer, on_progress)
-    if not mono:
+            _run(container, stream, _Pump(separation, enhancer, writers), on_progress)
+    if not is_mono:
         return Method.CENTRE
-    return Method.SPEECH if enhancing else Method.BAND
+    return Method.SPEECH if library else Method.BAND
 
 
-def _run(
-    container: InputContainer,
-    stream: AudioStream,
-    separation: Separation,
-    writers: Mapping[Stem, _Writer],
-    rate: int,
-    mono: bool,
-    enhancer: SpeechEnhancer | None,
-    on_progress: Progress,
-) -> None:
+def _run(container: InputContainer, stream: AudioStream, pump: _Pump, on_progress: Progress) -> None:
+    """Push all sound of the stream through the graph."""
+    rate, layout = pump.separation.rate, pump.separation.layout
     expected = _expected_samples(container, stream, rate)
-    layout = "mono" if mono else "stereo"
-    pushed = 0
-    feed = _Feed(separation, rate, enhancer)
-    for frame in _uniform(audio_frames(container, stream), rate, layout):
-        pushed = feed.push(frame)
-        _pull(separation, writers)
-        on_progress(min(1.0, pushed / expected) if expected else 0.0)
-    if not pushed:
+    for frame in _convert(audio_frames(container, stream), rate, layout):
+        pump.push(frame)
+        on_progress(min(1.0, pump.pushed / expected) if expected else 0.0)
+    if not pump.pushed:
         raise UnsupportedMediaError("its audio stream holds no sound that can be decoded")
-    for writer in writers.values():
-        writer.limit = round(pushed * writer.sample_rate / rate)
-    # What the filters still hold comes out only when something follows it
-    feed.push(_silence(separation.latency + (enhancer.frame_samples if enhancer else 0), rate, layout))
-    feed.end()
-    _pull(separation, writers)
+    for writer in pump.writers.values():
+        writer.limit = round(pump.pushed * writer.sample_rate / rate)
+    # Silence pushes out the samples that the filters still hold
+    enhancer_samples = pump.enhancer.frame_samples if pump.enhancer else 0
+    pump.push(_silence(pump.separation.latency + enhancer_samples, rate, layout))
+    pump.end()
 
 
-class _Feed:
-    """Pushes frames into a graph, and beside them the voice that an enhancer hears in them."""
+class _Pump:
+    """Pushes frames into a graph, and beside them the speech in them, and writes the stems that come out.
 
-    def __init__(self, separation: Separation, rate: int, enhancer: SpeechEnhancer | None) -> None:
-        self._separation = separation
-        self._rate = rate
-        self._enhancer = enhancer
-        self._pushed = 0
-        self._voice_pushed = 0
+    :ivar pushed: how many samples have been pushed.
+    """
 
-    def push(self, frame: AudioFrame) -> int:
-        """Push a frame; return how many samples have been pushed so far."""
-        voice_source = self._separation.voice_source
-        if self._enhancer is not None and voice_source is not None:
-            for voice in self._enhancer.enhance(frame):
-                self._voice_pushed = self._push(voice_source, voice, self._voice_pushed)
-        self._pushed = self._push(self._separation.source, frame, self._pushed)
-        return self._pushed
+    def __init__(
+        self, separation: Separation, enhancer: SpeechEnhancer | None, writers: Mapping[Stem, _Writer]
+    ) -> None:
+        self.separation = separation
+        self.enhancer = enhancer
+        self.writers = writers
+        self.pushed = 0
+        self._speech_pushed = 0
+
+    def push(self, frame: AudioFrame) -> None:
+        voice_source = self.separation.voice_source
+        if self.enhancer is not None and voice_source is not None:
+            for voice in self.enhancer.enhance(frame):
+                self._speech_pushed = self._push(voice_source, voice, self._speech_pushed)
+        self.pushed = self._push(self.separation.source, frame, self.pushed)
+        self._write_stems()
 
     def end(self) -> None:
-        for source in (self._separation.source, self._separation.voice_source):
+        for source in (self.separation.source, self.separation.voice_source):
             if source is not None:
                 source.push(None)
+        self._write_stems()
 
     def _push(self, source: FilterContext, frame: AudioFrame, position: int) -> int:
+        """Push a frame whose first sample has this position; return the position after it."""
         frame.pts = position
-        frame.time_base = Fraction(1, self._rate)
+        frame.time_base = Fraction(1, self.separation.rate)
         source.push(frame)
         return position + frame.samples
 
+    def _write_stems(self) -> None:
+        for stem, sink in self.separation.sinks.items():
+            for frame in _pull(sink):
+                self.writers[stem].write(frame)
 
-def _pull(separation: Separation, writers: Mapping[Stem, _Writer]) -> None:
-    for stem, sink in separation.sinks.items():
-        for frame in _ready(sink):
-            writers[stem].write(frame)
 
-
-def _ready(sink: FilterContext) -> Iterator[AudioFrame]:
+def _pull(sink: FilterContext) -> Iterator[AudioFrame]:
     while True:
         try:
             frame = sink.pull()
@@ -163,8 +156,8 @@ def _ready(sink: FilterContext) -> Iterator[AudioFrame]:
             yield frame
 
 
-def _uniform(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:
-    """Convert to one sample format, rate and layout, even where the source changes its own midway."""
+def _convert(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[AudioFrame]:
+    """Convert frames to one sample format, rate and layout, even if those of the source change."""
     converter: _Converter | None = None
     current: tuple[str, int, str] | None = None
     for frame in frames:
@@ -189,8 +182,8 @@ def _uniform(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[A
 
 
 class _Converter:
-    """Converts frames of one kind. Floats become integers first: a file may hold infinite ones or none at all
-    (NaN), at which an encoder may end the whole process.
+    """Converts frames of one kind. Floats are first converted to integers: a file may hold infinite ones and
+    NaN, with which an encoder may end the process.
     """
 
     def __init__(self, sample_format: str, rate: int, layout: str) -> None:
@@ -199,7 +192,7 @@ class _Converter:
             self._steps.insert(0, AudioResampler(format="s32p"))
 
     def convert(self, frame: AudioFrame | None) -> list[AudioFrame]:
-        """Return what becomes of a frame; with ``None``, what was held back."""
+        """Return the converted frames, also those that wait for more samples if ``frame`` is ``None``."""
         frames: list[AudioFrame] = []
         entering: list[AudioFrame | None] = [frame]
         for step in self._steps:
@@ -228,7 +221,7 @@ def _expected_samples(container: InputContainer, stream: AudioStream, rate: int)
 
 
 class _Writer:
-    """Encodes frames into a file, at most ``limit`` samples of them: filters' tails outlast the input."""
+    """Encodes frames into a file, at most ``limit`` samples: the graph's output is longer than the input."""
 
     def __init__(self, path: Path, encoding: Encoding) -> None:
         self.sample_rate = encoding.sample_rate
@@ -274,9 +267,9 @@ def _cut(frame: AudioFrame, samples: int) -> AudioFrame:
     channels = frame.layout.nb_channels
     planes, interleaved = (channels, 1) if frame.format.is_planar else (1, channels)
     size = samples * frame.format.bytes * interleaved
-    # Counted, because PyAV looks for a null pointer to end the planes and runs on when there are eight
+    # Without a count PyAV searches for a null pointer after the planes, and reads too far if there are eight
     for target, source in zip(shorter.planes[:planes], frame.planes[:planes], strict=True):
-        # Not the whole plane: a filter may have moved its start but not its size, so that its end lies
+        # Not all bytes of the plane: a filter may have moved its start and not its size, so that its end is
         # outside
         target.update(bytes(memoryview(source)[:size]).ljust(target.buffer_size, b"\0"))
     return shorter

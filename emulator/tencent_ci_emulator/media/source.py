@@ -1,4 +1,4 @@
-"""Opening media that a stranger uploaded, and reading its audio frames."""
+"""Opening media files, which may be malicious, and decoding their sound."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 # Only containers that hold their own sound. Playlists (hls, concat, dash, sdp) name further files and
-# addresses, which FFmpeg would open: an uploaded text could so read files of this machine or call its
-# network.
+# addresses, which FFmpeg would open: with an uploaded text a client could read files of this machine or reach
+# its network
 _CONTAINERS = (
     "3dostr,aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,gsm,gxf,matroska,webm,mov,mp4,m4a,3gp,"
     "3g2,mp3,mpeg,mpegts,mxf,nut,ogg,oma,rm,swf,tta,voc,w64,wav,wv"
@@ -41,7 +41,7 @@ def open_media(path: Path) -> InputContainer:
 
 
 def _problem(container: InputContainer) -> str | None:
-    """Return why the sound cannot be decoded, as far as the headers tell."""
+    """Return the reason in the headers why the sound cannot be decoded, ``None`` without one."""
     if not container.streams.audio:
         return "it has no audio stream"
     # None where FFmpeg has no decoder, which PyAV's types do not say
@@ -64,9 +64,9 @@ def open_container(path: Path) -> InputContainer:
 
 
 def audio_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Decode to the end, or to where the file breaks off; damaged packets in between are skipped.
+    """Yield the decoded frames to the end of the file, which may be truncated; skip damaged packets.
 
-    :raises UnsupportedMediaError: most packets are damaged, so that the format was guessed wrong.
+    :raises UnsupportedMediaError: most packets are damaged: FFmpeg has taken the file for another format.
     """
     good = bad = 0
     reason = ""

@@ -1,7 +1,7 @@
 """Speech enhancement of mono recordings by DeepFilterNet, whose weights come with the extra ``speech``.
 
-A mono recording has no centre to tell the voice by. What FFmpeg's filters can do then is to cut off what lies
-outside the speech band; DeepFilterNet was trained to tell speech from everything else.
+A mono recording has no centre channel. FFmpeg's filters can only remove the frequencies outside the speech
+band from it; DeepFilterNet was trained to separate speech from all other sound.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import ctypes
 import functools
 from array import array
 from collections.abc import Iterator
-from types import TracebackType
 
 from av.audio.frame import AudioFrame
 
-RATE = 48_000  # Hz, the only one it knows
-#: Samples by which its output comes late: a window's overlap and two frames of looking ahead
+RATE = 48_000  # Hz, the only rate of the model
+#: Samples by which its output is late: the overlap of a window, and two frames of look-ahead
 DELAY = 1_440
 
-_NO_LIMIT = 100.0  # dB by which it may attenuate what is no speech
+_NO_LIMIT = 100.0  # dB of attenuation of other sound
 
 
 @functools.cache
@@ -40,9 +39,9 @@ def library() -> ctypes.CDLL | None:
 
 
 class SpeechEnhancer:
-    """Takes mono frames of floats at :data:`RATE` and gives the speech in them, :data:`DELAY` samples late.
+    """Extracts the speech from mono frames of floats at :data:`RATE`, :data:`DELAY` samples late.
 
-    Use it as a context manager; it holds the model in memory.
+    A context manager, which holds the model in memory.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
@@ -60,22 +59,20 @@ class SpeechEnhancer:
         self.frame_samples = self._library.df_get_frame_length(self._state)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._library.df_free(self._state)
         self._state = None
 
     def enhance(self, frame: AudioFrame) -> Iterator[AudioFrame]:
-        """Yield speech for as many whole frames of its own as have come."""
+        """Yield the speech of all complete frames of the model until now."""
         self._waiting.frombytes(bytes(frame.planes[0])[: frame.samples * 4])
         size = self.frame_samples
         while len(self._waiting) >= size:
-            heard, spoken = self._waiting[:size], array("f", bytes(size * 4))
+            sound, speech = self._waiting[:size], array("f", bytes(size * 4))
             del self._waiting[:size]
-            self._library.df_process_frame(self._state, heard.buffer_info()[0], spoken.buffer_info()[0])
-            speech = AudioFrame(format="fltp", layout="mono", samples=size)
-            speech.sample_rate = RATE
-            plane = speech.planes[0]
-            plane.update(spoken.tobytes().ljust(plane.buffer_size, b"\0"))
-            yield speech
+            self._library.df_process_frame(self._state, sound.buffer_info()[0], speech.buffer_info()[0])
+            output = AudioFrame(format="fltp", layout="mono", samples=size)
+            output.sample_rate = RATE
+            plane = output.planes[0]
+            plane.update(speech.tobytes().ljust(plane.buffer_size, b"\0"))
+            yield output
