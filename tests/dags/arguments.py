@@ -20,7 +20,9 @@ OUTPUTS: dict[str, Any] = {
 }
 REQUEST: dict[str, Any] = {"input_object": "in/speech_over_music.mp3", **OUTPUTS}
 
-with DAG("deferrable_alone", schedule=None, default_args={"poll_interval": timedelta(seconds=1)}) as alone:
+with DAG(
+    "deferrable_argument", schedule=None, default_args={"poll_interval": timedelta(seconds=1)}
+) as deferrable_argument:
     VoiceSeparateOperator(task_id="one", deferrable=True, **REQUEST)
     VoiceSeparateOperator.partial(task_id="mapped", deferrable=True, **REQUEST).expand(job_level=[0])
     VoiceSeparateOperator.partial(task_id="texts", **REQUEST).expand_kwargs(
@@ -28,7 +30,9 @@ with DAG("deferrable_alone", schedule=None, default_args={"poll_interval": timed
     )
     VoiceSeparateBatchOperator(task_id="batch", prefix="in/", deferrable=True, **OUTPUTS)
 
-with DAG("deferrable_by_default_args", schedule=None, default_args={"deferrable": True}) as by_default_args:
+with DAG(
+    "deferrable_by_default_args", schedule=None, default_args={"deferrable": True}
+) as deferrable_by_default_args:
     VoiceSeparateOperator(task_id="one", poll_interval=0.2, **REQUEST)
     VoiceSeparateOperator.partial(task_id="mapped", poll_interval=0.2, **REQUEST).expand(job_level=[0])
 

@@ -1,4 +1,4 @@
-"""DAGs whose mapped tasks write their results to one key, or to keys of their own."""
+"""DAGs whose mapped tasks write their results to one key, or each to another key."""
 
 from __future__ import annotations
 
@@ -18,50 +18,21 @@ def two() -> list[str]:
     return TWO
 
 
-with DAG(dag_id="mapped_to_one_key", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.${ext}", codec="mp3").expand(
-        input_object=TWO
-    )
+with DAG("one_key", schedule=None):
+    VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.${ext}").expand(input_object=TWO)
 
-with DAG(dag_id="mapped_to_one_key_at_run_time", schedule=None, catchup=False):
+with DAG("one_key_at_run_time", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.mp3").expand(input_object=two())
 
-with DAG(
-    dag_id="mapped_to_one_key_by_default",
-    schedule=None,
-    catchup=False,
-    default_args={"voice_object": "out/voice.mp3"},
-):
+with DAG("one_key_by_default_args", schedule=None, default_args={"voice_object": "out/voice.mp3"}):
     VoiceSeparateOperator.partial(**COMMON).expand(input_object=TWO)
 
-with DAG(dag_id="mapped_to_one_key_by_dicts", schedule=None, catchup=False):
+with DAG("one_key_by_dicts", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.mp3").expand_kwargs(
-        [{"input_object": each} for each in TWO]
+        [{"input_object": key} for key in TWO]
     )
 
-with DAG(dag_id="mapped_to_one_key_in_dicts", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON | {"audio_mode": "AudioAndBackground"}).expand_kwargs(
-        [
-            {"input_object": TWO[0], "voice_object": "out/a.mp3", "background_object": "out/b.mp3"},
-            {"input_object": TWO[1], "voice_object": "out/b.mp3", "background_object": "out/a.mp3"},
-        ]
-    )
-
-with DAG(dag_id="mapped_to_one_key_in_a_list", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON).expand(input_object=TWO, voice_object=["out/voice.mp3"])
-
-with DAG(dag_id="mapped_to_one_key_and_codec", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.${ext}").expand(
-        input_object=TWO, codec=["mp3"]
-    )
-
-with DAG(dag_id="mapped_to_one_key_of_the_run", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/{{ run_id }}.mp3").expand(input_object=TWO)
-
-with DAG(dag_id="mapped_to_one_key_of_params", schedule=None, catchup=False, params={"out": "out/voice.mp3"}):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="{{ params.out }}").expand(input_object=TWO)
-
-with DAG(dag_id="mapped_group_to_one_key", schedule=None, catchup=False):
+with DAG("one_key_in_group", schedule=None):
 
     @task_group
     def separate_to_one_key(key: str) -> None:
@@ -70,55 +41,27 @@ with DAG(dag_id="mapped_group_to_one_key", schedule=None, catchup=False):
 
     separate_to_one_key.expand(key=TWO)
 
-with DAG(dag_id="mapped_group_to_keys_of_their_own", schedule=None, catchup=False):
+with DAG("many_keys_in_group", schedule=None):
 
     @task_group
-    def separate_to_a_key_of_its_own(key: str, into: str) -> None:
+    def separate_to(key: str, result: str) -> None:
         """Separate an input."""
-        VoiceSeparateOperator(**COMMON, input_object=key, voice_object=into)
+        VoiceSeparateOperator(**COMMON, input_object=key, voice_object=result)
 
-    separate_to_a_key_of_its_own.expand_kwargs([{"key": each, "into": f"out/{each}"} for each in TWO])
+    separate_to.expand_kwargs([{"key": key, "result": f"out/{key}"} for key in TWO])
 
-with DAG(
-    dag_id="mapped_to_keys_by_id_of_params",
-    schedule=None,
-    catchup=False,
-    params={"out": "out/${jobid}.mp3"},
-):
+with DAG("many_keys_by_params", schedule=None, params={"out": "out/${jobid}.mp3"}):
     VoiceSeparateOperator.partial(**COMMON, voice_object="{{ params.out }}").expand(input_object=TWO)
 
-with DAG(dag_id="mapped_to_keys_in_dicts", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, input_object=TWO[0]).expand_kwargs(
-        [{"voice_object": "out/a.mp3"}, {"voice_object": "out/b.mp3"}]
-    )
-
-with DAG(dag_id="mapped_to_keys_in_rendered_dicts", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON).expand_kwargs(
-        [{"input_object": each, "voice_object": "out/{{ task.input_object }}"} for each in TWO]
-    )
-
-with DAG(dag_id="mapped_to_keys_that_may_differ", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/{{ macros.uuid.uuid4() }}.mp3").expand(
-        input_object=TWO
-    )
-
-with DAG(dag_id="mapped_to_keys_by_id", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/${jobid}.mp3").expand(input_object=TWO)
-
-with DAG(dag_id="mapped_to_keys_by_template", schedule=None, catchup=False):
+with DAG("many_keys_by_template", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/{{ ti.map_index }}.mp3").expand(
         input_object=TWO
     )
 
-with DAG(dag_id="mapped_to_keys_of_their_own", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, input_object=TWO[0]).expand(
-        voice_object=["out/a.mp3", "out/b.mp3"]
+with DAG("many_keys_perhaps", schedule=None):
+    VoiceSeparateOperator.partial(**COMMON, voice_object="out/{{ macros.uuid.uuid4() }}.mp3").expand(
+        input_object=TWO
     )
 
-with DAG(dag_id="mapped_to_keys_by_codec", schedule=None, catchup=False):
-    VoiceSeparateOperator.partial(**COMMON, input_object=TWO[0], voice_object="out/a.${ext}").expand(
-        codec=["mp3", "wav"]
-    )
-
-with DAG(dag_id="mapped_over_one_input", schedule=None, catchup=False):
+with DAG("one_instance", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.mp3").expand(input_object=TWO[:1])

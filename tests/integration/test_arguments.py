@@ -44,7 +44,7 @@ def state_at_the_end(dag_run: Any, task_id: str, map_index: int = -1) -> str:
 
 
 def test_a_task_that_is_told_to_defer_waits(dags: dict[str, Any], emulator: Emulator) -> None:
-    dag_run = dags["deferrable_alone"].test()
+    dag_run = dags["deferrable_argument"].test()
     assert dag_run.state == "success"
     assert state_at_the_end(dag_run, "one") == "Success"
     assert state_at_the_end(dag_run, "mapped", 0) == "Success"

@@ -55,7 +55,7 @@ def ran(dags: dict[str, Any], hook: TencentCIHook) -> Any:
     """A run of all kinds of tasks with outlets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
-        dag_run = dags["told"].test()
+        dag_run = dags["outlets"].test()
     states = {(ti.task_id, str(ti.state)) for ti in dag_run.get_task_instances()}
     assert {task for task, state in states if state != "success"} == {"failing"}
     return dag_run

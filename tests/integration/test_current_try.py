@@ -37,7 +37,7 @@ def dags(airflow_db: None) -> dict[str, Any]:
     return dags_in(Path(__file__).resolve().parents[1] / "dags")
 
 
-@pytest.mark.parametrize(("dag_id", "indexes"), [("asked", [-1]), ("asked_mapped", [0, 1])])
+@pytest.mark.parametrize(("dag_id", "indexes"), [("state_of_try", [-1]), ("state_of_mapped_try", [0, 1])])
 def test_what_airflow_says(dags: dict[str, Any], dag_id: str, indexes: list[int]) -> None:
     dag_run = dags[dag_id].test()
     assert dag_run.state == "success"

@@ -75,7 +75,7 @@ def while_deferred(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def test_links_while_waiting_and_at_the_end(
     dags: dict[str, Any], emulator: Emulator, while_deferred: list[tuple[str, ...]]
 ) -> None:
-    dag_run = dags["linked"].test()
+    dag_run = dags["links"].test()
     assert dag_run.state == "success"
     place = f"bucket={emulator.connection['extra']['bucket']}&region={emulator.connection['extra']['region']}"
     jobs = f"https://console.cloud.tencent.com/ci/bucket?{place}"
@@ -88,7 +88,7 @@ def test_links_while_waiting_and_at_the_end(
 
 
 def test_links_of_tasks_that_failed(dags: dict[str, Any], emulator: Emulator, logs: Logs) -> None:
-    dag_run = dags["linked_failures"].test()
+    dag_run = dags["links_of_failures"].test()
     assert dag_run.state == "failed"
     if not IS_AIRFLOW_2:  # which makes links when they are looked at, not when a task ends
         assert xcom(dag_run, "never_sent", TencentCIJobsLink.xcom_key) == "", "get_link has not raised"

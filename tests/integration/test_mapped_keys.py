@@ -25,18 +25,7 @@ def on_the_emulator(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "dag_id",
-    [
-        "mapped_to_one_key",
-        "mapped_to_one_key_at_run_time",
-        "mapped_to_one_key_by_default",
-        "mapped_to_one_key_by_dicts",
-        "mapped_to_one_key_in_dicts",
-        "mapped_to_one_key_in_a_list",
-        "mapped_to_one_key_and_codec",
-        "mapped_to_one_key_of_the_run",
-        "mapped_to_one_key_of_params",
-        "mapped_group_to_one_key",
-    ],
+    ["one_key", "one_key_at_run_time", "one_key_by_default_args", "one_key_by_dicts", "one_key_in_group"],
 )
 def test_one_key_for_all_is_refused_before_anything_is_paid(
     dags: dict[str, Any], emulator: Any, dag_id: str
@@ -48,18 +37,13 @@ def test_one_key_for_all_is_refused_before_anything_is_paid(
 @pytest.mark.parametrize(
     ("dag_id", "jobs"),
     [
-        ("mapped_to_keys_by_id", 2),
-        ("mapped_to_keys_by_template", 2),
-        ("mapped_to_keys_of_their_own", 2),
-        ("mapped_to_keys_by_codec", 2),
-        ("mapped_over_one_input", 1),
-        ("mapped_to_keys_by_id_of_params", 2),
-        ("mapped_to_keys_in_dicts", 2),
-        ("mapped_to_keys_in_rendered_dicts", 2),
-        ("mapped_to_keys_that_may_differ", 2),
-        ("mapped_group_to_keys_of_their_own", 2),
+        ("many_keys_in_group", 2),
+        ("many_keys_by_params", 2),
+        ("many_keys_by_template", 2),
+        ("many_keys_perhaps", 2),
+        ("one_instance", 1),
     ],
 )
-def test_keys_that_differ_are_not(dags: dict[str, Any], emulator: Any, dag_id: str, jobs: int) -> None:
+def test_other_keys_are_accepted(dags: dict[str, Any], emulator: Any, dag_id: str, jobs: int) -> None:
     assert dags[dag_id].test().state == "success"
     assert len(emulator.ledger.accepted_jobs()) == jobs

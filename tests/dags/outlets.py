@@ -1,4 +1,4 @@
-"""Tasks with outlets, whose events are looked at."""
+"""Tasks with outlets, whose asset events a test reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOTH = {
     "audio_mode": "AudioAndBackground",
 }
 
-with DAG(dag_id="told", schedule=None, catchup=False) as told:
+with DAG(dag_id="outlets", schedule=None, catchup=False) as outlets:
     waiting = VoiceSeparateOperator(
         task_id="waiting",
         voice_object="out/waiting 人声.mp3",

@@ -20,14 +20,14 @@ REQUEST: dict[str, Any] = {
     "poll_interval": 0.2,
 }
 
-with DAG(dag_id="linked", schedule=None, catchup=False) as linked:
+with DAG(dag_id="links", schedule=None, catchup=False) as links:
     deferred = VoiceSeparateOperator(task_id="deferred", deferrable=True, **REQUEST)
     waiting = VoiceSeparateOperator(task_id="waiting", **REQUEST)
     sense = TencentCIJobSensor(task_id="sense", job_id=waiting.output, deferrable=True)
     silent = VoiceSeparateOperator(task_id="silent", do_xcom_push=False, **REQUEST)
     deferred >> waiting >> sense >> silent
 
-with DAG(dag_id="linked_failures", schedule=None, catchup=False) as linked_failures:
+with DAG(dag_id="links_of_failures", schedule=None, catchup=False) as links_of_failures:
     VoiceSeparateOperator(task_id="never_sent", **(REQUEST | {"audio_mode": "{{ 'Nonsense' }}"}))
     failing: dict[str, Any] = REQUEST | {"input_object": "in/absent.mp3"}
     VoiceSeparateOperator(task_id="job_failed", **failing)

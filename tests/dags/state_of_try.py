@@ -73,8 +73,8 @@ class Asks(BaseOperator):
         return said
 
 
-with DAG(dag_id="asked", schedule=None, catchup=False):
+with DAG(dag_id="state_of_try", schedule=None, catchup=False):
     Asks(task_id="ask")
 
-with DAG(dag_id="asked_mapped", schedule=None, catchup=False):
+with DAG(dag_id="state_of_mapped_try", schedule=None, catchup=False):
     Asks.partial(task_id="ask").expand(number=[0, 1])
