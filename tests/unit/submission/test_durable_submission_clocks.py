@@ -21,7 +21,8 @@ from airflow_provider_ci.submission.durable_submission import (
 )
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecord, SubmissionRecords
-from tests.unit.test_durability import IDENTITY, PLACE, REQUEST, START, Crash, Log, World
+from tests.unit.submission.recording_log import RecordingLog
+from tests.unit.submission.simulated_world import IDENTITY, PLACE, REQUEST, START, Crash, World
 
 HOUR = 3600.0
 
@@ -57,8 +58,8 @@ class Machine:
         error.corrected = self.learnt.correct(self.world.now, self.local(), used_offset=self.learnt.offset)
         return error
 
-    def prepare(self, request: JobRequest) -> None:
-        self.world.prepare(request)
+    def before_submission(self, request: JobRequest) -> None:
+        self.world.before_submission(request)
 
     def submit(self, request: JobRequest, expires_at: float) -> Job:
         def send() -> Job:
@@ -90,7 +91,7 @@ class Machine:
             job_api=self,
             submit=self.submit,
             cancel=self.cancel,
-            before_submission=self.prepare,
+            before_submission=self.before_submission,
             records=SubmissionRecords(self.world if self.world.has_store else None, try_number),
             identity=IDENTITY,
             waits="nobody",
@@ -98,7 +99,7 @@ class Machine:
             clear_discards_record=False,
             run_start=self.run_start,
             resubmit_if_unknown=False,
-            log=Log(),
+            log=RecordingLog(),
             clock=self.clock,
             sleep=self.world.sleep,
         )
@@ -137,16 +138,16 @@ def test_one_job_for_every_crash_and_answer(
 
 
 @pytest.mark.parametrize("behind", [HOUR, -HOUR])
-def test_the_intention_is_recorded_anew_in_the_services_time(behind: float) -> None:
+def test_the_submission_is_recorded_again_in_the_services_time(behind: float) -> None:
     world = World()
     Machine(world, behind).submission(1).get_or_submit(REQUEST, PLACE)
-    # a submission: is it superseded, intention, is it superseded, POST
+    # a submission: has another try claimed, record, has another try claimed, POST
     submission = ["get", "set", "get", "submit"]
-    assert world.calls == ["get", "prepare", *submission, *submission, "set"]
+    assert world.calls == ["get", "before_submission", *submission, *submission, "set"]
     assert world.stored[STORE_KEY]["since"] == world.now
 
 
-def test_what_is_refused_with_the_right_clock_is_not_sent_again() -> None:
+def test_a_submission_that_was_refused_with_the_right_clock_is_not_sent_again() -> None:
     """A process that was held up after it had signed: another try may have taken over."""
     world = World(has_store=False)
     machine = Machine(world, 0)
@@ -162,7 +163,7 @@ def test_what_is_refused_with_the_right_clock_is_not_sent_again() -> None:
     assert not world.jobs
 
 
-def test_without_store_a_process_that_slept_through_looks_before_it_submits_again() -> None:
+def test_without_store_a_process_that_was_suspended_looks_before_it_submits_again() -> None:
     """Its clock stood still with it: in the meantime another try has submitted."""
     world = World(has_store=False)
     machine = Machine(world, 0)
@@ -181,7 +182,7 @@ def test_without_store_a_process_that_slept_through_looks_before_it_submits_agai
     assert world.active == submitted
 
 
-def test_the_grace_of_an_unknown_job_is_not_measured_with_two_clocks() -> None:
+def test_the_grace_period_is_not_measured_with_two_clocks() -> None:
     world = World()
     wanted = fingerprint(REQUEST, PLACE)
     world.stored[STORE_KEY] = SubmissionRecord(
