@@ -1,8 +1,9 @@
-"""What the service's errors mean: which exception, whether repeating helps, and what the user should do.
+"""What the service's errors mean: which exception, whether a retry helps, and what the user should do.
 
-Sources: 460/42867 (CI codes), 1045/33700 (numeric codes), 436/7730 (COS codes). The same code comes with
-different HTTP statuses, so a rule is looked up by status and code, then by code, then by status. Some
-causes have no code of their own: under a general code they are recognised by the message.
+One code may come with several HTTP statuses, so a rule is looked up by status and code, then by code, then by
+status. Some causes share a general code and are recognised by the message.
+
+Sources: 460/42867 (CI codes), 1045/33700 (numeric codes), 436/7730 (COS codes).
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from airflow_provider_ci.protocol.xml import XMLError, parse_response, read
 
 _BODY_MAX = 64 * 1024
 _RETRY_AFTER_MAX = 300.0
-_MESSAGE_READ = 1000  # characters of a message in which its cause is looked for
+_MESSAGE_SEARCHED = 1000  # characters of a message that are searched for its cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorBody:
-    """The part of an error answer (``Error``) that is kept. COS's ``StringToSign`` and the like never are."""
+    """What is kept of an error response. Elements such as COS's ``StringToSign`` never are."""
 
     code: str | None = None
     message: str | None = None
@@ -47,7 +48,7 @@ class ErrorBody:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What an error is raised as, and what the user should do about it."""
+    """The exception for an error, and what the user should do about it."""
 
     exception: type[ServiceError]
     hint: str
@@ -68,7 +69,7 @@ _REFUSED = Rule(
     PermissionDeniedError,
     "Check the account's CAM policy (ci: actions, cam:PassRole), that the bucket is bound to CI with the"
     " smart audio service opened, and then the SecretKey and this machine's clock: a wrong or expired"
-    " signature may be answered alike",
+    " signature may get the same response",
 )
 _ROLE = Rule(
     PermissionDeniedError, "Authorise CI once in its console, which creates the service role CI_QCSRole"
@@ -187,11 +188,11 @@ _BY_STATUS: dict[int, Rule] = {
     451: _BLOCKED,
     501: Rule(ServerError, "The service does not offer this call: check region and endpoint_url"),
 }
-# Only some of the names are documented, or were seen; each service has its own, like FileBucketUnBinded
+# Each service has codes of this form, such as FileBucketUnBinded; only some of them are documented
 _ALREADY_OPEN = re.compile(r"\w*BucketAlreadyBinded", re.IGNORECASE | re.ASCII)
 _NOT_OPEN = re.compile(r"\w*BucketUnBinded", re.IGNORECASE | re.ASCII)
 _NOT = r"(?:\bnot|\bnever|n't)\b"
-# The wording is not documented but for the first two lines and the last
+# Only the wordings of the first two rules and of the last are documented
 _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
     (r"request has expired", _CLOCK),
     (r"strict signature", _STRICT),
@@ -213,7 +214,7 @@ _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
     ),
     (r"can ?not be modified", _NOT_CANCELLABLE),
 )
-# Codes that say so little that a message may tell more
+# Codes that leave the cause to the message
 _GENERAL_CODES = frozenset(("AccessDenied", "InvalidArgument", "InvalidRequest", "ResourceNotFound"))
 _HOST_REGION = re.compile(
     r"\.(?:ci|cos)(?:-internal)?\.((?=[a-z0-9-]{3,40}\.)[a-z0-9]+(?:-[a-z0-9]+)+)\.[a-z]+\."
@@ -248,13 +249,13 @@ _NUMERIC_CODES = {
 
 
 def service_error(response: HttpResponse, purpose: str) -> ServiceError:
-    """Return the exception for an error answer, whatever its body is (a gateway's HTML, nothing at all).
+    """Return the exception for an error response, whatever its body is (a gateway's HTML, nothing at all).
 
     :param purpose: what was attempted, for the message: ``describe jobs``.
     """
     body = _error_body(response)
-    rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_READ])
-    if rule is _REFUSED and (body.code or not response.body) and _came_outside_validity(response):
+    rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_SEARCHED])
+    if rule is _REFUSED and (body.code or not response.body) and _was_signature_invalid(response):
         rule = _CLOCK
     error = rule.exception(
         f"Cannot {purpose}",
@@ -262,7 +263,7 @@ def service_error(response: HttpResponse, purpose: str) -> ServiceError:
         code=body.code,
         service_message=body.message,
         request_id=response.request_id or body.request_id,
-        hint=rule.hint + _elsewhere(response),
+        hint=rule.hint + _redirection_hint(response),
     )
     if isinstance(error, ThrottledError | ServerError):
         error.retry_after = _retry_after(response)
@@ -272,8 +273,9 @@ def service_error(response: HttpResponse, purpose: str) -> ServiceError:
 
 
 def is_retryable(error: TencentCIError) -> bool:
-    """Tell whether an idempotent call that ended so may be repeated: no or no readable answer, throttling,
-    5xx.
+    """Tell whether a retry may succeed after this error, if the call is idempotent.
+
+    It may after throttling, a 5xx, or without a readable response.
     """
     if isinstance(error, ServerError):
         return error.status != 501
@@ -285,9 +287,9 @@ def is_retryable(error: TencentCIError) -> bool:
 
 
 def is_not_accepted(error: TencentCIError) -> bool:
-    """Tell whether a submission that ended so was certainly not accepted: it never arrived, or was refused.
+    """Tell whether this error proves that a submission was not accepted: it never arrived, or was rejected.
 
-    A 5xx, a gateway's 408, a lost connection after sending or an unreadable answer leaves it open.
+    A 5xx, a gateway's 408, a connection lost after sending, and an unreadable response prove nothing.
     """
     if isinstance(error, TransportError):
         return not error.sent
@@ -299,14 +301,12 @@ def is_not_accepted(error: TencentCIError) -> bool:
 
 
 def is_open_already(error: ServiceError) -> bool:
-    """Tell whether a service was not opened for a bucket because it is open, whatever status says so."""
+    """Tell whether a service could not be opened for a bucket because it is open already."""
     return bool(_ALREADY_OPEN.fullmatch(_name(error.code)))
 
 
 def is_key_refused(error: TencentCIError) -> bool:
-    """Tell whether other credentials could make the call succeed: the service refused these, not their
-    rights.
-    """
+    """Tell whether the service rejected the credentials themselves, not their permissions."""
     return (
         isinstance(error, AuthenticationError)
         and not isinstance(error, ClockSkewError)
@@ -315,43 +315,44 @@ def is_key_refused(error: TencentCIError) -> bool:
 
 
 def is_key_doubtful(error: TencentCIError) -> bool:
-    """Tell whether other credentials might make the call succeed, though the service does not say so.
+    """Tell whether the service may have rejected the credentials, although it does not say so.
 
-    That is so for a refusal without a code (an answer to ``HEAD`` has no body), and for ``AccessDenied`` with
-    status 401: documented for a missing permission, and seen for keys and signatures too.
+    That may be so without a code (a response to ``HEAD`` has no body), and for ``AccessDenied`` with status
+    401, which the service sends for a missing permission, and for wrong keys and signatures too.
     """
     if not isinstance(error, ServiceError) or isinstance(error, ClockSkewError):
         return False
     if error.code is None:
         return error.status in (400, 401, 403)
-    return error.status == 401 and (
-        _name(error.code) == "AccessDenied"
-        and _rule(error.status, error.code, error.service_message or "") is _REFUSED
-    )
+    if error.status != 401 or _name(error.code) != "AccessDenied":
+        return False
+    return _rule(error.status, error.code, error.service_message or "") is _REFUSED
 
 
 def _name(code: str | None) -> str:
-    """Return the name that a code has, which may be a number (1045/33700)."""
+    """Return the name of a code, which may be a number (1045/33700)."""
     return _NUMERIC_CODES.get(code or "", code or "")
 
 
 def _rule(status: int, code: str | None, message: str) -> Rule:
     name = _name(code)
-    if (name in _GENERAL_CODES or name not in _BY_CODE) and status < 500 and status not in (408, 429):
+    is_general = name in _GENERAL_CODES or name not in _BY_CODE
+    is_temporary = status >= 500 or status in (408, 429)
+    if is_general and not is_temporary:
         for pattern, rule in _BY_MESSAGE:
             if re.search(pattern, message, re.IGNORECASE):
                 return rule
-    return _rule_of_code(status, name)
+    return _rule_by_code(status, name)
 
 
-def _rule_of_code(status: int, name: str) -> Rule:
-    rule = _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name)
-    if rule is None and _NOT_OPEN.fullmatch(name):
-        rule = _OTHER_NOT_OPENED
-    if rule is None and _ALREADY_OPEN.fullmatch(name):
-        rule = _CONFLICT
-    rule = rule or _BY_STATUS.get(status)
-    if rule is not None:
+def _rule_by_code(status: int, name: str) -> Rule:
+    if rule := _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name):
+        return rule
+    if _NOT_OPEN.fullmatch(name):
+        return _OTHER_NOT_OPENED
+    if _ALREADY_OPEN.fullmatch(name):
+        return _CONFLICT
+    if rule := _BY_STATUS.get(status):
         return rule
     if 300 <= status < 400:
         return _ENDPOINT
@@ -360,19 +361,21 @@ def _rule_of_code(status: int, name: str) -> Rule:
     return Rule(InvalidRequestError, "See the message; Tencent's page 460/42867 lists the codes")
 
 
-def _elsewhere(response: HttpResponse) -> str:
-    """Return the region that a redirection names, of its address nothing else."""
-    found = _HOST_REGION.search(response.headers.get("location", "")) if response.status < 400 else None
+def _redirection_hint(response: HttpResponse) -> str:
+    """Return a hint that names the region of a redirection, and nothing else of its address."""
+    if response.status >= 400:
+        return ""
+    found = _HOST_REGION.search(response.headers.get("location", ""))
     return f"; the service points to region {found[1]}" if found else ""
 
 
-def _came_outside_validity(response: HttpResponse) -> bool:
-    """Tell whether the request's signature was not valid by the service's clock when it answered."""
-    answered_at = server_time(response)
-    if answered_at is None or response.validity is None:
+def _was_signature_invalid(response: HttpResponse) -> bool:
+    """Tell whether the request's signature was invalid by the service's clock at the time of the response."""
+    responded_at = server_time(response)
+    if responded_at is None or response.validity is None:
         return False
     first, last = response.validity
-    return not first <= answered_at <= last
+    return not first <= responded_at <= last
 
 
 def _error_body(response: HttpResponse) -> ErrorBody:
@@ -383,7 +386,7 @@ def _error_body(response: HttpResponse) -> ErrorBody:
 
 
 def _retry_after(response: HttpResponse) -> float | None:
-    """Return the seconds of ``Retry-After``; its date form needs a clock and is not used by this service."""
+    """Return the seconds of ``Retry-After``. This service does not use the header's other form, a date."""
     try:
         seconds = float(response.headers.get("retry-after", ""))
     except ValueError:
@@ -392,7 +395,7 @@ def _retry_after(response: HttpResponse) -> float | None:
 
 
 def server_time(response: HttpResponse) -> float | None:
-    """Return what the service's clock showed (``Date``), Unix seconds; ``None`` if it did not say."""
+    """Return the service's time (header ``Date``) as Unix seconds; ``None`` if the response has none."""
     try:
         return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
     except (ValueError, OverflowError):

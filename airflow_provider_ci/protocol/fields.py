@@ -1,8 +1,10 @@
-"""How the fields of a dataclass are elements of XML. Without the XML library, for DAG files load this.
+"""Which XML element each field of a dataclass is.
 
-A field ``bass_object`` is the element ``BassObject``; :func:`element` overrides the name and adds spellings
-that are accepted too. Supported field types: ``str``, ``int``, ``float``, ``datetime``, a nested dataclass,
-each ``| None``, and ``tuple[T, ...]`` for repeated elements.
+DAG files load this module, so it does not load the XML library.
+
+The field ``bass_object`` is the element ``BassObject``. :func:`element` sets another name, and further names
+that are read too. Fields may have the types ``str``, ``int``, ``float``, ``datetime``, a dataclass (each also
+``| None``), and ``tuple[T, ...]`` for repeated elements.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-#: The service's clock: every time it prints carries this offset.
+#: The time zone of all times that the service sends.
 SERVICE_ZONE = timezone(timedelta(hours=8))
 
 
-def element(name: str, *also: str) -> dict[str, Any]:
-    """Return field metadata for an element ``name`` that CamelCase does not give, read under ``also`` as
-    well.
+def element(name: str, *other_names: str) -> dict[str, Any]:
+    """Return field metadata for an element whose name is not the field's in CamelCase.
+
+    :param other_names: further names under which the element is read.
     """
-    return {"element": (name, *also)}
+    return {"element": (name, *other_names)}
 
 
 class DefaultName(str):
@@ -57,15 +60,15 @@ class LightModels:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Slot:
-    """A field as elements: the first of ``names`` is written, all are read."""
+class ElementSpec:
+    """The element of a field: written under the first of ``names``, read under all."""
 
     field: str
     names: tuple[str, ...]
     kind: type
     repeated: bool
     nested: bool
-    #: Reads a text; ``None``: it is kept
+    #: Converts the element's text; ``None`` for a string
     convert: Callable[[str], Any] | None
 
 
@@ -77,55 +80,55 @@ def type_mismatches(obj: Any, parent: str = "") -> Iterator[tuple[str, Any, type
     """
     if isinstance(obj, LightModel):
         return
-    for slot in slots(type(obj)):
-        value = getattr(obj, slot.field)
-        for item in value if slot.repeated else (value,):
-            if item is None or (type(item) is slot.kind and not slot.nested):
+    for spec in element_specs(type(obj)):
+        value = getattr(obj, spec.field)
+        for item in value if spec.repeated else (value,):
+            if item is None or (type(item) is spec.kind and not spec.nested):
                 continue
-            if not isinstance(item, slot.kind) or isinstance(item, bool):
-                yield f"{parent}{slot.names[0]}", item, slot.kind
-            elif slot.nested:
-                yield from type_mismatches(item, f"{parent}{slot.names[0]}.")
+            if not isinstance(item, spec.kind) or isinstance(item, bool):
+                yield f"{parent}{spec.names[0]}", item, spec.kind
+            elif spec.nested:
+                yield from type_mismatches(item, f"{parent}{spec.names[0]}.")
 
 
-def format_time(moment: datetime) -> str:
-    """Return an aware time as the service writes it, ``2025-01-02T03:04:05+0800``.
+def format_time(time: datetime) -> str:
+    """Return a time in the service's form and zone, ``2025-01-02T03:04:05+0800``.
 
     :raises ValueError: the time has no zone.
     """
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone")
-    return moment.astimezone(SERVICE_ZONE).strftime("%Y-%m-%dT%H:%M:%S%z")
+    if time.tzinfo is None:
+        raise ValueError(f"{time!r} has no time zone")
+    return time.astimezone(SERVICE_ZONE).strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-# Looking the types of fields up takes far longer than anything else here
-_slots_of: dict[type, tuple[Slot, ...]] = {}
+# A cache, because resolving the types of fields is slow
+_specs_by_class: dict[type, tuple[ElementSpec, ...]] = {}
 
 
-def slots(cls: Any) -> tuple[Slot, ...]:
-    """Return the fields of a dataclass as elements."""
-    found = _slots_of.get(cls)
-    if found is None:
+def element_specs(cls: Any) -> tuple[ElementSpec, ...]:
+    """Return the elements of a dataclass's fields."""
+    if cls not in _specs_by_class:
         hints = typing.get_type_hints(cls)
-        found = _slots_of[cls] = tuple(_slot(field, hints[field.name]) for field in dataclasses.fields(cls))
-    return found
+        specs = (_spec(field, hints[field.name]) for field in dataclasses.fields(cls))
+        _specs_by_class[cls] = tuple(specs)
+    return _specs_by_class[cls]
 
 
-def _slot(field: dataclasses.Field[Any], hint: Any) -> Slot:
-    kind, repeated = kind_of(hint)
+def _spec(field: dataclasses.Field[Any], hint: Any) -> ElementSpec:
+    kind, repeated = leaf_type(hint)
     nested = dataclasses.is_dataclass(kind)
-    return Slot(field.name, element_names(field), kind, repeated, nested, _CONVERTERS.get(kind))
+    return ElementSpec(field.name, element_names(field), kind, repeated, nested, _CONVERTERS.get(kind))
 
 
 def element_names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
-    """Return the names of a field's element: the first is written, all are read."""
+    """Return the names of a field's element: it is written under the first, and read under all."""
     camel = "".join(part[:1].upper() + part[1:] for part in field.name.split("_"))
     names: tuple[str, ...] = field.metadata.get("element", (camel,))
     return names
 
 
-def kind_of(hint: Any) -> tuple[type, bool]:
-    """Return the leaf type of ``T | None`` or ``tuple[T, ...]``, and whether it repeats."""
+def leaf_type(hint: Any) -> tuple[type, bool]:
+    """Return the ``T`` of ``T``, ``T | None`` or ``tuple[T, ...]``, and whether the element is repeated."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
     if typing.get_origin(hint) is tuple:
@@ -136,7 +139,7 @@ def kind_of(hint: Any) -> tuple[type, bool]:
 def _to_int(text: str) -> int:
     try:
         return int(text)
-    except ValueError:  # 44100.0
+    except ValueError:  # for instance 44100.0
         pass
     number = float(text)
     if not number.is_integer():  # also inf and nan
@@ -146,7 +149,7 @@ def _to_int(text: str) -> int:
 
 def _to_float(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):  # JSON, and so an XCom, has no such number
+    if not math.isfinite(number):  # JSON, and so XCom, cannot hold it
         raise ValueError(text)
     return number
 
@@ -154,8 +157,8 @@ def _to_float(text: str) -> float:
 def _to_time(text: str) -> datetime | None:
     if text.strip() == "-":  # not known yet
         return None
-    moment = datetime.fromisoformat(text.strip())
-    return moment if moment.tzinfo else moment.replace(tzinfo=SERVICE_ZONE)
+    time = datetime.fromisoformat(text.strip())
+    return time if time.tzinfo else time.replace(tzinfo=SERVICE_ZONE)
 
 
 _CONVERTERS: Mapping[type, Callable[[str], Any]] = {int: _to_int, float: _to_float, datetime: _to_time}

@@ -1,4 +1,4 @@
-"""From an operation's request to the signed bytes on the wire, alike for every transport.
+"""From a call's request to the signed bytes on the wire, the same for every transport.
 
 Sources: 460/42865 and 460/42866 (common headers), 436/7778 (signature), 1045/43609 (token header on CI
 hosts).
@@ -18,35 +18,36 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
 from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 from airflow_provider_ci.protocol.signing import sign
 
-#: Seconds that a signature is valid before and after the moment of signing: room for clocks that differ.
+#: Seconds that a signature is valid before it was made, because clocks differ, and after it was made.
 CLOCK_SKEW_TOLERANCE = 60
 SIGNATURE_TTL = 900
 
-_SHOWN_MAX = 100  # characters of an address that an error repeats
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 does not have
+_QUOTED_MAX = 100  # characters of an address that an error quotes
+_SURROGATE = re.compile("[\ud800-\udfff]")  # UTF-8 cannot encode it
 _DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}\Z")
-# A user, a query (even an empty one), a fragment, an escape, or what URL parsers disagree about
+# A user, a query, a fragment, an escape, or a character about which URL parsers disagree
 _NOT_IN_ORIGIN = re.compile(r"[^!-~]|[@?#%\\]")
 
 
 class Service(Enum):
-    """The host that serves a call. The value is the middle of its name."""
+    """The host that serves a call. The value is part of its name."""
 
     CI = "ci"
     COS = "cos"
 
 
-_REGION_HERE = "{region}"
+_REGION_PLACEHOLDER = "{region}"
 #: The default host names of the two services, without the bucket.
-CI_HOST, COS_HOST = (f"{service.value}.{_REGION_HERE}.myqcloud.com" for service in Service)
+CI_HOST, COS_HOST = (f"{service.value}.{_REGION_PLACEHOLDER}.myqcloud.com" for service in Service)
 _DOMAINS = ("myqcloud.com", "tencentci.cn", "tencentcos.cn")
-#: The host names of Tencent Cloud that each service may have, without the bucket: public, internal,
-#: accelerated (436/6224). Any other address is for ``endpoint_url``.
+#: The host names that each service may have at Tencent Cloud, without the bucket: public, internal,
+#: accelerated (436/6224). Any other address belongs in ``endpoint_url``.
 HOSTS = {
     service: re.compile(
-        rf"{service.value}(-[a-z0-9-]{{1,30}})?\.([a-z0-9-]{{1,63}}|{re.escape(_REGION_HERE)})"
+        rf"{service.value}(-[a-z0-9-]{{1,30}})?\.([a-z0-9-]{{1,63}}|{re.escape(_REGION_PLACEHOLDER)})"
         rf"\.({'|'.join(map(re.escape, _DOMAINS))})"
     )
     for service in Service
@@ -55,10 +56,10 @@ HOSTS = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key pair, with the session token that belongs to it if it is temporary.
+    """A key pair, and its session token if it is temporary.
 
-    ``expires_at`` is the Unix time at which it ceases to work; ``None``: unknown or never. Two are equal if
-    they sign alike, whatever is known of their end.
+    ``expires_at`` is the Unix time at which it expires; ``None``: unknown or never. It does not count when
+    two are compared.
     """
 
     secret_id: str
@@ -69,17 +70,16 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a bucket's calls go: its virtual hosts, or ``base_url`` (an emulator, a gateway) under the same
-    names.
+    """Where a bucket's calls go: to its virtual hosts, or to ``base_url`` (an emulator, a gateway).
 
     :param bucket: ``<name>-<appid>``.
     :param region: for instance ``ap-guangzhou``.
     :param ci_host: host name of CI without the bucket, where ``{region}`` stands for the region.
     :param cos_host: the same of COS, for instance ``cos-internal.{region}.tencentcos.cn``.
     :param base_url: ``scheme://host[:port]`` to connect to instead; the ``Host`` header and the signature
-        keep the virtual host name, so that the other side sees bucket and region.
+        have the virtual host name all the same, which tells the server bucket and region.
     :param allow_http: accept plain ``http`` for a ``base_url`` that is not a loopback address.
-    :raises ConfigurationError: a part has not the documented form, or plain http is not allowed.
+    :raises ConfigurationError: a part does not have the documented form, or plain http is not allowed.
     """
 
     bucket: str
@@ -103,14 +103,14 @@ class Endpoint:
             if not HOSTS[service].fullmatch(host):
                 raise ConfigurationError(
                     f"{name} is {host!r}, allowed: a host name of Tencent Cloud without the bucket, for"
-                    f" instance {service.value}.{_REGION_HERE}.{_DOMAINS[0]}"
+                    f" instance {service.value}.{_REGION_PLACEHOLDER}.{_DOMAINS[0]}"
                 )
         if self.base_url is not None:
             check_origin("endpoint_url", self.base_url, allow_http=self.allow_http)
 
     def host(self, service: Service) -> str:
         """Return the virtual host name of ``service``."""
-        return f"{self.bucket}.{self._host(service).replace(_REGION_HERE, self.region)}"
+        return f"{self.bucket}.{self._host(service).replace(_REGION_PLACEHOLDER, self.region)}"
 
     def _host(self, service: Service) -> str:
         return self.ci_host if service is Service.CI else self.cos_host
@@ -127,8 +127,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """What an operation asks for, unsigned. ``path`` is decoded; a parameter with value ``""`` has no
-    value. A body is XML unless ``content_type`` says what it is.
+    """An unsigned request. ``path`` is decoded. A parameter with the value ``""`` is sent without ``=``. A
+    body is XML unless there is a ``content_type``.
     """
 
     method: str
@@ -140,24 +140,22 @@ class HttpRequest:
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse parameters that no query can carry.
+        """Check that a query can carry all parameters.
 
-        :raises RequestValidationError: naming each of them.
+        :raises RequestValidationError: naming each that it cannot carry.
         """
-        broken = [
-            f"{name} is {repr(value)[:100]}, allowed: a string"
+        raise_if_any(
+            Problem(name, value, "a string")
             for name, value in self.params
             if not isinstance(value, str) or _SURROGATE.search(value)
-        ]
-        if broken:
-            raise RequestValidationError(broken)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back. ``headers`` must be case-insensitive or have lower-case names.
+    """A response. ``headers`` must be case-insensitive or have lower-case names.
 
-    ``validity`` is that of the request which it answers.
+    ``validity`` is that of its request.
     """
 
     status: int
@@ -178,10 +176,10 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request ready to be sent as it is: ``url`` is percent-encoded, ``headers`` include
-    ``Authorization``. Neither they nor the body, which may hold a callback's secret, are in its ``repr``.
+    """A request as it is sent: ``url`` is percent-encoded, ``headers`` include ``Authorization``.
 
-    ``validity`` is the first and the last second in which the signature is valid, Unix time.
+    ``validity`` is the first and the last second in which the signature is valid, Unix time. Headers and body
+    are not in the ``repr``: the body may have a callback's secret.
     """
 
     method: str
@@ -199,7 +197,9 @@ def sign_request(
     now: float,
     expires_at: float | None = None,
 ) -> SignedRequest:
-    """Sign ``request`` at ``now`` (Unix seconds), valid until ``expires_at`` or for ``SIGNATURE_TTL`` s.
+    """Sign ``request`` at ``now``, so that it is valid until ``expires_at`` (both Unix seconds).
+
+    Without ``expires_at`` it is valid for ``SIGNATURE_TTL`` seconds.
 
     ``Host``, the token, ``Content-MD5`` (which binds the body) and every parameter are signed, as are all
     ``x-cos-`` headers; ``Content-Type`` and ``Content-Length`` are not, because HTTP libraries may rewrite
@@ -229,9 +229,9 @@ def sign_request(
     return SignedRequest(request.method, url, headers | unsigned, request.body, validity)
 
 
-@lru_cache  # the same few addresses, for each request
+@lru_cache  # each request has one of the same few addresses
 def check_origin(name: str, url: str, *, allow_http: bool) -> None:
-    """Check the address of a server to connect to, which the field ``name`` holds.
+    """Check the address of a server to connect to, which is the value of the field ``name``.
 
     :raises ConfigurationError: it is not ``scheme://host[:port]``, or plain http to another machine without
         ``allow_http``.
@@ -248,14 +248,16 @@ def check_origin(name: str, url: str, *, allow_http: bool) -> None:
         or parts.path.strip("/")
         or _NOT_IN_ORIGIN.search(url)
     ):
-        shown = redact_address(url, with_path=False)[:_SHOWN_MAX]
-        raise ConfigurationError(f"{name} has not the allowed form: it is {shown!r}, allowed: {allowed}")
+        shown = redact_address(url, with_path=False)[:_QUOTED_MAX]
+        raise ConfigurationError(
+            f"{name} does not have the allowed form: it is {shown!r}, allowed: {allowed}"
+        )
     if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(f"{name} is plain http to {host}, allowed: {allowed}")
 
 
 def is_loopback_url(url: str | None) -> bool:
-    """Tell whether ``url`` stays on this machine; ``None``, which stands for the service, does not."""
+    """Tell whether ``url`` is on this machine. ``None`` means the service, which is not."""
     return url is not None and _is_loopback(urlsplit(url).hostname or "")
 
 
@@ -269,7 +271,7 @@ def _escaped_path(path: str) -> str:
         raise RequestValidationError(
             [f"object key is {path[1:]!r}, allowed: a key that does not end in /. or /.."]
         )
-    # HTTP libraries collapse dot segments, which would name another object than the one signed
+    # HTTP libraries remove dot segments, and would then request another object than the signed one
     return quote(path, safe="/-_.~").replace("./", ".%2F")
 
 

@@ -1,8 +1,7 @@
-"""XML in and out: a hardened parser and the one generic mapping between dataclasses and elements, as
-:mod:`.fields` describes it.
+"""Reads and writes XML: a hardened parser, and the mapping between dataclasses and elements (:mod:`.fields`).
 
-Reading is tolerant, as the service's documents contradict each other (order, missing, empty or repeated
-elements, unknown elements, ``-`` for a time that is not known yet); writing is exact.
+Reading is tolerant, because the service's documents contradict each other (order; missing, empty, repeated
+and unknown elements; ``-`` for a time that is not known yet). Writing is exact.
 """
 
 from __future__ import annotations
@@ -15,11 +14,7 @@ from typing import Any, TypeVar
 
 from lxml import etree
 
-from airflow_provider_ci.protocol.fields import SERVICE_ZONE as SERVICE_ZONE
-from airflow_provider_ci.protocol.fields import Slot, slots
-from airflow_provider_ci.protocol.fields import element as element
-from airflow_provider_ci.protocol.fields import format_time as format_time
-from airflow_provider_ci.protocol.fields import type_mismatches as type_mismatches
+from airflow_provider_ci.protocol.fields import ElementSpec, element_specs, format_time
 from airflow_provider_ci.protocol.names import NOT_XML
 
 T = TypeVar("T")
@@ -39,24 +34,25 @@ def _new_parser() -> etree.XMLParser:
     )
 
 
-# Making one takes as long as reading a short document
+# Making a parser takes as long as reading a short document
 _PARSER = _new_parser()
-# lxml lets one thread at a time use a parser: an event loop would wait for a large document in another thread
-_SHORT = 64 * 1024
+# lxml lets one thread at a time use a parser. With one parser for all documents, an event loop would wait for
+# a large document of another thread
+_SHARED_PARSER_MAX = 64 * 1024
 
-#: A page of 100 jobs is about 260 kB; anything larger than this is not an answer of this service.
+#: The largest response that is read. A page of 100 jobs has about 260 kB.
 MAX_BYTES = 8 * 1024 * 1024
 
-#: What is read in the place of a character that XML cannot carry.
+#: Replaces a character that XML cannot carry.
 REPLACEMENT = "\ufffd"
 _CHARACTER_REFERENCE = re.compile("&#([^;&<>\\s]{0,20});?")
-# No document may define an entity, so that only those of XML itself have a meaning
+# Document types are refused, so only XML's own entities are defined
 _BARE_AMPERSAND = re.compile(r"&(?!#|(?:lt|gt|amp|quot|apos);)")
-# Neither a tag nor a comment nor a declaration begins so
+# A < with which neither a tag nor a comment nor a declaration begins
 _BARE_LESS_THAN = re.compile(r"<(?![^\W\d]|[:/!?])")
-# One that does not end goes on to the end: looking for each of many anew would take long
+# One without end reaches to the end of the document, or many of them would be slow to find
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
-# A page of 100 jobs is far smaller; more would hold an event loop up
+# Repairing more would block an event loop too long
 _REPAIRED_BYTES_MAX = 1024 * 1024
 _REPAIRED_REFERENCES_MAX = 20_000
 _BEFORE_MARKUP = "\ufeff\x00 \t\r\n"
@@ -83,45 +79,48 @@ def parse_document(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
     if b"<!DOCTYPE" in data:
         raise XMLError("the document has a document type (DTD), which is refused")
     try:
-        return etree.fromstring(data, _PARSER if len(data) <= _SHORT else _new_parser())
+        return etree.fromstring(data, _PARSER if len(data) <= _SHARED_PARSER_MAX else _new_parser())
     except etree.XMLSyntaxError as error:
         raise XMLError(f"the document is not well-formed XML: {error}") from None
 
 
 def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
-    """Parse a document of the service, as far as it can be read, and return its root element.
+    """Parse a document of the service, repair it if it is not well-formed, and return its root element.
 
-    :func:`parse_document` comes first. But one text with a character that XML cannot carry (the message of a
-    failed job may quote anything) must not make all other jobs of the document unreadable. So such
-    characters, references to them and bytes that are not UTF-8 are replaced by U+FFFD. What has no meaning
-    stands for itself: ``&``, also before the name of an entity (``&nbsp;``), ``]]>``, and ``<`` before
-    anything that no tag begins with. So does all that is in a CDATA section, even a document type. Whitespace
-    before the declaration is skipped. Elsewhere a document type is refused all the same, hence no entity is
-    defined, expanded or fetched; and so is what is too large. A text with tags of its own stays unreadable
-    unless each is closed: which of them are the service's would be guessed.
+    The message of a failed job may quote anything. One such text must not make all other jobs of the document
+    unreadable. So, if :func:`parse_document` fails:
 
-    :raises XMLError: as of :func:`parse_document`, and this did not help.
+    - U+FFFD replaces characters that XML cannot carry, references to them, and bytes that are not UTF-8.
+    - Markup without meaning counts as text: ``&``, also before an unknown entity (``&nbsp;``); ``]]>``; ``<``
+      before anything with which no tag begins; all that is in a CDATA section, even a document type.
+    - Whitespace before the declaration is skipped.
+
+    Elsewhere a document type is still refused, hence no entity is defined, expanded or fetched. A text that
+    has tags stays unreadable, unless each is closed: which of them are the service's would be a guess.
+
+    :raises XMLError: as :func:`parse_document` does, and a repair does not help.
     """
     try:
         return parse_document(data, max_bytes=max_bytes)
     except XMLError as error:
-        if len(data) > min(max_bytes, _REPAIRED_BYTES_MAX) or data.count(b"&") > _REPAIRED_REFERENCES_MAX:
+        is_too_long = len(data) > min(max_bytes, _REPAIRED_BYTES_MAX)
+        if is_too_long or data.count(b"&") > _REPAIRED_REFERENCES_MAX:
             raise
         try:
-            return parse_document(_repaired(data))
+            return parse_document(_repair(data))
         except XMLError:
             raise error from None
 
 
-def _repaired(data: bytes) -> bytes:
-    """Return a document in which what cannot be read is replaced.
+def _repair(data: bytes) -> bytes:
+    """Return the document as :func:`parse_response` describes.
 
-    :raises XMLError: so much of it that reading the result would take long.
+    :raises XMLError: there is so much to replace that reading the result would take long.
     """
     text = NOT_XML.sub(REPLACEMENT, data.decode("utf-8", "replace").lstrip(_BEFORE_MARKUP))
-    # split gives what is outside of CDATA sections at even places, what is in them at odd ones
+    # split returns text outside and inside of CDATA sections by turns
     parts = _CDATA.split(text)
-    parts[::2] = map(_with_readable_markup, parts[::2])
+    parts[::2] = map(_repair_markup, parts[::2])
     parts[1::2] = [escape(part, quote=False) for part in parts[1::2]]
     repaired = "".join(parts).encode("utf-8")
     if repaired.count(b"&") > _REPAIRED_REFERENCES_MAX:
@@ -129,7 +128,7 @@ def _repaired(data: bytes) -> bytes:
     return repaired
 
 
-def _with_readable_markup(text: str) -> str:
+def _repair_markup(text: str) -> str:
     text = _CHARACTER_REFERENCE.sub(lambda found: found[0] if _is_readable(found) else REPLACEMENT, text)
     text = _BARE_LESS_THAN.sub("&lt;", _BARE_AMPERSAND.sub("&amp;", text))
     return text.replace("]]>", "]]&gt;")
@@ -140,44 +139,40 @@ def _is_readable(reference: re.Match[str]) -> bool:
     try:
         number = int(digits[1:], 16) if digits.startswith("x") else int(digits)
         return reference[0].endswith(";") and digits.isalnum() and not NOT_XML.search(chr(number))
-    except (ValueError, OverflowError):  # no number, or one of no character
+    except (ValueError, OverflowError):  # not a number, or not the number of a character
         return False
 
 
-def read(cls: type[T], source: Element, *, strict: bool = False) -> T:
-    """Build a ``cls`` from the children of ``source``.
+def read(cls: type[T], source: Element) -> T:
+    """Return a ``cls`` with the values of the children of ``source``.
 
-    Elements that ``cls`` does not know are skipped, empty ones count as absent. Where one value is expected
-    and several come, the first that is not empty is taken. A number or time that cannot be read becomes
-    ``None``.
-
-    :param strict: raise instead of dropping such a number or time.
-    :raises XMLError: with ``strict``, naming the element and its text.
+    Unknown elements are skipped, and empty ones count as absent. If an element for one value is repeated, the
+    first that is not empty counts. A number or time that cannot be read becomes ``None``.
     """
-    plan = _reading_plan(cls)
+    specs = _specs_by_name(cls)
     values: dict[str, Any] = {}
     repeated: dict[str, list[Any]] = {}
     for child in source:
         tag = child.tag
-        slot = plan.get(tag) or plan.get(local_name(tag))
-        if slot is None:
+        spec = specs.get(tag) or specs.get(local_name(tag))
+        if spec is None:
             continue
-        value = _nested(slot, child, strict) if slot.nested else _leaf(slot, child, strict)
+        value = _read_nested(spec, child) if spec.nested else _read_value(spec, child)
         if value is None:
             continue
-        if slot.repeated:
-            repeated.setdefault(slot.field, []).append(value)
-        elif slot.field not in values:
-            values[slot.field] = value
+        if spec.repeated:
+            repeated.setdefault(spec.field, []).append(value)
+        elif spec.field not in values:
+            values[spec.field] = value
     for name, items in repeated.items():
         values[name] = tuple(items)
     return cls(**values)
 
 
 def to_element(obj: Any, tag: str) -> Element:
-    """Return ``obj`` as an element: ``None`` is left out, ``""`` is an empty element, a tuple repeats.
+    """Return ``obj`` as an element: ``None`` is left out, ``""`` is an empty element, a tuple is repeated.
 
-    :raises XMLError: a text has characters that XML cannot carry, naming the element.
+    :raises XMLError: a value has characters that XML cannot carry; naming the element.
     """
     root = etree.Element(tag)
     _fill(root, obj)
@@ -185,12 +180,12 @@ def to_element(obj: Any, tag: str) -> Element:
 
 
 def to_bytes(root: Element) -> bytes:
-    """Return the document as sent: UTF-8 with declaration."""
+    """Return the document in UTF-8, with a declaration."""
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
 def to_dict(obj: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON-native data under its field names; absent fields are left out."""
+    """Return a dataclass as JSON-native data by field name, without absent fields."""
     return {
         field.name: _plain(value)
         for field in dataclasses.fields(obj)
@@ -207,23 +202,23 @@ def _plain(value: Any) -> Any:
 
 
 def _fill(root: Element, obj: Any) -> None:
-    for slot in slots(type(obj)):
-        value = getattr(obj, slot.field)
-        for item in value if slot.repeated else (value,):
+    for spec in element_specs(type(obj)):
+        value = getattr(obj, spec.field)
+        for item in value if spec.repeated else (value,):
             if item is not None:
-                _append(root, slot, item)
+                _append(root, spec, item)
 
 
-def _append(root: Element, slot: Slot, value: Any) -> None:
-    child = etree.SubElement(root, slot.names[0])
-    if slot.nested:
+def _append(root: Element, spec: ElementSpec, value: Any) -> None:
+    child = etree.SubElement(root, spec.names[0])
+    if spec.nested:
         _fill(child, value)
         return
     text = format_time(value) if isinstance(value, datetime) else str(value)
     try:
         child.text = text
     except ValueError:
-        raise XMLError(f"{slot.names[0]}: {text!r} has characters that XML cannot carry") from None
+        raise XMLError(f"{spec.names[0]}: {text!r} has characters that XML cannot carry") from None
 
 
 def local_name(tag: Any) -> str:
@@ -231,30 +226,27 @@ def local_name(tag: Any) -> str:
     return str(tag).rpartition("}")[2]
 
 
-def _nested(slot: Slot, child: Element, strict: bool) -> Any:
+def _read_nested(spec: ElementSpec, child: Element) -> Any:
     # <Video/> means that there is no video stream, not an empty one
-    return read(slot.kind, child, strict=strict) if len(child) else None
+    return read(spec.kind, child) if len(child) else None
 
 
-def _leaf(slot: Slot, child: Element, strict: bool) -> Any:
+def _read_value(spec: ElementSpec, child: Element) -> Any:
     text = child.text
     if not text or text.isspace():
         return None
-    if slot.convert is None:
+    if spec.convert is None:
         return text
     try:
-        return slot.convert(text)
+        return spec.convert(text)
     except ValueError:
-        if strict:
-            raise XMLError(f"{local_name(child.tag)} has the value {text!r}, which cannot be read") from None
         return None
 
 
-_reading_plans: dict[type, dict[Any, Slot]] = {}
+_specs_by_class: dict[type, dict[Any, ElementSpec]] = {}
 
 
-def _reading_plan(cls: type) -> dict[Any, Slot]:
-    plan = _reading_plans.get(cls)
-    if plan is None:
-        plan = _reading_plans[cls] = {name: slot for slot in slots(cls) for name in slot.names}
-    return plan
+def _specs_by_name(cls: type) -> dict[Any, ElementSpec]:
+    if cls not in _specs_by_class:
+        _specs_by_class[cls] = {name: spec for spec in element_specs(cls) for name in spec.names}
+    return _specs_by_class[cls]

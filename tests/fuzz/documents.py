@@ -116,7 +116,7 @@ def filled(cls: type[Any], rng: random.Random) -> Any:
     """Return an instance with most fields set, as a valid document has them."""
     hints, values = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
-        kind, repeated = fields.kind_of(hints[field.name])
+        kind, repeated = fields.leaf_type(hints[field.name])
         if rng.random() < 0.9:
             items = tuple(_value(kind, rng) for _ in range(rng.randrange(1, 4) if repeated else 1))
             values[field.name] = items if repeated else items[0]

@@ -17,11 +17,12 @@ from airflow_provider_ci.exceptions import InvalidResponseError, ServiceError, T
 from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, server_time, service_error
+from airflow_provider_ci.protocol.fields import type_mismatches
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
 from airflow_provider_ci.protocol.wire import HttpResponse
-from airflow_provider_ci.protocol.xml import to_dict, type_mismatches
+from airflow_provider_ci.protocol.xml import to_dict
 from tests.remote_calls import remote_calls
 
 from .documents import TEXTS, bodies

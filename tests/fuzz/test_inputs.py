@@ -15,10 +15,10 @@ from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol import tc3
 from airflow_provider_ci.protocol.callbacks import MAX_BYTES, parse_callback
+from airflow_provider_ci.protocol.fields import type_mismatches
 from airflow_provider_ci.protocol.results import job_result
 from airflow_provider_ci.protocol.signing import Authorization, SignatureFormatError, sign, verify
 from airflow_provider_ci.protocol.wire import Endpoint, Service, check_origin, is_loopback_url
-from airflow_provider_ci.protocol.xml import type_mismatches
 from tests.unit.protocol.test_callbacks import JSON as CALLBACK
 from tests.unit.protocol.test_callbacks import NAMES
 

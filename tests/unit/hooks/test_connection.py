@@ -154,7 +154,7 @@ def test_a_token_of_another_type_is_not_shown() -> None:
 
 @pytest.mark.parametrize("url", [f"https://me:{KEY}@gateway.example", f"https://gateway.example/?key={KEY}"])
 def test_settings_hold_no_address_with_a_secret(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="endpoint_url has not the allowed form") as caught:
+    with pytest.raises(ConfigurationError, match="endpoint_url does not have the allowed form") as caught:
         settings(endpoint_url=url)
     assert KEY not in str(caught.value)
 

@@ -294,7 +294,7 @@ def test_what_is_no_value_of_the_field_is_refused_as_such(name: str, value: str)
         stored = StoredConnection(conn_id="ci", uri=uri)
         ConnectionSettings.from_connection(stored).endpoint("media-1250000001", "ap-guangzhou")
 
-    said = rf"{name} (is '{value}', allowed: |has not the allowed form: )"
+    said = rf"{name} (is '{value}', allowed: |does not have the allowed form: )"
     with pytest.raises(ConfigurationError, match=said):
         read()
 

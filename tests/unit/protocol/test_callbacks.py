@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from airflow_provider_ci.exceptions import InvalidCallbackError, TencentCIError
 from airflow_provider_ci.protocol import callbacks
 from airflow_provider_ci.protocol.callbacks import Callback, WorkflowTask, parse_callback
+from airflow_provider_ci.protocol.fields import SERVICE_ZONE, type_mismatches
 from airflow_provider_ci.protocol.jobs import CosHeader, Input, Job, Md5Info, Output, OutputFile, Workflow
 from airflow_provider_ci.protocol.media_info import MediaFormat, MediaStream
 from airflow_provider_ci.protocol.results import job_result
-from airflow_provider_ci.protocol.xml import SERVICE_ZONE, to_bytes, to_element, type_mismatches
+from airflow_provider_ci.protocol.xml import to_bytes, to_element
 
 from .builders import BUCKET, JOB_ID, OTHER_ID, REGION
 

@@ -9,9 +9,9 @@ from datetime import datetime
 import pytest
 
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
+from airflow_provider_ci.protocol.fields import SERVICE_ZONE
 from airflow_provider_ci.protocol.jobs import Input, Job, Md5Info, MediaResult, Operation, Output, OutputFile
 from airflow_provider_ci.protocol.results import UNSUCCESSFUL_NAMED, BatchTally, batch_result, job_result
-from airflow_provider_ci.protocol.xml import SERVICE_ZONE
 
 from .builders import BUCKET, JOB_ID, REGION
 

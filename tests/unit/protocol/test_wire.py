@@ -147,7 +147,7 @@ def test_base_url(url, origin, loopback):
     ],
 )
 def test_base_url_refused(url):
-    with pytest.raises(ConfigurationError, match="endpoint_url has not the allowed form") as caught:
+    with pytest.raises(ConfigurationError, match="endpoint_url does not have the allowed form") as caught:
         endpoint(url, allow_http=True)
     assert "hunter2" not in str(caught.value)
 
@@ -163,7 +163,7 @@ def test_base_url_refused(url):
     ],
 )
 def test_a_refused_base_url_is_shown_without_its_password(url, shown):
-    with pytest.raises(ConfigurationError, match="endpoint_url has not the allowed form") as caught:
+    with pytest.raises(ConfigurationError, match="endpoint_url does not have the allowed form") as caught:
         endpoint(url)
     assert f"it is {shown}, allowed: scheme://host[:port]" in str(caught.value)
     assert "hunter2" not in str(caught.value)
