@@ -39,15 +39,7 @@ def parse_event(event: Any) -> Event:
 
 def _parse_error(payload: dict[str, Any]) -> TencentCIError:
     kind = getattr(exceptions, str(payload.get("error")), None)
+    message = payload.get("message") or "Waiting in the triggerer failed"
     if not (isinstance(kind, type) and issubclass(kind, TencentCIError)):
-        kind = TencentCIError
-    only_job = payload["job_ids"][0] if payload.get("job_count") == 1 else None
-    return kind(
-        payload.get("message") or "Waiting in the triggerer failed",
-        status=payload.get("status_code"),
-        code=payload.get("code"),
-        service_message=payload.get("service_message"),
-        request_id=payload.get("request_id"),
-        job_id=payload.get("job_id") or only_job,
-        hint=payload.get("hint"),
-    )
+        return TencentCIError(message)
+    return kind(message, **payload.get("details", {}))

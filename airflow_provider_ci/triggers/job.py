@@ -88,17 +88,12 @@ class TencentCIJobTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = self._read_ids(job_ids)
-        _check(
-            "tencent_ci_conn_id",
-            tencent_ci_conn_id,
-            isinstance(tencent_ci_conn_id, str),
-            "the id of a connection",
-        )
+        is_conn_id = isinstance(tencent_ci_conn_id, str)
+        _check("tencent_ci_conn_id", tencent_ci_conn_id, is_conn_id, "the id of a connection")
         for name, value in (("bucket", bucket), ("region", region)):
             _check(name, value, value is None or isinstance(value, str), "a string")
-        _check(
-            "poll_interval", poll_interval, _is_number(poll_interval) and poll_interval > 0, "seconds above 0"
-        )
+        is_interval = _is_number(poll_interval) and poll_interval > 0
+        _check("poll_interval", poll_interval, is_interval, "seconds above 0")
         for name, unix_time in (("deadline", deadline), ("started_at", started_at)):
             _check(name, unix_time, unix_time is None or _is_number(unix_time), "a Unix time")
         # the string "false" would count as true
@@ -152,16 +147,10 @@ class TencentCIJobTrigger(BaseTrigger):
         except TimeoutError:
             event = self._event(TIMEOUT)
         except TencentCIError as error:
-            event = self._event(ERROR) | {
-                "error": type(error).__name__,
-                "message": error.message,
-                "status_code": error.status,
-                "code": error.code,
-                "service_message": error.service_message,
-                "request_id": error.request_id,
-                "job_id": error.job_id,
-                "hint": error.hint,
-            }
+            if len(self.job_ids) == 1:
+                error.job_id = self.job_ids[0]
+            failure = {"error": type(error).__name__, "message": error.message, "details": error.details}
+            event = self._event(ERROR) | failure
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
@@ -240,14 +229,15 @@ class TencentCIJobTrigger(BaseTrigger):
                     failing.difference_update(job_ids)
                     for job_id in job_ids:
                         refusals.pop(job_id, None)
-                if error is not None:
-                    if not failing:
-                        self.log.warning("Poll failed, will keep trying: %s", error)
-                    failing.update(job_ids)
-                    if not is_outage(error):
-                        refusals.update(job_ids)
-                        if max(refusals[job_id] for job_id in job_ids) > REFUSALS_TOLERATED:
-                            raise error
+                if error is None:
+                    continue
+                if not failing:
+                    self.log.warning("Poll failed, will keep trying: %s", error)
+                failing.update(job_ids)
+                if not is_outage(error):
+                    refusals.update(job_ids)
+                    if max(refusals[job_id] for job_id in job_ids) > REFUSALS_TOLERATED:
+                        raise error
         return self._event(ENDED)
 
     @property

@@ -171,9 +171,12 @@ class TestGoingOn:
         said = {
             "error": "AuthenticationError",
             "message": "Cannot describe jobs",
-            "status_code": 401,
-            "code": "SecretidNotExist",
-            "request_id": "NjQ",
+            "details": {
+                "status": 401,
+                "code": "SecretidNotExist",
+                "request_id": "NjQ",
+                "job_id": "j1",
+            },
         }
         with pytest.raises(AuthenticationError, match=r"SecretidNotExist .*HTTP 401, job j1, request id NjQ"):
             make_operator().execute_complete(context, event("error", **said))

@@ -136,7 +136,7 @@ def test_outages_and_ten_refusals_are_tolerated(
     assert fired(make_trigger())["status"] == "ended"
     server.play(*[error(403, "AccessDenied")] * (REFUSALS_TOLERATED + 1))
     event = fired(make_trigger())
-    assert (event["status"], event["error"], event["code"]) == (
+    assert (event["status"], event["error"], event["details"]["code"]) == (
         "error",
         "PermissionDeniedError",
         "AccessDenied",

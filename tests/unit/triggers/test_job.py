@@ -592,7 +592,7 @@ class TestNoSecretLeaves:
         server.play(http(f"<Error><Code>AccessDenied</Code>{said}<Message>No.</Message></Error>", 403))
         trigger = TencentCIJobTrigger(["j1"], poll_interval=0.01, **web(connection, server))
         event = asyncio.run(fired(trigger))
-        assert event["code"] == "AccessDenied"
+        assert event["details"]["code"] == "AccessDenied"
         for text in (json.dumps(event), repr(trigger)):
             assert CREDENTIALS.secret_key not in text
             assert "q-sign" not in text
