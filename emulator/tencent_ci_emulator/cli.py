@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from tencent_ci_emulator.server import Emulator
 
 _DESCRIPTION = """
-A local service that speaks Tencent Cloud's COS object calls and CI voice-separation job calls, and
-really separates. For trying and testing: it needs no account and sends nothing anywhere.
+A local service with the object calls of Tencent Cloud's COS and the job calls of Cloud Infinite (CI), which
+really separates voices. For trying and testing: it needs no account and sends nothing anywhere.
 """
 
 _EPILOG = """
 The first line on standard output is "ready http://HOST:PORT"; logs go to standard error. The status page,
 with buckets, jobs and their results to listen to, is http://HOST:PORT/_emulator/.
-On the command line every user of this machine can see keys and tokens. The environment variables
+Every user of this machine can see keys and tokens on a command line, but not in the environment variables
 AIRFLOW_CI_EMULATOR_SECRET_ID, AIRFLOW_CI_EMULATOR_SECRET_KEY, AIRFLOW_CI_EMULATOR_SECURITY_TOKEN and
-AIRFLOW_CI_EMULATOR_ADMIN_TOKEN set them unseen.
-SIGTERM or SIGINT (Ctrl-C) stops the emulator with exit status 0. Errors at the start give status 2.
+AIRFLOW_CI_EMULATOR_ADMIN_TOKEN.
+SIGTERM or SIGINT (Ctrl-C) stops the emulator with exit status 0. An error at the start ends it with status 2.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the emulator until SIGTERM or SIGINT; return the exit status: 0, or 2 if it cannot be started."""
-    arguments = _parser().parse_args(argv)
+    arguments = _make_parser().parse_args(argv)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.getLevelNamesMapping()[arguments.log_level.upper()],
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        emulator = _emulator(arguments).start()
+        emulator = _make_emulator(arguments).start()
     except ModuleNotFoundError as error:
         print(
             f"airflow-ci-emulator needs {error.name}: pip install tencent-ci-emulator",
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _emulator(arguments: argparse.Namespace) -> Emulator:
-    # Not before the options have been read: the server needs what may not be installed
+def _make_emulator(arguments: argparse.Namespace) -> Emulator:
+    # After the options have been read: the server imports dependencies that may be missing
     from tencent_ci_emulator.server import Emulator
 
     first, *others = arguments.bucket or [config.DEMO_BUCKET]
@@ -87,7 +87,7 @@ def _settings() -> list[dataclasses.Field[Any]]:
     return [setting for setting in dataclasses.fields(config.EmulatorConfig) if "help" in setting.metadata]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-ci-emulator",
         description=_DESCRIPTION,
@@ -105,12 +105,12 @@ def _parser() -> argparse.ArgumentParser:
         "--bucket",
         action="append",
         metavar="NAME-APPID",
-        help="a bucket that exists; may be repeated, requests that name none mean the first"
+        help="a bucket that exists; may be repeated, the first is that of requests that name none"
         f" (default: {config.DEMO_BUCKET})",
     )
     for setting in _settings():
-        add("--" + setting.name.replace("_", "-"), **_option(setting))
-    add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file: what goes wrong, and when")
+        add("--" + setting.name.replace("_", "-"), **_make_option(setting))
+    add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file")
     add(
         "--virtual-clock",
         action="store_true",
@@ -121,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _option(setting: dataclasses.Field[Any]) -> dict[str, Any]:
-    """Return how a setting is declared as an option. Its environment variable goes before the default."""
+def _make_option(setting: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Return the option of a setting. A value in its environment variable replaces the default."""
     default = None if setting.default is dataclasses.MISSING else setting.default
     description = str(setting.metadata["help"])
     if setting.type == "bool":

@@ -1,7 +1,7 @@
 """The emulator's clock: the machine's, or a virtual one that tests advance.
 
-Everything that waits for a time, or works, says so to the clock. The machine's clock ignores most of it; the
-virtual clock needs it, to know when everything that is due has been done and time may pass on.
+Threads that wait for a time, or begin and end work, call the clock. The machine's clock ignores most of these
+calls. The virtual clock counts them: time passes only when no work is running and every thread waits.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Clock:
         """Note that no thread waits at ``condition`` any more."""
 
     def begin_work(self) -> None:
-        """Note the begin of work that takes no time by this clock."""
+        """Note that work begins, which takes no time by this clock."""
 
     def end_work(self) -> None:
-        """Note the end of such work; everything that it causes later has been scheduled."""
+        """Note that work has ended, and has scheduled everything that it causes later."""
 
 
 class VirtualClock(Clock):

@@ -73,12 +73,12 @@ class EmulatorConfig:
     queue_seconds: float = _setting(0.0, "least time a job stays Submitted", metavar="SECONDS")
     run_seconds: float = _setting(
         0.0,
-        "least time a job stays Running; the work is done within it, or longer",
+        "least time a job stays Running, its work included",
         metavar="SECONDS",
     )
     workers: int = _setting(2, "recordings processed at once")
     lenient_cancel: bool = _setting(
-        False, "answer 200 without effect, not an error, when a job cannot be cancelled any more"
+        False, "respond with 200, without effect, if a job cannot be cancelled any more"
     )
     allow_remote: bool = _setting(
         False,

@@ -53,7 +53,7 @@ _TABLES_OF_IDS = {
 
 
 class Emulator:
-    """A running COS and CI service, in threads of its own.
+    """A COS and CI service that runs in threads of this process.
 
     Use it as a context manager, or call :meth:`start` and :meth:`stop`::
 

@@ -1,1 +1,1 @@
-"""What is asked of the emulator itself: the admin path and the status page."""
+"""The calls of the emulator itself: the admin path and the status page."""

@@ -1,1 +1,1 @@
-"""What goes wrong on demand: the fault plan, and how it is injected into calls, jobs and callbacks."""
+"""The fault plan: faults of calls, jobs and callbacks on demand."""

@@ -168,7 +168,7 @@ def _find_conflicts(source: Mapping[str, Any], operations: frozenset[str]) -> It
             yield present[1], f"not together with {present[0]}"
     for operation, allowed in _FIELDS_BY_OPERATION.items():
         if operation in operations:
-            for name in set(source) - allowed:
+            for name in [name for name in source if name not in allowed]:
                 yield name, f"for {operation} only {', '.join(sorted(allowed))}"
     if "callback" in source and CALLBACK not in operations:
         yield "callback", f"only with operation {CALLBACK}"

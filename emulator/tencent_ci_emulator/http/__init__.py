@@ -1,1 +1,1 @@
-"""From a connection to a call: hosts, signatures, XML, errors."""
+"""From a request to a call: hosts, signatures, rules, XML, errors."""

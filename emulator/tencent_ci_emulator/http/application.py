@@ -92,7 +92,7 @@ class Application:
 
     def build(self) -> web.Application:
         """Return the application for a server. It has one route for all paths, because keys may be any."""
-        # Any, as the type of a middleware wants its parameters named otherwise
+        # Any, because aiohttp's type of a middleware has other names of parameters
         middlewares: Any = (self._find_service, self._record, self._convert_errors, self._inject_faults)
         application = web.Application(
             middlewares=middlewares, client_max_size=self.config.max_request_bytes + 1
@@ -250,11 +250,11 @@ class Application:
 
 
 async def _do_not_ask_yet(_raw: web.Request) -> None:
-    """Leave ``Expect: 100-continue`` without a response: a refused request's body is never asked for."""
+    """Do not respond to ``Expect: 100-continue``: the body of a refused request is not wanted."""
 
 
 def _ask_for_body(raw: web.Request) -> None:
-    """Ask a client for the body, if it waits to be asked."""
+    """Respond to ``Expect: 100-continue``, so that the client sends the body."""
     if raw.headers.get("Expect", "").lower() == "100-continue" and raw.transport is not None:
         raw.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 

@@ -1,6 +1,6 @@
 """Whether a request carries a valid signature and token (436/7778).
 
-A signature names the headers and parameters that it covers. Nothing else of the request takes part in it.
+A signature names the headers and parameters that it covers. It says nothing about the others.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _QUOTED_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the text of one element may be.
+    """The rule for the text of one element.
 
     :param allowed: in words, for the error message.
     :param accepts: returns whether a text is allowed.
@@ -72,7 +72,7 @@ class Problems:
         self.add_sentence(f"{field} is {quoted}, allowed: {allowed}")
 
     def add_sentence(self, sentence: str) -> None:
-        """Note a broken rule in words of its own."""
+        """Note a broken rule in other words."""
         self._sentences.append(sentence)
 
     def check(self, parent: Element | None, rules: Rules, prefix: str = "") -> None:
@@ -95,7 +95,7 @@ class Problems:
     def raise_if_any(self, prefix: str = "") -> None:
         """Refuse the request if a problem was noted.
 
-        :param prefix: goes before the problems; names one of several operations.
+        :param prefix: of the message; names one of several operations.
         :raises ServiceError: naming all problems.
         """
         if self._sentences:

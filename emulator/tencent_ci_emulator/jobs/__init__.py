@@ -1,1 +1,1 @@
-"""Jobs and queues: the calls of CI, and what carries them out."""
+"""Jobs and queues: the calls of CI, and the work of jobs."""

@@ -64,7 +64,7 @@ def find_input_keys(request: Element, bucket: str, created: float, objects: Obje
     """Yield the keys of the inputs in order, reading no more than is needed.
 
     An object under a prefix that is younger than the batch job, such as one of its own results, is left out.
-    A named object that does not exist becomes a job too, which fails and says so.
+    An object that is named and does not exist is yielded: its job fails with that reason.
 
     :raises UnreadableInputError: while iterating.
     """
@@ -145,7 +145,7 @@ def _inventory_keys(objects: ObjectStore, bucket: str, name: str) -> Iterator[st
         files = [str(file["key"]) for file in manifest["files"]]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _unreadable(f"{name} is not an inventory's manifest of CSV files") from None
-    own_names = (bucket, bucket.rpartition("-")[0])  # an inventory may have the APPID in a column of its own
+    own_names = (bucket, bucket.rpartition("-")[0])  # an inventory may have the APPID in another column
     for file in files:
         stored = _find_list(objects, bucket, file, "Manifest's file")
         try:

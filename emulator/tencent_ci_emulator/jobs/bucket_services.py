@@ -81,7 +81,7 @@ class BucketServices:
     def require_open(self, bucket: str, service: BucketService) -> None:
         """Refuse a call that needs a service.
 
-        :raises ServiceError: it is not open; the documents do not say the code, so it is a setting.
+        :raises ServiceError: it is not open. The code is a setting, because no document names it.
         """
         if self.opened(bucket, service) is None:
             code = self.config.unbound or next(iter(UNBOUND_CODES))

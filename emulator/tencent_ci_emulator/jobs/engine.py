@@ -127,7 +127,7 @@ class JobEngine:
         self._start_ready_jobs()
 
     def _start_ready_jobs(self) -> None:
-        """Give ready jobs to idle workers. No job waits inside the pool, which does not know ``JobLevel``."""
+        """Start jobs while workers are idle. None waits inside the pool, which would ignore ``JobLevel``."""
         while self._busy_workers < self._workers and not self._stopping:
             job = self._ready_jobs.take()
             if job is None:

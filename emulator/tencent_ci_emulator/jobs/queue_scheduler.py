@@ -59,7 +59,7 @@ class QueueScheduler:
         return job
 
     def release(self, job: StoredJob) -> None:
-        """Count a job that was taken as running no more."""
+        """Count a job that was taken as not running any more."""
         self._running[job.queue_id] -= 1
 
     def _may_begin(self, queue_id: str) -> bool:

@@ -72,7 +72,7 @@ class Submission:
     def check(self, bucket: str, request: Element, prefix: str = "") -> None:
         """Fill a template's parameters into the request for one job, and check it.
 
-        :param prefix: goes before the problems; names one of several operations.
+        :param prefix: of error messages; names one of several operations.
         :raises ServiceError: a rule is broken.
         """
         self._fill_in_template(bucket, request)

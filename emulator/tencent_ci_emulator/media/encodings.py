@@ -88,11 +88,10 @@ class Encoding:
         )
 
 
-def _bitrate(codec: str, wanted: int | None, source: int | None) -> int:
-    """Return bit/s from kbit/s."""
-    if wanted is None:
-        wanted = min(source or _DEFAULT_LOSSY_BITRATE, _HIGHEST_USEFUL_BITRATE)
-    bits = max(wanted, 8) * 1000
+def _bitrate(codec: str, requested: int | None, source: int | None) -> int:
+    """Return the bitrate in bit/s; ``requested`` and ``source`` are in kbit/s."""
+    default = min(source or _DEFAULT_LOSSY_BITRATE, _HIGHEST_USEFUL_BITRATE)
+    bits = max(default if requested is None else requested, 8) * 1000
     if codec == "amr":
         return min(_AMR_BITRATES, key=lambda known: (abs(known - bits), known))
     return min(bits, _HIGHEST_USEFUL_BITRATE * 1000) if codec == "mp3" else bits

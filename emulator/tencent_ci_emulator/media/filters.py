@@ -162,7 +162,7 @@ class _Builder:
         return {Stem.VOICE: voice, Stem.BACKGROUND: background}
 
     def music(self, outputs: dict[Stem, _End], mono: bool) -> tuple[dict[Stem, _End], int]:
-        """Split the background further, and delay the voice by as much as that takes."""
+        """Split the background further, and delay the voice equally."""
         delay = self._rate // 50
         voice = self.append(outputs[Stem.VOICE], "adelay", f"delays={delay}S:all=1")
         return {Stem.VOICE: voice, **self._instruments(outputs[Stem.BACKGROUND], mono, delay)}, delay

@@ -26,7 +26,7 @@ class _ListRequest:
     is_encoded: bool
 
     def encode(self, name: str, key: str) -> str:
-        """Return a key for the response, percent-encoded if the request wants that."""
+        """Return a key for the response, percent-encoded if the request says so."""
         if self.is_encoded:
             return quote(_to_bytes(key), safe="/")
         if not is_xml_text(key):

@@ -174,7 +174,7 @@ def crc64_of(path: Path) -> str:
 
 
 def after_prefix(prefix: bytes) -> bytes | None:
-    """Return the first key that comes after all keys with a prefix, ``None`` if all keys have it."""
+    """Return the first key after all keys with a prefix, ``None`` if no key can be after them."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
 
