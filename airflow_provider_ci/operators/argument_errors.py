@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
 
 _PROBLEM = re.compile(
-    r"(?P<element>[A-Z].*?)(?P<label> \((?:background|voice)\))?(?P<value> (?:is|has) .*?)"
+    r"(?P<element>[A-Z].*?)(?: \((?:background|voice)\))?(?P<value> (?:is|has) .*?)"
     r"(?P<rule>, allowed: .*)?",
     re.DOTALL,
 )
@@ -67,8 +67,10 @@ def name_argument(problem: str, operator: Any) -> str:
     :param operator: a task or its class.
     """
     parts = _PROBLEM.fullmatch(problem)
-    argument = _argument_of(parts["element"], operator) if parts else None
-    if parts is None or argument is None:
+    if parts is None:
+        return problem
+    argument = _argument_of(parts["element"], operator)
+    if argument is None:
         return problem
     value, rule = parts["value"], parts["rule"] or ""
     if " and " in argument:
@@ -81,7 +83,7 @@ def name_argument(problem: str, operator: Any) -> str:
 
 
 def _argument_of(path: str, operator: Any) -> str | None:
-    """Return the argument that an element is made of, or ``None``.
+    """Return the argument that becomes an element, or ``None`` if no argument does.
 
     :param path: the element's path in the request, or its last part. ``A and B`` are two elements.
     """
@@ -91,12 +93,13 @@ def _argument_of(path: str, operator: Any) -> str | None:
         return " and ".join(map(str, arguments)) if all(arguments) else None
     parent = parents[-1] if parents else ""
     exceptions = operator.arguments_of_elements
-    if f"{parent}.{element}" in exceptions:
-        return str(exceptions[f"{parent}.{element}"])
-    if _snake_case(parent) in operator.template_fields:
-        return f"{_snake_case(parent)}.{_snake_case(element)}"
-    name = exceptions.get(element) or _snake_case(element)
-    return name if name in operator.template_fields or element in exceptions else None
+    for end_of_path in (f"{parent}.{element}", element):
+        if end_of_path in exceptions:
+            return str(exceptions[end_of_path])
+        if _snake_case(parent) in operator.template_fields:  # a dict
+            return f"{_snake_case(parent)}.{_snake_case(element)}"
+    name = _snake_case(element)
+    return name if name in operator.template_fields else None
 
 
 def _snake_case(element: str) -> str:

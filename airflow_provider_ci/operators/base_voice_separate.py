@@ -13,10 +13,10 @@ from airflow_provider_ci.operators.audio_parameters import (
 )
 from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperator
 from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_dict
-from airflow_provider_ci.protocol.rules import Problem, raise_if_any
+from airflow_provider_ci.protocol.rules import raise_if_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_ci.protocol.jobs import Output
     from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
@@ -167,7 +167,6 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         # not template_fields, to which a user's subclass may add anything
         names = (*own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
         arguments = read_arguments(self, names)
-        raise_if_any(_address_problems(arguments, (*own, *RESULTS)))
         raise_if_any(
             f"{name} is given, allowed: not together with template_id, which wins"
             for name in PARAMETERS
@@ -196,24 +195,3 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
             "callback_mq_config": mq and self.models.CallbackMqConfig(**mq),
             "callback_kafka_config": kafka and self.models.CallbackKafkaConfig(**kafka),
         }
-
-
-def _address_problems(arguments: Mapping[str, Any], names: Sequence[str]) -> Iterator[Problem]:
-    """Yield what to write for each argument that is an object's address, as assets have, instead of a key."""
-    from airflow_provider_ci.protocol.names import object_address, redact_address
-
-    for name in names:
-        value = arguments[name]
-        address = object_address(value)
-        is_url_of_list = name in ("manifest", "url_file") and str(value).lower().startswith(
-            ("http:", "https:")
-        )
-        if address is None or is_url_of_list or name == "name":
-            continue
-        bucket = "output_bucket" if name in RESULTS else "bucket"
-        instead = (
-            f": write {bucket}={address.bucket!r}, {name}={address.key!r}"
-            if address.bucket
-            else ", without scheme and bucket"
-        )
-        yield Problem(name, redact_address(value), f"an object key{instead}")

@@ -64,13 +64,15 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
         :raises JobNotFoundError: the service does not know a job; the others are cancelled all the same.
         :raises JobError: ``fail_if_running``, and a job is still running.
         """
+        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
+
         with fail_without_retry(self):
             self.validate_arguments(None)
             job_ids = self._job_ids
             self.hook.settings.endpoint(**self.bucket_and_region)
         states = self._describe(job_ids)
         waiting = [job_id for job_id, state in states.items() if state.is_waiting]
-        self._cancel(waiting)
+        self._cancel(waiting, IDS_PER_REQUEST)
         for pause in _PAUSES:
             if not waiting:
                 break
@@ -93,24 +95,18 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
         # None: a task that failed before it had a job has no XCom
         return list(dict.fromkeys(read_ids("job_id", [] if self.job_id is None else self.job_id)))
 
-    def _cancel(self, job_ids: Sequence[str]) -> None:
-        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
-
-        for start in range(0, len(job_ids), IDS_PER_REQUEST):
-            chunk = job_ids[start : start + IDS_PER_REQUEST]
+    def _cancel(self, job_ids: Sequence[str], ids_per_request: int) -> None:
+        for start in range(0, len(job_ids), ids_per_request):
+            chunk = job_ids[start : start + ids_per_request]
             try:
                 self.hook.cancel_jobs(chunk, **self.bucket_and_region)
             except InvalidRequestError as error:
+                if len(chunk) == 1:
+                    self.log.warning("Job %s was not cancelled: %s", chunk[0], error)
+                    continue
                 # the service may refuse a whole request because one of its jobs has begun meanwhile
                 self.log.info("Cancelling %d jobs was refused, trying each alone: %s", len(chunk), error)
-                self._cancel_one_by_one(chunk)
-
-    def _cancel_one_by_one(self, job_ids: Sequence[str]) -> None:
-        for job_id in job_ids:
-            try:
-                self.hook.cancel_jobs([job_id], **self.bucket_and_region)
-            except InvalidRequestError as error:
-                self.log.warning("Job %s was not cancelled: %s", job_id, error)
+                self._cancel(chunk, ids_per_request=1)
 
     def _describe(self, job_ids: Sequence[str]) -> dict[str, JobState]:
         """Return the states of the jobs that the service knows."""

@@ -75,7 +75,7 @@ def _certain_problems(
         if not certain or not unknown:
             return certain
     if "codec" in unknown:
-        rule_of_example = f" with codec {examples[-1]['codec']}"
+        rule_of_example = f" with codec {examples[-1].get('codec')}"
         return [problem.replace(rule_of_example, ", depending on codec") for problem in problems]
     return problems
 

@@ -1,4 +1,4 @@
-"""Jinja templates in arguments: which values are none, and which results show that a template failed."""
+"""Templates in arguments: which values Airflow renders, and which rendered strings show that it failed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_literal(value: Any) -> bool:
 
 
 def is_rendered_collection(text: str) -> bool:
-    """Tell whether a text is what Python shows for a list, tuple, dict or set, or Airflow for XComs."""
+    """Tell whether a string is what Python makes of a list, tuple, dict or set, or Airflow of XComs."""
     if _LAZY_SEQUENCE.fullmatch(text):
         return True
     shown = text.strip()
@@ -55,29 +55,31 @@ def is_rendered_collection(text: str) -> bool:
 def has_rendered_none_inside(template: Any, text: str) -> bool:
     """Tell whether a part of a template has become ``None`` within ``text``, as in ``out/None/voice.mp3``.
 
-    What a template reads may have a ``None`` of its own in it, such as the title of a song.
+    A value that a template reads may have ``None`` in it, such as the title of a song. So ``None`` in a value
+    counts only as a segment of a path, and between other separators only if an expression puts strings
+    together, as ``{{ a ~ "-" ~ b }}`` does.
     """
     if not isinstance(template, str) or "None" not in text:
         return False
     parts = _TemplateParts.of(template)
     match = re.fullmatch("(.*?)".join(map(re.escape, parts.copied)), text, re.DOTALL)
-    rendered = match.groups() if match else (text,)
-    if match and "None" in rendered:
+    values = match.groups() if match else (text,)  # without a match, any part may be a value
+    if match and "None" in values:
         return True
-    is_within_parts = parts.concatenates or match is None
-    pattern = _NONE_BETWEEN_SEPARATORS if is_within_parts else _NONE_AS_PATH_SEGMENT
-    if any(map(pattern.search, parts.strings)):
-        return False
-    return any(map(pattern.search, rendered))
+    is_precise = match and not parts.concatenates
+    pattern = _NONE_AS_PATH_SEGMENT if is_precise else _NONE_BETWEEN_SEPARATORS
+    is_written_in_template = any(map(pattern.search, parts.strings))
+    return not is_written_in_template and any(map(pattern.search, values))
 
 
 @dataclass
 class _TemplateParts:
     """The parts of a template.
 
-    ``copied``: texts that Jinja always copies, before, between and after what it evaluates. From the first
-    statement to the last, no text is certain to be copied. ``strings``: all texts that are written in the
-    template. ``concatenates``: an expression or a statement may put texts together.
+    :param copied: the strings that Jinja copies, before, between and after what it evaluates. Whether it
+        copies a string between the first and the last statement is unknown: that part counts as one value.
+    :param strings: all strings in the template, those in expressions too.
+    :param concatenates: whether an expression or a statement may put strings together.
     """
 
     copied: list[str] = field(default_factory=lambda: [""])
@@ -89,18 +91,18 @@ class _TemplateParts:
         from jinja2 import Environment
 
         tokens = list(Environment(autoescape=True).lex(template))
-        statements = [at for at, (_, kind, _) in enumerate(tokens) if kind in ("block_begin", "block_end")]
+        statements = [index for index, (_, kind, _) in enumerate(tokens) if kind.startswith("block_")]
         first, last = (statements[0], statements[-1]) if statements else (len(tokens), -1)
         parts = cls(concatenates=bool(statements))
-        for at, (_, kind, value) in enumerate(tokens):
-            is_in_statements = first <= at <= last
+        for index, (_, kind, value) in enumerate(tokens):
+            is_in_statements = first <= index <= last
             if kind == "data":
                 parts.strings.append(value)
                 if not is_in_statements:
                     parts.copied[-1] += value
             elif kind == "string":
                 parts.strings.append(value[1:-1])
-            elif at == first or (kind == "variable_begin" and not is_in_statements):
+            elif index == first or (kind == "variable_begin" and not is_in_statements):
                 parts.copied.append("")
             elif (kind, value) in _CONCATENATING_TOKENS:
                 parts.concatenates = True

@@ -27,15 +27,13 @@ def convert_untemplated_arguments(operator: Any, values: MutableMapping[str, Any
     :param operator: a task or its class, which names the arguments of each kind.
     """
     problems = []
-    kinds = {
-        _to_boolean: operator.boolean_arguments,
-        _to_seconds: operator.seconds_arguments,
-        _to_choice: operator.choice_arguments,
+    conversions = {
+        **dict.fromkeys(operator.boolean_arguments, _to_boolean),
+        **dict.fromkeys(operator.seconds_arguments, _to_seconds),
+        **dict.fromkeys(operator.choice_arguments, _to_choice),
     }
-    for convert, names in kinds.items():
-        for name in names:
-            if name not in values:
-                continue
+    for name, convert in conversions.items():
+        if name in values:
             value = values[name]
             if is_literal(value):
                 try:
@@ -64,11 +62,8 @@ def _to_seconds(operator: Any, name: str, value: Any) -> float | None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if (
-        is_number
-        and 0 <= seconds <= MAX_DURATION.total_seconds()
-        and (seconds or operator.seconds_may_be_zero)
-    ):
+    is_in_range = is_number and 0 <= seconds <= MAX_DURATION.total_seconds()
+    if is_in_range and (seconds > 0 or operator.seconds_may_be_zero):
         return seconds
     least = "from 0 on" if operator.seconds_may_be_zero else "above 0"
     raise ValueError(f"a number of seconds {least}, or a timedelta, at most {MAX_DURATION.days} days")

@@ -212,20 +212,19 @@ class TestRequest:
             ),
             (
                 {"prefix": "cos://media-1250000001/in/%E4%BA%BA"},
-                "prefix is 'cos://media-1250000001/in/%E4%BA%BA', allowed: an object key: write"
-                " bucket='media-1250000001', prefix='in/人'",
+                "prefix is 'cos://media-1250000001/in/%E4%BA%BA', allowed: keys, here 'in/人'",
             ),
             (
                 {"prefix": None, "manifest": "cos://media-1250000001/m.json"},
-                "write bucket='media-1250000001', manifest='m.json'",
+                "'cos://media-1250000001/m.json', allowed: the URL or key of a file, here 'm.json'",
             ),
             (
                 {"prefix": None, "url_file": "s3://b/urls.txt"},
-                "allowed: an object key, without scheme and bucket",
+                "url_file is 's3://b/urls.txt', allowed: the URL or key of a file, here 'urls.txt'",
             ),
             (
                 {"voice_object": "cos://results-1250000001/out/${jobid}.mp3"},
-                "write output_bucket='results-1250000001', voice_object='out/${jobid}.mp3'",
+                "allowed: an object key, here 'out/${jobid}.mp3', and the bucket, 'results-1250000001'",
             ),
         ],
     )
