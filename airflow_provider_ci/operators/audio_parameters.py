@@ -9,28 +9,21 @@ if TYPE_CHECKING:
 
     from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
+INTEGERS = ("samplerate", "bitrate", "channels")
+#: Those whose default is the service's.
+OPTIONAL = ("audio_mode", "codec")
+NAMES = (*OPTIONAL, *INTEGERS)
 #: Values that break no rule: with this mode rates are ignored, and with this codec all are allowed.
-PARAMETERS_EXAMPLE = {
-    "audio_mode": "MusicMode",
-    "codec": "wav",
-    "samplerate": 44100,
-    "bitrate": 128,
-    "channels": 2,
-}
-PARAMETERS = tuple(PARAMETERS_EXAMPLE)
-#: Those of them that are integers.
-INTEGER_PARAMETERS = ("samplerate", "bitrate", "channels")
-#: Those of them that have a default.
-OPTIONAL_PARAMETERS = ("audio_mode", "codec")
+EXAMPLE = {"audio_mode": "MusicMode", "codec": "wav", "samplerate": 44100, "bitrate": 128, "channels": 2}
 
 
 def build_parameters(arguments: Mapping[str, Any], models: Any) -> VoiceSeparate:
     """Return the element ``VoiceSeparate`` of a request.
 
-    :param arguments: values of ``PARAMETERS``, ``None`` for no value.
+    :param arguments: values of ``NAMES``, ``None`` for no value.
     :param models: the module with the request's classes.
     """
-    encoding = {name: arguments[name] for name in ("codec", *INTEGER_PARAMETERS)}
+    encoding = {name: arguments[name] for name in ("codec", *INTEGERS)}
     if encoding["codec"]:
         encoding["codec"] = encoding["codec"].lower()
     # a job may have no AudioConfig; what the service does with an empty one is not documented

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_ci.operators.audio_parameters import (
-    INTEGER_PARAMETERS,
-    OPTIONAL_PARAMETERS,
-    PARAMETERS,
-    PARAMETERS_EXAMPLE,
-    build_parameters,
-)
+from airflow_provider_ci.operators import audio_parameters
 from airflow_provider_ci.operators.base_job import J, R, TencentCIBaseJobOperator
 from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_dict
 from airflow_provider_ci.protocol.rules import raise_if_any
@@ -27,7 +21,7 @@ RESULTS = ("background_object", "voice_object", "bass_object", "drum_object")
 _SCALARS = (
     *RESULTS,
     *("output_bucket", "output_region", "template_id"),
-    *PARAMETERS,
+    *audio_parameters.NAMES,
     *("user_data", "job_level", "queue_id"),
     *("callback_url", "callback_format", "callback_type"),
 )
@@ -36,7 +30,7 @@ _KAFKA_EXAMPLE = {"region": "ap-guangzhou", "instance_id": "example", "topic": "
 # There is no template_id in it, beside which parameters are refused
 _EXAMPLE = {
     **{name: f"example/{name}-${{jobid}}" for name in RESULTS},
-    **PARAMETERS_EXAMPLE,
+    **audio_parameters.EXAMPLE,
     "output_bucket": "example-1250000000",
     "output_region": "ap-guangzhou",
     "job_level": 0,
@@ -88,9 +82,9 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         "callback_mq_config",
         "callback_kafka_config",
     )
-    integer_arguments = (*INTEGER_PARAMETERS, "job_level")
+    integer_arguments = (*audio_parameters.INTEGERS, "job_level")
     free_text_arguments = ("user_data",)
-    optional_arguments = (*OPTIONAL_PARAMETERS, "callback_format", "callback_type")
+    optional_arguments = (*audio_parameters.OPTIONAL, "callback_format", "callback_type")
     arguments_of_elements: Mapping[str, str] = {
         "Input.Object": "input_object",
         "Object": "background_object",
@@ -169,13 +163,13 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         arguments = read_arguments(self, names)
         raise_if_any(
             f"{name} is given, allowed: not together with template_id, which wins"
-            for name in PARAMETERS
+            for name in audio_parameters.NAMES
             if arguments["template_id"] and getattr(self, name) not in (None, "")
         )
         return arguments
 
     def _build_parameters(self, arguments: Mapping[str, Any]) -> VoiceSeparate | None:
-        return None if arguments["template_id"] else build_parameters(arguments, self.models)
+        return None if arguments["template_id"] else audio_parameters.build_parameters(arguments, self.models)
 
     def _build_output(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> Output:
         """Return where results go: to the input's bucket unless the arguments say otherwise."""

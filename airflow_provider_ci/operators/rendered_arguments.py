@@ -15,8 +15,8 @@ from airflow_provider_ci.operators.templates import (
     has_rendered_none_inside,
     is_rendered_collection,
 )
-from airflow_provider_ci.protocol.names import BUCKET, ID, REGION, redact_address
-from airflow_provider_ci.protocol.rules import Problem, raise_if_any
+from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
+from airflow_provider_ci.protocol.rules import Problem, check_id, raise_if_any
 
 _A_STRING = "a string, or an empty one for no value"
 _ONE_STRING = "one string; for a task for each of several strings, map over them with .expand()"
@@ -28,11 +28,6 @@ _NO_NUMBER = (
     "a string; in a DAG with render_template_as_native_obj=True digits become a number unless the template"
     " has quotes inside, as in \"'{{ ds_nodash }}'\""
 )
-
-
-class _ArgumentError(Exception):
-    def __init__(self, name: str, value: Any, allowed: str) -> None:
-        super().__init__(str(Problem(name, value, allowed)))
 
 
 def read_arguments(operator: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -53,7 +48,7 @@ def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | 
     if not value:
         return None
     if not isinstance(value, dict) or not set(value) <= set(keys):
-        raise_if_any([f"{name} is {value!r}, allowed: a dict with {', '.join(keys)}"])
+        raise _error(name, value, f"a dict with {', '.join(keys)}")
     template = operator.templated_arguments.get(name)
     templates = template if isinstance(template, dict) else {}
     return _read_all(
@@ -73,7 +68,7 @@ def read_ids(name: str, value: Any) -> list[str]:
             _read_all((job_id, partial(_check_id, name, job_id)) for job_id in ids)
             return ids
     reason = f"; {NONE_RENDERED}" if value in (None, "") else ""
-    raise RequestValidationError([f"{name} is {value!r}, allowed: an id or a list of ids{reason}"])
+    raise _error(name, value, f"an id or a list of ids{reason}")
 
 
 def connection_argument_problems(operator: Any) -> list[str]:
@@ -96,12 +91,13 @@ def connection_argument_problems(operator: Any) -> list[str]:
 
 
 def _read_all(reads: Iterable[tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
-    values, problems = {}, []
+    values: dict[str, Any] = {}
+    problems: list[str] = []
     for name, read in reads:
         try:
             values[name] = read()
-        except _ArgumentError as error:
-            problems.append(str(error))
+        except RequestValidationError as error:
+            problems += error.problems
     raise_if_any(problems)
     return values
 
@@ -129,7 +125,7 @@ def _read_integer(name: str, value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     reason = f"; {NONE_RENDERED}" if value == "None" else ""
-    raise _ArgumentError(name, value, f"an integer{reason}")
+    raise _error(name, value, f"an integer{reason}")
 
 
 def _read_free_text(name: str, value: Any) -> str | None:
@@ -139,10 +135,10 @@ def _read_free_text(name: str, value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise _ArgumentError(name, value, _NO_NUMBER)
+        raise _error(name, value, _NO_NUMBER)
     if isinstance(value, Iterable) and not isinstance(value, bytes):
-        raise _ArgumentError(name, value, _ONE_STRING)
-    raise _ArgumentError(name, value, "a string")
+        raise _error(name, value, _ONE_STRING)
+    raise _error(name, value, "a string")
 
 
 def _read_string(name: str, value: Any, template: Any) -> str | None:
@@ -151,26 +147,29 @@ def _read_string(name: str, value: Any, template: Any) -> str | None:
     :param template: what ``value`` was rendered from, if no part of it may have become ``None``.
     """
     if value is None and template is not None:
-        raise _ArgumentError(name, None, f"{_A_STRING}; {NONE_RENDERED}")
+        raise _error(name, None, f"{_A_STRING}; {NONE_RENDERED}")
     text = _read_free_text(name, value)
     if text is None:
         return None
     _refuse_misrendered(name, text, _A_STRING)
     if has_rendered_none_inside(template, text):
         shown = redact_address(text) if name == "callback_url" else text
-        raise _ArgumentError(name, shown, f"a string without None; {NONE_RENDERED}")
+        raise _error(name, shown, f"a string without None; {NONE_RENDERED}")
     return text
 
 
 def _check_id(name: str, job_id: str) -> None:
     _refuse_misrendered(name, job_id, "an id")
-    if not ID.fullmatch(job_id):
-        raise _ArgumentError(name, job_id, "letters, digits, _ and -, at most 128")
+    check_id(name, job_id)
 
 
 def _refuse_misrendered(name: str, text: str, allowed: str) -> None:
     """Refuse a text that Python has made of ``None``, or of a list or dict."""
     if text.strip() == "None":
-        raise _ArgumentError(name, text, f"{allowed}; {NONE_RENDERED}")
+        raise _error(name, text, f"{allowed}; {NONE_RENDERED}")
     if is_rendered_collection(text):
-        raise _ArgumentError(name, text, _NO_COLLECTION)
+        raise _error(name, text, _NO_COLLECTION)
+
+
+def _error(name: str, value: Any, allowed: str) -> RequestValidationError:
+    return RequestValidationError([str(Problem(name, value, allowed))])

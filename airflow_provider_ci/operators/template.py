@@ -6,14 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
+from airflow_provider_ci.operators import audio_parameters
 from airflow_provider_ci.operators.argument_errors import fail_without_retry
-from airflow_provider_ci.operators.audio_parameters import (
-    INTEGER_PARAMETERS,
-    OPTIONAL_PARAMETERS,
-    PARAMETERS,
-    PARAMETERS_EXAMPLE,
-    build_parameters,
-)
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_arguments
@@ -53,10 +47,10 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     """
 
     models_module = "templates"
-    template_fields: Sequence[str] = ("name", *PARAMETERS, *TencentCIBaseOperator.template_fields)
-    integer_arguments = INTEGER_PARAMETERS
-    optional_arguments = OPTIONAL_PARAMETERS
-    argument_examples = (PARAMETERS_EXAMPLE,)
+    template_fields: Sequence[str] = ("name", *audio_parameters.NAMES, *TencentCIBaseOperator.template_fields)
+    integer_arguments = audio_parameters.INTEGERS
+    optional_arguments = audio_parameters.OPTIONAL
+    argument_examples = (audio_parameters.EXAMPLE,)
 
     def __init__(
         self,
@@ -112,8 +106,8 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
         )
 
     def _read_template(self) -> tuple[str, VoiceSeparate]:
-        arguments = read_arguments(self, ("name", *PARAMETERS))
-        return arguments["name"] or "", build_parameters(arguments, self.models)
+        arguments = read_arguments(self, ("name", *audio_parameters.NAMES))
+        return arguments["name"] or "", audio_parameters.build_parameters(arguments, self.models)
 
     def _create_or_update(self, name: str, parameters: VoiceSeparate) -> str:
         from airflow_provider_ci.hooks.templates import has_parameters
