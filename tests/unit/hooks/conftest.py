@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.conftest import CREDENTIALS
 from tests.scripted_server import ScriptedServer
 from tests.unit.hooks import fakes
+from tests.unit.hooks.transports import Send, by_hook, by_loop
 
 
 @pytest.fixture
@@ -33,11 +35,24 @@ def hook(make_hook: Callable[..., TencentCIHook]) -> TencentCIHook:
     return make_hook(security_token=CREDENTIALS.token)
 
 
+@pytest.fixture(params=[by_hook, by_loop], ids=["hook", "loop"])
+def send(request: pytest.FixtureRequest) -> Send:
+    """Run the test with each transport."""
+    return request.param
+
+
 @pytest.fixture
 def pauses(mocker: MockerFixture) -> list[float]:
-    """The hook's pauses between attempts, which take no time; the jitter is its largest."""
+    """The pauses of both transports between attempts, which take no time; the jitter is its largest."""
     pauses: list[float] = []
+    really_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.extend([seconds] if seconds else [])
+        await really_sleep(0)
+
     mocker.patch.object(TencentCIHook, "sleep", pauses.append)
+    mocker.patch("asyncio.sleep", sleep)
     mocker.patch("random.uniform", lambda least, most: most)
     return pauses
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,20 +21,17 @@ from airflow_provider_ci.exceptions import (
     ServerError,
     TencentCIError,
 )
-from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
-from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetObject, HeadObject
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL, Credentials, SignedRequest
 from tests.conftest import CREDENTIALS, Logs
 from tests.scripted_server import Answer, ScriptedServer, error, http, job, jobs
 from tests.unit.hooks.fakes import Metadata
-from tests.unit.hooks.test_ci import REQUEST
+from tests.unit.hooks.transports import REQUEST, Send, by_hook
 
-Send = Callable[[str, ApiRequest[Any]], Any]
 HEAD, GET = HeadObject("in/song.mp3"), GetObject("in/song.mp3")
 READ, SUBMIT = DescribeJobs(("j1",)), SubmitJob(REQUEST)
 ROTATING: dict[str, Any] = {"login": None, "password": None, "credential_source": "instance_role"}
@@ -44,27 +40,7 @@ DOUBTFUL = [error(401, "AccessDenied"), error(401, "1018"), *BODILESS]
 REFUSED = [(400, "ExpiredToken"), (401, "SecretidNotExist"), (403, "InvalidAccessKeyId"), (401, "1019")]
 
 
-def by_hook(conn_id: str, call: ApiRequest[Any]) -> Any:
-    hook = TencentCIHook(conn_id)
-    hook.sleep = lambda seconds: None
-    try:
-        return hook.call(call)
-    finally:
-        hook.close()
-
-
-def by_loop(conn_id: str, call: ApiRequest[Any]) -> Any:
-    async def main() -> Any:
-        settings = await load_settings(conn_id)
-        async with AsyncClient(settings) as client:
-            return await client.call(call, settings.endpoint(), max_attempts=1)
-
-    return asyncio.run(main())
-
-
-@pytest.fixture(params=[by_hook, by_loop], ids=["hook", "loop"])
-def send(request: pytest.FixtureRequest) -> Send:
-    return request.param
+pytestmark = pytest.mark.usefixtures("pauses")
 
 
 @pytest.fixture
@@ -225,7 +201,7 @@ class TestRefusedKeys:
         answers = iter([(500, b""), (503, b"")])
         metadata.answer = lambda _: next(answers, None)
         server.play(job("j7"))
-        assert by_hook(rotating, SUBMIT).jobs_detail[0].job_id == "j7"
+        assert by_hook(rotating, SUBMIT)[0].jobs_detail[0].job_id == "j7"
         assert signers(server) == [("AKIDtmp1", "token-1")]
 
     def test_other_attempts_are_counted_apart(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 import threading
@@ -21,10 +20,12 @@ from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import ConfigurationError, CredentialsError, TransportError
 from airflow_provider_ci.hooks import transport
-from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.jobs import DescribeJobs
 from tests.scripted_server import job_xml
+from tests.unit.hooks.transports import Send
+
+DESCRIBE = DescribeJobs(("j1",))
 
 
 def certificate(host: str) -> bytes:
@@ -85,52 +86,33 @@ def gateway(host: str, tmp_path: Path, mocker: MockerFixture) -> Iterator[tuple[
         thread.join()
 
 
-def ask_by_hook() -> Any:
-    hook = TencentCIHook()
-    try:
-        return hook.describe_jobs(["j1"])
-    finally:
-        hook.close()
-
-
-def ask_by_loop() -> Any:
-    async def described() -> Any:
-        settings = await load_settings("tencent_ci_default")
-        async with AsyncClient(settings) as client:
-            return await client.call(DescribeJobs(("j1",)), settings.endpoint())
-
-    return asyncio.run(described())
-
-
 @pytest.mark.parametrize("host", ["gateway.example", "localhost"])
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
 def test_both_transports_trust_the_environments_bundle(
     gateway: tuple[str, Path],
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
-    ask: Callable[[], Any],
+    send: Send,
 ) -> None:
     url, bundle = gateway
     connection(url, max_attempts=1)
     monkeypatch.setenv(variable, str(bundle))
-    assert ask().jobs_detail[0].state == "Success"
+    assert send("tencent_ci_default", DESCRIBE)[0].jobs_detail[0].state == "Success"
 
 
 @pytest.mark.parametrize("host", ["gateway.example", "localhost"])
-@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
 def test_both_transports_trust_certifi_otherwise(
-    gateway: tuple[str, Path], connection: Callable[..., str], mocker: MockerFixture, ask: Callable[[], Any]
+    gateway: tuple[str, Path], connection: Callable[..., str], mocker: MockerFixture, send: Send
 ) -> None:
     url, bundle = gateway
     connection(url, max_attempts=1)
     assert transport.certificate_bundle() == certifi.where()
     with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-        ask()
+        send("tencent_ci_default", DESCRIBE)
     assert not caught.value.sent
     mocker.patch.object(transport, "DEFAULT_CA_BUNDLE_PATH", str(bundle))
-    assert ask().jobs_detail[0].state == "Success"
+    assert send("tencent_ci_default", DESCRIBE)[0].jobs_detail[0].state == "Success"
 
 
 BROKEN = {
@@ -157,18 +139,17 @@ def broken_bundle(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
 def test_a_bundle_that_cannot_be_read_is_named(
     broken_bundle: Path,
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
-    ask: Callable[[], Any],
+    send: Send,
 ) -> None:
     monkeypatch.setenv(variable, str(broken_bundle))
     connection()
     with pytest.raises(ConfigurationError, match=rf"company\.pem cannot be read: .*Check .*{variable}"):
-        ask()
+        send("tencent_ci_default", DESCRIBE)
 
 
 def test_the_test_button_names_it_too(
@@ -196,34 +177,32 @@ def test_a_bundle_that_goes_away_is_named(
     hook.close()
 
 
-@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
 def test_an_empty_folder_vouches_for_nobody(
     gateway: tuple[str, Path],
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    ask: Callable[[], Any],
+    send: Send,
 ) -> None:
     (tmp_path / "certificates").mkdir()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "certificates"))
     connection(gateway[0], max_attempts=1)
     with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
-        ask()
+        send("tencent_ci_default", DESCRIBE)
 
 
-@pytest.mark.parametrize("ask", [ask_by_hook, ask_by_loop])
 def test_openssls_own_variables_decide_nothing(
     gateway: tuple[str, Path],
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
-    ask: Callable[[], Any],
+    send: Send,
 ) -> None:
     """Both trust the same: what the worker may send, the triggerer may wait for."""
     url, bundle = gateway
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     connection(url, max_attempts=1)
     with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
-        ask()
+        send("tencent_ci_default", DESCRIBE)
 
 
 def test_sts_is_not_asked_without_the_bundle(

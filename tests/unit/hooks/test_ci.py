@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -30,14 +29,12 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.hooks.transport import new_session
 from airflow_provider_ci.protocol.jobs import CancelJobs, Input, JobRequest, Operation, Output
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
-    Exchange,
     ScriptedServer,
     after,
     drip,
@@ -49,57 +46,17 @@ from tests.scripted_server import (
     job,
     job_xml,
     jobs,
-    raw,
-    reset_after_reading,
     reset_before_reading,
 )
+from tests.unit.hooks.transports import GARBAGE, LOST, REQUEST
 
 MakeHook = Callable[..., TencentCIHook]
 CI_HOST = f"{BUCKET}.ci.{REGION}.myqcloud.com"
-REQUEST = JobRequest(
-    input=Input(object="in/song.mp3"),
-    operation=Operation(
-        voice_separate=VoiceSeparate(audio_mode="IsAudio"),
-        output=Output(region=REGION, bucket=BUCKET, voice_object="out/voice.aac"),
-    ),
-)
 READS = {
     "describe": lambda hook: hook.describe_jobs(["j1"]),
     "list": lambda hook: list(hook.list_jobs()),
     "cancel": lambda hook: hook.cancel_jobs(["j1"]),
 }
-GARBAGE = [
-    pytest.param(http("<html>A proxy's page</html>"), id="html"),
-    pytest.param(http("no XML at all"), id="text"),
-    pytest.param(http(""), id="empty"),
-    pytest.param(http("<Response><JobsDetail>"), id="cut-off"),
-    pytest.param(http("<Response>", length=5000, keep_alive=False), id="truncated"),
-    pytest.param(http("<!DOCTYPE a [<!ENTITY b 'c'>]><Response/>"), id="dtd"),
-    pytest.param(http("\x1f\x8b compressed", content_encoding="gzip"), id="gzip"),
-    pytest.param(
-        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<Resp\r\n"), id="truncated-chunked"
-    ),
-    pytest.param(raw(b"SSH-2.0-OpenSSH_9.2\r\n"), id="another-protocol"),
-]
-LOST = [
-    pytest.param(reset_after_reading(), id="reset-after-reading"),
-    pytest.param(hang_up(), id="hang-up"),
-    pytest.param(raw(b"HTTP/1.1 200 OK\r\nContent-Le"), id="cut-off-head"),
-]
-
-
-def chunked(*pieces: str) -> Answer:
-    body = "".join(f"{len(piece.encode()):x}\r\n{piece}\r\n" for piece in [*pieces, ""])
-    return raw(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{body}".encode())
-
-
-def shown(error: BaseException) -> str:
-    """Return what a traceback shows of an error, and more than that."""
-    chain, cause = "".join(traceback.format_exception(error)), error
-    while cause is not None:
-        chain += repr(cause) + str(vars(cause))
-        cause = cause.__cause__ or cause.__context__
-    return chain
 
 
 class TestWhatIsSent:
@@ -228,13 +185,6 @@ class TestAnswers:
         server.play(job("j9", "Submitted"))
         accepted, request_id = hook.submit_job(REQUEST)
         assert (accepted.job_id, accepted.state, request_id) == ("j9", "Submitted", REQUEST_ID)
-
-    @pytest.mark.parametrize("split", [["<Response>", job_xml(), "</Response>"], [" ", "<Response/>"]])
-    def test_chunked_answers_are_read(
-        self, hook: TencentCIHook, server: ScriptedServer, split: list[str]
-    ) -> None:
-        server.play(chunked(*split))
-        assert len(hook.describe_jobs(["j1"]).jobs_detail) == (len(split) == 3)
 
     @pytest.mark.parametrize(
         ("status", "code", "kind"),
@@ -522,43 +472,6 @@ class TestSubmissionsAreNot:
             assert late.methods() == ["POST"]
         assert pauses == [1, 2, 4, 8, 16]
 
-    @pytest.mark.parametrize(
-        "proxy",
-        [
-            "http://127.0.0.1:{closed}",
-            "http://user:pass-of-the-proxy@127.0.0.1:{closed}",
-            "http:///nowhere",
-            "http://user:pass-of-the-proxy@[::1",
-            "http://user:pass-of-the-proxy@127.0.0.1:99999",
-            "quic://user:pass-of-the-proxy@proxy.example",
-        ],
-    )
-    def test_a_dead_proxy_is_no_ambiguity_and_its_login_is_not_shown(
-        self,
-        make_hook: MakeHook,
-        pauses: list[float],
-        monkeypatch: pytest.MonkeyPatch,
-        closed_port: int,
-        proxy: str,
-    ) -> None:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.format(closed=closed_port))
-        with pytest.raises(TransportError) as caught:
-            make_hook(url="https://gateway.example").submit_job(REQUEST)
-        assert not caught.value.sent
-        assert "pass-of-the-proxy" not in shown(caught.value)
-
-    @pytest.mark.parametrize("status", [403, 407, 503])
-    def test_nor_is_one_that_refuses(
-        self, make_hook: MakeHook, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int
-    ) -> None:
-        with ScriptedServer() as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-            proxy.play(http("", status, keep_alive=False))
-            with pytest.raises(TransportError, match=f"Tunnel connection failed: {status}") as caught:
-                make_hook(url="https://gateway.example", max_attempts=1).submit_job(REQUEST)
-            assert not caught.value.sent
-            assert proxy.methods() == ["CONNECT"]
-
 
 class TestWhereResultsGo:
     @pytest.mark.parametrize(
@@ -632,125 +545,6 @@ class TestWhereResultsGo:
         request = JobRequest(input=Input(object="in/a.mp3"), operation=operation)
         with pytest.raises(RequestValidationError, match="Operation"):
             hook.submit_job(request)
-
-
-class TestTheTransportIsClosed:
-    """No redirects, cookies, logins or proxies that the connection does not name."""
-
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_redirects_are_not_followed(
-        self, hook: TencentCIHook, server: ScriptedServer, status: int
-    ) -> None:
-        with ScriptedServer() as elsewhere:
-            server.play(http("", status, location=f"{elsewhere.url}/stolen"))
-            with pytest.raises(WrongEndpointError):
-                hook.describe_jobs(["j1"])
-            assert not elsewhere.requests
-
-    def test_cookies_are_not_kept(self, hook: TencentCIHook, server: ScriptedServer) -> None:
-        server.play(http("<Response/>", set_cookie="a=b; Path=/"), jobs())
-        hook.describe_jobs(["j1"])
-        hook.describe_jobs(["j1"])
-        assert [sent.header("Cookie") for sent in server.requests] == [None, None]
-        assert len(hook.get_conn().cookies) == 0
-
-    @pytest.mark.parametrize("trust_env", [False, True], ids=["loopback", "elsewhere"])
-    def test_netrc_is_ignored(
-        self,
-        make_hook: MakeHook,
-        server: ScriptedServer,
-        monkeypatch: pytest.MonkeyPatch,
-        tmp_path: Any,
-        trust_env: bool,
-    ) -> None:
-        netrc = tmp_path / ".netrc"
-        netrc.write_text("machine 127.0.0.1 login somebody password something\n")
-        netrc.chmod(0o600)
-        monkeypatch.setenv("NETRC", str(netrc))
-        monkeypatch.setenv("HOME", str(tmp_path))
-        server.play(jobs())
-        hook = make_hook()
-        hook.get_conn().trust_env = trust_env
-        hook.describe_jobs(["j1"])
-        assert server.requests[0].is_signed_with(CREDENTIALS.secret_key)
-
-    def test_proxies_are_ignored_for_loopback(
-        self, hook: TencentCIHook, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with ScriptedServer() as proxy:
-            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-                monkeypatch.setenv(name, proxy.url)
-            server.play(jobs())
-            hook.describe_jobs(["j1"])
-            assert not proxy.requests
-
-    def test_proxies_are_used_for_other_machines(
-        self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with ScriptedServer() as proxy:
-            monkeypatch.setenv("HTTP_PROXY", proxy.url)
-            proxy.play(jobs())
-            make_hook(url="http://gateway.example", allow_http=True).describe_jobs(["j1"])
-            (sent,) = proxy.requests
-            assert sent.target == "http://gateway.example/jobs/j1"
-
-    def test_the_environment_is_read_once_for_each_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:8080")
-        monkeypatch.setenv("NO_PROXY", "direct.example")
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/our-own.pem")
-        with new_session(loopback=False) as session:
-            first = session.settings_for("https://gateway.example/jobs/j1")
-            assert first["proxies"]["https"] == "http://proxy.example:8080"
-            assert first["verify"] == "/etc/our-own.pem"
-            assert "https" not in session.settings_for("https://direct.example/jobs/j1")["proxies"]
-            monkeypatch.delenv("HTTPS_PROXY")
-            assert session.settings_for("https://gateway.example/jobs/j2") == first
-            assert "https" not in session.settings_for("https://other.example/")["proxies"]
-
-
-class TestBounds:
-    def test_of_size(self, make_hook: MakeHook, server: ScriptedServer) -> None:
-        megabytes: list[int] = []
-
-        def flood(exchange: Exchange) -> None:
-            exchange.send(head(length=10**9))
-            while True:  # until the client gives up
-                exchange.send(b" " * 1024 * 1024)
-                megabytes.append(1)
-
-        server.play(Answer(flood))
-        with pytest.raises(InvalidResponseError, match="larger than") as caught:
-            make_hook(max_attempts=1).describe_jobs(["j1"])
-        assert caught.value.request_id == REQUEST_ID
-        assert len(megabytes) < 24  # 8 are read, some more fit into the sockets' buffers
-
-    def test_of_time_when_the_body_drips(self, make_hook: MakeHook, server: ScriptedServer) -> None:
-        server.play(drip(head(length=10**6)))
-        with pytest.raises(TransportError, match="did not end in time") as caught:
-            make_hook(max_attempts=1, read_timeout=0.2).describe_jobs(["j1"])
-        assert caught.value.sent
-
-    def test_of_time_when_the_body_stops(self, make_hook: MakeHook, server: ScriptedServer) -> None:
-        def stop(exchange: Exchange) -> None:
-            exchange.send(head(length=100) + b"<Response>")
-            exchange.wait_for_client_to_leave()
-
-        server.play(Answer(stop))
-        with pytest.raises(TransportError, match="timed out"):
-            make_hook(max_attempts=1, read_timeout=0.1).describe_jobs(["j1"])
-
-    def test_of_time_for_the_connection(
-        self, make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch, server: ScriptedServer
-    ) -> None:
-        seen: list[object] = []
-        server.play(jobs())
-        hook = make_hook(connect_timeout=1.5, read_timeout=7)
-        send = hook.get_conn().send
-        monkeypatch.setattr(
-            hook.get_conn(), "send", lambda *a, **kw: seen.append(kw["timeout"]) or send(*a, **kw)
-        )
-        hook.describe_jobs(["j1"])
-        assert seen == [(1.5, 7.0)]
 
 
 class TestLimited:

@@ -12,10 +12,9 @@ from airflow_provider_ci.protocol.objects import HeadObject
 from airflow_provider_ci.protocol.wire import Service
 from tests.conftest import BUCKET, CREDENTIALS, REGION
 from tests.scripted_server import ScriptedServer, http, jobs
-from tests.unit.hooks.test_attempts import Send, by_hook, by_loop
+from tests.unit.hooks.transports import Send
 
 
-@pytest.mark.parametrize("send", [by_hook, by_loop])
 @pytest.mark.parametrize(
     ("extra", "ci", "cos"),
     [
@@ -42,8 +41,7 @@ def test_they_are_sent_and_signed(
 ) -> None:
     conn_id = connection(server.url, **extra)
     server.play(jobs(), http(""))
-    send(conn_id, DescribeJobs(("j1",)))
-    send(conn_id, HeadObject("in/a.mp3"))
+    send(conn_id, DescribeJobs(("j1",)), HeadObject("in/a.mp3"))
     sent = server.requests
     assert [request.header("Host") for request in sent] == [f"{BUCKET}.{ci}", f"{BUCKET}.{cos}"]
     assert all("host" in request.authorization.header_list for request in sent)
