@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -250,8 +250,8 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return JobCancellation(
             try_state=self._try,
             is_enabled=self.cancel_on_kill,
-            hook=lambda: self.hook,
-            job_api=lambda: self.job_api,
+            hook=partial(getattr, self, "hook"),  # a DAG must stay picklable
+            job_api=partial(getattr, self, "job_api"),
             log=self.log,
         )
 
