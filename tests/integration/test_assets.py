@@ -61,7 +61,7 @@ def ran(dags: dict[str, Any], hook: TencentCIHook) -> Any:
     return dag_run
 
 
-def test_a_task_that_waits_tells_of_its_file(ran: Any, hook: TencentCIHook) -> None:
+def test_the_event_of_a_task_that_waits_has_the_details_of_its_file(ran: Any, hook: TencentCIHook) -> None:
     key = "out/waiting 人声.mp3"
     size = hook.head_object(key).size
     job_id = xcom(ran, "waiting")
@@ -74,7 +74,7 @@ def test_a_task_that_waits_tells_of_its_file(ran: Any, hook: TencentCIHook) -> N
     }
 
 
-def test_a_deferred_task_tells_of_files_whose_keys_the_service_made(ran: Any) -> None:
+def test_the_alias_of_a_deferred_task_gets_keys_that_the_service_made(ran: Any) -> None:
     folder = f"out/{xcom(ran, 'deferred')}"
     found = events(ran, "deferred")
     for stem in ("voice", "background"):
@@ -85,17 +85,19 @@ def test_a_deferred_task_tells_of_files_whose_keys_the_service_made(ran: Any) ->
 
 
 @pytest.mark.parametrize("task_id", ["sense", "sense_deferred"])
-def test_a_sensor_tells_of_the_files_of_all_its_jobs(ran: Any, hook: TencentCIHook, task_id: str) -> None:
+def test_the_events_of_a_sensor_have_the_details_of_all_its_jobs(
+    ran: Any, hook: TencentCIHook, task_id: str
+) -> None:
     assert events(ran, task_id) == {
         f"cos://{BUCKET}/{key}": result(ran, "voice", key, "sense", index, size=hook.head_object(key).size)
         for index, key in enumerate(("out/first.mp3", "out/second.mp3"))
     }
 
 
-def test_a_batch_tells_of_itself(ran: Any) -> None:
+def test_the_event_of_a_batch_has_its_counts(ran: Any) -> None:
     summary = {"job_id": xcom(ran, "batch"), "state": "Success", "counts": {"Success": 1}}
     assert events(ran, "batch") == {f"cos://{BUCKET}/out/batches": summary}
 
 
-def test_a_task_that_failed_tells_nothing(ran: Any) -> None:
+def test_a_failed_task_has_no_events(ran: Any) -> None:
     assert events(ran, "failing") == {}

@@ -94,7 +94,7 @@ def the_job(event: dict[str, Any]) -> dict[str, Any]:
     return dict(job)
 
 
-def test_who_waits_for_a_job_tells_of_its_results(events: list[dict[str, Any]], hook: TencentCIHook) -> None:
+def test_a_sensor_has_the_results_as_outputs(events: list[dict[str, Any]], hook: TencentCIHook) -> None:
     event = the(events, "COMPLETE", "sensed")
     job = the_job(event)
     (answer,) = hook.describe_jobs([job["jobId"]]).jobs_detail
@@ -112,14 +112,16 @@ def test_who_waits_for_a_job_tells_of_its_results(events: list[dict[str, Any]], 
     assert job["totalSeconds"] == job["queueSeconds"] + job["processingSeconds"]
 
 
-def test_who_only_submits_tells_of_the_input(events: list[dict[str, Any]], hook: TencentCIHook) -> None:
+def test_a_task_that_does_not_wait_has_the_input_only(
+    events: list[dict[str, Any]], hook: TencentCIHook
+) -> None:
     event = the(events, "COMPLETE", "accepted")
     assert datasets(event, "inputs") == {(f"cos://{hook.settings.bucket}", KEY)}
     assert event["outputs"] == []
     assert the_job(event)["jobId"] == the_job(the(events, "COMPLETE", "sensed"))["jobId"]
 
 
-def test_a_job_that_failed_says_why(events: list[dict[str, Any]]) -> None:
+def test_a_failed_job_has_its_error(events: list[dict[str, Any]]) -> None:
     event = the(events, "FAIL", "failed")
     assert event["outputs"] == []
     job = the_job(event)

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
 
-def test_an_unknown_job_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long before the sensor's timeout, by a clock that rescheduling does not set back."""
+def test_a_job_that_does_not_exist_fails_the_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before the sensor's timeout, although each poke is a new process."""
     monkeypatch.setenv("NOTE", str(tmp_path / "note"))
     monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 1.0)
     with Emulator() as emulator:

@@ -41,11 +41,11 @@ def test_an_object_has_one_uri(key: str, path: str) -> None:
 
 
 @given(objects)
-def test_any_key_comes_back(key: str) -> None:
+def test_the_uri_of_any_key_leads_back_to_it(key: str) -> None:
     asset = create_asset(bucket=BUCKET, key=key)
     assert asset.uri.isascii()
     assert object_address(asset.uri) == (BUCKET, key)
-    assert Asset(asset.uri) == asset, "Airflow leaves it as it is"
+    assert Asset(asset.uri) == asset, "Airflow does not change it"
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_any_key_comes_back(key: str) -> None:
         ("out/", "out"),
     ],
 )
-def test_airflow_brings_what_users_write_to_this_form(written: str, path: str) -> None:
+def test_airflow_normalizes_uris_to_this_form(written: str, path: str) -> None:
     assert Asset(f"cos://{BUCKET}/{written}").uri == f"cos://{BUCKET}/{path}"
     assert Asset(f"COS://{BUCKET}/{written}").uri == f"cos://{BUCKET}/{path}"
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("cos:///out/voice.mp3", "bucket is ''"),
         ("cos://media/out/voice.mp3", "bucket is 'media', allowed: cos://<name>-<appid>/<key>"),
@@ -81,26 +81,26 @@ def test_airflow_brings_what_users_write_to_this_form(written: str, path: str) -
         (f"cos://{BUCKET}/%ff.mp3", "percent-encoded UTF-8"),
     ],
 )
-def test_what_names_no_object_is_refused(uri: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_uri_that_is_not_of_an_object_is_refused(uri: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         sanitize_uri(urlsplit(uri))
 
 
-def test_airflow_refuses_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    # what Airflow 2.11 needs, and 3 does not know
+def test_airflow_refuses_a_wrong_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    # for Airflow 2.11; Airflow 3 has no such setting
     monkeypatch.setenv("AIRFLOW__CORE__STRICT_DATASET_URI_VALIDATION", "True")
     with pytest.raises(ValueError, match="bucket is 'media', allowed"):
         Asset("cos://media/out/voice.mp3")
 
 
-def test_a_password_is_not_repeated() -> None:
+def test_the_error_does_not_show_a_password() -> None:
     with pytest.raises(ValueError, match="bucket is") as caught:
         sanitize_uri(urlsplit("cos://me:the-password@media/a"))
     assert "the-password" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("bucket", "key", "said"),
+    ("bucket", "key", "message"),
     [
         ("media", "a", "bucket is 'media'"),
         (f"{BUCKET}/x", "a", "bucket is 'media-1250000001/x'"),
@@ -111,12 +111,12 @@ def test_a_password_is_not_repeated() -> None:
         (BUCKET, None, "key is None"),
     ],
 )
-def test_no_asset_is_made_of_what_can_be_no_object(bucket: str, key: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_wrong_bucket_or_key_has_no_asset(bucket: str, key: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         create_asset(bucket=bucket, key=key)
 
 
 @pytest.mark.parametrize(("key", "path"), KEYS)
-def test_openlineage_knows_it_by_bucket_and_key(key: str, path: str) -> None:
+def test_the_dataset_has_bucket_and_key(key: str, path: str) -> None:
     dataset = convert_asset_to_openlineage(create_asset(bucket=BUCKET, key=key), lineage_context=None)
     assert (dataset.namespace, dataset.name) == (f"cos://{BUCKET}", key)

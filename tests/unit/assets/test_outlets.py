@@ -1,7 +1,8 @@
-"""What the events of a task say, by the real accessors that Airflow hands to a task."""
+"""What is added to a task's asset events, with the accessors that Airflow gives a task."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -13,26 +14,11 @@ from airflow_provider_ci.assets.outlets import add_results_to_events, add_to_eve
 from airflow_provider_ci.protocol.jobs import Job, Md5Info, MediaResult, Operation, Output, OutputFile
 from airflow_provider_ci.protocol.media_info import MediaFormat, MediaInfo
 from tests.airflow_version import outlet_event_accessors
+from tests.conftest import Logs
 
+LOG = logging.getLogger(__name__)
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 VOICE = f"cos://{BUCKET}/out/voice.mp3"
-
-
-class Lines:
-    """A logger that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, message: str, *args: object) -> None:
-        self.warnings.append(message % args)
-
-    info = error = warning
-
-
-@pytest.fixture
-def log() -> Lines:
-    return Lines()
 
 
 @pytest.fixture
@@ -81,37 +67,37 @@ def added(context: Any, alias: AssetAlias) -> dict[str, dict[str, Any]]:
 
 
 class TestResults:
-    def test_an_outlet_that_is_a_result_says_which(self, context: Any, log: Lines) -> None:
+    def test_the_event_of_a_result_has_its_details(self, context: Any, logs: Logs) -> None:
         outlets = [Asset(VOICE), create_asset(bucket=BUCKET, key="b g.mp3")]
         add_results_to_events(
-            context, outlets, [job(voice_object="out/voice.mp3", background_object="b g.mp3")], log
+            context, outlets, [job(voice_object="out/voice.mp3", background_object="b g.mp3")], LOG
         )
         # the service's one size could be of either file
         assert context["outlet_events"][outlets[0]].extra == event("voice", "out/voice.mp3", size=None)
         assert context["outlet_events"][outlets[1]].extra == event("background", "b g.mp3", size=None)
-        assert log.warnings == []
+        assert logs.at("warning") == []
 
-    def test_the_only_result_has_a_size(self, context: Any, log: Lines) -> None:
-        add_results_to_events(context, [Asset(VOICE)], [job()], log)
+    def test_an_only_result_has_a_size(self, context: Any, logs: Logs) -> None:
+        add_results_to_events(context, [Asset(VOICE)], [job()], LOG)
         assert context["outlet_events"][Asset(VOICE)].extra == event("voice", "out/voice.mp3")
 
-    def test_a_name_of_its_own_does_not_matter(self, context: Any, log: Lines) -> None:
+    def test_the_asset_may_have_a_name(self, context: Any, logs: Logs) -> None:
         outlet = Asset(name="voice", uri=VOICE) if hasattr(Asset(VOICE), "name") else Asset(VOICE)
-        add_results_to_events(context, [outlet], [job()], log)
+        add_results_to_events(context, [outlet], [job()], LOG)
         assert context["outlet_events"][outlet].extra["object"] == "out/voice.mp3"
 
-    def test_each_of_several_jobs_has_its_own(self, context: Any, log: Lines) -> None:
+    def test_each_outlet_gets_the_result_of_its_job(self, context: Any, logs: Logs) -> None:
         outlets = [Asset(f"cos://{BUCKET}/{name}.mp3") for name in "ab"]
         add_results_to_events(
-            context, outlets, [job("j1", voice_object="a.mp3"), job("j2", voice_object="b.mp3")], log
+            context, outlets, [job("j1", voice_object="a.mp3"), job("j2", voice_object="b.mp3")], LOG
         )
         assert [context["outlet_events"][each].extra["job_id"] for each in outlets] == ["j1", "j2"]
 
-    def test_an_alias_gets_all_results(self, context: Any, log: Lines) -> None:
+    def test_an_alias_gets_an_asset_for_each_result(self, context: Any, logs: Logs) -> None:
         alias = AssetAlias("stems")
         other = job("j2", voice_object="人.mp3")
         add_results_to_events(
-            context, [alias], [job(voice_object="a.mp3", background_object="b.mp3"), other], log
+            context, [alias], [job(voice_object="a.mp3", background_object="b.mp3"), other], LOG
         )
         assert added(context, alias) == {
             f"cos://{BUCKET}/a.mp3": event("voice", "a.mp3", size=None),
@@ -119,69 +105,69 @@ class TestResults:
             f"cos://{BUCKET}/%E4%BA%BA.mp3": event("voice", "人.mp3", job_id="j2"),
         }
 
-    def test_a_result_that_fits_no_output_counts_too(self, context: Any, log: Lines) -> None:
+    def test_a_result_that_matches_no_output_has_no_stem(self, context: Any, logs: Logs) -> None:
         one = job(voice_object="out/voice.mp3")
         assert one.operation is not None
         odd = replace(one, operation=replace(one.operation, output=Output(voice_object="something/else.mp3")))
-        add_results_to_events(context, [Asset(VOICE)], [odd], log)
+        add_results_to_events(context, [Asset(VOICE)], [odd], LOG)
         assert context["outlet_events"][Asset(VOICE)].extra == event(None, "out/voice.mp3")
 
     @pytest.mark.parametrize("uri", ["x-voices", "s3://bucket/key", f"cos://{BUCKET}/out"])
-    def test_other_assets_say_which_jobs(self, context: Any, log: Lines, uri: str) -> None:
-        add_results_to_events(context, [Asset(uri)], [job("j1"), job("j2")], log)
+    def test_other_assets_get_the_job_ids(self, context: Any, logs: Logs, uri: str) -> None:
+        add_results_to_events(context, [Asset(uri)], [job("j1"), job("j2")], LOG)
         extra = context["outlet_events"][Asset(uri)].extra
         assert extra == {"job_ids": ["j1", "j2"], "state": "Success"}
-        assert log.warnings == []
+        assert logs.at("warning") == []
 
-    def test_what_the_user_has_said_already_stays(self, context: Any, log: Lines) -> None:
+    def test_the_user_s_own_extra_stays(self, context: Any, logs: Logs) -> None:
         context["outlet_events"][Asset(VOICE)].extra["mine"] = 1
-        add_results_to_events(context, [Asset(VOICE)], [job()], log)
+        add_results_to_events(context, [Asset(VOICE)], [job()], LOG)
         assert context["outlet_events"][Asset(VOICE)].extra["mine"] == 1
 
     @pytest.mark.parametrize("key", ["out/voice", "out/voice.mp3/x", "other.mp3"])
-    def test_a_file_that_no_job_wrote_is_warned_of(self, context: Any, log: Lines, key: str) -> None:
-        add_results_to_events(context, [Asset(f"cos://{BUCKET}/{key}")], [job()], log)
-        assert log.warnings == [f"Outlet cos://{BUCKET}/{key} is not one of the 1 results: {VOICE}"]
+    def test_an_outlet_that_no_job_wrote_is_a_warning(self, context: Any, logs: Logs, key: str) -> None:
+        add_results_to_events(context, [Asset(f"cos://{BUCKET}/{key}")], [job()], LOG)
+        assert logs.at("warning") == [f"Outlet cos://{BUCKET}/{key} is not one of the 1 results: {VOICE}"]
 
-    def test_no_jobs_no_results(self, context: Any, log: Lines) -> None:
-        add_results_to_events(context, [Asset(VOICE)], [], log)
-        assert log.warnings == [f"Outlet {VOICE} is not one of the 0 results: there are no results"]
+    def test_without_jobs_there_are_no_results(self, context: Any, logs: Logs) -> None:
+        add_results_to_events(context, [Asset(VOICE)], [], LOG)
+        assert logs.at("warning") == [f"Outlet {VOICE} is not one of the 0 results: there are no results"]
 
 
-class TestItNeverFails:
-    def test_without_accessors(self, log: Lines) -> None:
-        add_results_to_events({}, [Asset(VOICE)], [job()], log)  # type: ignore[typeddict-item]
-        assert log.warnings == []
+class TestNothingIsRaised:
+    def test_without_outlet_events(self, logs: Logs) -> None:
+        add_results_to_events({}, [Asset(VOICE)], [job()], LOG)  # type: ignore[typeddict-item]
+        assert logs.at("warning") == []
 
-    def test_with_one_outlet_that_fails(self, context: Any, log: Lines) -> None:
+    def test_for_an_outlet_that_fails(self, context: Any, logs: Logs) -> None:
         class Events:
             def __getitem__(self, key: Any) -> Any:
                 if key == "broken":
                     raise LookupError("no such asset")
                 return context["outlet_events"][key]
 
-        add_results_to_events({"outlet_events": Events()}, ["broken", Asset(VOICE)], [job()], log)  # type: ignore[typeddict-item]
-        assert log.warnings == ["The event of outlet 'broken' lacks details: no such asset"]
+        add_results_to_events({"outlet_events": Events()}, ["broken", Asset(VOICE)], [job()], LOG)  # type: ignore[typeddict-item]
+        assert logs.at("warning") == ["The event of outlet 'broken' lacks details: no such asset"]
         assert context["outlet_events"][Asset(VOICE)].extra["object"] == "out/voice.mp3"
 
-    def test_with_an_answer_that_names_no_bucket(self, context: Any, log: Lines) -> None:
+    def test_for_a_response_without_a_bucket(self, context: Any, logs: Logs) -> None:
         written = MediaResult(output_file=OutputFile(object_name=("a",)))
         odd = Job(job_id="j1", state="Success", operation=Operation(media_result=written))
-        add_results_to_events(context, [Asset(VOICE)], [odd], log)
-        (warning,) = log.warnings
+        add_results_to_events(context, [Asset(VOICE)], [odd], LOG)
+        (warning,) = logs.at("warning")
         assert warning.startswith("The asset events have no details of the results: The URI's bucket")
 
 
-def test_a_batch_gives_its_summary_to_each(context: Any, log: Lines) -> None:
+def test_a_batch_adds_its_summary_to_each_event(context: Any, logs: Logs) -> None:
     summary = {"job_id": "b1", "state": "Success", "counts": {"Success": 2}}
-    add_to_events(context, [Asset(f"cos://{BUCKET}/out")], summary, log)
+    add_to_events(context, [Asset(f"cos://{BUCKET}/out")], summary, LOG)
     assert context["outlet_events"][Asset(f"cos://{BUCKET}/out")].extra == summary
-    assert log.warnings == []
+    assert logs.at("warning") == []
 
 
 class TestProblems:
     @pytest.mark.parametrize("outlet", [Asset(VOICE), AssetAlias("stems")], ids=["file", "alias"])
-    def test_only_a_task_that_waits_can_announce_results(self, outlet: Any) -> None:
+    def test_only_a_task_that_waits_can_have_results_as_outlets(self, outlet: Any) -> None:
         (problem,) = outlet_problems([outlet], waits=False)
         assert (
             "although the task does not wait for its job, allowed: results as outlets of a task that"
@@ -191,10 +177,10 @@ class TestProblems:
         assert outlet_problems([outlet], waits=True) == []
 
     @pytest.mark.parametrize("uri", ["x-submitted", "s3://bucket/key"])
-    def test_other_assets_may_mean_the_submission(self, uri: str) -> None:
+    def test_a_task_that_does_not_wait_may_have_other_assets(self, uri: str) -> None:
         assert outlet_problems([Asset(uri)], waits=False) == []
 
-    def test_a_placeholder_is_no_key(self) -> None:
+    def test_a_key_with_a_placeholder_is_refused(self) -> None:
         (problem,) = outlet_problems([Asset(f"cos://{BUCKET}/${{jobid}}.mp3")], waits=True)
         assert (
             "allowed: keys without placeholders; for results whose keys are not known before, use an"

@@ -1,4 +1,4 @@
-"""What OpenLineage is told of jobs, and that it is told nothing rather than a task fails."""
+"""Lineage of jobs, and that it never fails a task."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def checked(lineage: Any, key: str) -> dict[str, Any]:
 
 
 class TestJobs:
-    def test_a_job_that_succeeded(self) -> None:
+    def test_a_successful_job_has_inputs_outputs_and_a_facet(self) -> None:
         lineage = lineage_of_jobs([JOB])
         assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in/a.mp3")]
         assert names(lineage.outputs) == [(f"cos://{BUCKET}", "out/j1/voice.mp3")]
@@ -124,7 +124,7 @@ class TestJobs:
             }
         ]
 
-    def test_a_job_that_goes_on_has_no_output_yet(self) -> None:
+    def test_a_job_that_has_not_ended_has_no_output(self) -> None:
         going_on = Job(job_id="j1", state="Submitted", creation_time=CREATED, input=JOB.input)
         lineage = lineage_of_jobs([going_on])
         assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in/a.mp3")]
@@ -138,7 +138,7 @@ class TestJobs:
             "outputs": {},
         }
 
-    def test_a_job_that_failed_says_why_without_signatures(self) -> None:
+    def test_a_failed_job_has_its_error_without_signatures(self) -> None:
         said = "cannot read https://x/a?q-signature=abcdef"
         failed = replace(JOB, state="Failed", code="ResourceDownloadFailed", message=said, operation=None)
         lineage = lineage_of_jobs([failed])
@@ -156,7 +156,7 @@ class TestJobs:
         lineage = lineage_of_jobs([replace(JOB, operation=replace(JOB.operation, media_result=two))])
         assert [each.outputFacets for each in lineage.outputs] == [{}, {}]
 
-    def test_datasets_come_once(self) -> None:
+    def test_each_dataset_is_listed_once(self) -> None:
         lineage = lineage_of_jobs([JOB, replace(JOB, job_id="j2")])
         assert len(lineage.inputs) == len(lineage.outputs) == 1
 
@@ -168,7 +168,7 @@ class TestJobs:
         assert len(facet["jobs"]) == JOBS_DESCRIBED
         assert facet["jobs"][0]["jobId"] == "bad"
 
-    def test_nothing_of_the_user_data_is_told(self) -> None:
+    def test_the_user_data_is_left_out(self) -> None:
         assert "the-user-data" not in str(attrs.asdict(lineage_of_jobs([JOB])))
 
 
@@ -179,7 +179,7 @@ class TestBatches:
             tally.add(Job(state=state))
         return tally
 
-    def test_a_batch_that_ended(self) -> None:
+    def test_a_batch_has_folders_as_outputs_and_counts(self) -> None:
         lineage = lineage_of_batch(BATCH, self.tally("Success", "Success", "Failed"), BUCKET)
         assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in")]
         assert names(lineage.outputs) == [
@@ -190,8 +190,8 @@ class TestBatches:
         assert (batch["jobId"], batch["state"], batch["name"]) == ("b1", "Success", "stems")
         assert batch["counts"] == {"Success": 2, "Failed": 1}
 
-    @pytest.mark.parametrize("states", [None, (), ("Failed",)], ids=["goes-on", "no-input", "all-failed"])
-    def test_without_success_there_is_no_output(self, states: tuple[str, ...] | None) -> None:
+    @pytest.mark.parametrize("states", [None, (), ("Failed",)], ids=["running", "no-input", "all-failed"])
+    def test_a_batch_without_successful_jobs_has_no_output(self, states: tuple[str, ...] | None) -> None:
         lineage = lineage_of_batch(BATCH, None if states is None else self.tally(*states), BUCKET)
         assert lineage.outputs == []
         checked(lineage, BATCH_FACET)
@@ -204,7 +204,9 @@ class TestBatches:
             ({"url_file": "https://x/list.txt?q-signature=abc"}, []),
         ],
     )
-    def test_inputs(self, given: dict[str, str], expected: list[str]) -> None:
+    def test_the_input_of_a_batch_is_its_prefix_or_manifest(
+        self, given: dict[str, str], expected: list[str]
+    ) -> None:
         lineage = lineage_of_batch(replace(BATCH, input=BatchInput(**given)), None, BUCKET)
         assert [each.name for each in lineage.inputs] == expected
         assert "q-signature" not in str(attrs.asdict(lineage))

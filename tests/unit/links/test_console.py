@@ -50,7 +50,7 @@ def folder(url: str | None) -> str:
 
 
 class TestAddresses:
-    def test_as_the_console_writes_them(self) -> None:
+    def test_of_the_jobs_and_of_the_results(self) -> None:
         both = result("out/j1/voice.mp3", "out/j1/background.mp3")
         assert jobs_url([both]) == JOBS_PAGE
         assert results_url([both]) == f"{FILES_PAGE}&path=%252Fout%252Fj1%252F"
@@ -64,28 +64,30 @@ class TestAddresses:
             (["人声/a b&c=d+e%2F/x.mp3"], "/人声/a b&c=d+e%2F/"),
         ],
     )
-    def test_the_folder_that_holds_all_results(self, keys: list[str], expected: str) -> None:
+    def test_the_results_link_leads_to_the_folder_of_all_results(
+        self, keys: list[str], expected: str
+    ) -> None:
         assert folder(results_url([result(*keys)])) == expected
 
     @pytest.mark.parametrize("keys", [["voice.mp3"], ["a/voice.mp3", "b/background.mp3"]])
-    def test_the_bucket_where_there_is_no_such_folder(self, keys: list[str]) -> None:
+    def test_without_a_common_folder_it_leads_to_the_bucket(self, keys: list[str]) -> None:
         assert results_url([result(*keys)]) == FILES_PAGE
 
-    def test_of_several_buckets_the_first(self) -> None:
+    def test_of_several_buckets_it_leads_to_the_first(self) -> None:
         url = results_url([result("a/1.mp3"), result("b/2.mp3", bucket="other-1250000001")])
         assert url == f"{FILES_PAGE}&path=%252Fa%252F"
 
-    def test_of_several_jobs_the_folder_of_all(self) -> None:
+    def test_for_several_jobs_it_leads_to_the_folder_of_all(self) -> None:
         assert folder(results_url([result("out/1/a.mp3"), result("out/2/a.mp3")])) == "/out/"
 
-    def test_nothing_is_known(self) -> None:
+    def test_without_bucket_or_region_there_is_no_url(self) -> None:
         assert jobs_url([]) is results_url([]) is None
         assert jobs_url([job_result(Job())]) is results_url([job_result(Job())]) is None
         assert jobs_url([job_result(Job(input=Input(bucket_id=BUCKET)))]) is None
         assert jobs_url([result("a.mp3", bucket=None)]) is None
         assert results_url([result("a.mp3", bucket=None)]) is None
 
-    def test_a_job_that_has_not_ended_has_no_results(self, make_context: Callable[..., Any]) -> None:
+    def test_a_job_that_has_not_ended_has_no_results_link(self, make_context: Callable[..., Any]) -> None:
         context = make_context()
         ConsoleLinks().push(context, [result(state="Running")])
         assert context["ti"].xcoms == [JOBS_LINK, NO_RESULTS]
@@ -112,7 +114,7 @@ class TestPushing:
     def context(self, make_context: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         return make_context()
 
-    def test_operator_before_it_waits_and_at_the_end(
+    def test_the_operator_pushes_before_it_waits_and_at_the_end(
         self, server: ScriptedServer, connection: Callable[..., str], context: dict[str, Any]
     ) -> None:
         connection(server.url)
@@ -141,7 +143,7 @@ class TestPushing:
             task_id="wait", job_id="j1", poke_interval=0, **arguments
         )
 
-    def test_sensor_once_while_it_waits_and_at_the_end(
+    def test_the_sensor_pushes_once_while_it_waits_and_at_the_end(
         self, server: ScriptedServer, make_sensor: Callable[..., TencentCIJobSensor], context: dict[str, Any]
     ) -> None:
         server.play(jobs(RUNNING), jobs(RUNNING), jobs(RUNNING), jobs(DONE))
@@ -150,7 +152,7 @@ class TestPushing:
         sensor.hook.close()
         assert links(context) == [JOBS_LINK, NO_RESULTS, JOBS_LINK, RESULTS_LINK]
 
-    def test_sensor_of_a_job_that_failed(
+    def test_the_sensor_of_a_failed_job_pushes_the_jobs_link(
         self, server: ScriptedServer, make_sensor: Callable[..., TencentCIJobSensor], context: dict[str, Any]
     ) -> None:
         server.play(jobs(RUNNING.replace("Running", "Failed")))
@@ -160,7 +162,7 @@ class TestPushing:
         sensor.hook.close()
         assert links(context) == [JOBS_LINK, NO_RESULTS]
 
-    def test_nothing_if_told_so(
+    def test_without_xcom_push_nothing_is_pushed(
         self, server: ScriptedServer, make_sensor: Callable[..., TencentCIJobSensor], context: dict[str, Any]
     ) -> None:
         server.play(jobs(DONE))
@@ -172,16 +174,16 @@ class TestPushing:
 
 class TestRegistration:
     @pytest.mark.parametrize("owner", [VoiceSeparateOperator, TencentCIJobSensor])
-    def test_operator_and_sensor_have_both(self, owner: type[Any]) -> None:
+    def test_operator_and_sensor_have_both_links(self, owner: type[Any]) -> None:
         assert [type(link) for link in owner.operator_extra_links] == [
             TencentCIJobsLink,
             TencentCIResultsLink,
         ]
 
-    def test_airflow_2_11_finds_the_classes(self) -> None:
+    def test_the_provider_info_names_the_classes(self) -> None:
         paths = [f"{link.__module__}.{link.__name__}" for link in (TencentCIJobsLink, TencentCIResultsLink)]
         assert get_provider_info()["extra-links"] == paths
 
-    def test_the_keys_are_those_of_airflow_3(self) -> None:
+    def test_the_keys_are_those_under_which_airflow_3_looks(self) -> None:
         for link in (TencentCIJobsLink, TencentCIResultsLink):
             assert link.xcom_key == f"_link_{link.__name__}"

@@ -161,11 +161,6 @@ class TestWhen:
         late = run(wait_for(["j1"])) - duration
         assert 0 <= late <= min(max(1.0, duration * 0.25), 30) * 1.1 + service.latency + 0.1
 
-    def test_half_an_hour_costs_few_requests(self, service: Service) -> None:
-        service.ends = {"j1": 1800.0}
-        run(wait_for(["j1"]))
-        assert len(service.requests) <= 80
-
     @pytest.mark.parametrize("interval", [0.2, 2, 3600])
     def test_the_longest_pause(self, service: Service, interval: float) -> None:
         service.ends = {"j1": 10 * interval + 10}
@@ -447,19 +442,6 @@ class TestWhenTheServiceFails:
         assert good
         assert all(isinstance(update.error, InvalidRequestError) for update in bad)
         assert bad
-
-    def test_missing_jobs_are_reported_and_polled_again(self, service: Service) -> None:
-        service.unknown = {"j1"}
-        service.ends = dict.fromkeys(ids(3), 20.0)
-
-        async def main() -> float:
-            known = asyncio.create_task(wait_for(["j0", "j2"]))
-            lagging = asyncio.create_task(wait_for(["j1"]))
-            await known
-            service.unknown.clear()
-            return await lagging
-
-        assert run(main()) < 60
 
     @pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
     def test_the_connection_is_reloaded_after_a_refusal(
