@@ -13,7 +13,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol import jobs
-from airflow_provider_ci.protocol.fields import slots
+from airflow_provider_ci.protocol.fields import element_specs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text("utf-8")
 TABLES = PAGE[PAGE.index("## Which argument") : PAGE.index("## What changes")]
@@ -47,4 +47,4 @@ def test_every_argument_is_named_and_is_one() -> None:
 def test_every_field_of_the_request_is_named() -> None:
     words = set(re.findall(r"\w+", " ".join(row[0] for row in ROWS)))
     for model in (jobs.Output, jobs.AudioConfig):
-        assert {slot.names[0] for slot in slots(model)} <= words
+        assert {spec.names[0] for spec in element_specs(model)} <= words

@@ -18,7 +18,7 @@ from airflow_provider_ci.operators.argument_errors import (
     name_argument,
 )
 from airflow_provider_ci.protocol.batches import BatchRequest
-from airflow_provider_ci.protocol.fields import slots
+from airflow_provider_ci.protocol.fields import element_specs
 from airflow_provider_ci.protocol.jobs import JobRequest
 from airflow_provider_ci.protocol.templates import TemplateRequest
 from tests.scripted_server import ScriptedServer, error
@@ -48,10 +48,10 @@ def test_every_element_has_an_argument(model: type[Any], owner: type[Any]) -> No
 
 
 def _leaves(model: type[Any], at: str = "") -> Iterator[str]:
-    for slot in slots(model):
-        path = f"{at}{slot.names[0]}"
-        if slot.nested:
-            yield from _leaves(slot.kind, f"{path}.")
+    for spec in element_specs(model):
+        path = f"{at}{spec.names[0]}"
+        if spec.nested:
+            yield from _leaves(spec.kind, f"{path}.")
         else:
             yield path
 
