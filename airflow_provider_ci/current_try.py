@@ -1,7 +1,7 @@
-"""Asks Airflow what has become of a task: a process that is told to stop, or that slept for too long, may be
-one that Airflow has given up on, whose job a later try waits for.
+"""Asks Airflow for the state of a task instance. A process that was killed, or was suspended for long, may
+belong to a try that Airflow has given up on, and a later try may be waiting for its job.
 
-Each function raises whatever Airflow raises if it cannot be asked, and may wait long for the answer.
+Each function raises whatever Airflow raises if it cannot be asked, and may wait long for the response.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 import os
 from typing import Any
 
-#: What :func:`state_of_try` returns when Airflow has given up on this try, or has begun another one.
+#: :func:`state_of_try` returns this if Airflow has given up on this try, or has begun another one.
 OVERTAKEN = "overtaken"
 #: The task instance does not exist any more.
 REMOVED = "removed"
-#: It was cleared while it ran: Airflow ends its process, and makes the next try a retry.
+#: The task was cleared while it was running: Airflow ends its process, and makes the next try a retry.
 RESTARTING = "restarting"
-#: States in which the task goes on by itself: with its job, which is not to be cancelled.
+#: States in which the task will continue with its job, which must not be cancelled.
 WAITING = frozenset({"deferred", "up_for_retry", "up_for_reschedule"})
 
-# In these states no process of the task runs: one that is told to stop belongs to an earlier try
+# In these states the task has no process, so a process that asks belongs to an earlier try
 _NOT_RUNNING = frozenset({None, "scheduled", "queued", "up_for_retry", "up_for_reschedule"})
 
 
 def state_of_task(ti: Any) -> str | None:
-    """Return the state of a task instance, whichever try that is in; ``None`` is a state too: cleared.
+    """Return the state of a task instance, in whichever try it is. ``None`` is a state too: cleared.
 
-    Works on a worker of Airflow 3, and in its triggerer (there not in the event loop's thread).
+    For a worker of Airflow 3, and for its triggerer, outside of the event loop's thread.
 
-    :param ti: names it by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+    :param ti: identifies the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -40,7 +40,7 @@ def state_of_task(ti: Any) -> str | None:
 
 
 def pushed_id(ti: Any) -> Any:
-    """Return the JobId that a running task has pushed, if it has one, as :func:`state_of_task` asks."""
+    """Return the JobId that a running task has pushed, if any. Works where :func:`state_of_task` does."""
     from airflow.sdk.execution_time.xcom import XCom
 
     return XCom.get_one(
@@ -64,30 +64,30 @@ def state_of_try(context: Any) -> str | None:
 
 
 def _is_live(ti: Any, store: Any) -> bool:
-    """Tell whether a task instance still has the id that this try was begun with: Airflow 3 gives it another
-    one as soon as it has given up on a try.
+    """Find out whether the task instance still has the id with which this try began. Airflow 3 gives it a new
+    one as soon as it gives up on a try.
     """
     if store is not None:
         from airflow_provider_ci.submission.record import STORE_KEY
 
-        # written before the submission; for the id of an earlier try the store has nothing
+        # The record was written before the submission. Airflow's store has none for an id that was replaced
         return store.get(STORE_KEY) is not None
-    # Airflow 3.0 to 3.2: the one question about an id that has no other effect
+    # Airflow 3.0 to 3.2: the only request about an id that has no other effect
     from airflow.sdk.execution_time.comms import ValidateInletsAndOutlets
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
     try:
-        answer: Any = SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=ti.id))
+        response: Any = SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=ti.id))
     except Exception as error:
         if _status(error) == 404:
             return False
         raise
-    # the answer to what the interrupted code had asked has no such field, and raises
-    return answer.inactive_assets is not None
+    # the response to a request of the interrupted code lacks this field, so this raises then
+    return response.inactive_assets is not None
 
 
 def _status(error: Any) -> Any:
-    """Return the HTTP status of the API server's refusal, as the supervisor hands it on or ``dag.test()``."""
+    """Return the HTTP status of the API server's error, which the supervisor or ``dag.test()`` passes on."""
     if hasattr(error, "response"):
         return error.response.status_code
     detail = getattr(getattr(error, "error", None), "detail", None)
@@ -108,8 +108,8 @@ def _state_in_database(ti: Any) -> str | None:
     if row is None:
         return REMOVED
     state, try_number, pid = row
-    # a try gets its number when it is scheduled, and dag.test() leaves it in that state
+    # dag.test() leaves a running try in the state scheduled
     if try_number != ti.try_number or state in _NOT_RUNNING - {"scheduled"}:
         return OVERTAKEN
-    # a try that was begun by hand has the number of the one before it
+    # a try that was begun by hand has the number of the try before, but another process
     return OVERTAKEN if state == "running" and pid not in (None, os.getpid()) else state

@@ -241,4 +241,4 @@ class JobTimeoutError(JobError):
 
 
 class TaskKilledError(JobError):
-    """The task was told to stop (SIGTERM) and must not end as a success."""
+    """The task was killed (SIGTERM) and must not end as a success."""

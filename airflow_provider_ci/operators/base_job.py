@@ -567,7 +567,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         error = self._job_error(tracker)
         if error is None:
             return
-        if self._cancellation.verify_by_others(error, tracker.unsuccessful[0]):
+        if self._cancellation.verify_cancelled_by_others(error, tracker.unsuccessful[0]):
             raise _without_retry(error)
         raise error
 

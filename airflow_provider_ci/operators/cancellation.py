@@ -52,8 +52,8 @@ class JobCancellation:
     first, and cancels nothing if Airflow cannot be asked.
 
     The calls run in a thread, as the code that a signal interrupted may hold what they need: a module that
-    is being imported, or the channel to Airflow. Whoever calls :meth:`cancel` waits for the thread for a
-    while, and the next one to call it goes on waiting.
+    is being imported, or the channel to Airflow. :meth:`cancel` waits for the thread for a while; if it has
+    not finished then, the next :meth:`cancel` waits for the same thread.
 
     :param is_enabled: the operator's ``cancel_on_kill``.
     :param hook: returns the hook. This and ``job_api`` are called in the thread, as they import modules.
@@ -69,7 +69,9 @@ class JobCancellation:
     outcome: str = field(default=_NOT_CANCELLED, init=False)
     # The service or Airflow has decided, so another attempt changes nothing
     _is_settled: bool = field(default=False, init=False)
+    # The service has accepted the request
     _is_accepted: bool = field(default=False, init=False)
+    # A call of cancel() is waiting for the attempt
     _is_waiting: bool = field(default=False, init=False)
     _requested_at: float | None = field(default=None, init=False)
     _attempt: Future[str | None] | None = field(default=None, init=False)
@@ -81,13 +83,13 @@ class JobCancellation:
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether the last attempt failed in a way that another may not. One without a response is not
-        repeated: it may still succeed.
+        """Whether the last attempt failed, and another one may succeed. An attempt whose response has not
+        come is not repeated, as it may still succeed itself.
         """
         return self.is_enabled and not self._is_settled and self._attempt is None
 
     def cancel(self, seconds: float) -> None:
-        """Have the job cancelled, or continue to wait for an attempt.
+        """Begin an attempt to cancel the job, or continue to wait for the one that has begun.
 
         :param seconds: how long to wait. The attempt continues afterwards.
         """
@@ -117,7 +119,7 @@ class JobCancellation:
         except StateStoreError as error:
             self.log.warning("%s", error)
 
-    def verify_by_others(self, error: JobError, job: Any) -> bool:
+    def verify_cancelled_by_others(self, error: JobError, job: Any) -> bool:
         """Find out whether somebody else cancelled the job. Then a retry must not submit it again: that would
         undo what a person decided.
 
@@ -179,7 +181,7 @@ class JobCancellation:
         """Ask the service to cancel the job. Return the reason if this try must not."""
         if reason := self._ask_reason_to_keep_job():
             return reason
-        # before the request, so that a retry knows whose it was even if this process dies now
+        # before the request: if this process dies, a retry must know that its task asked for it
         self._requested_at = self.hook().now()
         self._record_request()
         try:

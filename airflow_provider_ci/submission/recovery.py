@@ -33,8 +33,8 @@ from airflow_provider_ci.submission.waiting import is_outage
 
 #: Seconds between two looks for a job that may still appear; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
-# The service refuses a submission whose clock is further ahead, so a job is never older than this before the
-# time that was recorded for it. One second more because creation times are in whole seconds
+# A recorded time may be ahead of the service's clock by this much: the service refuses what a clock signs
+# that is further ahead. One second more because creation times are in whole seconds
 _CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
 
 R_contra = TypeVar("R_contra", bound=JobRequest | BatchRequest, contravariant=True)
