@@ -26,21 +26,10 @@ from airflow_provider_ci.protocol.batches import (
     BatchOperation,
     BatchRequest,
 )
-from airflow_provider_ci.protocol.jobs import (
-    Input,
-    Job,
-    JobRequest,
-    JobsResponse,
-    Operation,
-    Output,
-)
+from airflow_provider_ci.protocol.jobs import Input, Job, JobRequest, JobsResponse, Operation, Output
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
-from airflow_provider_ci.submission.durable_submission import (
-    DurableSubmission,
-)
-from airflow_provider_ci.submission.idempotency_key import (
-    TaskIdentity,
-)
+from airflow_provider_ci.submission.durable_submission import DurableSubmission
+from airflow_provider_ci.submission.idempotency_key import TaskIdentity
 from airflow_provider_ci.submission.record import SubmissionRecords
 from tests.unit.submission.recording_log import RecordingLog
 

@@ -21,24 +21,10 @@ from airflow_provider_ci.exceptions import (
     StateStoreError,
     TaskKilledError,
 )
-from airflow_provider_ci.protocol.batches import (
-    BatchInput,
-    BatchJobParam,
-    BatchRequest,
-)
-from airflow_provider_ci.protocol.jobs import (
-    JobRequest,
-    JobsResponse,
-    Output,
-)
-from airflow_provider_ci.submission.durable_submission import (
-    LIST_CONSISTENCY_DELAY,
-    SUBMISSION_VALIDITY,
-)
-from airflow_provider_ci.submission.idempotency_key import (
-    fingerprint,
-    with_user_data,
-)
+from airflow_provider_ci.protocol.batches import BatchInput, BatchJobParam, BatchRequest
+from airflow_provider_ci.protocol.jobs import JobRequest, JobsResponse, Output
+from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY, SUBMISSION_VALIDITY
+from airflow_provider_ci.submission.idempotency_key import fingerprint, with_user_data
 from airflow_provider_ci.submission.record import STORE_KEY, TRY_KEY, SubmissionRecords
 from tests.unit.submission.recording_log import RecordingLog
 from tests.unit.submission.simulated_world import (

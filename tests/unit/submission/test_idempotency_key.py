@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.protocol.batches import (
-    BatchInput,
-    BatchJob,
-)
+from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
 from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.job_rules import USER_DATA_MAX
 from airflow_provider_ci.protocol.jobs import (
@@ -31,15 +28,7 @@ from airflow_provider_ci.submission.idempotency_key import (
     is_job_of,
     with_user_data,
 )
-from tests.unit.submission.simulated_world import (
-    BATCH,
-    IDENTITY,
-    OWN_DATA,
-    PLACE,
-    REQUEST,
-    World,
-    submission,
-)
+from tests.unit.submission.simulated_world import BATCH, IDENTITY, OWN_DATA, PLACE, REQUEST, World, submission
 
 
 def parsed(identity: TaskIdentity, waits: str = "nobody") -> IdempotencyKey:

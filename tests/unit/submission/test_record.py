@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecord
-from tests.unit.submission.simulated_world import (
-    PLACE,
-    REQUEST,
-    World,
-    submission,
-)
+from tests.unit.submission.simulated_world import PLACE, REQUEST, World, submission
 
 
 @pytest.mark.parametrize("stored", [None, "text", 5, {"max_tries": 0}, {"unknown": 1}, []])

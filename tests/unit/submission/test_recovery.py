@@ -8,23 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.exceptions import (
-    AmbiguousSubmissionError,
-    ServerError,
-)
-from airflow_provider_ci.protocol.jobs import (
-    JobRequest,
-    JobsResponse,
-)
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ServerError
+from airflow_provider_ci.protocol.jobs import JobRequest, JobsResponse
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
-from airflow_provider_ci.submission.durable_submission import (
-    LIST_CONSISTENCY_DELAY,
-    SUBMISSION_VALIDITY,
-)
-from airflow_provider_ci.submission.idempotency_key import (
-    fingerprint,
-    with_user_data,
-)
+from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY, SUBMISSION_VALIDITY
+from airflow_provider_ci.submission.idempotency_key import fingerprint, with_user_data
 from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecords
 from tests.unit.submission.recording_log import RecordingLog
 from tests.unit.submission.simulated_world import (
