@@ -1,11 +1,11 @@
-"""What the service posts when a job or a workflow has ended, for services that receive it.
-
-Sources: 460/76959, 460/84821 and 436/49082 (jobs), 436/48042 (workflows). The body is XML or JSON as the job
-or its queue asks; the ``Content-Type`` that goes with it is not documented, so the first character decides.
+"""Callbacks: what the service posts when a job or a workflow has ended.
 
 **Callbacks are not authenticated**: anybody who knows the address can post one. Take them as a hint, and ask
 the service (``TencentCIHook.describe_jobs``) before acting on them. They may also come twice, early, or
 never.
+
+The body is XML or JSON, as the job or its queue demands. Its ``Content-Type`` is not documented, so the first
+character decides. Sources: 460/76959, 460/84821 and 436/49082 (jobs), 436/48042 (workflows).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from airflow_provider_ci.protocol.names import NOT_XML
 TASK_FINISH = "TaskFinish"
 #: ``event_name`` of a workflow's callback.
 WORKFLOW_FINISH = "WorkflowFinish"
-#: Bytes of the largest body that is read; a job with two results has about 5 kB.
+#: The largest body that is read, in bytes. A callback about a job with two results has about 5 kB.
 MAX_BYTES = 1024 * 1024
 
-_PARTS = ("EventName", "JobsDetail", "WorkflowExecution")
-_MAX_DEPTH = 32  # the documented bodies have 7 levels
-_QUOTED = 100  # characters of the body that an error repeats at most
+_ELEMENTS = ("EventName", "JobsDetail", "WorkflowExecution")
+_MAX_DEPTH = 32  # documented bodies have 7 levels
+_QUOTED_MAX = 100  # characters of the body that an error quotes
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowTask:
-    """One node of a workflow that has run; ``job_id`` is its job."""
+    """One node of a workflow that has run. ``job_id`` is the id of its job."""
 
     type: str | None = None
     name: str | None = None
@@ -56,7 +56,7 @@ class WorkflowTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowExecution:
-    """One run of a workflow: ``object`` in bucket ``bucket_id`` is what started it."""
+    """One run of a workflow, started by the object ``object`` in the bucket ``bucket_id``."""
 
     workflow_id: str | None = None
     workflow_name: str | None = None
@@ -71,10 +71,10 @@ class WorkflowExecution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """What a callback says.
+    """The content of a callback, which anybody may have invented.
 
-    ``event_name`` is ``TaskFinish`` or ``WorkflowFinish``, ``None`` in the form of 2020. ``jobs`` are as
-    :class:`~airflow_provider_ci.hooks.ci.TencentCIHook` describes them. Nothing of it is proven to be true.
+    ``event_name`` is ``TaskFinish`` or ``WorkflowFinish``, and ``None`` in the form of 2020. ``jobs`` have
+    the form in which :class:`~airflow_provider_ci.hooks.ci.TencentCIHook` describes them.
     """
 
     event_name: str | None = None
@@ -83,31 +83,30 @@ class Callback:
 
     @property
     def job_ids(self) -> tuple[str, ...]:
-        """The ids of all jobs that are spoken of, each once. They are text from outside: the hook refuses
-        what cannot be an id.
-        """
+        """The ids of all jobs in the callback, each once. The hook rejects those that cannot be ids."""
         tasks = self.workflow_execution.tasks if self.workflow_execution else ()
         ids = [job.job_id for job in self.jobs] + [task.job_id for task in tasks]
         return tuple(dict.fromkeys(job_id for job_id in ids if job_id))
 
 
 def parse_callback(body: bytes) -> Callback:
-    """Return what a callback's body says, in XML or JSON.
+    """Return the content of a callback's body, in XML or JSON.
 
-    Reads as tolerantly as answers are read: empty containers in any form (``""``, ``{}``, ``null``, ``[]``,
-    an empty element), one object where a list is documented, numbers that are no texts, elements in any
-    order, unknown ones. Characters that XML cannot carry and bytes that are not UTF-8 are read as U+FFFD.
+    Reading is as tolerant as that of responses. It accepts empty containers in any form (``""``, ``{}``,
+    ``null``, ``[]``, an empty element), one object where a list is documented, numbers in place of strings,
+    elements in any order, and unknown ones. U+FFFD replaces characters that XML cannot carry and bytes that
+    are not UTF-8.
 
-    :raises InvalidCallbackError: larger than ``MAX_BYTES``, neither XML nor JSON, with a document
-        type, or without anything that a callback has.
+    :raises InvalidCallbackError: the body is larger than ``MAX_BYTES``, is neither XML nor JSON, has a
+        document type, or has none of the elements of a callback.
     """
     if len(body) > MAX_BYTES:
         raise InvalidCallbackError(f"The callback has {len(body)} bytes, allowed: {MAX_BYTES}")
     text = body.removeprefix(b"\xef\xbb\xbf").lstrip()
     root = _from_json(text) if text.startswith((b"{", b"[")) else _from_xml(text)
-    if all(root.find(f"{{*}}{name}") is None for name in _PARTS):
+    if all(root.find(f"{{*}}{name}") is None for name in _ELEMENTS):
         raise InvalidCallbackError(
-            f"The callback has none of {', '.join(_PARTS)}, allowed: at least one of them"
+            f"The callback has none of {', '.join(_ELEMENTS)}, allowed: at least one of them"
         )
     return xml.read(Callback, root)
 
@@ -116,37 +115,37 @@ def _from_xml(body: bytes) -> etree._Element:
     try:
         root = xml.parse_response(body, max_bytes=MAX_BYTES)
     except xml.XMLError as error:
-        why = str(error)[:_QUOTED]
-        raise InvalidCallbackError(f"The callback is neither JSON nor readable XML: {why}") from None
+        reason = str(error)[:_QUOTED_MAX]
+        raise InvalidCallbackError(f"The callback is neither JSON nor readable XML: {reason}") from None
     name = etree.QName(root).localname
     if name != "Response":
-        raise InvalidCallbackError(f"The callback is <{name[:_QUOTED]}>, allowed: <Response>")
+        raise InvalidCallbackError(f"The callback is <{name[:_QUOTED_MAX]}>, allowed: <Response>")
     return root
 
 
 def _from_json(body: bytes) -> etree._Element:
-    """Return JSON as the XML that says the same, so that there is one way to read both."""
+    """Return the XML with the same content as the JSON, so that there is one way to read both."""
     try:
-        # strict=False: control characters may also stand in it as they are
-        said = json.loads(body.decode("utf-8", "replace"), strict=False)
+        # strict=False accepts control characters that are not escaped
+        content = json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
         raise InvalidCallbackError(f"The callback is not readable JSON: {type(error).__name__}") from None
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         raise InvalidCallbackError("The callback is a JSON list, allowed: an object")
-    # No sample wraps the object as XML does; one that does is meant all the same
-    wrapped = said.get("Response")
+    # No example has the outer element of the XML form, but it is accepted
+    wrapped = content.get("Response")
     root = etree.Element("Response")
-    _fill(root, wrapped if isinstance(wrapped, dict) else said, depth=1)
+    _fill(root, wrapped if isinstance(wrapped, dict) else content, depth=1)
     return root
 
 
-def _fill(parent: etree._Element, said: dict[str, Any], depth: int) -> None:
+def _fill(parent: etree._Element, content: dict[str, Any], depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise InvalidCallbackError(f"The callback has more than {_MAX_DEPTH} levels")
-    for name, value in said.items():
-        if not _NAME.fullmatch(name):  # none of the service's; XML might not even have it
+    for name, value in content.items():
+        if not _NAME.fullmatch(name):  # not a name of the service, and perhaps not one that XML allows
             continue
-        # an empty list or null is an empty element, which counts as absent
+        # An empty list or null becomes an empty element, which counts as absent
         for one in value if isinstance(value, list) and value else [value]:
             _append(parent, name, one, depth)
 

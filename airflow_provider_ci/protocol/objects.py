@@ -1,9 +1,10 @@
-"""COS object calls that a job's input and results need (436/7749 PUT, 436/7753 GET, 436/7745 HEAD, 460/38935
-media information).
+"""Calls about objects in COS: upload (436/7749), download (436/7753), head (436/7745), and media information
+(460/38935).
 
-Bodies are streamed by the transport: :class:`PutObject` names no body, and :class:`GetObject` is read in
-pieces.
+The transport streams bodies: :class:`PutObject` has no body here, and :class:`GetObject` parses none.
 """
+
+# ruff: noqa: D102 - the methods of the calls are documented in ApiRequest
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ from airflow_provider_ci.protocol.xml import read
 
 T = TypeVar("T")
 
-_DIGITS_MAX = 18  # Python refuses to read numbers of thousands of digits
+_DIGITS_MAX = 18  # Python raises an error for numbers of thousands of digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectHead:
-    """What COS tells of an object: ``size`` in bytes, ``storage_class`` as it names it.
+    """What COS says about an object: ``size`` in bytes, ``storage_class`` in its spelling.
 
-    ``tier`` is where an object of class ``INTELLIGENT_TIERING`` lies, ``restore`` the state of an archived
-    object's restoration.
+    ``tier`` is the storage tier of an object of the class ``INTELLIGENT_TIERING``. ``restore`` is the state
+    of an archived object's restoration.
     """
 
     size: int
@@ -45,18 +46,13 @@ class ObjectHead:
         return archived and 'ongoing-request="false"' not in (self.restore or "")
 
 
-class _ObjectOperation(ApiRequest[T], Generic[T]):
+class _ObjectRequest(ApiRequest[T], Generic[T]):
     key: str
     method: ClassVar[str]
 
     def http_request(self) -> HttpRequest:
-        """Return the request.
-
-        :raises RequestValidationError: the key is empty, begins with ``/``, has control characters, or is an
-            object's whole address.
-        """
         if not is_object_key(self.key):
-            allowed = "a key without / at its begin and without control characters"
+            allowed = "a key that does not begin with / and has no control characters"
             raise RequestValidationError([f"object key is {self.key!r}, allowed: {allowed}"])
         address = object_address(self.key)
         if address is not None and address.bucket is not None:
@@ -65,16 +61,15 @@ class _ObjectOperation(ApiRequest[T], Generic[T]):
         return HttpRequest(method=self.method, service=Service.COS, path="/" + self.key)
 
 
-class _TransferOperation(_ObjectOperation[None]):
+class _TransferRequest(_ObjectRequest[None]):
     def parse(self, response: HttpResponse) -> None:
-        """Return nothing, or raise the service's error."""
-        if not 200 <= response.status < 300:
+        if not response.is_success:
             raise service_error(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
-class GetObject(_TransferOperation):
-    """``GET /<key>``."""
+class GetObject(_TransferRequest):
+    """``GET /<key>``: downloads an object."""
 
     key: str
     method: ClassVar[str] = "GET"
@@ -83,10 +78,11 @@ class GetObject(_TransferOperation):
 
 
 @dataclass(frozen=True, slots=True)
-class PutObject(_TransferOperation):
-    """``PUT /<key>``; ``content_md5`` (base64) lets the service refuse a damaged upload. At most 5 GB.
+class PutObject(_TransferRequest):
+    """``PUT /<key>``: uploads at most 5 GB.
 
-    Without ``content_type`` the service keeps ``application/octet-stream``.
+    ``content_md5`` (base64) lets the service reject a damaged upload. Without ``content_type`` the object has
+    ``application/octet-stream``.
     """
 
     key: str
@@ -97,14 +93,13 @@ class PutObject(_TransferOperation):
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:PutObject",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request."""
-        plain = _TransferOperation.http_request(self)
+        plain = _TransferRequest.http_request(self)
         return replace(plain, headers=(("Content-MD5", self.content_md5),), content_type=self.content_type)
 
 
 @dataclass(frozen=True, slots=True)
-class HeadObject(_ObjectOperation[ObjectHead]):
-    """``HEAD /<key>``: whether the object exists, and what it is. Needs ``cos:HeadObject``."""
+class HeadObject(_ObjectRequest[ObjectHead]):
+    """``HEAD /<key>``: describes an object. It fails with ``NotFoundError`` without object or bucket."""
 
     key: str
     method: ClassVar[str] = "HEAD"
@@ -112,11 +107,7 @@ class HeadObject(_ObjectOperation[ObjectHead]):
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:HeadObject",)
 
     def parse(self, response: HttpResponse) -> ObjectHead:
-        """Return what the headers tell.
-
-        :raises NotFoundError: there is no such object, or no such bucket: the answer has no body to say.
-        """
-        if not 200 <= response.status < 300:
+        if not response.is_success:
             raise service_error(response, self.purpose)
         length = response.headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_MAX):
@@ -132,13 +123,13 @@ class HeadObject(_ObjectOperation[ObjectHead]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _MediaInfoAnswer:
+class _MediaInfoResponse:
     media_info: MediaInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class GetMediaInfo(_ObjectOperation[MediaInfo]):
-    """``GET /<key>?ci-process=videoinfo`` (460/38935): what is in a media file."""
+class GetMediaInfo(_ObjectRequest[MediaInfo]):
+    """``GET /<key>?ci-process=videoinfo`` (460/38935): describes the content of a media file."""
 
     key: str
     method: ClassVar[str] = "GET"
@@ -146,16 +137,11 @@ class GetMediaInfo(_ObjectOperation[MediaInfo]):
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:GetObject",)
 
     def http_request(self) -> HttpRequest:
-        """Return the request."""
-        plain = _ObjectOperation.http_request(self)
+        plain = _ObjectRequest.http_request(self)
         return replace(plain, params=(("ci-process", "videoinfo"),))
 
     def parse(self, response: HttpResponse) -> MediaInfo:
-        """Return format and streams.
-
-        :raises InvalidResponseError: the answer has neither.
-        """
-        info = read(_MediaInfoAnswer, parse_response(response, self.purpose)).media_info
+        info = read(_MediaInfoResponse, parse_response(response, self.purpose)).media_info
         if info is None:
             raise invalid_response_error(response, self.purpose, "the response has no MediaInfo")
         return info

@@ -1,4 +1,4 @@
-"""A job's or batch job's outcome as JSON-native data: what operators and sensors push to XCom."""
+"""Jobs and batch jobs as JSON-native data: what operators and sensors push to XCom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
 from airflow_provider_ci.protocol.jobs import FAILED, Job, Output, OutputFile
 
-#: What each output field of the request receives (460/84794).
+#: The field of the request that has the key of each output (460/84794).
 STEMS = {
     "voice": "voice_object",
     "background": "background_object",
@@ -20,12 +20,12 @@ STEMS = {
 }
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-_NAMES_MATCHED = 100  # a job has four results at most
-_KEY_MAX = 1024  # COS has none of more than 850 bytes (436/13324)
+_MATCHED_MAX = 100  # object names of one job that are matched; a job has four results at most
+_KEY_MAX = 1024  # characters of a key that is matched; COS has none of more than 850 bytes (436/13324)
 
 
 class ResultObject(TypedDict):
-    """One result object; ``md5`` is the hex MD5 that the service computed, or ``None`` if it gave none."""
+    """One result object. ``md5`` (hex) is ``None`` if the service sent none."""
 
     bucket: str | None
     region: str | None
@@ -36,9 +36,9 @@ class ResultObject(TypedDict):
 class JobResult(TypedDict):
     """A job as pushed to XCom.
 
-    ``outputs`` has one entry for each result, under ``voice``, ``background``, ``bass`` or ``drums``; results
-    whose key fits no output of the request (none is known to occur) are kept in ``other_objects``. Times are
-    ISO 8601 with zone. ``code`` and ``message`` are the service's, ``None`` unless the job failed.
+    ``outputs`` has the results by ``voice``, ``background``, ``bass`` and ``drums``. ``other_objects`` has
+    results whose key fits no output of the request; none is known to occur. Times are ISO 8601 with zone.
+    ``code`` and ``message`` are the service's, and ``None`` unless the job failed.
     """
 
     job_id: str | None
@@ -57,7 +57,7 @@ class JobResult(TypedDict):
 
 
 class UnsuccessfulJob(TypedDict):
-    """A job of a batch job that ended ``Failed`` or ``Cancel``, and why."""
+    """A job of a batch job that ended with ``Failed`` or ``Cancel``, and the reason."""
 
     job_id: str | None
     input_object: str | None
@@ -69,8 +69,8 @@ class UnsuccessfulJob(TypedDict):
 class BatchResult(TypedDict):
     """A batch job as pushed to XCom.
 
-    ``counts`` has the number of its jobs by state, and is empty before they were counted; ``unsuccessful``
-    has the first 100 of those that ended without success. Times are ISO 8601 with zone.
+    ``counts`` has the number of its jobs by state, and is empty before they were counted. ``unsuccessful``
+    has the first 100 jobs that ended without success. Times are ISO 8601 with zone.
     """
 
     job_id: str | None
@@ -87,8 +87,8 @@ class BatchResult(TypedDict):
     unsuccessful: list[UnsuccessfulJob]
 
 
-#: Of a batch job's jobs that ended without success, so many are named: there may be any number.
-UNSUCCESSFUL_NAMED = 100
+#: Entries of ``unsuccessful``, at most.
+UNSUCCESSFUL_MAX = 100
 
 
 @dataclass(slots=True)
@@ -100,11 +100,11 @@ class BatchTally:
     pending: int = 0
 
     def add(self, job: Job) -> None:
-        """Count one job; in an unknown state it is pending."""
+        """Count a job. A job in an unknown state counts as pending."""
         state = job.job_state
         self.counts[str(state)] += 1
         self.pending += not state.is_terminal
-        if state.is_terminal and not state.is_successful and len(self.unsuccessful) < UNSUCCESSFUL_NAMED:
+        if state.is_terminal and not state.is_successful and len(self.unsuccessful) < UNSUCCESSFUL_MAX:
             code, message = _reason(job)
             self.unsuccessful.append(
                 {
@@ -118,19 +118,19 @@ class BatchTally:
 
     @property
     def total(self) -> int:
-        """How many jobs there are."""
+        """The number of jobs."""
         return self.counts.total()
 
     @property
     def without_success(self) -> int:
-        """How many ended without success."""
+        """The number of jobs that ended without success."""
         return self.total - self.counts["Success"] - self.pending
 
 
 def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
-    """Return what a DAG needs to know of ``batch``."""
+    """Return a batch job as it is pushed to XCom."""
     code, message = _reason(batch)
-    given = batch.input or BatchInput()
+    source = batch.input or BatchInput()
     return {
         "job_id": batch.job_id,
         "name": batch.name,
@@ -141,18 +141,18 @@ def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
         "start_time": batch.start_time.isoformat() if batch.start_time else None,
         "end_time": batch.end_time.isoformat() if batch.end_time else None,
         "user_data": batch.operation.user_data if batch.operation else None,
-        "input": {name: value for name in given.__slots__ if (value := getattr(given, name)) is not None},
+        "input": {name: value for name in source.__slots__ if (value := getattr(source, name)) is not None},
         "counts": dict(tally.counts),
         "unsuccessful": tally.unsuccessful,
     }
 
 
 def job_result(job: Job) -> JobResult:
-    """Return what a DAG needs to know of ``job``."""
+    """Return a job as it is pushed to XCom."""
     operation, source = job.operation, job.input
     output = operation.output if operation else None
     media = operation.media_result if operation else None
-    outputs, other = _by_stem(
+    outputs, other = _match_outputs(
         _known_placeholders(job), output or Output(), (media.output_file if media else None) or OutputFile()
     )
     code, message = _reason(job)
@@ -178,33 +178,31 @@ def job_result(job: Job) -> JobResult:
 
 
 def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
-    """Return code and message of a job that failed: of others they are "Success" and the like, whatever
-    happened.
-    """
+    """Return code and message of a job that failed. Other jobs have codes such as "Success"."""
     if job.job_state != FAILED:
         return None, None
     return job.code, strip_signatures(job.message) if job.message else None
 
 
-def _by_stem(
+def _match_outputs(
     known: dict[str, str], output: Output, written: OutputFile
 ) -> tuple[dict[str, ResultObject], list[ResultObject]]:
-    """Tell the results apart by matching their keys with the request's patterns: their order is not
-    promised.
+    """Return the results by output, and those that fit none. The order of the results is not documented, so
+    their keys are matched with those of the request.
     """
-    sums = {info.object_name: info.md5 for info in written.md5_info}
+    md5s = {info.object_name: info.md5 for info in written.md5_info}
     outputs: dict[str, ResultObject] = {}
     other: list[ResultObject] = []
     for number, name in enumerate(written.object_name):
-        # 1045 pages of 2020 say that the key is ObjectPrefix + ObjectName; today the prefix is empty
+        # Pages of 2020 say that the key is ObjectPrefix and ObjectName; today the prefix is empty
         key = (written.object_prefix or "") + name
         result: ResultObject = {
             "bucket": written.bucket or output.bucket,
             "region": written.region or output.region,
             "object": key,
-            "md5": sums.get(name) or sums.get(key),
+            "md5": md5s.get(name) or md5s.get(key),
         }
-        stem = _stem(key, known, output, taken=outputs) if number < _NAMES_MATCHED else None
+        stem = _matching_output(key, known, output, matched=outputs) if number < _MATCHED_MAX else None
         if stem is None:
             other.append(result)
         else:
@@ -213,7 +211,7 @@ def _by_stem(
 
 
 def _known_placeholders(job: Job) -> dict[str, str]:
-    """Return the placeholders whose values are known; those of the input are for a batch job's jobs."""
+    """Return the placeholders with known values. Only jobs of a batch job have those of the input."""
     path, _, name = ((job.input.object if job.input else None) or "").rpartition("/")
     return {
         "jobid": job.job_id or "",
@@ -223,60 +221,65 @@ def _known_placeholders(job: Job) -> dict[str, str]:
     }
 
 
-def _stem(key: str, known: dict[str, str], output: Output, taken: dict[str, ResultObject]) -> str | None:
-    free = {stem: getattr(output, name) for stem, name in STEMS.items() if stem not in taken}
-    # a literal key first: out/a.mp3 must not be claimed by out/${jobid}.${ext}
-    if key in free.values():
-        return next(stem for stem, pattern in free.items() if pattern == key)
-    # then the pattern that leaves least open
-    patterns = sorted((item for item in free.items() if item[1]), key=lambda item: _openness(item[1], known))
-    return next((stem for stem, pattern in patterns if _fits(key, pattern, known)), None)
+def _matching_output(
+    key: str, known: dict[str, str], output: Output, matched: dict[str, ResultObject]
+) -> str | None:
+    """Return the output whose pattern fits ``key``, without those that are ``matched`` already."""
+    patterns = {
+        stem: pattern
+        for stem, name in STEMS.items()
+        if stem not in matched and (pattern := getattr(output, name))
+    }
+    # An equal key comes first: out/${jobid}.${ext} would fit out/a.mp3 too. Then the most specific pattern
+    for stem, pattern in patterns.items():
+        if pattern == key:
+            return stem
+    for stem, pattern in sorted(patterns.items(), key=lambda item: _count_unknown(item[1], known)):
+        if _fits(key, pattern, known):
+            return stem
+    return None
 
 
-def _openness(template: str, known: dict[str, str]) -> tuple[int, int]:
-    """Count the placeholders that may stand for anything, and those for an extension."""
-    names = _PLACEHOLDER.findall(template)
+def _count_unknown(pattern: str, known: dict[str, str]) -> tuple[int, int]:
+    """Count the placeholders whose values are not known, and those for an extension."""
+    names = _PLACEHOLDER.findall(pattern)
     return sum(name not in known and name != "ext" for name in names), names.count("ext")
 
 
-def _fits(key: str, template: str, known: dict[str, str]) -> bool:
-    """Tell whether a template can have become ``key``.
+def _fits(key: str, pattern: str, known: dict[str, str]) -> bool:
+    """Tell whether ``pattern`` becomes ``key`` when its placeholders are replaced.
 
-    Not by a regular expression: with several placeholders that may stand for anything it could take forever,
-    and template and key come from outside.
+    Not by a regular expression: with several unknown placeholders it could take forever, and both strings
+    come from outside.
     """
-    if len(key) > _KEY_MAX or len(template) > _KEY_MAX:
+    if len(key) > _KEY_MAX or len(pattern) > _KEY_MAX:
         return False
-    ends = {0}  # where in the key the part of the template before this one may end
-    # split gives texts at even places, names of placeholders at odd ones
-    for place, part in enumerate(_PLACEHOLDER.split(template)):
-        if place % 2 and part not in known:
-            ends = _open_ends(key, ends, only_letters_and_digits=part == "ext")
+    ends = {0}  # the indexes of the key at which the parts of the pattern up to here may end
+    # split returns text and placeholder names by turns
+    for index, part in enumerate(_PLACEHOLDER.split(pattern)):
+        if index % 2 == 0:
+            ends = _ends_after(key, ends, (part,))
+        elif part == "jobid":
+            ends = _ends_after(key, ends, (known[part],))
+        elif part in known:
+            # In a single job the placeholders of the input may stay as they are: it is not documented
+            ends = _ends_after(key, ends, (known[part], f"${{{part}}}"))
         else:
-            ends = {
-                end + len(text)
-                for text in _texts(part, known, place)
-                for end in ends
-                if key.startswith(text, end)
-            }
+            ends = _ends_after_unknown(key, ends, is_extension=part == "ext")
     return len(key) in ends
 
 
-def _texts(part: str, known: dict[str, str], place: int) -> tuple[str, ...]:
-    if place % 2 == 0:
-        return (part,)
-    if part == "jobid":
-        return (known[part],)
-    # that plain jobs know those of the input is not documented: there they may stay as they are
-    return (known[part], f"${{{part}}}")
+def _ends_after(key: str, starts: set[int], texts: tuple[str, ...]) -> set[int]:
+    """Return where one of ``texts`` ends in ``key`` if it begins at one of ``starts``."""
+    return {start + len(text) for text in texts for start in starts if key.startswith(text, start)}
 
 
-def _open_ends(key: str, starts: set[int], *, only_letters_and_digits: bool) -> set[int]:
-    """Return where a placeholder that stands for one character or more may end."""
+def _ends_after_unknown(key: str, starts: set[int], *, is_extension: bool) -> set[int]:
+    """Return where an unknown value of one or more characters may end if it begins at one of ``starts``."""
     ends: set[int] = set()
-    for end in range(1, len(key) + 1):
-        goes_on = end - 1 in starts or end - 1 in ends
-        letter = key[end - 1]
-        if goes_on and (not only_letters_and_digits or (letter.isascii() and letter.isalnum())):
-            ends.add(end)
+    for index, char in enumerate(key):
+        can_begin_or_continue = index in starts or index in ends
+        is_allowed = not is_extension or (char.isascii() and char.isalnum())
+        if can_begin_or_continue and is_allowed:
+            ends.add(index + 1)
     return ends

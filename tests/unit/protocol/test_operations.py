@@ -206,7 +206,7 @@ def test_objects():
     "call", [GetObject(""), GetObject("/a"), PutObject("/a", "m"), GetObject(1.5), GetObject(["a"])], ids=str
 )
 def test_object_keys_are_checked(call):
-    with pytest.raises(RequestValidationError, match="a key without / at its begin"):
+    with pytest.raises(RequestValidationError, match="a key that does not begin with /"):
         call.http_request()
 
 

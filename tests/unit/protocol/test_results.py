@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
 from airflow_provider_ci.protocol.fields import SERVICE_ZONE
 from airflow_provider_ci.protocol.jobs import Input, Job, Md5Info, MediaResult, Operation, Output, OutputFile
-from airflow_provider_ci.protocol.results import UNSUCCESSFUL_NAMED, BatchTally, batch_result, job_result
+from airflow_provider_ci.protocol.results import UNSUCCESSFUL_MAX, BatchTally, batch_result, job_result
 
 from .builders import BUCKET, JOB_ID, REGION
 
@@ -271,11 +271,11 @@ class TestBatches:
 
     def test_of_many_only_some_are_named(self):
         tally = BatchTally()
-        for n in range(UNSUCCESSFUL_NAMED + 5):
+        for n in range(UNSUCCESSFUL_MAX + 5):
             tally.add(Job(job_id=f"j{n}", state="Failed"))
         assert (len(tally.unsuccessful), tally.without_success) == (
-            UNSUCCESSFUL_NAMED,
-            UNSUCCESSFUL_NAMED + 5,
+            UNSUCCESSFUL_MAX,
+            UNSUCCESSFUL_MAX + 5,
         )
 
     def test_the_result_is_json_and_stays_the_same(self):

@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_ci.protocol.signing import Authorization, verify
 from tests.scripted_server import job_xml
+from tests.signatures import Authorization
 
 #: Returns an answer instead of the usual one, or ``None``.
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -65,8 +65,8 @@ class WebService:
         return web.Response(body=f"<Response>{''.join(details)}</Response>", content_type="application/xml")
 
     def _is_signed(self, request: web.Request, secret_key: str) -> bool:
-        said = Authorization.parse(request.headers["Authorization"])
-        return verify(said, "GET", request.path, (), [*request.headers.items()], secret_key=secret_key)
+        authorization = Authorization(request.headers["Authorization"])
+        return authorization.fits("GET", request.path, (), [*request.headers.items()], secret_key=secret_key)
 
 
 def refusal(status: int, code: str, **headers: str) -> web.Response:
