@@ -277,7 +277,7 @@ class _Poller:
     def _first_in_queue(self) -> _PolledJob | None:
         while self._queue:
             job = self._queue[0][2]
-            if self.jobs.get(job.job_id) is job:
+            if self._is_subscribed(job):
                 return job
             heapq.heappop(self._queue)  # nobody waits for it any more
         return None
@@ -293,7 +293,7 @@ class _Poller:
             # all get the same jitter, so that they stay together
             jitter, now = random.uniform(1 - _JITTER, 1 + _JITTER), _now()  # noqa: S311 - not for security
             for job in batch:
-                if self.jobs.get(job.job_id) is job:
+                if self._is_subscribed(job):
                     self._schedule_next(job, now, jitter)
 
     async def _describe(self, job_ids: tuple[str, ...]) -> JobsResponse:
@@ -322,9 +322,7 @@ class _Poller:
             job.may_be_early = job.may_be_early or job.max_batch_size < IDS_PER_REQUEST
             job.max_batch_size = IDS_PER_REQUEST
             job.refusal_factor = 1.0
-            # While the request ran, the job may have been unsubscribed, and then subscribed to anew: the new
-            # entry has had no update yet
-            if state is not None and state.is_terminal and self.jobs.get(job.job_id) is job:
+            if state is not None and state.is_terminal and self._is_subscribed(job):
                 del self.jobs[job.job_id]
         self._report(changed, response, None)
 
@@ -357,10 +355,17 @@ class _Poller:
         if is_halved:
             for job in batch:
                 job.max_batch_size = (len(batch) + 1) // 2
-                self._suspects.add(job.job_id)
+                if self._is_subscribed(job):
+                    self._suspects.add(job.job_id)
         # A refusal counts against a job. So it is reported only once it is known which job is refused
         if is_outage(error) or not is_halved:
             self._report(batch, None, error)
+
+    def _is_subscribed(self, job: _PolledJob) -> bool:
+        """Tell whether somebody still waits for a job. During its poll all may have left, and others may have
+        subscribed to the same id: they have a new entry, which has had no update yet.
+        """
+        return self.jobs.get(job.job_id) is job
 
     def _is_current(self, batch: list[_PolledJob]) -> bool:
         """Tell whether a poll was scheduled with the present factor. Of many requests that fail in one moment

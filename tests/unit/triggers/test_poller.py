@@ -589,6 +589,25 @@ class TestSubscriptions:
 
         assert run(main()) < 4
 
+    def test_jobs_that_are_unsubscribed_during_a_failed_poll_are_no_suspects(self, service: Service) -> None:
+        """They would be suspects for ever: with ten of them, no id that makes requests fail is isolated."""
+        service.latency = 0.5
+        service.before = lambda request: InvalidRequestError("refused")
+
+        async def main() -> set[str]:
+            staying = asyncio.create_task(wait_for(["j0"]))  # keeps the poller
+            leaving = asyncio.create_task(wait_for(ids(9)[1:]))
+            await asyncio.sleep(1.2)
+            leaving.cancel()
+            await asyncio.sleep(1)
+            (only,) = poller._pollers[asyncio.get_running_loop()].values()
+            suspects = {*only._suspects}
+            staying.cancel()
+            await asyncio.wait([staying])
+            return suspects
+
+        assert run(main()) == {"j0"}
+
     def test_a_group_has_one_poller_also_after_all_its_jobs_have_ended(self, service: Service) -> None:
         """The first subscriber to leave must not stop the poller of those who come."""
         service.ends = {"j0": 0.0, "j1": 0.0, "k0": 50.0, "k1": 50.0}
