@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,20 +45,18 @@ class _RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call with a token: ``id`` is the rest of its path after the first part."""
+    """One call with a token: ``id`` is the rest of its path after the first part, ``body`` its JSON."""
 
     params: Mapping[str, str]
     id: str
-    raw: web.Request
+    body: Any
 
     def number(self, name: str) -> int | None:
         """Return a parameter that is a whole number, ``None`` if it is absent."""
         text = self.params.get(name)
-        if text is None:
-            return None
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        if text is not None and not re.fullmatch("[0-9]{1,18}", text):
             raise _RefusedError(400, f"{name} is {text!r}, allowed: a whole number")
-        return int(text)
+        return None if text is None else int(text)
 
 
 class AdminCalls:
@@ -71,17 +70,18 @@ class AdminCalls:
         self._faults = faults
         self._ledger = ledger
         self._page = page
-        self._handlers: dict[str, Callable[[_Call], Awaitable[dict[str, Any]]]] = {
-            "GET faults": self._list_rules,
-            "PUT faults": self._replace_rules,
+        # They run in a thread of their own: a clock waits until the emulator's work is done
+        self._handlers: dict[str, Callable[[_Call], dict[str, Any]]] = {
+            "GET faults": lambda _call: {"rules": faults.rules()},
+            "PUT faults": lambda call: {"ids": faults.replace(call.body)},
             "POST faults": self._add_rules,
             "DELETE faults": self._remove_all_rules,
             "DELETE faults/{id}": self._remove_rule,
-            "GET ledger/requests": self._show_requests,
-            "GET ledger/jobs": self._show_jobs,
-            "GET ledger/callbacks": self._show_callbacks,
+            "GET ledger/requests": self._list_requests,
+            "GET ledger/jobs": self._list_jobs,
+            "GET ledger/callbacks": self._list_callbacks,
             "DELETE ledger": self._clear_ledger,
-            "GET clock": self._show_clock,
+            "GET clock": lambda _call: self._describe_clock(),
             "POST clock": self._advance_clock,
         }
 
@@ -117,7 +117,8 @@ class AdminCalls:
         if handler is None:
             known = ", ".join(each.replace(" ", f" {PATH}/") for each in self._handlers)
             raise _RefusedError(404, f"{request.method} {request.path} is not served, known: {known}")
-        return _json(await handler(_Call(request.nonempty_params, rest, raw)))
+        body = await self._read_json(raw) if request.method in ("PUT", "POST") else None
+        return _json(await asyncio.to_thread(handler, _Call(request.nonempty_params, rest, body)))
 
     def _check_reader(self, request: ServiceRequest, raw: web.Request) -> None:
         if is_loopback(raw.remote or "") and names_this_machine(request):
@@ -129,41 +130,34 @@ class AdminCalls:
         token = self._config.admin_token.encode()
         return text is not None and hmac.compare_digest(text.encode(errors="surrogateescape"), token)
 
-    async def _read_json(self, call: _Call) -> Any:
+    async def _read_json(self, raw: web.Request) -> Any:
         try:
-            return json.loads(await call.raw.read())
+            return json.loads(await raw.read())
         except web.HTTPRequestEntityTooLarge:
             limit = self._config.max_request_bytes
             raise _RefusedError(413, f"the body is larger than {limit} bytes") from None
         except (ValueError, RecursionError):
             raise _RefusedError(400, "the body is no JSON document") from None
 
-    async def _list_rules(self, _call: _Call) -> dict[str, Any]:
-        return {"rules": self._faults.rules()}
+    def _add_rules(self, call: _Call) -> dict[str, Any]:
+        is_plan = isinstance(call.body, dict) and "rules" in call.body
+        return {"ids": self._faults.load(call.body) if is_plan else self._faults.add_rules([call.body])}
 
-    async def _replace_rules(self, call: _Call) -> dict[str, Any]:
-        return {"ids": self._faults.replace(await self._read_json(call))}
-
-    async def _add_rules(self, call: _Call) -> dict[str, Any]:
-        body = await self._read_json(call)
-        is_plan = isinstance(body, dict) and "rules" in body
-        return {"ids": self._faults.load(body) if is_plan else self._faults.add_rules([body])}
-
-    async def _remove_all_rules(self, call: _Call) -> dict[str, Any]:
+    def _remove_all_rules(self, _call: _Call) -> dict[str, Any]:
         self._faults.clear()
-        return await self._list_rules(call)
+        return {"rules": []}
 
-    async def _remove_rule(self, call: _Call) -> dict[str, Any]:
+    def _remove_rule(self, call: _Call) -> dict[str, Any]:
         if not self._faults.remove(call.id):
             raise _RefusedError(404, f"there is no rule {call.id}")
-        return await self._list_rules(call)
+        return {"rules": self._faults.rules()}
 
-    async def _show_requests(self, call: _Call) -> dict[str, Any]:
+    def _list_requests(self, call: _Call) -> dict[str, Any]:
         operation = call.params.get("operation")
         records = self._ledger.requests(operation, status=call.number("status"), id=call.params.get("id"))
         return {"count": self._ledger.count(operation), "requests": [asdict(record) for record in records]}
 
-    async def _show_jobs(self, call: _Call) -> dict[str, Any]:
+    def _list_jobs(self, call: _Call) -> dict[str, Any]:
         jobs = self._ledger.accepted_jobs(
             key=call.params.get("key"),
             user_data=call.params.get("user_data"),
@@ -172,29 +166,28 @@ class AdminCalls:
         )
         return {"jobs": [asdict(job) for job in jobs]}
 
-    async def _show_callbacks(self, call: _Call) -> dict[str, Any]:
+    def _list_callbacks(self, call: _Call) -> dict[str, Any]:
         records = self._ledger.callbacks(call.params.get("job_id"))
         return {"callbacks": [asdict(record) for record in records]}
 
-    async def _clear_ledger(self, _call: _Call) -> dict[str, Any]:
+    def _clear_ledger(self, _call: _Call) -> dict[str, Any]:
         self._ledger.clear()
         return {}
 
-    async def _show_clock(self, _call: _Call) -> dict[str, Any]:
+    def _describe_clock(self) -> dict[str, Any]:
         return {"now": self._clock.now(), "virtual": isinstance(self._clock, VirtualClock)}
 
-    async def _advance_clock(self, call: _Call) -> dict[str, Any]:
-        body = await self._read_json(call)
-        seconds = body.get("advance") if isinstance(body, dict) else None
+    def _advance_clock(self, call: _Call) -> dict[str, Any]:
+        seconds = call.body.get("advance") if isinstance(call.body, dict) else None
         if not isinstance(self._clock, VirtualClock):
             raise _RefusedError(409, "the clock is the machine's; start the emulator with --virtual-clock")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 1e9:
             raise _RefusedError(400, 'the body must be {"advance": <seconds, 0 to 1000000000>}')
         try:
-            await asyncio.to_thread(self._clock.advance, seconds)
+            self._clock.advance(seconds)
         except TimeoutError as error:
             raise _RefusedError(504, str(error)) from None
-        return await self._show_clock(call)
+        return self._describe_clock()
 
 
 def _json(body: Any, status: int = 200) -> web.Response:

@@ -21,7 +21,7 @@ class ErrorResponse:
     """An error in place of the true response; without ``code``, with the usual code of the status."""
 
     status: int
-    code: str | None = None
+    code: str | None
     message: str = _DEFAULT_MESSAGE
     retry_after: str | None = None
 

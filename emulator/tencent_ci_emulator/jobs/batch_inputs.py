@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from tencent_ci_emulator.http.ci_call import read_time
 from tencent_ci_emulator.http.xml import Element, text_of
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.objects.names import is_object_key
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
 
@@ -24,14 +25,6 @@ _COS_HOST = re.compile(r"(?P<bucket>[a-z0-9-]+)\.cos\.[a-z0-9-]+\.(?:myqcloud\.c
 _MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 _MAX_LINE = 16 * 1024
 _OBJECTS_TO_A_SCAN = 1000
-
-
-class UnreadableInputError(Exception):
-    """The list of inputs cannot be read: the batch job ends ``Failed`` with this ``Code`` and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ def find_input_keys(request: Element, bucket: str, created: float, objects: Obje
     An object under a prefix that is younger than the batch job, such as one of its own results, is left out.
     An object that is named and does not exist is yielded: its job fails with that reason.
 
-    :raises UnreadableInputError: while iterating.
+    :raises JobFailedError: while iterating: a list of inputs cannot be read.
     """
     times, prefix = read_upload_times(request), request.findtext("Input/Prefix")
     if prefix is not None:
@@ -119,7 +112,7 @@ def _find_list(objects: ObjectStore, bucket: str, name: str, field: str) -> Stor
     key = key_of(name, bucket)
     stored = objects.get(bucket, key.removeprefix("/")) if key else None
     if stored is None:
-        raise UnreadableInputError("ResourceNotFound", f"Input.{field} {name} does not exist in {bucket}")
+        raise JobFailedError("ResourceNotFound", f"Input.{field} {name} does not exist in {bucket}")
     return stored
 
 
@@ -166,5 +159,5 @@ def _read_manifest(stored: StoredObject) -> Any:
         raise _unreadable(f"{stored.key} is not JSON") from None
 
 
-def _unreadable(message: str) -> UnreadableInputError:
-    return UnreadableInputError("ResourceNotSupported", message)
+def _unreadable(message: str) -> JobFailedError:
+    return JobFailedError("ResourceNotSupported", message)

@@ -27,11 +27,10 @@ from tencent_ci_emulator.http.xml import (
 )
 from tencent_ci_emulator.jobs.batch_inputs import (
     INPUT_KINDS,
-    UnreadableInputError,
     find_input_keys,
     read_upload_times,
 )
-from tencent_ci_emulator.jobs.job_store import JobStore
+from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore
 from tencent_ci_emulator.jobs.states import CANCEL, FAILED, RUNNING, SUBMITTED, SUCCESS
 from tencent_ci_emulator.jobs.submission import Order, Submission
 from tencent_ci_emulator.objects.names import name_rule
@@ -174,9 +173,8 @@ class BatchRunner:
             self.change(batch.id, SUBMITTED, RUNNING, started=self._clock.now())
             try:
                 self._advance(batch)
-            except (UnreadableInputError, ServiceError) as error:
-                message = error.message if isinstance(error, ServiceError) else str(error)
-                self._fail(batch, error.code, message)
+            except (JobFailedError, ServiceError) as error:
+                self._fail(batch, error.code, error.message)
             except Exception as error:
                 _log.exception("batch job %s failed in the emulator itself", batch.id)
                 self._fail(batch, "InternalError", f"{type(error).__name__} in the emulator")

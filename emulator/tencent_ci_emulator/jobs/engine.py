@@ -19,8 +19,8 @@ from typing import Any
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
-from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
-from tencent_ci_emulator.jobs.processing import JobFailedError, JobOutput, process, publish
+from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore, StoredJob
+from tencent_ci_emulator.jobs.processing import JobOutput, process, publish
 from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
 from tencent_ci_emulator.jobs.states import FAILED, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore

@@ -34,6 +34,15 @@ CREATE TABLE IF NOT EXISTS jobs (
 _SHOWN_WITH_TEMPLATE = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel")
 
 
+class JobFailedError(Exception):
+    """The job or batch job ends ``Failed`` with this ``Code`` and ``Message``."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
 @dataclass(frozen=True, slots=True)
 class StoredJob:
     """One row: times in Unix seconds, ``number`` the order of creation.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of, to_bytes
-from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
 from tencent_ci_emulator.jobs.voice_separation import (
     DEFAULT_CODEC,
     OUTPUT_OF_STEM,
@@ -28,15 +28,6 @@ from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
 METHOD_HEADER = "x-cos-meta-separated-by"
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-
-
-class JobFailedError(Exception):
-    """The job ends ``Failed`` with this ``Code`` and ``Message``."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)

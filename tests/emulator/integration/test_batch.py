@@ -11,7 +11,7 @@ from qcloud_cos import CosServiceError
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import Client
-from tests.emulator.integration.test_queues import House, code_of
+from tests.emulator.integration.test_queues import World, code_of
 from tests.emulator.integration.test_submit import create_template
 from tests.emulator.sdk_clients import WAYS, python_client
 from tests.emulator.waiting import wait_until
@@ -36,8 +36,8 @@ def client(request, emulator):
 
 
 @pytest.fixture
-def house(request):
-    made = House(**getattr(request, "param", {}))
+def world(request):
+    made = World(**getattr(request, "param", {}))
     yield made
     made.emulator.stop()
 
@@ -144,71 +144,71 @@ def test_upload_times(emulator):
         assert len(children(emulator, batch["JobId"])) == count
 
 
-def test_a_template_as_it_was_when_the_batch_job_was_made(house):
-    template_id = create_template(house.client, "for-batch", codec="flac")
-    house.client.put_object(Bucket=BUCKET, Key="in/a.mp3", Body=SPEECH.read_bytes())
-    house.set_queue("Paused")
-    made = create(house.client, {"Object": "in/a.mp3"}, JobParam={"TemplateId": template_id})
-    house.client.ci_delete_template(Bucket=BUCKET, TemplateId=template_id)
-    house.set_queue("Active")
-    house.pass_time(10)
-    [job] = children(house.emulator, made["JobId"])
+def test_a_template_as_it_was_when_the_batch_job_was_made(world):
+    template_id = create_template(world.client, "for-batch", codec="flac")
+    world.client.put_object(Bucket=BUCKET, Key="in/a.mp3", Body=SPEECH.read_bytes())
+    world.set_queue("Paused")
+    made = create(world.client, {"Object": "in/a.mp3"}, JobParam={"TemplateId": template_id})
+    world.client.ci_delete_template(Bucket=BUCKET, TemplateId=template_id)
+    world.set_queue("Active")
+    world.pass_time(10)
+    [job] = children(world.emulator, made["JobId"])
     assert job.findtext("Operation/TemplateName") == "for-batch"
     assert job.findtext("Operation/MediaResult/OutputFile/ObjectName").endswith(".flac")
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1, "queue_max_size": 2}], indirect=True)
-def test_more_inputs_than_the_queue_takes(house):
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 1, "queue_max_size": 2}], indirect=True)
+def test_more_inputs_than_the_queue_takes(world):
     for number in range(6):
-        house.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
-    batch_id = create(house.client, {"Prefix": "in/"})["JobId"]
-    house.pass_time()
-    assert len(children(house.emulator, batch_id)) <= 3
-    assert describe(house.client, batch_id)["State"] == "Running"
-    house.pass_time(100)
-    jobs = children(house.emulator, batch_id)
+        world.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
+    batch_id = create(world.client, {"Prefix": "in/"})["JobId"]
+    world.pass_time()
+    assert len(children(world.emulator, batch_id)) <= 3
+    assert describe(world.client, batch_id)["State"] == "Running"
+    world.pass_time(100)
+    jobs = children(world.emulator, batch_id)
     assert keys(jobs) == [f"in/{number}.mp3" for number in range(6)]
-    assert describe(house.client, batch_id)["State"] == "Success"
+    assert describe(world.client, batch_id)["State"] == "Success"
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1, "refuse_when_paused": True}], indirect=True)
-def test_a_batch_job_waits_for_a_paused_queue(house):
-    house.set_queue("Paused")
-    batch_id = create(house.client, {"Object": "in/none.mp3"})["JobId"]
-    house.pass_time(100)
-    assert (describe(house.client, batch_id)["State"], children(house.emulator, batch_id)) == ("Running", [])
-    house.set_queue("Active")
-    house.pass_time(10)
-    assert describe(house.client, batch_id)["State"] == "Success"
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 1, "refuse_when_paused": True}], indirect=True)
+def test_a_batch_job_waits_for_a_paused_queue(world):
+    world.set_queue("Paused")
+    batch_id = create(world.client, {"Object": "in/none.mp3"})["JobId"]
+    world.pass_time(100)
+    assert (describe(world.client, batch_id)["State"], children(world.emulator, batch_id)) == ("Running", [])
+    world.set_queue("Active")
+    world.pass_time(10)
+    assert describe(world.client, batch_id)["State"] == "Success"
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1}], indirect=True)
-def test_cancelling_leaves_what_runs(house):
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 1}], indirect=True)
+def test_cancelling_leaves_what_runs(world):
     for number in range(3):
-        house.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
-    batch_id = create(house.client, {"Prefix": "in/"})["JobId"]
-    house.pass_time()
-    answer = house.client.ci_delete_inventory_trigger_jobs(Bucket=BUCKET, JobId=batch_id)
+        world.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
+    batch_id = create(world.client, {"Prefix": "in/"})["JobId"]
+    world.pass_time()
+    answer = world.client.ci_delete_inventory_trigger_jobs(Bucket=BUCKET, JobId=batch_id)
     assert (answer.status_code, answer.content) == (200, b"")
-    house.pass_time(100)
-    assert describe(house.client, batch_id)["State"] == "Cancel"
-    states = [job.findtext("State") for job in children(house.emulator, batch_id)]
+    world.pass_time(100)
+    assert describe(world.client, batch_id)["State"] == "Cancel"
+    states = [job.findtext("State") for job in children(world.emulator, batch_id)]
     assert states == ["Failed", "Cancel", "Cancel"]
     for unknown in (batch_id, "b" + "0" * 32):
         with pytest.raises(CosServiceError) as caught:
-            house.client.ci_delete_inventory_trigger_jobs(Bucket=BUCKET, JobId=unknown)
+            world.client.ci_delete_inventory_trigger_jobs(Bucket=BUCKET, JobId=unknown)
         assert code_of(caught) == (400, "InvalidArgument")
         assert "can not be modified" in str(caught.value.get_origin_msg())
 
 
-def test_cancelling_each_job_ends_the_batch_job(house):
-    house.set_queue("Paused")
-    batch_id = create(house.client, {"Object": "in/none.mp3"})["JobId"]
-    house.pass_time()
-    [job] = children(house.emulator, batch_id)
-    house.client.ci_cancel_jobs(Bucket=BUCKET, JobID=job.findtext("JobId"))
-    house.pass_time()
-    assert describe(house.client, batch_id)["State"] == "Success"
+def test_cancelling_each_job_ends_the_batch_job(world):
+    world.set_queue("Paused")
+    batch_id = create(world.client, {"Object": "in/none.mp3"})["JobId"]
+    world.pass_time()
+    [job] = children(world.emulator, batch_id)
+    world.client.ci_cancel_jobs(Bucket=BUCKET, JobID=job.findtext("JobId"))
+    world.pass_time()
+    assert describe(world.client, batch_id)["State"] == "Success"
 
 
 def test_lists():

@@ -67,9 +67,7 @@ def test_data_dir_and_settings(tmp_path):
     ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "--allow-remote"),
-        (["--host", "0.0.0.0", "--allow-remote"], "AIRFLOW_CI_EMULATOR_SECRET_KEY"),
         (["--bucket", "nodigits"], "nodigits"),
-        (["--port", "99999"], "port"),
         (["--data-dir", "/dev/null/x"], "/dev/null"),
     ],
 )

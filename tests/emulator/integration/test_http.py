@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.client
 import logging
+import re
 import socket
 import threading
 import time
@@ -206,20 +207,22 @@ def test_head_conditions_on_the_etag_and_delete(client):
     assert client("GET", "/empty")[1] == b""
 
 
-def test_keys_cannot_leave_the_folder(client, emulator):
-    for path in ("/../../escape", "/..%2f..%2fescape", "//etc/passwd", "/a/../../b"):
+def test_no_key_names_a_path(client, emulator):
+    for path in (
+        "/../../escape",
+        "/..%2f..%2fescape",
+        "//etc/passwd",
+        "/a/../../b",
+        "/a\0b",
+        "/\udcff",
+        "/" + "x" * 850,
+    ):
         assert client("PUT", path, b"inside")[0].status == 200
         assert client("GET", path)[1] == b"inside"
-    files = {path.name for path in emulator.config.data_dir.iterdir()}
-    assert files <= {
-        "lock",
-        "objects",
-        "incoming",
-        "parts",
-        "emulator.sqlite3",
-        "emulator.sqlite3-wal",
-        "emulator.sqlite3-shm",
-    }
+    folder = emulator.config.data_dir
+    database = {f"emulator.sqlite3{suffix}" for suffix in ("", "-wal", "-shm")}
+    assert {path.name for path in folder.iterdir()} <= {"lock", "objects", "incoming", "parts", *database}
+    assert all(re.fullmatch("[0-9a-f]{32}", path.name) for path in (folder / "objects").iterdir())
     assert client.error("PUT", "/" + "x" * 851, b"")[:2] == (400, "KeyTooLong")
 
 

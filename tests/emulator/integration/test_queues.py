@@ -28,7 +28,7 @@ def client(request, emulator):
     return python_client(emulator, request.param)
 
 
-class House:
+class World:
     """An emulator whose jobs run ten seconds of its own time, and then fail: their input does not exist."""
 
     def __init__(self, **settings):
@@ -76,8 +76,8 @@ class House:
 
 
 @pytest.fixture
-def house(request):
-    made = House(**getattr(request, "param", {}))
+def world(request):
+    made = World(**getattr(request, "param", {}))
     yield made
     made.emulator.stop()
 
@@ -229,108 +229,108 @@ def test_a_notify_config_is_needed_and_ids_are_of_kind_and_bucket(emulator):
     assert root.findtext("Queue/Name") == "x"
 
 
-def test_a_job_waits_in_the_smart_audio_queue_unless_it_names_another(house):
-    media = house.queue("media")["QueueId"]
-    assert house.job(house.submit())["QueueId"] == house.queue()["QueueId"]
-    assert house.job(house.submit(QueueId=media))["QueueId"] == media
-    assert house.job(house.submit(QueueId=""))["QueueId"] == house.queue()["QueueId"]
-    listed = house.client.ci_list_media_jobs(Bucket=BUCKET, Tag="VoiceSeparate", QueueId=media)
+def test_a_job_waits_in_the_smart_audio_queue_unless_it_names_another(world):
+    media = world.queue("media")["QueueId"]
+    assert world.job(world.submit())["QueueId"] == world.queue()["QueueId"]
+    assert world.job(world.submit(QueueId=media))["QueueId"] == media
+    assert world.job(world.submit(QueueId=""))["QueueId"] == world.queue()["QueueId"]
+    listed = world.client.ci_list_media_jobs(Bucket=BUCKET, Tag="VoiceSeparate", QueueId=media)
     assert [one["QueueId"] for one in listed["JobsDetail"]] == [media]
     with pytest.raises(CosServiceError) as caught:
-        house.submit(QueueId="pnone")
+        world.submit(QueueId="pnone")
     assert code_of(caught) == (400, "QueueNotFound")
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 2}], indirect=True)
-def test_no_more_than_max_concurrent_run_at_once(house):
-    jobs = [house.submit() for _ in range(5)]
-    media = house.submit(QueueId=house.queue("media")["QueueId"])  # a queue of its own
-    assert house.states(*jobs, media) == ["Running"] * 2 + ["Submitted"] * 3 + ["Running"]
-    house.pass_time(10)
-    assert house.states(*jobs) == ["Failed"] * 2 + ["Running"] * 2 + ["Submitted"]
-    house.pass_time(10)
-    assert house.states(*jobs) == ["Failed"] * 4 + ["Running"]
-    assert house.queue()["MaxConcurrent"] == "2"
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 2}], indirect=True)
+def test_no_more_than_max_concurrent_run_at_once(world):
+    jobs = [world.submit() for _ in range(5)]
+    media = world.submit(QueueId=world.queue("media")["QueueId"])  # a queue of its own
+    assert world.states(*jobs, media) == ["Running"] * 2 + ["Submitted"] * 3 + ["Running"]
+    world.pass_time(10)
+    assert world.states(*jobs) == ["Failed"] * 2 + ["Running"] * 2 + ["Submitted"]
+    world.pass_time(10)
+    assert world.states(*jobs) == ["Failed"] * 4 + ["Running"]
+    assert world.queue()["MaxConcurrent"] == "2"
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1}], indirect=True)
-def test_higher_levels_first_then_in_order(house):
-    first = house.submit()
-    rest = [house.submit(level) for level in (0, 2, 1, 2)]
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 1}], indirect=True)
+def test_higher_levels_first_then_in_order(world):
+    first = world.submit()
+    rest = [world.submit(level) for level in (0, 2, 1, 2)]
     order = []
     for _ in range(5):
-        order += [one for one in (first, *rest) if house.states(one) == ["Running"]]
-        house.pass_time(10)
+        order += [one for one in (first, *rest) if world.states(one) == ["Running"]]
+        world.pass_time(10)
     assert order == [first, rest[1], rest[3], rest[2], rest[0]]
-    assert set(house.states(first, *rest)) == {"Failed"}
+    assert set(world.states(first, *rest)) == {"Failed"}
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1}], indirect=True)
-def test_pause_and_resume(house):
-    running, waiting, other = house.submit(), house.submit(), house.submit()
-    house.set_queue("Paused")
-    late = house.submit()
-    assert house.states(running, waiting, other, late) == ["Running", "Pause", "Pause", "Pause"]
-    paused = house.client.ci_list_media_jobs(Bucket=BUCKET, Tag="VoiceSeparate", States="Pause")
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 1}], indirect=True)
+def test_pause_and_resume(world):
+    running, waiting, other = world.submit(), world.submit(), world.submit()
+    world.set_queue("Paused")
+    late = world.submit()
+    assert world.states(running, waiting, other, late) == ["Running", "Pause", "Pause", "Pause"]
+    paused = world.client.ci_list_media_jobs(Bucket=BUCKET, Tag="VoiceSeparate", States="Pause")
     assert len(paused["JobsDetail"]) == 3
-    house.client.ci_cancel_jobs(Bucket=BUCKET, JobID=other)  # what has not begun can be cancelled
-    house.pass_time(1000)
-    assert house.states(running, waiting, other, late) == ["Failed", "Pause", "Cancel", "Pause"]
-    house.set_queue("Active")
-    assert house.states(waiting, late) == ["Running", "Submitted"]
-    house.pass_time(20)
-    assert house.states(waiting, other, late) == ["Failed", "Cancel", "Failed"]
+    world.client.ci_cancel_jobs(Bucket=BUCKET, JobID=other)  # what has not begun can be cancelled
+    world.pass_time(1000)
+    assert world.states(running, waiting, other, late) == ["Failed", "Pause", "Cancel", "Pause"]
+    world.set_queue("Active")
+    assert world.states(waiting, late) == ["Running", "Submitted"]
+    world.pass_time(20)
+    assert world.states(waiting, other, late) == ["Failed", "Cancel", "Failed"]
 
 
-def test_only_the_queue_that_is_paused_stands_still(house):
-    house.set_queue("Paused", "media")
-    media = house.submit(QueueId=house.queue("media")["QueueId"])
-    assert house.states(house.submit(), media) == ["Running", "Pause"]
+def test_only_the_queue_that_is_paused_stands_still(world):
+    world.set_queue("Paused", "media")
+    media = world.submit(QueueId=world.queue("media")["QueueId"])
+    assert world.states(world.submit(), media) == ["Running", "Pause"]
 
 
-def test_running_jobs_cannot_be_cancelled(house):
-    running = house.submit()
+def test_running_jobs_cannot_be_cancelled(world):
+    running = world.submit()
     with pytest.raises(CosServiceError) as caught:
-        house.client.ci_cancel_jobs(Bucket=BUCKET, JobID=running)
+        world.client.ci_cancel_jobs(Bucket=BUCKET, JobID=running)
     assert code_of(caught) == (400, "InvalidArgument")
-    assert house.states(running) == ["Running"]
+    assert world.states(running) == ["Running"]
 
 
-@pytest.mark.parametrize("house", [{"queue_max_concurrent": 1, "queue_max_size": 2}], indirect=True)
-def test_a_full_queue(house):
-    running = house.submit()
-    waiting = [house.submit(), house.submit()]
+@pytest.mark.parametrize("world", [{"queue_max_concurrent": 1, "queue_max_size": 2}], indirect=True)
+def test_a_full_queue(world):
+    running = world.submit()
+    waiting = [world.submit(), world.submit()]
     with pytest.raises(CosServiceError) as caught:
-        house.submit()
+        world.submit()
     assert code_of(caught) == (403, "QueueSaturated")
-    house.submit(QueueId=house.queue("media")["QueueId"])  # which has room
-    house.client.ci_cancel_jobs(Bucket=BUCKET, JobID=waiting[0])
-    house.submit()
-    assert house.states(running) == ["Running"]
-    assert house.queue()["MaxSize"] == "2"
+    world.submit(QueueId=world.queue("media")["QueueId"])  # which has room
+    world.client.ci_cancel_jobs(Bucket=BUCKET, JobID=waiting[0])
+    world.submit()
+    assert world.states(running) == ["Running"]
+    assert world.queue()["MaxSize"] == "2"
 
 
-@pytest.mark.parametrize("house", [{"refuse_when_paused": True}], indirect=True)
-def test_a_paused_queue_may_refuse(house):
-    house.set_queue("Paused")
+@pytest.mark.parametrize("world", [{"refuse_when_paused": True}], indirect=True)
+def test_a_paused_queue_may_refuse(world):
+    world.set_queue("Paused")
     with pytest.raises(CosServiceError) as caught:
-        house.submit()
+        world.submit()
     assert code_of(caught) == (403, "QueuePaused")
-    house.set_queue("Active")
-    assert house.states(house.submit()) == ["Running"]
+    world.set_queue("Active")
+    assert world.states(world.submit()) == ["Running"]
 
 
-def test_progress_goes_with_the_time(house):
-    job = house.submit(Input={"Object": "in/short.wav"})  # fails at once, so without progress of its own
-    assert house.job(job)["Progress"] == "0"
-    house.client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())
-    job = house.submit(Input={"Object": "in/speech.mp3"})
+def test_progress_goes_with_the_time(world):
+    job = world.submit(Input={"Object": "in/short.wav"})  # fails at once, so without progress of its own
+    assert world.job(job)["Progress"] == "0"
+    world.client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())
+    job = world.submit(Input={"Object": "in/speech.mp3"})
     seen = []
     for _ in range(4):
-        seen.append(int(house.job(job)["Progress"]))
-        house.pass_time(2.5)
+        seen.append(int(world.job(job)["Progress"]))
+        world.pass_time(2.5)
     assert seen == [0, 24, 49, 74]
-    assert (house.job(job)["State"], house.job(job)["Progress"]) == ("Success", "100")
+    assert (world.job(job)["State"], world.job(job)["Progress"]) == ("Success", "100")
 
 
 def test_pause_survives_a_restart(tmp_path):
@@ -340,9 +340,9 @@ def test_pause_survives_a_restart(tmp_path):
         queue_id = client.ci_get_asr_queue(Bucket=BUCKET)["QueueList"][0]["QueueId"]
         body = {"Name": "kept", "State": "Paused", "NotifyConfig": OFF}
         client.ci_update_asr_queue(Bucket=BUCKET, QueueId=queue_id, Request=body)
-        house = object.__new__(House)
-        house.clock, house.emulator, house.client = VirtualClock(), emulator, client
-        held = house.submit()
+        world = object.__new__(World)
+        world.clock, world.emulator, world.client = VirtualClock(), emulator, client
+        held = world.submit()
     with Emulator(tmp_path, **settings) as emulator:
         client = python_client(emulator)
         [queue] = client.ci_get_asr_queue(Bucket=BUCKET)["QueueList"]

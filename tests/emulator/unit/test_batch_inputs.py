@@ -8,7 +8,8 @@ import pytest
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.xml import build
-from tencent_ci_emulator.jobs.batch_inputs import UnreadableInputError, find_input_keys, key_of
+from tencent_ci_emulator.jobs.batch_inputs import find_input_keys, key_of
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 BUCKET = "demo-1250000000"
@@ -112,7 +113,7 @@ def test_lists_that_cannot_be_read(objects, content, changes, code, said):
         put(objects, named, content)
     else:
         named = "m/none.json"
-    with pytest.raises(UnreadableInputError, match=said) as caught:
+    with pytest.raises(JobFailedError, match=said) as caught:
         keys(objects, manifest=named)
     assert caught.value.code == code
 
@@ -120,5 +121,5 @@ def test_lists_that_cannot_be_read(objects, content, changes, code, said):
 def test_damaged_compression(objects):
     inventory(objects, [], "m/data.csv.gz")
     put(objects, "m/data.csv.gz", b"\x1f\x8b" + b"no gzip")
-    with pytest.raises(UnreadableInputError, match=r"data\.csv\.gz cannot be read"):
+    with pytest.raises(JobFailedError, match=r"data\.csv\.gz cannot be read"):
         keys(objects, manifest="m/manifest.json")

@@ -79,31 +79,6 @@ def test_the_result_of_a_job_is_stored(world):
     assert world.objects.get(BUCKET, f"out/{job.id}.aac").size > 1000
 
 
-def test_missing_or_unreadable_input_fails_the_job(world):
-    text = world.objects.make_incoming_path()
-    text.write_bytes(b"no sound")
-    world.objects.put(BUCKET, "letter.mp3", text, md5="0", modified=0)
-    engine, missing, unreadable = world.engine(), world.add("none.mp3"), world.add("letter.mp3")
-    engine.submit(missing)
-    engine.submit(unreadable)
-    world.until(missing, "Failed")
-    world.until(unreadable, "Failed")
-    assert world.jobs.get(missing.id).code == "ResourceNotFound"
-    assert "none.mp3 does not exist" in world.jobs.get(missing.id).message
-    assert world.jobs.get(unreadable.id).code == "ResourceNotSupported"
-    assert "not a media format" in world.jobs.get(unreadable.id).message
-
-
-def test_the_times_of_the_states(world):
-    world.clock = VirtualClock(1000.0)
-    world.put()
-    engine, job = world.engine(queue_seconds=4, run_seconds=6), world.add()
-    engine.submit(job)
-    world.clock.advance(10)
-    done = world.jobs.get(job.id)
-    assert (done.state, done.created, done.started, done.ended) == ("Success", 1000, 1004, 1010)
-
-
 def test_a_cancelled_job_never_begins(world):
     world.clock = VirtualClock()
     world.put()
@@ -123,31 +98,6 @@ def test_a_job_kept_running_does_not_hold_a_worker(world):
     for job in jobs:
         engine.submit(job)
     wait_until(lambda: all(world.state(job) == "Running" for job in jobs))
-
-
-def test_jobs_of_a_higher_level_run_first_then_older_ones(world, monkeypatch):
-    order: list[str] = []
-    gate = threading.Event()
-
-    def process(job, objects, on_progress):
-        order.append(job.id)
-        gate.wait(PATIENCE)
-        raise engine_module.JobFailedError("X", "only the order matters here")
-
-    monkeypatch.setattr(engine_module, "process", process)
-    engine = world.engine(workers=1)
-    first = world.add()
-    engine.submit(first)
-    wait_until(lambda: order)
-    rest = {
-        name: world.add(level=level) for name, level in (("low", 0), ("high", 2), ("mid", 1), ("high2", 2))
-    }
-    for job in rest.values():
-        engine.submit(job)
-    wait_until(lambda: len(engine._ready_jobs) == 4)
-    gate.set()
-    wait_until(lambda: len(order) == 5)
-    assert order[1:] == [rest[name].id for name in ("high", "high2", "mid", "low")]
 
 
 def test_a_new_start_runs_waiting_and_running_jobs(world):

@@ -6,7 +6,6 @@ import pytest
 
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.submission import Order, Submission
 from tencent_ci_emulator.jobs.templates import Templates
@@ -14,7 +13,7 @@ from tests.emulator.unit.test_job_store import BUCKET, request
 
 
 @pytest.fixture
-def house(tmp_path):
+def world(tmp_path):
     database = Database(tmp_path / "db")
     made = SimpleNamespace(
         jobs=JobStore(database),
@@ -38,26 +37,13 @@ def order(*keys, batch_id=None):
     return Order(BUCKET, "p1", tuple(request(key) for key in keys), "SpeedTranscoding", batch_id)
 
 
-def test_jobs_are_stored_and_then_submitted(house):
-    stored = house.submission.accept(order("a", "b"))
-    assert house.submitted == [job.id for job in stored]
+def test_jobs_are_stored_and_then_submitted(world):
+    stored = world.submission.accept(order("a", "b"))
+    assert world.submitted == [job.id for job in stored]
     assert [(job.queue_type, job.state) for job in stored] == [("SpeedTranscoding", "Submitted")] * 2
 
 
-def test_jobs_that_are_not_wanted_any_more_are_not_made(house):
-    assert house.submission.accept(order("a", batch_id="b1"), lambda: False) == []
-    assert house.jobs.count_waiting("p1") == 0
-    assert not house.submitted
-
-
-def test_all_or_none(house):
-    with pytest.raises(ServiceError, match="403 QueueSaturated"):
-        house.submission.accept(order("a", "b", "c"))
-    assert house.jobs.count_waiting("p1") == 0
-    assert not house.submitted
-
-
-def test_a_paused_queue_holds_its_jobs(house):
-    house.queue.get = lambda _id: SimpleNamespace(state="Paused", category="Speeching")
-    [job] = house.submission.accept(order("a"))
-    assert job.state == "Pause"
+def test_jobs_that_are_not_wanted_any_more_are_not_made(world):
+    assert world.submission.accept(order("a", batch_id="b1"), lambda: False) == []
+    assert world.jobs.count_waiting("p1") == 0
+    assert not world.submitted
