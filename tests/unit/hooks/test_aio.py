@@ -77,7 +77,9 @@ class TestLoadSettings:
         return asyncio.run(load_settings(conn_id))
 
     @pytest.mark.parametrize("form", ["json", "json-with-extra-as-text", "uri", "uri-with-extra"])
-    def test_as_the_hook_reads_it(self, monkeypatch: pytest.MonkeyPatch, logs: Any, form: str) -> None:
+    def test_settings_are_those_that_the_hook_reads(
+        self, monkeypatch: pytest.MonkeyPatch, logs: Any, form: str
+    ) -> None:
         extra = {"bucket": BUCKET, "region": REGION, "read_timeout": "7"}
         said = {"conn_type": "tencent_ci", "login": "AKIDx", "password": CREDENTIALS.secret_key}
         value = {
@@ -97,15 +99,15 @@ class TestLoadSettings:
         assert settings == TencentCIHook().settings
         assert (settings.bucket, settings.region, settings.read_timeout) == (BUCKET, REGION, 7)
 
-    def test_what_is_wrong_is_told(self, connection: Define) -> None:
+    def test_an_incomplete_connection_is_refused(self, connection: Define) -> None:
         with pytest.raises(ConfigurationError, match="SecretKey"):
             self.load(connection(password=""))
 
-    def test_a_connection_that_is_gone(self, logs: Any) -> None:
+    def test_a_missing_connection_is_named(self, logs: Any) -> None:
         with pytest.raises(Exception, match="nowhere"):
             self.load("nowhere")
 
-    def test_the_loop_goes_on_while_airflow_looks_it_up(
+    def test_the_loop_runs_while_airflow_looks_the_connection_up(
         self, connection: Define, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         conn_id = connection()

@@ -24,6 +24,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
+from airflow_provider_ci.hooks.credentials_providers import VARIABLES, EnvironmentKeys
 from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetObject, HeadObject
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL, Credentials, SignedRequest
@@ -73,7 +74,7 @@ def at(seconds: float) -> str:
 class TestRefusedKeys:
     @pytest.mark.parametrize(("status", "code"), REFUSED)
     @pytest.mark.parametrize(("call", "answer"), [(READ, jobs()), (SUBMIT, job())], ids=["read", "submit"])
-    def test_newer_ones_are_fetched_and_the_call_is_signed_anew(
+    def test_newer_keys_are_fetched_and_the_call_is_signed_again(
         self,
         send: Send,
         rotating: str,
@@ -97,7 +98,7 @@ class TestRefusedKeys:
             send(rotating, SUBMIT)
         assert server.methods() == ["POST"]
 
-    def test_once(self, send: Send, rotating: str, server: ScriptedServer) -> None:
+    def test_newer_keys_are_fetched_once(self, send: Send, rotating: str, server: ScriptedServer) -> None:
         server.play(error(400, "ExpiredToken"), error(400, "ExpiredToken"))
         with pytest.raises(AuthenticationError, match="ExpiredToken"):
             send(rotating, READ)
@@ -121,7 +122,7 @@ class TestRefusedKeys:
             (error(401, "MissingAuthorization"), AuthenticationError),
         ],
     )
-    def test_what_other_keys_would_not_help(
+    def test_keys_are_kept_when_others_would_not_help(
         self, send: Send, rotating: str, server: ScriptedServer, metadata: Metadata, answer: Answer, kind: Any
     ) -> None:
         server.play(answer)
@@ -137,7 +138,7 @@ class TestRefusedKeys:
             *((HEAD, http(""), refusal) for refusal in BODILESS),
         ],
     )
-    def test_newer_ones_are_tried_once_where_the_refusal_does_not_say_why(
+    def test_newer_keys_are_tried_once_if_the_refusal_does_not_say_why(
         self, send: Send, rotating: str, server: ScriptedServer, call: Any, answer: Answer, refusal: Answer
     ) -> None:
         server.play(refusal, answer)
@@ -145,7 +146,7 @@ class TestRefusedKeys:
         assert signers(server) == [("AKIDtmp1", "token-1"), ("AKIDtmp2", "token-2")]
 
     @pytest.mark.parametrize("refusal", BODILESS)
-    def test_a_permission_that_is_missing_does_not_ask_the_source_at_each_call(
+    def test_a_missing_permission_does_not_ask_for_keys_at_each_call(
         self, send: Send, rotating: str, server: ScriptedServer, metadata: Metadata, refusal: Answer
     ) -> None:
         server.always("HEAD", refusal)
@@ -164,7 +165,7 @@ class TestRefusedKeys:
                 send(static, call)
         assert len(server.requests) == 2
 
-    def test_a_source_without_others(
+    def test_a_provider_without_other_keys_is_asked_again_by_the_next_call(
         self, send: Send, connection: Callable[..., str], server: ScriptedServer, tmp_path: Path
     ) -> None:
         path = tmp_path / "credentials"
@@ -180,8 +181,21 @@ class TestRefusedKeys:
         send(conn_id, READ)
         assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
 
+    def test_a_provider_without_other_keys_is_not_asked_at_each_refusal(
+        self, send: Send, connection: Callable[..., str], server: ScriptedServer, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.dict("os.environ", zip(VARIABLES, ("AKIDtmp1", "key-1", ""), strict=True))
+        fetch = mocker.spy(EnvironmentKeys, "fetch")
+        conn_id = connection(server.url, login=None, password=None, credential_source="environment")
+        server.always("HEAD", http("", 403))
+        for _ in range(3):
+            with pytest.raises(PermissionDeniedError):
+                send(conn_id, HEAD)
+        assert len(server.requests) == 3
+        assert fetch.call_count == 2
+
     @pytest.mark.parametrize("call", [READ, SUBMIT], ids=["read", "submit"])
-    def test_a_refresh_that_fails(
+    def test_a_failing_refresh_fails_the_call(
         self, send: Send, rotating: str, server: ScriptedServer, metadata: Metadata, call: Any
     ) -> None:
         def break_down(*_: Any) -> Answer:
@@ -194,7 +208,7 @@ class TestRefusedKeys:
             send(rotating, call)
         assert len(server.requests) == 1
 
-    def test_the_hook_repeats_what_fails_for_the_moment(
+    def test_a_provider_that_fails_for_the_moment_is_asked_again(
         self, rotating: str, server: ScriptedServer, metadata: Metadata
     ) -> None:
         """Also a submission: nothing of it has been sent."""
@@ -204,7 +218,7 @@ class TestRefusedKeys:
         assert by_hook(rotating, SUBMIT)[0].jobs_detail[0].job_id == "j7"
         assert signers(server) == [("AKIDtmp1", "token-1")]
 
-    def test_other_attempts_are_counted_apart(
+    def test_a_refresh_does_not_count_as_an_attempt(
         self, connection: Callable[..., str], server: ScriptedServer, metadata: Metadata
     ) -> None:
         conn_id = connection(server.url, max_attempts=2, **ROTATING)
@@ -213,7 +227,9 @@ class TestRefusedKeys:
             by_hook(conn_id, READ)
         assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
 
-    def test_files_too(self, rotating: str, server: ScriptedServer, tmp_path: Path) -> None:
+    def test_downloads_and_uploads_get_newer_keys_too(
+        self, rotating: str, server: ScriptedServer, tmp_path: Path
+    ) -> None:
         hook = TencentCIHook(rotating)
         (tmp_path / "in").write_bytes(b"sound")
         server.play(error(403, "InvalidAccessKeyId"), http(""), error(400, "ExpiredToken"), http(b"sound"))
@@ -224,7 +240,9 @@ class TestRefusedKeys:
         used = [request.authorization.secret_id for request in server.requests]
         assert used == ["AKIDtmp1", "AKIDtmp2", "AKIDtmp2", "AKIDtmp3"]
 
-    def test_the_connection_test(self, rotating: str, server: ScriptedServer, metadata: Metadata) -> None:
+    def test_the_connection_test_gets_newer_keys_too(
+        self, rotating: str, server: ScriptedServer, metadata: Metadata
+    ) -> None:
         server.play(error(400, "ExpiredToken"), jobs())
         hook = TencentCIHook(rotating)
         assert hook.test_connection()[0]
@@ -234,7 +252,7 @@ class TestRefusedKeys:
         assert said.startswith("The credentials (source instance_role) are wrong")
         hook.close()
 
-    def test_the_connection_test_without_credentials(
+    def test_the_connection_test_reports_missing_credentials(
         self, rotating: str, server: ScriptedServer, metadata: Metadata
     ) -> None:
         metadata.answer = lambda _: (404, b"")
@@ -243,7 +261,7 @@ class TestRefusedKeys:
         assert not ok
         assert said.startswith("There are no credentials from source instance_role: No role is bound")
 
-    def test_a_cancellation_before_the_end_does_not_ask_for_newer_ones(
+    def test_a_cancellation_before_the_kill_does_not_ask_for_newer_keys(
         self, rotating: str, server: ScriptedServer, metadata: Metadata
     ) -> None:
         hook = TencentCIHook(rotating)
@@ -256,7 +274,7 @@ class TestRefusedKeys:
         hook.close()
         assert metadata.issued == 1
 
-    def test_what_was_refused_is_what_was_sent_though_others_renew_meanwhile(
+    def test_the_refused_keys_are_those_that_were_sent_even_if_another_thread_renews_them(
         self, rotating: str, server: ScriptedServer, mocker: MockerFixture
     ) -> None:
         hook = TencentCIHook(rotating)
@@ -286,7 +304,7 @@ class TestTheClock:
     @pytest.mark.parametrize("status", [401, 403])
     @pytest.mark.parametrize("skew", [7200, -7200, 1000, -100])
     @pytest.mark.parametrize("call", [HEAD, GET], ids=["head", "get"])
-    def test_it_is_learnt_from_a_refusal_without_a_body(
+    def test_the_time_is_learnt_from_a_refusal_without_a_body(
         self, send: Send, static: str, server: ScriptedServer, status: int, skew: float, call: Any
     ) -> None:
         server.play(http("", status, date=at(skew)), http(""))
@@ -294,7 +312,7 @@ class TestTheClock:
         first, second = (request.authorization for request in server.requests)
         assert abs(second.start - first.start - skew) <= 30
 
-    def test_it_is_learnt_from_a_refusal_in_general_words(
+    def test_the_time_is_learnt_from_a_refusal_in_general_words(
         self, send: Send, static: str, server: ScriptedServer
     ) -> None:
         server.play(error(401, "AccessDenied", "signature not verified", date=at(7200)), job())
@@ -313,7 +331,7 @@ class TestTheClock:
             ("<Error><Code>AccessDenied</Code><Message>cannot PassRole</Message></Error>", 7200),
         ],
     )
-    def test_a_refusal_for_another_reason_is_no_matter_of_time(
+    def test_a_refusal_for_another_reason_does_not_change_the_clock(
         self, send: Send, static: str, server: ScriptedServer, body: str, said: int | str | None
     ) -> None:
         date = at(said) if isinstance(said, int) else said
@@ -323,7 +341,7 @@ class TestTheClock:
         assert type(caught.value) is PermissionDeniedError
         assert service_clock(server.url).offset == 0
 
-    def test_a_difference_that_is_not_believed_is_called_by_its_name(
+    def test_an_unbelievable_difference_is_reported_as_a_wrong_clock(
         self, send: Send, static: str, server: ScriptedServer
     ) -> None:
         server.play(http("", 403, date=at(200_000)))
@@ -340,7 +358,7 @@ class TestTheClock:
         ],
     )
     @pytest.mark.parametrize("skew", [7200, -7200, 45, -45])
-    def test_it_is_learnt_from_the_refusal(
+    def test_the_time_is_learnt_from_the_refusal(
         self,
         send: Send,
         static: str,
@@ -364,7 +382,7 @@ class TestTheClock:
         assert server.url in line
 
     @pytest.mark.parametrize("said", [None, "soon", 20, -20, 90_000, -90_000])
-    def test_what_is_not_learnt(
+    def test_a_small_huge_or_missing_difference_is_not_learnt(
         self, send: Send, static: str, server: ScriptedServer, said: float | str | None
     ) -> None:
         date = at(said) if isinstance(said, int) else said
@@ -374,38 +392,42 @@ class TestTheClock:
         assert not caught.value.corrected
         assert service_clock(server.url).offset == 0
 
-    def test_once(self, send: Send, static: str, server: ScriptedServer) -> None:
+    def test_the_clock_is_corrected_once(self, send: Send, static: str, server: ScriptedServer) -> None:
         server.play(*(error(401, "SignatureExpired", date=at(skew)) for skew in (7200, 0)))
         with pytest.raises(ClockSkewError):
             send(static, READ)
         assert len(server.requests) == 2
 
-    def test_only_for_the_service_that_said_so(self, send: Send, static: str, server: ScriptedServer) -> None:
+    def test_only_the_clock_of_that_service_changes(
+        self, send: Send, static: str, server: ScriptedServer
+    ) -> None:
         server.play(error(401, "SignatureExpired", date=at(7200)), jobs())
         send(static, READ)
         assert service_clock(None).offset == 0
 
-    def test_a_clock_that_is_set_right_again(self, send: Send, static: str, server: ScriptedServer) -> None:
+    def test_a_clock_that_was_set_right_is_learnt_again(
+        self, send: Send, static: str, server: ScriptedServer
+    ) -> None:
         service_clock(server.url).offset = 7200
         server.play(error(401, "SignatureExpired", date=at(0)), jobs())
         send(static, READ)
         assert abs(service_clock(server.url).offset) <= 2
 
-    def test_others_that_were_refused_meanwhile_try_again_too(self, server: ScriptedServer) -> None:
+    def test_other_threads_that_were_refused_meanwhile_try_again_too(self, server: ScriptedServer) -> None:
         clock = service_clock(server.url)
         assert clock.correct(7200, 0, used_offset=0)
         assert clock.correct(7201, 0, used_offset=0)
         assert clock.offset == 7200
         assert not clock.correct(7201, 0, used_offset=7200)
 
-    def test_a_submission_without_end_is_sent_anew(
+    def test_a_submission_without_expiry_is_sent_again(
         self, send: Send, static: str, server: ScriptedServer
     ) -> None:
         server.play(error(401, "SignatureExpired", date=at(7200)), job())
         send(static, SUBMIT)
         assert server.methods() == ["POST", "POST"]
 
-    def test_a_submission_with_an_end_is_for_the_caller_to_make_anew(
+    def test_a_submission_with_an_expiry_is_left_to_the_caller(
         self, send: Send, static: str, server: ScriptedServer
     ) -> None:
         server.play(error(401, "SignatureExpired", date=at(7200)))
@@ -421,12 +443,14 @@ class TestTheClock:
         assert abs(said.end - time.time() - 7260) <= 3
         assert said.start < said.end
 
-    def test_both_clock_and_keys(self, send: Send, rotating: str, server: ScriptedServer) -> None:
+    def test_clock_and_keys_can_be_corrected_in_one_call(
+        self, send: Send, rotating: str, server: ScriptedServer
+    ) -> None:
         server.play(error(401, "SignatureExpired", date=at(7200)), error(400, "ExpiredToken"), jobs())
         send(rotating, READ)
         assert [secret_id for secret_id, _ in signers(server)] == ["AKIDtmp1", "AKIDtmp1", "AKIDtmp2"]
 
-    def test_the_connection_test_says_it(self, static: str, server: ScriptedServer) -> None:
+    def test_the_connection_test_reports_a_wrong_clock(self, static: str, server: ScriptedServer) -> None:
         server.play(error(401, "SignatureExpired"))
         hook = TencentCIHook(static)
         ok, said = hook.test_connection()

@@ -32,7 +32,7 @@ from tests.unit.protocol.test_batch_operations import BATCH
 
 class TestBatches:
     @pytest.mark.parametrize("lost", [hang_up(), error(500, "InternalError"), http("<Response/>")])
-    def test_a_lost_answer_is_ambiguous_and_never_repeated(
+    def test_a_lost_response_is_ambiguous_and_the_request_is_not_repeated(
         self, hook: TencentCIHook, server: ScriptedServer, lost: Answer
     ) -> None:
         server.play(lost)
@@ -40,7 +40,7 @@ class TestBatches:
             hook.batches.create(BATCH)
         assert server.methods() == ["POST"]
 
-    def test_a_refusal_is_not(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_a_refusal_is_not_ambiguous(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(error(403, "QueueSaturated"))
         with pytest.raises(QueueFullError):
             hook.batches.create(BATCH)
@@ -85,17 +85,21 @@ class TestBatches:
             for region, body in zip(("ap-beijing", REGION), sent, strict=True)
         ] == [True, True]
 
-    def test_describing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_describing_returns_the_batch_or_its_unknown_id(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         server.play(jobs(unknown=("b1",)), jobs(job_xml("b1", "Running")))
         assert hook.batches.describe("b1").non_exist_job_ids == ("b1",)
         assert [batch.job_state for batch in hook.batches.describe("b1").jobs_detail] == ["Running"]
 
-    def test_listing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_listing_follows_the_pages(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(jobs(job_xml("b1"), next_token="t"), jobs(job_xml("b2"), next_token="t"))
         assert [batch.job_id for batch in hook.batches.list(name="n", states=["Running"])] == ["b1", "b2"]
         assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t"]
 
-    def test_cancelling(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_cancelling_within_a_time_limit_opens_a_new_connection(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         server.play(http(), http())
         hook.batches.cancel("b1")
         hook.call_within(CancelBatch("b1"), 4)

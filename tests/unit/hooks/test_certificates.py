@@ -152,7 +152,7 @@ def test_a_bundle_that_cannot_be_read_is_named(
         send("tencent_ci_default", DESCRIBE)
 
 
-def test_the_test_button_names_it_too(
+def test_the_test_button_names_an_unusable_bundle(
     broken_bundle: Path, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(broken_bundle))
@@ -162,7 +162,7 @@ def test_the_test_button_names_it_too(
     assert str(broken_bundle) in message
 
 
-def test_a_bundle_that_goes_away_is_named(
+def test_a_bundle_that_disappears_is_named(
     gateway: tuple[str, Path],
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
@@ -177,7 +177,7 @@ def test_a_bundle_that_goes_away_is_named(
     hook.close()
 
 
-def test_an_empty_folder_vouches_for_nobody(
+def test_an_empty_folder_trusts_nobody(
     gateway: tuple[str, Path],
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
@@ -191,7 +191,7 @@ def test_an_empty_folder_vouches_for_nobody(
         send("tencent_ci_default", DESCRIBE)
 
 
-def test_openssls_own_variables_decide_nothing(
+def test_openssls_variables_are_ignored(
     gateway: tuple[str, Path],
     connection: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
@@ -205,7 +205,7 @@ def test_openssls_own_variables_decide_nothing(
         send("tencent_ci_default", DESCRIBE)
 
 
-def test_sts_is_not_asked_without_the_bundle(
+def test_sts_is_not_asked_without_a_usable_bundle(
     broken_bundle: Path, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(broken_bundle))

@@ -44,7 +44,7 @@ USES = [touch_nothing, read_settings, make_a_call]
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("source", ["static", "environment"])
-def test_a_hook(
+def test_a_copied_hook_makes_calls(
     copied: Callable[[Any], Any],
     use: Callable[[TencentCIHook], None],
     source: str,
@@ -70,7 +70,7 @@ def test_a_hook(
 
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("use", USES)
-def test_a_dag(
+def test_a_copied_dag_has_hooks_that_make_calls(
     copied: Callable[[Any], Any],
     use: Callable[[TencentCIHook], None],
     connection: Callable[..., str],
@@ -109,7 +109,7 @@ def test_settings_share_what_the_process_shares(
 
 
 @pytest.mark.parametrize("copied", COPIES)
-def test_a_session(
+def test_a_copied_session_sends_requests(
     copied: Callable[[Any], Any], connection: Callable[..., str], server: ScriptedServer
 ) -> None:
     server.always("GET", jobs())

@@ -125,7 +125,7 @@ class TestLifetime:
         assert source.fetches == 0
 
     @pytest.mark.parametrize(("lifetime", "due"), [(7200, 6600), (2400, 1800), (1000, 750), (100, 75)])
-    def test_they_are_replaced_before_they_expire(
+    def test_credentials_are_replaced_before_they_expire(
         self, source: Source, clock: Time, lifetime: float, due: float
     ) -> None:
         source.lifetime = lifetime
@@ -138,14 +138,14 @@ class TestLifetime:
         assert provider.get().secret_id == "id2"
         assert source.fetches == 2
 
-    def test_without_an_end_they_stay(self, source: Source, clock: Time) -> None:
+    def test_credentials_that_do_not_expire_are_kept(self, source: Source, clock: Time) -> None:
         source.lifetime = None
         provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now += 10**9
         assert provider.get() is provider.cached() is first
 
-    def test_expired_ones_are_not_cached(self, source: Source, clock: Time) -> None:
+    def test_expired_credentials_are_not_returned(self, source: Source, clock: Time) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now = START + 7199
@@ -153,7 +153,7 @@ class TestLifetime:
         clock.now = START + 7200
         assert provider.cached() is None
 
-    def test_new_ones_are_used_though_a_clock_that_is_ahead_takes_them_for_expired(
+    def test_new_credentials_are_used_even_if_a_fast_clock_takes_them_for_expired(
         self, source: Source, clock: Time
     ) -> None:
         source.lifetime = -7200
@@ -162,7 +162,7 @@ class TestLifetime:
         clock.now += 60
         assert provider.get().secret_id == "id2"
 
-    def test_the_services_clock_counts(self, source: Source, clock: Time) -> None:
+    def test_expiry_is_judged_by_the_services_clock(self, source: Source, clock: Time) -> None:
         provider = RefreshableCredentials(source)
         provider.get()
         service_clock(None).offset = 7000
@@ -170,7 +170,7 @@ class TestLifetime:
 
 
 class TestFailure:
-    def test_old_ones_are_used_while_they_work_and_it_is_said_once(
+    def test_old_credentials_are_used_while_they_work_and_one_warning_says_so(
         self, source: Source, clock: Time, logs: Logs
     ) -> None:
         provider = RefreshableCredentials(source)
@@ -188,7 +188,7 @@ class TestFailure:
         assert "for 600 s more" in line
         assert "failure 2" in line
 
-    def test_a_later_failure_is_said_again(self, source: Source, clock: Time, logs: Logs) -> None:
+    def test_a_later_failure_causes_another_warning(self, source: Source, clock: Time, logs: Logs) -> None:
         provider = RefreshableCredentials(source)
         provider.get()
         source.failing, clock.now = True, START + 6600
@@ -199,7 +199,9 @@ class TestFailure:
         assert provider.get().secret_id == "id3"
         assert len(logs.at("warning")) == 2
 
-    def test_without_any_that_work_it_is_raised_and_tried_again(self, source: Source, clock: Time) -> None:
+    def test_without_working_credentials_the_failure_is_raised_and_the_next_call_tries_again(
+        self, source: Source, clock: Time
+    ) -> None:
         provider = RefreshableCredentials(source)
         provider.get()
         source.failing, clock.now = True, START + 7200
@@ -209,7 +211,7 @@ class TestFailure:
         source.failing = False
         assert provider.get().secret_id == "id4"
 
-    def test_all_who_waited_share_one_failure(self, source: Source) -> None:
+    def test_all_threads_that_waited_share_one_failure(self, source: Source) -> None:
         provider = RefreshableCredentials(source)
         lock, source.failing = watched(provider), True
         source.before = lambda: lock.until_waiting(29)
@@ -221,7 +223,7 @@ class TestFailure:
 
 
 class TestManyThreads:
-    def test_a_signal_while_the_source_is_asked_may_ask_too(self, source: Source) -> None:
+    def test_a_signal_handler_may_fetch_during_a_fetch(self, source: Source) -> None:
         provider, asked = RefreshableCredentials(source), []
 
         def on_kill() -> None:  # runs in the very thread that holds the lock
@@ -236,14 +238,14 @@ class TestManyThreads:
         assert not thread.is_alive()
         assert len(asked) == 2
 
-    def test_one_fetch(self, source: Source) -> None:
+    def test_many_threads_make_one_fetch(self, source: Source) -> None:
         provider = RefreshableCredentials(source)
         lock = watched(provider)
         source.before = lambda: lock.until_waiting(99)
         assert {one.secret_id for one in in_threads(100, provider.get)} == {"id1"}
         assert source.fetches == 1
 
-    def test_nobody_waits_while_the_old_ones_work(self, source: Source, clock: Time) -> None:
+    def test_no_thread_waits_while_the_old_credentials_work(self, source: Source, clock: Time) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
         clock.now = START + 6600
@@ -258,7 +260,7 @@ class TestManyThreads:
             assert renewing.result(20).secret_id == "id2"
         assert provider.get().secret_id == "id2"
 
-    def test_all_who_were_refused_share_one_refresh(self, source: Source) -> None:
+    def test_all_threads_that_were_refused_share_one_refresh(self, source: Source) -> None:
         provider = RefreshableCredentials(source)
         first, lock = provider.get(), watched(provider)
         source.before = lambda: lock.until_waiting(49)
@@ -267,7 +269,7 @@ class TestManyThreads:
         assert provider.get(newer_than=first) is provider.cached()  # who comes late too
         assert source.fetches == 2
 
-    def test_refused_ones_are_not_used_again_when_the_refresh_fails(self, source: Source) -> None:
+    def test_refused_credentials_are_not_used_again_after_a_failed_refresh(self, source: Source) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
         source.failing = True
@@ -277,7 +279,7 @@ class TestManyThreads:
         source.failing = False
         assert provider.get().secret_id == "id3"
 
-    def test_what_is_handed_out_is_always_one_generation(self, source: Source, clock: Time) -> None:
+    def test_id_key_and_token_always_belong_together(self, source: Source, clock: Time) -> None:
         source.lifetime = 100
         provider = RefreshableCredentials(source)
 
@@ -304,12 +306,12 @@ class TestOneForAProcess:
         }
         assert len(metadata.requests) == 2  # the role's name, its credentials
 
-    def test_equal_sources_share_and_others_do_not(self) -> None:
+    def test_equal_providers_share_credentials_and_others_do_not(self) -> None:
         assert shared_credentials(EnvironmentKeys()) is shared_credentials(EnvironmentKeys())
         assert shared_credentials(FileKeys("a")) is not shared_credentials(FileKeys("b"))
         assert shared_credentials(FileKeys("a")) is not shared_credentials(FileKeys("a", "other"))
 
-    def test_only_so_many_are_kept_those_that_were_used_last(self) -> None:
+    def test_only_the_most_recently_used_credentials_are_cached(self) -> None:
         first, second = shared_credentials(FileKeys("0")), shared_credentials(FileKeys("1"))
         for number in range(2, MAX_CACHED):
             shared_credentials(FileKeys(str(number)))
@@ -319,19 +321,19 @@ class TestOneForAProcess:
         assert shared_credentials(FileKeys("1")) is not second
         assert len(credentials._process.credentials) == MAX_CACHED
 
-    def test_the_connections_own_keys_are_not_kept(self) -> None:
+    def test_static_keys_are_not_shared(self) -> None:
         provider = shared_credentials(StaticKeys(CREDENTIALS))
         assert provider.get() is provider.cached() is CREDENTIALS
         assert not credentials._process.credentials
 
-    def test_each_generation_is_masked(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_all_fetched_secrets_are_masked(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         masked: list[str] = []
         monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
         provider = RefreshableCredentials(source)
         provider.get(newer_than=provider.get())
         assert masked == ["key1", "token1", "key2", "token2"]
 
-    def test_a_forked_process_begins_anew(self, metadata: Metadata) -> None:
+    def test_a_forked_process_starts_afresh(self, metadata: Metadata) -> None:
         provider = shared_credentials(InstanceRole())
         asyncio.run(provider.aget())  # the thread that did it does not live on in the child
         with credentials._process.lock:  # nor does who holds a lock
@@ -349,7 +351,7 @@ class TestOneForAProcess:
 
 
 class TestOnAnEventLoop:
-    def test_many_tasks_make_one_call_and_the_loop_goes_on(self, metadata: Metadata) -> None:
+    def test_many_tasks_make_one_fetch_while_the_loop_runs(self, metadata: Metadata) -> None:
         beats = 0
         may_answer = threading.Event()
         metadata.answer = lambda _: may_answer.wait(20) and None  # type: ignore[func-returns-value]
@@ -367,7 +369,7 @@ class TestOnAnEventLoop:
         assert {one.secret_key for one in asyncio.run(main())} == {"key-1"}
         assert metadata.issued == 1
 
-    def test_present_ones_take_no_thread(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cached_credentials_need_no_thread(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
         monkeypatch.setattr(credentials, "_get_in_thread", None)
@@ -375,7 +377,7 @@ class TestOnAnEventLoop:
         static = RefreshableCredentials(StaticKeys(CREDENTIALS))
         assert asyncio.run(static.aget()) is CREDENTIALS
 
-    def test_a_refresh_after_a_refusal(self, source: Source) -> None:
+    def test_many_tasks_that_were_refused_make_one_fetch(self, source: Source) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
 

@@ -39,16 +39,16 @@ class TestEnvironment:
         for name, value in zip(VARIABLES, ("AKIDenv", "key-env", "token-env"), strict=True):
             monkeypatch.setenv(name, value)
 
-    def test_all_three(self) -> None:
+    def test_all_three_variables_are_read(self) -> None:
         assert EnvironmentKeys().fetch() == Credentials("AKIDenv", "key-env", "token-env")
 
     @pytest.mark.parametrize("empty", [True, False])
-    def test_without_token(self, monkeypatch: pytest.MonkeyPatch, empty: bool) -> None:
+    def test_the_token_is_optional(self, monkeypatch: pytest.MonkeyPatch, empty: bool) -> None:
         monkeypatch.setenv("TENCENTCLOUD_TOKEN", "") if empty else monkeypatch.delenv("TENCENTCLOUD_TOKEN")
         assert EnvironmentKeys().fetch() == Credentials("AKIDenv", "key-env")
 
     @pytest.mark.parametrize("name", VARIABLES[:2])
-    def test_a_missing_one_is_named(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def test_a_missing_variable_is_named(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.delenv(name)
         error = failure(EnvironmentKeys())
         assert f"environment: {name} is missing" in str(error)
@@ -56,7 +56,7 @@ class TestEnvironment:
 
     @pytest.mark.parametrize("name", VARIABLES)
     @pytest.mark.parametrize("pattern", [" {}", "{}\n", "ключ{}"])
-    def test_a_malformed_one_is_named_but_not_shown(
+    def test_a_malformed_variable_is_named_but_not_shown(
         self, monkeypatch: pytest.MonkeyPatch, name: str, pattern: str
     ) -> None:
         monkeypatch.setenv(name, pattern.format(CREDENTIALS.secret_key))
@@ -73,20 +73,20 @@ class TestFile:
         )
         return path
 
-    def test_the_default_section(self, path: Path) -> None:
+    def test_the_default_section_is_read(self, path: Path) -> None:
         assert FileKeys(str(path)).fetch() == Credentials("AKIDfile", "k%y=e;y")
 
-    def test_another_section(self, path: Path) -> None:
+    def test_the_named_section_is_read(self, path: Path) -> None:
         assert FileKeys(str(path), "other").fetch() == Credentials("AKIDother", "key-other", "token-other")
 
-    def test_it_is_read_anew(self, path: Path) -> None:
+    def test_the_file_is_read_each_time(self, path: Path) -> None:
         source = FileKeys(str(path))
         source.fetch()
         path.write_text("[default]\nsecret_id=AKIDnew\nsecret_key=key-new\n")
         assert source.fetch() == Credentials("AKIDnew", "key-new")
 
     @pytest.mark.parametrize("exists", [(True, True), (False, True)])
-    def test_the_first_of_the_usual_places(
+    def test_the_first_usual_file_that_exists_is_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: tuple[bool, bool]
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -109,7 +109,9 @@ class TestFile:
             (b"[default]\nsecret_id=x\nsecret_key=\n", "secret_key is missing"),
         ],
     )
-    def test_what_is_wrong_is_told(self, path: Path, content: bytes | None, said: str) -> None:
+    def test_an_unusable_file_is_named_with_its_fault(
+        self, path: Path, content: bytes | None, said: str
+    ) -> None:
         path.unlink() if content is None else path.write_bytes(content)
         error = failure(FileKeys(str(path)))
         assert said in str(error)
@@ -118,14 +120,16 @@ class TestFile:
 
 
 class TestInstanceRole:
-    def test_the_credentials_of_the_machines_role(self, metadata: Metadata) -> None:
+    def test_the_credentials_are_those_of_the_machines_role(self, metadata: Metadata) -> None:
         got = InstanceRole().fetch()
         assert got == Credentials("AKIDtmp1", "key-1", "token-1")
         assert got.expires_at is not None
         assert abs(got.expires_at - metadata.now() - 7200) < 10
         assert [request.path for request in metadata.requests] == [PREFIX, PREFIX + ROLE]
 
-    def test_never_through_a_proxy(self, metadata: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_metadata_service_is_not_asked_through_a_proxy(
+        self, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         assert InstanceRole().fetch().secret_id == "AKIDtmp1"
 
@@ -142,7 +146,9 @@ class TestInstanceRole:
             (429, b"", "failed", True),
         ],
     )
-    def test_no_role(self, metadata: Metadata, status: int, body: bytes, said: str, transient: bool) -> None:
+    def test_a_missing_role_is_reported(
+        self, metadata: Metadata, status: int, body: bytes, said: str, transient: bool
+    ) -> None:
         metadata.answer = lambda _: (status, body)
         error = failure(InstanceRole())
         assert said in str(error)
@@ -165,12 +171,12 @@ class TestInstanceRole:
             ),
         ],
     )
-    def test_no_credentials(self, metadata: Metadata, said: Any, expected: str) -> None:
+    def test_missing_credentials_are_reported(self, metadata: Metadata, said: Any, expected: str) -> None:
         metadata.answer = lambda request: (200, said) if request.path.endswith(ROLE) else None
         assert expected in str(failure(InstanceRole()))
 
     @pytest.mark.parametrize("moment", [b"1e999", b"NaN", b"-Infinity", b"1" + b"0" * 400, b"true", b'"x"'])
-    def test_an_end_that_is_no_time_is_unknown(self, metadata: Metadata, moment: bytes) -> None:
+    def test_an_invalid_expiry_counts_as_unknown(self, metadata: Metadata, moment: bytes) -> None:
         said = (
             b'{"Code": "Success", "TmpSecretId": "a", "TmpSecretKey": "b", "Token": "c", "ExpiredTime": %s}'
         )
@@ -180,7 +186,7 @@ class TestInstanceRole:
     @pytest.mark.parametrize(
         "answer", [hang(), hang_up(), drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")]
     )
-    def test_it_does_not_answer(
+    def test_a_silent_metadata_service_is_reported_in_time(
         self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Any
     ) -> None:
         monkeypatch.setattr(instance_role, "METADATA_URL", server.url + PREFIX)
@@ -195,7 +201,7 @@ class TestAssumeRole:
     def source(self, sts: Any, **more: Any) -> AssumeRole:
         return AssumeRole(**({"base": BASE, "role_arn": ARN, "endpoint_url": sts.url} | more))
 
-    def test_the_credentials_of_the_role(self, sts: STS) -> None:
+    def test_the_credentials_are_those_of_the_role(self, sts: STS) -> None:
         got = self.source(sts).fetch()
         assert got == Credentials("AKIDtmp1", "key-1", "token-1")
         assert got.expires_at is not None
@@ -208,7 +214,7 @@ class TestAssumeRole:
         }
         assert "x-tc-token" not in request.headers
 
-    def test_everything_that_can_be_set(self, sts: STS) -> None:
+    def test_all_settings_are_sent(self, sts: STS) -> None:
         self.source(
             sts, base=CREDENTIALS, role_session_name="nightly", duration_seconds=900, external_id="x@y"
         ).fetch()
@@ -234,7 +240,9 @@ class TestAssumeRole:
             ("RequestLimitExceeded.UinLimitExceeded", "trust policy", True),
         ],
     )
-    def test_a_refusal(self, sts: STS, code: str, hint: str, transient: bool) -> None:
+    def test_a_refusal_has_code_message_and_hint(
+        self, sts: STS, code: str, hint: str, transient: bool
+    ) -> None:
         sts.answer = lambda _: (200, refused(code))
         error = failure(self.source(sts))
         assert (error.code, error.service_message, error.request_id) == (code, "Said by STS.", "r-2")
@@ -258,7 +266,7 @@ class TestAssumeRole:
         (line,) = logs.at("warning")
         assert ("behind" if skew > 0 else "ahead of") in line
 
-    def test_a_clock_that_cannot_be_corrected(self, sts: STS) -> None:
+    def test_an_unknown_difference_of_the_clock_is_reported(self, sts: STS) -> None:
         sts.answer = lambda _: (200, refused("AuthFailure.SignatureExpire"))
         error = failure(self.source(sts))
         assert "Synchronise this machine's clock" in str(error)
@@ -276,20 +284,24 @@ class TestAssumeRole:
             (403, b"", False),
         ],
     )
-    def test_something_else_answers(self, sts: STS, status: int, said: Any, transient: bool) -> None:
+    def test_a_response_from_something_else_is_reported(
+        self, sts: STS, status: int, said: Any, transient: bool
+    ) -> None:
         sts.answer = lambda _: (status, said)
         error = failure(self.source(sts))
         assert "is not from STS" in str(error)
         assert error.transient is transient
 
-    def test_an_answer_without_credentials(self, sts: STS) -> None:
+    def test_a_response_without_credentials_is_reported(self, sts: STS) -> None:
         sts.answer = lambda _: (200, {"Response": {"RequestId": "r"}})
         assert "TmpSecretId is missing, TmpSecretKey is missing, Token is missing" in str(
             failure(self.source(sts))
         )
 
     @pytest.mark.parametrize("answer", [hang(), hang_up(), http("", 302, location="http://elsewhere")])
-    def test_no_answer(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    def test_a_silent_or_redirecting_sts_is_reported(
+        self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Any
+    ) -> None:
         monkeypatch.setattr(sts_module, "TIMEOUTS", (0.2, 0.2))
         server.play(answer)
         assert "sts_endpoint_url" in str(failure(self.source(server)))
@@ -305,7 +317,7 @@ class TestWebIdentity:
             monkeypatch.setenv(name, value)
         return path
 
-    def test_the_credentials_of_the_containers_role(self, sts: STS, token_file: Path) -> None:
+    def test_the_credentials_are_those_of_the_containers_role(self, sts: STS, token_file: Path) -> None:
         assert WebIdentity(endpoint_url=sts.url).fetch() == Credentials("AKIDtmp1", "key-1", "token-1")
         (request,) = sts.requests
         assert request.headers["x-tc-region"] == "ap-guangzhou"
@@ -317,11 +329,11 @@ class TestWebIdentity:
             "DurationSeconds": 7200,
         }
 
-    def test_the_connections_role_wins(self, sts: STS, token_file: Path) -> None:
+    def test_the_connections_role_overrides_the_containers(self, sts: STS, token_file: Path) -> None:
         WebIdentity(role_arn=ARN + "2", endpoint_url=sts.url).fetch()
         assert sts.requests[0].json["RoleArn"] == ARN + "2"
 
-    def test_the_token_is_read_anew(self, sts: STS, token_file: Path) -> None:
+    def test_the_token_file_is_read_each_time(self, sts: STS, token_file: Path) -> None:
         source = WebIdentity(endpoint_url=sts.url)
         source.fetch()
         sts.identity = "the-identity-token-2"
@@ -338,7 +350,9 @@ class TestWebIdentity:
         assert not sts.requests
 
     @pytest.mark.parametrize("content", [None, "", " \n"])
-    def test_no_token(self, sts: STS, token_file: Path, content: str | None) -> None:
+    def test_a_missing_or_empty_token_file_is_named(
+        self, sts: STS, token_file: Path, content: str | None
+    ) -> None:
         token_file.unlink() if content is None else token_file.write_text(content)
         error = failure(WebIdentity(endpoint_url=sts.url))
         assert str(token_file) in str(error)

@@ -31,7 +31,7 @@ from tests.unit.hooks.transports import Send
         ),
     ],
 )
-def test_they_are_sent_and_signed(
+def test_the_connections_hosts_are_sent_and_signed(
     send: Send,
     extra: dict[str, str],
     ci: str,
@@ -48,7 +48,7 @@ def test_they_are_sent_and_signed(
     assert all(request.is_signed_with(CREDENTIALS.secret_key) for request in sent)
 
 
-def test_each_call_puts_in_its_own_region(server: ScriptedServer, connection: Callable[..., str]) -> None:
+def test_each_call_inserts_its_region(server: ScriptedServer, connection: Callable[..., str]) -> None:
     hook = TencentCIHook(connection(server.url, ci_host="ci.{region}.tencentci.cn"))
     server.play(jobs())
     hook.describe_jobs(["j1"], bucket="other-1250000002", region="ap-beijing")
@@ -56,6 +56,6 @@ def test_each_call_puts_in_its_own_region(server: ScriptedServer, connection: Ca
     hook.close()
 
 
-def test_without_another_address_they_are_connected_to(connection: Callable[..., str]) -> None:
+def test_without_an_endpoint_url_the_hosts_are_connected_to(connection: Callable[..., str]) -> None:
     hook = TencentCIHook(connection(ci_host="ci.{region}.tencentci.cn"))
     assert hook.settings.endpoint().origin(Service.CI) == f"https://{BUCKET}.ci.{REGION}.tencentci.cn"

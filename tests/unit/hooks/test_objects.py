@@ -59,7 +59,7 @@ MEDIA_TYPES = {
 
 class TestDownload:
     @pytest.mark.parametrize("md5", [None, MD5, MD5.upper()])
-    def test_writes_the_whole_object(
+    def test_a_download_writes_the_complete_object(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, md5: str | None
     ) -> None:
         server.play(http(CONTENT))
@@ -72,7 +72,7 @@ class TestDownload:
         assert sent.header("x-cos-security-token") == CREDENTIALS.token
 
     @pytest.mark.parametrize("key", STRANGE_KEYS)
-    def test_the_key_arrives_as_signed(
+    def test_the_key_arrives_as_it_was_signed(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, key: str
     ) -> None:
         server.play(http(b"x"))
@@ -81,7 +81,7 @@ class TestDownload:
         assert sent.path == f"/{key}"
         assert sent.is_signed_with(CREDENTIALS.secret_key)
 
-    def test_replaces_an_older_file_and_takes_a_text_path(
+    def test_a_download_replaces_an_older_file(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
     ) -> None:
         (tmp_path / "voice.mp3").write_bytes(b"old")
@@ -89,7 +89,7 @@ class TestDownload:
         assert hook.download_file("voice.mp3", f"{tmp_path}/voice.mp3").size == 0
         assert files(tmp_path) == {"voice.mp3": b""}
 
-    def test_others_may_read_it_as_the_umask_says(
+    def test_a_downloaded_file_has_the_permissions_of_the_umask(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
     ) -> None:
         before = os.umask(0o027)
@@ -100,7 +100,7 @@ class TestDownload:
             os.umask(before)
         assert (tmp_path / "voice.mp3").stat().st_mode & 0o777 == 0o640
 
-    def test_bytes_are_not_unpacked(
+    def test_compressed_content_is_not_unpacked(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
     ) -> None:
         server.play(http(b"\x1f\x8b\x08", content_encoding="gzip"))
@@ -123,7 +123,7 @@ class TestDownload:
             pytest.param(reset_after_reading(), id="reset"),
         ],
     )
-    def test_is_repeated_and_leaves_nothing_half_done(
+    def test_a_failed_download_is_repeated_and_leaves_no_partial_file(
         self,
         hook: TencentCIHook,
         server: ScriptedServer,
@@ -147,7 +147,7 @@ class TestDownload:
             (error(500, "InternalError"), ServerError),
         ],
     )
-    def test_gives_up_without_a_trace(
+    def test_an_abandoned_download_leaves_no_file(
         self,
         make_hook: Callable[..., TencentCIHook],
         server: ScriptedServer,
@@ -163,7 +163,7 @@ class TestDownload:
         assert not files(tmp_path)
 
     @pytest.mark.parametrize("max_attempts", [1, 6])
-    def test_another_content_is_downloaded_once_more_at_most(
+    def test_different_content_is_downloaded_once_more(
         self,
         make_hook: Callable[..., TencentCIHook],
         server: ScriptedServer,
@@ -178,7 +178,7 @@ class TestDownload:
         assert len(server.requests) == min(max_attempts, 2)
         assert not files(tmp_path)
 
-    def test_other_failures_between_do_not_count(
+    def test_other_failures_in_between_do_not_count(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
     ) -> None:
         other = http(b"something else")
@@ -189,14 +189,14 @@ class TestDownload:
             hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=MD5)
 
     @pytest.mark.parametrize("md5", ["", "abc", f'"{MD5}"', "1B2M2Y8AsgTpgAmY7PhCfg==", MD5 + "0", 5])
-    def test_an_md5_that_is_none_is_not_compared(
+    def test_an_invalid_md5_is_refused(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, md5: object
     ) -> None:
         with pytest.raises(RequestValidationError, match=r"md5 is .*, allowed: 32 hexadecimal digits"):
             hook.download_file("voice.mp3", tmp_path / "voice.mp3", md5=md5)  # type: ignore[arg-type]
         assert not server.requests
 
-    def test_a_missing_object_is_told_at_once(
+    def test_a_missing_object_is_reported_at_once(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, pauses: list[float]
     ) -> None:
         def slowly(exchange: Exchange) -> None:
@@ -217,7 +217,7 @@ class TestDownload:
         with pytest.raises(RequestValidationError, match="object key"):
             hook.download_file(key, tmp_path / "voice.mp3")
 
-    def test_a_folder_that_does_not_exist(
+    def test_a_missing_folder_is_an_error(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
     ) -> None:
         server.play(http(CONTENT))
@@ -227,7 +227,7 @@ class TestDownload:
 
 class TestUpload:
     @pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=["empty", "one-byte", "more"])
-    def test_sends_the_file_with_its_md5(
+    def test_an_upload_sends_the_file_with_its_md5(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, content: bytes
     ) -> None:
         source = tmp_path / "song.mp3"
@@ -262,7 +262,7 @@ class TestUpload:
             ("song", "in/\u58f0.\u97f3", None),
         ],
     )
-    def test_the_content_type_is_that_of_the_name(
+    def test_the_content_type_follows_from_the_name(
         self,
         hook: TencentCIHook,
         server: ScriptedServer,
@@ -280,13 +280,13 @@ class TestUpload:
         assert sent.is_signed_with(CREDENTIALS.secret_key)
 
     @pytest.mark.parametrize("key", [None, 5, ""])
-    def test_a_key_that_is_none_is_refused(self, hook: TencentCIHook, tmp_path: Path, key: object) -> None:
+    def test_a_bad_key_is_refused(self, hook: TencentCIHook, tmp_path: Path, key: object) -> None:
         (tmp_path / "song.mp3").write_bytes(b"x")
         with pytest.raises(RequestValidationError, match="object key is"):
             hook.upload_file(tmp_path / "song.mp3", key)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("key", STRANGE_KEYS)
-    def test_the_key_arrives_as_signed(
+    def test_the_key_arrives_as_it_was_signed(
         self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, key: str
     ) -> None:
         (tmp_path / "file").write_bytes(b"x")
@@ -297,7 +297,7 @@ class TestUpload:
         assert sent.is_signed_with(CREDENTIALS.secret_key)
 
     @pytest.mark.parametrize("failure", [hang_up(), error(500, "InternalError"), error(429, "SlowDown")])
-    def test_is_repeated_from_the_first_byte(
+    def test_a_failed_upload_is_repeated_from_the_first_byte(
         self,
         hook: TencentCIHook,
         server: ScriptedServer,
@@ -311,25 +311,27 @@ class TestUpload:
         assert [sent.body for sent in server.requests] == [CONTENT, CONTENT]
         assert pauses == [1]
 
-    def test_a_refusal_is_raised(self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path) -> None:
+    def test_a_refused_upload_is_an_error(
+        self, hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+    ) -> None:
         (tmp_path / "song.mp3").write_bytes(CONTENT)
         server.play(error(404, "NoSuchBucket"))
         with pytest.raises(NotFoundError):
             hook.upload_file(tmp_path / "song.mp3", "in/song.mp3")
 
-    def test_a_file_that_does_not_exist(self, hook: TencentCIHook, tmp_path: Path) -> None:
+    def test_a_missing_file_is_an_error(self, hook: TencentCIHook, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             hook.upload_file(tmp_path / "no.mp3", "in/song.mp3")
 
 
 class TestObjects:
-    def test_head(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_head_returns_size_and_storage_class(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.always("HEAD", http(b"", 200, length=7, x_cos_storage_class="ARCHIVE", keep_alive=False))
         head = hook.head_object("in/a")
         assert (head.size, head.is_archived) == (7, True)
         assert server.requests[0].header("Host") == f"{BUCKET}.cos.{REGION}.myqcloud.com"
 
-    def test_missing(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_head_of_a_missing_object_is_an_error(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.always("HEAD", http(b"", 404))
         with pytest.raises(NotFoundError, match="Check bucket, region and id"):
             hook.head_object("in/a")

@@ -56,7 +56,7 @@ class TestTemplates:
     @pytest.mark.parametrize(
         "lost", [hang_up(), reset_after_reading(), error(500, "InternalError"), http("")]
     )
-    def test_one_whose_answer_got_lost_is_found_by_its_name(
+    def test_a_template_whose_response_was_lost_is_found_by_its_name(
         self, hook: TencentCIHook, server: ScriptedServer, logs: Logs, lost: Answer
     ) -> None:
         server.play(lost, listed("stems-2", "stems"))
@@ -65,7 +65,7 @@ class TestTemplates:
         assert server.requests[1].params["name"] == "stems"
         assert any("template t1 was created" in line for line in logs.at("warning"))
 
-    def test_one_that_was_not_created_is_an_error(
+    def test_a_template_that_was_not_created_is_an_error(
         self, hook: TencentCIHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.play(hang_up(), listed("stems-2"))
@@ -75,7 +75,9 @@ class TestTemplates:
         with pytest.raises(TransportError):  # somebody else's of that name
             hook.templates.create("stems", VOICE)
 
-    def test_a_refusal_is_not_looked_into(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_after_a_refusal_no_template_is_looked_for(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         server.play(error(400, "TemplateNameDuplicate"))
         with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
             hook.templates.create("stems", VOICE)
@@ -92,7 +94,9 @@ class TestTemplates:
         assert server.requests[0].body.endswith(body)
         assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
 
-    def test_finding_by_name_ends_with_the_match(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_finding_a_template_ends_with_the_match(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         server.play(listed("a1", "a2", total=9), listed("a", "a3", total=9, number=2))
         found = hook.templates.find("a")
         assert found is not None
@@ -110,6 +114,8 @@ class TestTemplates:
         server.play(listed("c", total=3, number=2, size=2))
         assert [template.name for template in found] == ["c"]
 
-    def test_deleting_twice(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+    def test_deleting_a_template_twice_returns_false(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
         server.play(http("<Response><TemplateId>t1</TemplateId></Response>"), error(404, "TemplateNotFound"))
         assert [hook.templates.delete("t1"), hook.templates.delete("t1")] == [True, False]
