@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from tests.emulator.waiting import wait_until
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.patience import wait_until
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 

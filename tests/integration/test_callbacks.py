@@ -19,7 +19,7 @@ from airflow_provider_ci.protocol.results import job_result
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.receiver import Receiver
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text("utf-8")
 ASKING, READING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -25,8 +25,8 @@ from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST
 from tests.docs import before_script, emulator_use, find_jobs, results, submit
 from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
 from tests.emulator.sdk_clients import python_client
-from tests.emulator.waiting import wait_until
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.patience import wait_until
 
 BUCKET = before_script.BUCKET
 SONG = ROOT / "example_dags" / "media" / "speech_only.mp3"

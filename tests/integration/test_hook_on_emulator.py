@@ -42,7 +42,7 @@ from airflow_provider_ci.protocol.templates import (
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128))

@@ -14,7 +14,7 @@ from tests.emulator.integration.test_http import Client
 from tests.emulator.integration.test_queues import World, code_of
 from tests.emulator.integration.test_submit import create_template
 from tests.emulator.sdk_clients import WAYS, python_client
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 BUCKET = "demo-1250000000"
 OUTPUT = {

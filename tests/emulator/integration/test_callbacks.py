@@ -14,7 +14,7 @@ from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import document, submitted
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.receiver import Receiver
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.emulator.integration.test_http import Client
-from tests.emulator.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "tencent_ci_emulator"]
 

@@ -11,7 +11,7 @@ import pytest
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_faults import NO_ANSWER, document, submitted
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 TEXT = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text("utf-8")
 

@@ -14,7 +14,7 @@ from lxml import etree
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 NO_ANSWER = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 

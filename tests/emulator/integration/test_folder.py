@@ -13,7 +13,7 @@ import pytest
 
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import Client
-from tests.emulator.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import Client
-from tests.emulator.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 COS_HOST = "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 

@@ -21,7 +21,7 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.unit.test_media_files import wav
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 JOB = """<Request><Tag>VoiceSeparate</Tag><Input><Object>in/a.mp3</Object></Input><Operation>
 <VoiceSeparate><AudioMode>IsAudio</AudioMode></VoiceSeparate>

@@ -10,7 +10,7 @@ from lxml import etree
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 COS_HOST = "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 CI_HOST = "demo-1250000000.ci.ap-guangzhou.myqcloud.com"

@@ -13,7 +13,7 @@ import pytest
 from tencent_ci_emulator.http.operations import OPERATIONS, OTHER
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
-from tests.emulator.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 FOLDER = Path(__file__).parents[2] / "node"
 #: Set to 1, this lets the test install the SDK with npm, into a temporary folder.

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tests.emulator.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 PLUGIN = "tencent_ci_emulator.pytest_plugin"
 

@@ -11,7 +11,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.sdk_clients import WAYS, one_way, python_client
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
 OFF = {"State": "Off"}

@@ -10,7 +10,7 @@ from qcloud_cos import CosConfig, CosS3Client, CosServiceError
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX, SPEECH, load, si_sdr
 from tests.emulator.sdk_clients import WAYS, one_way, python_client
-from tests.emulator.waiting import wait_until
+from tests.patience import wait_until
 
 BUCKET, OTHER = "demo-1250000000", "results-1250000000"
 

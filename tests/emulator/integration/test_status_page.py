@@ -13,7 +13,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import submitted
 from tests.emulator.integration.test_http import JOB, Client
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 NASTY = "in/<script>alert(\"1\")</script>&amp;'x'.mp3"
 

@@ -16,7 +16,7 @@ from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import Client
 from tests.emulator.integration.test_queues import code_of
 from tests.emulator.sdk_clients import WAYS, one_way, python_client
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
 

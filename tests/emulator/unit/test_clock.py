@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tencent_ci_emulator.clock import VirtualClock
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 
 class Timetable:

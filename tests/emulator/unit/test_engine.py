@@ -14,7 +14,7 @@ from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits, QueueScheduler
 from tencent_ci_emulator.objects.object_store import ObjectStore
 from tests.emulator.audio_tools import tones, write
 from tests.emulator.unit.test_job_store import BUCKET, REGION, request
-from tests.emulator.waiting import PATIENCE, wait_until
+from tests.patience import PATIENCE, wait_until
 
 
 class World:

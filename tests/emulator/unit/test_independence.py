@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.emulator.waiting import PATIENCE
+from tests.patience import PATIENCE
 
 RUN = """
 import sys, urllib.error, urllib.request
