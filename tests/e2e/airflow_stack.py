@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import psutil
 import requests
 
+from tests.patience import PATIENCE
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,7 @@ class AirflowStack:
     :param dags: the folder with the DAG files.
     :param environment: further settings, for instance connections.
     :param components: what to start, as arguments of ``airflow``, under a name for each.
+    :param python: the interpreter of the environment in which Airflow is installed.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class AirflowStack:
         dags: Path,
         environment: Mapping[str, str] | None = None,
         components: Mapping[str, Sequence[str]] = COMPONENTS,
+        python: str = sys.executable,
     ) -> None:
         self.home = home
+        self._python = python
         self.components = components
         self.logs = home / "logs"
         self._port = free_port()
@@ -106,16 +111,18 @@ class AirflowStack:
             self.run("db", "migrate")
             for name in self.components:
                 self.start(name)
-            wait_until(self._is_healthy, _START_SECONDS, "all components are healthy", self._check_alive)
-            self._token = requests.post(
-                f"{self.url}/auth/token",
-                json={"username": "admin", "password": self._password},
-                timeout=30,
-            ).json()["access_token"]
+            if "api-server" in self.components:
+                self._log_in()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _log_in(self) -> None:
+        wait_until(self._is_healthy, _START_SECONDS, "all components are healthy", self._check_alive)
+        login = {"username": "admin", "password": self._password}
+        answer = requests.post(f"{self.url}/auth/token", json=login, timeout=PATIENCE)
+        self._token = answer.json()["access_token"]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -130,7 +137,7 @@ class AirflowStack:
     def run(self, *arguments: str) -> str:
         """Run an ``airflow`` command to its end and return what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
+            [self._python, "-m", "airflow", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -146,7 +153,7 @@ class AirflowStack:
         arguments = self.components.get(name) or self.components[name.rpartition("-")[0]]
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *arguments],
+                [self._python, "-m", "airflow", *arguments],
                 env=self.environment | {MACHINE: name},
                 stdout=log,
                 stderr=log,
