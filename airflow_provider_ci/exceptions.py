@@ -1,12 +1,11 @@
 """Public, typed errors.
 
 Every error of this provider is a :class:`TencentCIError`, so one ``except`` (or one retry rule by dotted
-path) catches all of them. They are plain exceptions, not ``AirflowException``: this module is imported by the
-protocol layer, which must not load Airflow, and for Airflow's task runner both count alike (the task fails
-and its retries apply). Where Airflow gives a base class a meaning of its own (a sensor's
-``AirflowFailException``), the raising module adds that base.
+path) catches all of them. They are not ``AirflowException``, because the protocol must not load Airflow; for
+Airflow's task runner there is no difference. A module that needs a special base class of Airflow, such as
+``AirflowFailException``, adds it to the error that it raises.
 
-All are picklable, and none carries a secret, a signature or a signed URL.
+All are picklable, and none has a secret, a signature or a signed URL.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-_MAX_TEXT = 1000  # a service message is shown in logs and in the UI: a page of HTML must not flood them
-# The rest of longer texts is not looked at: the patterns below would hold the triggerer's event loop up
-_MAX_READ = 4 * _MAX_TEXT
-_MAX_NAME = 200  # a code or request id; the real ones have less than 50 characters
-# As in URLs, also escaped ones, in headers and in JSON
+_MESSAGE_MAX = 1000  # characters: a page of HTML must not flood logs and the UI
+# The patterns below are slow on long texts, and would block the triggerer's event loop
+_SEARCHED_MAX = 4 * _MESSAGE_MAX
+_CODE_MAX = 200  # characters of a code or request id; real ones have less than 50
+# In URLs, also escaped ones, in headers and in JSON
 _AUTHORIZATION = re.compile(r"(?i)q-sign-algorithm(?:=|%3D)[^\s\"'<>]+")
 _SIGNATURE = re.compile(
     r"(?i)(q-signature|\bsign|x-c(?:i|os)-security-token)(=|%3D|[\"']?: *[\"']?)[^&\s\"'<>]+"
@@ -27,21 +26,22 @@ _SIGNATURE = re.compile(
 
 
 def strip_signatures(text: str) -> str:
-    """Return ``text``, which the service said, without the signatures and tokens of URLs and headers that it
-    may quote. A very long one is cut off.
+    """Return a text of the service without the signatures and tokens of URLs and headers that it may quote.
+
+    A very long text is cut off.
     """
-    return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text[:_MAX_READ]))
+    return _SIGNATURE.sub(r"\1\2…", _AUTHORIZATION.sub("…", text[:_SEARCHED_MAX]))
 
 
 class TencentCIError(Exception):
     """Base of all errors of this provider.
 
     :param message: what happened, in one sentence.
-    :param status: HTTP status of the answer, where there was one.
+    :param status: HTTP status of the response, if there was one.
     :param code: the service's error code, verbatim (``Code``).
     :param service_message: the service's explanation, verbatim (``Message``), shortened to 1,000 characters.
-    :param request_id: ``x-ci-request-id`` of the answer; Tencent's support asks for it.
-    :param job_id: the job concerned, where known.
+    :param request_id: ``x-ci-request-id`` of the response. Tencent's support asks for it.
+    :param job_id: the job that the error is about, if known.
     :param hint: what the user should do next.
     """
 
@@ -59,20 +59,20 @@ class TencentCIError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
-        self.code = code and code[:_MAX_NAME]
-        self.service_message = service_message and strip_signatures(service_message)[:_MAX_TEXT]
-        self.request_id = request_id and request_id[:_MAX_NAME]
+        self.code = code and code[:_CODE_MAX]
+        self.service_message = service_message and strip_signatures(service_message)[:_MESSAGE_MAX]
+        self.request_id = request_id and request_id[:_CODE_MAX]
         self.job_id = job_id
         self.hint = hint
 
     @property
     def details(self) -> dict[str, Any]:
-        """What is known besides the message, as keyword arguments of an error of another class."""
+        """All but the message, as keyword arguments for an error of another class."""
         names = ("status", "code", "service_message", "request_id", "job_id", "hint")
         return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
-        said = ": ".join(part for part in (self.code, self.service_message) if part)
+        explanation = ": ".join(part for part in (self.code, self.service_message) if part)
         facts = ", ".join(
             f"{name} {value}"
             for name, value in (
@@ -83,8 +83,8 @@ class TencentCIError(Exception):
             if value
         )
         text = self.message
-        if said:
-            text += f": {said}"
+        if explanation:
+            text += f": {explanation}"
         if facts:
             text += f" ({facts})"
         if self.hint:
@@ -95,24 +95,24 @@ class TencentCIError(Exception):
 class RequestValidationError(TencentCIError, ValueError):
     """The request breaks a documented rule; nothing was sent.
 
-    :param problems: readable sentences, each naming the field, what was given and what is allowed.
+    :param problems: readable sentences, each naming a field, its value and what is allowed.
     """
 
     def __init__(self, problems: Sequence[str] | str, **details: Any) -> None:
-        # A str is what pickle hands back: it rebuilds an exception from its formatted message.
+        # Pickle rebuilds an exception from its message, a str
         message = problems if isinstance(problems, str) else "Nothing was sent: " + "; ".join(problems)
         super().__init__(message, **details)
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
 
 
 class ConfigurationError(TencentCIError, ValueError):
-    """The Airflow connection or an argument cannot be used as it stands; nothing was sent."""
+    """The Airflow connection or an argument cannot be used; nothing was sent."""
 
 
 class CredentialsError(TencentCIError):
-    """No usable credentials could be had from their source; nothing was sent to the service.
+    """The credentials provider gave no usable credentials; nothing was sent to the service.
 
-    :param transient: ``True`` when the same attempt may succeed a little later.
+    :param transient: ``True`` if a later attempt may succeed.
     """
 
     def __init__(self, message: str, *, transient: bool = False, **details: Any) -> None:
@@ -121,9 +121,9 @@ class CredentialsError(TencentCIError):
 
 
 class TransportError(TencentCIError):
-    """No answer arrived (connection lost, timeout, name not resolved).
+    """No response arrived (connection lost, timeout, name not resolved).
 
-    :param sent: ``False`` when the request provably never reached the service; ``True`` when it may have.
+    :param sent: ``False`` if the request certainly never reached the service; ``True`` if it may have.
     """
 
     def __init__(self, message: str, *, sent: bool = True, **details: Any) -> None:
@@ -132,28 +132,30 @@ class TransportError(TencentCIError):
 
 
 class InvalidResponseError(TencentCIError):
-    """An answer arrived that is not the documented XML (a proxy's page, a cut-off body, too large), or
-    content of another MD5 than was asked for. ``final`` tells that a repetition brought the same.
+    """The response is not the documented XML (a proxy's page, an incomplete or too large body), or its
+    content has another MD5 than requested. ``final`` is ``True`` if a retry had the same result.
     """
 
     final: bool = False
 
 
 class InvalidCallbackError(TencentCIError, ValueError):
-    """What was received as a callback is none: not XML or JSON as documented, or too large."""
+    """A callback's body is not the documented XML or JSON, or is too large."""
 
 
 class ServiceError(TencentCIError):
-    """The service answered with an error."""
+    """The service responded with an error."""
 
 
 class AuthenticationError(ServiceError):
-    """SecretId, SecretKey, token or signature refused."""
+    """The service rejected SecretId, SecretKey, token or signature."""
 
 
 class ClockSkewError(AuthenticationError):
-    """The signature is outside its validity by the service's clock. ``server_time`` holds what that clock
-    showed, Unix seconds, or ``None``; ``corrected`` tells that calls from now on go by it.
+    """By the service's clock, the signature is not valid yet or has expired.
+
+    ``server_time`` is the service's time, Unix seconds, or ``None``. ``corrected`` is ``True`` if later calls
+    use that time.
     """
 
     server_time: float | None = None
@@ -161,7 +163,7 @@ class ClockSkewError(AuthenticationError):
 
 
 class PermissionDeniedError(ServiceError):
-    """The account may not do this: policy, service role, or the service is not opened for the bucket."""
+    """The account lacks a permission or the service role, or the service is not opened for the bucket."""
 
 
 class NotFoundError(ServiceError):
@@ -173,17 +175,17 @@ class InvalidRequestError(ServiceError):
 
 
 class WrongEndpointError(ServiceError):
-    """The service redirects elsewhere: the region or the endpoint is wrong. Redirects are never followed."""
+    """The service redirects: the region or the endpoint is wrong. Redirects are never followed."""
 
 
 class ThrottledError(ServiceError):
-    """Too many requests. ``retry_after`` holds the service's advice in seconds, or ``None``."""
+    """Too many requests. ``retry_after`` is the service's advice in seconds, or ``None``."""
 
     retry_after: float | None = None
 
 
 class QueueFullError(ServiceError):
-    """The queue holds as many waiting jobs as it may (``QueueSaturated``)."""
+    """The queue has its maximum of waiting jobs (``QueueSaturated``)."""
 
 
 class QueuePausedError(ServiceError):
@@ -191,8 +193,8 @@ class QueuePausedError(ServiceError):
 
 
 class ServerError(ServiceError):
-    """The service failed for the moment (5xx, and what it counts as temporary). ``retry_after`` holds the
-    service's advice in seconds, or ``None``.
+    """The service failed temporarily (5xx and some codes). ``retry_after`` is its advice in seconds, or
+    ``None``.
     """
 
     retry_after: float | None = None
@@ -201,7 +203,7 @@ class ServerError(ServiceError):
 class AmbiguousSubmissionError(TencentCIError):
     """It is unknown whether the service accepted the job: it may run, and be billed.
 
-    Its ``__cause__`` is the error that hid the answer.
+    ``__cause__`` is the error for which there is no response.
     """
 
 
@@ -210,7 +212,7 @@ class StateStoreError(TencentCIError):
 
 
 class JobError(TencentCIError):
-    """Base of what can go wrong with a job that was accepted. ``state`` is the job's last known state."""
+    """Base of errors about a job that was accepted. ``state`` is the job's last known state."""
 
     def __init__(self, message: str, *, state: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
@@ -218,7 +220,7 @@ class JobError(TencentCIError):
 
     @property
     def details(self) -> dict[str, Any]:
-        """Those of every error, and the state."""
+        """The details of every error, and the state."""
         return {**super().details, "state": self.state}
 
 
@@ -231,9 +233,7 @@ class JobCancelledError(JobError):
 
 
 class JobNotFoundError(JobError):
-    """The service does not know the job id: wrong bucket or region, or older than its records (about a
-    month).
-    """
+    """The service does not know the job id: bucket or region is wrong, or the job is older than a month."""
 
 
 class JobTimeoutError(JobError):

@@ -16,7 +16,7 @@ from airflow_provider_ci.protocol.batches import (
     DescribeBatch,
     ListBatches,
 )
-from airflow_provider_ci.protocol.output_location import with_output_location
+from airflow_provider_ci.protocol.jobs import with_output_location
 from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
 
 if TYPE_CHECKING:

@@ -49,11 +49,11 @@ from airflow_provider_ci.protocol.jobs import (
     ListJobs,
     SubmitJob,
     check_job_ids,
+    with_output_location,
 )
 from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.media_info import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
-from airflow_provider_ci.protocol.output_location import with_output_location
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.services import ASR, BucketBinding, OpenBucket

@@ -32,7 +32,7 @@ from airflow_provider_ci.protocol.rules import Problem, check_list, choice_probl
 from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE as VOICE_SEPARATE
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
-from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
+from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, HttpResponse
 
 #: Job ids in one request, at most (436/120621 describe, 436/120620 cancel).
 IDS_PER_REQUEST = 10
@@ -241,6 +241,18 @@ class JobsResponse:
     non_exist_job_ids: tuple[str, ...] = ()
     next_token: str | None = None
     request_id: str | None = None
+
+
+def with_output_location(operation: Any, endpoint: Endpoint) -> Any:
+    """Return the operation of a job or batch job with its results in bucket and region of ``endpoint``.
+
+    A bucket or region that it names already stays. What is not an operation is returned unchanged.
+    """
+    output = getattr(operation, "output", None)
+    if not isinstance(output, Output) or (output.bucket and output.region):
+        return operation
+    bucket, region = output.bucket or endpoint.bucket, output.region or endpoint.region
+    return replace(operation, output=replace(output, bucket=bucket, region=region))
 
 
 @dataclass(frozen=True, slots=True)
