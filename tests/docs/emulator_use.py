@@ -32,7 +32,7 @@ def plan_faults(emulator: _Emulator, folder: Path) -> list[Any]:
     plan = folder / "plan.json"
     # [START faults]
     rule = emulator.faults.add("submit", nth=1, drop=True, when="after")  # the rule's id
-    rules = emulator.faults.rules()  # as given, with "matched" and "applied": how often
+    rules = emulator.faults.rules()  # as added, with "matched" and "applied": how often
     emulator.faults.remove(rule)
     emulator.faults.load(plan)
     # [END faults]
@@ -47,7 +47,7 @@ def read_ledger(emulator: _Emulator, job_id: str) -> list[Any]:
     requests = emulator.ledger.requests("submit", status=200)  # the newest 10,000
     count = emulator.ledger.count("submit")  # all since the start
     jobs = emulator.ledger.accepted_jobs(key="in/song.mp3", user_data="my marker")
-    sent = emulator.ledger.callbacks(job_id)  # the newest 1,000, with what became of each
+    sent = emulator.ledger.callbacks(job_id)  # the newest 1,000, each with its outcome
     # [END ledger]
     return [requests, count, jobs, sent]
 
@@ -60,6 +60,6 @@ def let_time_pass(submit_my_jobs: Callable[[_Emulator], None]) -> list[Any]:
 
     with Emulator(clock=VirtualClock(), queue_seconds=600, run_seconds=1800) as emulator:
         submit_my_jobs(emulator)
-        emulator.clock.advance(3600)  # returns when all that falls due in this hour is done
+        emulator.clock.advance(3600)  # returns when everything that is due in this hour is done
         # [END clock]
         return [job.state for job in emulator.ledger.accepted_jobs()]
