@@ -27,7 +27,7 @@ from tests.scripted_server import (
     job_xml,
     jobs,
 )
-from tests.unit.protocol.test_batch_operations import BATCH
+from tests.unit.protocol.test_batches import BATCH
 
 
 class TestBatches:

@@ -61,8 +61,8 @@ from tests.unit.hooks.transports import (
     chunked,
     shown,
 )
-from tests.unit.protocol.test_admin_operations import TEMPLATE
-from tests.unit.protocol.test_batch_operations import BATCH
+from tests.unit.protocol.test_batches import BATCH
+from tests.unit.protocol.test_templates import TEMPLATE
 
 Define = Callable[..., str]
 SUBMIT, DESCRIBE, CANCEL = SubmitJob(REQUEST), DescribeJobs(("j1", "j2")), CancelJobs(("j1", "j2"))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
-from airflow_provider_ci.protocol.wire import Endpoint, HttpResponse
+from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, HttpResponse, Service
+from airflow_provider_ci.protocol.xml import parse_document, read
 
 BUCKET = "media-1250000001"
 REGION = "ap-guangzhou"
@@ -52,3 +57,20 @@ def response(status: int = 200, body: bytes | str = b"", **headers: str) -> Http
 
 def error_body(code: str, message: str = "Said by the service.", extra: str = "") -> str:
     return f"<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>"
+
+
+def ci_request(method: str, path: str, *params: tuple[str, str], body: bytes = b"") -> HttpRequest:
+    """Return a request to CI."""
+    return HttpRequest(method=method, service=Service.CI, path=path, params=params, body=body)
+
+
+def parsed(model: Any, content: str) -> Any:
+    """Return a response with ``content`` as ``model``."""
+    return read(model, parse_document(f"<Response>{content}</Response>".encode()))
+
+
+def rejection(call: ApiRequest[Any]) -> str:
+    """Return the message of the error that ``call`` raises instead of being sent."""
+    with pytest.raises(RequestValidationError, match="Nothing was sent") as caught:
+        call.http_request()
+    return str(caught.value)

@@ -9,7 +9,9 @@ import pytest
 
 from airflow_provider_ci.exceptions import InvalidRequestError, InvalidResponseError, RequestValidationError
 from airflow_provider_ci.protocol.batches import (
+    BatchesResponse,
     BatchInput,
+    BatchJob,
     BatchJobParam,
     BatchOperation,
     BatchRequest,
@@ -23,7 +25,7 @@ from airflow_provider_ci.protocol.jobs import Output
 from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
-from .builders import BUCKET, REGION, error_body, response
+from .builders import BUCKET, REGION, error_body, parsed, response
 
 OUTPUT = Output(region=REGION, bucket=BUCKET, voice_object="out/${InputName}-${jobid}.${ext}")
 OPERATION = BatchOperation(
@@ -282,3 +284,23 @@ class TestAnswers:
         assert CancelBatch("b1").parse(response(200)) is None
         with pytest.raises(InvalidRequestError):
             CancelBatch("b1").parse(response(200, error_body("InvalidArgument")))
+
+
+def test_both_spellings_of_unknown_ids_are_read():
+    batches = parsed(
+        BatchesResponse,
+        "<JobsDetail><JobId>b1</JobId><StartTime>-</StartTime><Input><UrlFile>u</UrlFile></Input></JobsDetail>"
+        "<NonExistJobId>b2</NonExistJobId><NonExistJobIds>b3</NonExistJobIds><NextToken/>",
+    )
+    [job] = batches.jobs_detail
+    assert (job.job_id, job.start_time, job.input.url_file) == ("b1", None, "u")
+    assert batches.non_exist_job_ids == ("b2", "b3")  # both spellings
+
+
+def test_what_only_the_sdks_document_is_read():
+    batches = parsed(
+        BatchesResponse,
+        "<JobsDetail><JobId>b1</JobId><Tag>VoiceSeparate</Tag><Progress>40</Progress><QueueId>p1</QueueId>"
+        "</JobsDetail>",
+    )
+    assert batches.jobs_detail[0] == BatchJob(job_id="b1", tag="VoiceSeparate", progress=40, queue_id="p1")

@@ -1,0 +1,61 @@
+"""Services that are opened for a bucket."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_ci.exceptions import InvalidRequestError
+from airflow_provider_ci.protocol.services import BucketBinding, BucketResponse, OpenBucket
+
+from .builders import ci_request, error_body, parsed, rejection, response
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (OpenBucket(), ci_request("POST", "/asrbucket")),
+        (OpenBucket("media"), ci_request("POST", "/mediabucket")),
+    ],
+)
+def test_the_request_has_the_documented_form(call, expected):
+    assert call.http_request() == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (OpenBucket("../x"), "service is '../x'"),
+        (OpenBucket("pic"), "service is 'pic', allowed: asr, media"),
+    ],
+)
+def test_arguments_outside_the_documented_values_are_rejected(call, says):
+    assert says in rejection(call)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 409])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("MediaBucketAlreadyBinded", "BucketAlreadyBinded", "1100"),
+        *("AsrBucketAlreadyBinded", "ASRBucketAlreadyBinded", "PicBucketAlreadyBinded"),
+    ],
+)
+@pytest.mark.parametrize("service", ["asr", "media"])
+def test_opening_a_service_that_is_open_is_no_error(service, code, status):
+    assert OpenBucket(service).parse(response(status, error_body(code))) is None
+
+
+def test_opening_a_service_returns_the_bucket():
+    for name in ("AsrBucket", "MediaBucket"):
+        body = f"<Response><{name}><BucketId>a-1</BucketId></{name}></Response>"
+        assert OpenBucket().parse(response(200, body)) == BucketBinding(bucket_id="a-1")
+    assert OpenBucket().parse(response(200, "<Response/>")) == BucketBinding(), "opened, if tersely"
+    with pytest.raises(InvalidRequestError):
+        OpenBucket().parse(response(400, error_body("BindedBucketNumLimit")))
+
+
+def test_the_bucket_of_either_service_is_read():
+    opened = parsed(
+        BucketResponse, "<MediaBucket><BucketId>b-1250000000</BucketId><AliasBucketId/></MediaBucket>"
+    )
+    assert (opened.media_bucket.bucket_id, opened.asr_bucket) == ("b-1250000000", None)

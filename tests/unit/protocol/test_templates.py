@@ -1,0 +1,202 @@
+"""Templates: requests, rules, responses and pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_ci.exceptions import InvalidRequestError, InvalidResponseError
+from airflow_provider_ci.protocol.templates import (
+    CreateTemplate,
+    DeleteTemplate,
+    ListTemplates,
+    TemplateIds,
+    TemplateRequest,
+    TemplatesResponse,
+    UpdateTemplate,
+)
+from airflow_provider_ci.protocol.voice_separation import AudioConfig
+
+from .builders import ci_request, error_body, parsed, rejection, response
+
+TEMPLATE = TemplateRequest(
+    tag="VoiceSeparate",
+    name="stems_声-*1",
+    audio_mode="IsAudio",
+    audio_config=AudioConfig(codec="mp3", bitrate=128),
+)
+BODY = (
+    "<?xml version='1.0' encoding='UTF-8'?>\n<Request><Tag>VoiceSeparate</Tag><Name>stems_声-*1</Name>"
+    "<AudioMode>IsAudio</AudioMode><AudioConfig><Codec>mp3</Codec><Bitrate>128</Bitrate></AudioConfig></Request>"
+).encode()
+MADE = (
+    "<Response><RequestId>r</RequestId>"
+    "<Template><TemplateId>t1</TemplateId><Name>a</Name></Template></Response>"
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (CreateTemplate(TEMPLATE), ci_request("POST", "/template", body=BODY)),
+        (UpdateTemplate("t1", TEMPLATE), ci_request("PUT", "/template/t1", body=BODY)),
+        (DeleteTemplate("t1"), ci_request("DELETE", "/template/t1")),
+        (
+            ListTemplates(),
+            ci_request(
+                "GET",
+                "/template",
+                ("tag", "All"),
+                ("category", "Custom"),
+                ("pageNumber", "1"),
+                ("pageSize", "10"),
+            ),
+        ),
+        (
+            ListTemplates(tag="VoiceSeparate", ids=["t1", "t2"], name="声", page_number=3, page_size=100),
+            ci_request(
+                "GET",
+                "/template",
+                ("tag", "VoiceSeparate"),
+                ("category", "Custom"),
+                ("ids", "t1,t2"),
+                ("name", "声"),
+                ("pageNumber", "3"),
+                ("pageSize", "100"),
+            ),
+        ),
+    ],
+)
+def test_the_request_has_the_documented_form(call, expected):
+    assert call.http_request() == expected
+
+
+def test_only_creating_a_template_is_not_repeated():
+    calls = [CreateTemplate(TEMPLATE), UpdateTemplate("t", TEMPLATE), DeleteTemplate("t"), ListTemplates()]
+    assert [call.idempotent for call in calls] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": None}, "Name is None, allowed: Chinese, letters, digits, _ - *, at most 64 characters"),
+        ({"name": ""}, "Name is ''"),
+        ({"name": "a" * 65}, "at most 64"),
+        ({"name": "a b"}, "Name is 'a b'"),
+        ({"name": "a\n"}, r"Name is 'a\n'"),
+        ({"name": "é"}, "Name is 'é'"),
+        ({"tag": "Transcode"}, "Tag is 'Transcode', allowed: VoiceSeparate"),
+        ({"audio_mode": None}, "AudioMode is None"),
+        ({"audio_mode": "Voice"}, "AudioMode is 'Voice', allowed: IsAudio"),
+        ({"audio_config": None}, "AudioConfig is None"),
+        ({"audio_config": AudioConfig(codec="ogg")}, "AudioConfig.Codec is 'ogg', allowed: aac"),
+        (
+            {"audio_config": AudioConfig(codec="mp3", samplerate=96000)},
+            "AudioConfig.Samplerate is 96000",
+        ),
+        ({"audio_config": AudioConfig(bitrate="128")}, "AudioConfig.Bitrate is '128'"),
+    ],
+)
+def test_a_template_that_breaks_a_rule_is_rejected(changes, says):
+    template = replace(TEMPLATE, **changes)
+    assert says in rejection(CreateTemplate(template))
+    assert says in rejection(UpdateTemplate("t1", template))
+
+
+def test_all_problems_are_reported_at_once():
+    message = rejection(CreateTemplate(TemplateRequest(audio_config=AudioConfig())))
+    assert all(name in message for name in ("Tag is", "Name is", "AudioMode is"))
+
+
+@pytest.mark.parametrize("bad", ["", "../jobs", "t1/x", "t1?a", "a,b", "t1\n", None, "t" * 129])
+def test_what_is_not_an_id_never_becomes_part_of_a_path(bad):
+    for call in (UpdateTemplate(bad, TEMPLATE), DeleteTemplate(bad), ListTemplates(ids=[bad])):
+        assert "template_id is" in rejection(call)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (ListTemplates(category="Own"), "category is 'Own', allowed: Custom, Official"),
+        (ListTemplates(page_size=101), "page_size is 101, allowed: 1 to 100"),
+        (ListTemplates(page_number=0), "page_number is 0, allowed: from 1"),
+    ],
+)
+def test_arguments_outside_the_documented_values_are_rejected(call, says):
+    assert says in rejection(call)
+
+
+@pytest.mark.parametrize("call", [CreateTemplate(TEMPLATE), UpdateTemplate("t1", TEMPLATE)])
+def test_the_response_is_a_template_with_an_id(call):
+    assert call.parse(response(200, MADE)).template_id == "t1"
+    for body in ("<Response/>", "<Response><Template><Name>a</Name></Template></Response>"):
+        with pytest.raises(InvalidResponseError, match="the response has no TemplateId"):
+            call.parse(response(200, body))
+
+
+@pytest.mark.parametrize("code", ["TemplateNotFound", "1107"])
+def test_deleting_a_template_that_does_not_exist_is_no_error(code):
+    call = DeleteTemplate("t1")
+    assert call.parse(
+        response(200, "<Response><RequestId>r</RequestId><TemplateId>t1</TemplateId></Response>")
+    )
+    assert call.parse(response(204)), "no body is documented elsewhere"
+    assert not call.parse(response(404, error_body(code)))
+    with pytest.raises(InvalidRequestError):
+        call.parse(response(400, error_body("InvalidArgument")))
+    with pytest.raises(InvalidResponseError):
+        call.parse(response(200, "<html/>"))
+
+
+def test_a_list_of_templates_is_read():
+    templates = parsed(
+        TemplatesResponse,
+        "<RequestId>r</RequestId><TotalCount>2</TotalCount><TemplateList><TemplateId>t1</TemplateId>"
+        "<VoiceSeparate><AudioMode>IsAudio</AudioMode><AudioConfig/></VoiceSeparate>"
+        "<CreateTime>2025-01-02T03:04:05+0800</CreateTime></TemplateList>"
+        "<TemplateList><TemplateId>t2</TemplateId></TemplateList>"
+        "<NonExistTIDs><TemplateId>t3</TemplateId><TemplateId>t4</TemplateId></NonExistTIDs>",
+    )
+    assert (templates.request_id, templates.total_count) == ("r", 2)
+    assert [one.template_id for one in templates.template_list] == ["t1", "t2"]
+    assert templates.template_list[0].voice_separate.audio_mode == "IsAudio"
+    assert templates.template_list[0].create_time.isoformat() == "2025-01-02T03:04:05+08:00"
+    assert templates.non_exist_tids == TemplateIds(template_id=("t3", "t4"))
+    assert (
+        parsed(TemplatesResponse, "<TemplateList><State>Normal</State></TemplateList>").template_list[0].state
+        == "Normal"
+    )
+
+
+class TestPages:
+    def page(self, count: int, **paging: int) -> TemplatesResponse:
+        items = "".join(f"<TemplateList><TemplateId>t{n}</TemplateId></TemplateList>" for n in range(count))
+        names = {"total": "TotalCount", "number": "PageNumber", "size": "PageSize"}
+        totals = "".join(f"<{names[key]}>{value}</{names[key]}>" for key, value in paging.items())
+        return ListTemplates().parse(response(200, f"<Response>{totals}{items}</Response>"))
+
+    def test_another_page_follows_while_the_service_counts_more(self):
+        call = ListTemplates(name="a")
+        second = call.next_page(self.page(10, total=21, number=1, size=10))
+        assert second == ListTemplates(name="a", page_number=2)
+        last = second.next_page(self.page(10, total=21, number=2, size=10))
+        assert last is not None
+        assert last.next_page(self.page(1, total=21, number=3, size=10)) is None
+
+    @pytest.mark.parametrize(
+        ("count", "paging"),
+        [
+            (0, {"total": 99, "number": 1, "size": 10}),  # empty, whatever it counts
+            (10, {"total": 10, "number": 1, "size": 10}),
+            (10, {}),  # no total, as when ids are asked for
+            (10, {"total": 99, "number": 7, "size": 10}),  # another page than asked for
+        ],
+    )
+    def test_no_page_follows(self, count, paging):
+        assert ListTemplates().next_page(self.page(count, **paging)) is None
+
+    def test_pages_may_be_smaller_than_requested(self):
+        second = ListTemplates(page_size=100).next_page(self.page(20, total=50, number=1, size=20))
+        assert second is not None
+        assert second.page_number == 2
