@@ -43,7 +43,7 @@ def state_at_the_end(dag_run: Any, task_id: str, map_index: int = -1) -> str:
     return str(xcom(dag_run, task_id, "job", map_index)["state"])
 
 
-def test_a_task_that_is_told_to_defer_waits(dags: dict[str, Any], emulator: Emulator) -> None:
+def test_a_task_with_deferrable_waits(dags: dict[str, Any], emulator: Emulator) -> None:
     dag_run = dags["deferrable_argument"].test()
     assert dag_run.state == "success"
     assert state_at_the_end(dag_run, "one") == "Success"
@@ -53,7 +53,7 @@ def test_a_task_that_is_told_to_defer_waits(dags: dict[str, Any], emulator: Emul
     assert xcom(dag_run, "batch", "batch")["counts"] == {"Success": 1}
 
 
-def test_also_by_default_args(dags: dict[str, Any], emulator: Emulator) -> None:
+def test_deferrable_may_be_in_default_args(dags: dict[str, Any], emulator: Emulator) -> None:
     dag_run = dags["deferrable_by_default_args"].test()
     assert state_at_the_end(dag_run, "one") == "Success"
     assert state_at_the_end(dag_run, "mapped", 0) == "Success"
@@ -61,7 +61,7 @@ def test_also_by_default_args(dags: dict[str, Any], emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("dag_id", ["never_retried", "never_retried_native"])
 def test_what_cannot_work_fails_at_once(dags: dict[str, Any], emulator: Emulator, dag_id: str) -> None:
-    """The sentences are in ``tests/unit/operators/test_arguments.py``."""
+    """Their messages are in ``tests/unit/operators/test_rendered_arguments.py``."""
     tried = tries(dags[dag_id].test())
     assert set(tried.values()) == {("failed", 1)}, tried
     hook = TencentCIHook()

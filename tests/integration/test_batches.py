@@ -47,7 +47,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHo
 @pytest.mark.parametrize(
     "dag_id", ["batch_accepted", "batch_accepted_deferrable", "batch_pushed_submit_only"]
 )
-def test_a_retry_goes_on_with_the_batch_of_the_try_that_died(
+def test_a_retry_continues_with_the_batch_of_the_try_that_died(
     dags: dict[str, Any], hook: TencentCIHook, dag_id: str
 ) -> None:
     dag_run = dags[dag_id].test()
@@ -67,7 +67,7 @@ def test_a_retry_goes_on_with_the_batch_of_the_try_that_died(
 @pytest.mark.parametrize("dag_id", ["batch_plain", "batch_plain_deferrable"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("effect", [{"drop": True}, {"status": 503, "code": "ServiceUnavailable"}], ids=str)
-def test_a_lost_answer_is_looked_for(
+def test_after_a_lost_response_the_batch_is_found(
     dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
 ) -> None:
     emulator.faults.add("create_batch", nth=1, when=when, **effect)
@@ -98,7 +98,9 @@ def test_a_batch_with_failed_jobs_is_not_green_and_not_paid_for_again(
     )
 
 
-def test_unless_that_is_allowed(dags: dict[str, Any], hook: TencentCIHook, emulator: Any) -> None:
+def test_allow_failed_jobs_makes_it_a_success(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Any
+) -> None:
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
     dag_run = dags["batch_allowed"].test()
     assert dag_run.state == "success"

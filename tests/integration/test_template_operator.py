@@ -40,7 +40,7 @@ def let_operators_run_in_this_thread() -> None:
         ExecutorSafeguard._sentinel.callers = {}
 
 
-def test_several_at_once_leave_one(hook: TencentCIHook, emulator: Emulator) -> None:
+def test_several_tasks_at_once_leave_one_template(hook: TencentCIHook, emulator: Emulator) -> None:
     # each has looked, and found none, before the first is created
     emulator.faults.add("create_template", delay=0.5)
     with ThreadPoolExecutor(4, initializer=let_operators_run_in_this_thread) as threads:
@@ -50,7 +50,7 @@ def test_several_at_once_leave_one(hook: TencentCIHook, emulator: Emulator) -> N
     assert emulator.ledger.count("create_template") > 1, "they did meet"
 
 
-def test_a_changed_dag_updates_it(hook: TencentCIHook) -> None:
+def test_a_changed_dag_updates_the_template(hook: TencentCIHook) -> None:
     first = run()
     assert run(codec="flac", bitrate="") == first
     (template,) = hook.templates.list()
@@ -60,7 +60,9 @@ def test_a_changed_dag_updates_it(hook: TencentCIHook) -> None:
 
 
 @pytest.mark.parametrize("operation", ["create_template", "update_template"])
-def test_a_lost_answer(hook: TencentCIHook, emulator: Emulator, operation: str) -> None:
+def test_after_a_lost_response_there_is_one_template(
+    hook: TencentCIHook, emulator: Emulator, operation: str
+) -> None:
     if operation == "update_template":
         run(codec="aac")
     emulator.faults.add(operation, nth=1, drop=True, when="after")

@@ -47,7 +47,7 @@ def cancelled(server: ScriptedServer) -> list[str]:
     return [sent.path for sent in server.requests if sent.method == "PUT"]
 
 
-def test_cancels_what_has_not_begun_and_says_so(
+def test_jobs_that_have_not_begun_are_cancelled(
     make_operator: MakeOperator, server: ScriptedServer, logs: Logs
 ) -> None:
     server.play(
@@ -63,7 +63,7 @@ def test_cancels_what_has_not_begun_and_says_so(
     assert "Job j2 is not cancelled: Running" in logs.at("warning")
 
 
-def test_one_that_begins_meanwhile_does_not_spoil_the_others(
+def test_a_job_that_begins_meanwhile_does_not_prevent_the_others(
     make_operator: MakeOperator, server: ScriptedServer
 ) -> None:
     server.play(
@@ -73,12 +73,12 @@ def test_one_that_begins_meanwhile_does_not_spoil_the_others(
     assert cancelled(server) == ["/jobs/j1,j2", "/jobs/j1", "/jobs/j2"]
 
 
-def test_a_cancellation_that_shows_late(make_operator: MakeOperator, server: ScriptedServer) -> None:
+def test_a_state_that_changes_late_is_waited_for(make_operator: MakeOperator, server: ScriptedServer) -> None:
     server.play(states(j1="Submitted"), http(), states(j1="Submitted"), states(j1="Cancel"))
     assert make_operator(job_id="j1").execute({}) == {"j1": "Cancel"}
 
 
-def test_and_one_that_never_shows(make_operator: MakeOperator, server: ScriptedServer) -> None:
+def test_a_state_that_never_changes_is_returned(make_operator: MakeOperator, server: ScriptedServer) -> None:
     server.play(states(j1="Submitted"), http(), *[states(j1="Submitted")] * 4)
     assert make_operator(job_id="j1").execute({}) == {"j1": "Submitted"}
     server.play(states(j1="Submitted"), http(), *[states(j1="Submitted")] * 4)
@@ -86,14 +86,14 @@ def test_and_one_that_never_shows(make_operator: MakeOperator, server: ScriptedS
         make_operator(job_id="j1", fail_if_running=True).execute({})
 
 
-def test_twice_does_no_harm(make_operator: MakeOperator, server: ScriptedServer) -> None:
+def test_running_twice_does_no_harm(make_operator: MakeOperator, server: ScriptedServer) -> None:
     server.play(states(j1="Cancel", j2="Cancel"))
     assert make_operator(fail_if_running=True).execute({}) == {"j1": "Cancel", "j2": "Cancel"}
     assert cancelled(server) == []
 
 
 @pytest.mark.parametrize("state", ["Running", "Strange"])
-def test_a_job_that_goes_on_fails_if_told_so(
+def test_fail_if_running_fails_for_a_running_job(
     make_operator: MakeOperator, server: ScriptedServer, state: str
 ) -> None:
     server.play(states(j1="Success", j2=state))
@@ -102,7 +102,7 @@ def test_a_job_that_goes_on_fails_if_told_so(
     assert (caught.value.job_id, caught.value.state) == ("j2", state)
 
 
-def test_an_unknown_job_fails_after_the_others_were_cancelled(
+def test_a_missing_job_fails_after_the_others_were_cancelled(
     make_operator: MakeOperator, server: ScriptedServer
 ) -> None:
     server.play(jobs(job_xml("j1"), unknown=("j2",)), http(), states(j1="Cancel"))
@@ -111,7 +111,7 @@ def test_an_unknown_job_fails_after_the_others_were_cancelled(
     assert cancelled(server) == ["/jobs/j1"]
 
 
-def test_ten_to_a_request(make_operator: MakeOperator, server: ScriptedServer) -> None:
+def test_a_request_has_ten_ids(make_operator: MakeOperator, server: ScriptedServer) -> None:
     ids = [f"j{n}" for n in range(12)]
     first, second = dict.fromkeys(ids[:10], "Submitted"), dict.fromkeys(ids[10:], "Submitted")
     server.play(states(**first), states(**second), http(), http())
@@ -121,7 +121,7 @@ def test_ten_to_a_request(make_operator: MakeOperator, server: ScriptedServer) -
 
 
 @pytest.mark.parametrize("none", [[], None])  # None: the output of a task that failed before it had a job
-def test_no_jobs_no_request(make_operator: MakeOperator, server: ScriptedServer, none: Any) -> None:
+def test_without_jobs_nothing_is_sent(make_operator: MakeOperator, server: ScriptedServer, none: Any) -> None:
     assert make_operator(job_id=none).execute({}) == {}
     assert not server.requests
 

@@ -172,6 +172,14 @@ def test_the_examples_break_no_rule(owner: type[Any]) -> None:
             make(owner, **{name: value for name, value in example.items() if name not in excluded})
 
 
+@pytest.mark.parametrize("owner", MINIMAL)
+def test_every_template_field_has_an_example(owner: type[Any]) -> None:
+    """Except those for which no value at all breaks no rule, and what is in every example."""
+    no_value = {"template_id", "user_data", "bucket", "region"}
+    always = {"tencent_ci_conn_id", "name"}
+    assert {*owner.template_fields} <= {*owner.argument_examples[0]} | no_value | always
+
+
 class TestMapped:
     @pytest.mark.parametrize(
         ("owner", "fixed", "said"),

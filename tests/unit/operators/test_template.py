@@ -43,7 +43,9 @@ def make_operator(
         operator.hook.close()
 
 
-def test_creates(make_operator: MakeOperator, server: ScriptedServer, logs: Logs) -> None:
+def test_a_missing_template_is_created(
+    make_operator: MakeOperator, server: ScriptedServer, logs: Logs
+) -> None:
     server.play(NONE, MADE)
     assert make_operator(bitrate="128", channels="").execute({}) == "t1"
     assert server.methods() == ["GET", "POST"]
@@ -52,20 +54,24 @@ def test_creates(make_operator: MakeOperator, server: ScriptedServer, logs: Logs
     assert "Created template stems (t1)" in logs.at("info")
 
 
-def test_leaves_alone_what_is_as_it_should_be(make_operator: MakeOperator, server: ScriptedServer) -> None:
+def test_a_template_with_these_parameters_is_not_changed(
+    make_operator: MakeOperator, server: ScriptedServer
+) -> None:
     server.play(SAME)
     assert make_operator(codec="Mp3").execute({}) == "t1"
     assert server.methods() == ["GET"]
 
 
-def test_updates(make_operator: MakeOperator, server: ScriptedServer) -> None:
+def test_a_template_with_other_parameters_is_updated(
+    make_operator: MakeOperator, server: ScriptedServer
+) -> None:
     server.play(OTHER, MADE)
     assert make_operator().execute({}) == "t1"
     assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
 
 
 @pytest.mark.parametrize("code", ["TemplateNameDuplicate", "1112"])
-def test_another_creates_it_in_between(
+def test_a_template_that_somebody_else_creates_meanwhile_is_updated(
     make_operator: MakeOperator, server: ScriptedServer, code: str
 ) -> None:
     server.play(NONE, error(400, code), OTHER, MADE)
@@ -74,7 +80,7 @@ def test_another_creates_it_in_between(
 
 
 @pytest.mark.parametrize("code", ["TemplateNotFound", "1107"])
-def test_another_deletes_it_in_between(
+def test_a_template_that_somebody_else_deletes_meanwhile_is_created(
     make_operator: MakeOperator, server: ScriptedServer, code: str
 ) -> None:
     server.play(OTHER, error(404, code), NONE, MADE)

@@ -252,7 +252,7 @@ def test_a_bad_argument_is_named_before_anything_is_sent(
     assert not context["ti"].xcoms
 
 
-def test_the_receivers_secret_is_not_in_the_error(connection: Callable[..., str]) -> None:
+def test_an_error_does_not_show_the_secret_of_a_callback_url(connection: Callable[..., str]) -> None:
     connection("http://127.0.0.1:1")
     url = "ftp://user:hush@a.example/b?key=hush#hush"
     with pytest.raises(TencentCIError, match=r"a\.example") as caught:
@@ -385,7 +385,7 @@ class TestCheckInput:
         ],
         ids=["missing", "forbidden", "empty", "archived"],
     )
-    def test_a_bad_input_costs_nothing(
+    def test_for_a_bad_input_nothing_is_submitted(
         self,
         checked: Callable[..., str],
         server: ScriptedServer,
@@ -398,7 +398,7 @@ class TestCheckInput:
             checked(answer, durable=durable)
         assert server.methods() == ["HEAD"]
 
-    def test_a_retry_goes_on_with_its_job_though_the_input_is_gone(
+    def test_a_retry_continues_with_its_job_after_the_input_was_deleted(
         self, checked: Callable[..., str], server: ScriptedServer, make_context: Callable[..., Any]
     ) -> None:
         class Store(dict[str, Any]):

@@ -228,7 +228,7 @@ class TestRequest:
             ),
         ],
     )
-    def test_arguments_that_cannot_work(self, arguments: dict[str, Any], says: str) -> None:
+    def test_a_request_that_cannot_work_is_refused(self, arguments: dict[str, Any], says: str) -> None:
         with pytest.raises(RequestValidationError) as caught:
             body(**arguments)
         assert says in str(caught.value)
@@ -275,7 +275,7 @@ class TestRequest:
             ("{{ 0 }}", True, "time_interval is 0, allowed: a dict"),
         ],
     )
-    def test_an_interval_that_a_template_failed_to_render_is_no_missing_one(
+    def test_an_interval_that_a_template_failed_to_render_is_refused(
         self, template: Any, native: bool, says: str
     ) -> None:
         with DAG("d", schedule=None, render_template_as_native_obj=native):
@@ -286,7 +286,7 @@ class TestRequest:
         assert says in str(caught.value)
 
     @pytest.mark.parametrize(("source", "warns"), [("prefix", False), ("url_file", True)])
-    def test_an_interval_may_be_without_effect_on_a_list(
+    def test_an_interval_without_a_prefix_is_warned_of(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -347,7 +347,7 @@ class TestRequest:
         with pytest.raises(RequestValidationError, match="a key that can never be that of background_object"):
             body(voice_object=voice, background_object=background, audio_mode="AudioAndBackground")
 
-    def test_mapped_task_instances_give_names_of_their_own(
+    def test_mapped_task_instances_have_different_default_names(
         self, make_operator: MakeOperator, server: ScriptedServer, make_context: Callable[..., Context]
     ) -> None:
         server.play(SUBMITTED)
@@ -356,7 +356,7 @@ class TestRequest:
         make_operator(wait_for_completion=False).execute(context)
         assert leaves(server.requests[-1].body)["Name"] == "adhoc_airflow-batch-12"
 
-    def test_a_default_name_does_not_tell_requests_apart(self) -> None:
+    def test_requests_with_different_default_names_are_the_same(self) -> None:
         """A retry after an update may make another default name of the same ids."""
 
         def digest(name: str | None, task_id: str) -> str:
@@ -366,19 +366,19 @@ class TestRequest:
         assert digest(None, "a") == digest(None, "b") == digest("", "c")
         assert digest("stems", "a") not in (digest("other", "a"), digest(None, "stems"))
 
-    def test_a_long_and_foreign_name_is_made_fit(self) -> None:
+    def test_a_default_name_follows_the_rules_for_names(self) -> None:
         assert len(body(task_id="t" * 200)["Name"]) == 128
         assert body(task_id="a.b")["Name"] == "d-a_b"
 
 
 class TestOutlets:
-    def test_an_alias_is_refused_for_there_is_no_end_of_results(
+    def test_an_alias_is_refused_because_the_results_are_unlimited(
         self, make_operator: MakeOperator, context: Context
     ) -> None:
         with pytest.raises(RequestValidationError, match="AssetAlias 'stems', allowed: assets"):
             make_operator(outlets=[AssetAlias("stems")]).execute(context)
 
-    def test_an_asset_is_told_of_the_batch(
+    def test_an_asset_event_has_the_counts_of_the_batch(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Success")))
@@ -389,7 +389,7 @@ class TestOutlets:
         summary = {"job_id": "b1", "state": "Success", "counts": {"Success": 1}}
         assert context["outlet_events"][folder].extra == summary
 
-    def test_openlineage_is_told_where_inputs_and_results_are(
+    def test_openlineage_gets_the_folders_of_inputs_and_results(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         described = job_xml("b1", "Success").replace(
@@ -426,7 +426,7 @@ class TestWait:
             "Job b1: Success",
         ]
 
-    def test_failed_jobs_fail_it_without_retry(
+    def test_failed_jobs_fail_the_task_without_retry(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE)
@@ -455,14 +455,14 @@ class TestWait:
         }
         assert result["unsuccessful"][1]["code"] is None, "Success is no reason"
 
-    def test_unless_the_user_allows_them(
+    def test_allow_failed_jobs_makes_it_a_success(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE, jobs(child("j1", "Failed")))
         assert make_operator(allow_failed_jobs=True).execute(context) == "b1"
         assert dict(context["ti"].xcoms)["batch"]["counts"] == {"Failed": 1}
 
-    def test_many_failures_are_counted_and_some_named(
+    def test_of_many_failed_jobs_some_are_named(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE)
@@ -473,7 +473,7 @@ class TestWait:
         assert (result["counts"], len(result["unsuccessful"])) == ({"Failed": 150}, 100)
 
     @pytest.mark.parametrize(("state", "kind"), [("Failed", JobFailedError), ("Cancel", JobCancelledError)])
-    def test_a_batch_that_fails_itself(
+    def test_a_batch_job_that_fails_without_jobs(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -488,7 +488,7 @@ class TestWait:
         assert isinstance(caught.value, AirflowFailException) is is_final
 
     @pytest.mark.parametrize("wait", [True, False])
-    def test_a_batch_that_fails_after_it_has_made_jobs_is_not_retried(
+    def test_a_batch_job_that_fails_after_it_has_made_jobs_is_not_retried(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context, wait: bool
     ) -> None:
         failed = batch("Failed", code="InternalError", message="midway")
@@ -500,7 +500,7 @@ class TestWait:
         assert isinstance(caught.value, JobFailedError)
         assert (caught.value.code, caught.value.service_message) == ("InternalError", "midway")
 
-    def test_that_it_has_made_none_is_not_believed_while_the_list_may_lag(
+    def test_after_a_failure_the_job_list_counts_only_once_it_shows_all_jobs(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -521,14 +521,14 @@ class TestWait:
         server.play(SUCCESS, NONE, jobs(child("j1", "Success")))
         assert make_operator().execute(context) == "b1"
 
-    def test_no_input_is_said(
+    def test_a_batch_without_inputs_is_warned_of(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context, logs: Logs
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE, NONE)
         assert make_operator().execute(context) == "b1"
         assert "Batch job b1 found no input" in logs.at("warning")
 
-    def test_that_there_was_none_is_not_believed_at_once(
+    def test_an_empty_job_list_is_read_again(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -540,7 +540,7 @@ class TestWait:
         with pytest.raises(AirflowFailException, match="1 of the 1 jobs"):
             make_operator().execute(context)
 
-    def test_the_list_is_given_time_to_show_all_jobs(
+    def test_jobs_are_counted_only_once_the_list_shows_all(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -565,7 +565,7 @@ class TestWait:
             make_operator(timeout=0.05).execute(context)
         assert [sent.path for sent in server.requests if sent.method == "PUT"] == ["/inventorytriggerjob/b1"]
 
-    def test_a_timeout_while_its_jobs_go_on_says_so(
+    def test_a_timeout_names_jobs_that_are_still_running(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED)
@@ -574,7 +574,7 @@ class TestWait:
         with pytest.raises(JobTimeoutError, match="Success, but jobs that it made are still running"):
             make_operator(timeout=0.05, cancel_on_kill=False).execute(context)
 
-    def test_killed_it_is_cancelled(
+    def test_a_killed_task_cancels_its_batch_job(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUBMITTED, http())
@@ -599,7 +599,7 @@ class TestOutage:
             mocker.patch(f"airflow_provider_ci.operators.{module}.time", virtual)
 
     @pytest.mark.usefixtures("no_time")
-    def test_is_waited_out_wherever_it_comes(
+    def test_is_waited_out_during_each_kind_of_request(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -617,7 +617,7 @@ class TestOutage:
         assert operator.execute(context) == "b1"
 
     @pytest.mark.usefixtures("no_time")
-    def test_does_not_move_the_deadline(
+    def test_does_not_extend_the_timeout(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -633,7 +633,7 @@ class TestOutage:
         assert server.methods()[-1] == "PUT"
 
 
-def test_a_poll_asks_for_one_job_to_know_whether_any_goes_on(
+def test_a_poll_requests_one_job_to_find_whether_any_is_running(
     make_operator: MakeOperator, server: ScriptedServer, context: Context
 ) -> None:
     going_on, done = jobs(child("j1", "Running")), jobs(child("j1", "Success"))
@@ -661,7 +661,7 @@ class TestDeferred:
         assert arguments["job_ids"] == ["b1"]
         assert TencentCIBatchTrigger(**arguments).serialize() == (path, arguments)
 
-    def test_goes_on_after_the_trigger_without_waiting_again(
+    def test_after_the_trigger_jobs_are_counted_at_once(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -674,14 +674,14 @@ class TestDeferred:
         assert make_operator(deferrable=True).execute_complete(context, event) == "b1"
         assert dict(context["ti"].xcoms)["batch"]["counts"] == {"Success": 1}
 
-    def test_failed_jobs_fail_it_too(
+    def test_failed_jobs_fail_the_deferred_task_too(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(SUCCESS, NONE, jobs(child("j1", "Failed", "X", "y")))
         with pytest.raises(AirflowFailException, match="1 of the 1 jobs"):
             make_operator(deferrable=True).execute_complete(context, {"status": "ended", "job_ids": ["b1"]})
 
-    def test_jobs_that_go_on_are_waited_for_again(
+    def test_a_task_whose_jobs_are_still_running_defers_again(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         going_on = jobs(job_xml("j1", "Running"))
@@ -692,7 +692,7 @@ class TestDeferred:
 
 class TestDurable:
     @pytest.mark.parametrize(("pending", "continues"), [(True, True), (False, False)])
-    def test_cleared_on_a_worker_a_batch_whose_jobs_still_run_is_not_paid_for_again(
+    def test_after_a_clear_a_batch_whose_jobs_are_running_is_not_paid_for_again(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -714,7 +714,7 @@ class TestDurable:
         make_operator(wait_for_completion=False, durable=True).execute(context)
         assert server.methods().count("POST") == (1 if continues else 2)
 
-    def test_a_lost_answer_is_looked_for_among_the_batch_jobs(
+    def test_after_a_lost_response_the_batch_job_is_found(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -737,7 +737,7 @@ class TestDurable:
         marker = leaves(server.requests[0].body)["Operation/UserData"]
         assert marker.startswith("airflow dag=separate run=manual__1 task=submit")
 
-    def test_without_permission_to_list_it_says_what_to_permit(
+    def test_without_permission_to_list_the_error_names_the_permission(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
         server.play(hang_up(), error(403, "AccessDenied"))
