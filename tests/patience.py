@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-#: Seconds after which a test gives up: far more than a busy machine needs; ``TEST_PATIENCE`` for a slower one
-PATIENCE = float(os.environ.get("TEST_PATIENCE", "300"))
+#: How many times slower than a quiet machine with two cores this one may be
+SLOWNESS = float(os.environ.get("TEST_SLOWNESS", "5"))
+#: Seconds after which a test gives up
+PATIENCE = 60 * SLOWNESS
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

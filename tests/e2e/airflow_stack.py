@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import psutil
 import requests
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SLOWNESS
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ COMPONENTS = {
 }
 #: Environment variable with a component's name.
 MACHINE = "CI_E2E_MACHINE"
-_START_SECONDS = 300
+_START_SECONDS = 60
 _STOP_SECONDS = 20
 _PAUSE = 0.25
 
@@ -141,7 +141,7 @@ class AirflowStack:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"airflow {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
@@ -230,7 +230,7 @@ class AirflowStack:
 
         def call() -> requests.Response:
             return requests.request(
-                method, f"{self.url}/api/v2{path}", headers=headers, timeout=60, **options
+                method, f"{self.url}/api/v2{path}", headers=headers, timeout=PATIENCE, **options
             )
 
         answer = call()
@@ -320,11 +320,15 @@ class AirflowStack:
 def wait_until(
     condition: Callable[[], T], seconds: float, what: str, check: Callable[[], None] = lambda: None
 ) -> T:
-    """Wait until ``condition`` gives something true, and return it; ``check`` may raise."""
-    end = time.monotonic() + seconds
+    """Wait until ``condition`` gives something true, and return it; ``check`` may raise.
+
+    :param seconds: as long as this takes at most on a quiet machine.
+    """
+    patience = seconds * SLOWNESS
+    end = time.monotonic() + patience
     while not (met := condition()):
         check()
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        assert time.monotonic() < end, f"not within {patience:.0f} s: {what}"
         time.sleep(_PAUSE)
     return met
 

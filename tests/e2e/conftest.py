@@ -15,10 +15,18 @@ from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.cluster import cluster as run_cluster
 from tests.e2e.fault_service import FaultyService
 from tests.e2e.services import Service, serve
+from tests.patience import SLOWNESS
 
 BACKEND = os.environ.get("CI_E2E_BACKEND", "local")
 DAGS = Path(__file__).parent / "dags"
 SETTINGS = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests more time than others before they are taken for hung."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(1800 * SLOWNESS))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from lxml import etree
 
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
+from tests.patience import PATIENCE
 
 TOKEN = "the-admin-token-of-the-tests"
 NO_ANSWER = (http.client.HTTPException, ConnectionError, TimeoutError)
@@ -70,7 +71,7 @@ class Client:
     """Signed requests over one connection."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self._host = f"127.0.0.1:{port}"
 
     def close(self) -> None:

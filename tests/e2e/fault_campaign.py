@@ -25,6 +25,7 @@ from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.fault_service import DOOMED, FaultyService
 from tests.e2e.fault_storms import STORMS, Storm, weather
 from tests.e2e.fault_truth import DAG_ID, Task, Truth, compare, tasks_of
+from tests.patience import SLOWNESS
 
 #: Shares of the jobs; the rest is for the two batches of each run.
 _SHARES = {"sync": 0.35, "deferrable": 0.40, "sensed": 0.15}
@@ -37,8 +38,8 @@ _LULL = 4.0
 _LINES_A_TRY, _GROWTH = 200, 32
 _LOOK = 5.0
 _MIB = 2**20
-# for jobs that take seconds, on a machine that may be busy
-_SECONDS_AT_LEAST, _SECONDS_A_JOB = 600, 12
+# for jobs that take seconds
+_SECONDS_AT_LEAST, _SECONDS_A_JOB = 120, 3
 
 # Nobody kills workers here, but a busy machine may hold them up. Seconds
 _PATIENT = {
@@ -229,7 +230,7 @@ class Campaign:
 
     def _run_all(self, passing: Weather | None) -> None:
         active: list[str] = []
-        end = time.monotonic() + _SECONDS_AT_LEAST + self.report.jobs * _SECONDS_A_JOB
+        end = time.monotonic() + SLOWNESS * (_SECONDS_AT_LEAST + self.report.jobs * _SECONDS_A_JOB)
         while self._waiting or active:
             while self._waiting and len(active) < _RUNS_AT_ONCE:
                 inputs = self._waiting.pop(0)

@@ -21,6 +21,7 @@ from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID,
 from tests.e2e.airflow_stack import free_port
 from tests.e2e.emulator_process import TOKEN, Client, EmulatorProcess, short_wav
 from tests.e2e.fault_storms import CALLS, READ_TIMEOUT, Storm
+from tests.patience import PATIENCE
 from tests.unit.hooks import fakes
 
 CONNECTION = "faulty"
@@ -174,7 +175,9 @@ class FaultyService:
 
     def _admin(self, method: str, path: str, body: Any = None) -> Any:
         url = f"http://127.0.0.1:{self._port}/_emulator/{path}"
-        answer = requests.request(method, url, json=body, headers={"X-Emulator-Token": TOKEN}, timeout=60)
+        answer = requests.request(
+            method, url, json=body, headers={"X-Emulator-Token": TOKEN}, timeout=PATIENCE
+        )
         assert answer.ok, f"{method} {path}: {answer.text}"
         return answer.json()
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.patience import PATIENCE
+
 #: What a server quotes of its own computation; no part of it belongs into a log.
 SERVERS_OWN = "the-string-that-the-server-signed"
 _SIGNATURE = re.compile(r"(?:q-signature|Signature)=([0-9a-f]{40,64})")
@@ -81,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.front.port, timeout=PATIENCE)
         try:
             connection.request(self.command, self.path, body, dict(self.headers))
             response = connection.getresponse()

@@ -51,7 +51,6 @@ def task_states(stack: AirflowStack) -> dict[tuple[str, str], str]:
     return {(dag_id, task_id): state for dag_id, task_id, state in found}
 
 
-@pytest.mark.timeout(1800)
 def test_deferred_tasks_end_green_and_each_job_is_paid_once(
     python_of_the_cell: str, held: Service, tmp_path: Path
 ) -> None:
@@ -70,14 +69,14 @@ def test_deferred_tasks_end_green_and_each_job_is_paid_once(
             asked = {job_id for record in held.emulator.ledger.requests("describe") for job_id in record.ids}
             return asked >= {job_id for dag_id, _ in WAITING_TASKS for job_id in held.accepted(dag_id)}
 
-        stack.wait(both_are_deferred, PATIENCE, "both tasks are deferred")
-        stack.wait(triggerer_asks_for_both, PATIENCE, "the triggerer polls")
+        stack.wait(both_are_deferred, 120, "both tasks are deferred")
+        stack.wait(triggerer_asks_for_both, 60, "the triggerer polls")
         held.let_jobs_end()
 
         def no_run_is_left() -> bool:
             return not rows(stack, "SELECT dag_id, state FROM dag_run WHERE state IN ('queued', 'running')")
 
-        stack.wait(no_run_is_left, PATIENCE, "both runs end")
+        stack.wait(no_run_is_left, 120, "both runs end")
         assert task_states(stack) == {
             ("operator_waits", "separate"): "success",
             ("sensor_waits", "submit"): "success",

@@ -9,8 +9,6 @@ import pytest
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.mark.parametrize(
     ("upstream", "task_id", "downstream", "stems"),

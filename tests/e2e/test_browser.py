@@ -34,8 +34,6 @@ ARGUMENTS = [
 #: Where the docs' pictures are written, if they are to be made anew.
 IMAGES = os.environ.get("CI_IMAGES")
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def page(stack: AirflowStack, tmp_path: Path) -> Iterator[Page]:

@@ -10,8 +10,6 @@ from tests.airflow_version import CLEAR_DISCARDS_STATE
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service
 
-pytestmark = pytest.mark.timeout(900)
-
 
 def instance(stack: AirflowStack, dag_id: str, run_id: str) -> dict[str, Any]:
     (ti,) = stack.task_instances(dag_id, run_id, "separate")

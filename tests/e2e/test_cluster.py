@@ -31,7 +31,6 @@ def triggerers(stack: AirflowStack, run_id: str) -> Counter[str]:
     return Counter(job["hostname"] for job in jobs if job)
 
 
-@pytest.mark.timeout(2400)
 def test_a_worker_and_a_triggerer_are_lost_and_each_task_pays_once(
     cluster: AirflowStack, held: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,8 +9,6 @@ import pytest
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def deferred(stack: AirflowStack, service: Service, dag_id: str, prefix: str) -> tuple[str, list[str]]:
     """Run a DAG with one task until that waits in the triggerer; return the run and the jobs."""

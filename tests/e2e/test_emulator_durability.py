@@ -6,15 +6,12 @@ import json
 import os
 import sys
 
-import pytest
-
 from tests.e2e.emulator_kill_campaign import campaign
 from tests.e2e.emulator_load import large_object, many_jobs
 
 MEGABYTE = 1024**2
 
 
-@pytest.mark.timeout(600)
 def test_killed_at_any_moment_nothing_accepted_is_lost(tmp_path):
     report = campaign(tmp_path, int(os.environ.get("CI_EMULATOR_KILL_ROUNDS", "5")), seed=7)
     assert report.is_clean, report
@@ -22,7 +19,6 @@ def test_killed_at_any_moment_nothing_accepted_is_lost(tmp_path):
     assert report.uploads > 0
 
 
-@pytest.mark.timeout(300)
 def test_500_jobs_of_8_clients_none_lost_none_doubled(tmp_path, capsys):
     figures = many_jobs(tmp_path, jobs=500, clients=8)
     with capsys.disabled():

@@ -23,7 +23,6 @@ BRISK = tuple(
 )
 
 
-@pytest.mark.timeout(1800)
 def test_nothing_is_lost_doubled_or_of_the_wrong_colour(
     stack: AirflowStack, faulty: FaultyService, capsys: pytest.CaptureFixture[str]
 ) -> None:

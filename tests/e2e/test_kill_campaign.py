@@ -14,7 +14,6 @@ from tests.e2e.services import Service
 TASKS = int(os.environ.get("CI_KILL_TASKS", "34"))
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", WAYS)
 def test_each_task_pays_for_one_job(
     stack: AirflowStack, quick: Service, capsys: pytest.CaptureFixture[str], way: str

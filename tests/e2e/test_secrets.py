@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
 from tencent_ci_emulator.server import Emulator
 from tests.e2e.airflow_stack import AirflowStack, free_port
 from tests.e2e.recording_front import SERVERS_OWN, Front, in_front_of
 from tests.e2e.services import serve
 from tests.unit.hooks import fakes
-
-pytestmark = pytest.mark.timeout(600)
 
 # Marked, and with characters that are written differently in URLs, JSON and base64
 ID, KEY, TOKEN = "AKIDmarked0id", "hush+the/marked=key%of&all", "hush+the/marked=token%of~all"

@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
-import pytest
 
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service
-
-pytestmark = pytest.mark.timeout(900)
 
 SECOND = "triggerer-2"
 

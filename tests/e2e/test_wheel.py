@@ -23,6 +23,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.distributions import EMULATOR_ROOT, ROOT, build_wheel
 from tests.emulator.integration.test_submit import ended, submit
 from tests.emulator.sdk_clients import python_client
+from tests.patience import PATIENCE
 
 KEY = "in/speech_over_music.mp3"
 AIRFLOW = next(
@@ -30,8 +31,6 @@ AIRFLOW = next(
     for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     if line.startswith("apache-airflow==")
 )
-# creating the environment downloads Airflow
-pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Installed:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=10 * PATIENCE,
             check=False,
         )
         assert done.returncode == expected, f"{' '.join(command)}:\n{done.stdout}"

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "in/speech_over_music.mp3"
 BUCKET = "demo-1250000000"
 
-pytestmark = [pytest.mark.usefixtures("airflow_db"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.usefixtures("airflow_db")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.airflow_version import IS_AIRFLOW_2
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "in/speech_over_music.mp3"
 
-pytestmark = [pytest.mark.usefixtures("airflow_db"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.usefixtures("airflow_db")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,6 @@ def run_dag(dag_id: str, before: str = "", **settings: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
         check=False,
     )
     return done.stdout + done.stderr

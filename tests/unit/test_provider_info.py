@@ -43,7 +43,6 @@ def python(*arguments: str) -> str:
         env=environment | {"COLUMNS": "500"},
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -18,8 +18,9 @@ from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks import transport
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.submission import durable_submission, record
+from tests.patience import PATIENCE
 
-RETRIES = 3
+RETRIES = 50
 #: The points to stop at, in their order on a first try.
 POINTS = (
     "before the look at the record",
@@ -94,7 +95,7 @@ class FileStore:
 def run(told: Try, validity: float, lag: float, answers: Connection) -> None:
     """Make the try; send the job id, or the name of the error that ended it."""
     # a process that is continued but whose parent is gone must not go on for ever
-    signal.alarm(60)
+    signal.alarm(int(2 * PATIENCE))
     os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"] = told.connection
     durable_submission.SUBMISSION_VALIDITY, durable_submission.LIST_CONSISTENCY_DELAY = validity, lag
     process = Process(told)
