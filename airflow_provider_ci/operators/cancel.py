@@ -79,7 +79,7 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
             time.sleep(pause)
             states |= self._describe(waiting)
             waiting = [job_id for job_id in waiting if states[job_id].is_waiting]
-        self._log(states)
+        self._log_states(states)
         self._raise_if_missing(job_ids, states)
         if self.fail_if_running:
             self._raise_if_running(states)
@@ -113,7 +113,7 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
         jobs = self.hook.describe_jobs(job_ids, **self.bucket_and_region).jobs_detail
         return {str(job.job_id): job.job_state for job in jobs if job.job_id in job_ids}
 
-    def _log(self, states: Mapping[str, JobState]) -> None:
+    def _log_states(self, states: Mapping[str, JobState]) -> None:
         for job_id, state in states.items():
             if state == "Cancel":
                 self.log.info("Job %s: %s", job_id, state)
