@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_ci.protocol.api_request import ApiRequest
-    from airflow_provider_ci.protocol.lists import PagedRequest
 
 T = TypeVar("T")
-Item = TypeVar("Item")
 
 # Parsing more than this takes milliseconds, in which no other trigger would run
 _MAX_BYTES_PARSED_IN_LOOP = 128 * 1024
@@ -109,15 +106,6 @@ class AsyncClient:
             except TencentCIError as error:
                 pause = attempts.recover_from(error)
             await asyncio.sleep(pause)
-
-    async def pages(self, request: PagedRequest[Any, Item], endpoint: Endpoint) -> AsyncIterator[Item]:
-        """Yield the items of each page; the next page is requested when they have been consumed."""
-        next_request: PagedRequest[Any, Item] | None = request
-        while next_request is not None:
-            page = await self.call(next_request, endpoint)
-            for item in next_request.items(page):
-                yield item
-            next_request = next_request.next_page(page)
 
     def _proxy(self, url: str) -> str | None:
         """Return the environment's proxy for ``url``. aiohttp's ``trust_env`` would also take logins from

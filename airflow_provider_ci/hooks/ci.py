@@ -213,15 +213,15 @@ class TencentCIHook(BaseHook):
         """
         result: Future[T] = Future()
 
-        def send() -> None:
+        def run() -> None:
             try:
-                result.set_result(self._call_once(request, (seconds, seconds), bucket, region))
+                result.set_result(self._call_once(request, seconds, self.settings.endpoint(bucket, region)))
             except BaseException as error:
                 result.set_exception(error)
 
         # A thread, so that the limit also covers name lookup, credentials, and locks held by the code that a
         # signal has interrupted
-        threading.Thread(target=send, name="ci-cancel", daemon=True).start()
+        threading.Thread(target=run, name="ci-cancel", daemon=True).start()
         try:
             return result.result(seconds)
         except TimeoutError:
@@ -436,19 +436,13 @@ class TencentCIHook(BaseHook):
                 self.log.warning("Attempt %d failed, retrying in %.1f s: %s", attempts.failed, pause, error)
             self.sleep(pause)
 
-    def _call_once(
-        self,
-        request: ApiRequest[T],
-        timeouts: tuple[float, float],
-        bucket: str | None,
-        region: str | None,
-    ) -> T:
-        attempts = Attempts(request, self.settings.endpoint(bucket, region), self.settings)
+    def _call_once(self, request: ApiRequest[T], seconds: float, endpoint: Endpoint) -> T:
         credentials = self.settings.credentials
         # even if it is time to refresh the cached ones: there is no time for that
-        signed_request = attempts.sign(credentials.cached() or credentials.get())
+        usable = credentials.cached() or credentials.get()
+        signed_request = Attempts(request, endpoint, self.settings).sign(usable)
         with transport.new_session(loopback=self.settings.is_loopback) as session:
-            return request.parse(transport.send(session, signed_request, timeouts))
+            return request.parse(transport.send(session, signed_request, (seconds, seconds)))
 
 
 def _split_ids(job_ids: Sequence[str]) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.hooks import clock, credentials
 from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -30,10 +31,10 @@ def dags(airflow_db: None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh_process(mocker: MockerFixture) -> Iterator[None]:
     process = credentials._Process()
-    monkeypatch.setattr(credentials, "_process", process)
-    monkeypatch.setattr(clock, "_clocks", {})
+    mocker.patch.object(credentials, "_process", process)
+    mocker.patch.object(clock, "_clocks", {})
     yield
     process.threads.shutdown()
 
@@ -57,11 +58,9 @@ class SkewedClock(Clock):
 
 
 @pytest.fixture
-def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rotated]:
+def issuer(mocker: MockerFixture) -> Iterator[Rotated]:
     with fakes.serving(Rotated()) as service:
-        monkeypatch.setattr(
-            "airflow_provider_ci.hooks.instance_role.METADATA_URL", service.url + fakes.PREFIX
-        )
+        mocker.patch("airflow_provider_ci.hooks.instance_role.METADATA_URL", service.url + fakes.PREFIX)
         yield service
 
 

@@ -1,10 +1,10 @@
-"""Every call around jobs on the emulator, by the hook and by the asynchronous client: one definition, two
-transports.
+"""The hook's calls on the emulator.
+
+``tests/unit/hooks/test_transports.py`` shows that the asynchronous client sends the same bytes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from itertools import count
@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
-from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.api_request import ApiRequest, parse_response
 from airflow_provider_ci.protocol.batches import (
@@ -28,7 +27,6 @@ from airflow_provider_ci.protocol.batches import (
     ListBatches,
 )
 from airflow_provider_ci.protocol.jobs import ListJobs, Output
-from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.queues import DescribeQueue, ListQueues, UpdateQueue
 from airflow_provider_ci.protocol.services import OpenBucket
@@ -43,6 +41,7 @@ from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSepa
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 from tencent_ci_emulator.server import Emulator
 from tests.patience import wait_until
+from tests.unit.hooks.transports import Send, by_hook, by_loop
 
 MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128))
@@ -61,40 +60,6 @@ class _CloseService(ApiRequest[None]):
         parse_response(response, self.purpose)
 
 
-class Sync:
-    """Makes a call as the hook does."""
-
-    def __init__(self, hook: TencentCIHook) -> None:
-        self.hook = hook
-
-    def call(self, call: ApiRequest[Any]) -> Any:
-        return self.hook.call(call)
-
-    def items(self, call: PagedRequest[Any, Any]) -> list[Any]:
-        return list(self.hook.pages(call))
-
-
-class Async(Sync):
-    """Makes a call as a trigger does."""
-
-    def call(self, call: ApiRequest[Any]) -> Any:
-        async def main() -> Any:
-            settings = await load_settings(self.hook.tencent_ci_conn_id)
-            async with AsyncClient(settings) as client:
-                return await client.call(call, settings.endpoint())
-
-        return asyncio.run(main())
-
-    def items(self, call: PagedRequest[Any, Any]) -> list[Any]:
-        async def main() -> list[Any]:
-            settings = await load_settings(self.hook.tencent_ci_conn_id)
-            async with AsyncClient(settings) as client:
-                endpoint = settings.endpoint()
-                return [item async for item in client.pages(call, endpoint)]
-
-        return asyncio.run(main())
-
-
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     with Emulator(buckets=["archive-1250000000", "demo2-1250000000"]) as running:
@@ -107,12 +72,6 @@ def hook(emulator: Emulator) -> Iterator[TencentCIHook]:
     hook = TencentCIHook()
     yield hook
     hook.close()
-
-
-@pytest.fixture(params=[Sync, Async])
-def way(request: pytest.FixtureRequest, hook: TencentCIHook) -> Sync:
-    made: Sync = request.param(hook)
-    return made
 
 
 def batch(emulator: Emulator, **given: str) -> BatchRequest:
@@ -128,69 +87,69 @@ def batch(emulator: Emulator, **given: str) -> BatchRequest:
     )
 
 
-def test_templates(way: Sync) -> None:
+def test_templates_are_created_listed_updated_and_deleted(hook: TencentCIHook) -> None:
     def request(name: str, **changes: Any) -> TemplateRequest:
         audio: dict[str, Any] = {"audio_mode": "IsAudio", "audio_config": AudioConfig(codec="mp3")}
         return TemplateRequest(tag="VoiceSeparate", name=name, **(audio | changes))
 
-    made = [way.call(CreateTemplate(request(f"a-{n}_声*"))) for n in range(12)]
-    assert way.call(CreateTemplate(request("b", audio_config=AudioConfig()))).name == "b"
-    assert [one.name for one in way.items(ListTemplates(name="a-1", page_size=1))] == [
+    made = [hook.call(CreateTemplate(request(f"a-{n}_声*"))) for n in range(12)]
+    assert hook.call(CreateTemplate(request("b", audio_config=AudioConfig()))).name == "b"
+    assert [one.name for one in list(hook.pages(ListTemplates(name="a-1", page_size=1)))] == [
         "a-11_声*",
         "a-10_声*",
         "a-1_声*",
     ]
-    assert len(way.items(ListTemplates())) == 13
+    assert len(list(hook.pages(ListTemplates()))) == 13
     first = made[0].template_id
     with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
-        way.call(CreateTemplate(request("b")))
-    updated = way.call(UpdateTemplate(first, request("c", audio_mode="IsBackground")))
+        hook.call(CreateTemplate(request("b")))
+    updated = hook.call(UpdateTemplate(first, request("c", audio_mode="IsBackground")))
     assert (updated.template_id, updated.voice_separate.audio_mode) == (first, "IsBackground")
-    asked = way.call(ListTemplates(ids=[first, "t0"]))
+    asked = hook.call(ListTemplates(ids=[first, "t0"]))
     assert [one.name for one in asked.template_list] == ["c"]
     assert asked.non_exist_tids.template_id == ("t0",)
-    assert [way.call(DeleteTemplate(first)), way.call(DeleteTemplate(first))] == [True, False]
+    assert [hook.call(DeleteTemplate(first)), hook.call(DeleteTemplate(first))] == [True, False]
     with pytest.raises(NotFoundError, match="TemplateNotFound"):
-        way.call(UpdateTemplate(first, request("c")))
+        hook.call(UpdateTemplate(first, request("c")))
 
 
 @pytest.mark.parametrize("service", ["asr", "media"])
-def test_queues(way: Sync, hook: TencentCIHook, service: str) -> None:
-    (queue,) = way.items(ListQueues(service=service))
+def test_queues_are_listed_paused_and_resumed(hook: TencentCIHook, service: str) -> None:
+    (queue,) = hook.pages(ListQueues(service=service))
     assert (queue.state, queue.max_size) == ("Active", 10000)
-    assert way.items(ListQueues(service=service, state="Paused")) == []
-    described = way.call(DescribeQueue(queue.queue_id, service))
-    assert way.call(UpdateQueue(queue.queue_id, "Paused", described, service)).state == "Paused"
+    assert list(hook.pages(ListQueues(service=service, state="Paused"))) == []
+    described = hook.call(DescribeQueue(queue.queue_id, service))
+    assert hook.call(UpdateQueue(queue.queue_id, "Paused", described, service)).state == "Paused"
     resumed = hook.queues.update(queue.queue_id, state="Active", service=service)
     assert (resumed.state, resumed.name) == ("Active", queue.name)
-    answer = way.call(ListQueues(service=service, queue_ids=[queue.queue_id, "p0"]))
+    answer = hook.call(ListQueues(service=service, queue_ids=[queue.queue_id, "p0"]))
     assert (len(answer.queue_list), answer.non_exist_pids) == (1, ("p0",))
 
 
-def test_a_service_is_opened_once(way: Sync, emulator: Emulator) -> None:
-    way.call(_CloseService())
-    opened = way.call(OpenBucket())
+def test_a_service_is_opened_once(hook: TencentCIHook, emulator: Emulator) -> None:
+    hook.call(_CloseService())
+    opened = hook.call(OpenBucket())
     assert (opened.bucket_id, opened.region) == (emulator.bucket, emulator.region)
-    assert way.call(OpenBucket()) is None
-    assert way.call(OpenBucket("media")) is None
+    assert hook.call(OpenBucket()) is None
+    assert hook.call(OpenBucket("media")) is None
 
 
-def test_objects(way: Sync, hook: TencentCIHook) -> None:
+def test_objects_are_uploaded_and_looked_at(hook: TencentCIHook) -> None:
     hook.upload_file(MEDIA, "in/ä 人.mp3")
-    head = way.call(HeadObject("in/ä 人.mp3"))
+    head = hook.call(HeadObject("in/ä 人.mp3"))
     assert (head.size, head.is_archived) == (MEDIA.stat().st_size, False)
-    info = way.call(GetMediaInfo("in/ä 人.mp3"))
+    info = hook.call(GetMediaInfo("in/ä 人.mp3"))
     assert info.format.duration == pytest.approx(13, abs=0.2)
     assert [stream.codec_name for stream in info.stream.audio] == ["mp3"]
     for call in (HeadObject("in/none"), GetMediaInfo("in/none")):
         with pytest.raises(NotFoundError):
-            way.call(call)
+            hook.call(call)
     assert hook.head_object("in/ä 人.mp3") == head
     assert hook.media_info("in/ä 人.mp3") == info
 
 
 @pytest.mark.parametrize("key", ["jobs", "jobs/x.mp3", "queue", "template/t1"])
-def test_objects_whose_keys_look_like_calls(hook: TencentCIHook, key: str, tmp_path: Path) -> None:
+def test_keys_that_look_like_calls_are_objects(hook: TencentCIHook, key: str, tmp_path: Path) -> None:
     hook.upload_file(MEDIA, key)
     assert hook.head_object(key).size == MEDIA.stat().st_size
     assert hook.media_info(key).format.duration == pytest.approx(13, abs=0.2)
@@ -199,7 +158,9 @@ def test_objects_whose_keys_look_like_calls(hook: TencentCIHook, key: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["prefix", "manifest", "url_file"])
-def test_batches_over(way: Sync, hook: TencentCIHook, emulator: Emulator, kind: str, tmp_path: Path) -> None:
+def test_a_batch_makes_a_job_for_each_input(
+    hook: TencentCIHook, emulator: Emulator, kind: str, tmp_path: Path
+) -> None:
     hook.upload_file(MEDIA, "in/a.mp3")
     names = count()
 
@@ -218,69 +179,73 @@ def test_batches_over(way: Sync, hook: TencentCIHook, emulator: Emulator, kind: 
             json.dumps({"fileSchema": "Bucket, Key", "files": [{"key": uploaded('"demo","in/a.mp3"\n')}]})
         ),
     }[kind]()
-    made = way.call(CreateBatch(batch(emulator, **{kind: given}))).jobs_detail[0]
+    made = hook.call(CreateBatch(batch(emulator, **{kind: given}))).jobs_detail[0]
     assert made.state == "Submitted"
-    wait_until(lambda: way.call(DescribeBatch(made.job_id)).jobs_detail[0].job_state.is_terminal)
-    children = way.items(ListJobs(inventory_trigger_job_id=made.job_id, size=1))
+    wait_until(lambda: hook.call(DescribeBatch(made.job_id)).jobs_detail[0].job_state.is_terminal)
+    children = hook.pages(ListJobs(inventory_trigger_job_id=made.job_id, size=1))
     states = {child.input.object: child.state for child in children}
     assert states == {"in/a.mp3": "Success"} | ({"in/none.mp3": "Failed"} if kind == "url_file" else {})
 
 
-def test_batches_are_listed_and_cancelled(way: Sync, hook: TencentCIHook, emulator: Emulator) -> None:
+def test_batches_are_listed_and_cancelled(hook: TencentCIHook, emulator: Emulator) -> None:
     (queue,) = hook.queues.list()
     hook.queues.update(str(queue.queue_id), state="Paused")
     hook.upload_file(MEDIA, "in/a.mp3")
-    ids = [way.call(CreateBatch(batch(emulator, prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
-    assert [one.job_id for one in way.items(ListBatches(size=1, order_by_time="Asc"))] == ids
-    assert [one.job_id for one in way.items(ListBatches(job_id=ids[1]))] == ids[1:2]
-    assert way.items(ListBatches(name="other")) == []
-    assert way.call(CancelBatch(ids[0])) is None
-    assert way.call(DescribeBatch(ids[0])).jobs_detail[0].state == "Cancel"
+    ids = [hook.call(CreateBatch(batch(emulator, prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
+    assert [one.job_id for one in hook.pages(ListBatches(size=1, order_by_time="Asc"))] == ids
+    assert [one.job_id for one in hook.pages(ListBatches(job_id=ids[1]))] == ids[1:2]
+    assert list(hook.pages(ListBatches(name="other"))) == []
+    assert hook.call(CancelBatch(ids[0])) is None
+    assert hook.call(DescribeBatch(ids[0])).jobs_detail[0].state == "Cancel"
     assert [one.job_id for one in hook.batches.list(states=["Cancel"])] == ids[:1]
-    assert way.call(DescribeBatch("b0")).non_exist_job_ids == ("b0",)
+    assert hook.call(DescribeBatch("b0")).non_exist_job_ids == ("b0",)
     with pytest.raises(InvalidRequestError, match="can not be modified"):
-        way.call(CancelBatch(ids[0]))
+        hook.call(CancelBatch(ids[0]))
 
 
-def test_a_template_whose_answer_is_lost(hook: TencentCIHook, emulator: Emulator) -> None:
+def test_a_template_whose_response_is_lost_is_created_once(hook: TencentCIHook, emulator: Emulator) -> None:
     emulator.faults.add("create_template", nth=1, drop=True, when="after")
     made = hook.templates.create("stems", VOICE)
     assert [one.template_id for one in hook.templates.list()] == [made.template_id]
     assert emulator.ledger.count("create_template") == 1
 
 
-def test_a_binding_whose_answer_is_lost(hook: TencentCIHook, emulator: Emulator) -> None:
+def test_a_service_whose_response_is_lost_is_opened(hook: TencentCIHook, emulator: Emulator) -> None:
     hook.call(_CloseService())
     emulator.faults.add("open_asr", nth=1, drop=True, when="after")
     assert hook.open_service() is None
     assert emulator.ledger.count("open_asr") == 2
 
 
-def test_what_needs_an_open_service_says_so(hook: TencentCIHook, emulator: Emulator) -> None:
+def test_a_batch_without_an_open_service_says_so(hook: TencentCIHook, emulator: Emulator) -> None:
     hook.call(_CloseService())
     with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
         hook.batches.create(batch(emulator, prefix="in/"))
 
 
-def test_other_hosts_of_tencent_cloud(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("send", [by_hook, by_loop])
+def test_other_hosts_of_tencent_cloud_are_called(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, send: Send
 ) -> None:
     connection = emulator.connection
     connection["extra"] |= {"ci_host": "ci.{region}.tencentci.cn", "cos_host": "cos.{region}.tencentcos.cn"}
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(connection))
     hook = TencentCIHook()
-    for way in (Sync(hook), Async(hook)):
-        assert way.items(ListJobs()) == []
     hook.upload_file(MEDIA, "in/a.mp3")
     assert hook.download_file("in/a.mp3", tmp_path / "a.mp3").size == MEDIA.stat().st_size
     hook.close()
+    jobs, head = send("tencent_ci_default", ListJobs(), HeadObject("in/a.mp3"))
+    assert jobs.jobs_detail == ()
+    assert head.size == MEDIA.stat().st_size
 
 
+@pytest.mark.parametrize("send", [by_hook, by_loop])
 @pytest.mark.parametrize("skew", [7200, -7200])
-def test_a_wrong_clock_is_put_right_though_a_head_is_what_meets_it_first(
-    way: Sync, hook: TencentCIHook, emulator: Emulator, skew: float
+def test_a_wrong_clock_is_corrected_by_the_response_to_a_head(
+    hook: TencentCIHook, emulator: Emulator, send: Send, skew: float
 ) -> None:
     hook.upload_file(MEDIA, "in/a.mp3")
     emulator.faults.add("head_object", clock_skew=skew)
-    assert way.call(HeadObject("in/a.mp3")).size == MEDIA.stat().st_size
+    (head,) = send("tencent_ci_default", HeadObject("in/a.mp3"))
+    assert head.size == MEDIA.stat().st_size
     assert emulator.ledger.count("head_object") == 2

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import ConfigurationError, TencentCIError
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
@@ -34,7 +35,7 @@ class TestTheLoop:
 
     @pytest.mark.parametrize("size", [1_000, 300_000])
     def test_large_bodies_are_parsed_in_a_thread(
-        self, conn_id: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, size: int
+        self, conn_id: str, server: ScriptedServer, mocker: MockerFixture, size: int
     ) -> None:
         threads: list[threading.Thread] = []
         parse = DescribeJobs.parse
@@ -43,7 +44,7 @@ class TestTheLoop:
             threads.append(threading.current_thread())
             return parse(self, response)
 
-        monkeypatch.setattr(DescribeJobs, "parse", parsing)
+        mocker.patch.object(DescribeJobs, "parse", parsing)
         server.play(jobs(job_xml("j1", "Failed", message="m" * size)))
         (answer,) = by_loop(conn_id, DESCRIBE)
         assert len(answer.jobs_detail[0].message) == size
@@ -108,7 +109,7 @@ class TestLoadSettings:
             self.load("nowhere")
 
     def test_the_loop_runs_while_airflow_looks_the_connection_up(
-        self, connection: Define, monkeypatch: pytest.MonkeyPatch
+        self, connection: Define, mocker: MockerFixture
     ) -> None:
         conn_id = connection()
         beats: list[int] = []
@@ -122,8 +123,8 @@ class TestLoadSettings:
                     await asyncio.sleep(0)
                 return await lookup(conn_id)
 
-            monkeypatch.setattr(BaseHook, "aget_connection", slow_lookup)
-            monkeypatch.setattr(BaseHook, "get_connection", None)  # would block
+            mocker.patch.object(BaseHook, "aget_connection", slow_lookup)
+            mocker.patch.object(BaseHook, "get_connection", None)  # would block
         else:  # Airflow before 3.3.2, where it must be in a thread
             blocking_lookup = BaseHook.get_connection
 
@@ -132,7 +133,7 @@ class TestLoadSettings:
                     time.sleep(0.001)
                 return blocking_lookup(conn_id)
 
-            monkeypatch.setattr(BaseHook, "get_connection", slow_blocking_lookup)
+            mocker.patch.object(BaseHook, "get_connection", slow_blocking_lookup)
 
         async def main() -> ConnectionSettings:
             loading = asyncio.create_task(load_settings(conn_id))

@@ -16,10 +16,7 @@ from airflow_provider_ci.exceptions import (
     AuthenticationError,
     ConfigurationError,
     InvalidRequestError,
-    NotFoundError,
     PermissionDeniedError,
-    QueueFullError,
-    QueuePausedError,
     RequestValidationError,
     ServerError,
     TencentCIError,
@@ -194,16 +191,8 @@ class TestResponses:
         [
             (400, "InvalidArgument", InvalidRequestError),
             (401, "InvalidAuthorization", AuthenticationError),
-            (401, "SignatureExpired", AuthenticationError),
             (403, "AccessDenied", PermissionDeniedError),
-            (403, "SignatureDoesNotMatch", AuthenticationError),
-            (404, "NoSuchBucket", NotFoundError),
-            (409, "BucketAlreadyBinded", InvalidRequestError),
-            (411, "MissingContentLength", InvalidRequestError),
             (301, "PermanentRedirect", WrongEndpointError),
-            (403, "QueueSaturated", QueueFullError),
-            (403, "QueuePaused", QueuePausedError),
-            (200, "AccessDenied", PermissionDeniedError),
             (501, "NotImplemented", ServerError),
         ],
     )
@@ -222,11 +211,8 @@ class TestResponses:
         with pytest.raises(kind) as caught:
             call(hook)
         failure = caught.value
-        assert (failure.status, failure.code, failure.service_message) == (
-            status,
-            code,
-            "Said by the service.",
-        )
+        assert (failure.status, failure.code) == (status, code)
+        assert failure.service_message == "Said by the service."
         assert failure.request_id == REQUEST_ID
         assert failure.hint
         assert not pauses
@@ -301,9 +287,9 @@ class TestReadsAreRepeated:
         hook: TencentCIHook,
         server: ScriptedServer,
         pauses: list[float],
-        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
     ) -> None:
-        monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
+        mocker.patch("random.uniform", lambda least, most: (least + most) / 2)
         server.play(hang_up(), hang_up(), jobs())
         hook.describe_jobs(["j1"])
         assert pauses == [0.5, 1]
@@ -709,12 +695,10 @@ class TestCallWithin:
         with pytest.raises(TransportError, match=r"No response (within 0\.2 s|from)"):
             make_hook(read_timeout=60).call_within(CancelJobs(("j1",)), 0.2)
 
-    def test_the_time_limit_covers_the_credentials(
-        self, hook: TencentCIHook, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_time_limit_covers_the_credentials(self, hook: TencentCIHook, mocker: MockerFixture) -> None:
         """The interrupted code may hold what they need, for instance a lock."""
         released = threading.Event()
-        monkeypatch.setattr(type(hook.settings.credentials), "cached", lambda _: released.wait(60))
+        mocker.patch.object(type(hook.settings.credentials), "cached", side_effect=lambda: released.wait(60))
         with pytest.raises(TransportError):
             hook.call_within(CancelJobs(("j1",)), 0.2)
         released.set()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import CredentialsError
 from airflow_provider_ci.hooks import credentials
@@ -35,10 +36,10 @@ class Time:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+def clock(mocker: MockerFixture) -> Time:
     """The time that providers see, which stands still."""
     clock = Time()
-    monkeypatch.setattr("airflow_provider_ci.hooks.clock.time", clock)
+    mocker.patch("airflow_provider_ci.hooks.clock.time", clock)
     return clock
 
 
@@ -326,9 +327,9 @@ class TestOneForAProcess:
         assert provider.get() is provider.cached() is CREDENTIALS
         assert not credentials._process.credentials
 
-    def test_all_fetched_secrets_are_masked(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_all_fetched_secrets_are_masked(self, source: Source, mocker: MockerFixture) -> None:
         masked: list[str] = []
-        monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
+        mocker.patch("airflow.providers.common.compat.sdk.mask_secret", masked.append)
         provider = RefreshableCredentials(source)
         provider.get(newer_than=provider.get())
         assert masked == ["key1", "token1", "key2", "token2"]
@@ -369,10 +370,10 @@ class TestOnAnEventLoop:
         assert {one.secret_key for one in asyncio.run(main())} == {"key-1"}
         assert metadata.issued == 1
 
-    def test_cached_credentials_need_no_thread(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cached_credentials_need_no_thread(self, source: Source, mocker: MockerFixture) -> None:
         provider = RefreshableCredentials(source)
         first = provider.get()
-        monkeypatch.setattr(credentials, "_get_in_thread", None)
+        mocker.patch.object(credentials, "_get_in_thread", None)
         assert asyncio.run(provider.aget()) is first
         static = RefreshableCredentials(StaticKeys(CREDENTIALS))
         assert asyncio.run(static.aget()) is CREDENTIALS

@@ -12,6 +12,7 @@ import pytest
 from airflow.exceptions import AirflowNotFoundException
 from airflow.models import Connection as StoredConnection
 from airflow.providers.common.compat.sdk import Connection
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES
@@ -233,9 +234,11 @@ def test_no_secret_is_in_a_repr(
     assert TOKEN not in shown
 
 
-def test_the_connections_own_secrets_are_masked(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> None:
+def test_the_connections_own_secrets_are_masked(
+    monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, logs: Logs
+) -> None:
     masked: list[str] = []
-    monkeypatch.setattr("airflow.providers.common.compat.sdk.mask_secret", masked.append)
+    mocker.patch("airflow.providers.common.compat.sdk.mask_secret", masked.append)
     keys, extra, _ = CASES["assume_role-all"]
     monkeypatch.setenv("AIRFLOW_CONN_CI", json.dumps({"conn_type": "tencent_ci", **keys, "extra": extra}))
     TencentCIHook("ci").settings  # noqa: B018

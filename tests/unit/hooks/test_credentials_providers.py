@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import CredentialsError
 from airflow_provider_ci.hooks import instance_role
@@ -87,11 +88,15 @@ class TestFile:
 
     @pytest.mark.parametrize("exists", [(True, True), (False, True)])
     def test_the_first_usual_file_that_exists_is_read(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: tuple[bool, bool]
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
+        exists: tuple[bool, bool],
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         places = ("~/first", str(tmp_path / "second"))
-        monkeypatch.setattr("airflow_provider_ci.hooks.credentials_providers.FILES", places)
+        mocker.patch("airflow_provider_ci.hooks.credentials_providers.FILES", places)
         for there, name in zip(exists, ("first", "second"), strict=True):
             if there:
                 (tmp_path / name).write_text(f"[default]\nsecret_id={name}\nsecret_key=k\n")
@@ -187,10 +192,10 @@ class TestInstanceRole:
         "answer", [hang(), hang_up(), drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")]
     )
     def test_a_silent_metadata_service_is_reported_in_time(
-        self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Any
+        self, server: ScriptedServer, mocker: MockerFixture, answer: Any
     ) -> None:
-        monkeypatch.setattr(instance_role, "METADATA_URL", server.url + PREFIX)
-        monkeypatch.setattr(instance_role, "TIMEOUTS", (0.2, 0.2))
+        mocker.patch.object(instance_role, "METADATA_URL", server.url + PREFIX)
+        mocker.patch.object(instance_role, "TIMEOUTS", (0.2, 0.2))
         server.play(answer)
         error = failure(InstanceRole())
         assert "does not respond" in str(error)
@@ -300,9 +305,9 @@ class TestAssumeRole:
 
     @pytest.mark.parametrize("answer", [hang(), hang_up(), http("", 302, location="http://elsewhere")])
     def test_a_silent_or_redirecting_sts_is_reported(
-        self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Any
+        self, server: ScriptedServer, mocker: MockerFixture, answer: Any
     ) -> None:
-        monkeypatch.setattr(sts_module, "TIMEOUTS", (0.2, 0.2))
+        mocker.patch.object(sts_module, "TIMEOUTS", (0.2, 0.2))
         server.play(answer)
         assert "sts_endpoint_url" in str(failure(self.source(server)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from airflow_provider_ci.exceptions import (
     TransportError,
     WrongEndpointError,
 )
-from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.clock import service_clock
 from airflow_provider_ci.hooks.transport import new_session
@@ -196,33 +194,6 @@ class TestTheSame:
         server.play(jobs(), http(), jobs())
         send(conn_id, DESCRIBE, CANCEL, DESCRIBE)
         assert [sent.connection for sent in server.requests] == [1, 1, 1]
-
-
-class TestPagesOnTheLoop:
-    def test_pages_are_lazy_and_end_alike(self, hook: TencentCIHook, server: ScriptedServer) -> None:
-        async def first_two(client: AsyncClient) -> list[str | None]:
-            pages = client.pages(ListJobs(), hook.settings.endpoint())
-            found = [(await anext(pages)).job_id, (await anext(pages)).job_id]
-            assert len(server.requests) == 2
-            return [*found, *[job.job_id async for job in pages]]
-
-        tokens = ["t1", "t2", "t1"]
-        server.play(*(jobs(job_xml(f"j{n}"), next_token=token) for n, token in enumerate(tokens)))
-        assert asyncio.run(with_client(hook.tencent_ci_conn_id, first_two)) == ["j0", "j1", "j2"]
-        assert [sent.params.get("nextToken") for sent in server.requests] == [None, "t1", "t2"]
-
-    def test_an_error_ends_the_pages(self, hook: TencentCIHook, server: ScriptedServer) -> None:
-        async def everything(client: AsyncClient) -> list[Any]:
-            return [item async for item in client.pages(ListTemplates(), hook.settings.endpoint())]
-
-        server.play(listed("a", total=2), error(403, "AccessDenied"))
-        with pytest.raises(TencentCIError, match="Cannot list templates"):
-            asyncio.run(with_client(hook.tencent_ci_conn_id, everything))
-
-
-async def with_client(conn_id: str, act: Callable[[AsyncClient], Any]) -> Any:
-    async with AsyncClient(await load_settings(conn_id)) as client:
-        return await act(client)
 
 
 class TestWhetherARequestWasSent:

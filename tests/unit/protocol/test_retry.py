@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,15 +21,15 @@ LOST = TransportError("lost")
 
 
 @pytest.fixture
-def longest(monkeypatch):
+def longest(mocker):
     """Draw the longest pause."""
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    mocker.patch("random.uniform", lambda low, high: high)
 
 
 @pytest.fixture
-def shortest(monkeypatch):
+def shortest(mocker):
     """Draw the shortest pause."""
-    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    mocker.patch("random.uniform", lambda low, high: low)
 
 
 def throttled(retry_after: float | None, kind=ThrottledError, status: int = 429):
