@@ -226,7 +226,7 @@ SEEDS = st.integers(0, 2**64).map(random.Random)
 
 @effort(120)
 @given(SEEDS)
-def test_signed_calls_are_answered_or_refused(
+def test_signed_calls_get_a_response_or_an_error(
     emulator: Emulator, failures: Failures, rng: random.Random
 ) -> None:
     method = rng.choice(("GET", "GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH", "get"))

@@ -87,7 +87,7 @@ LARGE = st.builds(
 
 @effort(200)
 @given(bodies() | said() | DEEP)
-def test_a_callback_is_read_or_refused(body: bytes) -> None:
+def test_a_callback_is_read_or_rejected(body: bytes) -> None:
     with quickly():
         try:
             callback = parse_callback(body)
@@ -101,7 +101,7 @@ def test_a_callback_is_read_or_refused(body: bytes) -> None:
 
 @effort(8)
 @given(LARGE)
-def test_a_large_callback_is_read_or_refused(body: bytes) -> None:
+def test_a_large_callback_is_read_or_rejected(body: bytes) -> None:
     with quickly(5):
         try:
             parse_callback(body)
@@ -213,7 +213,7 @@ URLS = st.one_of(
 
 @effort(200)
 @given(URLS, st.booleans())
-def test_an_address_is_an_origin_or_refused(url: str, allow_http: bool) -> None:
+def test_an_address_is_an_origin_or_rejected(url: str, allow_http: bool) -> None:
     with quickly():
         try:
             check_origin("endpoint_url", url, allow_http=allow_http)
@@ -266,7 +266,7 @@ EXTRAS = st.builds(
     st.sampled_from(("the-secret-key-of-the-tests", *TEXTS, None)),
     EXTRAS | LEAVES,
 )
-def test_a_connection_is_read_or_refused_by_field(login: Any, password: Any, extra: Any) -> None:
+def test_a_connection_is_read_or_rejected_by_field(login: Any, password: Any, extra: Any) -> None:
     with quickly():
         try:
             settings = ConnectionSettings.from_connection(Connection(login, password, extra))  # type: ignore[arg-type]

@@ -180,7 +180,7 @@ def answers(draw: st.DrawFn) -> bytes:
 @effort(60)
 @given(answers())
 @example(b"HTTP/1.1 301 Moved\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n" + ANSWER)
-def test_an_answer_is_read_or_refused(server: RawServer, send: Send, data: bytes) -> None:
+def test_a_response_is_read_or_rejected(server: RawServer, send: Send, data: bytes) -> None:
     server.answer = lambda: (data,)
     try:
         assert isinstance(send(DescribeJobs(["j1"])), JobsResponse)
@@ -192,7 +192,7 @@ def test_an_answer_is_read_or_refused(server: RawServer, send: Send, data: bytes
         assert "q-signature" not in shown
 
 
-def test_a_good_answer_is_read_after_all_that(server: RawServer, send_patiently: Send) -> None:
+def test_a_valid_response_is_read_after_invalid_ones(server: RawServer, send_patiently: Send) -> None:
     server.answer = lambda: (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ANSWER), ANSWER)
     assert send_patiently(DescribeJobs(["j1"])).jobs_detail[0].job_id == "j1"
 
@@ -279,7 +279,7 @@ SLOW = {
 
 @pytest.mark.parametrize("piece", SLOW.values(), ids=SLOW)
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_no_answer_holds_a_worker(server: RawServer, transport: str, piece: bytes) -> None:
+def test_no_response_blocks_a_worker(server: RawServer, transport: str, piece: bytes) -> None:
     def drip() -> Iterator[bytes]:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:

@@ -106,7 +106,7 @@ def test_copies_say_and_carry_the_same(cls, duplicate):
 
 
 @every_class
-def test_the_text_says_everything(cls):
+def test_the_message_has_all_details(cls):
     assert str(made(cls)) == (
         "Cannot submit the job: QueueSaturated: The queue is full. (HTTP 403, job j1, request id NjQ)."
         " Wait a little"
@@ -127,7 +127,7 @@ def test_the_text_says_everything(cls):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_the_text_leaves_out_what_is_not_known(details, text):
+def test_the_message_leaves_out_unknown_details(details, text):
     assert str(TencentCIError("Message", **details)) == text
 
 
@@ -151,7 +151,7 @@ def test_a_message_that_is_absent_stays_absent():
 
 
 @pytest.mark.parametrize("problems", [["a is 1", "b is 2"], ("a is 1", "b is 2")], ids=["list", "tuple"])
-def test_all_problems_are_in_the_text(problems):
+def test_the_message_has_all_problems(problems):
     error = RequestValidationError(problems, hint="Look")
     assert str(error) == "Nothing was sent: a is 1; b is 2. Look"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -225,7 +225,7 @@ class TestRefused:
         with pytest.raises(RequestValidationError, match=r"Input\.\w+ is 'cos://.*', allowed: .*, here '"):
             CreateBatch(replace(BATCH, input=BatchInput(**source))).http_request()
 
-    def test_a_list_may_be_given_by_its_url(self):
+    def test_the_list_of_inputs_may_be_a_url(self):
         url = "https://media-1250000001.cos.ap-guangzhou.myqcloud.com/urls.txt"
         CreateBatch(replace(BATCH, input=BatchInput(url_file=url))).http_request()
 

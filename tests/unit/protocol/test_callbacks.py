@@ -142,7 +142,7 @@ class TestDocumentedForms:
         assert (operation.template_name, operation.user_data, operation.job_level) == ("stems", "mine", 0)
         assert set(job_result(job)["outputs"]) == {"voice", "background"}
 
-    def test_json_says_the_same_as_xml(self) -> None:
+    def test_json_and_xml_have_the_same_content(self) -> None:
         assert parse_callback(as_json(JSON)) == parse_callback(XML.encode())
 
     def test_the_form_of_2020_has_no_event_name(self) -> None:
@@ -250,7 +250,7 @@ class TestOddShapes:
         assert [job.job_id for job in callback.jobs] == ["j1", "j2", "j1"]
         assert callback.job_ids == ("j1", "j2")
 
-    def test_numbers_that_are_no_texts(self) -> None:
+    def test_numbers_may_replace_strings(self) -> None:
         job = job_of({"JobsDetail": [{"JobId": "j1", "Progress": 100, "Operation": {"JobLevel": 2.0}}]})
         assert job.progress == 100
         assert job.operation is not None
@@ -296,7 +296,7 @@ class TestOddShapes:
         (job,) = parse_callback(body + b"</Message></JobsDetail></Response>").jobs
         assert (job.job_id, job.message) == ("j1", "\ufffd")
 
-    def test_texts_are_kept(self) -> None:
+    def test_strings_are_kept_unchanged(self) -> None:
         text = '人声 <a>&amp; "\\ \u2028'
         assert job_of({"JobsDetail": {"JobId": "j1", "Message": text}}).message == text
 
@@ -332,7 +332,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
-def test_what_is_no_callback_is_refused(body: bytes) -> None:
+def test_what_is_not_a_callback_is_rejected(body: bytes) -> None:
     with pytest.raises(InvalidCallbackError) as caught:
         parse_callback(body)
     assert isinstance(caught.value, TencentCIError | ValueError)
@@ -383,7 +383,7 @@ class TestAnything:
         read_or_refused(json.dumps(said | {"JobsDetail": jobs}).encode())
 
     @given(st.data())
-    def test_a_good_body_with_a_piece_replaced(self, data: st.DataObject) -> None:
+    def test_a_valid_body_with_a_replaced_part_is_read_or_rejected(self, data: st.DataObject) -> None:
         body = data.draw(st.sampled_from([XML.encode(), as_json(JSON)]))
         start = data.draw(st.integers(0, len(body)))
         end = data.draw(st.integers(start, min(len(body), start + 40)))

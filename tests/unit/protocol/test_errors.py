@@ -229,7 +229,7 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize(("status", "exception"), UNKNOWN, ids=[str(status) for status, _ in UNKNOWN])
-def test_unknown_answers_go_by_their_status(status, exception, body):
+def test_unknown_responses_are_classified_by_status(status, exception, body):
     error = service_error(response(status, body, x_cos_request_id="cos"), "list jobs")
     assert type(error) is exception
     assert error.request_id == "cos"
@@ -238,7 +238,7 @@ def test_unknown_answers_go_by_their_status(status, exception, body):
     assert len(str(error)) < 500, "no page of HTML in the log"
 
 
-def test_the_bodys_request_id_serves_without_header():
+def test_the_request_id_of_the_body_is_used_without_header():
     body = error_body("SlowDown", extra="<RequestId>body</RequestId><TraceId>t</TraceId>")
     assert service_error(response(429, body), "x").request_id == "body"
     assert service_error(response(429, body, x_ci_request_id="header"), "x").request_id == "header"
@@ -279,7 +279,7 @@ host=media-1250000001.cos.ap-guangzhou.myqcloud.com&amp;x-cos-security-token=the
 </Error>"""
 
 
-def test_a_refusal_in_the_form_of_cos():
+def test_an_error_in_the_form_of_cos_is_read():
     error = service_error(response(403, COS_REFUSAL), "download the object")
     assert type(error) is AuthenticationError
     assert str(error) == (
@@ -351,7 +351,7 @@ TELLING_MESSAGES = [
         (403, "NeverSeen"),
     ],
 )
-def test_what_only_the_message_tells(status, code, message, exception, hint):
+def test_some_causes_are_recognised_by_the_message(status, code, message, exception, hint):
     error = service_error(response(status, error_body(code, message)), "submit the job")
     assert type(error) is exception
     assert hint in error.hint
@@ -384,7 +384,7 @@ def test_a_message_does_not_overrule_what_is_known(status, code):
         "The Object is not found",
     ],
 )
-def test_other_messages_tell_nothing(message):
+def test_other_messages_change_nothing(message):
     plain = service_error(response(400, error_body("InvalidArgument", "Why.")), "x")
     other = service_error(response(400, error_body("InvalidArgument", message)), "x")
     assert (type(other), other.hint) == (type(plain), plain.hint)
@@ -404,7 +404,7 @@ def test_other_messages_tell_nothing(message):
         ("", "endpoint_url of the connection"),
     ],
 )
-def test_a_redirection_tells_the_region_and_nothing_else(location, told):
+def test_the_hint_of_a_redirection_names_the_region_only(location, told):
     error = service_error(response(307, error_body("TemporaryRedirect"), location=location), "list jobs")
     assert type(error) is WrongEndpointError
     assert error.hint.endswith(told)
@@ -466,7 +466,7 @@ def test_what_may_be_repeated(error, retryable, not_accepted):
     assert is_not_accepted(error) is not_accepted
 
 
-def test_every_rule_says_what_to_do():
+def test_every_rule_has_a_hint():
     rules = [*errors._BY_CODE.values(), *errors._BY_STATUS.values(), *errors._BY_STATUS_AND_CODE.values()]
     assert all(rule.hint[0].isupper() and not rule.hint.endswith(".") for rule in rules)
 
@@ -486,7 +486,7 @@ def test_a_gateways_timeout_leaves_a_submission_open():
         (403, "RequestTimeTooSkewed", "", None, None),
     ],
 )
-def test_the_services_time_is_kept_with_a_refusal_for_time(status, code, message, date, expected):
+def test_a_clock_skew_error_has_the_services_time(status, code, message, date, expected):
     headers = {} if date is None else {"date": date}
     error = service_error(response(status, error_body(code, message), **headers), "list jobs")
     assert type(error) is ClockSkewError
@@ -520,7 +520,7 @@ def test_missing_credentials():
         (500, "InternalError", False),
     ],
 )
-def test_which_refusals_other_keys_may_help(status, code, expected):
+def test_which_errors_reject_the_credentials(status, code, expected):
     assert is_key_refused(service_error(response(status, error_body(code, "Why.")), "x")) is expected
 
 

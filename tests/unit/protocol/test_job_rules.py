@@ -81,7 +81,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_allowed(name):
+def test_a_valid_request_has_no_problems(name):
     assert problems(GOOD[name]) == []
 
 
@@ -237,7 +237,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_refused(name):
+def test_a_request_that_breaks_a_rule_is_rejected(name):
     bad, field, texts = BAD[name]
     (problem,) = problems(bad)
     assert problem.field == field
@@ -314,7 +314,7 @@ def test_long_values_are_shortened():
     ],
     ids=["bucket", "region", "id"],
 )
-def test_patterns_cannot_leave_their_place(pattern, good, bad):
+def test_patterns_match_complete_names_only(pattern, good, bad):
     assert [text for text in good if not pattern.fullmatch(text)] == []
     assert [text for text in bad if pattern.fullmatch(text)] == []
 

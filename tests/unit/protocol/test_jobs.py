@@ -54,7 +54,7 @@ all_calls = pytest.mark.parametrize(
 # --- requests -----------------------------------------------------------------------------------------------
 
 
-def test_submit_sends_exactly_the_documented_document():
+def test_a_submission_has_exactly_the_documented_body():
     job = request(
         queue_id="p1",
         callback_url="https://example.org/ci?a=1&b=2",
@@ -85,17 +85,17 @@ def test_submit_sends_exactly_the_documented_document():
     )
 
 
-def test_submit_escapes_what_xml_and_utf8_need():
+def test_a_submission_escapes_special_characters():
     body = SubmitJob(request(input=Input(object="人声 <1>&]]>.mp3"))).http_request().body
     assert "<Object>人声 &lt;1&gt;&amp;]]&gt;.mp3</Object>".encode() in body
 
 
-def test_submit_sends_nothing_that_breaks_a_rule():
+def test_a_job_that_breaks_a_rule_is_not_sent():
     with pytest.raises(RequestValidationError, match=r"^Nothing was sent: .*Input\.Object.*; .*Bucket"):
         SubmitJob(JobRequest()).http_request()
 
 
-def test_only_a_submission_must_not_be_repeated():
+def test_only_a_submission_is_not_idempotent():
     assert not SUBMIT.idempotent
     assert all(call.idempotent for call in (DESCRIBE, CANCEL, LIST, GetObject("a"), PutObject("a", "m")))
 
@@ -195,7 +195,7 @@ def test_list_with_defaults():
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_list_refuses(arguments, says):
+def test_list_arguments_outside_the_documented_values_are_rejected(arguments, says):
     with pytest.raises(RequestValidationError) as caught:
         ListJobs(**arguments).http_request()
     assert says in str(caught.value)
@@ -229,7 +229,7 @@ def test_the_jobs_and_the_request_id_are_read(call):
     assert answer.request_id == "NjQ"
 
 
-def test_the_bodys_request_id_serves_without_header():
+def test_the_request_id_of_the_body_is_used_without_header():
     answer = LIST.parse(response(200, "<Response><RequestId>body</RequestId></Response>"))
     assert answer.request_id == "body"
 
@@ -295,7 +295,7 @@ def test_an_accepted_job_must_have_an_id(body):
         pytest.param(b"\xff\xfe", "not UTF-8", id="binary"),
     ],
 )
-def test_an_answer_that_is_not_documented(call, body, says):
+def test_a_response_that_is_not_documented_is_rejected(call, body, says):
     with pytest.raises(InvalidResponseError) as caught:
         call.parse(response(200, body, x_ci_request_id="NjQ"))
     assert says in str(caught.value)
@@ -307,7 +307,7 @@ def test_an_answer_that_is_not_documented(call, body, says):
     "call", [SUBMIT, DESCRIBE, LIST, CANCEL], ids=["submit", "describe", "list", "cancel"]
 )
 @pytest.mark.parametrize("root", ["<Error>", "<Error xmlns='urn:x'>"], ids=["plain", "namespace"])
-def test_an_error_in_a_success_answer_is_an_error(call, root):
+def test_an_error_with_status_200_is_an_error(call, root):
     body = error_body("InvalidArgument").replace("<Error>", root)
     with pytest.raises(InvalidRequestError, match="InvalidArgument") as caught:
         call.parse(response(200, body))
@@ -332,28 +332,28 @@ def test_errors_keep_their_type(call):
 
 
 @pytest.mark.parametrize("body", ["", "\r\n", "<Response/>"], ids=["empty", "blank", "response"])
-def test_a_cancellation_is_answered_by_nothing(body):
+def test_the_response_to_a_cancellation_is_empty(body):
     assert CANCEL.parse(response(200, body)) is None
 
 
-def test_a_proxys_page_is_no_cancellation():
+def test_a_proxys_page_is_an_invalid_response_to_a_cancellation():
     with pytest.raises(InvalidResponseError, match="Cannot cancel jobs"):
         CANCEL.parse(response(200, "<html><br></html>"))
 
 
 @pytest.mark.parametrize("call", [GetObject("a"), PutObject("a", "m")], ids=["get", "put"])
 @pytest.mark.parametrize("status", [200, 204, 206])
-def test_objects_answers_hold_no_document(call, status):
+def test_responses_about_objects_are_not_parsed(call, status):
     assert call.parse(response(status, b"\x00\xff")) is None
 
 
-def test_one_id_as_text_is_refused_instead_of_read_as_letters():
+def test_a_string_in_place_of_a_list_is_rejected():
     with pytest.raises(RequestValidationError, match="job_ids is the string 'jabc'"):
         DescribeJobs("jabc").http_request()
 
 
 @pytest.mark.parametrize("key", ["in/a.mp3\n", "in/\ta", "in/\x7f", "in/\ud800", "/in/a", ""])
-def test_keys_that_cannot_be_sent_are_refused_by_the_listing(key):
+def test_an_input_object_that_is_not_a_key_is_rejected_by_the_list(key):
     with pytest.raises(RequestValidationError, match="input_object"):
         ListJobs(input_object=key).http_request()
 
@@ -427,7 +427,7 @@ DOCUMENTED = """<?xml version="1.0" encoding="utf-8"?>
 </Response>"""
 
 
-def test_a_documented_answer_is_read_whole():
+def test_all_of_a_documented_response_is_read():
     (job,) = read(JobsResponse, parse_document(DOCUMENTED.encode())).jobs_detail
     operation = job.operation
     assert (job.job_id, job.state, job.progress, job.queue_id) == ("j1", "Success", 100, "p1")

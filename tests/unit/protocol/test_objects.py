@@ -25,7 +25,7 @@ def test_what_is_sent():
     )
 
 
-def test_what_the_headers_tell():
+def test_the_headers_describe_an_object():
     head = HeadObject("a").parse(
         response(
             200,

@@ -166,7 +166,7 @@ class TestLimitsOfCos:
         assert not can_begin_with(key_pattern("${InputPath}", BATCH, "mp3"), "in/" + "a" * 100_000)
 
     @pytest.mark.parametrize("key", ["out/.", "out/..", ".", "..", "out/${jobid}/.", "\\out", "a%0A%0Db"])
-    def test_what_else_cos_refuses(self, key):
+    def test_keys_that_cos_rejects(self, key):
         assert self.problem(key) is not None
 
     @pytest.mark.parametrize("key", ["out/.hidden", "out/a.", "out/...", "a\\b", "a/./b", "..a", "50%.mp3"])

@@ -41,7 +41,7 @@ def keys(result) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("names", [(VOICE, BACKGROUND), (BACKGROUND, VOICE)], ids=["as-sampled", "reversed"])
-def test_results_are_told_apart_by_their_keys(names):
+def test_results_are_assigned_to_outputs_by_their_keys(names):
     result = job_result(job(names, md5=[(BACKGROUND, "bb"), (VOICE, "aa")]))
     assert result["outputs"] == {
         "voice": {"bucket": BUCKET, "region": REGION, "object": VOICE, "md5": "aa"},

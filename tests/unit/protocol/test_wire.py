@@ -89,7 +89,7 @@ def test_other_hosts_of_tencent_cloud():
         "COS.{region}.myqcloud.com",
     ],
 )
-def test_a_host_that_is_none_is_refused(host):
+def test_a_host_of_another_form_is_rejected(host):
     with pytest.raises(
         ConfigurationError, match=r"cos_host is .*, allowed: a host name of Tencent Cloud"
     ) as caught:
@@ -146,7 +146,7 @@ def test_base_url(url, origin, loopback):
         "https://ｇateway.example.org",
     ],
 )
-def test_base_url_refused(url):
+def test_an_invalid_base_url_is_rejected(url):
     with pytest.raises(ConfigurationError, match="endpoint_url does not have the allowed form") as caught:
         endpoint(url, allow_http=True)
     assert "hunter2" not in str(caught.value)
@@ -162,7 +162,7 @@ def test_base_url_refused(url):
         ("x" * 5000, f"'{'x' * 100}'"),
     ],
 )
-def test_a_refused_base_url_is_shown_without_its_password(url, shown):
+def test_a_rejected_base_url_is_quoted_without_its_password(url, shown):
     with pytest.raises(ConfigurationError, match="endpoint_url does not have the allowed form") as caught:
         endpoint(url)
     assert f"it is {shown}, allowed: scheme://host[:port]" in str(caught.value)
@@ -306,7 +306,7 @@ def test_paths_reach_the_service_unchanged(path, escaped):
 
 
 @pytest.mark.parametrize("path", ["/.", "/..", "/a/.", "/a/.."])
-def test_a_path_that_no_http_library_can_send_is_refused(path):
+def test_a_path_that_http_libraries_cannot_send_is_rejected(path):
     with pytest.raises(RequestValidationError) as caught:
         send(path)
     assert repr(path[1:]) in str(caught.value)

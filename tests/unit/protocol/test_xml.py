@@ -128,7 +128,7 @@ def test_writing_keeps_the_order_of_the_fields_and_repeats_tuples():
     )
 
 
-def test_none_is_left_out_and_an_empty_text_is_an_empty_element():
+def test_none_is_left_out_and_an_empty_string_is_an_empty_element():
     assert to_bytes(to_element(Input(object="", region=None), "Input")).endswith(
         b"<Input><Object></Object></Input>"
     )
@@ -246,7 +246,7 @@ def test_times(text, expected):
         ("x", None),
     ],
 )
-def test_whole_numbers(text, expected):
+def test_integers(text, expected):
     assert parsed(Job, f"<r><Progress>{text}</Progress></r>").progress == expected
 
 
@@ -327,7 +327,7 @@ LAUGHS = (
         pytest.param(b" \n", "not well-formed", id="blank"),
     ],
 )
-def test_parser_refuses(data, says):
+def test_hostile_documents_are_rejected(data, says):
     with pytest.raises(XMLError, match=says):
         parse_document(data)
 
@@ -370,7 +370,7 @@ def test_parser_refuses(data, says):
     ],
 )
 @pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf", b"\r\n ", b" \xef\xbb\xbf\n", b"\x00"], ids=ascii)
-def test_a_text_that_xml_cannot_carry_leaves_its_neighbours_readable(message, read_as, begin):
+def test_one_invalid_text_leaves_the_rest_of_the_document_readable(message, read_as, begin):
     document = (
         begin + b"<?xml version='1.0' encoding='gb2312'?><Response><JobsDetail><JobId>j1</JobId></JobsDetail>"
         b"<JobsDetail><JobId>j2</JobId><Message>" + message + b"</Message><State>Failed</State></JobsDetail>"
@@ -438,7 +438,7 @@ def test_a_repair_has_its_bounds():
         lambda text: text.encode("utf-8", "surrogatepass")
     )
 )
-def test_whatever_comes_is_read_or_refused(data):
+def test_any_bytes_are_read_or_rejected(data):
     with contextlib.suppress(XMLError):
         read(JobsResponse, parse_response(data))
 
@@ -460,13 +460,13 @@ def test_inclusions_are_not_followed():
 
 
 @given(st.binary(max_size=200) | st.text(alphabet="<>/!?&;#x'\"=[]- aDOCTYPE", max_size=60).map(str.encode))
-def test_whatever_comes_is_parsed_or_refused(data):
+def test_any_bytes_are_parsed_or_rejected(data):
     with contextlib.suppress(XMLError):
         read(JobsResponse, parse_document(data))
 
 
 @pytest.mark.parametrize("bad", ["a\x00b", "\x1b", "\ud800", "\ufffe"], ids=ascii)
-def test_characters_that_xml_cannot_carry_are_refused_by_element(bad):
+def test_characters_that_xml_cannot_carry_are_rejected_by_element(bad):
     request = JobRequest(input=Input(object=bad))
     with pytest.raises(XMLError, match=r"^Object: .* cannot carry"):
         to_element(request, "Request")
@@ -488,7 +488,7 @@ def test_format_time(moment):
     assert format_time(moment) == "2025-01-02T03:04:05+0800"
 
 
-def test_format_time_refuses_a_time_without_zone():
+def test_format_time_rejects_a_time_without_zone():
     with pytest.raises(ValueError, match="no time zone"):
         format_time(datetime(2025, 1, 2))
 
@@ -508,7 +508,7 @@ def test_to_dict_leaves_absent_fields_out():
     }
 
 
-def test_element_names_can_be_given():
+def test_element_names_can_be_set():
     @dataclasses.dataclass(frozen=True)
     class Named:
         md5: str | None = dataclasses.field(default=None, metadata=element("ETag", "Md5"))

@@ -108,7 +108,7 @@ def test_all_calls_are_tried() -> None:
 
 @effort(150)
 @given(RESPONSES)
-def test_every_call_reads_it_or_refuses_it(response: HttpResponse) -> None:
+def test_every_call_reads_or_rejects_any_response(response: HttpResponse) -> None:
     for call in CALLS:
         with quickly():
             try:
@@ -123,7 +123,7 @@ def test_every_call_reads_it_or_refuses_it(response: HttpResponse) -> None:
 
 @effort(150)
 @given(RESPONSES)
-def test_every_error_answer_has_its_exception(response: HttpResponse) -> None:
+def test_every_error_response_becomes_an_exception(response: HttpResponse) -> None:
     with quickly():
         check_error(service_error(response, "do it"))
         moment = server_time(response)
@@ -132,7 +132,7 @@ def test_every_error_answer_has_its_exception(response: HttpResponse) -> None:
 
 @effort(60)
 @given(st.lists(st.sampled_from(TEXTS), min_size=8, max_size=8))
-def test_results_are_told_apart_in_bounded_time(texts: list[str]) -> None:
+def test_results_are_assigned_to_outputs_in_bounded_time(texts: list[str]) -> None:
     tags = ("Object", "AuObject", "BassObject", "DrumObject")
     output = "".join(f"<{tag}>{_escaped(text)}</{tag}>" for tag, text in zip(tags, texts, strict=False))
     names = "".join(f"<ObjectName>{_escaped(text)}</ObjectName>" for text in texts[4:])
