@@ -1,4 +1,4 @@
-"""Separate a media file into voice and background: real Airflow, the embedded emulator, real audio.
+"""Separate a media file into voice and background: real Airflow, the emulator, real audio.
 
 Usage: ``python scripts/demo.py [MEDIA]`` (or ``make demo MEDIA=song.mp3``). No account and no network are
 needed; everything it makes is in ``.demo/``.
@@ -33,15 +33,15 @@ EMULATOR_LOG = WORK / "emulator.log"
 DAG_ID = "example_voice_separate"
 FORMATS = (".mp3", ".wav", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".mov", ".avi")
 
-# Of this run alone. The emulator gets them by its environment, which a process list does not show
+# For this run only. The emulator reads them from its environment, which a process list does not show
 SECRET_ID, SECRET_KEY = f"AKID{secrets.token_hex(16)}", secrets.token_hex(16)
 BUCKET, REGION = "demo-1250000000", "ap-guangzhou"
-# so that the job can be seen waiting and running even when the file is short
+# So that the job can be seen waiting and running even if the file is short
 SLOW_ENOUGH_TO_SEE = ["--queue-seconds", "1", "--run-seconds", "2"]
 
 
 class DemoError(Exception):
-    """What went wrong and what to do about it."""
+    """The demo cannot go on: the message says why, and what to do."""
 
 
 def main(arguments: list[str]) -> int:
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 
 def check_media(media: Path) -> None:
-    """Refuse what cannot be separated before anything is started."""
+    """Refuse a file that cannot be separated, before anything is started."""
     if not media.is_file():
         raise DemoError(f"there is no file {media}. Try: make demo MEDIA=path/to/song.mp3")
     if media.suffix.lower() not in FORMATS:
@@ -85,7 +85,7 @@ def emulator() -> Iterator[str]:
             command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env={**os.environ, **keys}
         )
     try:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        assert process.stdout is not None  # noqa: S101 - with PIPE it is there
         word, _, url = process.stdout.readline().strip().partition(" ")
         if word != "ready":
             raise DemoError(f"the emulator did not start; see {EMULATOR_LOG}")
@@ -119,7 +119,7 @@ def prepare_airflow(url: str) -> None:
 
 
 def airflow(*arguments: str) -> None:
-    """Run an Airflow command, its output in the log."""
+    """Run an Airflow command, with its output in the log."""
     with AIRFLOW_LOG.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow", *arguments], stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
@@ -140,9 +140,7 @@ def airflow(*arguments: str) -> None:
 
 
 def run_dag(media: Path) -> tuple[str, list[tuple[float, str]]]:
-    """Upload ``media``, run the DAG on it; return the job id and its states with the seconds when they were
-    seen.
-    """
+    """Upload ``media`` and run the DAG on it; return the job id, and its states with seconds."""
     from airflow_provider_ci.hooks.ci import TencentCIHook
 
     hook, key = TencentCIHook(), f"in/{media.name}"
@@ -150,26 +148,26 @@ def run_dag(media: Path) -> tuple[str, list[tuple[float, str]]]:
     hook.upload_file(media, key)
     AIRFLOW_LOG.unlink(missing_ok=True)
     say(f"Running the DAG {DAG_ID} with `airflow dags test` (its log: {AIRFLOW_LOG.relative_to(ROOT)})")
-    done, watched = threading.Event(), Watched()
-    watcher = threading.Thread(target=watched.follow, args=(hook, key, done), daemon=True)
+    done, watch = threading.Event(), JobWatch()
+    watcher = threading.Thread(target=watch.follow, args=(hook, key, done), daemon=True)
     watcher.start()
     try:
         conf = {"input_object": key, "download_dir": str(RESULTS), "codec": "mp3"}
         airflow("dags", "test", DAG_ID, "--conf", json.dumps(conf))
     except DemoError:
-        if watched.failure:
-            raise DemoError(f"{watched.failure}. Try another media file.") from None
+        if watch.failure:
+            raise DemoError(f"{watch.failure}. Try another media file.") from None
         raise
     finally:
         done.set()
         watcher.join()
-    if watched.job_id is None:
+    if watch.job_id is None:
         raise DemoError(f"the DAG ended, but no job was seen; see {AIRFLOW_LOG}")
-    return watched.job_id, watched.states
+    return watch.job_id, watch.states
 
 
-class Watched:
-    """A job's states as an outsider sees them."""
+class JobWatch:
+    """Collects a job's states by listing jobs."""
 
     def __init__(self) -> None:
         self.job_id: str | None = None
@@ -194,7 +192,7 @@ class Watched:
 
 
 def show_results(media: Path, job_id: str, states: list[tuple[float, str]]) -> None:
-    """Print the table of what came out."""
+    """Print the table of the results."""
     files = sorted((RESULTS / job_id).glob("*"), reverse=True)
     if len(files) != 2:
         raise DemoError(f"expected a voice and a background file in {RESULTS / job_id}, found {len(files)}")
@@ -209,12 +207,12 @@ def show_results(media: Path, job_id: str, states: list[tuple[float, str]]) -> N
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print(f"\nSeparated by: {separated_by(job_id)}")
-    print("Play the voice and the background to hear what that makes of it.")
+    print("Play the voice and the background to hear the difference.")
 
 
 def separated_by(job_id: str) -> str:
-    """Return how the emulator says that it separated the job's recording."""
-    found = re.search(rf"job {job_id} was separated by: (.+)", EMULATOR_LOG.read_text(errors="replace"))
+    """Return the method of separation, from the emulator's log."""
+    found = re.search(rf"job {job_id} was processed by: (.+)", EMULATOR_LOG.read_text(errors="replace"))
     return found[1] if found else "unknown"
 
 
@@ -228,7 +226,7 @@ def duration(path: Path) -> float:
 
 
 def shown(path: Path) -> str:
-    """Return ``path`` as short as it can be said."""
+    """Return ``path`` relative to the working folder, if it is inside."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -48,10 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         emulator = _make_emulator(arguments).start()
     except ModuleNotFoundError as error:
-        print(
-            f"airflow-ci-emulator needs {error.name}: pip install tencent-ci-emulator",
-            file=sys.stderr,
-        )
+        print(f"airflow-ci-emulator needs {error.name}: pip install tencent-ci-emulator", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"airflow-ci-emulator: {error}", file=sys.stderr)

@@ -71,26 +71,20 @@ class EmulatorConfig:
         None, "demand this token, as with temporary credentials", metavar="TOKEN", shown="none", secret=True
     )
     queue_seconds: float = _setting(0.0, "least time a job stays Submitted", metavar="SECONDS")
-    run_seconds: float = _setting(
-        0.0,
-        "least time a job stays Running, its work included",
-        metavar="SECONDS",
-    )
+    run_seconds: float = _setting(0.0, "least time a job stays Running, its work included", metavar="SECONDS")
     workers: int = _setting(2, "recordings processed at once")
     lenient_cancel: bool = _setting(
         False, "respond with 200, without effect, if a job cannot be cancelled any more"
     )
     allow_remote: bool = _setting(
-        False,
-        "allow a --host that other machines can reach; --secret-id and --secret-key must be your own",
+        False, "allow a --host that other machines can reach; --secret-id and --secret-key must be your own"
     )
     queue_max_concurrent: int = _setting(10, "jobs of one queue that are Running at once", metavar="N")
     queue_max_size: int = _setting(
         10_000, "jobs of one queue that may wait; more get 403 QueueSaturated", metavar="N"
     )
     refuse_when_paused: bool = _setting(
-        False,
-        "refuse jobs for a paused queue with 403 QueuePaused, instead of holding them in state Pause",
+        False, "refuse jobs for a paused queue with 403 QueuePaused, instead of holding them in state Pause"
     )
     max_templates: int = _setting(200, "templates that a bucket may have", metavar="N")
     unbound: str | None = _setting(

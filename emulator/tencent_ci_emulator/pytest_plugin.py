@@ -25,8 +25,7 @@ def ci_emulator() -> Iterator[Emulator]:
         from tencent_ci_emulator.server import Emulator
     except ModuleNotFoundError as error:
         pytest.fail(
-            f"the fixture ci_emulator needs {error.name}: pip install tencent-ci-emulator",
-            pytrace=False,
+            f"the fixture ci_emulator needs {error.name}: pip install tencent-ci-emulator", pytrace=False
         )
     with Emulator() as emulator:
         yield emulator

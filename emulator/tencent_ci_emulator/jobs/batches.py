@@ -25,11 +25,7 @@ from tencent_ci_emulator.http.xml import (
     text_of,
     to_bytes,
 )
-from tencent_ci_emulator.jobs.batch_inputs import (
-    INPUT_KINDS,
-    find_input_keys,
-    read_upload_times,
-)
+from tencent_ci_emulator.jobs.batch_inputs import INPUT_KINDS, find_input_keys, read_upload_times
 from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore
 from tencent_ci_emulator.jobs.states import CANCEL, FAILED, RUNNING, SUBMITTED, SUCCESS
 from tencent_ci_emulator.jobs.submission import Order, Submission

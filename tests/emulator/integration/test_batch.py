@@ -243,10 +243,7 @@ def test_unknown_ids(emulator):
     raw = Client(emulator)
     response, body = raw("GET", "/inventorytriggerjob/bnone")
     given = [(child.tag, child.text) for child in etree.fromstring(body)]
-    assert given == [
-        ("RequestId", response.getheader("x-ci-request-id")),
-        ("NonExistJobIds", "bnone"),
-    ]
+    assert given == [("RequestId", response.getheader("x-ci-request-id")), ("NonExistJobIds", "bnone")]
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,7 @@ def installed(tmp_path_factory):
 
 # For each way of sending calls, what befalls the first submission that the SDK then repeats by itself
 @pytest.mark.parametrize(
-    ("way", "fault"),
-    [("ip", {"status": 500}), ("ip", {"status": 503}), ("domain", {"drop": True})],
+    ("way", "fault"), [("ip", {"status": 500}), ("ip", {"status": 503}), ("domain", {"drop": True})]
 )
 def test_cos_nodejs_sdk(installed, way, fault):
     with Emulator(queue_seconds=60, unbound="MediaBucketUnBinded") as emulator:

@@ -9,14 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tencent_ci_emulator.media import (
-    Encoding,
-    Method,
-    Stem,
-    UnsupportedMediaError,
-    describe,
-    separate,
-)
+from tencent_ci_emulator.media import Encoding, Method, Stem, UnsupportedMediaError, describe, separate
 from tests.emulator.audio_tools import MEDIA, MIX, RATE, SPEECH, level, load, rms, si_sdr, tones, write
 
 BOTH = (Stem.VOICE, Stem.BACKGROUND)
