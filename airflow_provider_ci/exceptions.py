@@ -171,7 +171,7 @@ class NotFoundError(ServiceError):
 
 
 class InvalidRequestError(ServiceError):
-    """The service refused the content of the request."""
+    """The service rejected the content of the request."""
 
 
 class WrongEndpointError(ServiceError):

@@ -93,7 +93,7 @@ class SubtitleStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaStream:
-    """The streams by kind; in a job's answer ``audio`` has one entry for each result."""
+    """The streams by kind. In the description of a job, ``audio`` has one entry for each result."""
 
     video: tuple[VideoStream, ...] = ()
     audio: tuple[AudioStream, ...] = ()
@@ -102,7 +102,10 @@ class MediaStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaInfo:
-    """What the service measured of the results. Which file ``format`` describes is not documented."""
+    """The content of a media file, or of a job's results.
+
+    Which of several results ``format`` describes is not documented.
+    """
 
     format: MediaFormat | None = None
     stream: MediaStream | None = None

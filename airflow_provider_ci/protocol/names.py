@@ -48,7 +48,7 @@ def key_text_violation(key: str) -> str | None:
     if key.startswith("\\"):
         return "a key that does not begin with \\"
     if "%0a%0d" in key.lower():
-        return "a key without %0a%0d, which COS refuses"
+        return "a key without %0a%0d, which COS rejects"
     return None
 
 
@@ -87,17 +87,24 @@ def redact_address(text: str, *, with_path: bool = True) -> str:
 
     :param with_path: show the path too.
     """
-    scheme, separator, rest = text.rpartition("://") if text.count("://") == 1 else ("", "", text)
-    shown, *hidden = re.split("[?#]", rest, maxsplit=1)
-    if not (separator and scheme.isalnum()):
-        scheme = separator = ""
+    prefix, rest = "", text
+    if text.count("://") == 1:
+        scheme, _, rest = text.partition("://")
+        prefix = f"{scheme}://" if scheme.isalnum() else ""
+    visible, *hidden = re.split("[?#]", rest, maxsplit=1)
     if any("@" in part for part in hidden):  # any part may be the password then
-        return f"{scheme}{separator}…"
-    host, slash, path = shown.rpartition("@")[2].partition("/")
+        return f"{prefix}…"
+    host, slash, path = visible.rpartition("@")[2].partition("/")
+    if path and not with_path:
+        path = "…"
+    return f"{prefix}{_redact_port(host)}{slash}{path}"
+
+
+def _redact_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
-    if colon and not host.startswith("[") and not port.isdecimal():
-        host = f"{name.rpartition(':')[2]}:…"
-    return f"{scheme}{separator}{host}{slash}{path if with_path else '…' if path else ''}"
+    if not colon or host.startswith("[") or port.isdecimal():
+        return host
+    return f"{name.rpartition(':')[2]}:…"
 
 
 def is_web_address(text: str) -> bool:

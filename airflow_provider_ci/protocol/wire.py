@@ -77,7 +77,7 @@ class Endpoint:
     :param ci_host: host name of CI without the bucket, where ``{region}`` stands for the region.
     :param cos_host: the same of COS, for instance ``cos-internal.{region}.tencentcos.cn``.
     :param base_url: ``scheme://host[:port]`` to connect to instead; the ``Host`` header and the signature
-        have the virtual host name all the same, which tells the server bucket and region.
+        have the virtual host name all the same, from which the server knows bucket and region.
     :param allow_http: accept plain ``http`` for a ``base_url`` that is not a loopback address.
     :raises ConfigurationError: a part does not have the documented form, or plain http is not allowed.
     """
@@ -237,23 +237,26 @@ def check_origin(name: str, url: str, *, allow_http: bool) -> None:
         ``allow_http``.
     """
     allowed = "scheme://host[:port] with https (http only for a loopback address or with allow_http)"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if (
-        not host
-        or parts.scheme not in ("https", "http")
-        or parts.path.strip("/")
-        or _NOT_IN_ORIGIN.search(url)
-    ):
+    host = _host_of_origin(url)
+    if not host:
         shown = redact_address(url, with_path=False)[:_QUOTED_MAX]
         raise ConfigurationError(
             f"{name} does not have the allowed form: it is {shown!r}, allowed: {allowed}"
         )
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if urlsplit(url).scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(f"{name} is plain http to {host}, allowed: {allowed}")
+
+
+def _host_of_origin(url: str) -> str | None:
+    """Return the host of ``scheme://host[:port]``; ``None`` if ``url`` has another form."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises an error if it is not a number
+    except ValueError:
+        return None
+    if parts.scheme not in ("https", "http") or parts.path.strip("/") or _NOT_IN_ORIGIN.search(url):
+        return None
+    return parts.hostname
 
 
 def is_loopback_url(url: str | None) -> bool:
