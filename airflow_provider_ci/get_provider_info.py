@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-#: The standard fields of the connection form: which are hidden, renamed, or explained by an example.
+#: The standard fields of the connection form that are hidden, renamed, or explained by an example.
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    # the port is not used, but without a stored one Airflow 3.3's Test button fails: it sends 0, which
-    # differs
+    # The port is not used. But Airflow 3.3's Test button sends 0 if none is stored, and fails because that
+    # differs from the stored connection
     "hidden-fields": ["host", "schema"],
     "relabeling": {"login": "SecretId", "password": "SecretKey", "port": "Port (unused)"},
     "placeholders": {
@@ -38,7 +38,7 @@ CONN_FIELDS: dict[str, Any] = {
             "Where the keys come from: static (SecretId and SecretKey above; the default), environment, file,"
             " instance_role, assume_role, web_identity"
         ),
-        # no null in the list, which the form would show as a choice
+        # without null in the enum, which the form would show as a choice
         "schema": {"type": ["string", "null"], "enum": [*CREDENTIAL_SOURCES]},
     },
     "security_token": {

@@ -157,8 +157,8 @@ class TencentCIHook(BaseHook):
         """Limit the calls inside the block, for callers that repeat calls themselves or have a deadline.
 
         :param attempts: how often each call is tried at most; never more often than the connection says.
-        :param seconds: no attempt begins later than that, and responses are hardly waited for longer. An
-            inner block cannot extend the time of an outer one.
+        :param seconds: no attempt begins later, and no response is waited for longer; but each gets at least
+            5 s. An inner block cannot extend the time of an outer one.
         """
         outer = self._max_attempts, self._deadline
         self._max_attempts, self._deadline = attempts, min(self._deadline, monotonic() + seconds)
@@ -186,6 +186,7 @@ class TencentCIHook(BaseHook):
         try:
             return self.call(request, bucket=bucket, region=region)
         except TencentCIError as error:
+            # a ValueError means that nothing was sent, a JobError that the task was killed between attempts
             if isinstance(error, ValueError | JobError) or is_not_accepted(error):
                 raise
             raise AmbiguousSubmissionError(
@@ -404,7 +405,7 @@ class TencentCIHook(BaseHook):
         return self.call(OpenBucket(service), bucket=bucket, region=region)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make a cheap signed read, and say which of credentials, permission, bucket or region is wrong."""
+        """List one job, and say which of credentials, permission, bucket or region is wrong."""
         try:
             endpoint = self.settings.endpoint()
         except ConfigurationError as error:
