@@ -1,6 +1,5 @@
-"""Two processes of one task instance, alive at once: the old try, whose supervisor is gone, is stopped
-anywhere around its submission and goes on while its retry is anywhere in its own, or has ended. There is one
-accepted job.
+"""Two processes of one task instance, alive at once. The old try, whose supervisor is gone, is stopped at any
+point of its submission, and continues while its retry is at any point, or has ended. There is one job.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 VALIDITY, LAG = 4.0, 0.3
 #: Cases at once: they mostly wait.
 AT_ONCE = 16
-#: Where the retry is when the old try goes on; ``None``: it has ended.
+#: Where the retry is when the old try continues; ``None``: it has ended.
 RETRY_IS_AT = (
     None,
-    "before taking over",
-    "before the look at the record",
-    "before the intention",
+    "before claiming",
+    "before reading the record",
+    "before writing the record",
     "before the submission",
     "after the submission",
 )
@@ -44,14 +43,14 @@ CONTEXT.set_forkserver_preload(["tests.e2e.zombie_try"])
 class Running:
     """A try in a process of its own."""
 
-    def __init__(self, told: Try) -> None:
-        self._answers, theirs = CONTEXT.Pipe(duplex=False)
-        self._process = CONTEXT.Process(target=run, args=(told, VALIDITY, LAG, theirs))
+    def __init__(self, plan: Try) -> None:
+        self._results, theirs = CONTEXT.Pipe(duplex=False)
+        self._process = CONTEXT.Process(target=run, args=(plan, VALIDITY, LAG, theirs))
         self._process.start()
         theirs.close()
 
     def wait_until_stopped(self) -> bool:
-        """Wait until the process has stopped itself; tell whether it has, or has ended without."""
+        """Wait until the process has stopped itself, or has ended; tell whether it has stopped."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if not self._process.is_alive():
@@ -61,13 +60,13 @@ class Running:
             time.sleep(0.01)
         raise AssertionError("the process neither stops nor ends")
 
-    def go_on(self) -> None:
+    def continue_process(self) -> None:
         assert self._process.pid
         os.kill(self._process.pid, signal.SIGCONT)
 
     def result(self) -> str:
-        assert self._answers.poll(PATIENCE), "no result"
-        said = str(self._answers.recv())
+        assert self._results.poll(PATIENCE), "no result"
+        said = str(self._results.recv())
         self._process.join(PATIENCE)
         return said
 
@@ -75,7 +74,7 @@ class Running:
         self._process.kill()
         self._process.join()
         self._process.close()
-        self._answers.close()
+        self._results.close()
 
     def _state(self) -> str:
         try:
@@ -98,13 +97,13 @@ class Case:
         with ExitStack() as stack:
             old = self._start_old(stack)
             retry = self._start(stack, 2, self._retry_is_at)
-            # it does not come so far where the old try's job is there to be found
+            # it ends earlier if it finds the old try's job
             stopped = self._retry_is_at is not None and retry.wait_until_stopped()
             last = "" if stopped else retry.result()
-            old.go_on()
+            old.continue_process()
             said = old.result()
             if stopped:
-                retry.go_on()
+                retry.continue_process()
                 last = retry.result()
             # on a busy machine a short signature may end before its request is sent
             for number in range(3, RETRIES):
@@ -116,7 +115,7 @@ class Case:
         return mine, said, last
 
     def _start_old(self, stack: ExitStack) -> Running:
-        """Return the old try, stopped. On a busy machine its short signature may end before it gets there."""
+        """Return the old try, stopped. On a busy machine its short signature may expire before that."""
         run_id, store = self._run_id, self._store
         for attempt in range(RETRIES):
             self._run_id, self._store = f"{run_id}-{attempt}", f"{store}-{attempt}"
@@ -135,15 +134,15 @@ class Case:
 
 
 def test_one_job_wherever_the_old_process_was_held_up(tmp_path: Path) -> None:
-    places = list(itertools.product(POINTS, RETRY_IS_AT))
+    cases_at = list(itertools.product(POINTS, RETRY_IS_AT))
     with Emulator(queue_seconds=600) as emulator, ThreadPoolExecutor(AT_ONCE) as pool:
         cases = [
-            Case(emulator, tmp_path / str(number), f"run-{number}", *place)
-            for number, place in enumerate(places)
+            Case(emulator, tmp_path / str(number), f"run-{number}", *points)
+            for number, points in enumerate(cases_at)
         ]
-        outcomes = dict(zip(places, pool.map(Case.outcome, cases), strict=True))
-    for place, (accepted, old, last) in outcomes.items():
-        assert accepted == [last], (place, old)
-        assert old == last or old.endswith("Error"), (place, old)
-    # each of the guards has had its part
+        outcomes = dict(zip(cases_at, pool.map(Case.outcome, cases), strict=True))
+    for points, (accepted, old, last) in outcomes.items():
+        assert accepted == [last], (points, old)
+        assert old == last or old.endswith("Error"), (points, old)
+    # both of the guards have ended an old try
     assert {"TaskKilledError", "ClockSkewError"} <= {old for _, old, _ in outcomes.values()}

@@ -1,5 +1,5 @@
-"""One try of a task instance in a process of its own, which stops itself (SIGSTOP) where it is told to.
-``test_zombie.py`` starts it, and lets it go on.
+"""One try of a task instance in its own process, which stops itself (SIGSTOP) at a point that
+``test_zombie.py`` chooses. The test starts the process, and continues it.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from tests.patience import PATIENCE
 RETRIES = 50
 #: The points to stop at, in their order on a first try.
 POINTS = (
-    "before the look at the record",
-    "after the look at the record",
-    "after the look at the try 1",
-    "before the intention",
-    "after the intention",
-    "after the look at the try 2",
+    "before reading the record",
+    "after reading the record",
+    "after reading the latest try 1",
+    "before writing the record",
+    "after writing the record",
+    "after reading the latest try 2",
     "before the submission",
     "after the submission",
-    "after the job id",
+    "after writing the job id",
     "before the result",
 )
 
 
 @dataclass(frozen=True)
 class Try:
-    """What a process needs to know. ``stops_at`` names one of the points, or none."""
+    """What the process does. ``stops_at`` is one of the points, or ``None``."""
 
     number: int
     store: str
@@ -48,17 +48,16 @@ class Try:
 
 
 class Process:
-    """Counts the points that it passes, and stops at the one that it is told."""
+    """Stops at its point the first time that it gets there."""
 
-    def __init__(self, told: Try) -> None:
-        self._told = told
-        self._passed: set[str] = set()
+    def __init__(self, plan: Try) -> None:
+        self._plan = plan
+        self._has_stopped = False
 
     def at(self, point: str) -> None:
-        if point == self._told.stops_at and point not in self._passed:
-            self._passed.add(point)
+        if point == self._plan.stops_at and not self._has_stopped:
+            self._has_stopped = True
             os.kill(os.getpid(), signal.SIGSTOP)
-        self._passed.add(point)
 
 
 class FileStore:
@@ -68,46 +67,46 @@ class FileStore:
         self._folder = Path(folder)
         self._folder.mkdir(exist_ok=True)
         self._process = process
-        self._looks_at_try = 0
+        self._reads_of_try = 0
 
     def get(self, key: str, default: Any = None) -> Any:
-        what = "the look at the record"
+        action = "reading the record"
         if key == record.TRY_KEY:
-            self._looks_at_try += 1
-            what = f"the look at the try {self._looks_at_try}"
-        self._process.at(f"before {what}")
+            self._reads_of_try += 1
+            action = f"reading the latest try {self._reads_of_try}"
+        self._process.at(f"before {action}")
         path = self._folder / key
         value = json.loads(path.read_text()) if path.exists() else default
-        self._process.at(f"after {what}")
+        self._process.at(f"after {action}")
         return value
 
     def set(self, key: str, value: Any) -> None:
-        what = "taking over"
+        action = "claiming"
         if key == record.STORE_KEY:
-            what = "the job id" if "job_id" in value else "the intention"
-        self._process.at(f"before {what}")
-        whole = self._folder / f"{key}.{os.getpid()}"
-        whole.write_text(json.dumps(value))
-        whole.replace(self._folder / key)
-        self._process.at(f"after {what}")
+            action = "writing the job id" if "job_id" in value else "writing the record"
+        self._process.at(f"before {action}")
+        complete = self._folder / f"{key}.{os.getpid()}"
+        complete.write_text(json.dumps(value))
+        complete.replace(self._folder / key)
+        self._process.at(f"after {action}")
 
 
-def run(told: Try, validity: float, lag: float, answers: Connection) -> None:
+def run(plan: Try, validity: float, lag: float, results: Connection) -> None:
     """Make the try; send the job id, or the name of the error that ended it."""
-    # a process that is continued but whose parent is gone must not go on for ever
+    # a process whose test is gone must not run for ever
     signal.alarm(int(2 * PATIENCE))
-    os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"] = told.connection
+    os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"] = plan.connection
     durable_submission.SUBMISSION_VALIDITY, durable_submission.LIST_CONSISTENCY_DELAY = validity, lag
-    process = Process(told)
+    process = Process(plan)
     send = transport.send
 
     def observed(session: Any, request: Any, timeout: Any, **options: Any) -> Any:
         if request.method != "POST":
             return send(session, request, timeout, **options)
         process.at("before the submission")
-        answer = send(session, request, timeout, **options)
+        response = send(session, request, timeout, **options)
         process.at("after the submission")
-        return answer
+        return response
 
     transport.send = observed
     operator = VoiceSeparateOperator(
@@ -118,25 +117,25 @@ def run(told: Try, validity: float, lag: float, answers: Connection) -> None:
         retries=RETRIES,
     )
     try:
-        result = operator.execute(_context(told, process))
+        result = operator.execute(_context(plan, process))
         process.at("before the result")
     except TencentCIError as error:
         result = type(error).__name__
-    answers.send(result)
+    results.send(result)
 
 
-def _context(told: Try, process: Process) -> Any:
+def _context(plan: Try, process: Process) -> Any:
     now = datetime.now(UTC)
     ti = SimpleNamespace(
         dag_id="zombie",
-        run_id=told.run_id,
+        run_id=plan.run_id,
         task_id="separate",
         map_index=-1,
-        try_number=told.number,
+        try_number=plan.number,
         max_tries=RETRIES,
         start_date=now,
         stats_tags={},
         xcom_push=lambda key, value: None,
     )
-    store = FileStore(told.store, process)
+    store = FileStore(plan.store, process)
     return {"ti": ti, "dag_run": SimpleNamespace(start_date=now), "task_state_store": store}

@@ -1,5 +1,5 @@
-"""Runs the tries of a task instance as Airflow does: the real operator, hook and trigger over real HTTP on an
-emulator, in time that only sleeping moves. Every touch of the world is a step at which the process may die.
+"""Runs the tries of a task instance as Airflow does: the real operator, hook and trigger, over real HTTP to
+an emulator, in time that only sleeping moves. The process may die at each call of service, store or Airflow.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MODES: dict[str, dict[str, Any]] = {
     "deferrable": {"wait_for_completion": True, "deferrable": True},
 }
 RETRIES = 9
-#: The network holds a submission back so many seconds, and its answer is lost.
+#: The network holds a submission back for some seconds, and its response is lost.
 LATE = "late"
 _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.base_job",
@@ -62,7 +62,7 @@ class Died(SystemExit):
 class World:
     """The emulator, the time that it and the tasks share, and the network between them.
 
-    It is in place of the module ``time`` in the code under test.
+    It replaces the module ``time`` in the code under test.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -70,14 +70,14 @@ class World:
         self.steps: list[str] = []
         self.dies_before: int | None = None
         self.submissions: list[dict[str, Any]] = []  # of the next ones: LATE, or a fault
-        self.on_its_way = 0
+        self.in_flight = 0
         self.clients: set[AsyncClient] = set()
         self._held: list[tuple[float, Any]] = []
         self._before = 0
         self._send = transport.send
 
     def begin(self) -> None:
-        """Leave an earlier case behind, with its jobs and its time."""
+        """Begin a case that sees nothing of the jobs and faults of the case before."""
         self.sleep(1000)
         self.emulator.faults.clear()
         self.steps, self.submissions, self.dies_before, self._held = [], [], None, []
@@ -130,7 +130,7 @@ class World:
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Its timers move the world's time instead of waiting for it; what is on its way is waited for."""
+    """Its timers move the world's time instead of waiting; requests that are in flight are waited for."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Loop(asyncio.SelectorEventLoop):
             events = look(0)
             if events or timeout == 0:
                 return events
-            if world.on_its_way or timeout is None:
+            if world.in_flight or timeout is None:
                 return look(1)
             self.now += timeout
             world.sleep(timeout)
@@ -210,12 +210,12 @@ class Task:
         self.errors: list[Exception] = []
         self._dag_run = SimpleNamespace(start_date=self.ti.start_date)
         self._store = Store(world) if has_store else None
-        self.triggerer_death_fails = False  # otherwise the trigger goes on in another process
+        self.triggerer_death_fails = False  # otherwise the trigger continues in another process
 
     def clear(self, *, of_finished_run: bool = False) -> None:
         """Do what Airflow does when somebody clears a task instance that is not running.
 
-        :param of_finished_run: no other task of the run is left, so that the run begins anew.
+        :param of_finished_run: the run has finished, so Airflow starts it again.
         """
         self.ti.max_tries = self.ti.try_number + RETRIES
         if of_finished_run:
@@ -254,16 +254,16 @@ class Task:
         return context if self._store is None else context | {"task_state_store": self._store}
 
     def _with_operator(self, act: Callable[[VoiceSeparateOperator], str]) -> str:
-        """Let a new process act, and the triggerer if it defers."""
+        """Run a new process, and the triggerer and a process that resumes the task, if it defers."""
         operator = VoiceSeparateOperator(task_id="submit", **self.arguments)
         try:
             return act(operator)
         except TaskDeferred as deferred:
             self.world.step("defer")
             event = self._wait(*deferred.trigger.serialize())
-            method, kwargs = deferred.method_name, deferred.kwargs or {}
+            method, kwargs = deferred.method_name, {**(deferred.kwargs or {}), "event": event}
             return self._with_operator(
-                lambda resumed: getattr(resumed, method)(self._context(), event=event, **kwargs)
+                lambda resumed: resumed.resume_execution(method, kwargs, self._context())
             )
         finally:
             operator.hook.close()
@@ -281,7 +281,7 @@ class Task:
             try:
                 return json.loads(json.dumps(runner.run(first_event())))
             except Died:
-                for client in self.world.clients:  # the kernel does this for the dead
+                for client in self.world.clients:  # of a dead process, the kernel closes them
                     runner.run(client.close())
                 if self.triggerer_death_fails:
                     raise
@@ -291,7 +291,7 @@ class Task:
 
 @contextmanager
 def simulated_world(media: Path) -> Iterator[World]:
-    """Yield a world of an emulator of its own, whose bucket holds ``media``; the connection leads there."""
+    """Yield a world with a new emulator, whose bucket holds ``media``. The default connection leads there."""
     emulator = Emulator(clock=VirtualClock(), queue_seconds=1, run_seconds=2)
     world = World(emulator)
     with pytest.MonkeyPatch.context() as patch:
@@ -302,8 +302,8 @@ def simulated_world(media: Path) -> Iterator[World]:
         patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
         patch.setattr(TencentCIHook, "sleep", world.sleep)
         patch.setattr(transport, "send", world.send)
-        patch.setattr(aio, "load_settings", _on_its_way(world, aio.load_settings))
-        patch.setattr(AsyncClient, "_send", _polling(world, _on_its_way(world, AsyncClient._send)))
+        patch.setattr(aio, "load_settings", _in_flight(world, aio.load_settings))
+        patch.setattr(AsyncClient, "_send", _polling(world, _in_flight(world, AsyncClient._send)))
         with emulator:
             patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
             hook = TencentCIHook()
@@ -321,14 +321,14 @@ def _polling(world: World, exchange: Callable[..., Any]) -> Callable[..., Any]:
     return polling
 
 
-def _on_its_way(world: World, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let the world know while something is on its way: no virtual time may pass then."""
+def _in_flight(world: World, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell the world while a request is in flight: no virtual time may pass then."""
 
     async def counted(*args: Any) -> Any:
-        world.on_its_way += 1
+        world.in_flight += 1
         try:
             return await method(*args)
         finally:
-            world.on_its_way -= 1
+            world.in_flight -= 1
 
     return counted

@@ -43,7 +43,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHo
         ("pushed_deferrable", True),
     ],
 )
-def test_a_retry_goes_on_with_the_job_of_the_try_that_died(
+def test_a_retry_continues_with_the_job_of_the_try_that_died(
     dags: dict[str, Any], hook: TencentCIHook, dag_id: str, waits: bool
 ) -> None:
     dag_run = dags[dag_id].test()
@@ -66,7 +66,7 @@ def may_not_list(hook: TencentCIHook, emulator: Any) -> None:
 @needs_state_store
 @pytest.mark.usefixtures("may_not_list")
 @pytest.mark.parametrize("dag_id", ["pushed_submit_only", "pushed_deferrable"])
-def test_a_retry_goes_on_with_the_stored_job_without_a_list(
+def test_a_retry_continues_with_the_recorded_job_without_a_list(
     dags: dict[str, Any], emulator: Any, dag_id: str
 ) -> None:
     dag_run = dags[dag_id].test()
@@ -108,7 +108,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["drop", "503", "429"],
 )
-def test_a_lost_answer_is_looked_for(
+def test_after_a_lost_response_the_job_is_looked_for(
     dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
 ) -> None:
     if when == "after" and effect.get("status") == 429:
@@ -128,7 +128,7 @@ def test_without_durable_a_retry_pays_again(dags: dict[str, Any], hook: TencentC
     assert len(list(hook.list_jobs())) == 2
 
 
-def test_a_second_run_gets_a_job_of_its_own(dags: dict[str, Any], hook: TencentCIHook) -> None:
+def test_a_second_run_gets_its_own_job(dags: dict[str, Any], hook: TencentCIHook) -> None:
     first, second = dags["pushed_submit_only"].test(), dags["pushed_submit_only"].test()
     assert xcom(first, "separate") != xcom(second, "separate")
     assert len(list(hook.list_jobs())) == 2
