@@ -73,8 +73,7 @@ def check_result_keys(operator: Any, context: Any) -> None:
 def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) -> Collision:
     """Return whether another instance of a mapped task writes to the key of this one's result.
 
-    Literals are compared, and templates of what is the same in the DAG run. The number of values that another
-    task hands over is unknown; it is taken for more than one.
+    It compares literals, and templates that read only what is the same in the DAG run.
 
     :param operator: the instance, with its rendered arguments.
     :param dag_task: the task of the DAG, which is mapped, or in a mapped task group.
@@ -86,46 +85,62 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
     names = (argument, *_BUCKET_ARGUMENTS, *(_EXTENSION_ARGUMENTS if "${ext}" in key else ()))
     unrendered = {name: operator.templated_arguments.get(name, getattr(operator, name)) for name in names}
     expand_input = getattr(dag_task, "expand_input", None)
-    if expand_input is None:
-        mapped_over = _values_of_mapped_group(dag_task)
-        collision = Collision.CERTAIN if _count_instances(mapped_over) > 1 else Collision.NONE
-    else:
-        mapped_over = expand_input.value
-        if isinstance(mapped_over, Mapping):
-            collision = _find_in_expand(mapped_over, unrendered)
-        elif isinstance(mapped_over, Sequence):
-            collision = _find_in_expand_kwargs(mapped_over, unrendered, argument, map_index)
-        else:  # the output of another task, which may hold any argument that partial() does not
-            fixed = {**dag_task.dag.default_args, **dag_task.partial_kwargs}
-            is_fixed = fixed.get(argument) == unrendered[argument]
-            collision = Collision.POSSIBLE if is_fixed else Collision.NONE
+    is_in_mapped_group = expand_input is None
+    if is_in_mapped_group:
+        expand_input = _expand_input_of_group(dag_task)
+    mapped_over = getattr(expand_input, "value", ())
     if any(_differs_between_instances(value, mapped_over) for value in unrendered.values()):
         return Collision.NONE
-    if collision is Collision.CERTAIN and not all(map(_is_same_in_run, unrendered.values())):
-        return Collision.POSSIBLE
-    return collision
+    if is_in_mapped_group:
+        equal = _count_instances(mapped_over)
+    elif isinstance(mapped_over, Mapping):
+        equal = _count_equal_in_expand(mapped_over, unrendered)
+    elif isinstance(mapped_over, Sequence):
+        equal = _count_equal_in_expand_kwargs(mapped_over, unrendered, argument, map_index)
+    else:  # the output of another task, which may hold any argument that partial() does not
+        fixed = {**dag_task.dag.default_args, **dag_task.partial_kwargs}
+        return Collision.POSSIBLE if fixed.get(argument) == unrendered[argument] else Collision.NONE
+    if equal < 2:
+        return Collision.NONE
+    return Collision.CERTAIN if all(map(_is_same_in_run, unrendered.values())) else Collision.POSSIBLE
 
 
-def _find_in_expand(mapped_over: Mapping[str, Any], unrendered: Mapping[str, Any]) -> Collision:
-    """``expand()`` combines each value of an argument with each value of the others."""
-    equal_instances = 1
+def _expand_input_of_group(task: Any) -> Any:
+    find_group = getattr(task, "get_closest_mapped_task_group", None)
+    return getattr(find_group and find_group(), "_expand_input", None)
+
+
+def _count_instances(mapped_over: Any) -> int:
+    if isinstance(mapped_over, Mapping):
+        return math.prod(map(_count, mapped_over.values()))
+    return _count(mapped_over)
+
+
+def _count(values: Any) -> int:
+    """Return how many values there are; of another task's output, 2: unknown, but probably several."""
+    return len(values) if isinstance(values, Sequence | Mapping) else 2
+
+
+def _count_equal_in_expand(mapped_over: Mapping[str, Any], unrendered: Mapping[str, Any]) -> int:
+    """Return how many instances have these arguments. ``expand()`` combines each value of an argument with
+    each value of the others.
+    """
+    equal = 1
     for argument, values in mapped_over.items():
         if argument not in unrendered:
-            equal_instances *= _count(values)
-        elif isinstance(values, list | tuple):
-            equal_instances *= values.count(unrendered[argument])
-        else:  # another task's output
-            return Collision.NONE
-    return Collision.CERTAIN if equal_instances > 1 else Collision.NONE
+            equal *= _count(values)
+        else:  # of another task's output nothing is known
+            equal *= values.count(unrendered[argument]) if isinstance(values, list | tuple) else 0
+    return equal
 
 
-def _find_in_expand_kwargs(
+def _count_equal_in_expand_kwargs(
     mapped_over: Sequence[Any], unrendered: Mapping[str, Any], argument: str, map_index: int
-) -> Collision:
-    """``expand_kwargs()`` has a dict for each instance."""
+) -> int:
+    """Return how many instances have these arguments. ``expand_kwargs()`` has a dict for each instance."""
     own = mapped_over[map_index]
-    if not isinstance(own, Mapping):  # another task's output
-        return Collision.NONE
+    if not isinstance(own, Mapping):  # another task's output, of which nothing is known
+        return 0
 
     def buckets(instance: Mapping[str, Any]) -> dict[str, Any]:
         return {name: instance[name] for name in unrendered if name in instance and name != argument}
@@ -136,26 +151,7 @@ def _find_in_expand_kwargs(
         return argument not in instance
 
     dicts = [instance for instance in mapped_over if isinstance(instance, Mapping)]
-    equal = [instance for instance in dicts if buckets(instance) == buckets(own) and has_own_key(instance)]
-    return Collision.CERTAIN if len(equal) > 1 else Collision.NONE
-
-
-def _values_of_mapped_group(task: Any) -> Any:
-    find_group = getattr(task, "get_closest_mapped_task_group", None)
-    expand_input = getattr(find_group and find_group(), "_expand_input", None)
-    return getattr(expand_input, "value", ())
-
-
-def _count_instances(mapped_over: Any) -> int:
-    return (
-        math.prod(map(_count, mapped_over.values()))
-        if isinstance(mapped_over, Mapping)
-        else _count(mapped_over)
-    )
-
-
-def _count(values: Any) -> int:
-    return len(values) if isinstance(values, Sequence | Mapping) else 2
+    return sum(buckets(instance) == buckets(own) and has_own_key(instance) for instance in dicts)
 
 
 def _differs_between_instances(unrendered: Any, mapped_over: Any) -> bool:
@@ -164,10 +160,8 @@ def _differs_between_instances(unrendered: Any, mapped_over: Any) -> bool:
         return False
     if not isinstance(unrendered, str):
         return True
-    dicts = [mapped_over] if isinstance(mapped_over, Mapping) else mapped_over
-    has_mapped_params = isinstance(dicts, Sequence) and any(
-        "params" in instance for instance in dicts if isinstance(instance, Mapping)
-    )
+    dicts = mapped_over if isinstance(mapped_over, Sequence) else [mapped_over]
+    has_mapped_params = any("params" in instance for instance in dicts if isinstance(instance, Mapping))
     names = (*_DIFFERENT_IN_RUN, "params") if has_mapped_params else _DIFFERENT_IN_RUN
     return re.search(rf"\b({'|'.join(names)})\b", unrendered) is not None
 
