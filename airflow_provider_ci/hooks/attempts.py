@@ -21,7 +21,7 @@ from typing import Any
 from airflow_provider_ci.exceptions import ClockSkewError, TencentCIError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol.api_request import ApiRequest
-from airflow_provider_ci.protocol.errors import is_key_doubtful, is_key_refused, is_not_accepted
+from airflow_provider_ci.protocol.errors import is_not_accepted, may_reject_credentials, rejects_credentials
 from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, sign_request
 
 
@@ -108,12 +108,12 @@ class Attempts:
         return error.corrected and self._request.expires_at is None
 
     def _reject_credentials(self, error: TencentCIError) -> bool:
-        is_doubtful = is_key_doubtful(error)
+        is_doubtful = may_reject_credentials(error)
         if self._refusal is not None:  # these were the newer ones
             if is_doubtful:
                 self._credentials.note_useless_refresh()
             return False
-        if is_key_refused(error) or (is_doubtful and self._credentials.may_refresh_on_suspicion()):
+        if rejects_credentials(error) or (is_doubtful and self._credentials.may_refresh_on_suspicion()):
             self.refused = self._used
             self._refusal = error
             return True

@@ -255,7 +255,9 @@ def service_error(response: HttpResponse, purpose: str) -> ServiceError:
     """
     body = _error_body(response)
     rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_SEARCHED])
-    if rule is _REFUSED and (body.code or not response.body) and _was_signature_invalid(response):
+    # A response of a gateway, with a body but without a code, says nothing about the signature
+    is_of_service = body.code or not response.body
+    if rule is _REFUSED and is_of_service and _was_signature_invalid(response):
         rule = _CLOCK
     error = rule.exception(
         f"Cannot {purpose}",
@@ -305,7 +307,7 @@ def is_open_already(error: ServiceError) -> bool:
     return bool(_ALREADY_OPEN.fullmatch(_name(error.code)))
 
 
-def is_key_refused(error: TencentCIError) -> bool:
+def rejects_credentials(error: TencentCIError) -> bool:
     """Tell whether the service rejected the credentials themselves, not their permissions."""
     return (
         isinstance(error, AuthenticationError)
@@ -314,7 +316,7 @@ def is_key_refused(error: TencentCIError) -> bool:
     )
 
 
-def is_key_doubtful(error: TencentCIError) -> bool:
+def may_reject_credentials(error: TencentCIError) -> bool:
     """Tell whether the service may have rejected the credentials, although it does not say so.
 
     That may be so without a code (a response to ``HEAD`` has no body), and for ``AccessDenied`` with status

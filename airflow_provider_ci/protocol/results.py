@@ -10,14 +10,7 @@ from typing import TypedDict
 from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
 from airflow_provider_ci.protocol.jobs import FAILED, Job, Output, OutputFile
-
-#: The field of the request that has the key of each output (460/84794).
-STEMS = {
-    "voice": "voice_object",
-    "background": "background_object",
-    "bass": "bass_object",
-    "drums": "drum_object",
-}
+from airflow_provider_ci.protocol.voice_separation import RESULT_FIELDS
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _MATCHED_MAX = 100  # object names of one job that are matched; a job has four results at most
@@ -152,9 +145,8 @@ def job_result(job: Job) -> JobResult:
     operation, source = job.operation, job.input
     output = operation.output if operation else None
     media = operation.media_result if operation else None
-    outputs, other = _match_outputs(
-        _known_placeholders(job), output or Output(), (media.output_file if media else None) or OutputFile()
-    )
+    files = media.output_file if media else None
+    outputs, other = _match_outputs(_known_placeholders(job), output or Output(), files or OutputFile())
     code, message = _reason(job)
     return {
         "job_id": job.job_id,
@@ -185,24 +177,25 @@ def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
 
 
 def _match_outputs(
-    known: dict[str, str], output: Output, written: OutputFile
+    known: dict[str, str], output: Output, files: OutputFile
 ) -> tuple[dict[str, ResultObject], list[ResultObject]]:
-    """Return the results by output, and those that fit none. The order of the results is not documented, so
-    their keys are matched with those of the request.
+    """Return the results by output, and those that fit no output.
+
+    The order of the results is not documented, so their keys are matched with those of the request.
     """
-    md5s = {info.object_name: info.md5 for info in written.md5_info}
+    md5s = {info.object_name: info.md5 for info in files.md5_info}
     outputs: dict[str, ResultObject] = {}
     other: list[ResultObject] = []
-    for number, name in enumerate(written.object_name):
+    for index, name in enumerate(files.object_name):
         # Pages of 2020 say that the key is ObjectPrefix and ObjectName; today the prefix is empty
-        key = (written.object_prefix or "") + name
+        key = (files.object_prefix or "") + name
         result: ResultObject = {
-            "bucket": written.bucket or output.bucket,
-            "region": written.region or output.region,
+            "bucket": files.bucket or output.bucket,
+            "region": files.region or output.region,
             "object": key,
             "md5": md5s.get(name) or md5s.get(key),
         }
-        stem = _matching_output(key, known, output, matched=outputs) if number < _MATCHED_MAX else None
+        stem = _matching_output(key, known, output, matched=outputs) if index < _MATCHED_MAX else None
         if stem is None:
             other.append(result)
         else:
@@ -227,7 +220,7 @@ def _matching_output(
     """Return the output whose pattern fits ``key``, without those that are ``matched`` already."""
     patterns = {
         stem: pattern
-        for stem, name in STEMS.items()
+        for stem, name in RESULT_FIELDS.items()
         if stem not in matched and (pattern := getattr(output, name))
     }
     # An equal key comes first: out/${jobid}.${ext} would fit out/a.mp3 too. Then the most specific pattern

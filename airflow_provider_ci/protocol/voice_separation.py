@@ -65,6 +65,13 @@ OUTPUTS = {
     "bass_object": "BassObject",
     "drum_object": "DrumObject",
 }
+#: The results' names in XCom, and the fields of their keys (460/84794).
+RESULT_FIELDS = {
+    "voice": "voice_object",
+    "background": "background_object",
+    "bass": "bass_object",
+    "drums": "drum_object",
+}
 _REQUIRED_OUTPUTS = {
     "IsAudio": ("voice_object",),
     "IsBackground": ("background_object",),

@@ -50,7 +50,7 @@ _CHARACTER_REFERENCE = re.compile("&#([^;&<>\\s]{0,20});?")
 _BARE_AMPERSAND = re.compile(r"&(?!#|(?:lt|gt|amp|quot|apos);)")
 # A < with which neither a tag nor a comment nor a declaration begins
 _BARE_LESS_THAN = re.compile(r"<(?![^\W\d]|[:/!?])")
-# One without end reaches to the end of the document, or many of them would be slow to find
+# A section without end reaches to the end of the document: searching for many such ends would be slow
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 # Repairing more would block an event loop too long
 _REPAIRED_BYTES_MAX = 1024 * 1024

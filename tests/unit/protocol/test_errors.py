@@ -26,7 +26,12 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.protocol import errors
-from airflow_provider_ci.protocol.errors import is_key_refused, is_not_accepted, is_retryable, service_error
+from airflow_provider_ci.protocol.errors import (
+    is_not_accepted,
+    is_retryable,
+    rejects_credentials,
+    service_error,
+)
 
 from .builders import error_body, response
 
@@ -521,7 +526,7 @@ def test_missing_credentials():
     ],
 )
 def test_which_errors_reject_the_credentials(status, code, expected):
-    assert is_key_refused(service_error(response(status, error_body(code, "Why.")), "x")) is expected
+    assert rejects_credentials(service_error(response(status, error_body(code, "Why.")), "x")) is expected
 
 
 def test_the_cause_is_looked_for_in_the_beginning_of_a_message_only():
