@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.patience import PATIENCE
 from tests.signatures import Authorization
 
 REQUEST_ID = "NjRhZmZhZDRfNjUyOWM4MGFf"
@@ -82,7 +83,7 @@ class Exchange:
         """Close with RST instead of FIN."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    def wait_for_client_to_leave(self, seconds: float = 30) -> None:
+    def wait_for_client_to_leave(self, seconds: float = PATIENCE) -> None:
         self.connection.settimeout(0.02)
         end = monotonic() + seconds
         while not self.stopped.is_set() and monotonic() < end:
@@ -229,7 +230,7 @@ class ScriptedServer:
         with socket.create_connection(("127.0.0.1", self.port)):
             pass
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         self._listener.close()
         assert not any(thread.is_alive() for thread in self._threads)
         assert not self.unscripted, f"requests without an answer in the script: {self.unscripted}"
@@ -267,7 +268,7 @@ class ScriptedServer:
         return False
 
     def _exchange(self, connection: socket.socket, number: int) -> bool:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         exchange = Exchange(connection, self._stopped)
         with self._lock:
             unread = self._script.pop(0) if self._script and self._script[0].before_reading else None

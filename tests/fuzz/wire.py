@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 
+from tests.patience import PATIENCE
+
 _LENGTH = re.compile(rb"^content-length: *([0-9]{1,9})\r?$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -36,14 +38,14 @@ class RawServer:
         self._stopped = True
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
             pass
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._listener.close()
         assert not self._thread.is_alive()
 
     def _serve(self) -> None:
         while not self._stopped:
             connection, _ = self._listener.accept()
-            connection.settimeout(5)
+            connection.settimeout(PATIENCE)
             with connection, suppress(OSError):
                 self.received.append(self._request(connection))
                 for piece in self.answer():

@@ -10,6 +10,7 @@ from pytest_mock import MockerFixture
 from airflow_provider_ci.hooks import clock, credentials
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.conftest import CREDENTIALS
+from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer
 from tests.unit.hooks import fakes
 from tests.unit.hooks.transports import Send, by_hook, by_loop
@@ -21,7 +22,7 @@ def make_hook(server: ScriptedServer, connection: Callable[..., str]) -> Any:
     hooks: list[TencentCIHook] = []
 
     def make(**extra: Any) -> TencentCIHook:
-        extra = {"connect_timeout": 2, "read_timeout": 5} | extra
+        extra = {"connect_timeout": PATIENCE, "read_timeout": PATIENCE} | extra
         hooks.append(TencentCIHook(connection(extra.pop("url", server.url), **extra)))
         return hooks[-1]
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from tencentcloud.common.sign import Sign
 
+from tests.patience import PATIENCE
+
 ROLE = "ci-worker"
 PREFIX = "/latest/meta-data/cam/security-credentials/"
 
@@ -170,5 +172,5 @@ def serving(issuer: Any) -> Iterator[Any]:
         yield issuer
     finally:
         server.shutdown()
-        thread.join(5)
+        thread.join(PATIENCE)
         server.server_close()

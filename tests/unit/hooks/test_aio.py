@@ -18,6 +18,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol.jobs import DescribeJobs
 from tests.conftest import BUCKET, CREDENTIALS, REGION
+from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer, error, hang, job_xml, jobs
 from tests.unit.hooks.transports import by_loop
 
@@ -27,7 +28,7 @@ DESCRIBE = DescribeJobs(("j1", "j2"))
 
 @pytest.fixture
 def conn_id(connection: Define, server: ScriptedServer) -> str:
-    return connection(server.url, connect_timeout=2, read_timeout=5)
+    return connection(server.url, connect_timeout=PATIENCE, read_timeout=PATIENCE)
 
 
 class TestTheLoop:

@@ -28,6 +28,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.jobs import CancelJobs, Input, JobRequest, Operation, Output
 from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.patience import PATIENCE
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -260,9 +261,9 @@ class TestReadsAreRepeated:
     def test_a_read_is_repeated_after_a_timeout(
         self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
-        server.play(hang(), jobs())
+        server.always("GET", lambda _: hang() if len(server.requests) == 1 else jobs())
         make_hook(read_timeout=0.1).describe_jobs(["j1"])
-        assert pauses == [1]
+        assert pauses[0] == 1  # on a busy machine others follow
 
     @pytest.mark.parametrize(
         ("most", "expected"),
@@ -698,7 +699,9 @@ class TestCallWithin:
     def test_the_time_limit_covers_the_credentials(self, hook: TencentCIHook, mocker: MockerFixture) -> None:
         """The interrupted code may hold what they need, for instance a lock."""
         released = threading.Event()
-        mocker.patch.object(type(hook.settings.credentials), "cached", side_effect=lambda: released.wait(60))
+        mocker.patch.object(
+            type(hook.settings.credentials), "cached", side_effect=lambda: released.wait(PATIENCE)
+        )
         with pytest.raises(TransportError):
             hook.call_within(CancelJobs(("j1",)), 0.2)
         released.set()

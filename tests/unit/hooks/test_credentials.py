@@ -22,6 +22,7 @@ from airflow_provider_ci.hooks.credentials_providers import EnvironmentKeys, Fil
 from airflow_provider_ci.hooks.instance_role import InstanceRole
 from airflow_provider_ci.protocol.wire import Credentials
 from tests.conftest import CREDENTIALS, Logs
+from tests.patience import PATIENCE
 from tests.unit.hooks.fakes import Metadata
 
 START = 1_700_000_000.0
@@ -99,7 +100,7 @@ class WatchedLock:
 
     def until_waiting(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.waiting == count, 20)
+            assert self._changed.wait_for(lambda: self.waiting == count, PATIENCE)
 
 
 def watched(provider: RefreshableCredentials) -> WatchedLock:
@@ -117,7 +118,7 @@ def in_threads(count: int, work: Callable[[], Any]) -> list[Any]:
             return error
 
     with ThreadPoolExecutor(count) as pool:
-        return [future.result(30) for future in [pool.submit(caught) for _ in range(count)]]
+        return [future.result(PATIENCE) for future in [pool.submit(caught) for _ in range(count)]]
 
 
 class TestLifetime:
@@ -235,7 +236,7 @@ class TestManyThreads:
         source.before = on_kill
         thread = threading.Thread(target=provider.get, daemon=True)
         thread.start()
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         assert len(asked) == 2
 
@@ -251,14 +252,14 @@ class TestManyThreads:
         first = provider.get()
         clock.now = START + 6600
         asked, may_answer = threading.Event(), threading.Event()
-        source.before = lambda: (asked.set(), may_answer.wait(20))
+        source.before = lambda: (asked.set(), may_answer.wait(PATIENCE))
         with ThreadPoolExecutor(1) as pool:
             renewing = pool.submit(provider.get)
-            assert asked.wait(20)
+            assert asked.wait(PATIENCE)
             assert provider.get() is first
             assert source.fetches == 2
             may_answer.set()
-            assert renewing.result(20).secret_id == "id2"
+            assert renewing.result(PATIENCE).secret_id == "id2"
         assert provider.get().secret_id == "id2"
 
     def test_all_threads_that_were_refused_share_one_refresh(self, source: Source) -> None:
@@ -355,7 +356,7 @@ class TestOnAnEventLoop:
     def test_many_tasks_make_one_fetch_while_the_loop_runs(self, metadata: Metadata) -> None:
         beats = 0
         may_answer = threading.Event()
-        metadata.answer = lambda _: may_answer.wait(20) and None  # type: ignore[func-returns-value]
+        metadata.answer = lambda _: may_answer.wait(PATIENCE) and None  # type: ignore[func-returns-value]
 
         async def main() -> list[Credentials]:
             nonlocal beats

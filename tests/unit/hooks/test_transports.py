@@ -31,6 +31,7 @@ from airflow_provider_ci.protocol.queues import DescribedQueue, ListQueues, Queu
 from airflow_provider_ci.protocol.services import OpenBucket
 from airflow_provider_ci.protocol.templates import CreateTemplate, DeleteTemplate, ListTemplates
 from tests.conftest import BUCKET, CREDENTIALS, REGION
+from tests.patience import PATIENCE
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -112,7 +113,9 @@ pytestmark = pytest.mark.usefixtures("pauses")
 
 @pytest.fixture
 def conn_id(connection: Define, server: ScriptedServer) -> str:
-    return connection(server.url, connect_timeout=2, read_timeout=5, security_token=CREDENTIALS.token)
+    return connection(
+        server.url, connect_timeout=PATIENCE, read_timeout=PATIENCE, security_token=CREDENTIALS.token
+    )
 
 
 class TestTheSame:

@@ -12,6 +12,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer
 from tests.unit.operators.job_operator import Context, MakeOperator
 
@@ -22,7 +23,7 @@ def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Ite
     operators: list[VoiceSeparateOperator] = []
 
     def make(extra: dict[str, Any] | None = None, **arguments: Any) -> VoiceSeparateOperator:
-        connection(server.url, **({"max_attempts": 1, "read_timeout": 5} | (extra or {})))
+        connection(server.url, **({"max_attempts": 1, "read_timeout": PATIENCE} | (extra or {})))
         usual = {"wait_for_completion": True, "poll_interval": 0.01}
         operators.append(
             VoiceSeparateOperator(

@@ -20,6 +20,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.conftest import Logs
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
 
 MakeOperator = Callable[..., VoiceSeparateOperator]
@@ -36,7 +37,7 @@ def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Ite
     made: list[VoiceSeparateOperator] = []
 
     def make(**arguments: Any) -> VoiceSeparateOperator:
-        connection(server.url, max_attempts=1, read_timeout=5)
+        connection(server.url, max_attempts=1, read_timeout=PATIENCE)
         usual = {"wait_for_completion": True, "deferrable": True, "poll_interval": 7}
         made.append(
             VoiceSeparateOperator(

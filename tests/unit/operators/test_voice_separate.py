@@ -25,6 +25,7 @@ from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.protocol.xml import to_bytes, to_element
 from tests.conftest import BUCKET, REGION
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, error, http, job
 
 LEAST = {"input_object": "in/song.mp3", "voice_object": "out/voice.aac"}
@@ -345,7 +346,7 @@ class TestCheckInput:
         """Return a function that runs the operator with ``check_input`` against ``HEAD``'s answer."""
 
         def run(answer: Answer, context: Any = None, **arguments: Any) -> str:
-            connection(server.url, max_attempts=1, read_timeout=5)
+            connection(server.url, max_attempts=1, read_timeout=PATIENCE)
             server.always("HEAD", answer)
             operator = VoiceSeparateOperator(
                 task_id="submit",

@@ -27,6 +27,7 @@ from airflow_provider_ci.submission.idempotency_key import fingerprint
 from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job_xml, jobs
 from tests.unit.operators.test_voice_separate import leaves
 
@@ -55,7 +56,7 @@ def make_operator(
     made: list[VoiceSeparateBatchOperator] = []
 
     def make(**arguments: Any) -> VoiceSeparateBatchOperator:
-        connection(server.url, max_attempts=1, read_timeout=5)
+        connection(server.url, max_attempts=1, read_timeout=PATIENCE)
         usual = {"wait_for_completion": True, "poll_interval": 0.01, "prefix": "in/", "durable": False}
         if not any(name in arguments for name in ("background_object", "voice_object")):
             usual["voice_object"] = "out/${InputName}-${jobid}.${ext}"

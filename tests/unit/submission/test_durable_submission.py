@@ -26,6 +26,7 @@ from airflow_provider_ci.protocol.jobs import JobRequest, JobsResponse, Output
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY, SUBMISSION_VALIDITY
 from airflow_provider_ci.submission.idempotency_key import fingerprint, with_user_data
 from airflow_provider_ci.submission.record import STORE_KEY, TRY_KEY, SubmissionRecords
+from tests.patience import PATIENCE
 from tests.unit.submission.recording_log import RecordingLog
 from tests.unit.submission.simulated_world import (
     ANSWERS,
@@ -145,7 +146,7 @@ class HeldUp:
     def set(self, key: str, value: Any) -> None:
         if key == TRY_KEY:
             self.stands.set()
-            assert self.may_go_on.wait(20)
+            assert self.may_go_on.wait(PATIENCE)
         self._world.set(key, value)
 
 
@@ -168,11 +169,11 @@ def test_a_try_that_was_held_up_before_its_claim_causes_no_second_job(
 
     second = threading.Thread(target=lambda: attempt(try_number=2, store=store), daemon=True)
     second.start()
-    assert store.stands.wait(20)
+    assert store.stands.wait(PATIENCE)
 
     def let_it_go_on() -> None:
         store.may_go_on.set()
-        second.join(20)
+        second.join(PATIENCE)
 
     world.held_at, world.meanwhile = (len(world.calls) + number, when), let_it_go_on
     attempt(try_number=3)

@@ -38,6 +38,7 @@ from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 from airflow_provider_ci.triggers.job import REFUSALS_TOLERATED, TencentCIJobTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
+from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer, after, error, hang, http
 from tests.unit.triggers import virtual
 from tests.unit.triggers.virtual import Request, Service, now, run
@@ -462,7 +463,7 @@ class TestOnKill:
 
         def answer_late() -> None:
             asked.set()
-            cancelled_again.wait(60)
+            cancelled_again.wait(PATIENCE)
 
         def ask(ti: Any) -> str:
             if late == "Airflow":
@@ -475,7 +476,7 @@ class TestOnKill:
         async def main() -> None:
             trigger = TencentCIJobTrigger(["j1"], **web(connection, server))
             on_kill = asyncio.create_task(trigger.on_kill())
-            await asyncio.to_thread(asked.wait, 60)
+            await asyncio.to_thread(asked.wait, PATIENCE)
             on_kill.cancel("__airflow_user_action__")
             with pytest.raises(asyncio.CancelledError):
                 await on_kill

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.patience import PATIENCE
 from tests.scripted_server import job_xml
 from tests.signatures import Authorization
 
@@ -43,13 +44,13 @@ class WebService:
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until a request makes ``condition`` true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
     async def until_no_connection(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while self.connections:
                 await asyncio.sleep(0)
 
