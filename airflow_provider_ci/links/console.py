@@ -36,15 +36,15 @@ class _ConsoleLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the URL, or ``""`` as long as there is none."""
+        from airflow.providers.common.compat.sdk import MappedOperator, XCom
+
         links = getattr(operator, "console_links", None)
         if isinstance(links, ConsoleLinks):
             url = links.url(self.xcom_key)
             if url is not None:
                 return url
-        elif isinstance(getattr(operator, "operator_class", None), type):
-            return ""  # a mapped task that failed before its operator was made
-        from airflow.providers.common.compat.sdk import XCom
-
+        elif isinstance(operator, MappedOperator) and isinstance(operator.operator_class, type):
+            return ""  # the task failed before its operator was made; in a web server, this is no class
         stored = XCom.get_value(key=self.xcom_key, ti_key=ti_key)
         return stored if isinstance(stored, str) else ""
 
