@@ -59,7 +59,7 @@ def test_one_except_catches_all(cls):
 
 
 @pytest.mark.parametrize("cls", [RequestValidationError, ConfigurationError])
-def test_what_the_user_got_wrong_is_a_value_error(cls):
+def test_a_mistake_of_the_user_is_a_value_error(cls):
     assert issubclass(cls, ValueError)
 
 
@@ -87,27 +87,18 @@ def test_service_errors(name):
 
 
 @pytest.mark.parametrize("name", ["Transport", "InvalidResponse", "AmbiguousSubmission", "RequestValidation"])
-def test_what_the_service_did_not_say_is_no_service_error(name):
+def test_an_error_without_a_response_is_not_a_service_error(name):
     assert not issubclass(getattr(exceptions, f"{name}Error"), ServiceError)
 
 
 @every_class
-@pytest.mark.parametrize(
-    "duplicate",
-    [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy],
-    ids=["pickle", "copy", "deepcopy"],
-)
-def test_copies_say_and_carry_the_same(cls, duplicate):
+def test_a_copy_equals_the_original_and_has_all_details(cls):
     error = made(cls)
-    same = duplicate(error)
-    assert type(same) is cls
-    assert str(same) == str(error)
-    assert same.__dict__ == error.__dict__
-
-
-@every_class
-def test_the_message_has_all_details(cls):
-    assert str(made(cls)) == (
+    for duplicate in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(duplicate) is cls
+        assert str(duplicate) == str(error)
+        assert duplicate.__dict__ == error.__dict__
+    assert str(error) == (
         "Cannot submit the job: QueueSaturated: The queue is full. (HTTP 403, job j1, request id NjQ)."
         " Wait a little"
     )
@@ -157,7 +148,7 @@ def test_the_message_has_all_problems(problems):
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
-def test_a_request_counts_as_sent_unless_said_otherwise():
+def test_a_request_counts_as_sent_by_default():
     assert TransportError("lost").sent
     assert not TransportError("refused", sent=False).sent
 

@@ -233,14 +233,14 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize(("status", "exception"), UNKNOWN, ids=[str(status) for status, _ in UNKNOWN])
-def test_unknown_responses_are_classified_by_status(status, exception, body):
-    error = service_error(response(status, body, x_cos_request_id="cos"), "list jobs")
-    assert type(error) is exception
-    assert error.request_id == "cos"
-    assert error.hint
-    assert f"HTTP {status}" in str(error)
-    assert len(str(error)) < 500, "no page of HTML in the log"
+def test_unknown_responses_are_classified_by_status(body):
+    for status, exception in UNKNOWN:
+        error = service_error(response(status, body, x_cos_request_id="cos"), "list jobs")
+        assert type(error) is exception
+        assert error.request_id == "cos"
+        assert error.hint
+        assert f"HTTP {status}" in str(error)
+        assert len(str(error)) < 500, "no page of HTML in the log"
 
 
 def test_the_request_id_of_the_body_is_used_without_header():

@@ -32,7 +32,6 @@ def test_arguments_outside_the_documented_values_are_rejected(call, says):
     assert says in rejection(call)
 
 
-@pytest.mark.parametrize("status", [200, 400, 403, 409])
 @pytest.mark.parametrize(
     "code",
     [
@@ -40,9 +39,9 @@ def test_arguments_outside_the_documented_values_are_rejected(call, says):
         *("AsrBucketAlreadyBinded", "ASRBucketAlreadyBinded", "PicBucketAlreadyBinded"),
     ],
 )
-@pytest.mark.parametrize("service", ["asr", "media"])
-def test_opening_a_service_that_is_open_is_no_error(service, code, status):
-    assert OpenBucket(service).parse(response(status, error_body(code))) is None
+def test_opening_a_service_that_is_open_is_no_error(code):
+    for status in (200, 400, 403, 409):
+        assert OpenBucket().parse(response(status, error_body(code))) is None
 
 
 def test_opening_a_service_returns_the_bucket():

@@ -369,23 +369,21 @@ def test_hostile_documents_are_rejected(data, says):
         pytest.param(b"\x1b&lt;a&gt;&amp;&#65;&#x42;", "\ufffd<a>&AB", id="the-rest-is-read-as-ever"),
     ],
 )
-@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf", b"\r\n ", b" \xef\xbb\xbf\n", b"\x00"], ids=ascii)
-def test_one_invalid_text_leaves_the_rest_of_the_document_readable(message, read_as, begin):
+def test_one_invalid_text_leaves_the_rest_of_the_document_readable(message, read_as):
     document = (
-        begin + b"<?xml version='1.0' encoding='gb2312'?><Response><JobsDetail><JobId>j1</JobId></JobsDetail>"
+        b"<?xml version='1.0' encoding='gb2312'?><Response><JobsDetail><JobId>j1</JobId></JobsDetail>"
         b"<JobsDetail><JobId>j2</JobId><Message>" + message + b"</Message><State>Failed</State></JobsDetail>"
         b"<JobsDetail><JobId>j3</JobId></JobsDetail></Response>"
     )
-    found = read(JobsResponse, parse_response(document))
-    assert [job.job_id for job in found.jobs_detail] == ["j1", "j2", "j3"]
-    assert (found.jobs_detail[1].message, found.jobs_detail[1].state) == (read_as, "Failed")
+    for before in (b"", b"\xef\xbb\xbf", b"\r\n ", b" \xef\xbb\xbf\n", b"\x00"):
+        found = read(JobsResponse, parse_response(before + document))
+        assert [job.job_id for job in found.jobs_detail] == ["j1", "j2", "j3"], before
+        assert (found.jobs_detail[1].message, found.jobs_detail[1].state) == (read_as, "Failed"), before
 
 
-@pytest.mark.parametrize(
-    "spoilt",
-    [b"", b"\x1b", b"\xff", b"&#0;", b" & ", b"&nbsp;", b"]]>", b" < ", b"<![CDATA[<!DOCTYPE r>]]>"],
-    ids=ascii,
-)
+REPAIRABLE = (b"\x1b", b"\xff", b"&#0;", b" & ", b"&nbsp;", b"]]>", b" < ", b"<![CDATA[<!DOCTYPE r>]]>")
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -410,9 +408,10 @@ def test_one_invalid_text_leaves_the_rest_of_the_document_readable(message, read
         pytest.param(b"", id="empty"),
     ],
 )
-def test_a_repair_lets_nothing_else_in(document, spoilt):
-    with pytest.raises(XMLError):
-        parse_response(document.replace(b"</", spoilt + b"</", 1) if spoilt else document)
+def test_a_repair_lets_nothing_else_in(document):
+    for invalid in (b"", *REPAIRABLE):
+        with pytest.raises(XMLError):
+            parse_response(document.replace(b"</", invalid + b"</", 1))
 
 
 def test_a_repair_has_its_bounds():
