@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowFailException,
     AirflowTaskTimeout,
 )
 
 from airflow_provider_ci.assets.outlets import add_results_to_events, outlet_problems
 from airflow_provider_ci.exceptions import (
-    AmbiguousSubmissionError,
-    JobCancelledError,
     JobError,
     JobTimeoutError,
     RequestValidationError,
@@ -27,12 +24,11 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.argument_errors import (
-    TaskArgumentError,
     fail_without_retry,
     refuse_task,
 )
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
-from airflow_provider_ci.operators.cancellation import JobCancellation
+from airflow_provider_ci.operators.cancellation import JobCancellation, JobCancelledByOthersError
 from airflow_provider_ci.operators.job_arguments import (
     refuse_nested_call,
     resolve_wait,
@@ -53,10 +49,10 @@ if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.operators.bucket_jobs import JobApi
     from airflow_provider_ci.operators.job_wait import JobWait
+    from airflow_provider_ci.operators.task_submission import TaskSubmission
     from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
     from airflow_provider_ci.protocol.jobs import Job, JobRequest
     from airflow_provider_ci.protocol.wire import Endpoint
-    from airflow_provider_ci.submission.durable_submission import DurableSubmission
     from airflow_provider_ci.submission.tracking import JobTracker
     from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
@@ -73,16 +69,6 @@ _TRIGGER_FAILED = "__fail__"
 # Airflow ends a deferral this long after the deadline, so that a triggerer that runs ends it first
 _SECONDS_FOR_TRIGGERER = 60
 _OVER_TIME = "after its timeout or execution_timeout"
-
-
-class AmbiguousSubmissionNoRetryError(AmbiguousSubmissionError, AirflowFailException):
-    """It is unknown whether the service accepted a submission that is not ``durable``. There is no retry,
-    because it could pay for a second job.
-    """
-
-
-class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
-    """Somebody else cancelled the job of a task. There is no retry, because it would submit the job again."""
 
 
 class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
@@ -114,8 +100,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     # Whether wait_for_completion and deferrable hold what the task does, and no longer the arguments
     _has_resolved_wait = False
     _ignores_deferrable = False
-    # Number of the try that submitted a request, and the digest of the request
-    _submitted: tuple[int, str] | None = None
 
     def __init__(
         self,
@@ -296,21 +280,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         if problems:
             raise RequestValidationError(problems)
 
-    def _refuse_second_request(self, request: R, bucket_and_region: str, context: Context) -> None:
-        """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
-        apart.
-        """
-        from airflow_provider_ci.submission.idempotency_key import fingerprint
-
-        before = self._submitted
-        self._submitted = (context["ti"].try_number, fingerprint(request, bucket_and_region))
-        if before is None or before[0] != self._submitted[0] or before == self._submitted:
-            return
-        raise TaskArgumentError(
-            f"Task {self.task_id!r} submits a second, different request in one try; allowed: one request"
-            " for each task, for several inputs with .expand()"
-        )
-
     # Getting the job
 
     def _execute(self, context: Context) -> str:
@@ -334,50 +303,23 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     def _get_or_submit(self, request: R, endpoint: Endpoint, context: Context) -> J:
         """Return the job of this task instance, and submit it if there is none. May cost money."""
         if not self.durable:
-            return self._submit_without_record(request)
-        bucket_and_region = f"{endpoint.bucket} {endpoint.region}"
-        self._refuse_second_request(request, bucket_and_region, context)
-        submission = self._durable_submission(context)
-        try:
-            job = submission.get_or_submit(request, bucket_and_region)
-        except JobCancelledError as error:
-            raise _without_retry(error) from None
-        except AirflowTaskTimeout:  # Airflow's own message names neither job nor service
-            if self._try.sent is not None and self._try.sent.is_lost:
-                self.log.error("%s", self._try.unknown_outcome("execution_timeout ended this try"))
-            else:
-                self.log.error("execution_timeout ended this try before it submitted a job")
-            raise
-        self._try.job_id = job.job_id
-        self._try.found_by_request = submission.found_by_request
-        return job
+            return self._submission.submit_without_record(request)
+        return self._submission.get_or_submit(request, f"{endpoint.bucket} {endpoint.region}", context)
 
-    def _durable_submission(self, context: Context) -> DurableSubmission[R, J]:
-        from airflow_provider_ci.operators import earlier_tries
-        from airflow_provider_ci.submission.durable_submission import DurableSubmission
+    @cached_property
+    def _submission(self) -> TaskSubmission[R, J]:
+        from airflow_provider_ci.operators.task_submission import TaskSubmission
 
-        ti, clock = context["ti"], self.hook.settings.clock
-        run_start = earlier_tries.earliest_submission(context)
-
-        def run_start_by_service_clock() -> float:
-            # if the service's clock is behind this worker's, it may be behind that of Airflow's database too
-            return run_start.timestamp() + min(clock.offset, 0)
-
-        return DurableSubmission(
+        return TaskSubmission(
+            hook=self.hook,
             job_api=self.job_api,
-            submit=self._submit,
-            cancel=self._cancellation.cancel_if_owner if self.cancel_on_kill else None,
+            try_state=self._try,
+            kill_guard=self._kill_guard,
+            cancellation=self._cancellation,
             before_submission=self._before_submission,
-            records=self._try.records,
-            identity=earlier_tries.task_identity(context, self.hook.settings.deployment),
             waits=self._who_waits(),
-            may_have_submitted=earlier_tries.may_have_earlier_try(ti),
-            clear_discards_record=earlier_tries.CLEAR_DISCARDS_STATE,
-            run_start=run_start_by_service_clock,
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
             log=self.log,
-            clock=self.hook.now,
-            sleep=self._kill_guard.sleep,
         )
 
     def _who_waits(self) -> str:
@@ -386,29 +328,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         if not self.wait_for_completion:
             return NOBODY
         return TRIGGERER if self.deferrable else WORKER
-
-    def _submit(self, request: R, expires_at: float | None) -> J:
-        """Send a submission. Costs money."""
-        self._kill_guard.raise_if_killed()
-        with self._try.sending(request, self.job_api.list_method):
-            job, request_id = self.job_api.submit(request, expires_at)
-            self._try.job_id = job.job_id
-        self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
-        return job
-
-    def _submit_without_record(self, request: R) -> J:
-        self._before_submission(request)
-        try:
-            return self._submit(request, None)
-        except AmbiguousSubmissionError as error:
-            hint = self._try.unknown_outcome("The submission failed").hint
-            raise AmbiguousSubmissionNoRetryError(error.message, **error.details | {"hint": hint}) from error
-        except AirflowTaskTimeout as error:  # execution_timeout, before the response came
-            raise AmbiguousSubmissionNoRetryError(
-                "execution_timeout ended the submission: the service may have accepted the job, which may run"
-                " and be billed",
-                hint="Look for it in the job list before submitting again",
-            ) from error
 
     def _push_accepted(self, job: J, context: Context) -> None:
         """Push the job that was accepted.
@@ -568,7 +487,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         if error is None:
             return
         if self._cancellation.verify_cancelled_by_others(error, tracker.unsuccessful[0]):
-            raise _without_retry(error)
+            raise JobCancelledByOthersError.from_error(error)
         raise error
 
     def _emit_asset_events(self, context: Context) -> None:
@@ -584,8 +503,3 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
             result = job_result(cast("Job", job))
             self.console_links.push(context, [result])
             context["ti"].xcom_push(key=XCOM_JOB, value=result)
-
-
-def _without_retry(error: JobError) -> JobCancelledByOthersError:
-    hint = "Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job"
-    return JobCancelledByOthersError(error.message, **error.details | {"hint": hint})

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+
 from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import (
     JobCancelledError,
@@ -41,6 +43,16 @@ _ENDED_BY_USER = frozenset(
     {"failed", "skipped", "upstream_failed", current_try.REMOVED, current_try.RESTARTING}
 )
 _TRY_HAS_FINISHED = "the task has finished its work, and the job is left to those that wait for it"
+
+
+class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
+    """Somebody else cancelled the job of a task. There is no retry, because it would submit the job again."""
+
+    @classmethod
+    def from_error(cls, error: JobError) -> JobCancelledByOthersError:
+        """Return the same error without retry."""
+        hint = "Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job"
+        return cls(error.message, **error.details | {"hint": hint})
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,141 @@
+"""Gets the job of a task for its operator: an earlier try's, or a new one, for which the service charges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
+
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, JobCancelledError
+from airflow_provider_ci.operators import earlier_tries
+from airflow_provider_ci.operators.argument_errors import TaskArgumentError
+from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
+from airflow_provider_ci.submission.durable_submission import DurableSubmission
+from airflow_provider_ci.submission.idempotency_key import R, fingerprint
+from airflow_provider_ci.submission.tracking import J
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+    from airflow_provider_ci.operators.bucket_jobs import JobApi
+    from airflow_provider_ci.operators.cancellation import JobCancellation
+    from airflow_provider_ci.operators.kill_guard import KillGuard
+    from airflow_provider_ci.operators.try_state import TryState
+
+
+class AmbiguousSubmissionNoRetryError(AmbiguousSubmissionError, AirflowFailException):
+    """It is unknown whether the service accepted a submission that is not ``durable``. There is no retry,
+    because it could pay for a second job.
+    """
+
+
+@dataclass(kw_only=True)
+class TaskSubmission(Generic[R, J]):
+    """Gets the job of a task.
+
+    :param before_submission: called with a request before it is submitted; may refuse it.
+    :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
+    :param resubmit_if_unknown: submit again if listing jobs is not permitted, at the risk of a second job.
+    """
+
+    hook: TencentCIHook
+    job_api: JobApi[R, J]
+    try_state: TryState
+    kill_guard: KillGuard
+    cancellation: JobCancellation
+    before_submission: Callable[[R], None]
+    waits: str
+    resubmit_if_unknown: bool
+    log: Any
+    # Number of the try that submitted a request, and the digest of the request
+    _submitted: tuple[int, str] | None = field(default=None, init=False)
+
+    def get_or_submit(self, request: R, bucket_and_region: str, context: Context) -> J:
+        """Return the job of the task instance, and submit it if there is none. May cost money.
+
+        :param bucket_and_region: of the input.
+        :raises TaskArgumentError: this try has submitted another request.
+        """
+        self._refuse_second_request(request, bucket_and_region, context)
+        submission = self._durable_submission(context)
+        try:
+            job = submission.get_or_submit(request, bucket_and_region)
+        except JobCancelledError as error:
+            raise JobCancelledByOthersError.from_error(error) from None
+        except AirflowTaskTimeout:  # Airflow's own message names neither job nor service
+            if self.try_state.sent is not None and self.try_state.sent.is_lost:
+                self.log.error("%s", self.try_state.unknown_outcome("execution_timeout ended this try"))
+            else:
+                self.log.error("execution_timeout ended this try before it submitted a job")
+            raise
+        self.try_state.job_id = job.job_id
+        self.try_state.found_by_request = submission.found_by_request
+        return job
+
+    def submit_without_record(self, request: R) -> J:
+        """Submit a job, whatever earlier tries have submitted. Costs money.
+
+        :raises AmbiguousSubmissionNoRetryError: it is unknown whether the service accepted it.
+        """
+        self.before_submission(request)
+        try:
+            return self._submit(request, None)
+        except AmbiguousSubmissionError as error:
+            hint = self.try_state.unknown_outcome("The submission failed").hint
+            raise AmbiguousSubmissionNoRetryError(error.message, **error.details | {"hint": hint}) from error
+        except AirflowTaskTimeout as error:  # execution_timeout, before the response came
+            raise AmbiguousSubmissionNoRetryError(
+                "execution_timeout ended the submission: the service may have accepted the job, which may run"
+                " and be billed",
+                hint="Look for it in the job list before submitting again",
+            ) from error
+
+    def _refuse_second_request(self, request: R, bucket_and_region: str, context: Context) -> None:
+        """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
+        apart.
+        """
+        ti, before = context["ti"], self._submitted
+        self._submitted = (ti.try_number, fingerprint(request, bucket_and_region))
+        if before is None or before[0] != self._submitted[0] or before == self._submitted:
+            return
+        raise TaskArgumentError(
+            f"Task {ti.task_id!r} submits a second, different request in one try; allowed: one request"
+            " for each task, for several inputs with .expand()"
+        )
+
+    def _durable_submission(self, context: Context) -> DurableSubmission[R, J]:
+        clock = self.hook.settings.clock
+        run_start = earlier_tries.earliest_submission(context)
+
+        def run_start_by_service_clock() -> float:
+            # if the service's clock is behind this worker's, it may be behind that of Airflow's database too
+            return run_start.timestamp() + min(clock.offset, 0)
+
+        return DurableSubmission(
+            job_api=self.job_api,
+            submit=self._submit,
+            cancel=self.cancellation.cancel_if_owner if self.cancellation.is_enabled else None,
+            before_submission=self.before_submission,
+            records=self.try_state.records,
+            identity=earlier_tries.task_identity(context, self.hook.settings.deployment),
+            waits=self.waits,
+            may_have_submitted=earlier_tries.may_have_earlier_try(context["ti"]),
+            clear_discards_record=earlier_tries.CLEAR_DISCARDS_STATE,
+            run_start=run_start_by_service_clock,
+            resubmit_if_unknown=self.resubmit_if_unknown,
+            log=self.log,
+            clock=self.hook.now,
+            sleep=self.kill_guard.sleep,
+        )
+
+    def _submit(self, request: R, expires_at: float | None) -> J:
+        """Send a submission. Costs money."""
+        self.kill_guard.raise_if_killed()
+        with self.try_state.sending(request, self.job_api.list_method):
+            job, request_id = self.job_api.submit(request, expires_at)
+            self.try_state.job_id = job.job_id
+        self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
+        return job
