@@ -54,13 +54,11 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
         {"callback_type": "TDMQ"},
         "callback_mq_config is None, allowed: given exactly when callback_type is",
     ),
-    (ONE, {"template_id": "t1", "codec": "mp3"}, "codec is given, allowed: not together with template_id"),
     (ONE, {"audio_mode": "AudioAndBackground"}, "background_object is None, allowed: an object key, because"),
     (ONE, {"voice_object": None}, "background_object and voice_object are None, allowed: at least one"),
     (ONE, {"voice_object": "None"}, "a template rendered None"),
     (ONE, {"background_object": "['a']"}, "a template rendered a list"),
     (ONE, {"input_object": "/in/a.mp3"}, "input_object is '/in/a.mp3', allowed: an object key"),
-    (ONE, {"voice_object": "in/a.mp3"}, "allowed: another key than the input's"),
     (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a string"),
     (BATCH, {"poll_interval": "30"}, "poll_interval is '30'"),
     (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
@@ -151,6 +149,13 @@ def test_arguments_that_cannot_work_are_refused(
 def test_templates_are_left_to_when_they_are_rendered(owner: type[Any], arguments: dict[str, Any]) -> None:
     with DAG("d", schedule=None):
         make(owner, **arguments)
+
+
+@pytest.mark.parametrize("owner", MINIMAL)
+def test_templates_are_assigned_unchanged(owner: type[Any]) -> None:
+    arguments: dict[str, Any] = {name: ["{{ a }}"] for name in owner.template_fields}
+    operator = make(owner, **arguments)
+    assert all(getattr(operator, name) is value for name, value in arguments.items())
 
 
 @pytest.mark.parametrize("owner", [ONE, BATCH, TEMPLATE])

@@ -747,12 +747,6 @@ class TestDurable:
 
 
 class TestTheClass:
-    def test_templated_arguments_are_assigned_unchanged(self) -> None:
-        arguments: dict[str, Any] = {name: ["{{ a }}"] for name in VoiceSeparateBatchOperator.template_fields}
-        operator = VoiceSeparateBatchOperator(task_id="batch", **arguments)
-        for name, value in arguments.items():
-            assert getattr(operator, name) is value
-
     def test_it_survives_airflows_serialization(self) -> None:
         from airflow.serialization import serialized_objects
 
