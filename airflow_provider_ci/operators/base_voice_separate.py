@@ -162,7 +162,7 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         names = (*own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
         arguments = read_arguments(self, names)
         raise_if_any(
-            f"{name} is given, allowed: not together with template_id, which wins"
+            f"{name} is set, allowed: not together with template_id, which wins"
             for name in audio_parameters.NAMES
             if arguments["template_id"] and getattr(self, name) not in (None, "")
         )

@@ -107,7 +107,7 @@ def _read_argument(operator: Any, name: str) -> str | int | None:
     if name in operator.integer_arguments:
         return _read_integer(name, value)
     if name in operator.free_text_arguments:
-        return _read_free_text(name, value)
+        return _read_text(name, value)
     if name in operator.optional_arguments:
         return _read_string(name, value, None)
     return _read_name(operator, name)
@@ -128,7 +128,7 @@ def _read_integer(name: str, value: Any) -> int | None:
     raise _error(name, value, f"an integer{reason}")
 
 
-def _read_free_text(name: str, value: Any) -> str | None:
+def _read_text(name: str, value: Any) -> str | None:
     if isinstance(value, str):
         # responses are read without it: a job that was submitted with mere whitespace could not be found
         return value if value.strip() else None
@@ -148,7 +148,7 @@ def _read_string(name: str, value: Any, template: Any) -> str | None:
     """
     if value is None and template is not None:
         raise _error(name, None, f"{_A_STRING}; {NONE_RENDERED}")
-    text = _read_free_text(name, value)
+    text = _read_text(name, value)
     if text is None:
         return None
     _refuse_misrendered(name, text, _A_STRING)

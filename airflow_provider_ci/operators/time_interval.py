@@ -11,7 +11,8 @@ from airflow_provider_ci.operators.templates import NONE_RENDERED
 from airflow_provider_ci.protocol.fields import format_time
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
-_MAX_YEAR = 9999  # the service's time zone may need a day more than a time has, and Python has no later year
+# In the service's time zone its last hours are in a year that Python does not have
+_MAX_YEAR = 9999
 
 
 def read_time_interval(operator: Any) -> dict[str, str | None] | None:
@@ -27,10 +28,10 @@ def read_time_interval(operator: Any) -> dict[str, str | None] | None:
     if value is None or value in ("", {}):
         return None
     if not isinstance(value, dict) or not set(value) <= {"start", "end"}:
-        raise_if_any([Problem("time_interval", value, "a dict with start and end, or one of them")])
+        raise _error("time_interval", value, "a dict with start and end, or one of them")
     start, end = (_whole_second(name, value.get(name)) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
-        raise_if_any(
+        raise RequestValidationError(
             [
                 f"time_interval is from {value['start']} to {value['end']}, allowed: an end a second or more"
                 " after the start; with Airflow 3's default timetable data_interval_start and"
@@ -54,11 +55,8 @@ def _refuse_rendered_none(value: Any, template: Any) -> None:
     names = ["time_interval"] if value is None else []
     if isinstance(value, dict):
         literals = template if isinstance(template, dict) else {}
-        names = [
-            f"time_interval.{name}"
-            for name in value
-            if value[name] is None and literals.get(name, "rendered") is not None
-        ]
+        left_out = [name for name, literal in literals.items() if literal is None]
+        names = [f"time_interval.{name}" for name in value if value[name] is None and name not in left_out]
     allowed = f"a time, or an empty string for no value; {NONE_RENDERED}"
     raise_if_any(Problem(name, None, allowed) for name in names)
 
@@ -74,5 +72,8 @@ def _whole_second(name: str, value: Any) -> datetime | None:
             return second
     except (ValueError, OverflowError):
         pass
-    allowed = "a time with zone, as 2025-01-01T00:00:00+08:00"
-    raise RequestValidationError([str(Problem(f"time_interval.{name}", value, allowed))])
+    raise _error(f"time_interval.{name}", value, "a time with zone, as 2025-01-01T00:00:00+08:00")
+
+
+def _error(name: str, value: Any, allowed: str) -> RequestValidationError:
+    return RequestValidationError([str(Problem(name, value, allowed))])

@@ -210,11 +210,11 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         allowed = f"allowed: exactly one of {', '.join(_INPUTS)}"
         names = [name for name in _INPUTS if arguments[name]]
         if len(names) > 1:
-            yield f"{' and '.join(names)} are given, {allowed}"
+            yield f"{' and '.join(names)} are set, {allowed}"
         elif not names:
             blank = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
             shown = f" ({', '.join(blank)})" if blank else ""
-            yield f"no input is given{shown}, {allowed}"
+            yield f"no input is set{shown}, {allowed}"
 
     @property
     def _trigger_class(self) -> type[TencentCIJobTrigger]:

@@ -78,7 +78,7 @@ def _leaves(model: type[Any], at: str = "") -> Iterator[str]:
         ("Operation.Output.Region is None, allowed: 1", "output_region is None, allowed: 1"),
         ("Input.Prefix has 900 bytes, allowed: 850", "prefix has 900 bytes, allowed: 850"),
         ("input_object is 'Codec is 5', allowed: 1", "input_object is 'Codec is 5', allowed: 1"),
-        ("no input is given", "no input is given"),
+        ("no input is set", "no input is set"),
     ],
 )
 def test_a_problem_names_arguments(problem: str, named: str) -> None:

@@ -61,7 +61,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (ONE, {"input_object": "/in/a.mp3"}, "input_object is '/in/a.mp3', allowed: an object key"),
     (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a string"),
     (BATCH, {"poll_interval": "30"}, "poll_interval is '30'"),
-    (BATCH, {"prefix": None}, "no input is given, allowed: exactly one of"),
+    (BATCH, {"prefix": None}, "no input is set, allowed: exactly one of"),
     (BATCH, {"voice_object": f"in/{KEY}"}, "would separate this one's results"),
     (BATCH, {"name": "a b"}, "name is 'a b', allowed"),
     (BATCH, {"time_interval": {"start": "yesterday"}}, "time_interval.start is 'yesterday'"),

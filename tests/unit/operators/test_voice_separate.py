@@ -207,7 +207,7 @@ class TestBucketAndRegion:
             {"audio_mode": "IsAudio", "background_object": "b"},
             "no key, because audio_mode IsAudio makes no such result",
         ),
-        ({"template_id": "t1", "codec": "mp3", "bitrate": 0}, "codec is given.*bitrate is given"),
+        ({"template_id": "t1", "codec": "mp3", "bitrate": 0}, "codec is set.*bitrate is set"),
         ({"job_level": 3}, "job_level is 3"),
         ({"user_data": "x" * 1025}, "user_data is"),
         ({"callback_url": "ftp://a.example"}, "callback_url is 'ftp://a.example'"),

@@ -151,9 +151,9 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            ({"prefix": None}, "no input is given, allowed: exactly one of prefix, manifest, url_file"),
-            ({"prefix": " "}, "no input is given (prefix is ' '), allowed: exactly one of prefix"),
-            ({"manifest": "m"}, "prefix and manifest are given, allowed: exactly one of prefix, manifest"),
+            ({"prefix": None}, "no input is set, allowed: exactly one of prefix, manifest, url_file"),
+            ({"prefix": " "}, "no input is set (prefix is ' '), allowed: exactly one of prefix"),
+            ({"manifest": "m"}, "prefix and manifest are set, allowed: exactly one of prefix, manifest"),
             (
                 {"voice_object": "in/out/${jobid}"},
                 "voice_object is 'in/out/${jobid}', allowed: a key that does not",
