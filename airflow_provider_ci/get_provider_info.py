@@ -128,7 +128,7 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "read_timeout": {
         "label": "Read timeout (s)",
-        "description": "Seconds to wait for an answer, default 30",
+        "description": "Seconds to wait for a response, default 30",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
     },
     "max_attempts": {

@@ -12,7 +12,7 @@ from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
 from airflow_provider_ci.hooks.credentials import RefreshableCredentials, shared_credentials
 from airflow_provider_ci.hooks.credentials_fields import read_provider
 from airflow_provider_ci.hooks.credentials_providers import CredentialsProvider
-from airflow_provider_ci.hooks.extra import Extra, to_text
+from airflow_provider_ci.hooks.extra import Extra, to_string
 from airflow_provider_ci.protocol.names import BUCKET, REGION
 from airflow_provider_ci.protocol.retry import RetryPolicy
 from airflow_provider_ci.protocol.wire import (
@@ -77,9 +77,9 @@ class ConnectionSettings:
             )
         fields = _read_extra(conn_id, connection.extra_dejson if extra is None else extra)
         # a connection in JSON may have numbers as login and password
-        login, password = (to_text(value) or value for value in (connection.login, connection.password))
+        login, password = (to_string(value) or value for value in (connection.login, connection.password))
         provider = read_provider(fields, login, password)
-        endpoint_url, allow_http = fields.text("endpoint_url"), fields.flag("allow_http")
+        endpoint_url, allow_http = fields.string("endpoint_url"), fields.flag("allow_http")
         if endpoint_url is not None:
             check_origin("endpoint_url", endpoint_url, allow_http=allow_http)
         return cls(
@@ -94,7 +94,7 @@ class ConnectionSettings:
             cos_host=fields.matching("cos_host", HOSTS[Service.COS], _HOST_FORM) or COS_HOST,
             endpoint_url=endpoint_url,
             allow_http=allow_http,
-            deployment=fields.text("deployment"),
+            deployment=fields.string("deployment"),
             connect_timeout=fields.number("connect_timeout", CONNECT_TIMEOUT, _TIMEOUT_FORM),
             read_timeout=fields.number("read_timeout", READ_TIMEOUT, _TIMEOUT_FORM),
             retry=RetryPolicy(max_attempts=fields.integer("max_attempts", RetryPolicy().max_attempts, 1, 10)),

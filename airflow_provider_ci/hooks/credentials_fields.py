@@ -56,7 +56,7 @@ def read_provider(extra: Extra, login: str | None, password: str | None) -> Cred
     if source == "instance_role":
         return InstanceRole()
     if source == "file":
-        return FileKeys(extra.text("credentials_file"), extra.text("profile") or "default")
+        return FileKeys(extra.string("credentials_file"), extra.string("profile") or "default")
     if source == "web_identity":
         return WebIdentity(
             role_arn=_role_arn(extra),
@@ -120,7 +120,7 @@ def _duration(extra: Extra) -> int:
 
 
 def _sts_url(extra: Extra) -> str | None:
-    url = extra.text("sts_endpoint_url")
+    url = extra.string("sts_endpoint_url")
     if url is not None:
         check_origin("sts_endpoint_url", url, allow_http=extra.flag("allow_http"))
     return url

@@ -15,8 +15,8 @@ _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 _HIDDEN = ("security_token", "endpoint_url", "sts_endpoint_url")
 
 
-def to_text(value: object) -> str | None:
-    """Return the text that Airflow or JSON has read as a string, number or boolean.
+def to_string(value: object) -> str | None:
+    """Return the string that Airflow or JSON has read as a string, number or boolean.
 
     ``None`` for other types, and for a number whose text would not be written like that.
     """
@@ -40,7 +40,7 @@ class Extra:
     conn_id: str
     values: Mapping[str, Any]
 
-    def text(self, name: str) -> str | None:
+    def string(self, name: str) -> str | None:
         """Return a string.
 
         From a URI, Airflow's database model reads ``20260101`` as a number and ``true`` as a boolean; they
@@ -49,28 +49,28 @@ class Extra:
         value = self.values.get(name)
         if value is None or value == "":
             return None
-        text = to_text(value)
+        text = to_string(value)
         if text is None or text != text.strip() or not text.isprintable():
             raise self._error(name, value, "a string without whitespace around it")
         return text
 
     def matching(self, name: str, pattern: re.Pattern[str], allowed: str) -> str | None:
         """Return a string that matches ``pattern``, which ``allowed`` describes."""
-        value = self.text(name)
+        value = self.string(name)
         if value is not None and not pattern.fullmatch(value):
             raise self._error(name, value, allowed)
         return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
         """Return one of ``choices``."""
-        value = self.text(name)
+        value = self.string(name)
         if value is not None and value not in choices:
             raise self._error(name, value, ", ".join(choices))
         return value
 
     def token(self, name: str) -> str | None:
         """Return a string that a header can carry."""
-        value = self.text(name)
+        value = self.string(name)
         if value is not None and not value.isascii():
             raise self._error(name, value, "a string of ASCII characters")
         return value

@@ -45,8 +45,8 @@ class Issuer:
     def respond(self, request: Request) -> tuple[int, Any]:
         with self._lock:
             self.requests.append(request)
-        if self.answer is not None and (said := self.answer(request)) is not None:
-            return said
+        if self.answer is not None and (response := self.answer(request)) is not None:
+            return response
         return self.handle(request)
 
     def handle(self, request: Request) -> tuple[int, Any]:
@@ -107,8 +107,7 @@ class STS(Issuer):
         if refusal is not None:
             return 200, refused(refusal)
         credentials = self.issue()
-        said = {"Credentials": credentials, "ExpiredTime": self.expiry, "RequestId": "r-1"}
-        return 200, {"Response": said}
+        return 200, {"Response": {"Credentials": credentials, "ExpiredTime": self.expiry, "RequestId": "r-1"}}
 
     def _refusal(self, request: Request, action: str) -> str | None:
         if action == "AssumeRoleWithWebIdentity":
@@ -148,10 +147,10 @@ def serving(issuer: Any) -> Iterator[Any]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, said = issuer.respond(Request(self.command, self.path, headers, body))
-            data = said if isinstance(said, bytes) else json.dumps(said).encode()
+            status, body = issuer.respond(Request(self.command, self.path, headers, sent))
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response_only(status)
             self.send_header("Date", formatdate(issuer.now(), usegmt=True))
             self.send_header("Content-Length", str(len(data)))
