@@ -59,7 +59,7 @@ def may_have_earlier_try(ti: Any) -> bool:
         return bool(ti.try_number > 1)
     try:
         return _has_recorded_try(ti)
-    except Exception as error:  # a worker without the database had better look once too often
+    except Exception as error:  # if this worker has no access to the database: a search costs only time
         log.warning("Airflow's earlier tries of this task could not be read, assuming one: %s", error)
         return True
 

@@ -139,5 +139,6 @@ class KillGuard:
         sent_at = datetime.fromtimestamp(record.since, UTC)
         return (
             f"An earlier try may have submitted a job at {sent_at:%Y-%m-%d %H:%M:%S} UTC, which is billed:"
-            f" look for the UserData {record.idempotency_key!r} in the job list"
+            f" look for the UserData {record.idempotency_key!r} with"
+            f" TencentCIHook.{self.cancellation.job_api().list_method}"
         )

@@ -1,3 +1,3 @@
-"""One paid job for each task instance: what identifies it, what is recorded of it, how it is found again and
-followed. Neither Airflow nor I/O of its own.
+"""One paid job for each task instance: its idempotency key, its record, how it is found again, and how it is
+waited for. No Airflow, and no I/O of its own.
 """

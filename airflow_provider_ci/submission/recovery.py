@@ -267,9 +267,9 @@ class JobSearch(Generic[R, J]):
             for job in matching:
                 refuse_if_cancelled_by_others(job, record)
             return None
-        return self._find_interrupted(jobs, submitted)
+        return self._find_interrupted_by_key(jobs, submitted)
 
-    def _find_interrupted(self, jobs: list[J], submitted: R) -> J | None:
+    def _find_interrupted_by_key(self, jobs: list[J], submitted: R) -> J | None:
         """Return the job, if it has not ended, of a try that was cleared while its worker waited. Its key
         says so, where no record does.
         """

@@ -19,6 +19,7 @@ from airflow_provider_ci.exceptions import JobFailedError, TaskKilledError
 from airflow_provider_ci.operators import cancellation
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.submission.durable_submission import DurableSubmission
+from airflow_provider_ci.submission.idempotency_key import fingerprint
 from airflow_provider_ci.submission.record import SubmissionRecord
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.scripted_server import (
@@ -462,3 +463,16 @@ class TestOutcomeOfKilledTask:
             "The task was killed before this try submitted a job."
             " The job of an earlier try, if there is one, is still running"
         )
+
+    def test_killed_while_it_searches_a_retry_names_the_recorded_submission(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        operator = make_operator(retries=1)
+        request = operator.build_request(operator.hook.settings.endpoint())
+        record = SubmissionRecord(1, fingerprint(request, f"{BUCKET} {REGION}"), time.time(), "the key")
+        context["task_state_store"] = Store(ci_submission=record.to_json(), ci_submission_try=2)
+        context["ti"].try_number, context["ti"].max_tries = 2, 1
+        server.always("GET", after(terminate, jobs()))
+        said = killed(operator, context)
+        assert "An earlier try may have submitted a job at 20" in said
+        assert said.endswith("look for the UserData 'the key' with TencentCIHook.list_jobs")
