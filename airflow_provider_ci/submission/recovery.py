@@ -147,7 +147,7 @@ class JobSearch(Generic[R, J]):
                     raise
                 jobs, failure = [], error
                 self.log.warning("The job list could not be read, will try again: %s", error)
-            if jobs is None:
+            if jobs is None:  # not permitted to list them, and the user accepts the risk of a second job
                 return None
             found = self._select(jobs, submitted, by, record)
             if found is not None:
