@@ -10,6 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
+from airflow_provider_ci.protocol.rules import Problem
 
 _PROBLEM = re.compile(
     r"(?P<element>[A-Z].*?)(?: \((?:background|voice)\))?(?P<value> (?:is|has) .*?)"
@@ -28,6 +29,11 @@ class TaskArgumentError(RequestValidationError, AirflowFailException):
 
 class TaskConnectionError(ConfigurationError, AirflowFailException):
     """The connection of a task cannot work, or lacks what no argument gives. The task fails without retry."""
+
+
+def argument_error(name: str, value: Any, allowed: str) -> RequestValidationError:
+    """Return the error for one argument that cannot be used."""
+    return RequestValidationError([str(Problem(name, value, allowed))])
 
 
 @contextmanager

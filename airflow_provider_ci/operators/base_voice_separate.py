@@ -159,12 +159,11 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         :raises RequestValidationError: names each argument that cannot be used.
         """
         # not template_fields, to which a user's subclass may add anything
-        names = (*own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
-        arguments = read_arguments(self, names)
+        arguments = read_arguments(self, (*own, *TencentCIBaseJobOperator.template_fields, *_SCALARS))
         raise_if_any(
             f"{name} is set, allowed: not together with template_id, which wins"
             for name in audio_parameters.NAMES
-            if arguments["template_id"] and getattr(self, name) not in (None, "")
+            if arguments["template_id"] and arguments[name] is not None
         )
         return arguments
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.argument_errors import argument_error
 from airflow_provider_ci.operators.templates import (
     NONE_RENDERED,
     has_rendered_none_inside,
@@ -48,7 +49,7 @@ def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | 
     if not value:
         return None
     if not isinstance(value, dict) or not set(value) <= set(keys):
-        raise _error(name, value, f"a dict with {', '.join(keys)}")
+        raise argument_error(name, value, f"a dict with {', '.join(keys)}")
     template = operator.templated_arguments.get(name)
     templates = template if isinstance(template, dict) else {}
     return _read_all(
@@ -68,7 +69,7 @@ def read_ids(name: str, value: Any) -> list[str]:
             _read_all((job_id, partial(_check_id, name, job_id)) for job_id in ids)
             return ids
     reason = f"; {NONE_RENDERED}" if value in (None, "") else ""
-    raise _error(name, value, f"an id or a list of ids{reason}")
+    raise argument_error(name, value, f"an id or a list of ids{reason}")
 
 
 def connection_argument_problems(operator: Any) -> list[str]:
@@ -125,7 +126,7 @@ def _read_integer(name: str, value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     reason = f"; {NONE_RENDERED}" if value == "None" else ""
-    raise _error(name, value, f"an integer{reason}")
+    raise argument_error(name, value, f"an integer{reason}")
 
 
 def _read_text(name: str, value: Any) -> str | None:
@@ -135,10 +136,10 @@ def _read_text(name: str, value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise _error(name, value, _NO_NUMBER)
+        raise argument_error(name, value, _NO_NUMBER)
     if isinstance(value, Iterable) and not isinstance(value, bytes):
-        raise _error(name, value, _ONE_STRING)
-    raise _error(name, value, "a string")
+        raise argument_error(name, value, _ONE_STRING)
+    raise argument_error(name, value, "a string")
 
 
 def _read_string(name: str, value: Any, template: Any) -> str | None:
@@ -147,14 +148,14 @@ def _read_string(name: str, value: Any, template: Any) -> str | None:
     :param template: what ``value`` was rendered from, if no part of it may have become ``None``.
     """
     if value is None and template is not None:
-        raise _error(name, None, f"{_A_STRING}; {NONE_RENDERED}")
+        raise argument_error(name, None, f"{_A_STRING}; {NONE_RENDERED}")
     text = _read_text(name, value)
     if text is None:
         return None
     _refuse_misrendered(name, text, _A_STRING)
     if has_rendered_none_inside(template, text):
         shown = redact_address(text) if name == "callback_url" else text
-        raise _error(name, shown, f"a string without None; {NONE_RENDERED}")
+        raise argument_error(name, shown, f"a string without None; {NONE_RENDERED}")
     return text
 
 
@@ -166,10 +167,6 @@ def _check_id(name: str, job_id: str) -> None:
 def _refuse_misrendered(name: str, text: str, allowed: str) -> None:
     """Refuse a text that Python has made of ``None``, or of a list or dict."""
     if text.strip() == "None":
-        raise _error(name, text, f"{allowed}; {NONE_RENDERED}")
+        raise argument_error(name, text, f"{allowed}; {NONE_RENDERED}")
     if is_rendered_collection(text):
-        raise _error(name, text, _NO_COLLECTION)
-
-
-def _error(name: str, value: Any, allowed: str) -> RequestValidationError:
-    return RequestValidationError([str(Problem(name, value, allowed))])
+        raise argument_error(name, text, _NO_COLLECTION)

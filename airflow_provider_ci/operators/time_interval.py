@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.operators.argument_errors import argument_error
 from airflow_provider_ci.operators.templates import NONE_RENDERED
 from airflow_provider_ci.protocol.fields import format_time
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
@@ -28,7 +29,7 @@ def read_time_interval(operator: Any) -> dict[str, str | None] | None:
     if value is None or value in ("", {}):
         return None
     if not isinstance(value, dict) or not set(value) <= {"start", "end"}:
-        raise _error("time_interval", value, "a dict with start and end, or one of them")
+        raise argument_error("time_interval", value, "a dict with start and end, or one of them")
     start, end = (_whole_second(name, value.get(name)) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
         raise RequestValidationError(
@@ -72,8 +73,4 @@ def _whole_second(name: str, value: Any) -> datetime | None:
             return second
     except (ValueError, OverflowError):
         pass
-    raise _error(f"time_interval.{name}", value, "a time with zone, as 2025-01-01T00:00:00+08:00")
-
-
-def _error(name: str, value: Any, allowed: str) -> RequestValidationError:
-    return RequestValidationError([str(Problem(name, value, allowed))])
+    raise argument_error(f"time_interval.{name}", value, "a time with zone, as 2025-01-01T00:00:00+08:00")
