@@ -346,11 +346,10 @@ class _Poller:
             self._backoff_factor = increase_factor(self._backoff_factor)
         for job in batch:
             job.reported_state = None
-            job.refusal_factor = (
-                1.0
-                if is_outage(error)
-                else increase_factor(job.refusal_factor, MAX_BACKOFF_FACTOR_WHEN_REFUSED)
-            )
+            if is_outage(error):
+                job.refusal_factor = 1.0
+            else:
+                job.refusal_factor = increase_factor(job.refusal_factor, MAX_BACKOFF_FACTOR_WHEN_REFUSED)
         is_halved = _may_be_due_to_one_id(error) and self._may_halve(batch)
         if is_halved:
             for job in batch:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import JobNotFoundError
 from airflow_provider_ci.hooks import aio
@@ -33,10 +34,10 @@ def batch(state: str) -> Answer:
 
 
 @pytest.fixture(autouse=True)
-def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_lag(mocker: MockerFixture) -> None:
     """A job list that never lags."""
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.0)
-    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.0)
+    mocker.patch("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.0)
+    mocker.patch("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.0)
 
 
 @pytest.fixture
@@ -97,9 +98,9 @@ def test_a_batch_without_success_ends_the_wait_at_once(
 def test_the_job_list_is_read_some_seconds_after_the_end_of_the_batch(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.3)
+    mocker.patch("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.3)
     server.play(batch("Success"), NONE, ENDED)
     fired(make_trigger(poll_interval=0.05))
     described, listed, _ = server.requests
@@ -109,9 +110,9 @@ def test_the_job_list_is_read_some_seconds_after_the_end_of_the_batch(
 def test_an_empty_job_list_is_not_believed_at_once(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 60.0)
+    mocker.patch("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 60.0)
     server.play(batch("Success"), NONE, NONE, GOING_ON, NONE, ENDED)
     assert fired(make_trigger())["status"] == "ended"
     assert len(server.requests) == 6
@@ -120,9 +121,9 @@ def test_an_empty_job_list_is_not_believed_at_once(
 def test_a_batch_without_input_ends_after_the_grace_period(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.3)
+    mocker.patch("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 0.3)
     server.always("GET", lambda sent: NONE if sent.path == "/jobs" else batch("Success"))
     begin = time.monotonic()
     fired(make_trigger(poll_interval=0.05))
@@ -171,7 +172,7 @@ def test_the_service_may_ask_for_a_longer_pause(
 def test_a_connection_that_cannot_be_looked_up_for_a_moment_is_an_outage(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
     trigger, load, failing = make_trigger(), aio.load_settings, [True, False, True]
 
@@ -180,8 +181,8 @@ def test_a_connection_that_cannot_be_looked_up_for_a_moment_is_an_outage(
             raise RuntimeError("the API server restarts")
         return await load(conn_id)
 
-    monkeypatch.setattr(aio, "load_settings", load_or_fail)
-    monkeypatch.setattr("airflow_provider_ci.triggers.settings.LOOKUP_PAUSE", 0.0)
+    mocker.patch.object(aio, "load_settings", load_or_fail)
+    mocker.patch("airflow_provider_ci.triggers.settings.LOOKUP_PAUSE", 0.0)
     server.play(hang_up(), batch("Success"), NONE, ENDED)
     assert fired(trigger)["status"] == "ended"
 
@@ -224,9 +225,9 @@ asyncio.run(main())
 def test_a_missing_batch_is_an_error_after_the_grace_period(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 1.0)
+    mocker.patch("airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD", 1.0)
     server.always("GET", jobs(unknown=("b1",)))
     event = fired(make_trigger())
     assert event["error"] == "JobNotFoundError"
@@ -245,11 +246,11 @@ def test_the_deadline_ends_the_wait(
 def test_on_kill_cancels_the_batch(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
     server.play(http())
     for state in ("deferred", "failed"):  # moved to another triggerer; ended by a user
-        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", lambda ti, state=state: state)
+        mocker.patch("airflow_provider_ci.current_try.state_of_task", lambda ti, state=state: state)
         asyncio.run(make_trigger().on_kill())
     asyncio.run(make_trigger(cancel_on_kill=False).on_kill())
     (sent,) = server.requests
@@ -275,7 +276,7 @@ def test_a_trigger_that_is_stopped_leaves_no_connection(
 def test_triggers_share_the_lookups_of_a_connection(
     make_trigger: Callable[..., TencentCIBatchTrigger],
     server: ScriptedServer,
-    monkeypatch: pytest.MonkeyPatch,
+    mocker: MockerFixture,
 ) -> None:
     """Twenty triggers of one connection look it up once in half a minute, all together."""
     lookups, load = [], aio.load_settings
@@ -284,7 +285,7 @@ def test_triggers_share_the_lookups_of_a_connection(
         lookups.append(conn_id)
         return await load(conn_id)
 
-    monkeypatch.setattr(aio, "load_settings", count)
+    mocker.patch.object(aio, "load_settings", count)
     triggers = [make_trigger() for _ in range(20)]
     server.play(*[hang_up()] * 200)
     server.always("GET", lambda sent: server._script.pop(0) if server._script else batch("Failed"))

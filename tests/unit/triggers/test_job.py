@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import (
@@ -273,13 +274,11 @@ class TestOutcomes:
         event = run(fired(TencentCIJobTrigger([f"j{n}" for n in range(40)])))
         assert event["error"] == "InvalidRequestError"
 
-    def test_an_error_of_airflow_becomes_an_event(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_error_of_airflow_becomes_an_event(self, service: Service, mocker: MockerFixture) -> None:
         async def gone(conn_id: str) -> Any:
             raise LookupError(f"The conn_id `{conn_id}` isn't defined")
 
-        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", gone)
+        mocker.patch("airflow_provider_ci.hooks.aio.load_settings", gone)
         event = run(fired(TencentCIJobTrigger(["j1"])))
         assert event["error"] == "TencentCIError"
         assert "isn't defined" in event["message"]
@@ -380,13 +379,13 @@ class TestOnKill:
     """With the real client: what is asked of the service once a user has cleared or ended the task."""
 
     @pytest.fixture(autouse=True)
-    def state(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.becomes(monkeypatch, "failed")
+    def state(self, mocker: MockerFixture) -> None:
+        self.becomes(mocker, "failed")
 
-    def becomes(self, monkeypatch: pytest.MonkeyPatch, state: str | None, pushed: Any = None) -> None:
+    def becomes(self, mocker: MockerFixture, state: str | None, pushed: Any = None) -> None:
         """Let Airflow say that the task is in a state now, and has pushed an XCom."""
-        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", lambda ti: state)
-        monkeypatch.setattr("airflow_provider_ci.current_try.pushed_id", lambda ti: pushed)
+        mocker.patch("airflow_provider_ci.current_try.state_of_task", return_value=state)
+        mocker.patch("airflow_provider_ci.current_try.pushed_id", return_value=pushed)
 
     @pytest.mark.parametrize(
         ("state", "pushed"),
@@ -401,12 +400,12 @@ class TestOnKill:
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
-        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
         logs: Logs,
         state: str,
         pushed: str | None,
     ) -> None:
-        self.becomes(monkeypatch, state, pushed)
+        self.becomes(mocker, state, pushed)
         self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert not server.requests
         assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and still needs them"]
@@ -428,11 +427,11 @@ class TestOnKill:
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
-        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
         state: str | None,
         pushed: str | None,
     ) -> None:
-        self.becomes(monkeypatch, state, pushed)
+        self.becomes(mocker, state, pushed)
         server.play(http())
         self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert server.methods() == ["PUT"]
@@ -455,7 +454,7 @@ class TestOnKill:
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
-        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
         late: str,
     ) -> None:
         """Airflow 3.3 does so each second until the trigger has ended."""
@@ -470,7 +469,7 @@ class TestOnKill:
                 answer_late()
             return "failed"
 
-        monkeypatch.setattr("airflow_provider_ci.current_try.state_of_task", ask)
+        mocker.patch("airflow_provider_ci.current_try.state_of_task", ask)
         server.play(after(answer_late, http()) if late == "the service" else http())
 
         async def main() -> None:
@@ -516,9 +515,9 @@ class TestOnKill:
         assert not server.requests
 
     def test_a_request_that_fails_is_repeated(
-        self, connection: Callable[..., str], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+        self, connection: Callable[..., str], server: ScriptedServer, mocker: MockerFixture
     ) -> None:
-        monkeypatch.setattr("random.uniform", lambda least, most: 0.0)
+        mocker.patch("random.uniform", return_value=0.0)
         server.play(error(503, "SlowDown"), http())
         self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert server.methods() == ["PUT", "PUT"]
@@ -527,11 +526,11 @@ class TestOnKill:
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
-        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
         logs: Logs,
     ) -> None:
         assert job._CANCEL_SECONDS < 30  # [triggerer] on_kill_timeout
-        monkeypatch.setattr(job, "_CANCEL_SECONDS", 0.2)
+        mocker.patch.object(job, "_CANCEL_SECONDS", 0.2)
         server.play(hang())
         assert self.kill(TencentCIJobTrigger(["j1"], **web(connection, server))) < 2
         assert logs.at("warning") == ["Jobs j1 could not be cancelled: TimeoutError"]
@@ -584,11 +583,11 @@ class TestNoSecretLeaves:
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
-        monkeypatch: pytest.MonkeyPatch,
+        mocker: MockerFixture,
         logs: Logs,
     ) -> None:
         """The service repeats the signature in its error, as COS does; ``logs`` checks the log."""
-        monkeypatch.setattr(job, "REFUSALS_TOLERATED", 0)
+        mocker.patch.object(job, "REFUSALS_TOLERATED", 0)
         said = f"<StringToSign>q-signature {CREDENTIALS.secret_key}</StringToSign>"
         server.play(http(f"<Error><Code>AccessDenied</Code>{said}<Message>No.</Message></Error>", 403))
         trigger = TencentCIJobTrigger(["j1"], poll_interval=0.01, **web(connection, server))

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
@@ -35,9 +36,9 @@ def ids(count: int) -> list[str]:
 
 
 @pytest.fixture
-def real_jitter(monkeypatch: pytest.MonkeyPatch, service: Service) -> random.Random:
+def real_jitter(mocker: MockerFixture, service: Service) -> random.Random:
     chance = random.Random(7)
-    monkeypatch.setattr(poller.random, "uniform", chance.uniform)
+    mocker.patch.object(poller.random, "uniform", chance.uniform)
     return chance
 
 
@@ -311,7 +312,7 @@ class TestAFailingServiceGetsFewerRequests:
         assert sum(len(request.job_ids) for request in late) / len(late) > 8, "in full requests"
 
     def test_a_failing_secrets_backend_gets_a_request_every_thirty_seconds(
-        self, service: Service, real_jitter: random.Random, monkeypatch: pytest.MonkeyPatch
+        self, service: Service, real_jitter: random.Random, mocker: MockerFixture
     ) -> None:
         load = service.load_settings
 
@@ -321,14 +322,14 @@ class TestAFailingServiceGetsFewerRequests:
                 raise RuntimeError("the secrets backend is away")
             return settings
 
-        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", fail)
+        mocker.patch("airflow_provider_ci.hooks.aio.load_settings", fail)
         run(self.wait_for_all(900))
         assert len([at for at in service.looked_up if at < 400]) <= 400 / 30 + 1
         assert not service.within(0, 400)
         assert len(service.job_polls(400, 900)) == self.COUNT
 
     def test_a_connection_that_cannot_be_reloaded_is_used_unchanged(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
+        self, service: Service, mocker: MockerFixture
     ) -> None:
         load = service.load_settings
 
@@ -338,7 +339,7 @@ class TestAFailingServiceGetsFewerRequests:
                 raise RuntimeError("the secrets backend is away")
             return settings
 
-        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", fail)
+        mocker.patch("airflow_provider_ci.hooks.aio.load_settings", fail)
         service.ends = {"j1": 1000.0}
         service.before = failing(lambda: TransportError("reset"), start=100, until=300)
         assert run(wait_for(["j1"])) < 1500
@@ -453,7 +454,7 @@ class TestWhenTheServiceFails:
         assert service.loads == 3
 
     def test_a_connection_that_does_not_exist_for_a_while(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
+        self, service: Service, mocker: MockerFixture
     ) -> None:
         load = service.load_settings
         told: list[TencentCIError | None] = []
@@ -468,7 +469,7 @@ class TestWhenTheServiceFails:
                 while (update := await updates.get()).error is not None:
                     told.append(update.error)
 
-        monkeypatch.setattr("airflow_provider_ci.hooks.aio.load_settings", gone)
+        mocker.patch("airflow_provider_ci.hooks.aio.load_settings", gone)
         run(main())
         assert {str(error) for error in told} == {"LookupError: The conn_id `c` isn't defined"}
 
@@ -486,12 +487,10 @@ class TestWhenTheServiceFails:
         service.before = before
         assert max(run(wait_for_each(ids(15)))) < 60
 
-    def test_also_if_handling_the_response_fails(
-        self, service: Service, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_also_if_handling_the_response_fails(self, service: Service, mocker: MockerFixture) -> None:
         """An error of the poller itself is a failure like any other."""
         told: list[Any] = []
-        monkeypatch.setattr(Job, "job_state", property(lambda job: 1 / 0))
+        mocker.patch.object(Job, "job_state", property(lambda job: 1 / 0))
 
         async def main() -> None:
             async with subscribe(GROUP, ["j1"], 30) as updates:
