@@ -106,7 +106,7 @@ def test_a_prefix_is_separated(client, emulator, request):
         assert client.object_exists(Bucket=BUCKET, Key=written)
 
 
-def test_the_other_inputs(emulator):
+def test_inputs_that_are_objects_lists_and_inventories(emulator):
     client = python_client(emulator)
     for name in ("in/a.mp3", "in/b.mp3"):
         client.put_object(Bucket=BUCKET, Key=name, Body=b"no sound")
@@ -131,7 +131,7 @@ def test_the_other_inputs(emulator):
     assert "lists/none.json" in failed["Message"]
 
 
-def test_upload_times(emulator):
+def test_only_inputs_uploaded_within_the_interval_are_processed(emulator):
     client = python_client(emulator)
     client.put_object(Bucket=BUCKET, Key="timed/a.mp3", Body=b"no sound")
     for interval, count in (
@@ -144,7 +144,7 @@ def test_upload_times(emulator):
         assert len(children(emulator, batch["JobId"])) == count
 
 
-def test_a_template_as_it_was_when_the_batch_job_was_made(world):
+def test_a_batch_job_uses_its_template_as_of_its_creation(world):
     template_id = create_template(world.client, "for-batch", codec="flac")
     world.client.put_object(Bucket=BUCKET, Key="in/a.mp3", Body=SPEECH.read_bytes())
     world.set_queue("Paused")
@@ -183,7 +183,7 @@ def test_a_batch_job_waits_for_a_paused_queue(world):
 
 
 @pytest.mark.parametrize("world", [{"queue_max_concurrent": 1}], indirect=True)
-def test_cancelling_leaves_what_runs(world):
+def test_cancelling_a_batch_job_lets_running_jobs_end(world):
     for number in range(3):
         world.client.put_object(Bucket=BUCKET, Key=f"in/{number}.mp3", Body=b"")
     batch_id = create(world.client, {"Prefix": "in/"})["JobId"]
@@ -239,7 +239,7 @@ def test_lists():
             assert raw.error("GET", "/inventorytriggerjob", query=query)[:2] == (400, "InvalidArgument")
 
 
-def test_unknown_ids(emulator):
+def test_unknown_batch_jobs_are_listed_as_missing(emulator):
     raw = Client(emulator)
     response, body = raw("GET", "/inventorytriggerjob/bnone")
     given = [(child.tag, child.text) for child in etree.fromstring(body)]
@@ -265,7 +265,7 @@ def test_unknown_ids(emulator):
         (definition({}, TimeInterval={"Start": "soon"}), "InvalidArgument", "TimeInterval.Start"),
     ],
 )
-def test_bad_batch_jobs(emulator, change, code, named):
+def test_batch_jobs_that_break_a_rule_are_refused(emulator, change, code, named):
     body = {**definition({}), **change, "Input": change.get("Input") or {"Object": "in/a.mp3"}}
     if change == {"Input": {}}:
         body["Input"] = {}
@@ -275,7 +275,7 @@ def test_bad_batch_jobs(emulator, change, code, named):
     assert named in str(caught.value.get_origin_msg())
 
 
-def test_a_restart_goes_on_where_it_stopped(tmp_path):
+def test_a_restart_continues_a_batch_job(tmp_path):
     settings = {"queue_max_size": 2, "queue_max_concurrent": 1}
     with Emulator(tmp_path, run_seconds=60, **settings) as emulator:
         client = python_client(emulator)

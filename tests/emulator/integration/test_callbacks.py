@@ -88,7 +88,7 @@ def test_json_has_lists_where_several_are_possible(emulator, client):
     assert isinstance(stream["Audio"][0]["SampleRate"], str)
 
 
-def test_no_callback_without_one_with_no_and_for_a_cancelled_job():
+def test_no_callback_is_sent_without_a_receiver_or_for_a_cancelled_job():
     with Receiver() as receiver, Emulator(clock=VirtualClock(), queue_seconds=60) as emulator:
         client = Client(emulator)
         jobs = [submitted(client), submitted(client, job("<CallBack>no</CallBack>"))]
@@ -128,7 +128,7 @@ def test_nothing_leaves_this_machine(emulator, client, host, monkeypatch):
     assert "hush" not in repr(record)
 
 
-def test_a_receiver_that_is_not_there(emulator, client, closed_port):
+def test_a_callback_without_a_receiver_has_failed(emulator, client, closed_port):
     url = f"http://127.0.0.1:{closed_port}/?key=hush"
     (record,) = recorded(emulator, submitted(client, job(f"<CallBack>{url}</CallBack>")))
     assert (record.outcome, record.status) == ("failed", None)
@@ -167,7 +167,7 @@ def queue_with(client, notify):
     assert response.status == 200, answer
 
 
-def test_the_queue_s_callback_counts_unless_the_job_has_its_own(emulator, client):
+def test_the_callback_of_the_queue_is_sent_unless_the_job_has_one(emulator, client):
     with Receiver() as receiver:
         queue_with(
             client,
@@ -184,7 +184,7 @@ def test_the_queue_s_callback_counts_unless_the_job_has_its_own(emulator, client
         assert {one.path: one.body[:1] for one in receiver.received} == {"/queue": b"{", "/own": b"<"}
 
 
-def test_a_queue_as_older_ones_name_its_event_and_address(emulator, client):
+def test_old_names_of_a_queues_event_and_address_are_served(emulator, client):
     with Receiver() as receiver:
         address = receiver.url.removeprefix("http://")
         queue_with(
@@ -198,7 +198,7 @@ def test_a_queue_as_older_ones_name_its_event_and_address(emulator, client):
     assert etree.fromstring(received.body).findtext("JobsDetail/QueueType") == "Speeching"
 
 
-def test_twice_and_never(emulator, client):
+def test_a_callback_is_sent_twice_or_never(emulator, client):
     emulator.faults.add("callback", callback="twice", key="in/twice.mp3")
     emulator.faults.add("callback", callback="never", key="in/never.mp3")
     with Receiver() as receiver:
@@ -211,7 +211,7 @@ def test_twice_and_never(emulator, client):
         assert first.body == second.body
 
 
-def test_early_the_job_still_runs_when_its_callback_says_that_it_has_ended(emulator, client):
+def test_an_early_callback_is_sent_while_the_job_is_running(emulator, client):
     emulator.faults.add("callback", callback="early")
     seen: list[tuple[str, str]] = []
 

@@ -52,7 +52,7 @@ def test_ready_line_signal_and_exit_status(tmp_path, number):
     assert not list(tmp_path.iterdir())
 
 
-def test_data_dir_and_settings(tmp_path):
+def test_options_are_accepted_and_the_data_dir_is_used(tmp_path):
     with running(
         *("--data-dir", tmp_path / "data", "--bucket", "a-1250000001", "--bucket", "b-1250000001"),
         *("--region", "ap-beijing", "--queue-seconds", "1", "--run-seconds", "2.5", "--log-level", "warning"),

@@ -17,7 +17,7 @@ def states(emulator):
     return [job.state for job in emulator.ledger.accepted_jobs()]
 
 
-def test_an_hour_of_jobs_takes_no_hour():
+def test_jobs_of_an_hour_on_the_virtual_clock():
     begun = time.monotonic()
     with Emulator(clock=VirtualClock(START), queue_seconds=600, run_seconds=1800) as emulator:
         client = Client(emulator)
@@ -54,7 +54,7 @@ def test_jobs_of_a_full_queue_follow_each_other_at_their_own_times():
         assert [job.ended - START for job in jobs] == [60, 60, 120, 120, 180, 180]
 
 
-def test_a_job_that_hangs_by_the_fault_plan():
+def test_the_fault_plan_keeps_a_job_running():
     with Emulator(clock=VirtualClock(START), run_seconds=10) as emulator:
         emulator.faults.add("job", nth=1, delay=3600)
         submitted(Client(emulator))
@@ -64,7 +64,7 @@ def test_a_job_that_hangs_by_the_fault_plan():
         assert states(emulator) == ["Failed"]
 
 
-def test_an_early_callback_puts_the_end_off():
+def test_an_early_callback_delays_the_end():
     with Emulator(clock=VirtualClock(START)) as emulator:
         emulator.faults.add("callback", callback="early", delay=30)
         call_back = "<CallBack>http://192.0.2.1/</CallBack></Request>"
@@ -100,7 +100,7 @@ def test_the_clock_by_the_admin_path():
         assert (status, "--virtual-clock" in answer["error"]) == (409, True)
 
 
-def test_stopping_while_time_stands_still():
+def test_an_emulator_stops_while_time_stands_still():
     clock = VirtualClock(START)
     with Emulator(clock=clock, queue_seconds=60) as emulator:
         submitted(Client(emulator))

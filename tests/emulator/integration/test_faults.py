@@ -75,7 +75,7 @@ def test_dropped_before_acting_there_is_no_job(emulator, client):
 
 
 @pytest.mark.parametrize(("when", "jobs"), [("before", 0), ("after", 1)])
-def test_an_error_instead_of_the_answer(emulator, client, when, jobs):
+def test_an_error_replaces_the_response(emulator, client, when, jobs):
     before = accepted(emulator)
     emulator.faults.add("submit", status=500, when=when)
     status, code, message, root, response = client.error("POST", "/jobs", JOB)
@@ -85,7 +85,7 @@ def test_an_error_instead_of_the_answer(emulator, client, when, jobs):
     assert emulator.ledger.requests("submit")[0].code == "InternalError"
 
 
-def test_throttling_with_and_without_retry_after(emulator, client):
+def test_throttling_is_simulated_with_and_without_retry_after(emulator, client):
     emulator.faults.add("list", nth=1, status=429, retry_after=3)
     emulator.faults.add("list", nth=2, status=429)
     emulator.faults.add("put_object", status=503, code="SlowDown", message="less, please")
@@ -99,7 +99,7 @@ def test_throttling_with_and_without_retry_after(emulator, client):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_delay(emulator, client, when):
+def test_a_response_is_delayed(emulator, client, when):
     emulator.faults.add("describe", nth=1, delay=0.3, when=when)
     begun = time.monotonic()
     document(client, "GET", "/jobs/j1")
@@ -107,7 +107,7 @@ def test_delay(emulator, client, when):
 
 
 @pytest.mark.parametrize("size", [0, 40])
-def test_a_truncated_answer(emulator, client, size):
+def test_a_truncated_response_ends_the_connection(emulator, client, size):
     emulator.faults.add("describe", truncate=size)
     with pytest.raises(http.client.IncompleteRead) as broken:
         client("GET", "/jobs/j1")
@@ -115,7 +115,7 @@ def test_a_truncated_answer(emulator, client, size):
     assert emulator.ledger.requests("describe")[0].dropped
 
 
-def test_garbage_other_bodies_and_types(emulator, client):
+def test_bodies_and_content_types_are_replaced(emulator, client):
     emulator.faults.add("describe", nth=1, garbage=300, content_type="text/html")
     emulator.faults.add("describe", nth=2, body="<html>gateway</html>", status=502, code="X")
     emulator.faults.add("describe", nth=3, body="")
@@ -134,14 +134,14 @@ def test_garbage_other_bodies_and_types(emulator, client):
     assert (response.status, etree.fromstring(body).tag) == (200, "Error")
 
 
-def test_redirects_and_other_headers(emulator, client):
+def test_headers_are_added(emulator, client):
     emulator.faults.add("list", status=307, headers={"Location": "http://127.0.0.1:9/elsewhere"})
     response, body = client("GET", "/jobs", query="tag=VoiceSeparate")
     assert (response.status, response.getheader("Location")) == (307, "http://127.0.0.1:9/elsewhere")
     assert etree.fromstring(body).findtext("Code") == "TemporaryRedirect"
 
 
-def test_objects_are_spoiled_alike(emulator, client):
+def test_faults_change_responses_with_objects_too(emulator, client):
     content = bytes(range(256)) * 4000  # more than one block
     assert client("PUT", "/in/spoiled.bin", content)[0].status == 200
     emulator.faults.add("get_object", nth=1, truncate=700_000)
@@ -171,7 +171,7 @@ def test_an_upload_that_is_dropped_before_acting_leaves_nothing(emulator, client
     assert client.error("GET", "/in/lost.bin")[1] == "NoSuchKey"
 
 
-def test_a_list_consistency_delays_behind(emulator, client):
+def test_a_late_list_misses_young_jobs(emulator, client):
     job_id = submitted(client)
     rule = emulator.faults.add("list", list_consistency_delay=3600)
     root = document(client, "GET", "/jobs", query="tag=VoiceSeparate&size=100")
@@ -182,7 +182,7 @@ def test_a_list_consistency_delays_behind(emulator, client):
     assert job_id in [one.text for one in root.iter("JobId")]
 
 
-def test_answers_as_other_readers_of_the_documents_would_write_them(emulator, client):
+def test_responses_are_written_as_the_documents_can_also_be_read(emulator, client):
     job_id = submitted(client)
     emulator.faults.add("describe", nth=1, state="Reviewing", rename={"BucketId": "Bucket"}, empty_times=True)
     emulator.faults.add("describe", nth=2, elements="single")
@@ -200,7 +200,7 @@ def test_answers_as_other_readers_of_the_documents_would_write_them(emulator, cl
     assert [one.text for one in repeated.iterfind("NonExistJobIds")] == ["j1", "j2"]
 
 
-def test_a_clock_that_goes_wrong(emulator, client):
+def test_a_skewed_clock_shows_in_date_and_signature_check(emulator, client):
     emulator.faults.add("describe", nth=1, clock_skew=7200)
     emulator.faults.add("describe", nth=2, clock_skew=-7200)
     for skew in (7200, -7200):
@@ -217,7 +217,7 @@ def test_a_clock_that_goes_wrong(emulator, client):
     assert client("GET", "/jobs/j1", authorization=corrected)[0].status == 200
 
 
-def test_expired_tokens_and_queues(emulator, client):
+def test_expired_tokens_and_full_or_paused_queues_are_simulated(emulator, client):
     before = accepted(emulator)
     emulator.faults.add("submit", nth=1, expired_token=True)
     emulator.faults.add("submit", nth=2, queue="paused")
@@ -227,7 +227,7 @@ def test_expired_tokens_and_queues(emulator, client):
     assert accepted(emulator) == before
 
 
-def test_predicates_by_job_and_by_key(emulator, client):
+def test_rules_select_calls_by_job_and_by_key(emulator, client):
     first, second = submitted(client), submitted(client)
     emulator.faults.add("describe", job_id=second, status=500)
     assert client("GET", f"/jobs/{first}")[0].status == 200
@@ -237,7 +237,7 @@ def test_predicates_by_job_and_by_key(emulator, client):
     assert client("POST", "/jobs", JOB.replace("in/a.mp3", "in/b.mp3"))[0].status == 200
 
 
-def test_a_job_fails_as_told(emulator, client):
+def test_a_job_fails_with_the_code_of_the_fault_plan(emulator, client):
     emulator.faults.add("job", key="in/doomed.mp3", code="ResourceDownloadFailed", message="try another day")
     job_id = submitted(client, JOB.replace("in/a.mp3", "in/doomed.mp3"))
     wait_until(lambda: emulator.ledger.accepted_jobs(key="in/doomed.mp3")[0].state == "Failed")
@@ -246,7 +246,7 @@ def test_a_job_fails_as_told(emulator, client):
     assert detail.findtext("Message") == "try another day"
 
 
-def test_a_fault_does_not_spoil_what_follows_on_the_same_connection(emulator, client):
+def test_a_connection_can_be_used_again_after_a_fault(emulator, client):
     emulator.faults.add("describe", first=1, status=429)
     host, now = f"127.0.0.1:{emulator.port}", int(time.time())
     keys = {"secret_id": emulator.secret_id, "secret_key": emulator.secret_key}
@@ -342,7 +342,7 @@ def test_the_ledger_by_its_admin_path(emulator, client):
     assert emulator.ledger.requests() == []
 
 
-def test_the_admin_path_is_no_hole_in_the_keys_of_a_bucket(emulator, client):
+def test_a_bucket_may_have_keys_like_the_admin_path(emulator, client):
     host = f"{emulator.bucket}.cos.{emulator.region}.myqcloud.com"
     assert client("PUT", "/_emulator/faults", b"a", host=host)[0].status == 200
     assert client("GET", "/_emulator/faults", host=host)[1] == b"a"
@@ -368,7 +368,7 @@ def test_accepted_jobs_survive_a_restart_and_requests_do_not_need_to(tmp_path):
         assert again.ledger.requests() == []
 
 
-def test_settings_that_are_not_allowed(tmp_path):
+def test_fault_plans_and_tokens_that_are_not_allowed_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"rules\[0\].operation is 'x', allowed: "):
         Emulator(faults={"rules": [{"operation": "x"}]})
     with pytest.raises(OSError, match="none"):

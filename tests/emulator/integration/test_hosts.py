@@ -72,7 +72,7 @@ def test_other_host_names_get_nothing(emulator, host):
         assert send(emulator, path, host)[0] in (400, 401, 403)
 
 
-def test_the_answer_says_which_names_are_served(emulator):
+def test_the_refusal_names_the_hosts_that_are_served(emulator):
     status, body = send(emulator, "/in/a", "evil.example")
     assert (status, b"<Code>InvalidHost</Code>" in body) == (400, True)
     assert b"does not answer to the host 'evil.example', only to localhost" in body
@@ -90,7 +90,7 @@ def test_two_hosts_get_nothing(emulator):
         assert send(emulator, "/in/a", *hosts)[0] == 400
 
 
-def test_the_host_of_a_whole_url_counts_too(emulator):
+def test_the_host_of_a_url_in_the_request_line_counts_too(emulator):
     own = f"127.0.0.1:{emulator.port}"
     assert send(emulator, "http://evil.example/in/a", own)[0] == 400
     assert send(emulator, f"http://{own}/in/a", "evil.example")[0] == 400

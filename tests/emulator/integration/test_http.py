@@ -354,7 +354,7 @@ def test_a_client_that_stops_reading_harms_nothing(emulator, client, caplog):
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_expect_100_continue(emulator):
+def test_a_client_that_expects_100_continue_is_asked_for_the_body(emulator):
     with socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as raw:
         raw.sendall(signed_head(emulator, "PUT", "/e", "Content-Length: 2", "Expect: 100-continue"))
         assert raw.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -109,7 +109,7 @@ def test_a_bucket_is_neither_made_nor_deleted(client):
         assert client.error(method, "/", b"", host=COS_HOST)[:2] == (501, "NotImplemented")
 
 
-def test_location_and_versioning_have_documents_of_their_own(client):
+def test_location_and_versioning_have_other_documents(client):
     location = etree.fromstring(client("GET", "/", query="location", host=COS_HOST)[1])
     assert (location.tag, location.text) == ("LocationConstraint", "ap-guangzhou")
     versioning = etree.fromstring(client("GET", "/", query="versioning", host=COS_HOST)[1])

@@ -50,7 +50,7 @@ def installed(tmp_path_factory):
 @pytest.mark.parametrize(
     ("way", "fault"), [("ip", {"status": 500}), ("ip", {"status": 503}), ("domain", {"drop": True})]
 )
-def test_cos_nodejs_sdk(installed, way, fault):
+def test_the_node_sdk_makes_every_call(installed, way, fault):
     with Emulator(queue_seconds=60, unbound="MediaBucketUnBinded") as emulator:
         emulator.faults.add("submit", key="in/doubled.mp3", nth=1, when="after", **fault)
         settings = {

@@ -59,7 +59,7 @@ def test_lists(client, request):
     assert client.bucket_exists(Bucket=BUCKET)
 
 
-def test_a_large_file_in_parts(client, tmp_path, request):
+def test_a_large_file_is_uploaded_in_parts(client, tmp_path, request):
     content = numpy.random.default_rng(1).bytes(2 * MEGABYTE + 12345)
     (tmp_path / "large").write_bytes(content)
     key = f"large/声 {request.node.callspec.params['client']}"
@@ -78,7 +78,7 @@ def test_a_large_file_in_parts(client, tmp_path, request):
 
 
 @one_way
-def test_an_upload_that_broke_off_is_resumed(client, tmp_path, request):
+def test_an_incomplete_upload_is_resumed(client, tmp_path, request):
     content = numpy.random.default_rng(2).bytes(2 * MEGABYTE)
     (tmp_path / "half").write_bytes(content)
     key = f"half/{request.node.callspec.params['client']}"
@@ -96,7 +96,7 @@ def test_an_upload_that_broke_off_is_resumed(client, tmp_path, request):
 
 
 @one_way
-def test_aborted_and_bad_uploads(client, emulator, request):
+def test_an_upload_is_refused_if_aborted_or_its_parts_are_wrong(client, emulator, request):
     key = f"bad/{request.node.callspec.params['client']}"
     upload_id = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
     tags = [
@@ -124,7 +124,7 @@ def test_aborted_and_bad_uploads(client, emulator, request):
     assert not client.object_exists(Bucket=BUCKET, Key=key)
 
 
-def test_parts_by_pages_and_bad_requests(raw):
+def test_parts_are_listed_by_pages_and_wrong_parts_refused(raw):
     def upload_id():
         return etree.fromstring(raw("POST", "/pages", b"", query="uploads")[1]).findtext("UploadId")
 
@@ -151,7 +151,7 @@ def test_parts_by_pages_and_bad_requests(raw):
 CRC64 = ("x-cos-hash-crc64ecma", "11051210869376104954")
 
 
-def test_every_answer_about_an_object_has_its_crc64(raw):
+def test_every_response_about_an_object_has_its_crc64(raw):
     content = b"123456789"
     assert CRC64 in raw("PUT", "/crc", content)[0].getheaders()
     for method in ("GET", "HEAD"):
@@ -188,7 +188,7 @@ def test_objects_of_an_earlier_version_get_their_crc64(tmp_path):
         ("response-expires", "Expires", "Thu, 01 Jan 2026 00:00:00 GMT"),
     ],
 )
-def test_a_get_sets_headers_of_its_answer(raw, parameter, header, value):
+def test_a_get_sets_headers_of_its_response(raw, parameter, header, value):
     raw("PUT", "/answered", b"content", headers={header: "stored"})
     response, body = raw("GET", "/answered", query=f"{parameter}={quote(value)}")
     assert (response.status, response.getheader(header), body) == (200, value, b"content")
@@ -200,7 +200,7 @@ def test_a_get_sets_headers_of_its_answer(raw, parameter, header, value):
     assert parameter in error[2]
 
 
-def test_a_buckets_answers_name_its_region(raw):
+def test_responses_about_a_bucket_name_its_region(raw):
     for method, query in (("HEAD", ""), ("GET", ""), ("GET", "uploads"), ("GET", "location")):
         assert raw(method, "/", query=query)[0].getheader("x-cos-bucket-region") == "ap-guangzhou"
 

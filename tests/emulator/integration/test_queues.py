@@ -110,7 +110,7 @@ def test_each_kind_has_its_default_queue(client):
 
 
 @one_way
-def test_search_by_id_and_state(client):
+def test_queues_are_found_by_id_and_state(client):
     queue_id = client.ci_get_asr_queue(Bucket=BUCKET)["QueueList"][0]["QueueId"]
     found = client.ci_get_asr_queue(Bucket=BUCKET, QueueIds=f"{queue_id},pnone,pnull")
     assert [one["QueueId"] for one in found["QueueList"]] == [queue_id]
@@ -121,7 +121,7 @@ def test_search_by_id_and_state(client):
     assert client.ci_get_asr_queue(Bucket=BUCKET, State="Active")["TotalCount"] == "1"
 
 
-def test_categories_and_bad_lists(emulator):
+def test_queues_are_listed_by_category(emulator):
     raw = Client(emulator)
 
     def total(query):
@@ -142,7 +142,7 @@ def test_categories_and_bad_lists(emulator):
         assert raw.error("GET", "/queue", query=query)[:2] == (400, "InvalidArgument")
 
 
-def test_update_in_every_way(client, request):
+def test_a_queue_is_updated(client, request):
     for path, listed, update in (
         ("asr", client.ci_get_asr_queue, client.ci_update_asr_queue),
         ("media", client.ci_get_media_queue, client.ci_update_media_queue),
@@ -204,7 +204,7 @@ def on_url(url):
         ({"NotifyConfig": {"ResultFormat": "YAML"}}, "NotifyConfig.ResultFormat"),
     ],
 )
-def test_bad_updates(emulator, change, named):
+def test_queue_updates_that_break_a_rule_are_refused(emulator, change, named):
     client = python_client(emulator)
     queue_id = client.ci_get_asr_queue(Bucket=BUCKET)["QueueList"][0]["QueueId"]
     body = {"Name": "fine", "State": "Active", "NotifyConfig": OFF, **change}
@@ -214,7 +214,7 @@ def test_bad_updates(emulator, change, named):
     assert named in str(caught.value.get_origin_msg())
 
 
-def test_a_notify_config_is_needed_and_ids_are_of_kind_and_bucket(emulator):
+def test_an_update_needs_notify_config_and_a_queue_of_its_kind_and_bucket(emulator):
     raw, client = Client(emulator), python_client(emulator)
     asr = client.ci_get_asr_queue(Bucket=BUCKET)["QueueList"][0]["QueueId"]
     foreign = client.ci_get_asr_queue(Bucket=OTHER)["QueueList"][0]["QueueId"]
@@ -266,7 +266,7 @@ def test_higher_levels_first_then_in_order(world):
 
 
 @pytest.mark.parametrize("world", [{"queue_max_concurrent": 1}], indirect=True)
-def test_pause_and_resume(world):
+def test_pausing_holds_waiting_jobs_and_resuming_runs_them(world):
     running, waiting, other = world.submit(), world.submit(), world.submit()
     world.set_queue("Paused")
     late = world.submit()
@@ -282,7 +282,7 @@ def test_pause_and_resume(world):
     assert world.states(waiting, other, late) == ["Failed", "Cancel", "Failed"]
 
 
-def test_only_the_queue_that_is_paused_stands_still(world):
+def test_pausing_a_queue_does_not_hold_other_queues(world):
     world.set_queue("Paused", "media")
     media = world.submit(QueueId=world.queue("media")["QueueId"])
     assert world.states(world.submit(), media) == ["Running", "Pause"]
@@ -297,7 +297,7 @@ def test_running_jobs_cannot_be_cancelled(world):
 
 
 @pytest.mark.parametrize("world", [{"queue_max_concurrent": 1, "queue_max_size": 2}], indirect=True)
-def test_a_full_queue(world):
+def test_a_full_queue_refuses_jobs(world):
     running = world.submit()
     waiting = [world.submit(), world.submit()]
     with pytest.raises(CosServiceError) as caught:
@@ -311,7 +311,7 @@ def test_a_full_queue(world):
 
 
 @pytest.mark.parametrize("world", [{"refuse_when_paused": True}], indirect=True)
-def test_a_paused_queue_may_refuse(world):
+def test_a_paused_queue_refuses_jobs_if_configured(world):
     world.set_queue("Paused")
     with pytest.raises(CosServiceError) as caught:
         world.submit()
@@ -320,7 +320,7 @@ def test_a_paused_queue_may_refuse(world):
     assert world.states(world.submit()) == ["Running"]
 
 
-def test_progress_goes_with_the_time(world):
+def test_progress_follows_the_time_that_a_job_stays_running(world):
     job = world.submit(Input={"Object": "in/short.wav"})  # fails at once, so without progress of its own
     assert world.job(job)["Progress"] == "0"
     world.client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())

@@ -119,7 +119,7 @@ def test_objects(client):
 
 
 @one_way
-def test_failed_job_and_unknown_id(client, request):
+def test_a_failed_job_and_an_unknown_id_are_described(client, request):
     job = submit(client, "in/none.mp3")
     failed = finished(client, job["JobId"])
     assert (failed["State"], failed["Code"]) == ("Failed", "ResourceNotFound")
@@ -150,7 +150,7 @@ def test_listing_by_pages(client):
 
 
 @one_way
-def test_an_error_of_ci_and_one_of_cos(client):
+def test_an_error_of_ci_is_read_by_the_sdk(client):
     with pytest.raises(CosServiceError) as ci:
         submit(client, "in/a.mp3", AudioMode="Loud")
     assert ci.value.get_status_code() == 400
@@ -172,7 +172,7 @@ def test_results_in_another_bucket(client, emulator, request):
     assert not client.object_exists(Bucket=BUCKET, Key=written["ObjectName"])
 
 
-def test_cancel_only_before_the_start():
+def test_a_job_can_be_cancelled_only_before_it_begins():
     with Emulator(queue_seconds=60) as emulator:
         config = CosConfig(
             Region=emulator.region, SecretId=emulator.secret_id, SecretKey=emulator.secret_key, Scheme="http",

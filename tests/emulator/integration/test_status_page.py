@@ -42,7 +42,7 @@ def get(emulator, path="/_emulator/", method="GET", **headers):
         connection.close()
 
 
-def test_it_shows_buckets_jobs_and_results(emulator):
+def test_the_page_shows_buckets_jobs_and_results(emulator):
     response, body = get(emulator)
     assert (response.status, response.getheader("Content-Type")) == (200, "text/html; charset=utf-8")
     text = html.fromstring(body.decode()).text_content()
@@ -57,7 +57,7 @@ def test_it_shows_buckets_jobs_and_results(emulator):
     assert get(emulator, "/_emulator")[0].status == 200
 
 
-def test_it_says_how_a_recording_was_separated_and_so_does_the_result(emulator):
+def test_the_page_and_the_result_name_the_method_of_separation(emulator):
     text = html.fromstring(get(emulator)[1].decode()).text_content()
     assert "centre channel, by FFmpeg's dialoguenhance" in text
     said = Client(emulator)("HEAD", "/out/v.aac")[0].getheader("x-cos-meta-separated-by")
@@ -113,7 +113,7 @@ def test_nothing_but_objects_can_be_read(emulator, path):
     assert get(emulator, f"/_emulator/objects/{path}")[0].status == 404
 
 
-def test_it_only_shows(emulator):
+def test_the_status_page_changes_nothing(emulator):
     for method in ("POST", "PUT", "DELETE"):
         assert get(emulator, method=method)[0].status == 405
 

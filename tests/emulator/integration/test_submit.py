@@ -110,7 +110,7 @@ def test_several_operations_become_several_jobs(client):
         ),
     ],
 )
-def test_one_bad_operation_and_none_becomes_a_job(emulator, operations, code, named):
+def test_no_job_is_made_if_one_operation_breaks_a_rule(emulator, operations, code, named):
     client = python_client(emulator)
     request = {"Input": {"Object": "in/all-or-none.mp3"}, "Operation": operations}
     with pytest.raises(CosServiceError) as caught:
@@ -184,7 +184,7 @@ def test_a_templates_mode_needs_its_outputs_and_its_bucket(emulator):
     assert code_of(caught) == (400, "TemplateNotFound")
 
 
-def test_queue_type_is_taken_and_recorded(emulator):
+def test_the_queue_type_is_stored(emulator):
     client = python_client(emulator)
     [job] = submit(client, QueueType="SpeedTranscoding")
     with closing(sqlite3.connect(emulator.config.data_dir / "emulator.sqlite3")) as database:
@@ -201,7 +201,7 @@ def test_queue_type_is_taken_and_recorded(emulator):
     assert code_of(caught) == (400, "InvalidArgument")
 
 
-def test_workflows_and_spellings_of_filters(emulator):
+def test_filters_are_read_in_any_spelling(emulator):
     raw = Client(emulator)
     submit(python_client(emulator), "in/spelled.mp3")
 
@@ -286,7 +286,7 @@ def test_jobs_without_input_or_output_and_of_tags_that_no_page_names(emulator):
         ({"Operation": {"Transcode": {"a": "b"}}, "CallBack": "ftp://x"}, "CallBack"),
     ],
 )
-def test_what_all_jobs_have_in_common_is_checked(emulator, fields, named):
+def test_the_rules_of_all_jobs_are_checked(emulator, fields, named):
     with pytest.raises(CosServiceError) as caught:
         submit(python_client(emulator), Tag="Transcode", **fields)
     assert code_of(caught) == (400, "InvalidArgument")

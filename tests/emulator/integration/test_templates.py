@@ -47,7 +47,7 @@ def refused(call, *args, **kwargs):
     return caught.value.get_status_code(), str(caught.value.get_origin_msg())
 
 
-def test_a_templates_life(client, request):
+def test_a_template_is_created_updated_listed_and_deleted(client, request):
     name = f"声-stems_*{request.node.callspec.params['client']}"
     made = create(client, name)
     assert made["TemplateId"].startswith("t")
@@ -165,14 +165,14 @@ def test_names_are_unique(client, request):
         ({"AudioMode": "MusicMode", "AudioConfig": {"Codec": "flac"}}, "AudioConfig.Codec"),
     ],
 )
-def test_bad_definitions(emulator, change, named):
+def test_templates_that_break_a_rule_are_refused(emulator, change, named):
     client = python_client(emulator)
     template = {**DEFINITION, "Name": "bad", **change}
     status, text = refused(client.ci_create_template, Bucket=BUCKET, Template=template)
     assert (status, "InvalidArgument" in text, named in text) == (400, True, True)
 
 
-def test_bad_bodies(raw):
+def test_template_bodies_that_are_malformed_are_refused(raw):
     assert raw.error("POST", "/template", b"")[:2] == (400, "MissingContent")
     assert raw.error("POST", "/template", b"<Request>")[:2] == (400, "InvalidContent")
     no_config = BODY.format("x").replace("<AudioConfig/>", "")
@@ -185,13 +185,13 @@ def test_bad_bodies(raw):
     )
 
 
-def test_the_request_id_of_the_body_is_the_headers(raw):
+def test_the_request_id_in_body_and_header_is_the_same(raw):
     response, body = raw("POST", "/template", BODY.format("with-id"))
     first = etree.fromstring(body)[0]
     assert (first.tag, first.text) == ("RequestId", response.getheader("x-ci-request-id"))
 
 
-def test_count_limit_and_restart(tmp_path):
+def test_templates_have_a_limit_and_survive_a_restart(tmp_path):
     with Emulator(tmp_path, max_templates=2) as emulator:
         client = python_client(emulator)
         made = create(client, "one")

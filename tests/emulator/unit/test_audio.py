@@ -30,7 +30,7 @@ def seconds(path: Path) -> float:
     return load(path).shape[1] / RATE
 
 
-def test_shipped_media_is_small():
+def test_the_media_of_the_examples_are_small():
     assert sum(path.stat().st_size for path in MEDIA.iterdir()) < 400_000
 
 
@@ -227,7 +227,7 @@ def test_a_playlist_cannot_make_the_emulator_read_other_files(tmp_path):
         run(playlist, tmp_path)
 
 
-def test_video_without_sound(tmp_path):
+def test_video_without_sound_is_refused(tmp_path):
     path = tmp_path / "in.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10, width=64, height=48)

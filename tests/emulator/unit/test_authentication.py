@@ -69,7 +69,7 @@ def test_each_refusal_has_its_documented_code(change, ci, cos):
 
 
 @pytest.mark.parametrize("name", ["x-ci-security-token", "x-cos-security-token", "X-Ci-Security-Token"])
-def test_token_in_either_spelling(name):
+def test_a_token_is_read_in_either_spelling(name):
     config = EmulatorConfig(data_dir=Path("unused"), secret_id="id", secret_key="key", security_token="tok")
     authenticate(signed(headers=[(name, "tok")]), config, NOW)
     assert refusal(signed(headers=[(name, "wrong")]), config) == (401, "InvalidAuthorization")

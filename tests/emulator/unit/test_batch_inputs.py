@@ -43,7 +43,7 @@ def inventory(objects, rows, name="m/data.csv", **changes):
     put(objects, "m/manifest.json", json.dumps(manifest).encode())
 
 
-def test_prefix_takes_files_that_were_there_before(objects):
+def test_inputs_under_a_prefix_are_the_files_that_are_older(objects):
     for key in ("in/a.mp3", "in/sub/b.mp3", "in/folder/", "inx", "other", "/in/odd"):
         put(objects, key)
     put(objects, "in/result.mp3", modified=2000.1)
@@ -51,7 +51,7 @@ def test_prefix_takes_files_that_were_there_before(objects):
     assert keys(objects, prefix="in/", created=3000) == ["in/a.mp3", "in/result.mp3", "in/sub/b.mp3"]
 
 
-def test_time_interval_counts_whole_seconds_and_both_ends(objects):
+def test_the_time_interval_has_whole_seconds_and_both_ends(objects):
     put(objects, "a", modified=1000.9)
     put(objects, "b", modified=1010.0)
     at = "1970-01-01T08:16:40+0800"  # second 1000
@@ -63,12 +63,12 @@ def test_time_interval_counts_whole_seconds_and_both_ends(objects):
         keys(objects, prefix="", end="soon")
 
 
-def test_one_object_even_if_it_does_not_exist(objects):
+def test_one_object_is_an_input_even_if_it_does_not_exist(objects):
     assert keys(objects, object="none.mp3") == ["none.mp3"]
 
 
 @pytest.mark.parametrize("name", ["m/data.csv", "m/data.csv.gz"])
-def test_inventory(objects, name):
+def test_inputs_of_an_inventory(objects, name):
     rows = [
         ("1250000000", "demo", "in/a%20b%2B.mp3", "1", "x"),
         ("1250000000", "demo-1250000000", "in/c.mp3", "1", "x"),
@@ -82,7 +82,7 @@ def test_inventory(objects, name):
     assert keys(objects, manifest=url) == ["in/a b+.mp3", "in/c.mp3"]
 
 
-def test_list_of_urls(objects):
+def test_inputs_of_a_list_of_urls(objects):
     lines = [
         f"https://{BUCKET}.cos.ap-guangzhou.myqcloud.com/in/%E5%A3%B0.mp3",
         "",
@@ -105,7 +105,7 @@ def test_list_of_urls(objects):
         (b"", {"files": [{"key": "m/gone.csv"}]}, "ResourceNotFound", "m/gone.csv"),
     ],
 )
-def test_lists_that_cannot_be_read(objects, content, changes, code, said):
+def test_a_list_that_cannot_be_read_says_why(objects, content, changes, code, said):
     named = "m/manifest.json"
     if changes:
         inventory(objects, [], **changes)
@@ -118,7 +118,7 @@ def test_lists_that_cannot_be_read(objects, content, changes, code, said):
     assert caught.value.code == code
 
 
-def test_damaged_compression(objects):
+def test_a_damaged_compressed_list_cannot_be_read(objects):
     inventory(objects, [], "m/data.csv.gz")
     put(objects, "m/data.csv.gz", b"\x1f\x8b" + b"no gzip")
     with pytest.raises(JobFailedError, match=r"data\.csv\.gz cannot be read"):

@@ -33,7 +33,7 @@ def names(database, **where):
     return [row.name for row in database.select(Row, "things", where)]
 
 
-def test_conditions(database):
+def test_rows_are_selected_by_conditions(database):
     assert names(database) == ["a", "b", "c"]
     assert names(database, name="b") == ["b"]
     assert names(database, name=None) == ["a", "b", "c"]  # no condition
@@ -46,14 +46,14 @@ def test_conditions(database):
     assert database.first(Row, "things", {"name": "z"}) is None
 
 
-def test_changes_say_how_many_rows_they_met(database):
+def test_changes_return_the_number_of_rows(database):
     assert database.update("things", {"size": 9}, {"name": ("a", "b")}) == 2
     assert database.update("things", {"size": 9}, {"name": "z"}) == 0
     assert database.delete("things", {"size": 9}) == 2
     assert names(database) == ["c"]
 
 
-def test_conflicts(database):
+def test_a_conflict_is_resolved_as_named(database):
     with pytest.raises(sqlite3.IntegrityError):
         database.insert("things", {"name": "a", "size": 5})
     database.insert("things", {"name": "a", "size": 5}, conflict="IGNORE")

@@ -72,7 +72,7 @@ def test_pages_hold_what_a_plain_list_holds(tmp_path_factory, keys, prefix, deli
         shelf.database.close()
 
 
-def test_fields_of_an_entry(shelf):
+def test_the_fields_of_a_list_entry(shelf):
     stored = put(shelf.objects, "in/a b.mp3", b"12345")
     root = shelf.page(prefix="in/", max_keys=5)
     assert root.tag == "ListBucketResult"
@@ -100,7 +100,7 @@ def test_keys_that_xml_cannot_carry_need_the_encoding(shelf):
 
 
 @pytest.mark.parametrize("params", [{"max_keys": "x"}, {"max_keys": "-1"}, {"encoding_type": "base64"}])
-def test_bad_parameters(shelf, params):
+def test_list_parameters_that_are_malformed_are_refused(shelf, params):
     with pytest.raises(ServiceError, match=r"400 InvalidArgument: (max-keys|encoding-type) is"):
         shelf.page(**params)
 
@@ -114,5 +114,5 @@ def test_no_page_is_longer_than_a_thousand(shelf):
 @pytest.mark.parametrize(
     ("prefix", "end"), [(b"", None), (b"a", b"b"), (b"a\xff", b"b"), (b"\xff\xff", None), (b"a/", b"a0")]
 )
-def test_end_of_a_prefix(prefix, end):
+def test_the_first_key_after_a_prefix(prefix, end):
     assert after_prefix(prefix) == end
