@@ -137,15 +137,16 @@ class Callbacks:
         """Return the receiver that the job names, or else the one that its queue names."""
         request = parse(job.request)
         url, body_format = text_of(request, "CallBack"), text_of(request, "CallBackFormat")
-        if url == "no":  # then the queue's receiver gets none, either
-            url, notify = None, None
-        else:
-            notify = self._callbacks_of_queue(job.queue_id)
         mq, kafka = request.find("CallBackMqConfig"), request.find("CallBackKafkaConfig")
-        target = _make_target(text_of(request, "CallBackType"), url, mq, kafka, body_format or "XML")
-        if target is not None or notify is None:
+        kind, has_declined = text_of(request, "CallBackType"), url == "no"
+        target = _make_target(kind, None if has_declined else url, mq, kafka, body_format or "XML")
+        if target is not None or has_declined:
             return target
-        if not _EVENTS & set(split_list(text_of(notify, "Event"))):
+        return self._find_target_of_queue(job.queue_id, body_format)
+
+    def _find_target_of_queue(self, queue_id: str, body_format: str | None) -> Target | None:
+        notify = self._callbacks_of_queue(queue_id)
+        if notify is None or not _EVENTS & set(split_list(text_of(notify, "Event"))):
             return None
         url, kafka = text_of(notify, "Url"), notify.find("KafkaConfig")
         body_format = body_format or text_of(notify, "ResultFormat") or "XML"

@@ -38,7 +38,7 @@ class Stem(StrEnum):
 # first output comes with the fourth quarter: three quarters of the window late
 _CENTRE_DELAY = 1536
 _CENTRE_GAIN = 0.7513
-_CENTRE = "original=1:enhance=0:voice=16"
+_CENTRE_ARGUMENTS = "original=1:enhance=0:voice=16"
 
 _LOWEST_VOICE = 70  # Hz; the low end of centred bass and kick drums goes to the background
 _BAND_OF_MONO_VOICE = (100, 6000)  # Hz
@@ -61,7 +61,7 @@ class Separation:
     latency: int = 0
 
 
-def build(
+def build_graph(
     stems: frozenset[Stem],
     *,
     mono: bool,
@@ -78,22 +78,24 @@ def build(
     graph = Graph()
     builder = _Builder(graph, rate)
     layout = "mono" if mono else "stereo"
-    source = builder.source(layout)
+    source = builder.add_source(layout)
     result = Separation(graph, rate, layout, source)
     if voice_delay is not None:
-        result.voice_source = builder.source(layout)
+        result.voice_source = builder.add_source(layout)
         voice, result.latency, to_mix = _End(result.voice_source), voice_delay, _End(source)
     else:
         to_voice, to_mix = builder.split(source, 2)
-        voice, result.latency = builder.mono_voice(to_voice) if mono else builder.centre(to_voice)
+        voice, result.latency = (
+            builder.filter_mono_voice(to_voice) if mono else builder.extract_centre(to_voice)
+        )
     mix = builder.append(to_mix, "adelay", f"delays={result.latency}S:all=1")
-    outputs = builder.outputs(voice, mix, mono)
+    outputs = builder.subtract_voice(voice, mix, mono)
     if stems & {Stem.BASS, Stem.DRUMS}:
-        outputs, more = builder.music(outputs, mono)
-        result.latency += more
+        outputs, delay = builder.split_background(outputs, mono)
+        result.latency += delay
     for stem, end in outputs.items():
         if stem in stems:
-            result.sinks[stem] = builder.sink(end, result.latency, mono, out_layout, out_rate, out_format)
+            result.sinks[stem] = builder.add_sink(end, result.latency, mono, out_layout, out_rate, out_format)
         else:
             builder.append(end, "anullsink")
     graph.configure()
@@ -109,11 +111,13 @@ class _End:
 
 
 class _Builder:
+    """Adds filters to a graph; its methods return the output pads of what they add."""
+
     def __init__(self, graph: Graph, rate: int) -> None:
         self._graph = graph
         self._rate = rate
 
-    def source(self, layout: str) -> FilterContext:
+    def add_source(self, layout: str) -> FilterContext:
         return self._graph.add_abuffer(
             sample_rate=self._rate, format="fltp", layout=layout, time_base=Fraction(1, self._rate)
         )
@@ -134,26 +138,29 @@ class _Builder:
         subtrahend.filter.link_to(merger, subtrahend.pad, 1)
         return self.append(_End(merger), "pan", arguments)
 
-    def centre(self, stereo: _End) -> tuple[_End, int]:
-        extracted = self.append(stereo, "dialoguenhance", _CENTRE)
+    def extract_centre(self, stereo: _End) -> tuple[_End, int]:
+        """Return the voice of a stereo signal, and its delay in samples."""
+        extracted = self.append(stereo, "dialoguenhance", _CENTRE_ARGUMENTS)
         mono = self.append(extracted, "pan", f"mono|c0={_CENTRE_GAIN}*c2")
         delay = self._rate // 100
-        voice = self._linear_phase(mono, f"if(lt(f,{_LOWEST_VOICE}),-60,0)", delay)
+        voice = self._filter_frequencies(mono, f"if(lt(f,{_LOWEST_VOICE}),-60,0)", delay)
         return voice, _CENTRE_DELAY + delay
 
-    def mono_voice(self, mono: _End) -> tuple[_End, int]:
+    def filter_mono_voice(self, mono: _End) -> tuple[_End, int]:
+        """Return the denoised speech band of a mono signal, and its delay in samples."""
         low, high = _BAND_OF_MONO_VOICE
         delay = self._rate // 100
-        band = self._linear_phase(mono, f"if(between(f,{low},{high}),0,-60)", delay)
+        band = self._filter_frequencies(mono, f"if(between(f,{low},{high}),0,-60)", delay)
         voice = self.append(band, "afftdn", "nr=12:tn=1")
         return voice, delay + self._rate // 40  # afftdn's own delay: 25 ms
 
-    def _linear_phase(self, end: _End, gain: str, delay: int) -> _End:
-        """Filter without shifting phases, after which mix minus stem would still contain much of the stem."""
+    def _filter_frequencies(self, end: _End, gain: str, delay: int) -> _End:
+        """Filter without shifting phases: otherwise mix minus stem would still contain much of the stem."""
         seconds = delay / self._rate
         return self.append(end, "firequalizer", f"gain='{gain}':zero_phase=1:delay={seconds}")
 
-    def outputs(self, voice: _End, mix: _End, mono: bool) -> dict[Stem, _End]:
+    def subtract_voice(self, voice: _End, mix: _End, mono: bool) -> dict[Stem, _End]:
+        """Return voice and background, both with the channels of the mix."""
         voice, voice_copy = self.split(voice, 2)
         rest = "mono|c0=c0-c1" if mono else "stereo|c0=c0-c2|c1=c1-c2"
         background = self.subtract(mix, voice_copy, rest)
@@ -161,17 +168,17 @@ class _Builder:
             voice = self.append(voice, "pan", "stereo|c0=c0|c1=c0")
         return {Stem.VOICE: voice, Stem.BACKGROUND: background}
 
-    def music(self, outputs: dict[Stem, _End], mono: bool) -> tuple[dict[Stem, _End], int]:
-        """Split the background further, and delay the voice equally."""
+    def split_background(self, outputs: dict[Stem, _End], mono: bool) -> tuple[dict[Stem, _End], int]:
+        """Return the four stems of music mode, and their further delay in samples."""
         delay = self._rate // 50
         voice = self.append(outputs[Stem.VOICE], "adelay", f"delays={delay}S:all=1")
-        return {Stem.VOICE: voice, **self._instruments(outputs[Stem.BACKGROUND], mono, delay)}, delay
+        return {Stem.VOICE: voice, **self._split_by_frequency(outputs[Stem.BACKGROUND], mono, delay)}, delay
 
-    def _instruments(self, accompaniment: _End, mono: bool, delay: int) -> dict[Stem, _End]:
+    def _split_by_frequency(self, accompaniment: _End, mono: bool, delay: int) -> dict[Stem, _End]:
         rest = "mono|c0=c0-c1" if mono else "stereo|c0=c0-c2|c1=c1-c3"
         to_bass, to_drums, to_rest = self.split(accompaniment, 3)
-        bass = self._linear_phase(to_bass, f"if(lt(f,{_BASS_LIMIT}),0,-60)", delay)
-        drums = self._linear_phase(to_drums, f"if(gt(f,{_DRUM_LIMIT}),0,-60)", delay)
+        bass = self._filter_frequencies(to_bass, f"if(lt(f,{_BASS_LIMIT}),0,-60)", delay)
+        drums = self._filter_frequencies(to_drums, f"if(gt(f,{_DRUM_LIMIT}),0,-60)", delay)
         bass, bass_copy = self.split(bass, 2)
         drums, drums_copy = self.split(drums, 2)
         mix = self.append(to_rest, "adelay", f"delays={delay}S:all=1")
@@ -181,7 +188,7 @@ class _Builder:
             Stem.BACKGROUND: self.subtract(self.subtract(mix, bass_copy, rest), drums_copy, rest),
         }
 
-    def sink(
+    def add_sink(
         self, end: _End, latency: int, mono: bool, layout: str, rate: int, sample_format: str
     ) -> FilterContext:
         end = self.append(end, "atrim", f"start_sample={latency}")

@@ -17,7 +17,7 @@ from av.filter.context import FilterContext
 
 from tencent_ci_emulator.media import speech
 from tencent_ci_emulator.media.encodings import Encoding
-from tencent_ci_emulator.media.filters import Separation, Stem, build
+from tencent_ci_emulator.media.filters import Separation, Stem, build_graph
 from tencent_ci_emulator.media.source import UnsupportedMediaError, audio_frames, open_media
 from tencent_ci_emulator.media.speech import SpeechEnhancer
 
@@ -68,7 +68,7 @@ def separate(
             source_channels=stream.codec_context.channels or 1,
             source_bitrate=_source_kbits(container, stream),
         )
-        separation = build(
+        separation = build_graph(
             frozenset(targets),
             mono=is_mono,
             # Other rates would change the filters' windows, and with them their delay

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import socket
 
+import aiohttp
 import pytest
 from lxml import etree
 
 from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.jobs import callbacks
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import document, submitted
@@ -235,9 +237,11 @@ def test_an_early_callback_is_sent_while_the_job_is_running(emulator, client):
     assert seen == [("Success", "Running"), ("Failed", "Running")]
 
 
-def test_a_stop_does_not_wait_for_a_slow_receiver(emulator, client):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        job_id = submitted(client, job(f"<CallBack>http://127.0.0.1:{silent.getsockname()[1]}/</CallBack>"))
+def test_a_stop_does_not_wait_for_a_slow_receiver(monkeypatch):
+    monkeypatch.setattr(callbacks, "_TIMEOUT", aiohttp.ClientTimeout(total=PATIENCE))
+    with Emulator() as emulator, socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        job_id = submitted(Client(emulator), job(f"<CallBack>{url}</CallBack>"))
         silent.settimeout(PATIENCE)
         connection, _ = silent.accept()
         with connection:
