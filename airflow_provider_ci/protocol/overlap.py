@@ -20,7 +20,7 @@ from airflow_provider_ci.protocol.result_keys import (
     key_pattern,
 )
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any, type_problems
-from airflow_provider_ci.protocol.voice_separation import OUTPUTS, result_extension, result_keys
+from airflow_provider_ci.protocol.voice_separation import OUTPUTS, keys_by_field, result_extension
 
 if TYPE_CHECKING:
     from airflow_provider_ci.protocol.batches import BatchRequest
@@ -108,7 +108,7 @@ def _results_in(
     output = operation.output or _EMPTY
     if (output.bucket or bucket) != bucket:
         return
-    for name, key in result_keys(operation).items():
+    for name, key in keys_by_field(operation).items():
         yield name, key, key_pattern(key, inputs, extension)
 
 

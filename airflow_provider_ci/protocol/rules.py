@@ -72,7 +72,7 @@ def choice_problems(
     if value is None and optional:
         return
     if value not in allowed:
-        yield Problem(field, value, listed(allowed))
+        yield Problem(field, value, join_values(allowed))
 
 
 def text_problems(field: str, value: str | None) -> Iterator[Problem]:
@@ -133,6 +133,6 @@ def check_list(field: str, values: object) -> None:
         raise RequestValidationError([f"{field} is {values!r}, allowed: a list"])
 
 
-def listed(values: Collection[object]) -> str:
+def join_values(values: Collection[object]) -> str:
     """Return the values as a message lists them."""
     return ", ".join(map(str, values))

@@ -24,8 +24,8 @@ from airflow_provider_ci.protocol.rules import (
     Problem,
     address_problem,
     choice_problems,
+    join_values,
     key_problems,
-    listed,
     name_problems,
     raise_if_any,
     type_problems,
@@ -111,10 +111,10 @@ def parameter_problems(parameters: VoiceSeparate, parent: str) -> Iterator[Probl
     path = f"{parent}AudioConfig"
     codec = (config.codec or DEFAULT_CODEC).lower()
     if mode == "MusicMode" and codec not in _MUSIC_MODE_CODECS:
-        yield Problem(f"{path}.Codec", config.codec, f"{listed(_MUSIC_MODE_CODECS)} with MusicMode")
+        yield Problem(f"{path}.Codec", config.codec, f"{join_values(_MUSIC_MODE_CODECS)} with MusicMode")
         return
     if codec not in CODECS:
-        yield Problem(f"{path}.Codec", config.codec, listed(CODECS))
+        yield Problem(f"{path}.Codec", config.codec, join_values(CODECS))
         return
     if config.bitrate is not None and not _BITRATE_MIN <= config.bitrate <= _BITRATE_MAX:
         yield Problem(f"{path}.Bitrate", config.bitrate, f"{_BITRATE_MIN} to {_BITRATE_MAX} (kbit/s)")
@@ -125,7 +125,7 @@ def parameter_problems(parameters: VoiceSeparate, parent: str) -> Iterator[Probl
         ("Channels", config.channels, _CHANNELS_BY_CODEC[codec]),
     ):
         if value is not None and value not in allowed:
-            yield Problem(f"{path}.{name}", value, f"{listed(allowed)} with codec {codec}")
+            yield Problem(f"{path}.{name}", value, f"{join_values(allowed)} with codec {codec}")
 
 
 def output_key_problems(output: Output, audio_mode: str | None) -> Iterator[Problem]:
@@ -159,7 +159,7 @@ def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Probl
     extension = result_extension(operation.template_id, parameters)
     mode = parameters.audio_mode if operation.template_id is None and parameters is not None else None
     valid_keys = {}
-    for name, key in result_keys(operation).items():
+    for name, key in keys_by_field(operation).items():
         field = _output_field(name)
         if name not in _POSSIBLE_OUTPUTS.get(mode or "", OUTPUTS):
             yield Problem(field, key, f"no key, because AudioMode {mode} makes no such result")
@@ -179,7 +179,7 @@ def result_problems(operation: Operation, inputs: KnownInputs) -> Iterator[Probl
             yield Problem(_output_field(other), second, allowed)
 
 
-def result_keys(operation: Operation) -> dict[str, str]:
+def keys_by_field(operation: Operation) -> dict[str, str]:
     """Return the keys of the results by their fields, without those that cannot be object keys."""
     output = operation.output or _EMPTY
     return {name: key for name in OUTPUTS if is_object_key(key := getattr(output, name))}
