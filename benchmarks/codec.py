@@ -47,7 +47,7 @@ def ours() -> Side:
     answer = HttpResponse(200, {"x-ci-request-id": REQUEST_ID}, FINISHED)
     return {
         "sign": lambda: sign_request(request, endpoint, credentials, now=time.time()),
-        "build": submit.request,
+        "build": submit.http_request,
         "parse": lambda: describe.parse(answer),
     }
 

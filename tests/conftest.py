@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from pytest_mock import MockerFixture
 
 _HOME = tempfile.mkdtemp(prefix="airflow-provider-ci-tests-")
 # not by a fixture: a run that fails while it imports leaves nothing either
@@ -187,13 +188,11 @@ class TaskInstanceOfAirflow3(TaskInstance):
 
 
 @pytest.fixture
-def make_context(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Callable[..., dict[str, Any]]:
+def make_context(mocker: MockerFixture, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
     """Return a function that makes a task's context; ``context["ti"].xcoms`` records pushes in order, and
     ``context["ti"].state`` is what Airflow says when it is asked what has become of the task.
     """
-    monkeypatch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: context["ti"].state)
+    mocker.patch("airflow_provider_ci.current_try.state_of_try", lambda context: context["ti"].state)
     if IS_AIRFLOW_2:  # its database is asked for earlier tries
         request.getfixturevalue("airflow_db")
 
@@ -202,7 +201,7 @@ def make_context(
     ) -> dict[str, Any]:
         start = start_date or datetime.now(UTC)
         if IS_AIRFLOW_2:  # its sensors look for their first start in the database
-            monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: first_reschedule_date)
+            mocker.patch("airflow.sensors.base._orig_start_date", return_value=first_reschedule_date)
             return {"ti": TaskInstance(start)}
         return {"ti": TaskInstanceOfAirflow3(start, first_reschedule_date)}
 

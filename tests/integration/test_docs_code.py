@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.assets.outlets import ResultEvent
 from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -66,11 +68,9 @@ def accepted(emulator: Emulator) -> list[str]:
     return [job.job_id for job in emulator.ledger.accepted_jobs()]
 
 
-def test_the_dag_of_the_readme(
-    hook: TencentCIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_dag_of_the_readme(hook: TencentCIHook, emulator: Emulator, tmp_path: Path) -> None:
     dag = dag_of(tmp_path, excerpt("tests/docs/quick_start.py#dag"), "separate")
-    monkeypatch.setattr(dag.get_task("wait"), "poke_interval", 1)
+    dag.get_task("wait").poke_interval = 1
 
     run = dag.test()
 
@@ -124,8 +124,7 @@ class TestResults:
 
 def submit_by_the_script(client: Any, key: str = KEY) -> str:
     """Separate by the script, without its long pauses."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05)))
+    with patch.object(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05))):
         return before_script.separate(client, key)
 
 
@@ -137,20 +136,18 @@ class TestMigrating:
         with pytest.raises(RuntimeError, match="ResourceNotFound"):
             submit_by_the_script(python_client(emulator), "in/absent.mp3")
 
-    def test_the_python_task(
-        self, hook: TencentCIHook, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_python_task(self, hook: TencentCIHook, emulator: Emulator, mocker: MockerFixture) -> None:
         from tests.docs import before_python_operator
 
-        monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05)))
-        monkeypatch.setattr(
-            before_python_operator, "client_of_the_environment", lambda: python_client(emulator)
+        mocker.patch.object(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05)))
+        mocker.patch.object(
+            before_python_operator, "client_of_the_environment", return_value=python_client(emulator)
         )
         run = before_python_operator.separate_song.function(params={"input_object": KEY})
         assert accepted(emulator) == [run]
 
     def test_the_script_pays_for_a_lost_answer_twice_and_we_do_not(
-        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path
     ) -> None:
         """What the page says that changes."""
         from qcloud_cos import CosConfig, CosS3Client
@@ -164,7 +161,7 @@ class TestMigrating:
         emulator.faults.clear()
         emulator.faults.add("submit", nth=1, drop=True, when="after")
         dag = dag_of(tmp_path, excerpt("tests/docs/quick_start.py#dag"), "separate")
-        monkeypatch.setattr(dag.get_task("wait"), "poke_interval", 1)
+        dag.get_task("wait").poke_interval = 1
         assert dag.test().state == "success"
         assert len(accepted(emulator)) == 3
 
@@ -177,20 +174,20 @@ class TestMigrating:
         monkeypatch.setenv("AIRFLOW_CONN_CI", json.dumps({"conn_type": "http", **at, **keys}))
         code = (ROOT / "tests/docs/before_http_operator.py").read_text("utf-8")
         dag = dag_of(tmp_path, code, "before_http_operator")
-        monkeypatch.setattr(dag.get_task("wait"), "retry_delay", timedelta(seconds=1))
+        dag.get_task("wait").retry_delay = timedelta(seconds=1)
         run = dag.test()
         assert run.state == "success"
         assert accepted(emulator) == [xcom(run, "submit")]
 
     def test_jobs_of_the_script_are_found_and_waited_for(
-        self, hook: TencentCIHook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, hook: TencentCIHook, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, tmp_path: Path
     ) -> None:
         with Emulator(bucket=BUCKET, queue_seconds=2) as slow:
             monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(slow.connection))
             with TencentCIHook().get_conn():
                 TencentCIHook().upload_file(SONG, KEY)
             client = python_client(slow)
-            monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=stop))
+            mocker.patch.object(before_script, "time", SimpleNamespace(sleep=stop))
             for _ in range(2):
                 with pytest.raises(StoppedError):
                     before_script.separate(client, KEY)
@@ -199,7 +196,7 @@ class TestMigrating:
             assert sorted(found) == sorted(accepted(slow))
 
             dag = dag_of(tmp_path, (ROOT / "tests/docs/adopt.py").read_text("utf-8"), "adopt")
-            monkeypatch.setattr(dag.get_task("wait_for_old_jobs"), "poke_interval", 1)
+            dag.get_task("wait_for_old_jobs").poke_interval = 1
             run = dag.test(run_conf={"job_ids": found})
             assert tries(run) == {"wait_for_old_jobs": ("success", 1)}
             assert [job["job_id"] for job in xcom(run, "wait_for_old_jobs")] == found
@@ -239,10 +236,10 @@ class TestEmulator:
         requests, count, jobs, sent = emulator_use.read_ledger(emulator, job_id)
         assert (len(requests), count, jobs, sent) == (1, 1, [], [])
 
-    def test_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_clock(self, mocker: MockerFixture) -> None:
         def submit(emulator: Emulator) -> None:
-            monkeypatch.setattr(before_script, "time", SimpleNamespace(sleep=stop))
-            monkeypatch.setattr(before_script, "BUCKET", emulator.bucket)
+            mocker.patch.object(before_script, "time", SimpleNamespace(sleep=stop))
+            mocker.patch.object(before_script, "BUCKET", emulator.bucket)
             python_client(emulator).put_object(Bucket=emulator.bucket, Key=KEY, Body=SONG.read_bytes())
             with pytest.raises(StoppedError):
                 before_script.separate(python_client(emulator), KEY)
@@ -255,10 +252,10 @@ def test_nothing_of_a_user_is_read() -> None:
 
 
 def test_a_job_by_the_hook_alone(
-    hook: TencentCIHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: TencentCIHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(time, "sleep", lambda _, pause=time.sleep: pause(0.05))
+    mocker.patch.object(time, "sleep", lambda _, pause=time.sleep: pause(0.05))
 
     assert sorted(submit.separate(str(SONG))) == ["background.mp3", "voice.mp3"]
 

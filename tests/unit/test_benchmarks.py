@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 import benchmarks
 from benchmarks import calls, codec, imports
@@ -38,9 +39,9 @@ def test_calls_are_answered_on_all_sides(monkeypatch: pytest.MonkeyPatch):
     assert all(float(figure) > 0 for cells in table for figure in cells[1:])
 
 
-def test_imports_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(imports, "PEERS", ("airflow.providers.not_installed.operators.any",))
-    monkeypatch.setattr(sys, "argv", ["imports"])
+def test_imports_says_what_to_install(mocker: MockerFixture):
+    mocker.patch.object(imports, "PEERS", ("airflow.providers.not_installed.operators.any",))
+    mocker.patch.object(sys, "argv", ["imports"])
     with pytest.raises(SystemExit, match=r"not_installed.*pip install apache-airflow-providers-amazon"):
         imports.main()
 
