@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e import test_airflow_2
+
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TEXT = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
@@ -89,3 +91,8 @@ def test_the_metadata_names_the_versions_of_python_that_it_runs() -> None:
     }
     assert named == {each["python"] for each in JOBS["matrix"]["strategy"]["matrix"]["include"]}
     assert project["requires-python"] == f">={min(named)}"
+
+
+def test_make_e2e_runs_airflow_2_in_a_cell_of_the_matrix() -> None:
+    (listed,) = re.findall(r"^CELLS \?= (.+)$", MAKEFILE, re.MULTILINE)
+    assert test_airflow_2.CELL.removeprefix("build/matrix/") in listed.split()
