@@ -35,7 +35,7 @@ def test_a_literal(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     ["{{ a }}", "in/{% if a %}b{% endif %}", "{# a #}", ["a", "{{ b }}"], {"a": ["{{ b }}"]}, iter("a"), len],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_no_literal(value: Any) -> None:
     assert not is_literal(value)
