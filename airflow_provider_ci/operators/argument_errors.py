@@ -56,7 +56,7 @@ def fail_without_retry(operator: Any) -> Iterator[None]:
         raise TaskConnectionError(error.message, **error.details) from None
 
 
-def refuse_task(task_id: str, problems: Collection[str]) -> None:
+def refuse_task_if_any(task_id: str, problems: Collection[str]) -> None:
     """Refuse a task while its DAG is parsed, if there are any problems.
 
     :raises TaskArgumentError: names them.

@@ -53,7 +53,7 @@ class TencentCIBaseOperator(BaseOperator):
     #: Arguments by the element that they become, where one name does not follow from the other.
     arguments_of_elements: Mapping[str, str] = {}
     #: Values of template fields that break no rule. They stand for what is not known when a DAG is parsed.
-    argument_examples: Sequence[Mapping[str, Any]] = ({},)
+    assumed_when_parsed: Sequence[Mapping[str, Any]] = ({},)
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.argument_errors import (
     fail_without_retry,
-    refuse_task,
+    refuse_task_if_any,
 )
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.cancellation import JobCancellation, JobCancelledByOthersError
@@ -124,7 +124,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         self.on_ambiguous_submit = on_ambiguous_submit
         #: The job as the service last described it, for OpenLineage and asset events.
         self.known_jobs: Sequence[J] = ()
-        refuse_task(self.task_id, self._argument_problems())
+        refuse_task_if_any(self.task_id, self._argument_problems())
 
     # What a subclass says of its jobs
 

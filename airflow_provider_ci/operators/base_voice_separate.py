@@ -94,7 +94,7 @@ class BaseVoiceSeparateOperator(TencentCIBaseJobOperator[R, J]):
         "CallBack": "callback_url",
         "Output's object keys": "background_object, voice_object, bass_object and drum_object",
     }
-    argument_examples = tuple(_EXAMPLE | {"callback_type": kind} for kind in ("Url", "TDMQ", "Kafka"))
+    assumed_when_parsed = tuple(_EXAMPLE | {"callback_type": kind} for kind in ("Url", "TDMQ", "Kafka"))
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "callback_mq_config": "json",
         "callback_kafka_config": "json",

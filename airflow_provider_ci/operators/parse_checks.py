@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.operators.argument_errors import name_argument, refuse_task
+from airflow_provider_ci.operators.argument_errors import name_argument, refuse_task_if_any
 from airflow_provider_ci.operators.templates import is_literal
 from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 from airflow_provider_ci.protocol.fields import LightModels
@@ -31,7 +31,8 @@ def check_when_parsed(operator: Any) -> None:
         for name in operator.template_fields
         if not is_literal(getattr(operator, name, None))
     }
-    refuse_task(operator.task_id, _find_problems(operator, vars(operator), operator.templated_arguments))
+    problems = _find_problems(operator, vars(operator), operator.templated_arguments)
+    refuse_task_if_any(operator.task_id, problems)
 
 
 def check_mapped(operator_class: Any, partial: Any) -> None:
@@ -47,7 +48,7 @@ def check_mapped(operator_class: Any, partial: Any) -> None:
     problems = _find_problems(operator_class, values, unknown)
     if problems:
         partial._expand_called = True  # or Airflow warns that the task was never mapped
-    refuse_task(values["task_id"], problems)
+    refuse_task_if_any(values["task_id"], problems)
 
 
 def _find_problems(operator: Any, values: MutableMapping[str, Any], unknown: Collection[str]) -> list[str]:
@@ -62,7 +63,7 @@ def _certain_problems(
     operator_class: type[Any], values: Mapping[str, Any], unknown: Collection[str]
 ) -> list[str]:
     """Return the problems that remain whatever the unknown arguments are: empty, or as in each example."""
-    examples = operator_class.argument_examples
+    examples = operator_class.assumed_when_parsed
     empty = {name: type(value)() for name, value in examples[0].items() if isinstance(value, dict | list)}
     certain: list[str] | None = None
     for assumed in (empty, *examples):

@@ -53,16 +53,16 @@ class TaskSubmission(Generic[R, J]):
     # Number of the try that submitted a request, and the digest of the request
     _submitted: tuple[int, str] | None = field(default=None, init=False)
 
-    def get_or_submit(self, request: R, bucket_and_region: str, context: Context) -> J:
+    def get_or_submit(self, request: R, input_location: str, context: Context) -> J:
         """Return the job of the task instance, and submit it if there is none. May cost money.
 
-        :param bucket_and_region: of the input.
+        :param input_location: the bucket and region of the input.
         :raises TaskArgumentError: this try has submitted another request.
         """
-        self._refuse_second_request(request, bucket_and_region, context)
+        self._refuse_second_request(request, input_location, context)
         submission = self._durable_submission(context)
         try:
-            job = submission.get_or_submit(request, bucket_and_region)
+            job = submission.get_or_submit(request, input_location)
         except JobCancelledError as error:
             raise JobCancelledByOthersError.from_error(error) from None
         except AirflowTaskTimeout:  # Airflow's own message names neither job nor service
@@ -93,12 +93,12 @@ class TaskSubmission(Generic[R, J]):
                 hint="Look for it in the job list before submitting again",
             ) from error
 
-    def _refuse_second_request(self, request: R, bucket_and_region: str, context: Context) -> None:
+    def _refuse_second_request(self, request: R, input_location: str, context: Context) -> None:
         """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
         apart.
         """
         ti, before = context["ti"], self._submitted
-        self._submitted = (ti.try_number, fingerprint(request, bucket_and_region))
+        self._submitted = (ti.try_number, fingerprint(request, input_location))
         if before is None or before[0] != self._submitted[0] or before == self._submitted:
             return
         raise TaskArgumentError(

@@ -50,7 +50,7 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     template_fields: Sequence[str] = ("name", *audio_parameters.NAMES, *TencentCIBaseOperator.template_fields)
     integer_arguments = audio_parameters.INTEGERS
     optional_arguments = audio_parameters.OPTIONAL
-    argument_examples = (audio_parameters.EXAMPLE,)
+    assumed_when_parsed = (audio_parameters.EXAMPLE,)
 
     def __init__(
         self,

@@ -42,9 +42,9 @@ class VoiceSeparateOperator(BaseVoiceSeparateOperator["JobRequest", "Job"]):
 
     template_fields: Sequence[str] = ("input_object", *BaseVoiceSeparateOperator.template_fields)
     boolean_arguments = (*BaseVoiceSeparateOperator.boolean_arguments, "check_input")
-    argument_examples = tuple(
+    assumed_when_parsed = tuple(
         {**example, "input_object": "example/input"}
-        for example in BaseVoiceSeparateOperator.argument_examples
+        for example in BaseVoiceSeparateOperator.assumed_when_parsed
     )
 
     def __init__(self, *, input_object: str, check_input: bool = False, **kwargs: Any) -> None:

@@ -89,9 +89,9 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
     )
     operator_extra_links = (TencentCIJobsLink(),)
     boolean_arguments = (*BaseVoiceSeparateOperator.boolean_arguments, "allow_failed_jobs")
-    argument_examples = tuple(
+    assumed_when_parsed = tuple(
         {**example, **dict.fromkeys(_INPUTS, "example/"), "time_interval": {}}
-        for example in BaseVoiceSeparateOperator.argument_examples
+        for example in BaseVoiceSeparateOperator.assumed_when_parsed
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **BaseVoiceSeparateOperator.template_fields_renderers,

@@ -32,7 +32,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
-from airflow_provider_ci.operators.argument_errors import fail_without_retry, refuse_task
+from airflow_provider_ci.operators.argument_errors import fail_without_retry, refuse_task_if_any
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_ids
@@ -97,12 +97,13 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
     boolean_arguments: Sequence[str] = ("deferrable",)
     seconds_arguments: Sequence[str] = ("poke_interval", "timeout")
     seconds_may_be_zero = True  # as Airflow has it
-    argument_examples: Sequence[Mapping[str, Any]] = ({"job_id": ["example"]},)
+    assumed_when_parsed: Sequence[Mapping[str, Any]] = ({"job_id": ["example"]},)
     operator_extra_links = (TencentCIJobsLink(), TencentCIResultsLink())
 
     def __init__(self, *, job_id: str | Iterable[str], deferrable: bool | None = None, **kwargs: Any) -> None:
-        # Airflow's own errors about these arguments would be retried when they come by mapping
-        refuse_task(kwargs.get("task_id", ""), convert_untemplated_arguments(type(self), kwargs))
+        # Airflow would retry its own errors about these arguments when the arguments come from expand()
+        problems = convert_untemplated_arguments(type(self), kwargs)
+        refuse_task_if_any(kwargs.get("task_id", ""), problems)
         super().__init__(**kwargs)
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)

@@ -134,16 +134,16 @@ class DurableSubmission(Generic[R, J]):
             sleep=self.sleep,
         )
 
-    def get_or_submit(self, request: R, bucket_and_region: str) -> J:
+    def get_or_submit(self, request: R, input_location: str) -> J:
         """Return the job of ``request``, and submit it only if there is none.
 
-        :param bucket_and_region: of the input.
+        :param input_location: the bucket and region of the input.
         :raises AmbiguousSubmissionError: it cannot be found out whether there is one.
         :raises JobCancelledError: somebody else cancelled the job, so that it is not submitted again.
         :raises StateStoreError: the record could not be read or written; nothing was sent.
         :raises TaskKilledError: a later try of the task has begun.
         """
-        self._fingerprint = fingerprint(request, bucket_and_region)
+        self._fingerprint = fingerprint(request, input_location)
         self.records.claim()
         job = self._find_earlier(request)
         return self._submit_new(request) if job is None else job

@@ -128,17 +128,17 @@ def key_of_request(request: JobRequest | BatchRequest) -> IdempotencyKey | None:
     return IdempotencyKey.parse(request.operation.user_data if request.operation else None)
 
 
-def fingerprint(request: JobRequest | BatchRequest, bucket_and_region: str) -> str:
+def fingerprint(request: JobRequest | BatchRequest, input_location: str) -> str:
     """Return a digest of what the user asked for.
 
     A retry may run with a later version of the provider, and must compute the same digest. So it does not
     depend on the bytes that are sent, nor on arguments that were left at their defaults, nor on a name that
     the provider made up.
 
-    :param bucket_and_region: of the input.
+    :param input_location: the bucket and region of the input.
     """
     arguments = {"Tag": getattr(request, "tag", None), "Request": _without_defaults(request)}
-    text = json.dumps([bucket_and_region, arguments], sort_keys=True)
+    text = json.dumps([input_location, arguments], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

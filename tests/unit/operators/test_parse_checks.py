@@ -168,7 +168,7 @@ def test_the_rule_for_a_rate_does_not_name_a_codec_of_no_argument(owner: type[An
 @pytest.mark.parametrize("owner", MINIMAL)
 def test_the_examples_break_no_rule(owner: type[Any]) -> None:
     """Or a task would be refused although its templates may render to something that works."""
-    for example in owner.argument_examples:
+    for example in owner.assumed_when_parsed:
         kind = example.get("callback_type")
         excluded = {"manifest", "url_file"}  # of the three sources of a batch only one may be given
         excluded |= {"callback_mq_config"} if kind != "TDMQ" else set()
@@ -182,7 +182,7 @@ def test_every_template_field_has_an_example(owner: type[Any]) -> None:
     """Except those for which no value at all breaks no rule, and what is in every example."""
     no_value = {"template_id", "user_data", "bucket", "region"}
     always = {"tencent_ci_conn_id", "name"}
-    assert {*owner.template_fields} <= {*owner.argument_examples[0]} | no_value | always
+    assert {*owner.template_fields} <= {*owner.assumed_when_parsed[0]} | no_value | always
 
 
 class TestMapped:
