@@ -53,8 +53,8 @@ _TRIGGER_FAILED = "__fail__"
 # A poke occupies a worker slot. So it repeats requests for this many seconds only, after short pauses, which
 # each failure doubles
 _SECONDS_FOR_RETRIES, _PAUSE_IN_POKE = 10.0, 0.15
-# The task state store holds under this key since when jobs are missing, for at most so many jobs: some are
-# enough to know when the grace period is over
+# Key in the task state store for the times since which jobs have been missing, and how many are stored: some
+# are enough to know when the grace period is over
 _MISSING_KEY, _MAX_MISSING_STORED = "ci_missing_jobs", 100
 # Bytes for the ids of a trigger's jobs, as JSON. MySQL holds 65,535 bytes of a trigger's arguments. Airflow
 # encrypts them, which adds a third, and the other arguments need less than 2,000
@@ -122,7 +122,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         :raises RequestValidationError: names each argument that cannot work.
         """
         super().validate_arguments(endpoint)
-        arguments = vars(self)  # while a DAG is parsed, a mapped sensor has no attributes but its arguments
+        arguments = vars(self)  # the check of a mapped sensor calls this on an object that has only these
         problems = []
         if arguments.get("mode", "poke") not in self.valid_modes:
             problems.append(f"mode is {arguments['mode']!r}, allowed: {', '.join(sorted(self.valid_modes))}")
@@ -133,10 +133,10 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         _ = self._job_ids  # raises
 
     def execute(self, context: Context) -> Any:
-        """Wait in the chosen mode, and return the result.
+        """Wait in the chosen mode, and return the result. The two errors never become a skip.
 
-        :raises TaskArgumentError: the arguments cannot work, which is no reason to skip.
-        :raises TaskConnectionError: nor is a connection that cannot work.
+        :raises TaskArgumentError: the arguments cannot work.
+        :raises TaskConnectionError: the connection cannot work.
         """
         with fail_without_retry(self):
             self.validate_arguments(None)
@@ -181,7 +181,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             raise _without_retry(outcome.error)
         if outcome.error is not None and not is_outage(outcome.error):
             raise outcome.error
-        # the trigger of an older version ended at a deadline that was not the sensor's
+        # events of older versions have no deadline: their triggers ended at one that was not the sensor's
         return self._complete_or_defer(context, is_last=outcome.is_timeout and outcome.deadline is not None)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
@@ -207,6 +207,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         except Exception as error:
             if self.silent_fail and not isinstance(error, RequestValidationError):
                 self.log.exception("The sensor keeps waiting because of silent_fail")
+                # this defers, or raises the error for the timeout, which the first branch handles
                 return self._end_as_in_poke_mode(context, lambda: self._defer_for(self._job_ids, context))
             if self.never_fail:
                 raise AirflowSkipException("Skipping because of never_fail") from error
@@ -253,7 +254,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Describe the jobs that have not ended, ten to a request. During an outage the next poke follows."""
+        """Describe jobs that have not ended, ten to a request. An outage is no error: is_done is False."""
         try:
             return self._poke(context)
         except JobError as error:
@@ -317,7 +318,8 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
                 backoff.note_failure(error)
                 failed += 1
                 pause = backoff.pause(0)
-                if failed * 4 > succeeded or time.monotonic() + pause > end:
+                is_service_down = failed > (failed + succeeded) / 5
+                if is_service_down or time.monotonic() + pause > end:
                     if not self._in_outage:
                         self.log.warning("Poll failed, will keep trying: %s", error)
                     self._in_outage = True
@@ -344,13 +346,22 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         first time: by what the task state store holds of earlier pokes, or by asking again.
         """
         first_poke = self._first_poke(context)
-        store: TaskStateStore | None = context.get("task_state_store")  # there is none before Airflow 3.3
-        stored = self._load_missing(store) if store is not None else None
-        if store is None or stored is None:
-            if self._update(self._tracker.pending) and first_poke is not None:
-                self._search_missing(first_poke)
-            return
-        if first_poke is not None:  # otherwise it was stored before the task was cleared
+        store: Any = context.get("task_state_store")  # there is none before Airflow 3.3
+        stored = None if store is None else self._load_missing(store)
+        if stored is None:
+            self._update_without_store(first_poke)
+        else:
+            self._update_with_store(store, stored, is_first_poke=first_poke is None)
+
+    def _update_without_store(self, first_poke: datetime | None) -> None:
+        all_succeeded = self._update(self._tracker.pending)
+        if all_succeeded and first_poke is not None:
+            self._search_missing(first_poke)
+
+    def _update_with_store(
+        self, store: TaskStateStore, stored: Mapping[str, float], *, is_first_poke: bool
+    ) -> None:
+        if not is_first_poke:  # otherwise it was stored before the task was cleared
             self._tracker.restore_missing_since(stored)
         self._update(self._tracker.pending)
         missing = list(self._tracker.missing_since.items())[:_MAX_MISSING_STORED]
@@ -376,13 +387,18 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         """Ask for missing jobs until they are found or the grace period is over.
 
         During the first grace period of the wait the next poke can do that.
+
+        :raises JobNotFoundError: a job is missing when the grace period is over.
         """
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
         from airflow_provider_ci.submission.waiting import poll_delay
 
         start = time.time()
         while missing := list(self._tracker.missing_since):
-            if not NOT_FOUND_GRACE_PERIOD < time.time() - first_poke.timestamp() < self.timeout:
+            waited = time.time() - first_poke.timestamp()
+            next_poke_can_search = waited <= NOT_FOUND_GRACE_PERIOD
+            is_past_timeout = waited >= self.timeout
+            if next_poke_can_search or is_past_timeout:
                 return
             time.sleep(poll_delay(time.time() - start, NOT_FOUND_GRACE_PERIOD / 4))
             if not self._update(missing):
