@@ -53,8 +53,8 @@ def check_result_keys(operator: Any, context: Any) -> None:
     dag_task = operator.dag.task_dict[operator.task_id]
     collisions = {name: find_collision(operator, dag_task, name, map_index) for name in RESULTS}
     problems = [
-        f"{name} is {getattr(operator, name)!r} in more than one instance of this mapped task, allowed: a key"
-        " that differs between them, for instance by ${jobid}, or results overwrite each other"
+        f"{name} is {getattr(operator, name)!r} in more than one instance of this mapped task, whose results"
+        " would overwrite each other, allowed: a key that differs between them, for instance by ${jobid}"
         for name, collision in collisions.items()
         if collision is Collision.CERTAIN
     ]
@@ -142,16 +142,19 @@ def _count_equal_in_expand_kwargs(
     if not isinstance(own, Mapping):  # another task's output, of which nothing is known
         return 0
 
-    def buckets(instance: Mapping[str, Any]) -> dict[str, Any]:
+    def other_arguments(instance: Mapping[str, Any]) -> dict[str, Any]:
         return {name: instance[name] for name in unrendered if name in instance and name != argument}
 
-    def has_own_key(instance: Mapping[str, Any]) -> bool:
+    def writes_to_own_key(instance: Mapping[str, Any]) -> bool:
         if argument in own:  # the same key for another result overwrites it, too
             return own[argument] in map(instance.get, RESULTS)
         return argument not in instance
 
     dicts = [instance for instance in mapped_over if isinstance(instance, Mapping)]
-    return sum(buckets(instance) == buckets(own) and has_own_key(instance) for instance in dicts)
+    return sum(
+        other_arguments(instance) == other_arguments(own) and writes_to_own_key(instance)
+        for instance in dicts
+    )
 
 
 def _differs_between_instances(unrendered: Any, mapped_over: Any) -> bool:
