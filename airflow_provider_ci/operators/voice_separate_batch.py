@@ -89,6 +89,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
     )
     operator_extra_links = (TencentCIJobsLink(),)
     boolean_arguments = (*BaseVoiceSeparateOperator.boolean_arguments, "allow_failed_jobs")
+    # For all three inputs, since any of them may be templated or mapped over
     assumed_when_parsed = tuple(
         {**example, **dict.fromkeys(_INPUTS, "example/"), "time_interval": {}}
         for example in BaseVoiceSeparateOperator.assumed_when_parsed
@@ -195,7 +196,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
 
         payload = event if isinstance(event, dict) else {}
         if payload.get("status") == ENDED and job_id in (None, *payload.get("job_ids", ())):
-            self._ended_at = -math.inf
+            self._ended_at = -math.inf  # the list is complete, so that no delay applies to it
         return super().execute_complete(context, event, job_id)
 
     @property
@@ -253,7 +254,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
 
         if not job.job_state.is_terminal:
             return False
-        if not job.job_state.is_successful:
+        if not job.job_state.is_successful:  # the task fails without waiting for the batch's jobs
             return True
         now = time.monotonic()
         if self._ended_at is None:
@@ -278,7 +279,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             return None
         tally = BatchTally()
         # there may be many pages: a failed one is tried again, as far as the time allows
-        with self.hook.limit():
+        with self.hook.limit(attempts=math.inf):
             for job in self.job_api.jobs(batch_id):
                 tally.add(job)
         if tally.pending:  # in states that are not documented
