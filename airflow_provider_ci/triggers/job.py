@@ -199,7 +199,9 @@ class TencentCIJobTrigger(BaseTrigger):
             if state == "running":
                 # The task was resumed after another triggerer's event, or this is a new try. A new try first
                 # deletes what earlier ones have pushed. It then finds the job, or abandons and cancels it
-                needs_jobs = await asyncio.to_thread(current_try.pushed_id, ti) in (None, *self.job_ids)
+                pushed_id = await asyncio.to_thread(current_try.pushed_id, ti)
+                is_new_try = pushed_id is None
+                needs_jobs = is_new_try or pushed_id in self.job_ids
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise TencentCIError(f"Airflow could not be asked for the task's state: {reason}") from error
