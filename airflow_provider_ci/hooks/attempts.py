@@ -104,7 +104,7 @@ class Attempts:
     def _correct_clock(self, error: ClockSkewError) -> bool:
         self._has_corrected_clock = True
         error.corrected = self._clock.correct(error.server_time, time.time(), used_offset=self._used_offset)
-        # a time until which a request is valid was computed by the wrong clock: the caller computes it again
+        # expires_at was computed by the wrong clock: the caller computes it again
         return error.corrected and self._request.expires_at is None
 
     def _reject_credentials(self, error: TencentCIError) -> bool:

@@ -129,8 +129,8 @@ def send(
 ) -> HttpResponse:
     """Send ``request`` and return the complete response.
 
-    :param timeouts: seconds to wait for the connection, and for each chunk of the response. Reading the body
-        may take the latter once more in total, so that a server that drips bytes cannot hold a worker.
+    :param timeouts: seconds to wait for the connection, and for each chunk of the response. The body as a
+        whole must also arrive within the second, so that a server that drips bytes cannot hold a worker.
     :param data: body to stream instead of the request's own.
     :raises TransportError: no complete response; ``sent`` says whether the request may have arrived.
     :raises ConfigurationError: the bundle of certificates cannot be used.
@@ -156,7 +156,9 @@ def open_response(
             yield response
         return
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        failure, cause = _transport_error(error, request), None if _may_quote_url(error) else error
+        failure = _transport_error(error, request)
+        cause = None if _may_quote_url(error) else error
+    # Outside of the block, so that __context__ does not hold an error that may quote the URL
     raise failure from cause
 
 

@@ -23,7 +23,7 @@ J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 
 #: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
 NOT_FOUND_GRACE_PERIOD = 120.0
-# Messages name at most this many jobs. Of more jobs the log counts those that ended instead
+# Messages name at most this many jobs. With more jobs than this, the log gives counts
 _MAX_JOBS_NAMED = 20
 
 
@@ -38,7 +38,7 @@ def name_job_in_errors(job_id: str) -> Iterator[None]:
 
 
 class Log(Protocol):
-    """What is used here of a logger: the standard library's and Airflow's have it."""
+    """The methods of a logger that are used here: the standard library's and Airflow's have them."""
 
     def info(self, message: str, /, *args: object) -> object: ...  # noqa: D102
 
@@ -60,8 +60,8 @@ class DescribeResponse(Protocol[J_co]):
 class JobTracker(Generic[J]):
     """Follows jobs from poll to poll and logs each change of state once.
 
-    Of more than 20 jobs only those that end without success are logged one by one, and a count whenever
-    another tenth of all has ended.
+    With more than 20 jobs it logs only those that end without success, and a count whenever another tenth of
+    all has ended.
 
     :param job_ids: the jobs; repeated ids count once.
     :param log: receives one line for each change.
@@ -84,9 +84,7 @@ class JobTracker(Generic[J]):
 
     @property
     def missing_since(self) -> dict[str, float]:
-        """When each pending job that the last poll for it did not find was first missed, on the clock of
-        :meth:`update`.
-        """
+        """Since when each pending job has been missing, on the clock of :meth:`update`."""
         return {job_id: since for job_id, since in self._missing_since.items() if job_id in self._pending}
 
     def restore_missing_since(self, missing_since: Mapping[str, float]) -> None:

@@ -23,7 +23,7 @@ MAX_BACKOFF_FACTOR = 16.0
 MAX_BACKOFF_FACTOR_WHEN_REFUSED = 4.0
 #: Longest wait when nothing else limits it, seconds: seven days, as for Airflow's sensors.
 DEFAULT_TIMEOUT = 7 * 24 * 3600.0
-# A job that has ended is noticed after at most this share more of the time that it took
+# The end of a job is noticed late by at most this share of its duration
 _SHARE_OF_ELAPSED = 0.25
 
 
