@@ -84,7 +84,7 @@ _QUEUE_FULL = Rule(
     QueueFullError, "Wait, run fewer tasks at once, use another queue or ask Tencent for a larger one"
 )
 _QUEUE_PAUSED = Rule(QueuePausedError, "Resume the queue in the console, or use another queue")
-_SERVER = Rule(ServerError, "Try again later; if it stays, give the request id to Tencent's support")
+_SERVER = Rule(ServerError, "Try again later; if it persists, give the request id to Tencent's support")
 _BLOCKED = Rule(PermissionDeniedError, "The account is blocked or in arrears: contact Tencent's support")
 _CONFLICT = Rule(
     InvalidRequestError, "Something of this name or state exists already: check it in the console"
@@ -107,7 +107,8 @@ _OTHER_NOT_OPENED = Rule(
 _PASS_ROLE = Rule(PermissionDeniedError, "Allow the account cam:PassRole on the role CI_QCSRole")
 _STRICT = Rule(
     PermissionDeniedError,
-    "The bucket's strict signature mode wants a header signed that is not: take it out of that mode's rules",
+    "The bucket's strict signature mode requires a signature over a header that this client does not sign:"
+    " remove the header from that mode's rules",
 )
 _NOT_CANCELLABLE = Rule(InvalidRequestError, "The job has begun or ended: it cannot be cancelled any more")
 _ARCHIVED = Rule(InvalidRequestError, "The object is archived: restore it first")
@@ -189,8 +190,8 @@ _BY_STATUS: dict[int, Rule] = {
     501: Rule(ServerError, "The service does not offer this call: check region and endpoint_url"),
 }
 # Each service has codes of this form, such as FileBucketUnBinded; only some of them are documented
-_ALREADY_OPEN = re.compile(r"\w*BucketAlreadyBinded", re.IGNORECASE | re.ASCII)
-_NOT_OPEN = re.compile(r"\w*BucketUnBinded", re.IGNORECASE | re.ASCII)
+_ALREADY_BINDED_CODE = re.compile(r"\w*BucketAlreadyBinded", re.IGNORECASE | re.ASCII)
+_UNBINDED_CODE = re.compile(r"\w*BucketUnBinded", re.IGNORECASE | re.ASCII)
 _NOT = r"(?:\bnot|\bnever|n't)\b"
 # Only the wordings of the first two rules and of the last are documented
 _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
@@ -304,7 +305,7 @@ def is_not_accepted(error: TencentCIError) -> bool:
 
 def is_open_already(error: ServiceError) -> bool:
     """Tell whether a service could not be opened for a bucket because it is open already."""
-    return bool(_ALREADY_OPEN.fullmatch(_name(error.code)))
+    return bool(_ALREADY_BINDED_CODE.fullmatch(_name(error.code)))
 
 
 def rejects_credentials(error: TencentCIError) -> bool:
@@ -350,9 +351,9 @@ def _rule(status: int, code: str | None, message: str) -> Rule:
 def _rule_by_code(status: int, name: str) -> Rule:
     if rule := _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name):
         return rule
-    if _NOT_OPEN.fullmatch(name):
+    if _UNBINDED_CODE.fullmatch(name):
         return _OTHER_NOT_OPENED
-    if _ALREADY_OPEN.fullmatch(name):
+    if _ALREADY_BINDED_CODE.fullmatch(name):
         return _CONFLICT
     if rule := _BY_STATUS.get(status):
         return rule

@@ -91,12 +91,12 @@ class _Kind(Enum):
     LETTER_OR_DIGIT = "letter or digit"
     LETTER = "letter"
     HEX_DIGIT = "hexadecimal digit"
-    ID_END = "end of a new id, which no known text has"
+    ID_END = "end of a new id"  # keeps a new id from equalling any known text
 
     def has(self, char: str) -> bool:
         """Tell whether the set has ``char``, which is known before the job is submitted.
 
-        The id of the job is not known then, so no set has its placeholder.
+        ``char`` may be the placeholder of an id, see :class:`_Symbol`: no set has it.
         """
         if char in _ID_PLACEHOLDERS or self is _Kind.ID_END:
             return False
@@ -229,17 +229,19 @@ def differs_between_inputs(key: str) -> bool:
     """Tell whether ``key`` becomes another key for each input of a batch job.
 
     It does with the id of the job. It also does with folder and complete name of the input, if there is a
-    ``/`` between them. One of the two is not enough, because two folders may have an ``interview.mp3``;
-    neither is the name without its extension.
+    ``/`` between them. One of the two is not enough, because two folders may have an ``interview.mp3``, nor
+    is the name without its extension.
     """
     if "${jobid}" in key:
         return True
     if key.count("${InputPath}") != 1:
         return False
     # Only the folder has slashes: the name can be read from its segment, the folder from the others
-    segments = [_PLACEHOLDER.findall(segment) for segment in key.split("/")]
-    names = ([name for name in segment if name in _INPUT_PLACEHOLDERS] for segment in segments)
-    return ["InputNameAndExt"] in names
+    for segment in key.split("/"):
+        names = [name for name in _PLACEHOLDER.findall(segment) if name in _INPUT_PLACEHOLDERS]
+        if names == ["InputNameAndExt"]:
+            return True
+    return False
 
 
 def may_be_equal(one: str, other: str, inputs: KnownInputs, extension: str | None) -> bool:
