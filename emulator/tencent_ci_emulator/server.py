@@ -286,7 +286,7 @@ class _Parts:
             queue_seconds=config.queue_seconds,
             run_seconds=config.run_seconds,
             workers=config.workers,
-            scheduler=QueueScheduler(queues.limits),
+            ready_jobs=QueueScheduler(queues.limits),
             faults=faults,
             before_end=self.callbacks.before_end,
         )

@@ -54,7 +54,7 @@ class _CountingRule:
             return number % int(every) == 0
         if first is not None:
             return number <= int(first)
-        # A number is drawn for every call, so that the calls depend on the seed alone
+        # A number is drawn for every call, so that the seed alone decides which calls are chosen
         return share is None or self.chance.random() < float(share)
 
 
@@ -90,7 +90,7 @@ class FaultPlan:
     def load(self, plan: Path | str | Mapping[str, Any]) -> list[str]:
         """Add the rules of a plan ``{"rules": [...]}``, or of the JSON file of that form.
 
-        :raises FaultPlanError: the plan is not allowed or no JSON.
+        :raises FaultPlanError: the plan is not allowed, or not JSON.
         :raises OSError: the file cannot be read.
         """
         return self.add_rules(_get_rules(plan if isinstance(plan, Mapping) else _read_json(Path(plan))))

@@ -1,4 +1,4 @@
-"""A request as the services see it: its service, bucket and decoded path, and its pairs as they were sent."""
+"""A request as the services see it: service, bucket, path, and headers and parameters in the order sent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ServiceRequest:
     :param params: decoded query parameters in order, ``""`` where there is no value.
     :param headers: names and values as received.
     :param bucket: from the Host, ``None`` where it names none.
-    :param region: from the Host, ``None`` where it names none.
+    :param region: from the Host: ``""`` in ``service.cos.…``, ``None`` if it is none of the service's.
     :param hosts: the values of all Host headers, and the host of a request line that is a URL.
     """
 
@@ -74,7 +74,7 @@ class ServiceRequest:
         match = match_service_host(_without_port(hosts[0])) if hosts else None
         params = tuple(_decode_query(query))
         names = {name.lower() for name, _ in params}
-        if any(name.lower() == "authorization" for name, _ in pairs):
+        if any(name.lower() == "authorization" for name, _ in pairs):  # so it is no presigned URL
             names.discard("q-signature")
         return cls(
             method=method,
@@ -122,9 +122,9 @@ class ServiceRequest:
 
     @property
     def may_be_ci_call(self) -> bool:
-        """Whether a path on a COS host is a CI call if its ids exist and it is no object's key.
+        """Whether this is a CI call, provided that its ids exist and no object has its path as key.
 
-        Tencent's Python SDK with ``IP=`` sends such calls.
+        Tencent's Python SDK with ``IP=`` sends such calls to a COS host.
         """
         return (
             self.service is Service.COS

@@ -104,7 +104,7 @@ class Callbacks:
 
         Called by a worker, which is blocked until the callback has a response.
 
-        :param job: as it is going to be.
+        :param job: in the state in which it will end.
         :return: seconds by which the job's end is to be delayed.
         """
         target = self._find_target(job)
@@ -148,9 +148,14 @@ class Callbacks:
         notify = self._callbacks_of_queue(queue_id)
         if notify is None or not _EVENTS & set(split_list(text_of(notify, "Event"))):
             return None
-        url, kafka = text_of(notify, "Url"), notify.find("KafkaConfig")
-        body_format = body_format or text_of(notify, "ResultFormat") or "XML"
-        return _make_target(text_of(notify, "Type"), url and with_scheme(url), notify, kafka, body_format)
+        url = text_of(notify, "Url")
+        return _make_target(
+            text_of(notify, "Type"),
+            url and with_scheme(url),
+            mq=notify,  # it has MqRegion, MqMode and MqName itself
+            kafka=notify.find("KafkaConfig"),
+            body_format=body_format or text_of(notify, "ResultFormat") or "XML",
+        )
 
     def _start_sending(self, target: Target, job: StoredJob, effects: CallbackEffects) -> Future[None] | None:
         if self._loop is None:
@@ -234,7 +239,7 @@ def _to_json(element: Element) -> dict[str, object]:
         value: object = _to_json(child) if len(child) else (child.text or "")
         if child.tag not in _LISTS:
             fields[child.tag] = value
-        elif value or child.tag not in _STREAMS:
+        elif value or child.tag not in _STREAMS:  # for an empty stream the list stays empty
             values = fields.setdefault(child.tag, [])
             if isinstance(values, list):
                 values.append(value)

@@ -1,7 +1,8 @@
 """Takes jobs through their states: Submitted, Running, then Success or Failed.
 
-One thread runs the schedule, and a small pool does the work (PyAV releases the GIL). A job that stays
-``Running`` for longer than its work takes waits in the schedule, not in the pool, so many can run at once.
+One thread runs the schedule, and a small pool does the work (PyAV releases the GIL). A job that must stay
+``Running`` after its work is done waits in the schedule, not in the pool, so many can run at once.
+The clock is told of waits and of work, because a virtual one advances only while nothing is running.
 
 ``_lock`` guards everything here. It is re-entrant: the schedule's thread holds it while it runs actions.
 """
@@ -39,7 +40,8 @@ class JobEngine:
 
     :param queue_seconds: least time that a job stays ``Submitted``.
     :param run_seconds: least time that a job stays ``Running``.
-    :param before_end: called with a job as it is going to end; returns seconds by which its end is delayed.
+    :param before_end: called with a job in the state in which it will end; returns seconds by which to
+        delay its end.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class JobEngine:
         queue_seconds: float,
         run_seconds: float,
         workers: int,
-        scheduler: QueueScheduler | None = None,
+        ready_jobs: QueueScheduler | None = None,
         faults: FaultPlan | None = None,
         before_end: Callable[[StoredJob], float] = lambda _job: 0.0,
     ) -> None:
@@ -68,7 +70,7 @@ class JobEngine:
         self._lock = threading.Condition()
         self._schedule: list[tuple[float, int, Callable[[], None]]] = []
         self._schedule_order = itertools.count()
-        self._ready_jobs = QueueScheduler() if scheduler is None else scheduler
+        self._ready_jobs = QueueScheduler() if ready_jobs is None else ready_jobs
         self._busy_workers = 0
         self._stopping = False
         self._outputs: dict[str, JobOutput] = {}
@@ -182,7 +184,7 @@ class JobEngine:
         self._end_at(end_time + delay, lambda: self._succeed(job))
 
     def _announce_end(self, job: StoredJob, **changes: Any) -> float:
-        """Call ``before_end`` with the job as it is going to end; return the delay of its end in seconds."""
+        """Call ``before_end`` with the job in the state in which it will end; return its delay in seconds."""
         return self._before_end(replace(self._jobs.get(job.id), ended=self._clock.now(), **changes))
 
     def _end_at(self, time: float, action: Callable[[], None]) -> None:

@@ -28,12 +28,12 @@ class World:
         self.objects = ObjectStore(self.database, folder)
         self.engines: list[JobEngine] = []
 
-    def engine(self, *, queue_seconds=0.0, run_seconds=0.0, workers=1, scheduler=None) -> JobEngine:
+    def engine(self, *, queue_seconds=0.0, run_seconds=0.0, workers=1, ready_jobs=None) -> JobEngine:
         times = {
             "queue_seconds": queue_seconds,
             "run_seconds": run_seconds,
             "workers": workers,
-            "scheduler": scheduler,
+            "ready_jobs": ready_jobs,
         }
         self.engines.append(JobEngine(self.jobs, self.objects, self.clock, **times))
         self.engines[-1].start()
@@ -124,7 +124,7 @@ def test_a_job_whose_queue_is_paused_before_it_begins_stays_ready(world):
         return QueueLimits(is_active=len(asked) == 1)  # when it is taken; it is held before it begins
 
     scheduler = QueueScheduler(rule)
-    engine, job = world.engine(scheduler=scheduler), world.add()
+    engine, job = world.engine(ready_jobs=scheduler), world.add()
     world.jobs.hold("p1", True)
     engine.submit(job)
     wait_until(lambda: len(asked) > 1 and len(scheduler) == 1)
