@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
@@ -316,6 +317,32 @@ class CancelJobs(ApiRequest[None]):
         raise_for_error(response, self.purpose)
 
 
+class SeenTokens:
+    """The tokens of a list's pages so far. It is never changed: :meth:`with_token` returns another one.
+
+    Both share one dict, so that a list of many pages takes time in proportion to their number.
+    """
+
+    __slots__ = ("_count", "_positions")
+
+    def __init__(self, positions: dict[str, int] | None = None, count: int = 0) -> None:
+        # The shared tokens are in the order of their pages: those before ``count`` belong to this one
+        self._positions = {} if positions is None else positions
+        self._count = count
+
+    def __contains__(self, token: str) -> bool:
+        return self._positions.get(token, self._count) < self._count
+
+    def with_token(self, token: str) -> SeenTokens:
+        """Return these tokens and ``token``."""
+        positions = self._positions
+        if len(positions) != self._count and positions.get(token) != self._count:
+            # The same page was requested before, and another page came after it then
+            positions = dict(islice(positions.items(), self._count))
+        positions.setdefault(token, self._count)
+        return SeenTokens(positions, self._count + 1)
+
+
 class TokenPage(Protocol):
     """A page of jobs or batch jobs, with the token of the next page."""
 
@@ -347,7 +374,7 @@ class JobListRequest(PagedRequest[Page, Item], Generic[Page, Item]):
     end_creation_time: datetime | None = None
     size: int = LIST_SIZE_MAX
     next_token: str | None = None
-    seen_tokens: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    seen_tokens: SeenTokens = field(default_factory=SeenTokens, repr=False, compare=False)
 
     def items(self, page: Page) -> Sequence[Item]:
         return page.jobs_detail
@@ -357,7 +384,7 @@ class JobListRequest(PagedRequest[Page, Item], Generic[Page, Item]):
         token = page.next_token
         if not token or not page.jobs_detail or token in self.seen_tokens:
             return None
-        return replace(self, next_token=token, seen_tokens=self.seen_tokens | {token})
+        return replace(self, next_token=token, seen_tokens=self.seen_tokens.with_token(token))
 
     def list_request(self, path: str, *filters: tuple[str, str | None]) -> HttpRequest:
         """Return the HTTP request, with those of the ``filters`` that have a value.

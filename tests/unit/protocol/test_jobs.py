@@ -7,6 +7,8 @@ import pickle
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import (
     InvalidRequestError,
@@ -28,6 +30,7 @@ from airflow_provider_ci.protocol.jobs import (
     JobsResponse,
     JobState,
     ListJobs,
+    SeenTokens,
     SubmitJob,
     check_job_ids,
 )
@@ -502,3 +505,27 @@ def test_what_only_the_sdks_know_of_jobs_is_kept():
     stream = job.operation.media_info.stream
     times = [one.creation_time for one in (*stream.video, *stream.audio, *stream.subtitle)]
     assert times == ["2021-09-01T00:00:00.000000Z"] * 3
+
+
+def test_a_list_of_many_pages_holds_its_tokens_once():
+    first = SeenTokens()
+    tokens = first
+    for number in range(10_000):
+        tokens = tokens.with_token(str(number))
+        assert tokens._positions is first._positions, "nothing was copied"
+    assert "9999" in tokens
+    assert "10000" not in tokens
+    assert "0" not in first
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abcdef")), max_size=30))
+def test_tokens_are_those_of_the_pages_before_although_a_page_was_requested_again(steps):
+    """Each step continues from any page before: the second response to a page may differ from the first."""
+    made = [(SeenTokens(), frozenset())]
+    for back, token in steps:
+        tokens, expected = made[max(len(made) - 1 - back, 0)]
+        if token in expected:
+            continue
+        made.append((tokens.with_token(token), expected | {token}))
+        for each, right in made:
+            assert {one for one in "abcdef" if one in each} == right
