@@ -1,4 +1,4 @@
-"""What every operator that submits one CI job does alike. A subclass adds its arguments and the request."""
+"""The common part of all operators that submit one CI job. A subclass adds its arguments and the request."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ J = TypeVar("J", bound="Job | BatchJob")
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
 
-# Airflow resumes a task with this method instead of the one that it deferred with, if the triggerer failed or
-# none was there
+# If the triggerer failed or none was running, Airflow resumes a task with this method instead of the one that
+# the task deferred with
 _TRIGGER_FAILED = "__fail__"
 # Airflow ends a deferral this long after the deadline, so that a triggerer that runs ends it first
 _SECONDS_FOR_TRIGGERER = 60
-_OVER_TIME = "after its timeout or execution_timeout"
+_AFTER_TIMEOUT = "after its timeout or execution_timeout"
 
 
 class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
@@ -78,7 +78,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
     :param region: that bucket's region; default: the connection's. (templated)
     :param wait_for_completion: wait for the job's end; otherwise the task succeeds once the job is accepted,
-        although it may fail later. Default: wait if ``deferrable=True`` is an argument.
+        although it may fail later. Default: ``True`` if ``deferrable=True``, else ``False``.
     :param deferrable: wait in the triggerer instead of on the worker. ``[operators] default_deferrable``
         decides where a task waits, but not whether it does. ``True`` has no effect together with
         ``wait_for_completion=False``.
@@ -97,7 +97,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     boolean_arguments: Sequence[str] = ("wait_for_completion", "deferrable", "cancel_on_kill", "durable")
     seconds_arguments: Sequence[str] = ("poll_interval", "timeout")
     choice_arguments: Mapping[str, Sequence[str]] = {"on_ambiguous_submit": ("fail", "resubmit")}
-    # Whether wait_for_completion and deferrable hold what the task does, and no longer the arguments
+    # True once wait_for_completion and deferrable have been resolved from the arguments
     _has_resolved_wait = False
     _ignores_deferrable = False
 
@@ -158,7 +158,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     @property
     def job_id(self) -> str | None:
         """The job of this try, once it is known."""
-        return self._try.job_id
+        return self._try_state.job_id
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
@@ -172,14 +172,14 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         """
         self.console_links.was_deferred = True
         with self._kill_guard.executing(context):
-            self._try.job_id = (next_kwargs or {}).get("job_id")  # on_kill needs it from now on
+            self._try_state.job_id = (next_kwargs or {}).get("job_id")  # on_kill needs it from now on
             try:
                 return super().resume_execution(next_method, next_kwargs, context)
             except AirflowException as error:
                 job_id = self._pushed_job_id(context) if next_method == _TRIGGER_FAILED else None
                 if job_id is None:
                     raise
-                self._try.job_id = job_id
+                self._try_state.job_id = job_id
                 return self._complete_without_trigger(context, error)
 
     def execute_complete(
@@ -193,19 +193,19 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         from airflow_provider_ci.submission.waiting import is_outage
         from airflow_provider_ci.triggers.events import parse_event
 
-        self._try.context = context
+        self._try_state.context = context
         parsed = parse_event(event)
-        self._try.job_id = job_id or parsed.job_ids[0]
+        self._try_state.job_id = job_id or parsed.job_ids[0]
         if self.job_id not in parsed.job_ids:
-            # SQLite reuses the ids of triggers, so the trigger of a try before a clear may resume this one
+            # SQLite reuses the ids of triggers, so this may be the event of a trigger from before a clear
             self.log.warning("The event of job %s is not about job %s", parsed.job_ids[0], self.job_id)
             return self._complete_or_defer(context, None, self._deadline(context), time.time())
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
         outcome = self._wait.poll(self.job_id, deadline - time.time(), is_last=parsed.is_timeout)
-        if outcome.ended is not None:
-            return self._complete(context, outcome.ended)
+        if outcome.tracker_of_ended_job is not None:
+            return self._complete(context, outcome.tracker_of_ended_job)
         if parsed.is_timeout:
-            self._raise_timeout(outcome.state, f"{_OVER_TIME}{outcome.reason_unknown}")
+            self._cancel_and_raise_timeout(outcome.state, f"{_AFTER_TIMEOUT}{outcome.why_state_is_unknown}")
         if parsed.error is not None and not is_outage(parsed.error):
             raise parsed.error
         return self._defer(deadline, time.time() if parsed.started_at is None else parsed.started_at)
@@ -226,13 +226,13 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     # How a task that is killed, or over its time, ends
 
     @cached_property
-    def _try(self) -> TryState:
+    def _try_state(self) -> TryState:
         return TryState(self.durable)
 
     @cached_property
     def _cancellation(self) -> JobCancellation:
         return JobCancellation(
-            try_state=self._try,
+            try_state=self._try_state,
             is_enabled=self.cancel_on_kill,
             hook=partial(getattr, self, "hook"),  # a DAG must stay picklable
             job_api=partial(getattr, self, "job_api"),
@@ -241,12 +241,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 
     @cached_property
     def _kill_guard(self) -> KillGuard:
-        return KillGuard(self._try, self._cancellation, self.log)
+        return KillGuard(self._try_state, self._cancellation, self.log)
 
-    def _raise_timeout(self, state: str | None, reason: str) -> NoReturn:
-        """Cancel the job because the wait for it is over.
+    def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
+        """Cancel the job because the wait for it is over, and raise.
 
-        :param reason: follows the job's state in the message.
+        :param reason: the end of the message, after the job's state.
         :raises JobTimeoutError: always.
         """
         outcome = self._kill_guard.cancel_after_timeout()
@@ -313,7 +313,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return TaskSubmission(
             hook=self.hook,
             job_api=self.job_api,
-            try_state=self._try,
+            try_state=self._try_state,
             kill_guard=self._kill_guard,
             cancellation=self._cancellation,
             before_submission=self._before_submission,
@@ -358,27 +358,27 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return min(ends, default=time.time() + DEFAULT_TIMEOUT)
 
     def _wait_on_worker(self, job: J) -> JobTracker[J]:
-        """Wait on the worker, and record the end of the wait, unless the task is killed: a clear of the task
-        asks for a new job only if no worker is waiting.
+        """Wait on the worker. A clear of the task asks for a new job only if no worker is waiting, so this
+        records the end of the wait, unless the task is killed.
 
         :raises JobTimeoutError: the job has not ended in time.
         """
         try:
             outcome = self._wait.wait(job, self._longest_wait)
-            if outcome.ended is None:
+            if outcome.tracker_of_ended_job is None:
                 passed = f"after its timeout of {self._longest_wait:g} s"
-                self._raise_timeout(outcome.state, f"{passed}{outcome.reason_unknown}")
+                self._cancel_and_raise_timeout(outcome.state, f"{passed}{outcome.why_state_is_unknown}")
         except TaskKilledError:
             raise
         except (Exception, AirflowTaskTimeout):
             self._record_end_of_wait()
             raise
         self._record_end_of_wait()
-        return outcome.ended
+        return outcome.tracker_of_ended_job
 
     def _record_end_of_wait(self) -> None:
         try:
-            self._try.records.note_end_of_wait(str(self.job_id))
+            self._try_state.records.note_end_of_wait(str(self.job_id))
         except StateStoreError as error:  # the outcome of the task must not depend on it
             self.log.warning("%s", error)
 
@@ -393,10 +393,10 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf
 
     def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
-        # the response to a submission says Submitted; one poll now spares a short job the triggerer
+        # the response to a submission says Submitted; a short job may have ended, and needs no triggerer
         outcome = self._wait.poll(str(self.job_id), deadline - time.time(), job)
-        if outcome.ended is not None:
-            return self._complete(context, outcome.ended)
+        if outcome.tracker_of_ended_job is not None:
+            return self._complete(context, outcome.tracker_of_ended_job)
         return self._defer(deadline, started_at)
 
     def _defer(self, deadline: float, started_at: float) -> NoReturn:
@@ -413,11 +413,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
                 **self.bucket_and_region,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
-                cancel_on_kill=self.cancel_on_kill and not self._try.found_by_request,
+                cancel_on_kill=self.cancel_on_kill and not self._try_state.found_by_request,
                 started_at=started_at,
             ),
             method_name="execute_complete",
             kwargs={"job_id": str(self.job_id)},
+            # two intervals more leave time for a poll that is late
             timeout=timedelta(
                 seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + _SECONDS_FOR_TRIGGERER
             ),
@@ -431,17 +432,19 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return TencentCIJobTrigger
 
     def _complete_without_trigger(self, context: Context, error: AirflowException) -> str:
-        """Ask the service what became of the job, because the triggerer failed or none was there.
+        """Ask the service what became of the job, because the triggerer failed or none was running.
 
-        :param error: Airflow's.
+        :param error: Airflow's error about the triggerer.
         :raises JobTimeoutError: the job has not ended, and the deadline has passed.
         """
         self.log.warning("The triggerer did not wait for job %s to the end: %s", self.job_id, error)
         outcome = self._wait.poll(str(self.job_id), 0.0, is_last=True)
-        if outcome.ended is not None:
-            return self._complete(context, outcome.ended)
+        if outcome.tracker_of_ended_job is not None:
+            return self._complete(context, outcome.tracker_of_ended_job)
         if "timeout" in str(error):  # class and wording vary by Airflow's version
-            self._raise_timeout(outcome.state, f"{_OVER_TIME}{outcome.reason_unknown}; does a triggerer run?")
+            self._cancel_and_raise_timeout(
+                outcome.state, f"{_AFTER_TIMEOUT}{outcome.why_state_is_unknown}; does a triggerer run?"
+            )
         self.log.error("Job %s is %s; a retry continues with it", self.job_id, outcome.state or "unknown")
         raise error
 
@@ -457,10 +460,10 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         from airflow_provider_ci.operators.job_wait import JobWait
 
         return JobWait(
-            self.hook, self.job_api, self._verify_ended, self._kill_guard.sleep, self.log, self.poll_interval
+            self.hook, self.job_api, self._ask_if_ended, self._kill_guard.sleep, self.log, self.poll_interval
         )
 
-    def _verify_ended(self, job: J) -> bool:
+    def _ask_if_ended(self, job: J) -> bool:
         """Find out whether nothing of the job is still running. For a batch job this makes calls."""
         return job.job_state.is_terminal
 
@@ -486,7 +489,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         error = self._job_error(tracker)
         if error is None:
             return
-        if self._cancellation.verify_cancelled_by_others(error, tracker.unsuccessful[0]):
+        if self._cancellation.ask_if_cancelled_by_others(error, tracker.unsuccessful[0]):
             raise JobCancelledByOthersError.from_error(error)
         raise error
 

@@ -1,5 +1,5 @@
-"""The hook's calls about the jobs of one bucket, and about its batch jobs, under the same names: an operator
-and its submission then need not know which of the two they deal with.
+"""The hook's calls about the jobs of one bucket, and about its batch jobs, under the same names: so an
+operator and its submission need not know which of the two they have.
 """
 
 # ruff: noqa: D102 - the protocols say what the methods do
@@ -55,11 +55,11 @@ class JobApi(JobLookup[R_contra, J], Protocol[R_contra, J]):
         """Ask the service to cancel a job. It cancels only jobs that have not begun."""
 
     def cancel_within(self, job_id: str, seconds: float) -> None:
-        """The same, once and within ``seconds``, for a process that is about to be killed."""
+        """Send this request once, within ``seconds``, for a process that is about to be killed."""
 
 
 class JobsOfBucket:
-    """Jobs."""
+    """The calls about the jobs of one bucket."""
 
     list_permission = "ci:DescribeMediaJobs"
     list_method = "list_jobs"
@@ -90,15 +90,17 @@ class JobsOfBucket:
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.call_within(CancelJobs((job_id,)), seconds, **self._bucket)
 
-    def verify_no_result(self, job: Job) -> bool:
+    def ask_if_ended_without_result(self, job: Job) -> bool:
         return job.job_state in (FAILED, CANCEL)
 
-    def verify_ended(self, job: Job) -> bool:
+    def ask_if_ended(self, job: Job) -> bool:
         return job.job_state.is_terminal
 
 
 class BatchesOfBucket:
-    """Batch jobs. Each makes one job for each input, and the service charges for those jobs."""
+    """The calls about the batch jobs of one bucket. A batch job makes one job for each input, and the service
+    charges for those jobs.
+    """
 
     # the action's name is not documented; this is how the API names such a call
     list_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
@@ -127,9 +129,9 @@ class BatchesOfBucket:
     def cancel_within(self, job_id: str, seconds: float) -> None:
         self._hook.call_within(CancelBatch(job_id), seconds, **self._bucket)
 
-    def verify_no_result(self, job: BatchJob) -> bool:
+    def ask_if_ended_without_result(self, job: BatchJob) -> bool:
         """A batch job that failed or was cancelled midway may have made jobs, each of which is paid for.
-        They show in the job list only some seconds after its end, so this may wait for as long.
+        They appear in the job list only some seconds after its end, so this may wait for those seconds.
         """
         job_id = str(job.job_id)
         if job.job_state not in (FAILED, CANCEL) or self.find_job(job_id) is not None:
@@ -142,16 +144,16 @@ class BatchesOfBucket:
         self._hook.sleep(remaining)
         return self.find_job(job_id) is None
 
-    def verify_ended(self, job: BatchJob) -> bool:
-        """A batch job is a success as soon as it has made its jobs, which are still running then."""
+    def ask_if_ended(self, job: BatchJob) -> bool:
+        """A batch job succeeds as soon as it has made its jobs, which are still running then."""
         return job.job_state.is_terminal and self.find_job(str(job.job_id), PENDING_STATES) is None
 
     def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
-        """Return an iterator over the jobs that a batch job has made, all or those in ``states``."""
+        """Return an iterator over the jobs that a batch job has made, or over those of them in ``states``."""
         return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._bucket)
 
     def find_job(self, batch_id: str, states: Iterable[str] = ()) -> Job | None:
-        """Return a job that a batch job has made, if there is one, or one in ``states``."""
+        """Return one of the jobs that a batch job has made, if there is one; with ``states``, one in them."""
         found = self._hook.list_jobs(
             inventory_trigger_job_id=batch_id, states=tuple(states), size=1, **self._bucket
         )

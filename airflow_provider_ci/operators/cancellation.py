@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Seconds that a request to cancel may take.
 REQUEST_SECONDS = 4.0
-# Seconds within which a job that the service cancels is shown as cancelled
+# How long it may take until a job that the service cancels is shown as cancelled, in seconds
 _CANCEL_SHOWS_WITHIN = 10.0
 
 _NOT_CANCELLED = "It was not cancelled and is still running"
@@ -50,7 +50,7 @@ class JobCancelledByOthersError(JobCancelledError, AirflowFailException):
 
     @classmethod
     def from_error(cls, error: JobError) -> JobCancelledByOthersError:
-        """Return the same error without retry."""
+        """Return an error with the same message, after which Airflow does not retry the task."""
         hint = "Somebody else has cancelled it, so it is not submitted again. Clear the task for a new job"
         return cls(error.message, **error.details | {"hint": hint})
 
@@ -60,12 +60,12 @@ class JobCancellation:
     """Asks the service to cancel the job of a try. The service cancels only jobs that have not begun.
 
     Only the try that owns a job cancels it. Airflow also ends processes that it has given up on, for instance
-    because they could not reach it, when a retry is waiting for the same job already. So this asks Airflow
-    first, and cancels nothing if Airflow cannot be asked.
+    because they could not reach it, although a retry is already waiting for the same job. So this asks
+    Airflow first, and cancels nothing if Airflow cannot be asked.
 
     The calls run in a thread, as the code that a signal interrupted may hold what they need: a module that
-    is being imported, or the channel to Airflow. :meth:`cancel` waits for the thread for a while; if it has
-    not finished then, the next :meth:`cancel` waits for the same thread.
+    is being imported, or the channel to Airflow. :meth:`cancel` waits a limited time for the thread; the next
+    :meth:`cancel` waits for the same thread, unless it has finished.
 
     :param is_enabled: the operator's ``cancel_on_kill``.
     :param hook: returns the hook. This and ``job_api`` are called in the thread, as they import modules.
@@ -79,7 +79,7 @@ class JobCancellation:
     log: Any
     #: A sentence about what became of the job, for the error that ends the task.
     outcome: str = field(default=_NOT_CANCELLED, init=False)
-    # The service or Airflow has decided, so another attempt changes nothing
+    # The service or Airflow has decided about the job, so another attempt would change nothing
     _is_settled: bool = field(default=False, init=False)
     # The service has accepted the request
     _is_accepted: bool = field(default=False, init=False)
@@ -131,11 +131,11 @@ class JobCancellation:
         except StateStoreError as error:
             self.log.warning("%s", error)
 
-    def verify_cancelled_by_others(self, error: JobError, job: Any) -> bool:
+    def ask_if_cancelled_by_others(self, error: JobError, job: Any) -> bool:
         """Find out whether somebody else cancelled the job. Then a retry must not submit it again: that would
         undo what a person decided.
 
-        :param error: with which the job ended.
+        :param error: the error with which the job ended.
         """
         if type(error) is not JobCancelledError:
             return False

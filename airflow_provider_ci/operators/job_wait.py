@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 class PollOutcome(Generic[J]):
     """What is known of the job after a poll.
 
-    :param ended: a tracker that has seen the job, if the job has ended.
+    :param tracker_of_ended_job: a tracker that has seen the job's end; ``None`` if the job has not ended.
     :param state: the job's state, if it was found.
     :param failure: why the poll failed, if it did.
     """
 
-    ended: JobTracker[J] | None = None
+    tracker_of_ended_job: JobTracker[J] | None = None
     state: str | None = None
     failure: TencentCIError | None = None
 
     @property
-    def reason_unknown(self) -> str:
-        """The end of a message that says that the job has not ended: the failure, if there is one."""
+    def why_state_is_unknown(self) -> str:
+        """A clause for the end of a message: why the last poll failed; empty if it did not."""
         return "" if self.failure is None else f"; the last poll failed: {self.failure}"
 
 
@@ -40,14 +40,14 @@ class PollOutcome(Generic[J]):
 class JobWait(Generic[J]):
     """Polls a job.
 
-    :param verify_ended: finds out whether nothing of a job is still running; may make calls.
-    :param sleep: raises if the task is killed.
+    :param ask_if_ended: finds out whether nothing of a job is still running; may make calls.
+    :param sleep: sleeps for some seconds; raises if the task is killed meanwhile.
     :param poll_interval: longest pause between two polls, seconds.
     """
 
     hook: TencentCIHook
     job_api: JobApi[Any, J]
-    verify_ended: Callable[[J], bool]
+    ask_if_ended: Callable[[J], bool]
     sleep: Callable[[float], None]
     log: Any
     poll_interval: float
@@ -64,7 +64,7 @@ class JobWait(Generic[J]):
             with wait.poll(), self.hook.limit(attempts=1, seconds=wait.remaining):
                 if not is_new:
                     tracker.update(self.job_api.describe(job_id), wait.elapsed)
-                if self.verify_ended(tracker.jobs[job_id]):
+                if self.ask_if_ended(tracker.jobs[job_id]):
                     return PollOutcome(tracker)
             is_new = False
             if wait.is_over:
@@ -76,9 +76,9 @@ class JobWait(Generic[J]):
     ) -> PollOutcome[J]:
         """Describe the job once.
 
-        :param seconds: how long it may take.
-        :param job: the job, if it was described just now. It is described again unless it has ended.
-        :param is_last: the wait is over, so a failure of any kind is part of the outcome.
+        :param seconds: how long the poll may take.
+        :param job: the job as it was returned just now, if it was. It is described again unless it has ended.
+        :param is_last: the wait is over, so that any failure is returned in the outcome.
         :raises TencentCIError: a failure that is not an outage.
         """
         state: str | None = None
@@ -89,7 +89,7 @@ class JobWait(Generic[J]):
                 if job is None:
                     return PollOutcome()
                 state = job.state
-                return PollOutcome(self.track(job) if self.verify_ended(job) else None, state)
+                return PollOutcome(self.track(job) if self.ask_if_ended(job) else None, state)
         except TencentCIError as error:
             if isinstance(error, JobError) or not (is_last or is_outage(error)):
                 raise

@@ -49,7 +49,7 @@ class KillGuard:
             self._is_killed = True
             self._sigkill_at = time.monotonic() + _SECONDS_UNTIL_SIGKILL
             if self.try_state.sent is not None and self.try_state.sent.is_awaited:
-                self.log.warning("%s", self.try_state.unknown_outcome("The task was killed"))
+                self.log.warning("%s", self.try_state.error_of_unknown_submission("The task was killed"))
         self.cancellation.cancel(
             _SECONDS_IN_ON_KILL if self.try_state.is_executing else _SECONDS_UNTIL_SIGKILL
         )
@@ -90,7 +90,7 @@ class KillGuard:
                 hint=self.cancellation.outcome,
             )
         if self.try_state.sent is not None and self.try_state.sent.is_lost:
-            raise self.try_state.unknown_outcome("The task was killed")
+            raise self.try_state.error_of_unknown_submission("The task was killed")
         if self.try_state.is_retry:
             raise TaskKilledError(
                 "The task was killed before this try submitted a job", hint=self._earlier_submission()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
@@ -32,6 +32,11 @@ class AmbiguousSubmissionNoRetryError(AmbiguousSubmissionError, AirflowFailExcep
     """
 
 
+class _SubmittedRequest(NamedTuple):
+    try_number: int
+    request_fingerprint: str
+
+
 @dataclass(kw_only=True)
 class TaskSubmission(Generic[R, J]):
     """Gets the job of a task.
@@ -50,8 +55,7 @@ class TaskSubmission(Generic[R, J]):
     waits: str
     resubmit_if_unknown: bool
     log: Any
-    # Number of the try that submitted a request, and the digest of the request
-    _submitted: tuple[int, str] | None = field(default=None, init=False)
+    _submitted: _SubmittedRequest | None = field(default=None, init=False)
 
     def get_or_submit(self, request: R, input_location: str, context: Context) -> J:
         """Return the job of the task instance, and submit it if there is none. May cost money.
@@ -67,7 +71,9 @@ class TaskSubmission(Generic[R, J]):
             raise JobCancelledByOthersError.from_error(error) from None
         except AirflowTaskTimeout:  # Airflow's own message names neither job nor service
             if self.try_state.sent is not None and self.try_state.sent.is_lost:
-                self.log.error("%s", self.try_state.unknown_outcome("execution_timeout ended this try"))
+                self.log.error(
+                    "%s", self.try_state.error_of_unknown_submission("execution_timeout ended this try")
+                )
             else:
                 self.log.error("execution_timeout ended this try before it submitted a job")
             raise
@@ -84,7 +90,7 @@ class TaskSubmission(Generic[R, J]):
         try:
             return self._submit(request, None)
         except AmbiguousSubmissionError as error:
-            hint = self.try_state.unknown_outcome("The submission failed").hint
+            hint = self.try_state.hint_to_look_for_job
             raise AmbiguousSubmissionNoRetryError(error.message, **error.details | {"hint": hint}) from error
         except AirflowTaskTimeout as error:  # execution_timeout, before the response came
             raise AmbiguousSubmissionNoRetryError(
@@ -97,9 +103,12 @@ class TaskSubmission(Generic[R, J]):
         """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
         apart.
         """
-        ti, before = context["ti"], self._submitted
-        self._submitted = (ti.try_number, fingerprint(request, input_location))
-        if before is None or before[0] != self._submitted[0] or before == self._submitted:
+        ti = context["ti"]
+        before = self._submitted
+        self._submitted = _SubmittedRequest(ti.try_number, fingerprint(request, input_location))
+        if before is None or before.try_number != self._submitted.try_number:
+            return
+        if before.request_fingerprint == self._submitted.request_fingerprint:
             return
         raise TaskArgumentError(
             f"Task {ti.task_id!r} submits a second, different request in one try; allowed: one request"
@@ -111,7 +120,8 @@ class TaskSubmission(Generic[R, J]):
         run_start = earlier_tries.earliest_submission(context)
 
         def run_start_by_service_clock() -> float:
-            # if the service's clock is behind this worker's, it may be behind that of Airflow's database too
+            # a negative offset: the service's clock is behind this worker's, and perhaps behind that of
+            # Airflow's database too
             return run_start.timestamp() + min(clock.offset, 0)
 
         return DurableSubmission(
@@ -132,9 +142,10 @@ class TaskSubmission(Generic[R, J]):
         )
 
     def _submit(self, request: R, expires_at: float | None) -> J:
-        """Send a submission. Costs money."""
+        """Send a submission once. Costs money."""
         self.kill_guard.raise_if_killed()
-        with self.try_state.sending(request, self.job_api.list_method):
+        where_to_look = f"in the console or with TencentCIHook.{self.job_api.list_method}"
+        with self.try_state.note_sending(request, where_to_look):
             job, request_id = self.job_api.submit(request, expires_at)
             self.try_state.job_id = job.job_id
         self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)

@@ -1,4 +1,4 @@
-"""What a try of a task has come to, for those that end it early."""
+"""The state of one try of a task: its job, and the submission that it has sent."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class SentSubmission:
-    """The latest submission that this try sent. The response may be lost, or still awaited.
+    """The latest submission that this try sent.
 
-    :param list_method: the hook's method with which a user can look for the job.
+    :param where_to_look: where a user can look for its job: a part of a hint.
+    :param is_awaited: the response may still come.
+    :param is_lost: the response is lost, so it is unknown whether the service accepted the submission.
     """
 
     user_data: str | None
-    list_method: str
+    where_to_look: str
     sent_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     is_awaited: bool = True
     is_lost: bool = False
@@ -34,7 +36,7 @@ class SentSubmission:
 
 @dataclass
 class TryState:
-    """State of one try. The operator keeps it up to date.
+    """The state of one try. Its operator keeps it up to date.
 
     :param durable: a retry looks for the job of this try.
     :param job_id: the job, once it is known.
@@ -72,10 +74,13 @@ class TryState:
         return self.durable and self.context is not None and self.context["ti"].try_number > 1
 
     @contextmanager
-    def sending(self, request: JobRequest | BatchRequest, list_method: str) -> Iterator[None]:
-        """Note that a submission is sent in this block, and whether its response is lost."""
+    def note_sending(self, request: JobRequest | BatchRequest, where_to_look: str) -> Iterator[None]:
+        """Note that a submission is sent in this block, and whether its response is lost.
+
+        :param where_to_look: where a user can look for its job if the response is lost: a part of a hint.
+        """
         user_data = request.operation.user_data if request.operation else None
-        self.sent = sent = SentSubmission(user_data, list_method)
+        self.sent = sent = SentSubmission(user_data, where_to_look)
         try:
             yield
         except AmbiguousSubmissionError:
@@ -89,17 +94,22 @@ class TryState:
         finally:
             sent.is_awaited = False
 
-    def unknown_outcome(self, event: str) -> TaskKilledError:
+    def error_of_unknown_submission(self, event: str) -> TaskKilledError:
         """Return an error that says that a job may have been accepted, and how to look for it.
 
         :param event: the beginning of the message: what happened.
         """
-        assert self.sent is not None  # noqa: S101 - for the type checker
-        data = f", UserData {self.sent.user_data!r}" if self.sent.user_data else ""
-        look = "A retry looks for it and continues with it; without a retry, look" if self.durable else "Look"
         return TaskKilledError(
             f"{event} while it is unknown whether the service has accepted its submission: a job may run, and"
             " be billed",
-            hint=f"{look} for it in the console or with TencentCIHook.{self.sent.list_method}:"
-            f" sent at {self.sent.sent_at:%Y-%m-%d %H:%M:%S} UTC{data}",
+            hint=self.hint_to_look_for_job,
         )
+
+    @property
+    def hint_to_look_for_job(self) -> str:
+        """How a user can look for the job of the submission that was sent."""
+        assert self.sent is not None  # noqa: S101 - for the type checker
+        data = f", UserData {self.sent.user_data!r}" if self.sent.user_data else ""
+        look = "A retry looks for it and continues with it; without a retry, look" if self.durable else "Look"
+        sent_at = f"{self.sent.sent_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{look} for it {self.sent.where_to_look}: sent at {sent_at}{data}"

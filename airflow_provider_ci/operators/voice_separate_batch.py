@@ -247,7 +247,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
         endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
         return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket))
 
-    def _verify_ended(self, job: BatchJob) -> bool:
+    def _ask_if_ended(self, job: BatchJob) -> bool:
         """Ask the service whether all jobs of the batch job have ended, and count them if so."""
         from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
@@ -300,7 +300,7 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
 
     def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
         error = tracker.error()
-        if error is None or self.job_api.verify_no_result(tracker.unsuccessful[0]):
+        if error is None or self.job_api.ask_if_ended_without_result(tracker.unsuccessful[0]):
             return error
         hint = "See its jobs in the console; clearing the task pays for all inputs again"
         return BatchJobsFailedError(
@@ -325,6 +325,6 @@ class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "Batc
             hint="Separate these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
         )
 
-    def _raise_timeout(self, state: str | None, reason: str) -> NoReturn:
+    def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
         shown = "Success, but jobs that it made are still running," if state == "Success" else state
-        super()._raise_timeout(shown, reason)
+        super()._cancel_and_raise_timeout(shown, reason)

@@ -40,14 +40,14 @@ from airflow_provider_ci.submission.recovery import (
     JobSearch,
     SubmittedBy,
     describe_job,
-    log_interrupted,
+    log_job_of_cleared_try,
     look_pauses,
     refuse_if_cancelled_by_others,
 )
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, describe_end
 
-#: Seconds after its record for which a submission's signature is valid. A process that wakes up later, for
-#: instance one whose supervisor was killed, can no longer submit: the service refuses it.
+#: How long a submission's signature is valid after it was recorded, in seconds. A process that wakes up
+#: later, for instance one whose supervisor was killed, can no longer submit: the service refuses it.
 SUBMISSION_VALIDITY = 60.0
 #: Seconds by which the job list may lag behind a submission. Not documented; assumed.
 LIST_CONSISTENCY_DELAY = 10.0
@@ -87,17 +87,18 @@ class DurableSubmission(Generic[R, J]):
     any other error                        raise it
     =====================================  ==========================================================
 
-    To abandon a job is to cancel it, if it has not begun and ``cancel`` is given.
+    To abandon a job is to cancel it if ``cancel`` is not ``None`` and the job has not begun.
 
     :param job_api: the calls that find jobs, for the input's bucket and region.
-    :param submit: submits a request, which the service refuses after a Unix time. It costs money.
+    :param submit: called as ``submit(request, expires_at)``: submits a request, which the service refuses
+        after that Unix time. Costs money.
     :param cancel: cancels a job that is abandoned; ``None``: abandoned jobs are not cancelled.
     :param before_submission: called with a request before the first submission is recorded; may refuse it.
     :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
     :param may_have_submitted: an earlier try may have submitted without leaving a record.
     :param clear_discards_record: clearing the task empties the store (Airflow 3.4 or newer), so that a
         submission may be in flight of which there is no longer a record.
-    :param run_start: as in :class:`~airflow_provider_ci.submission.recovery.JobSearch`.
+    :param run_start: returns the Unix time, by the service's clock, before which no job can be this task's.
     :param resubmit_if_unknown: submit again if listing jobs is not permitted, at the risk of a second job.
     :param clock: returns the Unix time by the service's clock, as far as it is known.
     """
@@ -145,27 +146,27 @@ class DurableSubmission(Generic[R, J]):
         """
         self._fingerprint = fingerprint(request, input_location)
         self.records.claim()
-        job = self._find_earlier(request)
-        return self._submit_new(request) if job is None else job
+        job = self._find_job_of_earlier_try(request)
+        return self._submit_new_job(request) if job is None else job
 
-    def _find_earlier(self, request: R) -> J | None:
+    def _find_job_of_earlier_try(self, request: R) -> J | None:
         """Return the job of an earlier try, if the task may continue with it."""
         record = self.records.load()
         if record is None:
-            return self._find_unrecorded(request) if self.may_have_submitted else None
+            return self._find_unrecorded_job(request) if self.may_have_submitted else None
         if record.fingerprint != self._fingerprint:
             self._abandon(record.job_id, "the request has changed")
             return None
         if record.max_tries == self.identity.max_tries:
-            return self._find_recorded(record, request)
-        job = self._find_interrupted(record, request) if record.worker_waits else None
+            return self._find_recorded_job(record, request)
+        job = self._find_job_of_cleared_try(record, request) if record.worker_waits else None
         if job is None:
             self._abandon(record.job_id, "the task was cleared")
         return job
 
-    def _find_unrecorded(self, request: R) -> J | None:
+    def _find_unrecorded_job(self, request: R) -> J | None:
         """Return the job of a try that left no record."""
-        # with a store, nothing is sent before it is recorded; without a record, nothing is in flight then
+        # With a store, a submission is recorded before it is sent: no record means that none is in flight
         may_be_in_flight = self.clear_discards_record or not self.records.has_store
         key = self._new_key()
         job = self._search_list(
@@ -176,24 +177,29 @@ class DurableSubmission(Generic[R, J]):
             self._save_job(job, self._new_record(submitted_at, user_data_of(job) or key))
         return job
 
-    def _find_recorded(self, record: SubmissionRecord, request: R) -> J | None:
-        """Return the job that an earlier try recorded, unless it ended without a result."""
+    def _find_recorded_job(self, record: SubmissionRecord, request: R) -> J | None:
+        """Return the job that an earlier try recorded, unless it ended without a result.
+
+        :raises JobCancelledError: somebody else cancelled it.
+        """
         job = self._describe_until_found(record.job_id) if record.job_id is not None else None
         if job is None:
             submitted = with_user_data(request, record.idempotency_key)
             job = self._search_list(submitted, SubmittedBy.EARLIER_TRY, record)
-        elif self._has_result(job, record):
-            self.log.info(
-                "Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state
-            )
-            self.found_by_request = record.found_by_request
-        else:
+            if job is not None:
+                self._save_job(job, record)
+            return job
+        refuse_if_cancelled_by_others(job, record)
+        if self.job_api.ask_if_ended_without_result(job):
+            self.log.warning("%s; an earlier try submitted it: submitting a new one", describe_end(job))
+            self._search.ignore_ended(job)
             return None
-        if job is not None:
-            self._save_job(job, record)
+        self.log.info("Continuing with job %s (%s), submitted by an earlier try", job.job_id, job.job_state)
+        self.found_by_request = record.found_by_request
+        self._save_job(job, record)
         return job
 
-    def _find_interrupted(self, record: SubmissionRecord, request: R) -> J | None:
+    def _find_job_of_cleared_try(self, record: SubmissionRecord, request: R) -> J | None:
         """Return the job for which a worker was waiting when the task was cleared, if it has not ended. A job
         that has started cannot be cancelled, and a new one would be paid for beside it.
         """
@@ -202,9 +208,9 @@ class DurableSubmission(Generic[R, J]):
         else:
             submitted = with_user_data(request, record.idempotency_key)
             job = self._search_list(submitted, SubmittedBy.CLEARED_TRY, record)
-        if job is None or self.job_api.verify_ended(job):
+        if job is None or self.job_api.ask_if_ended(job):
             return None
-        log_interrupted(job, self.log)
+        log_job_of_cleared_try(job, self.log)
         self._save_job(job, replace(record, max_tries=self.identity.max_tries))
         return job
 
@@ -228,34 +234,22 @@ class DurableSubmission(Generic[R, J]):
             self.sleep(pause)
         raise AssertionError("pauses never end")
 
-    def _has_result(self, job: J, record: SubmissionRecord) -> bool:
-        """Tell whether an earlier try's job has a result, or may still get one.
-
-        :raises JobCancelledError: somebody else cancelled it.
-        """
-        refuse_if_cancelled_by_others(job, record)
-        if not self.job_api.verify_no_result(job):
-            return True
-        self.log.warning("%s; an earlier try submitted it: submitting a new one", describe_end(job))
-        self._search.ended_jobs.append(job)
-        return False
-
-    def _submit_new(self, request: R) -> J:
+    def _submit_new_job(self, request: R) -> J:
         """Submit until the service accepts a job. Costs money."""
         self.before_submission(with_user_data(request, self._new_key()))
         for number in range(1, _SUBMISSIONS_PER_TRY + 1):
-            # the time before the record: a process that is held up while it writes must not gain validity
+            # the time is taken before the record is written: being held up there must not extend the validity
             record = self._new_record(self.clock(), self._new_key())
             self.records.save_before_submission(record)
             submitted = with_user_data(request, record.idempotency_key)
-            job = self._submit_recorded(submitted, record, is_last=number == _SUBMISSIONS_PER_TRY)
+            job = self._submit_once(submitted, record, is_last=number == _SUBMISSIONS_PER_TRY)
             if job is not None:
                 self._save_job(job, record)
                 return job
         raise AssertionError("the last submission returns a job or raises")
 
-    def _submit_recorded(self, submitted: R, record: SubmissionRecord, *, is_last: bool) -> J | None:
-        """Submit once; ``None``: the service certainly did not accept it, and it is worth another submission.
+    def _submit_once(self, submitted: R, record: SubmissionRecord, *, is_last: bool) -> J | None:
+        """Submit once; ``None``: the service certainly did not accept the job, so it may be submitted again.
 
         :param is_last: raise instead of returning ``None``.
         """
@@ -264,17 +258,17 @@ class DurableSubmission(Generic[R, J]):
         except ClockSkewError as error:
             if is_last or not error.corrected:
                 raise
-            return self._find_submitted_meanwhile(submitted)
+            return self._find_job_submitted_meanwhile(submitted)
         except AmbiguousSubmissionError as error:
-            self.log.warning("%s. Looking for the job before submitting again", _without_hint(error))
+            self.log.warning("%s. Looking for the job before submitting again", _message_without_hint(error))
             job = self._search_list(submitted, SubmittedBy.THIS_TRY, record)
             if job is None and is_last:
                 raise
             return job
 
-    def _find_submitted_meanwhile(self, submitted: R) -> J | None:
-        """Return the job that another try submitted while this process was suspended, which also makes its
-        clock wrong. With a store, the next record finds out instead.
+    def _find_job_submitted_meanwhile(self, submitted: R) -> J | None:
+        """Return the job of another try. A suspended process may find its clock wrong; meanwhile another try
+        may have submitted. With a store, this try then stops when it writes its next record.
         """
         if self.records.has_store:
             return None
@@ -296,17 +290,17 @@ class DurableSubmission(Generic[R, J]):
     def _new_key(self) -> str:
         return self.identity.idempotency_key(self._fingerprint, self.waits)
 
-    def _new_record(self, since: float, idempotency_key: str) -> SubmissionRecord:
+    def _new_record(self, submitted_at: float, idempotency_key: str) -> SubmissionRecord:
         return SubmissionRecord(
             max_tries=self.identity.max_tries,
             fingerprint=self._fingerprint,
-            since=since,
+            since=submitted_at,
             idempotency_key=idempotency_key,
             worker_waits=self.waits == WORKER,
         )
 
     def _save_job(self, job: J, record: SubmissionRecord) -> None:
-        """Record the job with which the task continues."""
+        """Record the job with which the task continues. A failure is only logged."""
         with_job = replace(
             record,
             job_id=str(job.job_id),
@@ -321,7 +315,7 @@ class DurableSubmission(Generic[R, J]):
     def _abandon(self, job_id: str | None, reason: str) -> bool:
         """Log that an earlier job no longer counts, and cancel it if it has not begun.
 
-        :return: whether that is done; ``False`` if the cancellation failed and is to be tried again.
+        :return: ``False`` if the cancellation failed, so that the caller should try again; else ``True``.
         """
         if job_id is None:
             self.log.warning(
@@ -351,8 +345,8 @@ class DurableSubmission(Generic[R, J]):
             self.log.info("Asked to cancel job %s", job_id)
 
 
-def _without_hint(error: TencentCIError) -> str:
-    """Return the error without its advice to look for the job, which the caller does itself."""
+def _message_without_hint(error: TencentCIError) -> str:
+    """Return the error's message without the advice to look for the job, which the caller does itself."""
     hint, error.hint = error.hint, None
     try:
         return str(error)

@@ -1,8 +1,8 @@
-"""Identifies what a job was submitted for: the task instance, the request, and whether a job is its result.
+"""Identifies the task instance and the request for which a job was submitted, and recognises the job.
 
-The key travels in ``UserData``, unless the user has data there. It names the deployment of Airflow and
-differs between submissions, so that this task neither takes nor cancels a job of another Airflow, or one into
-which somebody copied its key.
+The key is sent in ``UserData``, unless the user has data there. It names the deployment of Airflow and
+differs between submissions, so that this task neither takes nor cancels a job of another Airflow, or a job
+into which somebody copied the key.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class TaskIdentity(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """A digest that differs where readable parts are equal after shortening. A clear does not change
-        it.
+        """A digest of all but ``max_tries``, so that a clear does not change it. It differs between task
+        instances whose names in a key are equal because they were shortened.
         """
         text = "\0".join(map(str, self[:-1]))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -76,7 +76,7 @@ class IdempotencyKey(NamedTuple):
 
     :param task_instance: :attr:`TaskIdentity.digest`.
     :param request: the beginning of the request's :func:`fingerprint`.
-    :param nonce: differs between submissions. Two jobs with the same one: somebody copied the key.
+    :param nonce: differs between submissions. If two jobs have the same one, somebody copied the key.
     """
 
     task_instance: str
@@ -94,20 +94,20 @@ class IdempotencyKey(NamedTuple):
         return cls(found["id"], int(found["max_tries"]), found["request"], found["waits"], found["nonce"])
 
     def is_same_request(self, other: IdempotencyKey | None) -> bool:
-        """Tell whether both are for one request of one task instance, without a clear between them. Who
-        waits does not count: the user may change that between two tries.
+        """Tell whether both keys are for the same request of one task instance, without a clear between them.
+        Who waits is not compared: the user may change that between two tries.
         """
         return other is not None and self[:3] == other[:3]
 
     def is_other_request(self, wanted: IdempotencyKey) -> bool:
-        """Tell whether both are for one task instance, without a clear between them, but for different
+        """Tell whether both keys are for one task instance, without a clear between them, but for different
         requests.
         """
         return self[:2] == wanted[:2] and self.request != wanted.request
 
     def was_cleared_while_worker_waited(self, wanted: IdempotencyKey) -> bool:
-        """Tell whether this is the key of a submission for which a worker waited, and ``wanted`` is that of
-        the same request after a clear.
+        """Tell whether a worker waited for the submission of this key, and ``wanted`` is the key of the same
+        request after a clear.
         """
         is_same = (self.task_instance, self.request) == (wanted.task_instance, wanted.request)
         return is_same and self.max_tries < wanted.max_tries and self.waits == WORKER
@@ -169,7 +169,7 @@ def is_job_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
     own_data = request.operation.user_data if request.operation else None
     if user_data not in (None, own_data):
         return False
-    return _has_input_of(job, request) and _agree(request, job)
+    return _has_input_of(job, request) and _has_equal_fields(request, job)
 
 
 def _has_input_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
@@ -180,15 +180,15 @@ def _has_input_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bo
     return request.input.object == job.input.object
 
 
-# Compared by is_job_of itself, which demands more of them
+# is_job_of compares these itself, and more strictly
 _NOT_COMPARED = {"user_data", "input", "name"}
 # A job has one of the two; a request with parameters cannot have made a job that shows a template only
 _TEMPLATE, _PARAMETERS = "template_id", "voice_separate"
 
 
-def _agree(requested: Any, returned: Any) -> bool:
-    """Compare every field that a request and a job have in common. A field that one of them lacks does not
-    count: the service leaves out some, and adds others.
+def _has_equal_fields(requested: Any, returned: Any) -> bool:
+    """Tell whether all fields that both a request and a job have are equal. A field that only one of them has
+    does not count: the service leaves out some fields and adds others.
     """
     if requested is None or returned is None:
         return True
@@ -201,7 +201,7 @@ def _agree(requested: Any, returned: Any) -> bool:
     if _has_parameters(requested) and _has_template_only(returned):
         return False
     return all(
-        _agree(getattr(requested, field.name), getattr(returned, field.name, None))
+        _has_equal_fields(getattr(requested, field.name), getattr(returned, field.name, None))
         for field in dataclasses.fields(requested)
         if field.name not in _NOT_COMPARED
     )

@@ -11,7 +11,7 @@ from airflow_provider_ci.exceptions import StateStoreError, TaskKilledError
 STORE_KEY = "ci_submission"
 #: Key of the number of the latest try. It is not part of the record, which an earlier try may still write.
 TRY_KEY = "ci_submission_try"
-#: Seconds after a request to cancel within which a job's end counts as its effect. Two clocks may differ.
+#: Seconds within which a job's end counts as the effect of a request to cancel it. Two clocks may differ.
 CANCEL_TAKES_EFFECT = 60.0
 
 
@@ -42,7 +42,7 @@ class SubmissionRecord:
     found_by_request: bool = False
 
     def is_own_cancellation(self, job: Any) -> bool:
-        """Tell whether a job that was cancelled ended because a try of this task asked for it."""
+        """Tell whether a cancelled job ended because a try of this task asked for the cancellation."""
         if self.cancel_requested_at is None:
             return False
         if job.end_time is None:
@@ -55,8 +55,8 @@ class SubmissionRecord:
 
     @classmethod
     def from_json(cls, value: Any) -> SubmissionRecord | None:
-        """Return a stored record; ``None`` if ``value`` is none. Fields that a later version of the provider
-        added are skipped.
+        """Return a stored record; ``None`` if ``value`` is not a record. Fields that a later version of the
+        provider added are skipped.
         """
         if not isinstance(value, dict):
             return None
@@ -98,7 +98,7 @@ class SubmissionRecords:
     check, which then raises.
 
     :param store: the task state store; ``None`` before Airflow 3.3.
-    :param try_number: of this try.
+    :param try_number: the number of this try.
     """
 
     def __init__(self, store: TaskStateStore | None, try_number: int) -> None:
@@ -113,7 +113,7 @@ class SubmissionRecords:
     def claim(self) -> None:
         """Write that this try has begun.
 
-        The first try does not write it: there is no earlier one that must notice it.
+        The first try does not write it, because no earlier try could read it.
 
         :raises TaskKilledError: a later try has begun.
         """
@@ -121,15 +121,15 @@ class SubmissionRecords:
             return
         latest = self._latest_try()
         if latest > self._try_number:
-            raise self._superseded_by(latest)
+            raise self._error_of_other_try(latest)
         self._set(TRY_KEY, self._try_number)
 
     def load(self) -> SubmissionRecord | None:
-        """Return the record of the latest submission, if there is one."""
+        """Return the record of the task instance's latest submission, if there is one."""
         return SubmissionRecord.from_json(self._get(STORE_KEY))
 
     def save_before_submission(self, record: SubmissionRecord) -> None:
-        """Write the record of what is about to be submitted.
+        """Write the record of a submission that is sent next.
 
         :raises TaskKilledError: another try has begun. It may submit, so this one must not.
         """
@@ -138,7 +138,7 @@ class SubmissionRecords:
         self._raise_if_other_try_claimed()
 
     def save(self, record: SubmissionRecord) -> None:
-        """Write the record of a job that is known."""
+        """Write the record of a submission whose job is known."""
         self._set(STORE_KEY, record.to_json())
 
     def note_cancel_request(self, job_id: str, requested_at: float | None) -> None:
@@ -153,15 +153,15 @@ class SubmissionRecords:
             self.save(replace(record, job_id=job_id, cancel_requested_at=requested_at))
 
     def note_end_of_wait(self, job_id: str) -> None:
-        """Record that the worker stopped waiting for the job, not being killed. A clear of the task then asks
-        for a new job.
+        """Record that the worker no longer waits for the job, although it was not killed. A clear of the task
+        then asks for a new job.
         """
         record = self._load_of_job(job_id)
         if record is not None:
             self.save(replace(record, worker_waits=False))
 
     def is_own_cancellation(self, job: Any) -> bool:
-        """Tell whether a job that was cancelled ended because a try of this task asked for it."""
+        """Tell whether a cancelled job ended because a try of this task asked for the cancellation."""
         record = self._load_of_job(job.job_id)
         return record is not None and record.is_own_cancellation(job)
 
@@ -181,9 +181,9 @@ class SubmissionRecords:
         # an earlier try that was held up before its claim may have overwritten the number of this one
         latest = self._latest_try()
         if latest != self._try_number:
-            raise self._superseded_by(latest)
+            raise self._error_of_other_try(latest)
 
-    def _superseded_by(self, latest: int) -> TaskKilledError:
+    def _error_of_other_try(self, latest: int) -> TaskKilledError:
         return TaskKilledError(
             f"Try {latest} of this task has taken over; try {self._try_number} does not submit"
         )

@@ -31,7 +31,7 @@ from airflow_provider_ci.submission.record import SubmissionRecord
 from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
 from airflow_provider_ci.submission.waiting import is_outage
 
-#: Seconds between two looks for a job that may still appear; the last one repeats.
+#: Pauses between two looks for a job that may still appear, in seconds; the last one repeats.
 _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 # A recorded time may be ahead of the service's clock by this much: the service refuses what a clock signs
 # that is further ahead. One second more because creation times are in whole seconds
@@ -54,12 +54,12 @@ class JobLookup(Protocol[R_contra, J]):
     def list(self, request: R_contra, since: datetime) -> Iterable[J]:
         """Return the jobs created since then that may belong to ``request``."""
 
-    def verify_no_result(self, job: J) -> bool:
+    def ask_if_ended_without_result(self, job: J) -> bool:
         """Find out whether a job ended without a result that is paid for, so that it may be submitted again.
         For a batch job this makes calls, and may wait some seconds.
         """
 
-    def verify_ended(self, job: J) -> bool:
+    def ask_if_ended(self, job: J) -> bool:
         """Find out whether nothing of a job is still running. For a batch job this makes a call."""
 
 
@@ -93,9 +93,10 @@ class JobSearch(Generic[R, J]):
     :param run_start: returns the Unix time, by the service's clock, before which no job can belong to this
         task instance. It is called at each look, because each response can correct what is known of that
         clock.
-    :param resubmit_if_unknown: find nothing if listing jobs is not permitted, at the risk of a second job.
+    :param resubmit_if_unknown: if listing jobs is not permitted, assume that there is none, at the risk of a
+        second job.
     :param validity: seconds after which the service no longer accepts a submission.
-    :param list_consistency_delay: seconds by which the job list may lag behind.
+    :param list_consistency_delay: seconds by which the job list may lag behind a submission.
     :param abandon: called with each job of this task instance that was submitted for another request. It
         returns whether it has done all it can; otherwise it is called again after the next look.
     """
@@ -110,12 +111,16 @@ class JobSearch(Generic[R, J]):
     log: Log
     clock: Callable[[], float]
     sleep: Callable[[float], None]
-    #: Jobs of earlier submissions that ended without a result.
-    ended_jobs: list[J] = field(default_factory=list, init=False)
+    # Jobs of earlier submissions that ended without a result
+    _ended_jobs: list[J] = field(default_factory=list, init=False)
     _abandoned_ids: set[str] = field(default_factory=set, init=False)
     _copied_ids: set[str] = field(default_factory=set, init=False)
     _described: dict[str, J] = field(default_factory=dict, init=False)
     _undescribed_ids: set[str] = field(default_factory=set, init=False)
+
+    def ignore_ended(self, *jobs: J) -> None:
+        """Do not return these jobs of earlier submissions, which ended, as the job of a new submission."""
+        self._ended_jobs += jobs
 
     def search_until_certain(
         self,
@@ -131,9 +136,9 @@ class JobSearch(Generic[R, J]):
         show what was accepted before. A failed look is repeated until then.
 
         :param submitted: the request with its ``UserData``.
-        :param record: of the submission; ``None``: nobody knows when it was sent, it may have been just now.
+        :param record: of the submission; ``None``: it is unknown when it was sent, perhaps just now.
         :param may_be_in_flight: the submission may still arrive at the service.
-        :raises AmbiguousSubmissionError: it cannot be found out.
+        :raises AmbiguousSubmissionError: it cannot be found out whether the job exists.
         :raises JobCancelledError: somebody else cancelled the job.
         """
         certain_at: float | None = None
@@ -149,7 +154,7 @@ class JobSearch(Generic[R, J]):
                 self.log.warning("The job list could not be read, will try again: %s", error)
             if jobs is None:  # not permitted to list them, and the user accepts the risk of a second job
                 return None
-            found = self._select(jobs, submitted, by, record)
+            found = self._abandon_others_and_select(jobs, submitted, by, record)
             if found is not None:
                 return found
             now = self.clock()
@@ -178,9 +183,9 @@ class JobSearch(Generic[R, J]):
             )
 
     def _raise_if_unknown(self, failure: TencentCIError | None) -> None:
-        """Refuse to conclude from a look that there is no job, if it did not show all jobs.
+        """Refuse to conclude that there is no job if the last look did not show all jobs.
 
-        :param failure: of the look.
+        :param failure: why that look failed, if it did.
         """
         if self._undescribed_ids:
             job_id = min(self._undescribed_ids)
@@ -231,7 +236,7 @@ class JobSearch(Generic[R, J]):
     def _with_user_data(self, job: J, submitted: R) -> J | None:
         """Return the job, described if it may be the submission's and the list left out its ``UserData``.
 
-        ``None``: the service does not describe it now, so this look cannot tell whose it is.
+        ``None``: the service does not describe it now, so it remains unknown whose job it is.
         """
         if user_data_of(job) is not None or not is_job_of(job, submitted):
             return job
@@ -246,32 +251,32 @@ class JobSearch(Generic[R, J]):
         described = self._described[job_id]
         return job if user_data_of(described) is None else described
 
-    def _select(
+    def _abandon_others_and_select(
         self, jobs: list[J], submitted: R, by: SubmittedBy, record: SubmissionRecord | None
     ) -> J | None:
         """Return the job of the submission, if it is listed and counts: see :class:`SubmittedBy`.
 
-        Cancels the jobs that this task instance submitted for another request.
+        Jobs that this task instance submitted for another request are abandoned.
         """
         self._abandon_jobs_of_other_requests(jobs, submitted)
         matching = [job for job in jobs if is_job_of(job, submitted)]
-        with_result = [job for job in matching if not self.job_api.verify_no_result(job)]
-        if with_result:
-            return self._oldest(with_result)
-        # without a key a job that ended may be anybody's
+        running_or_paid = [job for job in matching if not self.job_api.ask_if_ended_without_result(job)]
+        if running_or_paid:
+            return self._oldest(running_or_paid)
+        # a job without a key that ended may be anybody's
         ended = [job for job in matching if self._is_of_this_task(key_of_job(job))]
         if by is SubmittedBy.THIS_TRY:
             return next((job for job in ended if self._is_newer_than_ended_jobs(job)), None)
-        self.ended_jobs += ended
+        self.ignore_ended(*ended)
         if by is SubmittedBy.EARLIER_TRY:
             for job in matching:
                 refuse_if_cancelled_by_others(job, record)
             return None
-        return self._find_interrupted_by_key(jobs, submitted)
+        return self._find_job_of_cleared_try(jobs, submitted)
 
-    def _find_interrupted_by_key(self, jobs: list[J], submitted: R) -> J | None:
-        """Return the job, if it has not ended, of a try that was cleared while its worker waited. Its key
-        says so, where no record does.
+    def _find_job_of_cleared_try(self, jobs: list[J], submitted: R) -> J | None:
+        """Return the job of a try that was cleared while its worker waited, if the job has not ended. If no
+        record says that the worker waited, the job's key does.
         """
         wanted = key_of_request(submitted)
         if wanted is None:
@@ -280,8 +285,8 @@ class JobSearch(Generic[R, J]):
             key = key_of_job(job)
             if key is None or not key.was_cleared_while_worker_waited(wanted):
                 continue
-            if not self.job_api.verify_ended(job):
-                log_interrupted(job, self.log)
+            if not self.job_api.ask_if_ended(job):
+                log_job_of_cleared_try(job, self.log)
                 return job
         return None
 
@@ -329,7 +334,7 @@ class JobSearch(Generic[R, J]):
     def _is_newer_than_ended_jobs(self, job: J) -> bool:
         return all(
             job.job_id != ended.job_id and _created_at(job, unknown=0.0) >= _created_at(ended, unknown=0.0)
-            for ended in self.ended_jobs
+            for ended in self._ended_jobs
         )
 
 
@@ -353,7 +358,7 @@ def refuse_if_cancelled_by_others(job: Any, record: SubmissionRecord | None) -> 
     )
 
 
-def log_interrupted(job: Any, log: Log) -> None:
+def log_job_of_cleared_try(job: Any, log: Log) -> None:
     """Log that a cleared task continues with the job of the try that was cleared."""
     log.warning(
         "The task was cleared while it waited for job %s (%s), which has not ended: waiting for this job."

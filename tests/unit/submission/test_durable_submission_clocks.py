@@ -77,10 +77,10 @@ class Machine:
         self.refusal()
         return self.world.list(request, since)
 
-    def verify_no_result(self, job: Job) -> bool:
+    def ask_if_ended_without_result(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 
-    def verify_ended(self, job: Job) -> bool:
+    def ask_if_ended(self, job: Job) -> bool:
         return job.job_state.is_terminal
 
     def cancel(self, job_id: str) -> None:
