@@ -177,7 +177,7 @@ def without_ramp() -> None:
     from airflow_provider_ci.triggers import poller
 
     poller.poll_delay = lambda elapsed, interval: interval
-    poller.first_delay = lambda elapsed, interval, position: interval * random.random()
+    poller.first_delay = lambda elapsed, interval, phase: interval * random.random()
 
 
 async def wait_in_trigger(job_id: str, interval: float) -> None:

@@ -37,17 +37,17 @@ def poll_delay(elapsed: float, poll_interval: float) -> float:
     return min(max(FIRST_DELAY, elapsed * _SHARE_OF_ELAPSED), poll_interval)
 
 
-def first_delay(elapsed: float, poll_interval: float, position: float) -> float:
+def first_delay(elapsed: float, poll_interval: float, phase: float) -> float:
     """Return the seconds to the first poll of a process that continues a wait of another process.
 
     After a restart all waits start at the same moment. If each began with its usual pause, they would poll
     together ever after.
 
-    :param position: where to poll between the shortest pause (0) and the usual one (1).
+    :param phase: where to poll between the shortest pause (0) and the usual one (1).
     """
     usual = poll_delay(elapsed, poll_interval)
     shortest = min(FIRST_DELAY, usual)
-    return shortest + (usual - shortest) * position
+    return shortest + (usual - shortest) * phase
 
 
 def is_outage(error: TencentCIError) -> bool:

@@ -1,7 +1,7 @@
-"""One poller for each event loop, connection, bucket and region polls the jobs of all triggers together.
+"""Each event loop has one poller for each connection, bucket and region, which polls all triggers' jobs.
 
 A thousand waiting triggers cost a hundred requests a round over one session, instead of a thousand. Jobs that
-were in one request stay together, because they all get the same jitter, so requests stay full.
+were in one request get the same jitter, so they are due together again, and requests stay full.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Group(NamedTuple):
 
 
 class Update(NamedTuple):
-    """The outcome of a poll for some of a subscriber's jobs: either a response or an error. Of each job the
-    response has only id, state, code and message.
+    """The outcome of a poll for some of a subscriber's jobs: either a response or an error. The response has
+    only the id, state, code and message of each job.
     """
 
     job_ids: tuple[str, ...]
@@ -97,11 +97,11 @@ class _PolledJob:
     subscribers: set[_Subscriber] = field(default_factory=set)
     due: float = 0.0
     delay: float = 0.0
-    backoff_factor: float = 1.0  # the poller's, when this pause began
+    backoff_factor: float = 1.0  # the poller's factor when this pause began
     refusal_factor: float = 1.0  # this job's own; grows while its polls are refused
-    reported_state: str | None = None  # which all subscribers know, if the last poll was successful
+    reported_state: str | None = None  # the state that all subscribers know; None: the next poll is reported
     max_batch_size: int = IDS_PER_REQUEST  # ids in a request with this job; fewer while it is a suspect
-    may_be_early: bool = False  # was a suspect, and may be polled at any time to fill a request
+    may_be_early: bool = False  # it was a suspect, so it may be polled at any time to fill a request
 
     @property
     def poll_interval(self) -> float:
@@ -152,18 +152,19 @@ class _Poller:
         self.subscribers: set[_Subscriber] = set()
         self.jobs: dict[str, _PolledJob] = {}
         self._group = group
-        # By due time. May hold jobs that nobody waits for any more
+        # Sorted by due time. May hold jobs that nobody waits for any more
         self._queue: list[tuple[float, int, _PolledJob]] = []
         self._order = count()
         self._changed = asyncio.Event()
         self._backoff_factor = 1.0
-        self._paused_until = 0.0  # as the service asked
+        self._paused_until = 0.0  # the service asked for no requests before
         self._client: AsyncClient | None = None
         self._reload_connection = False
-        self._suspects: set[str] = set()  # jobs one of which may make requests fail, polled in smaller ones
+        # Jobs in smaller requests, because one of them may make requests fail
+        self._suspects: set[str] = set()
         self._requests: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self._first_position = random.random()  # noqa: S311 - not for security
+        self._first_phase = random.random()  # noqa: S311 - not for security
         self._jobs_added = 0
 
     def add(self, subscriber: _Subscriber, job_ids: Sequence[str], waited: float) -> None:
@@ -197,18 +198,18 @@ class _Poller:
             await asyncio.wait([self._task])
 
     def _schedule_first(self, job: _PolledJob, now: float) -> None:
-        """Schedule the first poll of a job. After a restart a thousand jobs come at once, so they are spread
-        over their pause, ten at a time.
+        """Schedule the first poll of a job. After a restart a thousand jobs are added at once, so they are
+        spread over their pause, ten at a time; the phase says where in it, from 0 to 1.
         """
         job.backoff_factor = self._backoff_factor
         job.delay = poll_delay(now - job.since, job.poll_interval)
-        position = (self._first_position + self._jobs_added // IDS_PER_REQUEST * _GOLDEN_RATIO) % 1
+        phase = (self._first_phase + self._jobs_added // IDS_PER_REQUEST * _GOLDEN_RATIO) % 1
         self._jobs_added += 1
-        self._enqueue(job, now + first_delay(now - job.since, job.poll_interval, position))
+        self._enqueue(job, now + first_delay(now - job.since, job.poll_interval, phase))
 
     def _schedule_next(self, job: _PolledJob, now: float, jitter: float) -> None:
         job.backoff_factor = self._backoff_factor
-        # Half as many ids in a request are polled half as often
+        # Jobs in requests of half the size are polled half as often
         own_factor = max(job.refusal_factor, IDS_PER_REQUEST / job.max_batch_size)
         factor = min(self._backoff_factor * own_factor, MAX_BACKOFF_FACTOR)
         job.delay = poll_delay(now - job.since, job.poll_interval) * factor * jitter
@@ -243,7 +244,7 @@ class _Poller:
             self._changed.set()
 
     async def _wait(self) -> None:
-        """Wait until the next job is due, a job is due before it, or one more request may be sent."""
+        """Wait until a job is due, perhaps one that is added meanwhile, or one more request may be sent."""
         self._changed.clear()
         timer = None
         if self._queue and len(self._requests) < CONCURRENCY:
@@ -262,10 +263,7 @@ class _Poller:
             return []
         batch: list[_PolledJob] = []
         job: _PolledJob | None = first
-        while job is not None and len(batch) < first.max_batch_size:
-            early = job.delay * (1.0 if job.may_be_early else _EARLY_SHARE)
-            if job.due - early > now or job.max_batch_size != first.max_batch_size:
-                break
+        while job is not None and len(batch) < first.max_batch_size and _may_join(first, job, now):
             heapq.heappop(self._queue)
             batch.append(job)
             job = self._first_in_queue()
@@ -290,7 +288,7 @@ class _Poller:
         except TencentCIError as error:
             self._handle_failure(batch, error)
         finally:  # also when Airflow's own lookup of the connection was cancelled
-            # all get the same jitter, so that they stay together
+            # the same jitter for all, so that they stay together
             jitter, now = random.uniform(1 - _JITTER, 1 + _JITTER), _now()  # noqa: S311 - not for security
             for job in batch:
                 if self._is_subscribed(job):
@@ -303,13 +301,13 @@ class _Poller:
                 self._client = AsyncClient(settings, connections=CONCURRENCY)
         elif self._reload_connection:
             self._reload_connection = False
-            with suppress(Exception):  # then the present settings have to do
+            with suppress(Exception):  # keep the present settings
                 self._client.settings = await recent_settings(self._group.tencent_ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
         return await self._client.call(_DescribeStates(job_ids), endpoint, max_attempts=1)
 
     def _handle_response(self, batch: list[_PolledJob], response: JobsResponse) -> None:
-        if self._is_current(batch):
+        if self._was_scheduled_with_present_factor(batch):
             self._backoff_factor = decrease_factor(self._backoff_factor)
         states = {job.job_id: job.job_state for job in response.jobs_detail}
         changed = []
@@ -342,7 +340,7 @@ class _Poller:
         self._paused_until = max(self._paused_until, _now() + retry_after(error))
         if not isinstance(error, ThrottledError | ServerError):
             self._reload_connection = True
-        if is_outage(error) and self._is_current(batch):
+        if is_outage(error) and self._was_scheduled_with_present_factor(batch):
             self._backoff_factor = increase_factor(self._backoff_factor)
         for job in batch:
             job.reported_state = None
@@ -356,7 +354,7 @@ class _Poller:
                 job.max_batch_size = (len(batch) + 1) // 2
                 if self._is_subscribed(job):
                     self._suspects.add(job.job_id)
-        # A refusal counts against a job. So it is reported only once it is known which job is refused
+        # The trigger fails after ten refusals, so one is reported only once it is known which job is refused
         if is_outage(error) or not is_halved:
             self._report(batch, None, error)
 
@@ -366,15 +364,15 @@ class _Poller:
         """
         return self.jobs.get(job.job_id) is job
 
-    def _is_current(self, batch: list[_PolledJob]) -> bool:
-        """Tell whether a poll was scheduled with the present factor. Of many requests that fail in one moment
-        only the first counts.
+    def _was_scheduled_with_present_factor(self, batch: list[_PolledJob]) -> bool:
+        """Tell whether a poll was scheduled with the present factor. If many requests fail at once, only the
+        first changes it.
         """
         return batch[0].backoff_factor == self._backoff_factor
 
     def _may_halve(self, batch: list[_PolledJob]) -> bool:
-        """Tell whether to look for one job that makes a batch fail. If many batches fail, it is rather the
-        service, which must not get more requests then.
+        """Tell whether to look for one job that makes a batch fail. If many batches fail, the cause is
+        probably the service, which must then not get more requests.
         """
         others = self._suspects.difference(job.job_id for job in batch)
         return len(batch) > 1 and len(others) <= IDS_PER_REQUEST
@@ -388,6 +386,12 @@ class _Poller:
                 ids_by_subscriber.setdefault(subscriber, []).append(job.job_id)
         for subscriber, ids in ids_by_subscriber.items():
             subscriber.updates.put_nowait(Update(tuple(ids), response, error))
+
+
+def _may_join(first: _PolledJob, job: _PolledJob, now: float) -> bool:
+    """Tell whether a job may be polled in one request with ``first``: it is due or almost due."""
+    early = job.delay * (1.0 if job.may_be_early else _EARLY_SHARE)
+    return job.due - early <= now and job.max_batch_size == first.max_batch_size
 
 
 def _may_be_due_to_one_id(error: TencentCIError) -> bool:
