@@ -104,7 +104,7 @@ class AsyncClient:
                 response = await self._send(attempts.sign(credentials))
                 return await _parse(request, response)
             except TencentCIError as error:
-                pause = attempts.recover_from(error)
+                pause = attempts.recover_from(error)  # raises the error if there is no further attempt
             await asyncio.sleep(pause)
 
     def _proxy(self, url: str) -> str | None:

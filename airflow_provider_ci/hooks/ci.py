@@ -1,4 +1,4 @@
-"""The hook: calls of one Airflow connection, signed, repeated and typed."""
+"""The hook: signs, retries and parses the calls of one Airflow connection."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-# A response that comes as fast as usual is read, however close the deadline is
+# Shortest timeout in seconds, so that a normal response is still read close to the deadline
 _MIN_TIMEOUT = 5.0
 
 
@@ -157,8 +157,8 @@ class TencentCIHook(BaseHook):
         """Limit the calls inside the block, for callers that repeat calls themselves or have a deadline.
 
         :param attempts: how often each call is tried at most; never more often than the connection says.
-        :param seconds: no attempt begins later, and no response is waited for longer; but each gets at least
-            5 s. An inner block cannot extend the time of an outer one.
+        :param seconds: no attempt begins later. Timeouts are shortened to the time that is left, but not to
+            less than 5 s. An inner block cannot extend the time of an outer one.
         """
         outer = self._max_attempts, self._deadline
         self._max_attempts, self._deadline = attempts, min(self._deadline, monotonic() + seconds)
@@ -186,8 +186,7 @@ class TencentCIHook(BaseHook):
         try:
             return self.call(request, bucket=bucket, region=region)
         except TencentCIError as error:
-            # a ValueError means that nothing was sent, a JobError that the task was killed between attempts
-            if isinstance(error, ValueError | JobError) or is_not_accepted(error):
+            if _is_certainly_not_accepted(error):
                 raise
             raise AmbiguousSubmissionError(
                 "It is unknown whether the service accepted the job: it may run and be billed",
@@ -206,7 +205,7 @@ class TencentCIHook(BaseHook):
         bucket: str | None = None,
         region: str | None = None,
     ) -> T:
-        """Send ``request`` once, on a new connection, and return within ``seconds`` in any case.
+        """Send ``request`` once, on a new connection, and return or raise within ``seconds``.
 
         For a process that is about to be killed.
 
@@ -274,7 +273,7 @@ class TencentCIHook(BaseHook):
         :raises RequestValidationError: a value is not a job id, or ``job_ids`` is no list; nothing was sent.
         """
         merged = JobsResponse()
-        for ids in _split_ids(job_ids):
+        for ids in _group_ids(job_ids):
             response = self.call(DescribeJobs(ids), bucket=bucket, region=region)
             merged = replace(
                 response,
@@ -330,7 +329,7 @@ class TencentCIHook(BaseHook):
 
         :raises RequestValidationError: a value is not a job id, or ``job_ids`` is no list; nothing was sent.
         """
-        for ids in _split_ids(job_ids):
+        for ids in _group_ids(job_ids):
             self.call(CancelJobs(ids), bucket=bucket, region=region)
 
     def head_object(self, key: str, *, bucket: str | None = None, region: str | None = None) -> ObjectHead:
@@ -414,7 +413,7 @@ class TencentCIHook(BaseHook):
             with self.limit(attempts=1):
                 self.call(ListJobs(size=1))
         except TencentCIError as error:
-            return False, f"{_explain(error, self.settings.credentials_provider.name)}: {error}"
+            return False, f"{_probable_cause(error, self.settings.credentials_provider.name)}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} responds, and its jobs may be listed"
 
     @property
@@ -424,29 +423,39 @@ class TencentCIHook(BaseHook):
         return min(connect, longest), min(read, longest)
 
     def _repeat(self, request: ApiRequest[Any], endpoint: Endpoint, send: Callable[[SignedRequest], T]) -> T:
-        """Sign ``request`` and call ``send``, until that succeeds or must not be repeated."""
+        """Sign ``request`` and call ``send`` with it, until that succeeds or must not be repeated."""
         attempts = Attempts(request, endpoint, self.settings, max_attempts=self._max_attempts)
         while True:
             try:
                 credentials = self.settings.credentials.get(newer_than=attempts.refused)
                 return send(attempts.sign(credentials))
             except TencentCIError as error:
+                # raises the error if there is no further attempt; 0 if the signature was corrected
                 pause = attempts.recover_from(error, time_left=self._deadline - monotonic())
-                if not pause:
+                if pause == 0:
                     continue
                 self.log.warning("Attempt %d failed, retrying in %.1f s: %s", attempts.failed, pause, error)
             self.sleep(pause)
 
     def _call_once(self, request: ApiRequest[T], seconds: float, endpoint: Endpoint) -> T:
         credentials = self.settings.credentials
-        # even if it is time to refresh the cached ones: there is no time for that
+        # the cached ones, even if they should be refreshed: there is no time for that
         usable = credentials.cached() or credentials.get()
         signed_request = Attempts(request, endpoint, self.settings).sign(usable)
         with transport.new_session(loopback=self.settings.is_loopback) as session:
             return request.parse(transport.send(session, signed_request, (seconds, seconds)))
 
 
-def _split_ids(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
+def _is_certainly_not_accepted(error: TencentCIError) -> bool:
+    """Tell whether a call that costs money failed, and the service has certainly not accepted it."""
+    if isinstance(error, ValueError):  # the request or the connection is wrong: nothing was sent
+        return True
+    if isinstance(error, JobError):  # the task was killed in a pause, which follows only a certain refusal
+        return True
+    return is_not_accepted(error)
+
+
+def _group_ids(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the distinct ids, in groups that one request can name."""
     check_list("job_ids", job_ids)
     ids = list(job_ids)  # an iterator can be read only once
@@ -455,8 +464,11 @@ def _split_ids(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(ids[start : start + IDS_PER_REQUEST]) for start in range(0, len(ids), IDS_PER_REQUEST)]
 
 
-def _explain(error: TencentCIError, source: str) -> str:
-    """Return what in the connection, or around it, has probably caused ``error``."""
+def _probable_cause(error: TencentCIError, source: str) -> str:
+    """Return what in the connection, or around it, has probably caused ``error``.
+
+    :param source: the name of the source of the credentials.
+    """
     if isinstance(error, ConfigurationError):
         return "The environment of this process is wrong"
     if isinstance(error, CredentialsError):

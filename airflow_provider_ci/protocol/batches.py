@@ -20,9 +20,9 @@ from airflow_provider_ci.protocol.api_request import (
 )
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.fields import element
+from airflow_provider_ci.protocol.jobs import BaseListJobs, JobState, split_at_commas
 from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig as CallbackKafkaConfig
 from airflow_provider_ci.protocol.jobs import CallbackMqConfig as CallbackMqConfig
-from airflow_provider_ci.protocol.jobs import JobListRequest, JobState, split_ids
 from airflow_provider_ci.protocol.jobs import Output as Output
 from airflow_provider_ci.protocol.rules import check_choice, check_id
 from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
@@ -199,7 +199,7 @@ class CancelBatch(ApiRequest[None]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
+class ListBatches(BaseListJobs[BatchesResponse, BatchJob]):
     """``GET /inventorytriggerjob``: lists batch jobs.
 
     :param type: ``Job`` or ``Workflow``.
@@ -217,7 +217,7 @@ class ListBatches(JobListRequest[BatchesResponse, BatchJob]):
 
     def http_request(self) -> HttpRequest:
         check_choice("type", self.type, ("Job", "Workflow"))
-        return self.list_request(
+        return self.build_http_request(
             _PATH,
             ("type", self.type),
             ("workflowId", self.workflow_id),
@@ -233,6 +233,6 @@ def _read_batches(response: HttpResponse, purpose: str) -> BatchesResponse:
     batches = read_response(BatchesResponse, response, purpose)
     return replace(
         batches,
-        non_exist_job_ids=split_ids(batches.non_exist_job_ids),
+        non_exist_job_ids=split_at_commas(batches.non_exist_job_ids),
         request_id=response.request_id or batches.request_id,
     )

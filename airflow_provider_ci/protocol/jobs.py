@@ -1,4 +1,4 @@
-"""Jobs: what is submitted, how the service describes it, and the calls. :mod:`.job_rules` has the rules.
+"""Jobs: the request for one, its description by the service, and the calls. :mod:`.job_rules` has the rules.
 
 Each dataclass is one XML element, and each field one child (:mod:`.fields`). An absent element is ``None`` or
 an empty tuple. Sources: 460/84794, 460/58329 (submission), 460/84500 (parameters), 460/78927 (callback
@@ -101,7 +101,7 @@ class Input:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """Where the results are stored. Keys may have the placeholders ``${jobid}`` and ``${ext}``, which the
-    service does not replace in what it repeats of a request.
+    service returns unreplaced.
 
     ``background_object`` is the accompaniment (``Object``), ``voice_object`` the voice (``AuObject``).
     """
@@ -235,7 +235,7 @@ class Job:
 class JobsResponse:
     """A response about jobs, with ``request_id`` taken from its headers.
 
-    ``non_exist_job_ids`` has the ids that the service does not know, one to an entry.
+    ``non_exist_job_ids`` has the ids that the service does not know; each entry is one id.
     """
 
     jobs_detail: tuple[Job, ...] = ()
@@ -247,7 +247,7 @@ class JobsResponse:
 def with_output_location(operation: Any, endpoint: Endpoint) -> Any:
     """Return the operation of a job or batch job with its results in bucket and region of ``endpoint``.
 
-    A bucket or region that it names already stays. What is not an operation is returned unchanged.
+    A bucket or region that it already names is kept. What is not an operation is returned unchanged.
     """
     output = getattr(operation, "output", None)
     if not isinstance(output, Output) or (output.bucket and output.region):
@@ -357,7 +357,7 @@ Page = TypeVar("Page", bound=TokenPage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobListRequest(PagedRequest[Page, Item], Generic[Page, Item]):
+class BaseListJobs(PagedRequest[Page, Item], Generic[Page, Item]):
     """One page of jobs or batch jobs, newest first unless ``order_by_time`` is ``Asc``.
 
     :param states: only jobs in these states; by default in any.
@@ -386,7 +386,7 @@ class JobListRequest(PagedRequest[Page, Item], Generic[Page, Item]):
             return None
         return replace(self, next_token=token, seen_tokens=self.seen_tokens.with_token(token))
 
-    def list_request(self, path: str, *filters: tuple[str, str | None]) -> HttpRequest:
+    def build_http_request(self, path: str, *filters: tuple[str, str | None]) -> HttpRequest:
         """Return the HTTP request, with those of the ``filters`` that have a value.
 
         :raises RequestValidationError: an argument breaks a documented rule.
@@ -420,7 +420,7 @@ class JobListRequest(PagedRequest[Page, Item], Generic[Page, Item]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListJobs(JobListRequest[JobsResponse, Job]):
+class ListJobs(BaseListJobs[JobsResponse, Job]):
     """``GET /jobs?tag=…`` (460/84766): lists jobs.
 
     :param input_object: only jobs with exactly this input key.
@@ -436,7 +436,7 @@ class ListJobs(JobListRequest[JobsResponse, Job]):
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:DescribeMediaJobs",)
 
     def http_request(self) -> HttpRequest:
-        return self.list_request(
+        return self.build_http_request(
             "/jobs",
             ("tag", self.tag),
             ("queueId", self.queue_id),
@@ -447,7 +447,7 @@ class ListJobs(JobListRequest[JobsResponse, Job]):
 
     def problems(self) -> Iterator[Problem]:
         # super() without arguments fails in dataclasses with slots: @dataclass replaces the class
-        yield from JobListRequest.problems(self)
+        yield from BaseListJobs.problems(self)
         key = self.input_object
         if key is None:
             return
@@ -464,13 +464,13 @@ def _read_jobs(response: HttpResponse, purpose: str) -> JobsResponse:
     jobs = read_response(JobsResponse, response, purpose)
     return replace(
         jobs,
-        non_exist_job_ids=split_ids(jobs.non_exist_job_ids),
+        non_exist_job_ids=split_at_commas(jobs.non_exist_job_ids),
         request_id=response.request_id or jobs.request_id,
     )
 
 
-def split_ids(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids that the service does not know, one to an entry.
+def split_at_commas(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids in ``texts``, each of which has one id or several separated by commas.
 
     The documents have one element with all ids, separated by commas; their examples repeat the element.
     """
@@ -487,7 +487,7 @@ def _path(job_ids: Sequence[str]) -> str:
 def check_job_ids(job_ids: Sequence[str]) -> None:
     """Check that each of ``job_ids`` can be a job id, before it becomes part of a path.
 
-    :raises RequestValidationError: naming each that cannot.
+    :raises RequestValidationError: names each that cannot be a job id.
     """
     check_list("job_ids", job_ids)
     raise_if_any(problem for job_id in job_ids for problem in id_problems("job_id", job_id))

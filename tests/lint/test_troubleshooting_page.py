@@ -243,7 +243,7 @@ class TestNothingIsLeftOut:
         assert [code for code in sts._HINTS if f"| `{code}`" not in PAGE] == []
 
     def test_of_the_test_button(self) -> None:
-        tree = ast.parse(inspect.getsource(ci._explain))
+        tree = ast.parse(inspect.getsource(ci._probable_cause))
         returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
         assert len(returned) >= 9
         for node in returned:
