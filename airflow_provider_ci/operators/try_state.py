@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, TaskKilledError, TencentCIError
-from airflow_provider_ci.submission.record import SubmissionRecords
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.protocol.batches import BatchRequest
     from airflow_provider_ci.protocol.jobs import JobRequest
+    from airflow_provider_ci.submission.record import SubmissionRecords
 
 
 @dataclass
@@ -63,6 +63,9 @@ class TryState:
     @property
     def records(self) -> SubmissionRecords:
         """The records of this task instance; without ``durable``, or before Airflow 3.3, there are none."""
+        # not at the top: DAG files load this module
+        from airflow_provider_ci.submission.record import SubmissionRecords
+
         store = self.context.get("task_state_store") if self.context is not None and self.durable else None
         if self.context is None or store is None:
             return SubmissionRecords(None, 1)
