@@ -189,6 +189,8 @@ class Callbacks:
             self._ledger.add_callback(replace(record, outcome="suppressed"))
         for _ in range(effects.times):
             sent = await self._post(target, body, record) if target.kind == "Url" else record
+            if self._loop is None:  # closed meanwhile, which may look like a failure of the receiver
+                return
             self._ledger.add_callback(sent)
 
     async def _post(self, target: Target, body: bytes, record: CallbackRecord) -> CallbackRecord:
