@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -41,7 +42,7 @@ from airflow_provider_ci.operators.try_state import TryState
 from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -68,6 +69,13 @@ XCOM_JOB = "job"
 _TRIGGER_FAILED = "__fail__"
 # Airflow ends a deferral this long after the deadline, so that a triggerer that runs ends it first
 _SECONDS_FOR_TRIGGERER = 60
+# Attributes of an operator that refer to it, or that hold what one process does with it
+_NOT_COPIED = frozenset(
+    {
+        *("hook", "job_api", "console_links"),
+        *("_try_state", "_cancellation", "_kill_guard", "_was_killed", "_submission", "_wait"),
+    }
+)
 _AFTER_TIMEOUT = "after its timeout or execution_timeout"
 
 
@@ -100,6 +108,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
     # True once wait_for_completion and deferrable have been resolved from the arguments
     _has_resolved_wait = False
     _ignores_deferrable = False
+    _was_killed = False
 
     def __init__(
         self,
@@ -162,7 +171,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 
     def execute(self, context: Context) -> str:
         """Get the job, wait for it if asked to, and return its id."""
-        with self._kill_guard.executing(context):
+        with self._executing(context):
             return self._execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -171,8 +180,10 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         :raises JobTimeoutError: the job has not ended, and the deadline has passed.
         """
         self.console_links.was_deferred = True
-        with self._kill_guard.executing(context):
+        with self._executing(context):
             self._try_state.job_id = (next_kwargs or {}).get("job_id")  # on_kill needs it from now on
+            if not self._argument_problems():
+                self._use_arguments()
             try:
                 return super().resume_execution(next_method, next_kwargs, context)
             except AirflowException as error:
@@ -216,7 +227,15 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 
     def on_kill(self) -> None:
         """Cancel the job, best effort. In Airflow 3 ``execute`` continues afterwards, and raises."""
+        self._was_killed = True
         self._kill_guard.on_kill()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: not the parts, which would act on this operator. Airflow copies operators
+        before it executes them, and ``dag.test()`` in Airflow 2.11 also those that it has executed.
+        """
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {name: value for name, value in state.items() if name not in _NOT_COPIED}
 
     @cached_property
     def console_links(self) -> ConsoleLinks:
@@ -234,14 +253,22 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         return JobCancellation(
             try_state=self._try_state,
             is_enabled=self.cancel_on_kill,
-            hook=partial(getattr, self, "hook"),  # a DAG must stay picklable
-            job_api=partial(getattr, self, "job_api"),
+            hook=lambda: self.hook,
+            job_api=lambda: self.job_api,
             log=self.log,
         )
 
     @cached_property
     def _kill_guard(self) -> KillGuard:
         return KillGuard(self._try_state, self._cancellation, self.log)
+
+    @contextmanager
+    def _executing(self, context: Context) -> Iterator[None]:
+        kill_guard = self._kill_guard
+        if self._was_killed:  # the signal may have come while the guard was made, and have used another one
+            kill_guard.on_kill()
+        with kill_guard.executing(context):
+            yield
 
     def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
         """Cancel the job because the wait for it is over, and raise.
@@ -279,6 +306,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         problems = [*self._argument_problems(), *connection_argument_problems(self)]
         if problems:
             raise RequestValidationError(problems)
+        self._use_arguments()
+
+    def _use_arguments(self) -> None:
+        """Tell the parts the arguments as they were read; a subclass may let Airflow render them."""
+        self._try_state.durable = self.durable
+        self._cancellation.is_enabled = self.cancel_on_kill
 
     # Getting the job
 
@@ -406,6 +439,11 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         :param started_at: Unix time at which it began.
         """
         self._kill_guard.raise_if_killed()
+        try:
+            is_own_job = not self._try_state.may_be_others_job
+        except StateStoreError as error:
+            self.log.warning("The job is not cancelled if the task is killed while it is deferred: %s", error)
+            is_own_job = False
         self.defer(
             trigger=self._trigger_class(
                 job_ids=[str(self.job_id)],
@@ -413,7 +451,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
                 **self.bucket_and_region,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
-                cancel_on_kill=self.cancel_on_kill and not self._try_state.found_by_request,
+                cancel_on_kill=self.cancel_on_kill and is_own_job,
                 started_at=started_at,
             ),
             method_name="execute_complete",

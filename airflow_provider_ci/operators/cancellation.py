@@ -214,9 +214,7 @@ class JobCancellation:
 
         :raises TencentCIError: Airflow cannot be asked.
         """
-        if self.try_state.found_by_request or self.try_state.records.was_found_by_request(
-            str(self.try_state.job_id)
-        ):
+        if self.try_state.may_be_others_job:
             return "it was found by its request alone, and may be somebody else's"
         if not self.try_state.durable:  # no other try continues with it
             return _TRY_HAS_FINISHED if self.try_state.has_finished else None

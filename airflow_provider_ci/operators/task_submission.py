@@ -77,8 +77,9 @@ class TaskSubmission(Generic[R, J]):
             else:
                 self.log.error("execution_timeout ended this try before it submitted a job")
             raise
-        self.try_state.job_id = job.job_id
+        # in this order: a signal that comes between must not cancel a job that may be somebody else's
         self.try_state.found_by_request = submission.found_by_request
+        self.try_state.job_id = job.job_id
         return job
 
     def submit_without_record(self, request: R) -> J:

@@ -72,6 +72,14 @@ class TryState:
         return SubmissionRecords(store, self.context["ti"].try_number)
 
     @property
+    def may_be_others_job(self) -> bool:
+        """Whether the job was found by its request alone, by this try or by an earlier one.
+
+        :raises StateStoreError: Airflow does not give the record.
+        """
+        return self.found_by_request or self.records.was_found_by_request(str(self.job_id))
+
+    @property
     def is_retry(self) -> bool:
         """Whether an earlier try may have submitted a job that this one continues with."""
         return self.durable and self.context is not None and self.context["ti"].try_number > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
@@ -22,9 +23,11 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     PermissionDeniedError,
     RequestValidationError,
+    TaskKilledError,
     TencentCIError,
     ThrottledError,
 )
+from airflow_provider_ci.operators.kill_guard import KillGuard
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import BUCKET, Logs
 from tests.scripted_server import (
@@ -527,3 +530,74 @@ class TestTimeout:
             operator.execute(context)
         assert sum(pauses) < 5 + 4
         assert server.methods().count("PUT") == 4
+
+
+class TestArgumentsThatAreRendered:
+    """A user's subclass may let Airflow render what our operators read when a DAG is parsed."""
+
+    @pytest.fixture
+    def operator(self, make_operator: MakeOperator) -> Any:
+        operator = make_operator(timeout=0.05)
+        # as rendering leaves it
+        operator.cancel_on_kill = "false"  # type: ignore[assignment]
+        return operator
+
+    def test_false_cancels_no_job_at_the_timeout(
+        self, operator: Any, server: ScriptedServer, context: Context
+    ) -> None:
+        server.play(SUBMITTED)
+        server.always("GET", RUNNING)
+        with pytest.raises(JobTimeoutError):
+            operator.execute(context)
+        assert "PUT" not in server.methods()
+
+    def test_false_cancels_no_job_of_a_changed_request(
+        self, operator: Any, make_operator: MakeOperator, server: ScriptedServer, context: Context
+    ) -> None:
+        context["task_state_store"] = Store()
+        server.play(SUBMITTED)
+        make_operator(wait_for_completion=False, codec="mp3").execute(context)
+        context["ti"].try_number = 2
+        server.play(job("j2", "Submitted"))
+        server.always("GET", jobs(job_xml("j1", "Submitted") + job_xml("j2", "Success")))
+        server.always("PUT", http())
+        assert operator.execute(context) == "j2"
+        assert "PUT" not in server.methods()
+
+    def test_false_cancels_no_job_at_the_timeout_after_a_deferral(
+        self, operator: Any, server: ScriptedServer, context: Context
+    ) -> None:
+        server.always("GET", RUNNING)
+        event = {"status": "timeout", "job_ids": ["j1"], "deadline": time.time() - 1}
+        with pytest.raises(JobTimeoutError):
+            operator.resume_execution("execute_complete", {"event": event, "job_id": "j1"}, context)
+        assert "PUT" not in server.methods()
+
+
+def test_a_copy_acts_on_itself(make_operator: MakeOperator, server: ScriptedServer, context: Context) -> None:
+    """Airflow 2.11 copies an operator that ``dag.test()`` has executed, and executes the copy."""
+    operator = make_operator()
+    server.play(SUBMITTED, SUCCESS, job("j2", "Submitted"), job("j2", "Success"))
+    operator.execute(context)
+    clone = copy.copy(operator)
+    assert clone.job_id is None
+    assert clone.execute(context) == "j2"
+    assert (operator.job_id, clone.job_id) == ("j1", "j2")
+    clone.hook.close()
+
+
+def test_a_signal_while_the_parts_of_the_operator_are_made_ends_the_task(
+    make_operator: MakeOperator, server: ScriptedServer, context: Context, mocker: MockerFixture
+) -> None:
+    operator = make_operator()
+
+    def make_while_killed(*arguments: Any) -> KillGuard:
+        mocker.stop(patched)
+        guard = KillGuard(*arguments)
+        operator.on_kill()
+        return guard
+
+    patched = mocker.patch("airflow_provider_ci.operators.base_job.KillGuard", make_while_killed)
+    with pytest.raises(TaskKilledError):
+        operator.execute(context)
+    assert server.methods() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,10 +19,12 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
 )
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRecords
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.conftest import Logs
 from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
+from tests.unit.operators.job_operator import Store
 
 MakeOperator = Callable[..., VoiceSeparateOperator]
 SUBMITTED, RUNNING, SUCCESS = job("j1", "Submitted"), job("j1", "Running"), job("j1", "Success")
@@ -376,3 +379,41 @@ class TestWithoutTheTriggerer:
         with pytest.raises(JobFailedError):
             make_operator().resume_execution("execute_complete", {"event": event(), "job_id": "j1"}, context)
         assert server.methods() == ["GET"]
+
+
+def test_a_resumed_task_defers_without_cancelling_a_job_that_was_found_by_its_request(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    """The record tells what the process that found the job knew."""
+    record = SubmissionRecord(
+        max_tries=0,
+        fingerprint="f",
+        since=time.time(),
+        idempotency_key="k",
+        job_id="j1",
+        found_by_request=True,
+    )
+    context["task_state_store"] = Store()
+    SubmissionRecords(context["task_state_store"], 1).save(record)
+    server.always("GET", RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_operator().resume_execution("execute_complete", {"event": event(), "job_id": "j1"}, context)
+    assert deferred.value.trigger.cancel_on_kill is False
+
+
+def test_a_retry_does_not_cancel_a_job_that_was_found_by_its_request(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    context["task_state_store"] = Store()
+    operator = make_operator()
+    server.play(SUBMITTED, RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    assert deferred.value.trigger.cancel_on_kill is True
+    records = SubmissionRecords(context["task_state_store"], 1)
+    records.save(replace(records.load(), found_by_request=True))
+    context["ti"].try_number = 2
+    server.play(RUNNING, RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        make_operator().execute(context)
+    assert deferred.value.trigger.cancel_on_kill is False
