@@ -101,7 +101,7 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
     assert answer.status == 200, answer.text()
     said = answer.json()
     assert said["status"] is True
-    assert f"Bucket {quick.emulator.bucket} in {quick.emulator.region} answers" in said["message"]
+    assert f"Bucket {quick.emulator.bucket} in {quick.emulator.region} responds" in said["message"]
 
     quick.put("form", 1)
     run_id = stack.trigger("by_form", {"prefix": "form"})
