@@ -148,7 +148,7 @@ def run_dag(media: Path) -> tuple[str, list[tuple[float, str]]]:
     hook.upload_file(media, key)
     AIRFLOW_LOG.unlink(missing_ok=True)
     say(f"Running the DAG {DAG_ID} with `airflow dags test` (its log: {AIRFLOW_LOG.relative_to(ROOT)})")
-    done, watch = threading.Event(), JobWatch()
+    done, watch = threading.Event(), JobLogger()
     watcher = threading.Thread(target=watch.follow, args=(hook, key, done), daemon=True)
     watcher.start()
     try:
@@ -166,7 +166,7 @@ def run_dag(media: Path) -> tuple[str, list[tuple[float, str]]]:
     return watch.job_id, watch.states
 
 
-class JobWatch:
+class JobLogger:
     """Collects a job's states by listing jobs."""
 
     def __init__(self) -> None:

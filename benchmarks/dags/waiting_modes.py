@@ -21,12 +21,12 @@ JOB: dict[str, Any] = {
 }
 
 
-def following() -> PythonOperator:
+def next_task() -> PythonOperator:
     return PythonOperator(task_id="following", python_callable=lambda: None)
 
 
 with DAG(dag_id="waits_sync", schedule=None):
-    VoiceSeparateOperator(**JOB, wait_for_completion=True, poll_interval=POLL_SECONDS) >> following()
+    VoiceSeparateOperator(**JOB, wait_for_completion=True, poll_interval=POLL_SECONDS) >> next_task()
 
 with DAG(dag_id="waits_sensor", schedule=None):
     submit = VoiceSeparateOperator(**JOB)
@@ -37,10 +37,10 @@ with DAG(dag_id="waits_sensor", schedule=None):
         mode="poke",
         poke_interval=POLL_SECONDS,
     )
-    wait >> following()
+    wait >> next_task()
 
 with DAG(dag_id="waits_deferrable", schedule=None):
     (
         VoiceSeparateOperator(**JOB, wait_for_completion=True, deferrable=True, poll_interval=POLL_SECONDS)
-        >> following()
+        >> next_task()
     )

@@ -1,4 +1,4 @@
-"""A DAG that goes on with jobs that a script has submitted, as docs/migrating.md shows it."""
+"""A DAG that continues with jobs that a script has submitted, as docs/migrating.md shows it."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ class AirflowStack:
 
     def wait_until_deferred(self, dag_id: str, run_id: str, count: int, seconds: float) -> None:
         """Wait until ``count`` tasks of a run have been deferred, and the scheduler knows that their
-        processes have ended: it takes the late news of a task that goes on already for a failure
+        processes have ended: it takes the late news of a task that already continues for a failure
         (docs/operators.md).
         """
 

@@ -1,4 +1,4 @@
-"""Whatever reaches the emulator's port, it answers or hangs up, does not fail itself, and goes on."""
+"""Whatever reaches the emulator's port, it responds or hangs up, does not fail itself, and keeps running."""
 
 from __future__ import annotations
 

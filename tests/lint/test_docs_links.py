@@ -25,7 +25,7 @@ LINKS = [
 
 
 def slug(heading: str) -> str:
-    """Return GitHub's anchor for a heading: small letters, blanks to hyphens, no punctuation."""
+    """Return GitHub's anchor for a heading: small letters, spaces to hyphens, no punctuation."""
     shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     return re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
 

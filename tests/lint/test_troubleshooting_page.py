@@ -92,7 +92,7 @@ class TestEveryQuotedMessage:
         assert letters(message) >= _LEAST or message == "Cannot …: …"
         stands_for = pattern(message)
         in_source = any(stands_for.fullmatch(found.text) for found in SOURCE)
-        # what is really said goes on with facts and a hint
+        # the real message continues with facts and a hint
         assert in_source or any(stands_for.match(text) for text in really_said)
 
     @pytest.mark.parametrize("message", of_airflow())

@@ -204,9 +204,9 @@ def test_a_callback_is_sent_twice_or_never(emulator, client):
     emulator.faults.add("callback", callback="twice", key="in/twice.mp3")
     emulator.faults.add("callback", callback="never", key="in/never.mp3")
     with Receiver() as receiver:
-        call_back = f"<CallBack>{receiver.url}/</CallBack>"
-        twice = submitted(client, job(call_back, key="in/twice.mp3"))
-        never = submitted(client, job(call_back, key="in/never.mp3"))
+        callback = f"<CallBack>{receiver.url}/</CallBack>"
+        twice = submitted(client, job(callback, key="in/twice.mp3"))
+        never = submitted(client, job(callback, key="in/never.mp3"))
         assert [one.outcome for one in recorded(emulator, twice, 2)] == ["sent", "sent"]
         assert [one.outcome for one in recorded(emulator, never)] == ["suppressed"]
         first, second = receiver.received
@@ -225,9 +225,9 @@ def test_an_early_callback_is_sent_while_the_job_is_running(emulator, client):
 
     assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
     with Receiver(look) as receiver:
-        call_back = f"<CallBack>{receiver.url}/</CallBack>"
+        callback = f"<CallBack>{receiver.url}/</CallBack>"
         for key, state in (("in/mix.mp3", "Success"), ("in/none.mp3", "Failed")):
-            job_id = submitted(client, job(call_back, key=key))
+            job_id = submitted(client, job(callback, key=key))
             wait_until(
                 lambda job_id=job_id, state=state: (
                     document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/State") == state

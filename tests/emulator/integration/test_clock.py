@@ -67,8 +67,8 @@ def test_the_fault_plan_keeps_a_job_running():
 def test_an_early_callback_delays_the_end():
     with Emulator(clock=VirtualClock(START)) as emulator:
         emulator.faults.add("callback", callback="early", delay=30)
-        call_back = "<CallBack>http://192.0.2.1/</CallBack></Request>"
-        submitted(Client(emulator), JOB.replace("</Request>", call_back))
+        callback = "<CallBack>http://192.0.2.1/</CallBack></Request>"
+        submitted(Client(emulator), JOB.replace("</Request>", callback))
         emulator.clock.advance(29)
         assert states(emulator) == ["Running"]
         assert [record.state for record in emulator.ledger.callbacks()] == ["Failed"]

@@ -125,7 +125,7 @@ class TestOwnership:
         context: Context,
         mocker: MockerFixture,
     ) -> None:
-        """No other try ever goes on with its job."""
+        """No other try ever continues with its job."""
         mocker.patch("airflow_provider_ci.current_try.state_of_try", None)
         server.play(SUBMITTED, after(terminate, RUNNING))
         server.always("PUT", http())

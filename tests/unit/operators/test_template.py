@@ -1,4 +1,4 @@
-"""Making a template be there: created, updated or left alone, also when somebody else does the same."""
+"""Making a template be there: created, updated or kept, also when somebody else does the same."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ class TestOddShapes:
 
 REFUSED = {
     "nothing": b"",
-    "blanks": b" \n",
+    "whitespace": b" \n",
     "text": b"hello",
     "a form": b"EventName=TaskFinish&JobId=j1",
     "html": b"<html><body>Hello</body></html>",

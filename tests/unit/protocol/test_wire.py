@@ -1,4 +1,4 @@
-"""Endpoints, and what goes on the wire."""
+"""Endpoints, and the bytes that are sent."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def parsed(cls, text: str):
 
 # --- round trip ---------------------------------------------------------------------------------------------
 
-# XML 1.0's characters. A text of blanks only is read as absent, like an empty one.
+# XML 1.0's characters. A text of whitespace only is read as absent, like an empty one.
 xml_texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff", min_codepoint=0x20)
     | st.sampled_from("\t\n\r<>&\"'"),
@@ -217,10 +217,10 @@ def test_an_empty_stream_element_is_no_stream():
         pytest.param(
             "2025-01-02T03:04:05+08:00", datetime(2025, 1, 2, 3, 4, 5, tzinfo=SERVICE_ZONE), id="colon"
         ),
-        pytest.param(" 2025-01-01T19:04:05Z\n", datetime(2025, 1, 1, 19, 4, 5, tzinfo=UTC), id="utc-blanks"),
+        pytest.param(" 2025-01-01T19:04:05Z\n", datetime(2025, 1, 1, 19, 4, 5, tzinfo=UTC), id="utc-spaces"),
         pytest.param("2025-01-02T03:04:05", datetime(2025, 1, 2, 3, 4, 5, tzinfo=SERVICE_ZONE), id="no-zone"),
         pytest.param("-", None, id="dash"),
-        pytest.param(" - ", None, id="dash-and-blanks"),
+        pytest.param(" - ", None, id="dash-and-whitespace"),
         pytest.param("", None, id="empty"),
         pytest.param("soon", None, id="unreadable"),
         pytest.param("2025-02-30T03:04:05+0800", None, id="no-such-day"),

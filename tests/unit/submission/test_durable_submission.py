@@ -156,7 +156,7 @@ class HeldUp:
 def test_a_try_that_was_held_up_before_its_claim_causes_no_second_job(
     died_at: int, when: str, number: int
 ) -> None:
-    """Try 1 dies, try 2 is held up, and goes on to its end when try 3 is at each of its steps in turn."""
+    """Try 1 dies, try 2 is held up, and continues to its end when try 3 is at each of its steps in turn."""
     world, ended = World(), []
     world.crash_at = (died_at, "before")
     with pytest.raises(Crash):
@@ -482,7 +482,7 @@ class TestClearedWhileAWorkerWaits:
 
 
 def test_a_job_is_looked_for_since_its_submission_however_late_it_was_found() -> None:
-    """A retry goes on with a job 70 s after its submission; then the service does not find its id."""
+    """A retry continues with a job 70 s after its submission; then the service does not find its id."""
     world = World()
     submission(world).get_or_submit(REQUEST, PLACE)
     world.now += 70
