@@ -30,6 +30,7 @@ from tests.patience import PATIENCE
 from tests.unit.submission.recording_log import RecordingLog
 from tests.unit.submission.simulated_world import (
     ANSWERS,
+    ARRIVES_LATE,
     BATCH,
     IDENTITY,
     OWN_BATCH,
@@ -504,6 +505,7 @@ def test_where_a_clear_empties_the_store_a_submission_may_be_in_flight() -> None
     world.stored.clear()
     second = submission(world, 2, clears=1, waits="worker", clear_discards_record=True)
     assert second.get_or_submit(REQUEST, PLACE).job_id == "j1"
+    world.pass_time(ARRIVES_LATE)
     assert len(world.jobs) == 1
 
 
