@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pytest_mock import MockerFixture
 
-from airflow_provider_ci.exceptions import JobTimeoutError, TaskKilledError
+from airflow_provider_ci.exceptions import JobCancelledError, JobTimeoutError, TaskKilledError
+from airflow_provider_ci.protocol.jobs import Job
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, after, http, job, job_xml, jobs
 from tests.unit.operators.job_operator import (
@@ -133,3 +135,21 @@ class TestOwnership:
         with signal_handled(signal.SIGTERM, operator.on_kill), pytest.raises(TaskKilledError):
             operator.execute(context)
         assert server.methods().count("PUT") == 1
+
+
+class TestWhoCancelledWithoutStateStore:
+    """Before Airflow 3.3 no record says who asked for a cancellation: the job's end decides."""
+
+    @pytest.mark.parametrize(
+        ("try_number", "seconds", "by_others"),
+        [(2, -60, False), (2, 5, False), (2, 600, True), (1, -60, True)],
+    )
+    def test_an_earlier_try_can_have_cancelled_only_what_ended_before_this_try_or_soon_after(
+        self, make_operator: MakeOperator, context: Context, try_number: int, seconds: float, by_others: bool
+    ) -> None:
+        operator = make_operator()
+        context["ti"].try_number = try_number
+        operator._try_state.context = context
+        ended = Job(job_id="j1", state="Cancel", end_time=datetime.now(UTC) + timedelta(seconds=seconds))
+        error = JobCancelledError("Job j1 was cancelled")
+        assert operator._cancellation.ask_if_cancelled_by_others(error, ended) is by_others
