@@ -168,9 +168,12 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
+                    "airflow_provider_ci.operators.job",
+                    "airflow_provider_ci.operators.batch_job",
+                    "airflow_provider_ci.operators.template",
                     "airflow_provider_ci.operators.voice_separate",
                     "airflow_provider_ci.operators.voice_separate_batch",
-                    "airflow_provider_ci.operators.template",
+                    "airflow_provider_ci.operators.voice_separate_template",
                     "airflow_provider_ci.operators.cancel",
                 ],
             }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow_provider_ci.assets.cos import SCHEME, create_asset, object_uri, sanitize_uri
+from airflow_provider_ci.protocol.tree import find_text
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -138,10 +139,9 @@ def only_result_size(job: Job, result: JobResult) -> int | None:
     """Return the size of a job's only result in bytes. For several results the service reports one size
     only, which may be that of any.
     """
-    info = job.operation.media_info if job.operation else None
-    if len(result["outputs"]) + len(result["other_objects"]) != 1 or not info or not info.format:
-        return None
-    return info.format.size
+    size = find_text(job.operation, "MediaInfo.Format.Size") or ""
+    is_only_one = len(result["outputs"]) + len(result["other_objects"]) == 1
+    return int(size) if is_only_one and size.isdecimal() else None
 
 
 def _cos_uri(outlet: Any) -> str | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_ci.protocol.batches import (
     BatchesResponse,
     BatchJob,
-    BatchRequest,
     CancelBatch,
     CreateBatch,
     DescribeBatch,
@@ -18,6 +16,7 @@ from airflow_provider_ci.protocol.batches import (
 )
 from airflow_provider_ci.protocol.jobs import with_output_location
 from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
+from airflow_provider_ci.protocol.tree import Tree
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -31,7 +30,7 @@ class Batches:
 
     def create(
         self,
-        batch: BatchRequest,
+        batch: Tree,
         *,
         expires_at: float | None = None,
         bucket: str | None = None,
@@ -49,7 +48,7 @@ class Batches:
         :raises ServiceError: the service refused it.
         """
         endpoint = self._hook.settings.endpoint(bucket, region)
-        batch = replace(batch, operation=with_output_location(batch.operation, endpoint))
+        batch = with_output_location(batch, endpoint)
         refuse_overlap(overlap_of_batch(batch, endpoint.bucket), batch)
         response = self._hook.call_paid(CreateBatch(batch, expires_at), bucket=bucket, region=region)
         return response.jobs_detail[0], response.request_id

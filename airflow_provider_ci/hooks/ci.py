@@ -38,13 +38,13 @@ from airflow_provider_ci.hooks.queues import Queues
 from airflow_provider_ci.hooks.templates import Templates
 from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.errors import is_not_accepted
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.jobs import (
     IDS_PER_REQUEST,
     LIST_SIZE_MAX,
     CancelJobs,
     DescribeJobs,
     Job,
-    JobRequest,
     JobsResponse,
     ListJobs,
     SubmitJob,
@@ -57,7 +57,7 @@ from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadOb
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.services import ASR, BucketBinding, OpenBucket
-from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE
+from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class TencentCIHook(BaseHook):
 
     def submit_job(
         self,
-        job: JobRequest,
+        job: Tree,
         *,
         expires_at: float | None = None,
         bucket: str | None = None,
@@ -258,7 +258,7 @@ class TencentCIHook(BaseHook):
         :raises ServiceError: the service refused the job.
         """
         endpoint = self.settings.endpoint(bucket, region)
-        job = replace(job, operation=with_output_location(job.operation, endpoint))
+        job = with_output_location(job, endpoint)
         refuse_overlap(overlap_of_job(job, endpoint.bucket), job)
         response = self.call_paid(SubmitJob(job, expires_at), bucket=bucket, region=region)
         return response.jobs_detail[0], response.request_id

@@ -1,23 +1,22 @@
-"""The hook's calls about voice-separation templates. A template belongs to one bucket."""
+"""The hook's calls about templates. A template belongs to one bucket."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.protocol.errors import is_retryable
+from airflow_provider_ci.protocol.template_rules import FLAT_PARAMETERS, template_request
 from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
     ListTemplates,
     Template,
     UpdateTemplate,
-    template_request,
 )
-from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.tree import Tree, format_value, without_none
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -33,27 +32,30 @@ class Templates:
 
     def create(
         self,
+        tag: str,
         name: str,
-        parameters: VoiceSeparate,
+        parameters: Tree,
         *,
         bucket: str | None = None,
         region: str | None = None,
     ) -> Template:
-        """Create a voice-separation template. After a lost response it is looked for by its name.
+        """Create a template. After a lost response it is looked for by its name.
 
+        :param tag: the type of the jobs that it is for, for instance ``VoiceSeparate``.
         :param name: unique in the bucket: Chinese, letters, digits, ``_``, ``-``, ``*``, at most 64.
+        :param parameters: as in the ``Operation`` of a job, for instance ``{"VoiceSeparate": {…}}``.
         :raises RequestValidationError: it breaks a documented rule; nothing was sent.
         :raises InvalidRequestError: the service refused it, for instance because the name is taken (code
             ``TemplateNameDuplicate``).
         """
-        request = CreateTemplate(template_request(name, parameters))
+        request = CreateTemplate(template_request(tag, name, parameters))
         try:
             return self._hook.call(request, bucket=bucket, region=region)
         except TencentCIError as error:
             if not is_retryable(error):
                 raise
-            found = self.find(name, bucket=bucket, region=region)
-            if found is None or not has_parameters(found, parameters):
+            found = self.find(tag, name, bucket=bucket, region=region)
+            if found is None or not has_parameters(found, tag, parameters):
                 raise
             log.warning("The response was lost, but template %s was created: %s", found.template_id, error)
             return found
@@ -61,8 +63,9 @@ class Templates:
     def update(
         self,
         template_id: str,
+        tag: str,
         name: str,
-        parameters: VoiceSeparate,
+        parameters: Tree,
         *,
         bucket: str | None = None,
         region: str | None = None,
@@ -71,7 +74,7 @@ class Templates:
 
         :raises NotFoundError: there is no such template.
         """
-        request = UpdateTemplate(template_id, template_request(name, parameters))
+        request = UpdateTemplate(template_id, template_request(tag, name, parameters))
         return self._hook.call(request, bucket=bucket, region=region)
 
     def delete(self, template_id: str, *, bucket: str | None = None, region: str | None = None) -> bool:
@@ -81,7 +84,7 @@ class Templates:
     def list(
         self,
         *,
-        tag: str = VOICE_SEPARATE,
+        tag: str = "All",
         name: str | None = None,
         category: str = "Custom",
         bucket: str | None = None,
@@ -94,20 +97,32 @@ class Templates:
         request = ListTemplates(tag=tag, name=name, category=category)
         return self._hook.pages(request, bucket=bucket, region=region)
 
-    def find(self, name: str, *, bucket: str | None = None, region: str | None = None) -> Template | None:
-        """Return the voice-separation template of exactly this name, or ``None``."""
-        candidates = self.list(name=name, bucket=bucket, region=region)
+    def find(
+        self, tag: str, name: str, *, bucket: str | None = None, region: str | None = None
+    ) -> Template | None:
+        """Return the template with this tag and exactly this name, or ``None``."""
+        candidates = self.list(tag=tag, name=name, bucket=bucket, region=region)
         return next((template for template in candidates if template.name == name), None)
 
 
-def has_parameters(template: Template, parameters: VoiceSeparate) -> bool:
-    """Return whether a template has these parameters, and no others."""
-    present = template.voice_separate or VoiceSeparate()
-    is_same_mode = present.audio_mode == parameters.audio_mode
-    return is_same_mode and _audio_config(present) == _audio_config(parameters)
+def has_parameters(template: Template, tag: str, parameters: Tree) -> bool:
+    """Return whether a template has these parameters, and no others.
+
+    :param parameters: as in the ``Operation`` of a job.
+    """
+    wanted: object = parameters.get(FLAT_PARAMETERS.get(tag, "")) or next(iter(parameters.values()), {})
+    return _normalize(wanted) == _normalize(template.parameters)
 
 
-def _audio_config(parameters: VoiceSeparate) -> AudioConfig:
-    """Return the audio config in the spelling that the service returns."""
-    config = parameters.audio_config or AudioConfig()
-    return replace(config, codec=config.codec.lower() if config.codec else None)
+def _normalize(value: object) -> object:
+    """Return parameters in one spelling: numbers as text, codecs in lower case, no empty elements."""
+    if isinstance(value, Mapping):
+        normalized = {name: _normalize(child) for name, child in without_none(value).items()}
+        return {
+            name: str(child).lower() if name == "Codec" else child
+            for name, child in normalized.items()
+            if child not in ("", {}, [])
+        }
+    if isinstance(value, list | tuple):
+        return [_normalize(child) for child in value]
+    return "" if value is None else format_value(value)

@@ -25,10 +25,11 @@ from attrs import define
 from airflow_provider_ci import __version__
 from airflow_provider_ci.assets.cos import SCHEME
 from airflow_provider_ci.assets.outlets import only_result_size
-from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
-from airflow_provider_ci.protocol.jobs import Job, Operation
+from airflow_provider_ci.protocol.batches import BatchJob
+from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
+from airflow_provider_ci.protocol.tree import find_text, find_tree
 
 #: Names of the run facets.
 JOBS_FACET, BATCH_FACET = "tencentCi_jobs", "tencentCi_batch"
@@ -84,14 +85,14 @@ def lineage_of_batch(batch: BatchJob, tally: BatchTally | None, bucket: str) -> 
     :param tally: the number of its jobs by state, once it has ended.
     :param bucket: the bucket of the inputs.
     """
-    source, operation = batch.input or BatchInput(), batch.operation or BatchOperation()
     # not the URL of a list: it may contain a signature, and is no dataset
-    keys = [key for key in (source.prefix, source.manifest) if key]
+    keys = [key for name in ("Prefix", "Manifest") if (key := find_text(batch.input, name))]
     outputs: list[Dataset] = []
-    if tally is not None and tally.counts["Success"] and (output := operation.output):
-        patterns = (output.voice_object, output.background_object, output.bass_object, output.drum_object)
-        folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns if pattern)
-        outputs = [OutputDataset(_namespace(output.bucket), folder) for folder in folders]
+    if tally is not None and tally.counts["Success"]:
+        operation = batch.operation or {}
+        patterns = job_type(find_text(operation, "Tag")).object_keys(operation).values()
+        folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns)
+        outputs = [OutputDataset(_namespace(find_text(operation, "Output.Bucket")), each) for each in folders]
     return OperatorLineage(
         inputs=_unique(InputDataset(_namespace(bucket), key.rstrip("/") or "/") for key in keys),
         outputs=_unique(outputs),
@@ -102,9 +103,9 @@ def lineage_of_batch(batch: BatchJob, tally: BatchTally | None, bucket: str) -> 
 
 
 def _inputs(job: Job) -> Iterator[Dataset]:
-    source = job.input
-    if source and source.bucket_id and source.object:
-        yield InputDataset(_namespace(source.bucket_id), source.object)
+    bucket = find_text(job.input, "BucketId")
+    if bucket and job.input_object:
+        yield InputDataset(_namespace(bucket), job.input_object)
 
 
 def _outputs(job: Job) -> Iterator[Dataset]:
@@ -134,8 +135,7 @@ def _folder(pattern: str, batch_id: str) -> str:
 
 
 def _describe_job(job: Job) -> dict[str, Any]:
-    result, operation = job_result(job), job.operation or Operation()
-    parameters = operation.voice_separate or VoiceSeparate()
+    result, parameters = job_result(job), find_tree(job.operation, "VoiceSeparate")
     return _without_none(
         {
             "jobId": result["job_id"],
@@ -145,9 +145,9 @@ def _describe_job(job: Job) -> dict[str, Any]:
             "tag": result["tag"],
             "region": result["input"]["region"],
             "queueId": result["queue_id"],
-            "templateId": operation.template_id,
-            "audioMode": parameters.audio_mode,
-            "codec": parameters.audio_config.codec if parameters.audio_config else None,
+            "templateId": find_text(job.operation, "TemplateId"),
+            "audioMode": find_text(parameters, "AudioMode"),
+            "codec": find_text(parameters, "AudioConfig.Codec"),
             **_times(job),
             "outputs": {
                 stem: _without_none(

@@ -97,12 +97,16 @@ def _argument_of(path: str, operator: Any) -> str | None:
     if " and " in element:
         arguments = [_argument_of(each, operator) for each in element.split(" and ")]
         return " and ".join(map(str, arguments)) if all(arguments) else None
+    for name, element_path in operator.elements.items():
+        if f".{element_path}".endswith(f".{path.removeprefix('Operation.').removeprefix('JobParam.')}"):
+            return str(name)
     parent = parents[-1] if parents else ""
     exceptions = operator.arguments_of_elements
     for end_of_path in (f"{parent}.{element}", element):
         if end_of_path in exceptions:
             return str(exceptions[end_of_path])
-        if _snake_case(parent) in operator.template_fields:  # a dict
+        # Some elements of Operation have arguments of their own. The others are in a dict
+        if parent != "Operation" and _snake_case(parent) in operator.template_fields:
             return f"{_snake_case(parent)}.{_snake_case(element)}"
     name = _snake_case(element)
     return name if name in operator.template_fields else None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -35,9 +34,6 @@ class TencentCIBaseOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("tencent_ci_conn_id", "bucket", "region")
     ui_color = "#d6e9ff"
-    #: The module of ``protocol`` that has the request's classes.
-    models_module = "jobs"
-
     #: Arguments that are no template fields, by what they are. They are read when the task is constructed.
     boolean_arguments: Sequence[str] = ()
     seconds_arguments: Sequence[str] = ()
@@ -48,8 +44,12 @@ class TencentCIBaseOperator(BaseOperator):
     integer_arguments: Sequence[str] = ()
     free_text_arguments: Sequence[str] = ()
     optional_arguments: Sequence[str] = ()
+    #: Template fields that are dicts of elements.
+    tree_arguments: Sequence[str] = ()
     #: Template fields before they are rendered: those that are no literals.
     templated_arguments: Mapping[str, Any] = {}
+    #: The arguments of an operator for one type of job, and the paths of their elements in ``Operation``.
+    elements: ClassVar[Mapping[str, str]] = {}
     #: Arguments by the element that they become, where one name does not follow from the other.
     arguments_of_elements: Mapping[str, str] = {}
     #: Values of template fields that break no rule. They stand for what is not known when a DAG is parsed.
@@ -74,11 +74,6 @@ class TencentCIBaseOperator(BaseOperator):
         partial = super().partial(**kwargs)
         check_mapped(cls, partial)
         return partial
-
-    @cached_property
-    def models(self) -> Any:
-        """The module with the request's classes; it is not loaded while a DAG is parsed."""
-        return import_module(f"airflow_provider_ci.protocol.{self.models_module}")
 
     def validate_arguments(self, endpoint: Any) -> None:  # noqa: ARG002 - subclasses need it
         """Check the arguments and what would be sent to ``endpoint``, without the connection.

@@ -51,14 +51,14 @@ if TYPE_CHECKING:
     from airflow_provider_ci.operators.bucket_jobs import JobApi
     from airflow_provider_ci.operators.job_wait import JobWait
     from airflow_provider_ci.operators.task_submission import TaskSubmission
-    from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
-    from airflow_provider_ci.protocol.jobs import Job, JobRequest
+    from airflow_provider_ci.protocol.batches import BatchJob
+    from airflow_provider_ci.protocol.jobs import Job
+    from airflow_provider_ci.protocol.tree import Tree
     from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.submission.tracking import JobTracker
     from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
-#: The request, and the job that it makes: a job or a batch job.
-R = TypeVar("R", bound="JobRequest | BatchRequest")
+#: What a request makes: a job or a batch job.
 J = TypeVar("J", bound="Job | BatchJob")
 
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
@@ -79,7 +79,7 @@ _NOT_COPIED = frozenset(
 _AFTER_TIMEOUT = "after its timeout or execution_timeout"
 
 
-class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
+class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
     :param tencent_ci_conn_id: the Airflow connection. (templated)
@@ -137,7 +137,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
 
     # What a subclass says of its jobs
 
-    def build_request(self, endpoint: Endpoint) -> R:
+    def build_request(self, endpoint: Endpoint) -> Tree:
         """Return the request for the rendered arguments.
 
         :param endpoint: names the input's bucket and region.
@@ -146,13 +146,13 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
         raise NotImplementedError
 
     @cached_property
-    def job_api(self) -> JobApi[R, J]:
+    def job_api(self) -> JobApi[J]:
         """The hook's calls about jobs, for this task's bucket and region."""
         from airflow_provider_ci.operators.bucket_jobs import JobsOfBucket
 
-        return cast("JobApi[R, J]", JobsOfBucket(self.hook, self.bucket_and_region))
+        return cast("JobApi[J]", JobsOfBucket(self.hook, self.bucket_and_region))
 
-    def _before_submission(self, request: R) -> None:
+    def _before_submission(self, request: Tree) -> None:
         """Refuse a request that the service would accept, but whose job would fail."""
 
     # What Airflow calls
@@ -333,14 +333,14 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[R, J]):
             return self._complete_or_defer(context, job, self._deadline(context), time.time())
         return self._complete(context, self._wait_on_worker(job))
 
-    def _get_or_submit(self, request: R, endpoint: Endpoint, context: Context) -> J:
+    def _get_or_submit(self, request: Tree, endpoint: Endpoint, context: Context) -> J:
         """Return the job of this task instance, and submit it if there is none. May cost money."""
         if not self.durable:
             return self._submission.submit_without_record(request)
         return self._submission.get_or_submit(request, f"{endpoint.bucket} {endpoint.region}", context)
 
     @cached_property
-    def _submission(self) -> TaskSubmission[R, J]:
+    def _submission(self) -> TaskSubmission[J]:
         from airflow_provider_ci.operators.task_submission import TaskSubmission
 
         return TaskSubmission(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_ci.protocol.batch_rules import check_batch
-from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, BatchRequest, CancelBatch
+from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, CancelBatch
 from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.jobs import (
     CANCEL,
@@ -19,11 +19,11 @@ from airflow_provider_ci.protocol.jobs import (
     PENDING_STATES,
     CancelJobs,
     Job,
-    JobRequest,
     JobsResponse,
 )
+from airflow_provider_ci.protocol.tree import Tree, find_text
 from airflow_provider_ci.submission import durable_submission
-from airflow_provider_ci.submission.recovery import JobLookup, R_contra
+from airflow_provider_ci.submission.recovery import JobLookup
 from airflow_provider_ci.submission.tracking import J, name_job_in_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.operators.base import BucketAndRegion
 
 
-class JobApi(JobLookup[R_contra, J], Protocol[R_contra, J]):
+class JobApi(JobLookup[J], Protocol[J]):
     """What an operator needs of the service.
 
     ``list_method`` is the hook's method with which a user can look for a job.
@@ -39,13 +39,13 @@ class JobApi(JobLookup[R_contra, J], Protocol[R_contra, J]):
 
     list_method: str
 
-    def check(self, request: R_contra) -> None:
+    def check(self, request: Tree) -> None:
         """Refuse a request that breaks a documented rule.
 
         :raises RequestValidationError: names every such field.
         """
 
-    def submit(self, request: R_contra, expires_at: float | None) -> tuple[J, str | None]:
+    def submit(self, request: Tree, expires_at: float | None) -> tuple[J, str | None]:
         """Submit a paid job; return it with the request id.
 
         :param expires_at: Unix time, by the service's clock, after which the service refuses the request.
@@ -68,20 +68,22 @@ class JobsOfBucket:
         self._hook = hook
         self._bucket = bucket_and_region
 
-    def check(self, request: JobRequest) -> None:
+    def check(self, request: Tree) -> None:
         check_job(request)
 
-    def submit(self, request: JobRequest, expires_at: float | None) -> tuple[Job, str | None]:
+    def submit(self, request: Tree, expires_at: float | None) -> tuple[Job, str | None]:
         return self._hook.submit_job(request, expires_at=expires_at, **self._bucket)
 
     def describe(self, job_id: str) -> JobsResponse:
         with name_job_in_errors(job_id):
             return self._hook.describe_jobs([job_id], **self._bucket)
 
-    def list(self, request: JobRequest, since: datetime) -> Iterable[Job]:
-        input_object = (request.input.object if request.input else None) or ""
+    def list(self, request: Tree, since: datetime) -> Iterable[Job]:
         return self._hook.list_jobs(
-            tag=str(request.tag), input_object=input_object, start_creation_time=since, **self._bucket
+            tag=str(request["Tag"]),
+            input_object=find_text(request, "Input.Object"),  # of a type without input, all jobs since then
+            start_creation_time=since,
+            **self._bucket,
         )
 
     def cancel(self, job_id: str) -> None:
@@ -110,17 +112,17 @@ class BatchesOfBucket:
         self._hook = hook
         self._bucket = bucket_and_region
 
-    def check(self, request: BatchRequest) -> None:
+    def check(self, request: Tree) -> None:
         check_batch(request)
 
-    def submit(self, request: BatchRequest, expires_at: float | None) -> tuple[BatchJob, str | None]:
+    def submit(self, request: Tree, expires_at: float | None) -> tuple[BatchJob, str | None]:
         return self._hook.batches.create(request, expires_at=expires_at, **self._bucket)
 
     def describe(self, job_id: str) -> BatchesResponse:
         with name_job_in_errors(job_id):
             return self._hook.batches.describe(job_id, **self._bucket)
 
-    def list(self, request: BatchRequest, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - no filter
+    def list(self, request: Tree, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - no filter
         return self._hook.batches.list(start_creation_time=since, **self._bucket)
 
     def cancel(self, job_id: str) -> None:

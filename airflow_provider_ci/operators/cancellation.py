@@ -75,7 +75,7 @@ class JobCancellation:
     try_state: TryState
     is_enabled: bool
     hook: Callable[[], TencentCIHook]
-    job_api: Callable[[], JobApi[Any, Any]]
+    job_api: Callable[[], JobApi[Any]]
     log: Any
     #: A sentence about what became of the job, for the error that ends the task.
     outcome: str = field(default=_NOT_CANCELLED, init=False)

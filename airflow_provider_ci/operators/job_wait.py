@@ -46,7 +46,7 @@ class JobWait(Generic[J]):
     """
 
     hook: TencentCIHook
-    job_api: JobApi[Any, J]
+    job_api: JobApi[J]
     ask_if_ended: Callable[[J], bool]
     sleep: Callable[[float], None]
     log: Any

@@ -13,11 +13,13 @@ from enum import Enum
 from typing import Any
 
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError
-from airflow_provider_ci.operators.base_voice_separate import RESULTS
 from airflow_provider_ci.operators.templates import is_literal
+from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.tree import find
 
 # Results with the same key are different objects if one of these differs
-_BUCKET_ARGUMENTS = ("bucket", "output_bucket", "tencent_ci_conn_id")
+_BUCKET_ARGUMENTS = ("bucket", "tencent_ci_conn_id")
+# These decide which extension a key gets; so does the whole of operation
 _EXTENSION_ARGUMENTS = ("codec", "template_id")
 
 # What templates read that is the same for all instances in a DAG run, and what differs between them
@@ -51,10 +53,11 @@ def check_result_keys(operator: Any, context: Any) -> None:
     if map_index < 0 or not operator.has_dag() or operator.task_id not in operator.dag.task_dict:
         return
     dag_task = operator.dag.task_dict[operator.task_id]
-    collisions = {name: find_collision(operator, dag_task, name, map_index) for name in RESULTS}
+    names = result_arguments(operator)
+    collisions = {name: find_collision(operator, dag_task, name, map_index) for name in names}
     problems = [
-        f"{name} is {getattr(operator, name)!r} in more than one instance of this mapped task, whose results"
-        " would overwrite each other, allowed: a key that differs between them, for instance by ${jobid}"
+        f"{name} is {_value(vars(operator), name)!r} in more than one instance of this mapped"
+        " task, whose results would overwrite each other, allowed: a key that differs between them, for instance by ${jobid}"
         for name, collision in collisions.items()
         if collision is Collision.CERTAIN
     ]
@@ -66,8 +69,16 @@ def check_result_keys(operator: Any, context: Any) -> None:
                 "%s is %r: if it is the same in another instance of this mapped task, their results overwrite"
                 " each other, and each is paid for. A key with ${jobid} is never the same",
                 name,
-                getattr(operator, name),
+                _value(vars(operator), name),
             )
+
+
+def result_arguments(operator: Any) -> tuple[str, ...]:
+    """Return the arguments for the keys of results; ``operation.Output.Object`` is a part of one."""
+    paths = {f"Output.{element}" for element in job_type(operator.tag).output_objects.values()}
+    own = [name for name, path in operator.elements.items() if path in paths]
+    in_operation = (f"operation.{path}" for path in sorted(paths) if find(operator.operation, path))
+    return (*own, *in_operation)
 
 
 def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) -> Collision:
@@ -79,11 +90,14 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
     :param dag_task: the task of the DAG, which is mapped, or in a mapped task group.
     :param argument: the argument for the result's key.
     """
-    key = getattr(operator, argument)
+    key = _value(vars(operator), argument)
     if not isinstance(key, str) or not key.strip() or "${jobid}" in key:
         return Collision.NONE
-    names = (argument, *_BUCKET_ARGUMENTS, *(_EXTENSION_ARGUMENTS if "${ext}" in key else ()))
-    unrendered = {name: operator.templated_arguments.get(name, getattr(operator, name)) for name in names}
+    bucket = "operation.Output.Bucket" if argument.startswith("operation.") else "output_bucket"
+    extension = _EXTENSION_ARGUMENTS if "${ext}" in key else ()
+    arguments = {**vars(operator), **operator.templated_arguments}
+    names = (argument, bucket, *_BUCKET_ARGUMENTS, *(name for name in extension if name in arguments))
+    unrendered = {name: _value(arguments, name) for name in names}
     expand_input = getattr(dag_task, "expand_input", None)
     is_in_mapped_group = expand_input is None
     if is_in_mapped_group:
@@ -96,13 +110,25 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
     elif isinstance(mapped_over, Mapping):
         equal = _count_equal_in_expand(mapped_over, unrendered)
     elif isinstance(mapped_over, Sequence):
-        equal = _count_equal_in_expand_kwargs(mapped_over, unrendered, argument, map_index)
+        results = result_arguments(operator)
+        equal = _count_equal_in_expand_kwargs(mapped_over, unrendered, argument, map_index, results)
     else:  # the output of another task, which may hold any argument that partial() does not
         fixed = {**dag_task.dag.default_args, **dag_task.partial_kwargs}
-        return Collision.POSSIBLE if fixed.get(argument) == unrendered[argument] else Collision.NONE
+        return Collision.POSSIBLE if _value(fixed, argument) == unrendered[argument] else Collision.NONE
     if equal < 2:
         return Collision.NONE
     return Collision.CERTAIN if all(map(_is_same_in_run, unrendered.values())) else Collision.POSSIBLE
+
+
+def _value(arguments: Mapping[str, Any], name: str) -> Any:
+    """Return an argument, or a part of one: ``operation.Output.Object``."""
+    argument, _, path = name.partition(".")
+    value = arguments.get(argument)
+    return find(value, path) if path else value
+
+
+def _has(arguments: Mapping[str, Any], name: str) -> bool:
+    return name.partition(".")[0] in arguments
 
 
 def _expand_input_of_group(task: Any) -> Any:
@@ -127,28 +153,42 @@ def _count_equal_in_expand(mapped_over: Mapping[str, Any], unrendered: Mapping[s
     """
     equal = 1
     for argument, values in mapped_over.items():
-        if argument not in unrendered:
+        names = [name for name in unrendered if name.partition(".")[0] == argument]
+        if not names:
             equal *= _count(values)
-        else:  # of another task's output nothing is known
-            equal *= values.count(unrendered[argument]) if isinstance(values, list | tuple) else 0
+        elif not isinstance(values, list | tuple):  # of another task's output nothing is known
+            return 0
+        else:
+            equal *= sum(
+                all(_value({argument: value}, name) == unrendered[name] for name in names) for value in values
+            )
     return equal
 
 
 def _count_equal_in_expand_kwargs(
-    mapped_over: Sequence[Any], unrendered: Mapping[str, Any], argument: str, map_index: int
+    mapped_over: Sequence[Any],
+    unrendered: Mapping[str, Any],
+    argument: str,
+    map_index: int,
+    results: Sequence[str],
 ) -> int:
-    """Return how many instances have these arguments. ``expand_kwargs()`` has a dict for each instance."""
+    """Return how many instances have these arguments. ``expand_kwargs()`` has a dict for each instance.
+
+    :param results: the arguments for the keys of results.
+    """
     own = mapped_over[map_index]
     if not isinstance(own, Mapping):  # another task's output, of which nothing is known
         return 0
 
     def other_arguments(instance: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: instance[name] for name in unrendered if name in instance and name != argument}
+        return {
+            name: _value(instance, name) for name in unrendered if _has(instance, name) and name != argument
+        }
 
     def writes_to_own_key(instance: Mapping[str, Any]) -> bool:
-        if argument in own:  # the same key for another result overwrites it, too
-            return own[argument] in map(instance.get, RESULTS)
-        return argument not in instance
+        if _has(own, argument):  # the same key for another result overwrites it, too
+            return _value(own, argument) in [_value(instance, name) for name in results]
+        return not _has(instance, argument)
 
     dicts = [instance for instance in mapped_over if isinstance(instance, Mapping)]
     return sum(

@@ -10,22 +10,27 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.argument_errors import name_argument, refuse_task_if_any
 from airflow_provider_ci.operators.templates import is_literal
 from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
-from airflow_provider_ci.protocol.fields import LightModels
 
 # Without them the check would end before it comes to the other arguments
-_NEVER_EMPTY = {"name": "example", "tencent_ci_conn_id": "example"}
+_NEVER_EMPTY = {"name": "example", "tencent_ci_conn_id": "example", "tag": "Example"}
+# Stands for a value in a tree that is not known while a DAG is parsed
+_UNKNOWN = "not-rendered-yet"
 # In place of the connection's, which is not read while a DAG is parsed
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
 
 
-def check_when_parsed(operator: Any) -> None:
+def check_when_parsed(operator: Any, constructed: type[Any] | None = None) -> None:
     """Refuse a new task whose arguments cannot work whatever its templates render to.
 
     The last thing that the constructor of an operator does. A user's class may set attributes later, or read
     arguments in its own way, so its request is checked only when it runs.
 
+    :param constructed: the class of the constructor, if it has subclasses in this provider. Those set
+        arguments later, so only the last of the provider's constructors checks.
     :raises TaskArgumentError: names each such argument, its value and what is allowed.
     """
+    if constructed not in (None, _provider_class(type(operator))):
+        return
     operator.templated_arguments = {
         name: getattr(operator, name)
         for name in operator.template_fields
@@ -33,6 +38,11 @@ def check_when_parsed(operator: Any) -> None:
     }
     problems = _find_problems(operator, vars(operator), operator.templated_arguments)
     refuse_task_if_any(operator.task_id, problems)
+
+
+def _provider_class(operator_class: type[Any]) -> type[Any]:
+    """Return the first class of this provider among a class and its bases."""
+    return next(each for each in operator_class.__mro__ if each.__module__.startswith("airflow_provider_ci."))
 
 
 def check_mapped(operator_class: Any, partial: Any) -> None:
@@ -54,7 +64,7 @@ def check_mapped(operator_class: Any, partial: Any) -> None:
 def _find_problems(operator: Any, values: MutableMapping[str, Any], unknown: Collection[str]) -> list[str]:
     problems = convert_untemplated_arguments(operator, values)
     operator_class = operator if isinstance(operator, type) else type(operator)
-    if problems or not operator_class.__module__.startswith("airflow_provider_ci."):
+    if problems or operator_class is not _provider_class(operator_class):
         return problems
     return _certain_problems(operator_class, values, unknown)
 
@@ -68,7 +78,12 @@ def _certain_problems(
     certain: list[str] | None = None
     for assumed in (empty, *examples):
         filled = _fill(unknown, values, {**assumed, **_NEVER_EMPTY})
-        problems = _request_problems(operator_class, {**values, **filled})
+        trees = {
+            name: with_unknown_values(values[name])
+            for name in operator_class.tree_arguments
+            if isinstance(values.get(name), dict)
+        }
+        problems = _request_problems(operator_class, {**values, **filled, **trees})
         if certain is not None:
             subjects = set(map(_subject, certain))
             problems = [problem for problem in problems if _subject(problem) in subjects]
@@ -102,9 +117,22 @@ def _fill(unknown: Collection[str], values: Mapping[str, Any], assumed: Mapping[
 
 def _request_problems(operator_class: type[Any], values: Mapping[str, Any]) -> list[str]:
     draft = object.__new__(operator_class)
-    draft.__dict__.update(values, models=LightModels(), templated_arguments={})
+    draft.__dict__.update(values, templated_arguments={})
     try:
         draft.validate_arguments(_ENDPOINT)
     except RequestValidationError as error:
-        return [name_argument(problem, operator_class) for problem in error.problems]
+        return [
+            name_argument(problem, operator_class) for problem in error.problems if _UNKNOWN not in problem
+        ]
     return []
+
+
+def with_unknown_values(value: Any, path: str = "") -> Any:
+    """Return a tree with a unique text in place of each value that Airflow renders: problems of such a text
+    are none of the value.
+    """
+    if isinstance(value, dict):
+        return {name: with_unknown_values(child, f"{path}.{name}") for name, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_unknown_values(child, f"{path}.{index}") for index, child in enumerate(value)]
+    return value if is_literal(value) else f"{_UNKNOWN}{path}"

@@ -14,11 +14,14 @@ from airflow_provider_ci.operators.argument_errors import argument_error
 from airflow_provider_ci.operators.templates import (
     NONE_RENDERED,
     has_rendered_none_inside,
+    is_literal,
     is_rendered_collection,
 )
+from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
 from airflow_provider_ci.protocol.rules import Problem, check_id, raise_if_any
 
+_NOTHING = object()  # a value that a template rendered to nothing
 _A_STRING = "a string, or an empty one for no value"
 _ONE_STRING = "one string; for a task for each of several strings, map over them with .expand()"
 _NO_COLLECTION = (
@@ -55,6 +58,66 @@ def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | 
     return _read_all(
         (key, partial(_read_string, f"{name}.{key}", value[key], templates.get(key))) for key in value
     )
+
+
+def read_element_arguments(operator: Any) -> dict[str, Any]:
+    """Return the values of the arguments that are elements of ``Operation``; ``None`` for no value.
+
+    Numbers and booleans stay what they are, and the rules of the type of job decide about them.
+
+    :raises RequestValidationError: names each that a template failed to render, or that is a list or a dict.
+    """
+    return _read_all((name, partial(_read_element, operator, name)) for name in operator.elements)
+
+
+def read_tree(operator: Any, name: str) -> dict[str, Any]:
+    """Return an argument that is a dict of elements, with what templates in it have rendered.
+
+    A value that a template rendered to an empty string is left out.
+
+    :raises RequestValidationError: it is no dict, or naming each value that a template failed to render.
+    """
+    value = getattr(operator, name)
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise argument_error(name, value, "a dict with the names of Tencent's elements")
+    problems: list[str] = []
+    tree: dict[str, Any] = _read_branch(name, value, operator.templated_arguments.get(name), problems)
+    raise_if_any(problems)
+    return tree
+
+
+def _read_branch(path: str, value: Any, template: Any, problems: list[str]) -> Any:
+    """Return a part of a tree, and add what is wrong with it to ``problems``.
+
+    :param template: what the part was rendered from; ``None`` if it was no template.
+    """
+    if isinstance(value, dict):
+        templates = template if isinstance(template, dict) else {}
+        read = {
+            key: _read_branch(f"{path}.{key}", child, templates.get(key), problems)
+            for key, child in value.items()
+        }
+        return {key: child for key, child in read.items() if child is not _NOTHING}
+    if isinstance(value, list | tuple):
+        templates_of_list = template if isinstance(template, list | tuple) else [None] * len(value)
+        entries = [
+            _read_branch(f"{path}[{index}]", child, part, problems)
+            for index, (child, part) in enumerate(zip(value, templates_of_list, strict=False))
+        ]
+        return [entry for entry in entries if entry is not _NOTHING]
+    is_rendered = isinstance(template, str) and not is_literal(template)
+    if not is_rendered:
+        return value
+    if not isinstance(value, str | None):  # a native template
+        return value
+    try:
+        text = _read_string(path, value, template)
+    except RequestValidationError as error:
+        problems += error.problems
+        return _NOTHING
+    return _NOTHING if text is None else text
 
 
 def read_ids(name: str, value: Any) -> list[str]:
@@ -110,6 +173,19 @@ def _read_argument(operator: Any, name: str) -> str | int | None:
     if name in operator.free_text_arguments:
         return _read_text(name, value)
     if name in operator.optional_arguments:
+        return _read_string(name, value, None)
+    return _read_name(operator, name)
+
+
+def _read_element(operator: Any, name: str) -> str | float | bool | None:
+    value = getattr(operator, name)
+    rule = job_type(operator.tag).rules.get(operator.elements[name])
+    is_text = rule is None or rule.is_text
+    if not is_text and isinstance(value, int | float):  # a boolean is an int
+        return value
+    if name in operator.optional_arguments or not is_text:
+        if not is_text and value == "None":
+            raise argument_error(name, value, f"{rule.allowed if rule else ''}; {NONE_RENDERED}")
         return _read_string(name, value, None)
     return _read_name(operator, name)
 

@@ -13,7 +13,7 @@ from airflow_provider_ci.operators import earlier_tries
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
 from airflow_provider_ci.submission.durable_submission import DurableSubmission
-from airflow_provider_ci.submission.idempotency_key import R, fingerprint
+from airflow_provider_ci.submission.idempotency_key import fingerprint
 from airflow_provider_ci.submission.tracking import J
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.operators.cancellation import JobCancellation
     from airflow_provider_ci.operators.kill_guard import KillGuard
     from airflow_provider_ci.operators.try_state import TryState
+    from airflow_provider_ci.protocol.tree import Tree
 
 
 class AmbiguousSubmissionNoRetryError(AmbiguousSubmissionError, AirflowFailException):
@@ -38,7 +39,7 @@ class _SubmittedRequest(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class TaskSubmission(Generic[R, J]):
+class TaskSubmission(Generic[J]):
     """Gets the job of a task.
 
     :param before_submission: called with a request before it is submitted; may refuse it.
@@ -47,17 +48,17 @@ class TaskSubmission(Generic[R, J]):
     """
 
     hook: TencentCIHook
-    job_api: JobApi[R, J]
+    job_api: JobApi[J]
     try_state: TryState
     kill_guard: KillGuard
     cancellation: JobCancellation
-    before_submission: Callable[[R], None]
+    before_submission: Callable[[Tree], None]
     waits: str
     resubmit_if_unknown: bool
     log: Any
     _submitted: _SubmittedRequest | None = field(default=None, init=False)
 
-    def get_or_submit(self, request: R, input_location: str, context: Context) -> J:
+    def get_or_submit(self, request: Tree, input_location: str, context: Context) -> J:
         """Return the job of the task instance, and submit it if there is none. May cost money.
 
         :param input_location: the bucket and region of the input.
@@ -82,7 +83,7 @@ class TaskSubmission(Generic[R, J]):
         self.try_state.job_id = job.job_id
         return job
 
-    def submit_without_record(self, request: R) -> J:
+    def submit_without_record(self, request: Tree) -> J:
         """Submit a job, whatever earlier tries have submitted. Costs money.
 
         :raises AmbiguousSubmissionNoRetryError: it is unknown whether the service accepted it.
@@ -100,7 +101,7 @@ class TaskSubmission(Generic[R, J]):
                 hint="Look for it in the job list before submitting again",
             ) from error
 
-    def _refuse_second_request(self, request: R, input_location: str, context: Context) -> None:
+    def _refuse_second_request(self, request: Tree, input_location: str, context: Context) -> None:
         """Refuse a subclass that submits several requests in one try: a retry could not tell their jobs
         apart.
         """
@@ -116,7 +117,7 @@ class TaskSubmission(Generic[R, J]):
             " for each task, for several inputs with .expand()"
         )
 
-    def _durable_submission(self, context: Context) -> DurableSubmission[R, J]:
+    def _durable_submission(self, context: Context) -> DurableSubmission[J]:
         clock = self.hook.settings.clock
         run_start = earlier_tries.earliest_submission(context)
 
@@ -142,7 +143,7 @@ class TaskSubmission(Generic[R, J]):
             sleep=self.kill_guard.sleep,
         )
 
-    def _submit(self, request: R, expires_at: float | None) -> J:
+    def _submit(self, request: Tree, expires_at: float | None) -> J:
         """Send a submission once. Costs money."""
         self.kill_guard.raise_if_killed()
         where_to_look = f"in the console or with TencentCIHook.{self.job_api.list_method}"

@@ -1,76 +1,62 @@
-"""Keeps a voice-separation template: parameters under an id, which jobs name instead of parameters."""
+"""Keeps a template: parameters under an id, which jobs of its type name instead of parameters."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
-from airflow_provider_ci.operators import audio_parameters
 from airflow_provider_ci.operators.argument_errors import fail_without_retry
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
-from airflow_provider_ci.operators.rendered_arguments import read_arguments
-from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, check_template
+from airflow_provider_ci.operators.rendered_arguments import (
+    read_arguments,
+    read_element_arguments,
+    read_tree,
+)
+from airflow_provider_ci.protocol.template_rules import check_template, template_request
+from airflow_provider_ci.protocol.tree import with_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 
 # Somebody else may create or delete the template between two calls, and the list may show it late
 _ATTEMPTS = 3
 _PAUSE = 2.0  # seconds
 
 
-class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
-    """Creates or updates the voice-separation template of a name, so that it has exactly these parameters.
+class TencentCITemplateOperator(TencentCIBaseOperator):
+    """Creates or updates the template of a name, so that it has exactly these parameters.
 
     XCom ``return_value`` is the TemplateId. Running twice leaves one template and returns the same id. As far
     as is known, jobs that are running meanwhile keep the parameters that they started with.
 
     .. seealso:: ``docs/operators.md``, and Tencent's pages 436/84510 and 460/84757.
 
+    :param tag: the type of the jobs that the template is for, for instance ``Transcode``. (templated)
     :param name: the template's name, unique in its bucket: Chinese, letters, digits, ``_``, ``-``, ``*``, at
         most 64 characters. (templated)
-    :param audio_mode: ``IsAudio`` (voice), ``IsBackground``, ``AudioAndBackground`` or ``MusicMode``.
-        (templated)
-    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``. (templated)
-    :param samplerate: Hz. (templated)
-    :param bitrate: kbit/s, 8 to 1000. (templated)
-    :param channels: number of channels. (templated)
+    :param parameters: as in the ``Operation`` of a job, for instance
+        ``{"Transcode": {"Container": {"Format": "mp4"}}}``. (templated)
     :param tencent_ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket that the template is for; default: the connection's. (templated)
     :param region: its region; default: the connection's. (templated)
     """
 
-    models_module = "templates"
-    template_fields: Sequence[str] = ("name", *audio_parameters.NAMES, *TencentCIBaseOperator.template_fields)
-    integer_arguments = audio_parameters.INTEGERS
-    optional_arguments = audio_parameters.OPTIONAL
-    assumed_when_parsed = (audio_parameters.EXAMPLE,)
+    template_fields: Sequence[str] = ("tag", "name", "parameters", *TencentCIBaseOperator.template_fields)
+    tree_arguments: Sequence[str] = ("parameters",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
 
     def __init__(
-        self,
-        *,
-        name: str,
-        audio_mode: str,
-        codec: str | None = None,
-        samplerate: int | str | None = None,
-        bitrate: int | str | None = None,
-        channels: int | str | None = None,
-        **kwargs: Any,
+        self, *, tag: str, name: str, parameters: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        self.tag = tag
         self.name = name
-        self.audio_mode = audio_mode
-        self.codec = codec
-        self.samplerate = samplerate
-        self.bitrate = bitrate
-        self.channels = channels
-        check_when_parsed(self)
+        self.parameters = parameters
+        check_when_parsed(self, TencentCITemplateOperator)
 
     def execute(self, context: Context) -> str:  # noqa: ARG002 - as Airflow calls it
         """Create or update the template and return its id.
@@ -80,11 +66,11 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
         """
         with fail_without_retry(self):
             self.validate_arguments(None)
-            name, parameters = self._read_template()
+            arguments = self._read_template()
             self.hook.settings.endpoint(**self.bucket_and_region)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._create_or_update(name, parameters)
+                return self._create_or_update(*arguments)
             except ServiceError as error:
                 if attempt == _ATTEMPTS or not _is_changed_by_others(error):
                     raise
@@ -95,33 +81,30 @@ class VoiceSeparateTemplateOperator(TencentCIBaseOperator):
     def validate_arguments(self, endpoint: Any) -> None:
         """Check the arguments, and the template made of them by the documented rules."""
         super().validate_arguments(endpoint)
-        name, parameters = self._read_template()
-        check_template(
-            self.models.TemplateRequest(
-                tag=VOICE_SEPARATE,
-                name=name,
-                audio_mode=parameters.audio_mode,
-                audio_config=parameters.audio_config or self.models.AudioConfig(),
-            )
-        )
+        check_template(template_request(*self._read_template()))
 
-    def _read_template(self) -> tuple[str, VoiceSeparate]:
-        arguments = read_arguments(self, ("name", *audio_parameters.NAMES))
-        return arguments["name"] or "", audio_parameters.build_parameters(arguments, self.models)
+    def _read_template(self) -> tuple[str, str, dict[str, Any]]:
+        """Return the tag, the name and the parameters."""
+        arguments = {**read_arguments(self, ("tag", "name")), **read_element_arguments(self)}
+        parameters = read_tree(self, "parameters")
+        for name, path in self.elements.items():
+            if arguments[name] is not None:
+                parameters = with_value(parameters, path, arguments[name])
+        return arguments["tag"] or "", arguments["name"] or "", parameters
 
-    def _create_or_update(self, name: str, parameters: VoiceSeparate) -> str:
+    def _create_or_update(self, tag: str, name: str, parameters: Mapping[str, Any]) -> str:
         from airflow_provider_ci.hooks.templates import has_parameters
 
-        existing = self.hook.templates.find(name, **self.bucket_and_region)
+        existing = self.hook.templates.find(tag, name, **self.bucket_and_region)
         if existing is None:
-            created = self.hook.templates.create(name, parameters, **self.bucket_and_region)
+            created = self.hook.templates.create(tag, name, parameters, **self.bucket_and_region)
             self.log.info("Created template %s (%s)", name, created.template_id)
             return str(created.template_id)
         template_id = str(existing.template_id)
-        if has_parameters(existing, parameters):
+        if has_parameters(existing, tag, parameters):
             self.log.info("Template %s (%s) has these parameters already", name, template_id)
         else:
-            self.hook.templates.update(template_id, name, parameters, **self.bucket_and_region)
+            self.hook.templates.update(template_id, tag, name, parameters, **self.bucket_and_region)
             self.log.info("Updated template %s (%s)", name, template_id)
         return template_id
 

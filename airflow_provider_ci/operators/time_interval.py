@@ -39,10 +39,11 @@ def read_time_interval(operator: Any) -> dict[str, str | None] | None:
                 " data_interval_end are the same moment: give the DAG a CronDataIntervalTimetable"
             ]
         )
-    return {
-        "start": format_time(start) if start else None,
-        "end": format_time(end - timedelta(seconds=1)) if end else None,
+    elements = {
+        "Start": format_time(start) if start else None,
+        "End": format_time(end - timedelta(seconds=1)) if end else None,
     }
+    return {name: value for name, value in elements.items() if value}
 
 
 def _refuse_rendered_none(value: Any, template: Any) -> None:

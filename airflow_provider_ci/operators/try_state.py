@@ -13,8 +13,7 @@ from airflow_provider_ci.exceptions import AmbiguousSubmissionError, TaskKilledE
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_ci.protocol.batches import BatchRequest
-    from airflow_provider_ci.protocol.jobs import JobRequest
+    from airflow_provider_ci.protocol.tree import Tree
     from airflow_provider_ci.submission.record import SubmissionRecords
 
 
@@ -85,13 +84,14 @@ class TryState:
         return self.durable and self.context is not None and self.context["ti"].try_number > 1
 
     @contextmanager
-    def note_sending(self, request: JobRequest | BatchRequest, where_to_look: str) -> Iterator[None]:
+    def note_sending(self, request: Tree, where_to_look: str) -> Iterator[None]:
         """Note that a submission is sent in this block, and whether its response is lost.
 
         :param where_to_look: where a user can look for its job if the response is lost: a part of a hint.
         """
-        user_data = request.operation.user_data if request.operation else None
-        self.sent = sent = SentSubmission(user_data, where_to_look)
+        from airflow_provider_ci.protocol.tree import find_text
+
+        self.sent = sent = SentSubmission(find_text(request, "Operation.UserData"), where_to_look)
         try:
             yield
         except AmbiguousSubmissionError:

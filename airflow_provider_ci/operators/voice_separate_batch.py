@@ -2,329 +2,46 @@
 
 from __future__ import annotations
 
-import math
-import re
-import time
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
-from airflow_provider_ci.assets.outlets import add_to_events, is_alias
-from airflow_provider_ci.exceptions import JobError, JobFailedError, RequestValidationError
-from airflow_provider_ci.lineage.task import lineage_of_task
-from airflow_provider_ci.links.console import TencentCIJobsLink
-from airflow_provider_ci.operators.base_voice_separate import BaseVoiceSeparateOperator
+from airflow_provider_ci.operators.batch_job import TencentCIBatchJobOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
-from airflow_provider_ci.operators.time_interval import read_time_interval
-from airflow_provider_ci.protocol.batch_rules import check_batch
-from airflow_provider_ci.protocol.fields import DefaultName
-from airflow_provider_ci.protocol.overlap import overlap_of_batch
-from airflow_provider_ci.protocol.rules import Problem, raise_if_any
-from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE
+from airflow_provider_ci.operators.voice_separate import OUTPUT_KEYS
+from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from airflow.providers.common.compat.sdk import Context
-    from airflow.providers.openlineage.extractors import OperatorLineage
-
-    from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket
-    from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
-    from airflow_provider_ci.protocol.results import BatchTally
-    from airflow_provider_ci.protocol.wire import Endpoint
-    from airflow_provider_ci.submission.tracking import JobTracker
-    from airflow_provider_ci.triggers.job import TencentCIJobTrigger
-
-#: XCom key of the batch job's outcome, a :class:`~airflow_provider_ci.protocol.results.BatchResult`.
-XCOM_BATCH = "batch"
-
-_INPUTS = ("prefix", "manifest", "url_file")
-_NAME_MAX = 128
-_MAX_JOBS_IN_MESSAGE = 20
+    from collections.abc import Mapping, Sequence
 
 
-class BatchJobsFailedError(JobFailedError, AirflowFailException):
-    """A batch job that has made jobs, or some of those jobs, ended without success. There is no retry,
-    because a new batch job would pay for all inputs again.
-    """
-
-
-class VoiceSeparateBatchOperator(BaseVoiceSeparateOperator["BatchRequest", "BatchJob"]):
+class VoiceSeparateBatchOperator(VoiceSeparateArguments, TencentCIBatchJobOperator):
     """Submits one batch job that separates all media objects under a prefix, in an inventory or in a list.
 
-    The service makes a paid job for each input. XCom ``return_value`` is the batch job's id, pushed as soon
-    as the service has accepted it. XCom ``batch`` is a
-    :class:`~airflow_provider_ci.protocol.results.BatchResult`; after waiting it has the number of jobs by
-    state, and the jobs that ended without success.
-
-    A task that waits does so until the batch job and all its jobs have ended. A task instance gets one batch
-    job, whichever process dies; see ``docs/durability.md``.
-
     The arguments for results and parameters are those of
-    :class:`~airflow_provider_ci.operators.base_voice_separate.BaseVoiceSeparateOperator`, those for the
-    connection and for waiting of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
-    The key of each result must differ between all inputs: it needs ``${jobid}``, or ``${InputPath}`` and
+    :class:`~airflow_provider_ci.operators.voice_separate_arguments.VoiceSeparateArguments`, all others, and
+    what is in XCom, those of :class:`~airflow_provider_ci.operators.batch_job.TencentCIBatchJobOperator`. The
+    key of each result must differ between all inputs: it needs ``${jobid}``, or ``${InputPath}`` and
     ``${InputNameAndExt}``.
 
     .. seealso:: ``docs/operators.md``, and Tencent's page 460/80155 for the fields of the request.
-
-    :param prefix: the inputs are all objects whose keys begin with this (``Input.Prefix``). (templated)
-    :param manifest: or those of an inventory: key of its ``manifest.json`` (``Input.Manifest``). (templated)
-    :param url_file: or those in a list: key of a file with their URLs (``Input.UrlFile``). (templated)
-    :param name: the batch job's name (``Name``): Chinese, letters, digits, ``_``, ``-``, at most 128
-        characters; default: the ids of DAG and task, and the map index. (templated)
-    :param time_interval: only objects that were uploaded at or after ``start`` and before ``end``
-        (``Operation.TimeInterval``): ``{"start": …, "end": …}``, each a time with its zone, as
-        ``{{ data_interval_start }}``, or left out. (templated)
-    :param allow_failed_jobs: succeed although jobs of the batch have ended without success.
     """
 
-    models_module = "batches"
     template_fields: Sequence[str] = (
-        *_INPUTS,
-        "name",
-        "time_interval",
-        *BaseVoiceSeparateOperator.template_fields,
+        *(name for name in TencentCIBatchJobOperator.template_fields if name != "tag"),
+        *VoiceSeparateArguments.elements,
     )
-    operator_extra_links = (TencentCIJobsLink(),)
-    boolean_arguments = (*BaseVoiceSeparateOperator.boolean_arguments, "allow_failed_jobs")
-    # For all three inputs, since any of them may be templated or mapped over
-    assumed_when_parsed = tuple(
-        {**example, **dict.fromkeys(_INPUTS, "example/"), "time_interval": {}}
-        for example in BaseVoiceSeparateOperator.assumed_when_parsed
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **BaseVoiceSeparateOperator.template_fields_renderers,
-        "time_interval": "json",
+    arguments_of_elements: Mapping[str, str] = {
+        **TencentCIBatchJobOperator.arguments_of_elements,
+        **OUTPUT_KEYS,
     }
+    assumed_when_parsed = tuple(
+        {**one, **other}
+        for one, other in zip(
+            TencentCIBatchJobOperator.assumed_when_parsed,
+            VoiceSeparateArguments.assumed_when_parsed,
+            strict=True,
+        )
+    )
 
-    def __init__(
-        self,
-        *,
-        prefix: str | None = None,
-        manifest: str | None = None,
-        url_file: str | None = None,
-        name: str | None = None,
-        time_interval: dict[str, Any] | None = None,
-        allow_failed_jobs: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.prefix = prefix
-        self.manifest = manifest
-        self.url_file = url_file
-        self.name = name
-        self.time_interval = time_interval
-        self.allow_failed_jobs = allow_failed_jobs
-        self._ended_at: float | None = None
-        self._tally: BatchTally | None = None
-        self._map_index: int | None = None
-        check_when_parsed(self)
-
-    @cached_property
-    def job_api(self) -> BatchesOfBucket:
-        """The hook's calls about batch jobs, for this task's bucket and region."""
-        from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket
-
-        return BatchesOfBucket(self.hook, self.bucket_and_region)
-
-    def _check_arguments(self) -> None:
-        super()._check_arguments()
-        raise_if_any(
-            f"outlets has the AssetAlias {outlet.name!r}, allowed: assets; a batch may have any number of"
-            " results, which are in the job list"
-            for outlet in self.outlets
-            if is_alias(outlet)
-        )
-
-    def build_request(self, endpoint: Endpoint) -> BatchRequest:
-        """Return the request made of the rendered arguments.
-
-        :param endpoint: the inputs' bucket and region; results go there unless the arguments say otherwise.
-        :raises RequestValidationError: an argument cannot be used, there is not exactly one source of inputs,
-            or a result would be an input of the next batch, and be paid for again.
-        """
-        models = self.models
-        arguments = self._read_arguments(*_INPUTS, "name")
-        interval = read_time_interval(self)
-        request: BatchRequest = models.BatchRequest(
-            name=arguments["name"] or DefaultName(self._default_name),
-            type="Job",
-            input=models.BatchInput(**{name: arguments[name] for name in _INPUTS}),
-            operation=models.BatchOperation(
-                tag=VOICE_SEPARATE,
-                job_param=models.BatchJobParam(
-                    template_id=arguments["template_id"], voice_separate=self._build_parameters(arguments)
-                ),
-                output=self._build_output(arguments, endpoint),
-                queue_id=arguments["queue_id"],
-                time_interval=interval and models.TimeInterval(**interval),
-                user_data=arguments["user_data"],
-                job_level=arguments["job_level"],
-                **self._build_callback(arguments),
-            ),
-        )
-        overlap = overlap_of_batch(request, endpoint.bucket)
-        problems = [
-            *self._input_problems(arguments),
-            *(str(Problem(name, arguments[name], allowed)) for name, allowed in overlap.items()),
-        ]
-        try:
-            check_batch(request)
-        except RequestValidationError as error:
-            # _input_problems already has a sentence for this one
-            problems += [problem for problem in error.problems if not problem.startswith("Input has ")]
-        raise_if_any(problems)
-        return request
-
-    def execute(self, context: Context) -> str:
-        """Find or submit the batch job, wait for it if asked to, and return its id."""
-        self._map_index = context["ti"].map_index
-        if self.time_interval and not self.prefix:
-            self.log.warning(
-                "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
-                " inputs of the list would be paid for"
-            )
-        return super().execute(context)
-
-    def execute_complete(
-        self, context: Context, event: dict[str, Any] | None = None, job_id: str | None = None
-    ) -> str:
-        """Continue after a deferral. The triggerer has waited until the job list shows all jobs."""
-        from airflow_provider_ci.triggers.job import ENDED
-
-        payload = event if isinstance(event, dict) else {}
-        if payload.get("status") == ENDED and job_id in (None, *payload.get("job_ids", ())):
-            self._ended_at = -math.inf  # the list is complete, so that no delay applies to it
-        return super().execute_complete(context, event, job_id)
-
-    @property
-    def _default_name(self) -> str:
-        is_mapped = self._map_index is not None and self._map_index >= 0
-        suffix = f"-{self._map_index}" if is_mapped else ""
-        name = re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")
-        return f"{name[: _NAME_MAX - len(suffix)]}{suffix}"
-
-    def _input_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
-        """Yield a problem unless exactly one argument says which inputs to take."""
-        allowed = f"allowed: exactly one of {', '.join(_INPUTS)}"
-        names = [name for name in _INPUTS if arguments[name]]
-        if len(names) > 1:
-            yield f"{' and '.join(names)} are set, {allowed}"
-        elif not names:
-            blank = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
-            shown = f" ({', '.join(blank)})" if blank else ""
-            yield f"no input is set{shown}, {allowed}"
-
-    @property
-    def _trigger_class(self) -> type[TencentCIJobTrigger]:
-        from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
-
-        return TencentCIBatchTrigger
-
-    def _push_result(self, context: Context, job: BatchJob) -> None:
-        from airflow_provider_ci.protocol.results import BatchTally, batch_result
-
-        if self.do_xcom_push:
-            self.console_links.push_bucket(context, self.hook.settings.endpoint(**self.bucket_and_region))
-            result = batch_result(job, self._tally or BatchTally())
-            context["ti"].xcom_push(key=XCOM_BATCH, value=result)
-
-    def _emit_asset_events(self, context: Context) -> None:
-        counts = dict(self._tally.counts) if self._tally else {}
-        add_to_events(
-            context, self.outlets, {"job_id": self.job_id, "state": "Success", "counts": counts}, self.log
-        )
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Return what OpenLineage asks for when the task has ended, also when it has failed."""
-        return lineage_of_task(self.known_jobs, self.log, self._lineage)
-
-    def _lineage(self, batches: Sequence[BatchJob]) -> OperatorLineage[Any, Any]:
-        from airflow_provider_ci.lineage.openlineage import lineage_of_batch
-
-        endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
-        return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket))
-
-    def _ask_if_ended(self, job: BatchJob) -> bool:
-        """Ask the service whether all jobs of the batch job have ended, and count them if so."""
-        from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
-        from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
-
-        if not job.job_state.is_terminal:
-            return False
-        if not job.job_state.is_successful:  # the task fails without waiting for the batch's jobs
-            return True
-        now = time.monotonic()
-        if self._ended_at is None:
-            self._ended_at = now
-        if now - self._ended_at < LIST_CONSISTENCY_DELAY:  # the list may not show all jobs yet
-            return False
-        if self._tally is None:
-            self._tally = self._count(str(job.job_id))
-        if self._tally is None:
-            return False
-        if not self._tally.total and now - self._ended_at < NOT_FOUND_GRACE_PERIOD:
-            self._tally = None  # an empty list is probably late
-            return False
-        return True
-
-    def _count(self, batch_id: str) -> BatchTally | None:
-        """Count the jobs of the batch, if all have ended."""
-        from airflow_provider_ci.protocol.jobs import PENDING_STATES
-        from airflow_provider_ci.protocol.results import BatchTally
-
-        if self.job_api.find_job(batch_id, PENDING_STATES) is not None:
-            return None
-        tally = BatchTally()
-        # there may be many pages: a failed one is tried again, as far as the time allows
-        with self.hook.limit(attempts=math.inf):
-            for job in self.job_api.jobs(batch_id):
-                tally.add(job)
-        if tally.pending:  # in states that are not documented
-            self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
-            return None
-        return tally
-
-    def _complete(self, context: Context, tracker: JobTracker[BatchJob]) -> str:
-        tally = self._tally
-        if tally is not None:
-            self.log.info("Jobs of batch job %s by state: %s", self.job_id, dict(tally.counts))
-            if not tally.total:
-                self.log.warning("Batch job %s found no input", self.job_id)
-            if tally.without_success and not self.allow_failed_jobs:
-                self._push_result(context, tracker.jobs[str(self.job_id)])
-                raise self._failed_jobs_error(tally)
-        return super()._complete(context, tracker)
-
-    def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
-        error = tracker.error()
-        if error is None or self.job_api.ask_if_ended_without_result(tracker.unsuccessful[0]):
-            return error
-        hint = "See its jobs in the console; clearing the task pays for all inputs again"
-        return BatchJobsFailedError(
-            f"{error.message} after it had made jobs, each of which is paid for",
-            **error.details | {"hint": hint},
-        )
-
-    def _failed_jobs_error(self, tally: BatchTally) -> BatchJobsFailedError:
-        shown = tally.unsuccessful[:_MAX_JOBS_IN_MESSAGE]
-        sentences = [
-            f"job {job['job_id']} of {job['input_object']} ended {job['state']}"
-            + (f" ({job['code']}: {job['message']})" if job["code"] else "")
-            for job in shown
-        ]
-        more = tally.without_success - len(shown)
-        return BatchJobsFailedError(
-            f"{tally.without_success} of the {tally.total} jobs of batch job {self.job_id} did not succeed: "
-            + "; ".join(sentences)
-            + (f"; and {more} more" if more else ""),
-            job_id=self.job_id,
-            state=shown[0]["state"],
-            hint="Separate these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
-        )
-
-    def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
-        shown = "Success, but jobs that it made are still running," if state == "Success" else state
-        super()._cancel_and_raise_timeout(shown, reason)
+        check_when_parsed(self, VoiceSeparateBatchOperator)

@@ -6,11 +6,12 @@ Each call is a small class that builds a request and parses the response.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from airflow_provider_ci.exceptions import InvalidResponseError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.errors import service_error
+from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 T = TypeVar("T")
@@ -51,13 +52,13 @@ class ApiRequest(Generic[T]):
 
 
 def ci_request(
-    method: str, path: str, *, params: tuple[tuple[str, str], ...] = (), body: Any = None
+    method: str, path: str, *, params: tuple[tuple[str, str], ...] = (), body: Tree | None = None
 ) -> HttpRequest:
     """Return a request to CI.
 
-    :param body: the model that is sent as the element ``Request``.
+    :param body: the content of the element ``Request``.
     """
-    content = b"" if body is None else xml.to_bytes(xml.to_element(body, "Request"))
+    content = b"" if body is None else xml.to_bytes(xml.tree_to_element(body, "Request"))
     return HttpRequest(method=method, service=Service.CI, path=path, params=params, body=content)
 
 

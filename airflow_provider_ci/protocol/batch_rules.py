@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.protocol.fields import LightModel
-from airflow_provider_ci.protocol.job_rules import request_problems
+from airflow_provider_ci.protocol.job_rules import output_field, request_problems, structure_problems_of
+from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import (
     KEY_BYTES_MAX,
     is_object_key,
@@ -20,94 +19,93 @@ from airflow_provider_ci.protocol.names import (
     utf8_length,
 )
 from airflow_provider_ci.protocol.result_keys import KnownInputs, differs_between_inputs
-from airflow_provider_ci.protocol.rules import Problem, name_problems, raise_if_any, type_problems
-from airflow_provider_ci.protocol.voice_separation import OUTPUTS, result_problems
-
-if TYPE_CHECKING:
-    from airflow_provider_ci.protocol.batches import BatchInput, BatchOperation, BatchRequest
-    from airflow_provider_ci.protocol.jobs import Output
-
-_EMPTY: Any = LightModel()
+from airflow_provider_ci.protocol.rules import Problem, name_problems, raise_if_any
+from airflow_provider_ci.protocol.tree import Tree, find, find_tree
 
 BATCH_NAME_MAX = 128
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
+_INPUTS = ("Manifest", "UrlFile", "Prefix", "Object")
+# What a batch job has in its Operation, and a job outside of it
+_OUTSIDE_OF_OPERATION = (
+    *("QueueId", "CallBack", "CallBackFormat", "CallBackType"),
+    *("CallBackMqConfig", "CallBackKafkaConfig"),
+)
 
 
-def check_batch(batch: BatchRequest) -> None:
+def check_batch(batch: Tree) -> None:
     """Check a batch job, also for results that the service would bill although they would be lost.
 
+    :param batch: the content of the element ``Request``.
     :raises RequestValidationError: naming every field that breaks a rule, its value and what is allowed.
     """
-    raise_if_any(type_problems(batch) or _problems(batch))
+    problems = structure_problems_of(batch)
+    raise_if_any(problems or _problems(batch))
 
 
-def _problems(batch: BatchRequest) -> Iterator[Problem | str]:
-    yield from name_problems(batch.name, BATCH_NAME_MAX, asterisk=False)
-    if batch.type != "Job":
-        yield Problem("Type", batch.type, "Job (workflows are not supported here)")
-    yield from _input_problems(batch.input or _EMPTY)
-    operation, inputs = batch.operation or _EMPTY, known_inputs(batch)
-    job = _job_of(operation)
-    for problem in (*request_problems(job), *result_problems(job.operation, inputs)):
-        yield replace(problem, field=_field_in_batch(problem.field))
+def _problems(batch: Tree) -> Iterator[Problem | str]:
+    yield from name_problems(batch.get("Name"), BATCH_NAME_MAX, asterisk=False)
+    if batch.get("Type") != "Job":
+        yield Problem("Type", batch.get("Type"), "Job (workflows are not supported here)")
+    yield from _input_problems(find_tree(batch, "Input"))
+    job, inputs = job_of_batch(batch), known_inputs(batch)
+    kind = job_type(job["Tag"])
+    if not kind.is_in_batches:
+        yield Problem("Operation.Tag", job["Tag"], "a type of job that batch jobs know")
+    for problem in request_problems(job, kind, inputs):
+        yield replace(problem, field=_field_in_batch(problem.field, kind.parameters))
     if inputs.are_several:
-        yield from _shared_key_problems(operation.output or _EMPTY)
-    interval = operation.time_interval or _EMPTY
-    for name, time in (("Start", interval.start), ("End", interval.end)):
-        if time is not None and not _TIME.fullmatch(time):
+        for element, key in kind.object_keys(job["Operation"]).items():
+            yield from _shared_key_problems(output_field(kind, element), key)
+    for name in ("Start", "End"):
+        time = find(batch, f"Operation.TimeInterval.{name}")
+        if time is not None and not _TIME.fullmatch(str(time)):
             yield Problem(f"Operation.TimeInterval.{name}", time, "a time as in 2025-01-01T00:00:00+0800")
 
 
-def _job_of(operation: BatchOperation) -> Any:
-    """Return the request of one of the jobs, as far as rules of jobs look at it."""
-    parameters = operation.job_param or _EMPTY
-    return LightModel(
-        tag=operation.tag,
-        input=LightModel(object="any"),
-        operation=LightModel(
-            template_id=parameters.template_id,
-            voice_separate=parameters.voice_separate,
-            output=operation.output,
-            user_data=operation.user_data,
-            job_level=operation.job_level,
-        ),
-        queue_id=operation.queue_id,
-        callback_url=operation.callback_url,
-        callback_format=operation.callback_format,
-        callback_type=operation.callback_type,
-        callback_mq_config=operation.callback_mq_config,
-        callback_kafka_config=operation.callback_kafka_config,
-    )
+def job_of_batch(batch: Tree) -> dict[str, dict[str, object]]:
+    """Return the request of one of the jobs that a batch job makes, without its input."""
+    operation = find_tree(batch, "Operation")
+    inside = {
+        name: value
+        for name, value in operation.items()
+        if name not in (*_OUTSIDE_OF_OPERATION, "Tag", "JobParam", "TimeInterval")
+    }
+    outside = {name: operation[name] for name in _OUTSIDE_OF_OPERATION if name in operation}
+    return {
+        "Tag": operation.get("Tag"),
+        "Operation": {**find_tree(operation, "JobParam"), **inside},
+        **outside,
+    }
 
 
-def _field_in_batch(field: str) -> str:
+def _field_in_batch(field: str, parameters: tuple[str, ...]) -> str:
     """Return where a batch job has a field of a job: all are in its ``Operation``."""
     name = field.removeprefix("Operation.")
-    is_parameter = name.startswith(("VoiceSeparate", "TemplateId"))
+    is_parameter = name.partition(".")[0] in (*parameters, "TemplateId")
     return f"Operation.JobParam.{name}" if is_parameter else f"Operation.{name}"
 
 
-def known_inputs(batch: BatchRequest) -> KnownInputs:
+def known_inputs(batch: Tree) -> KnownInputs:
     """Return what the request says about its inputs."""
-    source = batch.input or _EMPTY
-    return KnownInputs(is_batch=True, object=source.object, prefix=source.prefix)
+    key, prefix = find(batch, "Input.Object"), find(batch, "Input.Prefix")
+    return KnownInputs(
+        is_batch=True,
+        job_placeholders=job_type(find(batch, "Operation.Tag")).placeholders,
+        object=key,
+        prefix=prefix,
+    )
 
 
-def _input_problems(source: BatchInput) -> Iterator[Problem | str]:
-    values = {
-        "Manifest": source.manifest,
-        "UrlFile": source.url_file,
-        "Prefix": source.prefix,
-        "Object": source.object,
-    }
-    given = {name: value for name, value in values.items() if value is not None}
+def _input_problems(source: Tree) -> Iterator[Problem | str]:
+    given = {name: source[name] for name in _INPUTS if source.get(name) is not None}
     if len(given) != 1:
-        yield f"Input has {', '.join(given) or 'nothing'}, allowed: exactly one of {', '.join(values)}"
+        yield f"Input has {', '.join(given) or 'nothing'}, allowed: exactly one of {', '.join(_INPUTS)}"
     for name, value in given.items():
         field = f"Input.{name}"
-        yield from (
-            _key_problems(field, value) if name in ("Prefix", "Object") else _file_problems(field, value)
-        )
+        if not isinstance(value, str):
+            yield Problem(field, value, "a string")
+        else:
+            yield from (_key_problems if name in ("Prefix", "Object") else _file_problems)(field, value)
 
 
 def _key_problems(field: str, key: str) -> Iterator[Problem | str]:
@@ -128,13 +126,11 @@ def _file_problems(field: str, file: str) -> Iterator[Problem]:
         yield Problem(field, redact_address(file), f"{allowed}, here {address.key!r}")
 
 
-def _shared_key_problems(output: Output) -> Iterator[Problem]:
-    """Yield a problem for each result key that several inputs could get, which would overwrite each other."""
-    for name, element in OUTPUTS.items():
-        key = getattr(output, name)
-        if key and not differs_between_inputs(key):
-            allowed = (
-                "a key that differs between all inputs: one with ${jobid}, or with ${InputPath} and"
-                " ${InputNameAndExt} and a / between them; or results overwrite each other"
-            )
-            yield Problem(f"Operation.Output.{element}", key, allowed)
+def _shared_key_problems(field: str, key: str) -> Iterator[Problem]:
+    """Yield a problem if several inputs could get the same result key, and overwrite each other's results."""
+    if not differs_between_inputs(key):
+        allowed = (
+            "a key that differs between all inputs: one with ${jobid}, or with ${InputPath} and"
+            " ${InputNameAndExt} and a / between them; or results overwrite each other"
+        )
+        yield Problem(field, key, allowed)

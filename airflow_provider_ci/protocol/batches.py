@@ -1,15 +1,18 @@
 """Batch jobs: one request that submits a job for each input (460/80155, 436/113271).
 
-:mod:`.batch_rules` has the rules.
+A request is a tree: ``{"Name": …, "Type": "Job", "Input": {"Prefix": …}, "Operation": {"Tag": …, "JobParam":
+{…}, "Output": {…}}}``. :mod:`.batch_rules` has its rules. Unlike ``POST /jobs``, a batch job has queue and
+callback inside of ``Operation``.
 """
 
 # ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airflow_provider_ci.protocol.api_request import (
     ApiRequest,
@@ -21,73 +24,11 @@ from airflow_provider_ci.protocol.api_request import (
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.jobs import BaseListJobs, JobState, split_at_commas
-from airflow_provider_ci.protocol.jobs import CallbackKafkaConfig as CallbackKafkaConfig
-from airflow_provider_ci.protocol.jobs import CallbackMqConfig as CallbackMqConfig
-from airflow_provider_ci.protocol.jobs import Output as Output
 from airflow_provider_ci.protocol.rules import check_choice, check_id
-from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
+from airflow_provider_ci.protocol.tree import Tree, find_text
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
 _PATH = "/inventorytriggerjob"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchInput:
-    """The inputs of a batch job: those of a manifest, of a list of URLs, with a prefix, or one object."""
-
-    manifest: str | None = None
-    url_file: str | None = None
-    prefix: str | None = None
-    object: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeInterval:
-    """Limits the inputs to those uploaded in this time. Times have the form ``2025-01-01T00:00:00+0800``."""
-
-    start: str | None = None
-    end: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchJobParam:
-    """The parameters of the jobs. If both are given, the service uses the template."""
-
-    template_id: str | None = None
-    voice_separate: VoiceSeparate | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOperation:
-    """What to do with each input. In ``POST /jobs`` queue and callback are outside of ``Operation``."""
-
-    tag: str | None = None
-    job_param: BatchJobParam | None = None
-    output: Output | None = None
-    queue_id: str | None = None
-    queue_type: str | None = None
-    time_interval: TimeInterval | None = None
-    user_data: str | None = None
-    job_level: int | None = None
-    callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
-    callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
-    callback_type: str | None = field(default=None, metadata=element("CallBackType"))
-    callback_mq_config: CallbackMqConfig | None = field(default=None, metadata=element("CallBackMqConfig"))
-    callback_kafka_config: CallbackKafkaConfig | None = field(
-        default=None, metadata=element("CallBackKafkaConfig")
-    )
-    workflow_ids: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRequest:
-    """The body of ``POST /inventorytriggerjob``. ``type`` is ``Job`` or ``Workflow``."""
-
-    name: str | None = None
-    type: str | None = None
-    input: BatchInput | None = None
-    operation: BatchOperation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +36,9 @@ class BatchJob:
     """A batch job as the service describes it. ``ListJobs(inventory_trigger_job_id=…)`` lists its jobs.
 
     Only Tencent's SDKs document ``tag``, ``progress`` (0 to 100) and ``queue_id``.
+
+    :param input: ``Input``: one of ``Manifest``, ``UrlFile``, ``Prefix`` and ``Object``.
+    :param operation: ``Operation``, with the parameters of the jobs in ``JobParam``.
     """
 
     code: str | None = None
@@ -109,13 +53,18 @@ class BatchJob:
     start_time: datetime | None = None
     end_time: datetime | None = None
     queue_id: str | None = None
-    input: BatchInput | None = None
-    operation: BatchOperation | None = None
+    input: Mapping[str, Any] | None = None
+    operation: Mapping[str, Any] | None = None
 
     @property
     def job_state(self) -> JobState:
         """The state, without whitespace around it; ``""`` if the service sent none."""
         return JobState((self.state or "").strip())
+
+    @property
+    def user_data(self) -> str | None:
+        """The ``UserData`` of the submission, if the service returns it."""
+        return find_text(self.operation, "UserData")
 
     @property
     def may_be_cancelled(self) -> bool:
@@ -143,7 +92,7 @@ class CreateBatch(ApiRequest[BatchesResponse]):
     was suspended can still create it.
     """
 
-    batch: BatchRequest
+    batch: Tree
     expires_at: float | None = None
     purpose: ClassVar[str] = "create the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateInventoryTriggerJob",)

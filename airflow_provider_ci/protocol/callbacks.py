@@ -21,20 +21,29 @@ from lxml import etree
 from airflow_provider_ci.exceptions import InvalidCallbackError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.fields import element
-from airflow_provider_ci.protocol.jobs import CosHeader, Job
+from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.names import NOT_XML
 
 #: ``event_name`` of a job's callback.
 TASK_FINISH = "TaskFinish"
 #: ``event_name`` of a workflow's callback.
 WORKFLOW_FINISH = "WorkflowFinish"
-#: The largest body that is read, in bytes. A callback about a job with two results has about 5 kB.
-MAX_BYTES = 1024 * 1024
+#: The largest body that is read, in bytes. A callback about a job with two results has about 5 kB, one with
+#: the transcript of the longest recording 3 to 9 MB.
+MAX_BYTES = xml.MAX_BYTES
 
 _ELEMENTS = ("EventName", "JobsDetail", "WorkflowExecution")
 _MAX_DEPTH = 32  # documented bodies have 7 levels
 _QUOTED_MAX = 100  # characters of the body that an error quotes
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CosHeader:
+    """A header of the object that started a workflow."""
+
+    key: str | None = None
+    value: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

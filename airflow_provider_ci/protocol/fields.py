@@ -3,8 +3,8 @@
 DAG files load this module, so it does not load the XML library.
 
 The field ``bass_object`` is the element ``BassObject``. :func:`element` sets another name, and further names
-that are read too. Fields may have the types ``str``, ``int``, ``float``, ``datetime``, a dataclass (each also
-``| None``), and ``tuple[T, ...]`` for repeated elements.
+that are read too. Fields may have the types ``str``, ``int``, ``float``, ``datetime``, a dataclass, a mapping
+for a tree (each also ``| None``), and ``tuple[T, ...]`` for repeated elements.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -35,30 +35,6 @@ class DefaultName(str):
     __slots__ = ()
 
 
-class LightModel(types.SimpleNamespace):
-    """Stands for any model while a request is only checked. A field that was not passed is ``None``.
-
-    DAG files check requests with it, because making the classes of the models takes them too long.
-    """
-
-    def __getattr__(self, name: str) -> None:
-        """Return ``None`` for a field that was not passed."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-    def __repr__(self) -> str:
-        """Return the fields that were passed."""
-        return repr(vars(self))
-
-
-class LightModels:
-    """Stands for a module of models: each of its names is :class:`LightModel`."""
-
-    def __getattr__(self, name: str) -> type[LightModel]:
-        """Return the class."""
-        return LightModel
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class ElementSpec:
     """The element of a field: written under the first of ``names``, read under all."""
@@ -70,25 +46,6 @@ class ElementSpec:
     nested: bool
     #: Converts the element's text; ``None`` for a string
     convert: Callable[[str], Any] | None
-
-
-def type_mismatches(obj: Any, parent: str = "") -> Iterator[tuple[str, Any, type]]:
-    """Yield path, value and expected type of every value that has another type than its field.
-
-    A ``bool`` does not count as an ``int``: it would be written as ``True``. The fields of a
-    :class:`LightModel` have no types.
-    """
-    if isinstance(obj, LightModel):
-        return
-    for spec in element_specs(type(obj)):
-        value = getattr(obj, spec.field)
-        for item in value if spec.repeated else (value,):
-            if item is None or (type(item) is spec.kind and not spec.nested):
-                continue
-            if not isinstance(item, spec.kind) or isinstance(item, bool):
-                yield f"{parent}{spec.names[0]}", item, spec.kind
-            elif spec.nested:
-                yield from type_mismatches(item, f"{parent}{spec.names[0]}.")
 
 
 def format_time(time: datetime) -> str:
@@ -116,7 +73,7 @@ def element_specs(cls: Any) -> tuple[ElementSpec, ...]:
 
 def _spec(field: dataclasses.Field[Any], hint: Any) -> ElementSpec:
     kind, repeated = leaf_type(hint)
-    nested = dataclasses.is_dataclass(kind)
+    nested = dataclasses.is_dataclass(kind) or kind is Mapping
     return ElementSpec(field.name, element_names(field), kind, repeated, nested, _CONVERTERS.get(kind))
 
 
@@ -133,6 +90,8 @@ def leaf_type(hint: Any) -> tuple[type, bool]:
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True
+    if typing.get_origin(hint) is Mapping:
+        return Mapping, False
     return hint, False
 
 

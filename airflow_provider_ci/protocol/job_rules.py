@@ -1,18 +1,22 @@
-"""The documented rules of a job's request, checked before anything is sent.
+"""The documented rules of a job's request, checked before anything is sent. Those of the single types are in
+:mod:`.job_types`.
 
-Rules of what the job does are those of its type: :mod:`.voice_separation`. DAG files load this module, so it
-loads neither the models nor the XML library.
+DAG files load this module, so it loads neither the models nor the XML library.
 
 Sources: 460/84794 (request), 1045/43605 and 436/13324 (object keys), 460/78927 (callback queues). A limit of
-``UserData`` is documented for other types of job only.
+``UserData`` is documented for some types of job only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
-from airflow_provider_ci.protocol.fields import LightModel
+from airflow_provider_ci.protocol.job_types.job_type import JobType, Need
+from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.job_types.voice_separation import OUTPUTS, VOICE_SEPARATE
 from airflow_provider_ci.protocol.names import (
     BUCKET,
     REGION,
@@ -22,95 +26,98 @@ from airflow_provider_ci.protocol.names import (
     object_address,
     redact_address,
 )
-from airflow_provider_ci.protocol.result_keys import KnownInputs
+from airflow_provider_ci.protocol.result_keys import KnownInputs, cos_problem, placeholder_problem
 from airflow_provider_ci.protocol.rules import (
     Problem,
+    Rule,
     address_problem,
-    choice_problems,
     id_problems,
     key_problems,
+    one_number_of,
+    one_of,
     raise_if_any,
     text_problems,
-    type_problems,
 )
-from airflow_provider_ci.protocol.voice_separation import (
-    VOICE_SEPARATE,
-    output_key_problems,
-    parameter_problems,
-    result_problems,
-)
-
-if TYPE_CHECKING:
-    from airflow_provider_ci.protocol.jobs import JobRequest, Operation, Output
-
-_EMPTY: Any = LightModel()
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree, structure_problems
 
 JOB_LEVELS = (0, 1, 2)
 USER_DATA_MAX = 1024
-_CALLBACK_FORMATS = ("XML", "JSON")
-_CALLBACK_TYPES = ("Url", "TDMQ", "Kafka")
-_MQ_REGIONS = ("sh", "bj", "gz", "cd", "hk")
-_MQ_MODES = ("Queue", "Topic")
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+
+_BUCKET = Rule(
+    "<name>-<appid>, for instance media-1250000001", lambda value: bool(BUCKET.fullmatch(str(value)))
+)
+_REGION = Rule("a region, for instance ap-guangzhou", lambda value: bool(REGION.fullmatch(str(value))))
+_USER_DATA = Rule(
+    f"printable ASCII, at most {USER_DATA_MAX} characters",
+    lambda value: (
+        isinstance(value, str) and len(value) <= USER_DATA_MAX and value.isascii() and value.isprintable()
+    ),
+)
+_CALLBACK_RULES = MappingProxyType(
+    {"CallBackFormat": one_of("XML", "JSON"), "CallBackType": one_of("Url", "TDMQ", "Kafka")}
+)
+_MQ_RULES = MappingProxyType(
+    {
+        "MqRegion": one_of("sh", "bj", "gz", "cd", "hk", is_required=True),
+        "MqMode": one_of("Queue", "Topic", is_required=True),
+    }
+)
 
 
-def check_job(request: JobRequest) -> None:
+def check_job(request: Tree) -> None:
     """Check a request, also for results that the service would bill although they would be lost.
 
+    :param request: the content of the element ``Request``.
     :raises RequestValidationError: naming every field that breaks a rule, its value and what is allowed.
     """
-    raise_if_any(type_problems(request) or _problems(request))
+    problems = structure_problems_of(request)
+    raise_if_any(problems or _problems(request))
 
 
-def _problems(request: JobRequest) -> Iterator[Problem]:
-    yield from request_problems(request)
-    key = request.input.object if request.input else None
-    if key is not None and is_object_key(key):
-        yield from _input_key_problems(key)
-    yield from result_problems(request.operation or _EMPTY, KnownInputs(object=key))
+def structure_problems_of(request: Tree) -> list[Problem]:
+    """Return a problem for each part of a request that cannot become XML."""
+    return [Problem(*problem) for problem in structure_problems(request)]
 
 
-def request_problems(request: JobRequest) -> Iterator[Problem]:
-    """Yield the rules that the request breaks and for which the service would reject it.
+def _problems(request: Tree) -> Iterator[Problem]:
+    kind, key = job_type(request.get("Tag")), find(request, "Input.Object")
+    inputs = KnownInputs(job_placeholders=kind.placeholders, object=key if isinstance(key, str) else None)
+    yield from request_problems(request, kind, inputs)
 
-    The values must have the types of their fields.
+
+def request_problems(request: Tree, kind: JobType, inputs: KnownInputs) -> Iterator[Problem]:
+    """Yield the rules that a request breaks.
+
+    :param kind: the type of the job.
+    :param inputs: what is known of its inputs, whose names may become part of the results' keys.
     """
-    if request.tag != VOICE_SEPARATE:
-        yield Problem("Tag", request.tag, VOICE_SEPARATE)
-    yield from key_problems("Input.Object", request.input.object if request.input else None)
-    yield from _operation_problems(request.operation or _EMPTY)
-    yield from id_problems("QueueId", request.queue_id, optional=True)
+    if not _TAG.fullmatch(str(request.get("Tag"))):
+        yield Problem("Tag", request.get("Tag"), "the type of the job, for instance VoiceSeparate")
+    if not inputs.is_batch:
+        yield from _input_problems(request.get("Input"), kind)
+    operation = request.get("Operation")
+    if operation is not None and not hasattr(operation, "items"):
+        yield Problem("Operation", operation, "a dict of elements")
+        return
+    yield from _operation_problems(operation or {}, kind, inputs)
+    yield from id_problems("QueueId", request.get("QueueId"), optional=True)
     yield from _callback_problems(request)
 
 
-def _operation_problems(operation: Operation) -> Iterator[Problem]:
-    if operation.template_id is None and operation.voice_separate is None:
-        yield Problem("Operation", "neither TemplateId nor VoiceSeparate", "one of the two")
-    yield from id_problems("Operation.TemplateId", operation.template_id, optional=True)
-    # If both are given, the service uses the template and ignores the parameters
-    parameters = operation.voice_separate if operation.template_id is None else None
-    if parameters is not None:
-        yield from parameter_problems(parameters, "Operation.VoiceSeparate.")
-    yield from _output_problems(operation.output or _EMPTY, parameters.audio_mode if parameters else None)
-    yield from choice_problems("Operation.JobLevel", operation.job_level, JOB_LEVELS, optional=True)
-    data = operation.user_data
-    if data is not None and (len(data) > USER_DATA_MAX or not (data.isascii() and data.isprintable())):
-        yield Problem("Operation.UserData", data, f"printable ASCII, at most {USER_DATA_MAX} characters")
-
-
-def _output_problems(output: Output, audio_mode: str | None) -> Iterator[Problem]:
-    if not BUCKET.fullmatch(output.bucket or ""):
-        allowed = "<name>-<appid>, for instance media-1250000001"
-        yield Problem("Operation.Output.Bucket", output.bucket, allowed)
-    yield from _region_problems("Operation.Output.Region", output.region)
-    yield from output_key_problems(output, audio_mode)
-
-
-def _region_problems(field: str, region: str | None) -> Iterator[Problem]:
-    if not REGION.fullmatch(region or ""):
-        yield Problem(field, region, "a region, for instance ap-guangzhou")
-
-
-def _input_key_problems(key: str) -> Iterator[Problem]:
+def _input_problems(source: object, kind: JobType) -> Iterator[Problem]:
+    key, url = find(source, "Object"), find(source, "Url")
+    if kind.input is Need.NONE:
+        if source is not None:
+            yield Problem("Input", source, f"no input, because a job with Tag {kind.tag} has none")
+        return
+    if url is not None and url != "" and not is_web_address(str(url)):
+        yield Problem("Input.Url", redact_address(str(url)), "an absolute http or https URL")
+    if key is None and (url or kind.input is Need.OPTIONAL):
+        return
+    yield from key_problems("Input.Object", key)
+    if not is_object_key(key):
+        return
     if key == "None":
         yield Problem("Input.Object", key, "an object key; this is the string that Python makes of None")
     elif object_address(key):
@@ -119,21 +126,74 @@ def _input_key_problems(key: str) -> Iterator[Problem]:
         yield Problem("Input.Object", key, allowed)
 
 
-def _callback_problems(request: JobRequest) -> Iterator[Problem]:
-    url = request.callback_url
-    if url is not None and url != "no" and not is_web_address(url):
-        yield Problem("CallBack", redact_address(url), "an absolute http or https URL, or no")
-    yield from choice_problems("CallBackFormat", request.callback_format, _CALLBACK_FORMATS, optional=True)
-    yield from choice_problems("CallBackType", request.callback_type, _CALLBACK_TYPES, optional=True)
-    mq, kafka = request.callback_mq_config, request.callback_kafka_config
-    for name, config, kind in (("CallBackMqConfig", mq, "TDMQ"), ("CallBackKafkaConfig", kafka, "Kafka")):
-        if (config is not None) != (request.callback_type == kind):
+def _operation_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> Iterator[Problem]:
+    yield from id_problems("Operation.TemplateId", operation.get("TemplateId"), optional=True)
+    yield from _output_problems(operation, kind, inputs)
+    yield from kind.operation_problems(operation, inputs)
+    level = one_number_of(*JOB_LEVELS)
+    yield from level.problems("Operation.JobLevel", operation.get("JobLevel"))
+    yield from _USER_DATA.problems("Operation.UserData", operation.get("UserData"))
+
+
+def _output_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> Iterator[Problem]:
+    output = operation.get("Output")
+    if kind.output is Need.NONE:
+        if output is not None:
+            yield Problem(
+                "Operation.Output", output, f"no output, because a job with Tag {kind.tag} makes no file"
+            )
+        return
+    if output is None and kind.output is Need.OPTIONAL:
+        return
+    for name, rule in (("Bucket", _BUCKET), ("Region", _REGION)):
+        value = find(output, name)
+        if value is None or not rule.accepts(value):
+            yield Problem(f"Operation.Output.{name}", value, rule.allowed)
+    for element in kind.required_objects:
+        if find_text(output, element) is None:
+            yield Problem(output_field(kind, element), find(output, element), "an object key")
+    extension = kind.extension(operation)
+    for element in kind.output_objects.values():
+        key = find(output, element)
+        if key is not None and not isinstance(key, list):
+            yield from _result_key_problems(output_field(kind, element), key, inputs, extension)
+
+
+def _result_key_problems(
+    field: str, key: Any, inputs: KnownInputs, extension: str | None
+) -> Iterator[Problem]:
+    yield from key_problems(field, key)
+    if not is_object_key(key):
+        return
+    if object_address(key):
+        yield address_problem(field, key)
+    elif allowed := placeholder_problem(key, inputs) or cos_problem(key, inputs, extension):
+        yield Problem(field, key, allowed)
+
+
+def output_field(kind: JobType, element: str) -> str:
+    """Return how messages name the key of a result."""
+    return f"Operation.Output.{OUTPUTS[element] if kind.tag == VOICE_SEPARATE else element}"
+
+
+def _callback_problems(request: Tree) -> Iterator[Problem]:
+    url = request.get("CallBack")
+    if url is not None and url != "no" and not (isinstance(url, str) and is_web_address(url)):
+        yield Problem("CallBack", redact_address(str(url)), "an absolute http or https URL, or no")
+    for name, rule in _CALLBACK_RULES.items():
+        yield from rule.problems(name, request.get(name))
+    mq, kafka = find_tree(request, "CallBackMqConfig"), find_tree(request, "CallBackKafkaConfig")
+    for name, kind in (("CallBackMqConfig", "TDMQ"), ("CallBackKafkaConfig", "Kafka")):
+        config = request.get(name)
+        if (config is not None) != (request.get("CallBackType") == kind):
             yield Problem(name, config, f"given exactly when CallBackType is {kind}")
-    if mq is not None:
-        yield from choice_problems("CallBackMqConfig.MqRegion", mq.mq_region or "", _MQ_REGIONS)
-        yield from choice_problems("CallBackMqConfig.MqMode", mq.mq_mode or "", _MQ_MODES)
-        yield from text_problems("CallBackMqConfig.MqName", mq.mq_name)
-    if kafka is not None:
-        yield from _region_problems("CallBackKafkaConfig.Region", kafka.region)
-        yield from text_problems("CallBackKafkaConfig.InstanceId", kafka.instance_id)
-        yield from text_problems("CallBackKafkaConfig.Topic", kafka.topic)
+    if mq:
+        for name, rule in _MQ_RULES.items():
+            yield from rule.problems(f"CallBackMqConfig.{name}", mq.get(name))
+        yield from text_problems("CallBackMqConfig.MqName", mq.get("MqName"))
+    if kafka:
+        region = kafka.get("Region")
+        if region is None or not _REGION.accepts(region):
+            yield Problem("CallBackKafkaConfig.Region", region, _REGION.allowed)
+        yield from text_problems("CallBackKafkaConfig.InstanceId", kafka.get("InstanceId"))
+        yield from text_problems("CallBackKafkaConfig.Topic", kafka.get("Topic"))

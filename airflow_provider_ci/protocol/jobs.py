@@ -1,15 +1,16 @@
-"""Jobs: the request for one, its description by the service, and the calls. :mod:`.job_rules` has the rules.
+"""Jobs: their description by the service, and the calls. :mod:`.job_rules` has the rules of requests.
 
-Each dataclass is one XML element, and each field one child (:mod:`.fields`). An absent element is ``None`` or
-an empty tuple. Sources: 460/84794, 460/58329 (submission), 460/84500 (parameters), 460/78927 (callback
-queues), 460/84765 (description).
+A request is a tree (:mod:`.tree`): the content of the element ``Request`` of ``POST /jobs``, as
+``{"Tag": "VoiceSeparate", "Input": {"Object": …}, "Operation": {…}}``. Of a response, each dataclass is one
+element, and each field one child (:mod:`.fields`); what depends on the type of the job is a tree again.
+Sources: 460/84794, 460/58329 (submission), 460/84765 (description).
 """
 
 # ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -24,15 +25,14 @@ from airflow_provider_ci.protocol.api_request import (
     raise_for_error,
     read_response,
 )
-from airflow_provider_ci.protocol.fields import element, format_time
+from airflow_provider_ci.protocol.fields import format_time
 from airflow_provider_ci.protocol.job_rules import check_job
+from airflow_provider_ci.protocol.job_types.known_types import SUBMIT_ACTIONS
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.lists import Item, PagedRequest
-from airflow_provider_ci.protocol.media_info import MediaInfo
 from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
 from airflow_provider_ci.protocol.rules import Problem, check_list, choice_problems, id_problems, raise_if_any
-from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE as VOICE_SEPARATE
-from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
+from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree, with_value
 from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, HttpResponse
 
 #: Job ids in one request, at most (436/120621 describe, 436/120620 cancel).
@@ -79,118 +79,6 @@ PENDING_STATES = (SUBMITTED, RUNNING, PAUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CosHeader:
-    """A header of the object that a workflow took as its input."""
-
-    key: str | None = None
-    value: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
-    """The input object. Requests have only its key; responses also have its bucket and region, and the
-    object's headers if a workflow submitted the job.
-    """
-
-    bucket_id: str | None = field(default=None, metadata=element("BucketId", "Bucket"))
-    object: str | None = None
-    region: str | None = None
-    cos_headers: tuple[CosHeader, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """Where the results are stored. Keys may have the placeholders ``${jobid}`` and ``${ext}``, which the
-    service returns unreplaced.
-
-    ``background_object`` is the accompaniment (``Object``), ``voice_object`` the voice (``AuObject``).
-    """
-
-    region: str | None = None
-    bucket: str | None = None
-    background_object: str | None = field(default=None, metadata=element("Object"))
-    voice_object: str | None = field(default=None, metadata=element("AuObject"))
-    bass_object: str | None = None
-    drum_object: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Md5Info:
-    """MD5 (hex) of one result object."""
-
-    object_name: str | None = None
-    md5: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputFile:
-    """The result objects with placeholders replaced. Their order is not documented."""
-
-    bucket: str | None = None
-    region: str | None = None
-    object_prefix: str | None = None
-    object_name: tuple[str, ...] = ()
-    md5_info: tuple[Md5Info, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaResult:
-    """The results of a job that has ended with ``Success``."""
-
-    output_file: OutputFile | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """What the job does. Only responses have ``template_name``, ``media_info`` and ``media_result``."""
-
-    template_id: str | None = None
-    template_name: str | None = None
-    voice_separate: VoiceSeparate | None = None
-    output: Output | None = None
-    media_info: MediaInfo | None = None
-    media_result: MediaResult | None = None
-    user_data: str | None = None
-    job_level: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackMqConfig:
-    """TDMQ queue or topic for callbacks."""
-
-    mq_region: str | None = None
-    mq_mode: str | None = None
-    mq_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackKafkaConfig:
-    """CKafka topic for callbacks. Only Tencent's SDKs document it."""
-
-    region: str | None = None
-    instance_id: str | None = None
-    topic: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRequest:
-    """The body of ``POST /jobs``."""
-
-    tag: str | None = VOICE_SEPARATE
-    input: Input | None = None
-    operation: Operation | None = None
-    queue_id: str | None = None
-    # its query may have the receiver's secret
-    callback_url: str | None = field(default=None, repr=False, metadata=element("CallBack"))
-    callback_format: str | None = field(default=None, metadata=element("CallBackFormat"))
-    callback_type: str | None = field(default=None, metadata=element("CallBackType"))
-    callback_mq_config: CallbackMqConfig | None = field(default=None, metadata=element("CallBackMqConfig"))
-    callback_kafka_config: CallbackKafkaConfig | None = field(
-        default=None, metadata=element("CallBackKafkaConfig")
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
     """The workflow that submitted a job."""
 
@@ -202,7 +90,12 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as the service describes it. ``code`` and ``message`` mean something in state ``Failed`` only."""
+    """A job as the service describes it. ``code`` and ``message`` mean something in state ``Failed`` only.
+
+    :param input: ``Input``: ``BucketId``, ``Region``, ``Object`` or ``Url``, and what its type has beyond.
+    :param operation: ``Operation``: the parameters as they were sent, and the results of a job that has
+        ended. What the documents do not name is there too.
+    """
 
     code: str | None = None
     message: str | None = None
@@ -216,14 +109,24 @@ class Job:
     queue_type: str | None = None
     tag: str | None = None
     sub_tag: str | None = None
-    input: Input | None = None
-    operation: Operation | None = None
+    input: Mapping[str, Any] | None = None
+    operation: Mapping[str, Any] | None = None
     workflow: tuple[Workflow, ...] = ()
 
     @property
     def job_state(self) -> JobState:
         """The state, without whitespace around it; ``""`` if the service sent none."""
         return JobState((self.state or "").strip())
+
+    @property
+    def input_object(self) -> str | None:
+        """The key of the input; ``None`` if the job has none, or a URL."""
+        return find_text(self.input, "Object")
+
+    @property
+    def user_data(self) -> str | None:
+        """The ``UserData`` of the submission, if the service returns it."""
+        return find_text(self.operation, "UserData")
 
     @property
     def may_be_cancelled(self) -> bool:
@@ -244,16 +147,20 @@ class JobsResponse:
     request_id: str | None = None
 
 
-def with_output_location(operation: Any, endpoint: Endpoint) -> Any:
-    """Return the operation of a job or batch job with its results in bucket and region of ``endpoint``.
+def with_output_location(request: Tree, endpoint: Endpoint) -> Tree:
+    """Return the request of a job or batch job with its results in bucket and region of ``endpoint``.
 
-    A bucket or region that it already names is kept. What is not an operation is returned unchanged.
+    A bucket or region that it already names is kept. A request without ``Output`` is returned unchanged.
     """
-    output = getattr(operation, "output", None)
-    if not isinstance(output, Output) or (output.bucket and output.region):
-        return operation
-    bucket, region = output.bucket or endpoint.bucket, output.region or endpoint.region
-    return replace(operation, output=replace(output, bucket=bucket, region=region))
+    output = find_tree(request, "Operation.Output")
+    if not output or (output.get("Bucket") and output.get("Region")):
+        return request
+    located = {
+        **output,
+        "Region": output.get("Region") or endpoint.region,
+        "Bucket": output.get("Bucket") or endpoint.bucket,
+    }
+    return with_value(request, "Operation.Output", located)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +171,11 @@ class SubmitJob(ApiRequest[JobsResponse]):
     ``expires_at`` bounds how late a process that was suspended can still submit.
     """
 
-    job: JobRequest
+    job: Tree
     expires_at: float | None = None
     purpose: ClassVar[str] = "submit the job"
-    cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaJobs",)
+    # one of them, by the type of the job
+    cam_actions: ClassVar[tuple[str, ...]] = SUBMIT_ACTIONS
     idempotent: ClassVar[bool] = False
 
     def http_request(self) -> HttpRequest:

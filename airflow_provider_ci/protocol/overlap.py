@@ -7,10 +7,11 @@ the XML library.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_provider_ci.protocol.batch_rules import known_inputs
-from airflow_provider_ci.protocol.fields import LightModel
+from airflow_provider_ci.protocol.batch_rules import job_of_batch, known_inputs
+from airflow_provider_ci.protocol.job_rules import output_field, structure_problems_of
+from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import is_object_key, object_address
 from airflow_provider_ci.protocol.result_keys import (
     KeyPattern,
@@ -19,81 +20,69 @@ from airflow_provider_ci.protocol.result_keys import (
     can_equal,
     key_pattern,
 )
-from airflow_provider_ci.protocol.rules import Problem, raise_if_any, type_problems
-from airflow_provider_ci.protocol.voice_separation import OUTPUTS, keys_by_field, result_extension
-
-if TYPE_CHECKING:
-    from airflow_provider_ci.protocol.batches import BatchRequest
-    from airflow_provider_ci.protocol.jobs import JobRequest
-
-_EMPTY: Any = LightModel()
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
 
 
-def refuse_overlap(overlap: dict[str, str], request: JobRequest | BatchRequest) -> None:
+def refuse_overlap(overlap: dict[str, str], request: Tree) -> None:
     """Raise an error if results of ``request`` overlap with its inputs.
 
     :param overlap: what :func:`overlap_of_job` or :func:`overlap_of_batch` has returned.
     :raises RequestValidationError: naming the field of each such result.
     """
-    if not overlap:
-        return
-    output = (request.operation or _EMPTY).output
+    kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
     raise_if_any(
-        Problem(f"Operation.Output.{OUTPUTS[name]}", getattr(output, name), allowed)
-        for name, allowed in overlap.items()
+        Problem(output_field(kind, element), find(request, f"Operation.Output.{element}"), allowed)
+        for element, allowed in overlap.items()
     )
 
 
-def overlap_of_job(request: JobRequest, bucket: str | None) -> dict[str, str]:
-    """Return what is allowed instead for each result that may overwrite the input, by the result's field.
+def overlap_of_job(request: Tree, bucket: str | None) -> dict[str, str]:
+    """Return what is allowed instead for each result that may overwrite the input, by its element in
+    ``Output``.
 
     :param bucket: the input's bucket.
     """
-    if type_problems(request):
-        return {}  # check_job rejects the request
-    input_key: Any = (request.input or _EMPTY).object
-    if not is_object_key(input_key):
-        return {}
-    operation = request.operation or _EMPTY
-    extension = result_extension(operation.template_id, operation.voice_separate)
+    input_key = find(request, "Input.Object")
+    if structure_problems_of(request) or not is_object_key(input_key):
+        return {}  # check_job rejects the request, or it has no input
+    inputs = KnownInputs(job_placeholders=job_type(request.get("Tag")).placeholders, object=input_key)
     return {
-        name: f"another key than the input's, {input_key!r}, also when its placeholders are replaced"
-        for name, _, pattern in _results_in(bucket, operation, KnownInputs(object=input_key), extension)
+        element: f"another key than the input's, {input_key!r}, also when its placeholders are replaced"
+        for element, _, pattern in _results_in(bucket, request, inputs)
         if can_equal(pattern, input_key)
     }
 
 
-def overlap_of_batch(request: BatchRequest, bucket: str | None) -> dict[str, str]:
+def overlap_of_batch(batch: Tree, bucket: str | None) -> dict[str, str]:
     """Return what is allowed instead for each result that may overwrite an input or the list of inputs, or
-    that the next batch job would take as an input and pay for, by the result's field.
+    that the next batch job would take as an input and pay for, by its element in ``Output``.
 
     :param bucket: the inputs' bucket.
     """
-    if type_problems(request):
+    if structure_problems_of(batch):
         return {}  # check_batch rejects the request
-    operation = request.operation or _EMPTY
-    parameters = operation.job_param or _EMPTY
-    extension = result_extension(parameters.template_id, parameters.voice_separate)
     return {
-        name: (
+        element: (
             f"a key that {rule}, for instance"
             " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another bucket for the results"
         )
-        for name, key, pattern in _results_in(bucket, operation, known_inputs(request), extension)
-        if (rule := _broken_rule(request.input or _EMPTY, key, pattern))
+        for element, key, pattern in _results_in(bucket, job_of_batch(batch), known_inputs(batch))
+        if (rule := _broken_rule(find_tree(batch, "Input"), key, pattern))
     }
 
 
-def _broken_rule(source: Any, key: str, pattern: KeyPattern) -> str | None:
+def _broken_rule(source: Tree, key: str, pattern: KeyPattern) -> str | None:
     """Return the rule that a result's key breaks for these inputs; ``None`` if it breaks none."""
-    lists = [each for file in (source.manifest, source.url_file) if (each := _key_of_file(file))]
-    if source.prefix and can_begin_with(pattern, source.prefix):
+    lists = [each for name in ("Manifest", "UrlFile") if (each := _key_of_file(source.get(name)))]
+    prefix, input_key = source.get("Prefix"), source.get("Object")
+    if isinstance(prefix, str) and prefix and can_begin_with(pattern, prefix):
         return (
-            f"does not begin with the prefix {source.prefix!r}, whatever its placeholders become, or the"
+            f"does not begin with the prefix {prefix!r}, whatever its placeholders become, or the"
             " next batch would separate this one's results"
         )
-    if is_object_key(source.object) and can_equal(pattern, source.object):
-        return f"cannot be the input's, {source.object!r}, which would be overwritten"
+    if isinstance(input_key, str) and is_object_key(input_key) and can_equal(pattern, input_key):
+        return f"cannot be the input's, {input_key!r}, which would be overwritten"
     if lists and key.startswith("${InputPath}"):
         return "does not lie beside its input, or the next list would name it as an input"
     if any(can_equal(pattern, each) for each in lists):
@@ -102,14 +91,16 @@ def _broken_rule(source: Any, key: str, pattern: KeyPattern) -> str | None:
 
 
 def _results_in(
-    bucket: str | None, operation: Any, inputs: KnownInputs, extension: str | None
+    bucket: str | None, request: Tree, inputs: KnownInputs
 ) -> Iterator[tuple[str, str, KeyPattern]]:
-    """Yield field, key and pattern of each result that is stored in ``bucket``."""
-    output = operation.output or _EMPTY
-    if (output.bucket or bucket) != bucket:
+    """Yield element, key and pattern of each result that is stored in ``bucket``."""
+    kind, operation = job_type(request.get("Tag")), find_tree(request, "Operation")
+    if (find_text(operation, "Output.Bucket") or bucket) != bucket:
         return
-    for name, key in keys_by_field(operation).items():
-        yield name, key, key_pattern(key, inputs, extension)
+    extension = kind.extension(operation)
+    for element, key in kind.object_keys(operation).items():
+        if is_object_key(key):
+            yield element, key, key_pattern(key, inputs, extension)
 
 
 def _key_of_file(file: Any) -> str | None:

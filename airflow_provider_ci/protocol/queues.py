@@ -23,7 +23,7 @@ from airflow_provider_ci.protocol.api_request import (
     read_response,
 )
 from airflow_provider_ci.protocol.fields import element
-from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CallbackKafkaConfig
+from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
 from airflow_provider_ci.protocol.lists import NumberedListRequest
 from airflow_provider_ci.protocol.rules import (
     check_choice,
@@ -37,6 +37,15 @@ from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 
 #: States of a queue.
 ACTIVE, PAUSED = "Active", "Paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaConfig:
+    """CKafka topic for callbacks. Only Tencent's SDKs document it."""
+
+    region: str | None = None
+    instance_id: str | None = None
+    topic: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +65,7 @@ class NotifyConfig:
     mq_mode: str | None = None
     mq_region: str | None = None
     mq_name: str | None = None
-    kafka_config: CallbackKafkaConfig | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRequest:
-    """The body of ``PUT /queue/<id>`` and ``PUT /asrqueue/<id>``. ``state`` is ``Active`` or ``Paused``."""
-
-    name: str | None = None
-    state: str | None = None
-    notify_config: NotifyConfig | None = None
+    kafka_config: KafkaConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,10 +199,9 @@ class UpdateQueue(ApiRequest[Queue]):
     def _body(self) -> xml.Element:
         name, callbacks = self.described.queue.name, self.described.notify_config
         if callbacks is None:  # the service demands the element all the same
-            no_callbacks = NotifyConfig(state="Off")
-            queue = QueueRequest(name=name, state=self.state, notify_config=no_callbacks)
-            return xml.to_element(queue, "Request")
-        root = xml.to_element(QueueRequest(name=name, state=self.state), "Request")
+            queue = {"Name": name, "State": self.state, "NotifyConfig": {"State": "Off"}}
+            return xml.tree_to_element(queue, "Request")
+        root = xml.tree_to_element({"Name": name, "State": self.state}, "Request")
         root.append(_copy(callbacks))
         return root
 

@@ -64,18 +64,26 @@ class KnownInputs:
     """What is known about the inputs of a job or batch job before it is submitted.
 
     :param is_batch: the request is a batch job.
+    :param job_placeholders: what the service replaces in the keys of a single job; ``None`` if that is not
+        known of this type of job.
     :param object: the key of the only input.
     :param prefix: what the keys of all inputs begin with.
     """
 
     is_batch: bool = False
+    job_placeholders: tuple[str, ...] | None = JOB_PLACEHOLDERS
     object: str | None = None
     prefix: str | None = None
 
     @property
     def placeholders(self) -> tuple[str, ...]:
         """The placeholders that the service replaces."""
-        return BATCH_PLACEHOLDERS if self.is_batch else JOB_PLACEHOLDERS
+        of_job = self.job_placeholders or ()
+        return (
+            (*of_job, *(name for name in BATCH_PLACEHOLDERS if name not in of_job))
+            if self.is_batch
+            else of_job
+        )
 
     @property
     def are_several(self) -> bool:
@@ -133,14 +141,20 @@ def placeholder_problem(key: str, inputs: KnownInputs) -> str | None:
     ``${…}`` must be a placeholder. Other signs (``$``, braces, ``<>``, ``%``) are wrong only around the name
     of a placeholder; a key may have them elsewhere.
     """
+    if inputs.job_placeholders is None:
+        return None
     listed = ", ".join(f"${{{name}}}" for name in inputs.placeholders)
     allowed = f"the placeholders of {'a batch job' if inputs.is_batch else 'a job'}: {listed}"
+    if not inputs.placeholders:
+        allowed = "no placeholder, because the service does not say what it becomes in this type of job"
     for text, name in _find_placeholders(key):
         if text == f"${{{name}}}" and name in inputs.placeholders:
             continue
         meant = _NAMES_BY_NORMALIZED.get(_normalize(name))
         if meant is None:
             return f"{allowed}; {text} is none, and would be taken literally"
+        if meant in JOB_PLACEHOLDERS and meant not in inputs.placeholders:
+            return allowed
         if meant not in inputs.placeholders:
             return f"{allowed}; ${{{meant}}} is for batch jobs: write the name itself"
         return f"${{{meant}}}, spelt exactly so, instead of {text}, which would be taken literally"
@@ -186,6 +200,8 @@ def _placeholder_value(name: str, inputs: KnownInputs, extension: str | None) ->
         return _Symbol(_Kind.LETTER), *[_Symbol(_Kind.HEX_DIGIT)] * (_ID_LENGTH - 2), _Symbol(_Kind.ID_END)
     if name == "ext":
         return _at_least_one(_Kind.LETTER_OR_DIGIT) if extension is None else _literal(extension)
+    if name in ("Number", "number") and name in inputs.placeholders:
+        return _at_least_one(_Kind.LETTER_OR_DIGIT)
     if name not in inputs.placeholders:
         return _literal(f"${{{name}}}")
     if inputs.object is not None:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from airflow_provider_ci.exceptions import strip_signatures
-from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
-from airflow_provider_ci.protocol.jobs import FAILED, Job, Output, OutputFile
-from airflow_provider_ci.protocol.voice_separation import RESULT_FIELDS
+from airflow_provider_ci.protocol.batches import BatchJob
+from airflow_provider_ci.protocol.job_types.job_type import JobType
+from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.jobs import FAILED, Job
+from airflow_provider_ci.protocol.names import redact_address
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
+
+#: The longest ``result`` in an XCom, in bytes of JSON: a longer one is shortened.
+RESULT_BYTES_MAX = 32 * 1024
+# What is left of texts and lists in a shortened result
+_TEXT_LEFT, _ENTRIES_LEFT = 500, 10
+# Of Operation, what every job has and what the other fields of a JobResult say
+_NOT_IN_RESULT = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel", "MediaResult")
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-_MATCHED_MAX = 100  # object names of one job that are matched; a job has four results at most
+_SERIES = re.compile(r"\$\{[Nn]umber\}")
+_MATCHED_MAX = 10_000  # object names of one job that are matched: so many snapshots are documented
 _KEY_MAX = 1024  # characters of a key that is matched; COS has none of more than 850 bytes (436/13324)
 
 
@@ -29,9 +42,16 @@ class ResultObject(TypedDict):
 class JobResult(TypedDict):
     """A job as pushed to XCom.
 
-    ``outputs`` has the results by ``voice``, ``background``, ``bass`` and ``drums``. ``other_objects`` has
-    results whose key fits no output of the request; none is known to occur. Times are ISO 8601 with zone.
-    ``code`` and ``message`` are the service's, and ``None`` unless the job failed.
+    ``outputs`` has the files by name: ``voice``, ``background``, ``bass`` and ``drums`` of a voice
+    separation, ``transcript`` of a speech recognition, ``file`` of other types, and ``file_0``, ``file_1``, …
+    of a type with a series of them. ``other_objects`` has files whose key fits no output of the request.
+
+    ``result`` is what the service says beyond files, in its own spelling: ``MediaInfo``,
+    ``SpeechRecognitionResult`` and others. If it is long, texts and lists in it are shortened, and
+    ``result_is_complete`` is ``False``: ``TencentCIHook.job_result`` returns all of it.
+
+    Times are ISO 8601 with zone. ``code`` and ``message`` are the service's, and ``None`` unless the job
+    failed.
     """
 
     job_id: str | None
@@ -47,6 +67,8 @@ class JobResult(TypedDict):
     input: dict[str, str | None]
     outputs: dict[str, ResultObject]
     other_objects: list[ResultObject]
+    result: dict[str, Any]
+    result_is_complete: bool
 
 
 class UnsuccessfulJob(TypedDict):
@@ -91,18 +113,22 @@ class BatchTally:
     counts: Counter[str] = field(default_factory=Counter)
     unsuccessful: list[UnsuccessfulJob] = field(default_factory=list)
     pending: int = 0
+    failed_results: int = 0  # of jobs in state Success
 
     def add(self, job: Job) -> None:
         """Count a job. A job in an unknown state counts as pending."""
         state = job.job_state
         self.counts[str(state)] += 1
         self.pending += not state.is_terminal
-        if state.is_terminal and not state.is_successful and len(self.unsuccessful) < UNSUCCESSFUL_MAX:
-            code, message = _reason(job)
+        failure = result_failure(job)
+        self.failed_results += failure is not None
+        has_failed = failure is not None or (state.is_terminal and not state.is_successful)
+        if has_failed and len(self.unsuccessful) < UNSUCCESSFUL_MAX:
+            code, message = _reason(job) if failure is None else (None, failure)
             self.unsuccessful.append(
                 {
                     "job_id": job.job_id,
-                    "input_object": job.input.object if job.input else None,
+                    "input_object": job.input_object,
                     "state": str(state),
                     "code": code,
                     "message": message,
@@ -117,13 +143,16 @@ class BatchTally:
     @property
     def without_success(self) -> int:
         """The number of jobs that ended without success."""
-        return self.total - self.counts["Success"] - self.pending
+        return self.total - self.counts["Success"] - self.pending + self.failed_results
+
+
+_BATCH_INPUTS = {"Manifest": "manifest", "UrlFile": "url_file", "Prefix": "prefix", "Object": "object"}
 
 
 def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
     """Return a batch job as it is pushed to XCom."""
     code, message = _reason(batch)
-    source = batch.input or BatchInput()
+    source = batch.input or {}
     return {
         "job_id": batch.job_id,
         "name": batch.name,
@@ -133,21 +162,24 @@ def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
         "creation_time": batch.creation_time.isoformat() if batch.creation_time else None,
         "start_time": batch.start_time.isoformat() if batch.start_time else None,
         "end_time": batch.end_time.isoformat() if batch.end_time else None,
-        "user_data": batch.operation.user_data if batch.operation else None,
-        "input": {name: value for name in source.__slots__ if (value := getattr(source, name)) is not None},
+        "user_data": batch.user_data,
+        "input": {
+            name: text for element, name in _BATCH_INPUTS.items() if (text := find_text(source, element))
+        },
         "counts": dict(tally.counts),
         "unsuccessful": tally.unsuccessful,
     }
 
 
-def job_result(job: Job) -> JobResult:
-    """Return a job as it is pushed to XCom."""
-    operation, source = job.operation, job.input
-    output = operation.output if operation else None
-    media = operation.media_result if operation else None
-    files = media.output_file if media else None
-    outputs, other = _match_outputs(_known_placeholders(job), output or Output(), files or OutputFile())
+def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
+    """Return a job as it is pushed to XCom.
+
+    :param max_bytes: the longest ``result``, in bytes of JSON; ``None`` for no limit.
+    """
     code, message = _reason(job)
+    outputs, other = _match_outputs(job)
+    complete = service_result(job)
+    is_complete = max_bytes is None or _json_length(complete) <= max_bytes
     return {
         "job_id": job.job_id,
         "state": str(job.job_state),
@@ -158,15 +190,78 @@ def job_result(job: Job) -> JobResult:
         "end_time": job.end_time.isoformat() if job.end_time else None,
         "queue_id": job.queue_id,
         "tag": job.tag,
-        "user_data": operation.user_data if operation else None,
-        "input": {
-            "bucket": source.bucket_id if source else None,
-            "region": source.region if source else None,
-            "object": source.object if source else None,
-        },
+        "user_data": job.user_data,
+        "input": _describe_input(job),
         "outputs": outputs,
         "other_objects": other,
+        "result": complete if is_complete else _shorten(complete, max_bytes or 0),
+        "result_is_complete": is_complete,
     }
+
+
+def service_result(job: Job) -> dict[str, Any]:
+    """Return all that the service says about the outcome of a job beyond its files, as JSON."""
+    kind = job_type(job.tag)
+    echo = () if kind.keeps_result_in_parameters else kind.parameters
+    return {
+        name: value for name, value in (job.operation or {}).items() if name not in (*_NOT_IN_RESULT, *echo)
+    }
+
+
+def result_failure(job: Job | BatchJob) -> str | None:
+    """Return why a job in state ``Success`` has failed all the same, as its result says; else ``None``."""
+    if isinstance(job, BatchJob) or not job.job_state.is_successful:
+        return None
+    return next(_failures(job.operation or {}, ""), None)
+
+
+def _failures(value: Any, path: str) -> Iterator[str]:
+    """Yield the parts of a result that report a failure."""
+    if isinstance(value, list):
+        for entry in value:
+            yield from _failures(entry, path)
+    elif isinstance(value, Mapping):
+        code = value.get("SubErrCode")
+        if code not in (None, "", "0"):
+            reason = find_text(value, "SubErrMsg")
+            yield f"{path}.SubErrCode is {code}" + (f" ({strip_signatures(reason)})" if reason else "")
+        if path.endswith("DigitalWatermark") and value.get("State") == "Failed":
+            yield f"{path}.State is Failed"
+        for name, child in value.items():
+            yield from _failures(child, f"{path}.{name}" if path else name)
+
+
+def _describe_input(job: Job) -> dict[str, str | None]:
+    described = {
+        "bucket": find_text(job.input, "BucketId") or find_text(job.input, "Bucket"),
+        "region": find_text(job.input, "Region"),
+        "object": job.input_object,
+    }
+    url = find_text(job.input, "Url")
+    return {**described, "url": redact_address(url)} if url else described
+
+
+def _json_length(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def _shorten(result: dict[str, Any], max_bytes: int) -> dict[str, Any]:
+    """Return a result in which texts and lists are so short that it fits; of the last resort, only names."""
+    for texts, entries in ((_TEXT_LEFT, _ENTRIES_LEFT), (_TEXT_LEFT // 5, 1)):
+        shorter: dict[str, Any] = _cut(result, texts, entries)
+        if _json_length(shorter) <= max_bytes:
+            return shorter
+    return dict.fromkeys(list(result)[:_ENTRIES_LEFT], "…")
+
+
+def _cut(value: Any, text_left: int, entries_left: int) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _cut(child, text_left, entries_left) for name, child in value.items()}
+    if isinstance(value, list):
+        return [_cut(entry, text_left, entries_left) for entry in value[:entries_left]]
+    if isinstance(value, str) and len(value) > text_left:
+        return f"{value[:text_left]}…"
+    return value
 
 
 def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
@@ -176,36 +271,87 @@ def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
     return job.code, strip_signatures(job.message) if job.message else None
 
 
-def _match_outputs(
-    known: dict[str, str], output: Output, files: OutputFile
-) -> tuple[dict[str, ResultObject], list[ResultObject]]:
-    """Return the results by output, and those that fit no output.
+def _match_outputs(job: Job) -> tuple[dict[str, ResultObject], list[ResultObject]]:
+    """Return the files by output, and those that fit no output.
 
-    The order of the results is not documented, so their keys are matched with those of the request.
+    The order of the files is not documented, so their keys are matched with those of the request.
     """
-    md5s = {info.object_name: info.md5 for info in files.md5_info}
+    kind, output = job_type(job.tag), find_tree(job.operation, "Output")
+    known, patterns = _known_placeholders(job), _patterns(kind, output)
     outputs: dict[str, ResultObject] = {}
     other: list[ResultObject] = []
-    for index, name in enumerate(files.object_name):
-        # Pages of 2020 say that the key is ObjectPrefix and ObjectName; today the prefix is empty
-        key = (files.object_prefix or "") + name
-        result: ResultObject = {
-            "bucket": files.bucket or output.bucket,
-            "region": files.region or output.region,
-            "object": key,
-            "md5": md5s.get(name) or md5s.get(key),
-        }
-        stem = _matching_output(key, known, output, matched=outputs) if index < _MATCHED_MAX else None
-        if stem is None:
-            other.append(result)
+    for index, written in enumerate(_files(job, output, patterns)):
+        name = _matching_output(written["object"], known, patterns, outputs) if index < _MATCHED_MAX else None
+        if name is None:
+            other.append(written)
         else:
-            outputs[stem] = result
+            outputs[name] = written
     return outputs, other
+
+
+def _patterns(kind: JobType, output: Tree) -> dict[str, str]:
+    """Return the keys of the request, which may have placeholders, by the names of the results."""
+    patterns: dict[str, str] = {}
+    for name, element in kind.output_objects.items():
+        value = output.get(element)
+        if isinstance(value, list):  # the streams to extract: {"Index": …, "Object": …}
+            patterns |= {f"{name}_{find(each, 'Index')}": str(find(each, "Object")) for each in value}
+        elif value:
+            patterns[name] = str(value)
+    return patterns
+
+
+def _files(job: Job, output: Tree, patterns: Mapping[str, str]) -> Iterator[ResultObject]:
+    """Yield the files that a job has written.
+
+    Where the service says so depends on the type: in ``MediaResult``, in ``ObjectName`` or ``Object`` of an
+    element ``…Result``, or nowhere; then the keys are those of the request.
+    """
+    operation = job.operation or {}
+    bucket, region = find_text(output, "Bucket"), find_text(output, "Region")
+    found = False
+    for files in _output_files(operation):
+        md5s = {find_text(each, "ObjectName"): find_text(each, "Md5") for each in _list(files, "Md5Info")}
+        prefix = find_text(files, "ObjectPrefix") or ""
+        for name in _list(files, "ObjectName"):
+            key = str(name) if str(name).startswith(prefix) else prefix + str(name)
+            found = True
+            yield {
+                "bucket": find_text(files, "Bucket") or bucket,
+                "region": find_text(files, "Region") or region,
+                "object": key.removeprefix("/"),
+                "md5": md5s.get(str(name)) or md5s.get(key),
+            }
+    if found or not job.job_state.is_successful:
+        return
+    keys = [*_keys_in_results(operation)]
+    for key in keys or (pattern for pattern in patterns.values() if "${" not in pattern):
+        yield {"bucket": bucket, "region": region, "object": key.removeprefix("/"), "md5": None}
+
+
+def _output_files(operation: Tree) -> Iterator[Tree]:
+    files = find_tree(operation, "MediaResult.OutputFile")
+    yield files
+    yield find_tree(files, "SpriteOutputFile")
+
+
+def _list(tree: Tree, name: str) -> list[Any]:
+    value = tree.get(name)
+    return value if isinstance(value, list) else [] if value in (None, "") else [value]
+
+
+def _keys_in_results(operation: Tree) -> Iterator[str]:
+    """Yield the keys in elements such as ``SpeechRecognitionResult``."""
+    for name, result in operation.items():
+        if name.endswith("Result") and isinstance(result, Mapping):
+            for path in ("ObjectName", "Object", "DetailObjectName", "UploadResult.ProcessResults.Object"):
+                if (key := find_text(result, path)) is not None:
+                    yield key
 
 
 def _known_placeholders(job: Job) -> dict[str, str]:
     """Return the placeholders with known values. Only jobs of a batch job have those of the input."""
-    path, _, name = ((job.input.object if job.input else None) or "").rpartition("/")
+    path, _, name = (job.input_object or "").rpartition("/")
     return {
         "jobid": job.job_id or "",
         "InputName": name.rpartition(".")[0] or name,
@@ -215,22 +361,28 @@ def _known_placeholders(job: Job) -> dict[str, str]:
 
 
 def _matching_output(
-    key: str, known: dict[str, str], output: Output, matched: dict[str, ResultObject]
+    key: str, known: dict[str, str], patterns: Mapping[str, str], matched: Mapping[str, object]
 ) -> str | None:
-    """Return the output whose pattern fits ``key``, without those that are ``matched`` already."""
-    patterns = {
-        stem: pattern
-        for stem, name in RESULT_FIELDS.items()
-        if stem not in matched and (pattern := getattr(output, name))
-    }
+    """Return the name of the output whose pattern fits ``key``, without those that are ``matched``."""
     # An equal key comes first: out/${jobid}.${ext} would fit out/a.mp3 too. Then the most specific pattern
-    for stem, pattern in patterns.items():
-        if pattern == key:
-            return stem
-    for stem, pattern in sorted(patterns.items(), key=lambda item: _count_unknown(item[1], known)):
-        if _fits(key, pattern, known):
-            return stem
+    candidates = sorted(
+        (item for item in patterns.items() if item[0] not in matched),
+        key=lambda item: (item[1] != key, _count_unknown(item[1], known)),
+    )
+    for name, pattern in candidates:
+        if pattern.removeprefix("/") == key or _fits(key, pattern, known):
+            return f"{name}_{_number_in(key, pattern, matched)}" if _SERIES.search(pattern) else name
+    if "transcript" in patterns and key == f"{patterns['transcript'].removeprefix('/')}.detail":
+        return "detail"
     return None
+
+
+def _number_in(key: str, pattern: str, matched: Mapping[str, object]) -> str:
+    """Return the number of a file in a series; its position if the key does not tell."""
+    before, after = _SERIES.split(pattern.removeprefix("/"), maxsplit=1)
+    if "${" not in before + after:
+        return key[len(before) : len(key) - len(after)]
+    return str(len(matched))
 
 
 def _count_unknown(pattern: str, known: dict[str, str]) -> tuple[int, int]:

@@ -5,16 +5,15 @@ DAG files load this module, so it loads neither the models nor the XML library.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.fields import type_mismatches
 from airflow_provider_ci.protocol.names import ID, NOT_XML, is_object_key, object_address, redact_address
 
-_TYPE_NAMES: dict[type, str] = {str: "a string", int: "an integer"}
 _NAME_CHARACTERS = "\u3400-\u9fffA-Za-z0-9_-"
 _VALUE_LENGTH_MAX = 120  # a longer value is shortened in messages
 
@@ -43,12 +42,13 @@ def raise_if_any(problems: Iterable[Problem | str]) -> None:
         raise RequestValidationError(sentences)
 
 
-def type_problems(request: Any) -> list[Problem]:
-    """Return a problem for each value whose type is not that of its field."""
-    return [
-        Problem(field, value, _TYPE_NAMES.get(kind, kind.__name__))
-        for field, value, kind in type_mismatches(request)
-    ]
+def problems_of(check: Callable[..., None], *arguments: Any) -> list[str]:
+    """Return the problems that a check raises."""
+    try:
+        check(*arguments)
+    except RequestValidationError as error:
+        return [*error.problems]
+    return []
 
 
 def id_problems(field: str, value: object, *, optional: bool = False) -> Iterator[Problem]:
@@ -136,3 +136,95 @@ def check_list(field: str, values: object) -> None:
 def join_values(values: Collection[object]) -> str:
     """Return the values as a message lists them."""
     return ", ".join(map(str, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What an element without children may be. Numbers may be strings, as a template renders them.
+
+    :param allowed: completes "allowed:" in a message.
+    :param accepts: tells whether a value is allowed.
+    :param is_text: the value is a string, not a number or a boolean.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    is_required: bool = False
+    is_text: bool = True
+
+    def problems(self, field: str, value: object) -> Iterator[Problem]:
+        """Yield a problem if ``value`` is not allowed."""
+        if value is None and not self.is_required:
+            return
+        if value is None or isinstance(value, Mapping | list | tuple) or not self.accepts(value):
+            yield Problem(field, value, self.allowed)
+
+
+def as_number(value: object) -> float | None:
+    """Return a number, also one that is a string; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def one_of(*values: str, is_required: bool = False) -> Rule:
+    """Return the rule for one of some strings."""
+    return Rule(join_values(values), lambda value: value in values, is_required)
+
+
+def one_number_of(*values: int, is_required: bool = False) -> Rule:
+    """Return the rule for one of some integers."""
+    return Rule(join_values(values), lambda value: as_number(value) in values, is_required, is_text=False)
+
+
+def any_integer() -> Rule:
+    """Return the rule for any integer."""
+
+    def accepts(value: object) -> bool:
+        number = as_number(value)
+        return number is not None and number.is_integer()
+
+    return Rule("an integer", accepts, is_text=False)
+
+
+def integer(least: int, most: int, unit: str = "", *, is_required: bool = False) -> Rule:
+    """Return the rule for an integer from ``least`` to ``most``.
+
+    :param unit: is shown in messages, for instance ``kbit/s``.
+    """
+
+    def accepts(value: object) -> bool:
+        number = as_number(value)
+        return number is not None and number.is_integer() and least <= number <= most
+
+    shown = f" ({unit})" if unit else ""
+    return Rule(f"an integer from {least} to {most}{shown}", accepts, is_required, is_text=False)
+
+
+def number(least: float, most: float = math.inf, unit: str = "", *, is_required: bool = False) -> Rule:
+    """Return the rule for a number from ``least`` to ``most``."""
+
+    def accepts(value: object) -> bool:
+        found = as_number(value)
+        return found is not None and least <= found <= most
+
+    limit = f"a number from {least:g} to {most:g}" if most < math.inf else f"a number, at least {least:g}"
+    return Rule(f"{limit} ({unit})" if unit else limit, accepts, is_required, is_text=False)
+
+
+def boolean(*, is_required: bool = False) -> Rule:
+    """Return the rule for true or false, as a boolean or as the service spells it."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, bool) or value in ("true", "false")
+
+    return Rule("true, false", accepts, is_required, is_text=False)
+
+
+def string(allowed: str = "a string that is not empty", *, is_required: bool = False) -> Rule:
+    """Return the rule for any string that is not empty."""
+    return Rule(allowed, lambda value: isinstance(value, str) and bool(value.strip()), is_required)

@@ -1,32 +1,35 @@
-"""Templates of voice separation: models and calls. :mod:`.voice_separation` has the rules.
+"""Templates: parameters under an id, which jobs name instead of parameters. :mod:`.template_rules` has the
+rules.
 
-Documents: 436/84510 (create), 460/84757 (update), 1045/49919 (list), 1045/49918 (delete). Unlike responses
-about jobs, these have ``RequestId`` in their bodies.
+A request is a tree: ``{"Tag": …, "Name": …}`` and the parameters, which some tags have in an element of their
+own, and others not. Documents: 436/84510 (create), 460/84757 (update), 1045/49919 (list), 1045/49918
+(delete); 1045/49911 and others (parameters). Unlike responses about jobs, these have ``RequestId`` in their
+bodies.
 """
 
 # ruff: noqa: D102 - the methods of the calls are documented in ApiRequest and PagedRequest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airflow_provider_ci.exceptions import ServiceError
+from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.api_request import (
     ApiRequest,
     ci_request,
     invalid_response_error,
+    parse_response,
     raise_for_error,
-    read_response,
 )
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.lists import NumberedListRequest
 from airflow_provider_ci.protocol.rules import check_choice, check_id
-from airflow_provider_ci.protocol.voice_separation import VOICE_SEPARATE, check_template
-from airflow_provider_ci.protocol.voice_separation import AudioConfig as AudioConfig
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate as VoiceSeparate
+from airflow_provider_ci.protocol.template_rules import check_template
+from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
 #: Error codes: the names and numbers of 1045/33700. Which of the two the service sends is not documented.
@@ -35,29 +38,11 @@ TEMPLATE_MISSING = ("TemplateNotFound", "1107")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateRequest:
-    """The body of ``POST`` and ``PUT /template``. The parameters have no element around them."""
-
-    tag: str | None = None
-    name: str | None = None
-    audio_mode: str | None = None
-    audio_config: AudioConfig | None = None
-
-
-def template_request(name: str, parameters: VoiceSeparate) -> TemplateRequest:
-    """Return the body for a template of voice separation. The service demands ``AudioConfig``, even empty."""
-    return TemplateRequest(
-        tag=VOICE_SEPARATE,
-        name=name,
-        audio_mode=parameters.audio_mode,
-        audio_config=parameters.audio_config or AudioConfig(),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """A template as the service describes it. ``category`` is ``Custom`` or ``Official``. Of ``state`` the
     documents show ``Normal`` only.
+
+    :param content: the whole element, with the parameters under a name that depends on the tag.
     """
 
     tag: str | None = None
@@ -66,17 +51,14 @@ class Template:
     bucket_id: str | None = None
     category: str | None = None
     state: str | None = None
-    voice_separate: VoiceSeparate | None = None
     create_time: datetime | None = None
     update_time: datetime | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateResponse:
-    """The response to creation and update."""
-
-    request_id: str | None = None
-    template: Template | None = None
+    @property
+    def parameters(self) -> Tree:
+        """The parameters, without an element around them; empty if there are none."""
+        return next((value for value in self.content.values() if isinstance(value, Mapping)), {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +88,7 @@ class CreateTemplate(ApiRequest[Template]):
     name instead.
     """
 
-    template: TemplateRequest
+    template: Tree
     purpose: ClassVar[str] = "create the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaTemplate",)
     idempotent: ClassVar[bool] = False
@@ -124,7 +106,7 @@ class UpdateTemplate(ApiRequest[Template]):
     """``PUT /template/<id>`` (460/84757): replaces all that a template defines."""
 
     template_id: str
-    template: TemplateRequest
+    template: Tree
     purpose: ClassVar[str] = "update the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
 
@@ -163,7 +145,7 @@ class DeleteTemplate(ApiRequest[bool]):
 class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
     """``GET /template`` (1045/49919): lists templates.
 
-    :param category: ``Custom``, or ``Official`` (none of which is for voice separation).
+    :param category: ``Custom``, or ``Official`` (of some tags, none of which is VoiceSeparate).
     :param ids: only templates with these ids; ids without template are in ``non_exist_tids`` of the response.
     :param name: only templates whose name begins so.
     """
@@ -185,14 +167,22 @@ class ListTemplates(NumberedListRequest[TemplatesResponse, Template]):
         return ci_request("GET", "/template", params=params)
 
     def parse(self, response: HttpResponse) -> TemplatesResponse:
-        return read_response(TemplatesResponse, response, self.purpose)
+        root = parse_response(response, self.purpose)
+        templates = tuple(_templates(root, "TemplateList"))
+        return replace(xml.read(TemplatesResponse, root), template_list=templates)
 
     def items(self, page: TemplatesResponse) -> Sequence[Template]:
         return page.template_list
 
 
 def _read_template(response: HttpResponse, purpose: str) -> Template:
-    template = read_response(TemplateResponse, response, purpose).template
+    template = next(_templates(parse_response(response, purpose), "Template"), None)
     if template is None or not template.template_id:
         raise invalid_response_error(response, purpose, "the response has no TemplateId")
     return template
+
+
+def _templates(root: xml.Element, name: str) -> Iterator[Template]:
+    for child in root:
+        if xml.local_name(child.tag) == name and len(child):
+            yield replace(xml.read(Template, child), content=xml.ElementTree(child))

@@ -1,4 +1,5 @@
-"""Reads and writes XML: a hardened parser, and the mapping between dataclasses and elements (:mod:`.fields`).
+"""Reads and writes XML: a hardened parser, dataclasses made of elements (:mod:`.fields`), and trees
+(:mod:`.tree`).
 
 Reading is tolerant, because the service's documents contradict each other (order; missing, empty, repeated
 and unknown elements; ``-`` for a time that is not known yet). Writing is exact.
@@ -6,16 +7,16 @@ and unknown elements; ``-`` for a time that is not known yet). Writing is exact.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, TypeVar
 
 from lxml import etree
 
-from airflow_provider_ci.protocol.fields import ElementSpec, element_specs, format_time
+from airflow_provider_ci.protocol.fields import ElementSpec, element_specs
 from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.tree import format_value, is_repeated
 
 T = TypeVar("T")
 Element = etree._Element
@@ -40,8 +41,9 @@ _PARSER = _new_parser()
 # a large document of another thread
 _SHARED_PARSER_MAX = 64 * 1024
 
-#: The largest response that is read. A page of 100 jobs has about 260 kB.
-MAX_BYTES = 8 * 1024 * 1024
+#: The largest response that is read. A page of 100 voice separations has about 260 kB, the transcript of the
+#: longest recording 3 to 9 MB.
+MAX_BYTES = 16 * 1024 * 1024
 
 #: Replaces a character that XML cannot carry.
 REPLACEMENT = "\ufffd"
@@ -169,56 +171,90 @@ def read(cls: type[T], source: Element) -> T:
     return cls(**values)
 
 
-def to_element(obj: Any, tag: str) -> Element:
-    """Return ``obj`` as an element: ``None`` is left out, ``""`` is an empty element, a tuple is repeated.
+class ElementTree(Mapping[str, Any]):
+    """An element as a tree (:mod:`.tree`), which is made when somebody looks into it: most responses are only
+    asked for the state of a job, however many elements it has.
+    """
 
-    :raises XMLError: a value has characters that XML cannot carry; naming the element.
+    __slots__ = ("_element", "_tree")
+
+    def __init__(self, element: Element) -> None:
+        self._element: Element | None = element
+        self._tree: dict[str, Any] = {}
+
+    def _load(self) -> dict[str, Any]:
+        element = self._element
+        if element is not None:
+            self._tree = _children(element)
+            self._element = None
+        return self._tree
+
+    def __getitem__(self, name: str) -> Any:
+        return self._load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+    def __repr__(self) -> str:
+        return repr(self._load())
+
+    def __hash__(self) -> int:  # a frozen dataclass with such a field has a hash
+        return hash(frozenset(self))
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (self._load(),)
+
+
+def _children(element: Element) -> dict[str, Any]:
+    """Return the children of an element as a tree. An empty element is ``""``, or no entry of a list."""
+    parent = local_name(element.tag)
+    tree: dict[str, Any] = {}
+    for child in element:
+        name = local_name(child.tag)
+        text = child.text or ""
+        value: Any = _children(child) if len(child) else "" if text.isspace() else text
+        if is_repeated(parent, name):
+            entries = tree.setdefault(name, [])
+            if value != "":
+                entries.append(value)
+        elif name not in tree or tree[name] == "":
+            tree[name] = value
+        elif value != "":  # not documented, but nothing may get lost
+            if not isinstance(tree[name], list):
+                tree[name] = [tree[name]]
+            tree[name].append(value)
+    return tree
+
+
+def tree_to_element(tree: Mapping[str, Any], tag: str) -> Element:
+    """Return a tree as an element: see :mod:`.tree`.
+
+    :raises XMLError: a value has characters that XML cannot carry, or is no part of a tree; naming the
+        element.
     """
     root = etree.Element(tag)
-    _fill(root, obj)
+    for name, value in tree.items():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, Mapping):
+                root.append(tree_to_element(item, name))
+            elif item is not None:
+                _append_text(root, name, item)
     return root
+
+
+def _append_text(parent: Element, name: str, value: Any) -> None:
+    try:
+        etree.SubElement(parent, name).text = format_value(value)
+    except ValueError:
+        raise XMLError(f"{name}: {value!r} has characters that XML cannot carry") from None
 
 
 def to_bytes(root: Element) -> bytes:
     """Return the document in UTF-8, with a declaration."""
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
-
-
-def to_dict(obj: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON-native data by field name, without absent fields."""
-    return {
-        field.name: _plain(value)
-        for field in dataclasses.fields(obj)
-        if (value := getattr(obj, field.name)) is not None and value != ()
-    }
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_dict(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _fill(root: Element, obj: Any) -> None:
-    for spec in element_specs(type(obj)):
-        value = getattr(obj, spec.field)
-        for item in value if spec.repeated else (value,):
-            if item is not None:
-                _append(root, spec, item)
-
-
-def _append(root: Element, spec: ElementSpec, value: Any) -> None:
-    child = etree.SubElement(root, spec.names[0])
-    if spec.nested:
-        _fill(child, value)
-        return
-    text = format_time(value) if isinstance(value, datetime) else str(value)
-    try:
-        child.text = text
-    except ValueError:
-        raise XMLError(f"{spec.names[0]}: {text!r} has characters that XML cannot carry") from None
 
 
 def local_name(tag: Any) -> str:
@@ -227,8 +263,9 @@ def local_name(tag: Any) -> str:
 
 
 def _read_nested(spec: ElementSpec, child: Element) -> Any:
-    # <Video/> means that there is no video stream, not an empty one
-    return read(spec.kind, child) if len(child) else None
+    if not len(child):  # <Video/> means that there is no video stream, not an empty one
+        return None
+    return ElementTree(child) if spec.kind is Mapping else read(spec.kind, child)
 
 
 def _read_value(spec: ElementSpec, child: Element) -> Any:

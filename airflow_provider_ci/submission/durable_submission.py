@@ -25,13 +25,12 @@ from airflow_provider_ci.exceptions import (
     TaskKilledError,
     TencentCIError,
 )
+from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.submission.idempotency_key import (
     WORKER,
-    R,
     TaskIdentity,
     fingerprint,
     key_of_job,
-    user_data_of,
     with_user_data,
 )
 from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRecords
@@ -55,7 +54,7 @@ _SUBMISSIONS_PER_TRY = 3
 
 
 @dataclass(kw_only=True)
-class DurableSubmission(Generic[R, J]):
+class DurableSubmission(Generic[J]):
     """Gets the one job of a task instance: an earlier try's, or a new one.
 
     What is known of earlier tries decides:
@@ -103,10 +102,10 @@ class DurableSubmission(Generic[R, J]):
     :param clock: returns the Unix time by the service's clock, as far as it is known.
     """
 
-    job_api: JobLookup[R, J]
-    submit: Callable[[R, float], J]
+    job_api: JobLookup[J]
+    submit: Callable[[Tree, float], J]
     cancel: Callable[[str], None] | None
-    before_submission: Callable[[R], None]
+    before_submission: Callable[[Tree], None]
     records: SubmissionRecords
     identity: TaskIdentity
     waits: str
@@ -122,7 +121,7 @@ class DurableSubmission(Generic[R, J]):
     _fingerprint: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        self._search: JobSearch[R, J] = JobSearch(
+        self._search: JobSearch[J] = JobSearch(
             job_api=self.job_api,
             identity=self.identity,
             run_start=self.run_start,
@@ -135,7 +134,7 @@ class DurableSubmission(Generic[R, J]):
             sleep=self.sleep,
         )
 
-    def get_or_submit(self, request: R, input_location: str) -> J:
+    def get_or_submit(self, request: Tree, input_location: str) -> J:
         """Return the job of ``request``, and submit it only if there is none.
 
         :param input_location: the bucket and region of the input.
@@ -149,7 +148,7 @@ class DurableSubmission(Generic[R, J]):
         job = self._find_job_of_earlier_try(request)
         return self._submit_new_job(request) if job is None else job
 
-    def _find_job_of_earlier_try(self, request: R) -> J | None:
+    def _find_job_of_earlier_try(self, request: Tree) -> J | None:
         """Return the job of an earlier try, if the task may continue with it."""
         record = self.records.load()
         if record is None:
@@ -164,7 +163,7 @@ class DurableSubmission(Generic[R, J]):
             self._abandon(record.job_id, "the task was cleared")
         return job
 
-    def _find_unrecorded_job(self, request: R) -> J | None:
+    def _find_unrecorded_job(self, request: Tree) -> J | None:
         """Return the job of a try that left no record."""
         # With a store, a submission is recorded before it is sent: no record means that none is in flight
         may_be_in_flight = self.clear_discards_record or not self.records.has_store
@@ -174,10 +173,10 @@ class DurableSubmission(Generic[R, J]):
         )
         if job is not None:
             submitted_at = job.creation_time.timestamp() if job.creation_time else self.run_start()
-            self._save_job(job, self._new_record(submitted_at, user_data_of(job) or key))
+            self._save_job(job, self._new_record(submitted_at, job.user_data or key))
         return job
 
-    def _find_recorded_job(self, record: SubmissionRecord, request: R) -> J | None:
+    def _find_recorded_job(self, record: SubmissionRecord, request: Tree) -> J | None:
         """Return the job that an earlier try recorded, unless it ended without a result.
 
         :raises JobCancelledError: somebody else cancelled it.
@@ -199,7 +198,7 @@ class DurableSubmission(Generic[R, J]):
         self._save_job(job, record)
         return job
 
-    def _find_job_of_cleared_try(self, record: SubmissionRecord, request: R) -> J | None:
+    def _find_job_of_cleared_try(self, record: SubmissionRecord, request: Tree) -> J | None:
         """Return the job for which a worker was waiting when the task was cleared, if it has not ended. A job
         that has started cannot be cancelled, and a new one would be paid for beside it.
         """
@@ -234,7 +233,7 @@ class DurableSubmission(Generic[R, J]):
             self.sleep(pause)
         raise AssertionError("pauses never end")
 
-    def _submit_new_job(self, request: R) -> J:
+    def _submit_new_job(self, request: Tree) -> J:
         """Submit until the service accepts a job. Costs money."""
         self.before_submission(with_user_data(request, self._new_key()))
         for number in range(1, _SUBMISSIONS_PER_TRY + 1):
@@ -248,7 +247,7 @@ class DurableSubmission(Generic[R, J]):
                 return job
         raise AssertionError("the last submission returns a job or raises")
 
-    def _submit_once(self, submitted: R, record: SubmissionRecord, *, is_last: bool) -> J | None:
+    def _submit_once(self, submitted: Tree, record: SubmissionRecord, *, is_last: bool) -> J | None:
         """Submit once; ``None``: the service certainly did not accept the job, so it may be submitted again.
 
         :param is_last: raise instead of returning ``None``.
@@ -266,7 +265,7 @@ class DurableSubmission(Generic[R, J]):
                 raise
             return job
 
-    def _find_job_submitted_meanwhile(self, submitted: R) -> J | None:
+    def _find_job_submitted_meanwhile(self, submitted: Tree) -> J | None:
         """Return the job of another try. A suspended process may find its clock wrong; meanwhile another try
         may have submitted. With a store, this try then stops when it writes its next record.
         """
@@ -276,7 +275,7 @@ class DurableSubmission(Generic[R, J]):
 
     def _search_list(
         self,
-        submitted: R,
+        submitted: Tree,
         by: SubmittedBy,
         record: SubmissionRecord | None = None,
         *,

@@ -7,21 +7,19 @@ into which somebody copied the key.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
 import secrets
-from dataclasses import replace
-from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from airflow_provider_ci.protocol.batches import BatchJob, BatchRequest
-from airflow_provider_ci.protocol.fields import DefaultName, element_names, format_time
-from airflow_provider_ci.protocol.jobs import Job, JobRequest
-
-#: The request for a job, or for a batch job.
-R = TypeVar("R", bound=JobRequest | BatchRequest)
+from airflow_provider_ci.protocol.batches import BatchJob
+from airflow_provider_ci.protocol.fields import DefaultName
+from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.jobs import Job
+from airflow_provider_ci.protocol.rules import as_number
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree, format_value, with_value
 
 #: Who waits for the job that is submitted: a worker, a triggerer, or nobody.
 WORKER, TRIGGERER, NOBODY = "worker", "triggerer", "nobody"
@@ -113,44 +111,37 @@ class IdempotencyKey(NamedTuple):
         return is_same and self.max_tries < wanted.max_tries and self.waits == WORKER
 
 
-def user_data_of(job: Job | BatchJob) -> str | None:
-    """Return the ``UserData`` that the service returns with a job, if any."""
-    return job.operation.user_data if job.operation else None
-
-
 def key_of_job(job: Job | BatchJob) -> IdempotencyKey | None:
     """Return the key with which a job was submitted, if it has one."""
-    return IdempotencyKey.parse(user_data_of(job))
+    return IdempotencyKey.parse(job.user_data)
 
 
-def key_of_request(request: JobRequest | BatchRequest) -> IdempotencyKey | None:
+def key_of_request(request: Tree) -> IdempotencyKey | None:
     """Return the key in a request, if it has one."""
-    return IdempotencyKey.parse(request.operation.user_data if request.operation else None)
+    return IdempotencyKey.parse(find_text(request, "Operation.UserData"))
 
 
-def fingerprint(request: JobRequest | BatchRequest, input_location: str) -> str:
+def fingerprint(request: Tree, input_location: str) -> str:
     """Return a digest of what the user asked for.
 
     A retry may run with a later version of the provider, and must compute the same digest. So it does not
-    depend on the bytes that are sent, nor on arguments that were left at their defaults, nor on a name that
-    the provider made up.
+    depend on the bytes that are sent, nor on elements without a value, nor on a name that the provider made
+    up, nor on whether a number is a string.
 
     :param input_location: the bucket and region of the input.
     """
-    arguments = {"Tag": getattr(request, "tag", None), "Request": _without_defaults(request)}
-    text = json.dumps([input_location, arguments], sort_keys=True)
+    text = json.dumps([input_location, _canonical(request)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def with_user_data(request: R, text: str) -> R:
+def with_user_data(request: Tree, text: str) -> Tree:
     """Return the request with ``text`` in ``UserData``, or unchanged if the user has data there."""
-    operation: Any = request.operation
-    if operation.user_data is not None:
+    if find(request, "Operation.UserData") is not None:
         return request
-    return replace(request, operation=replace(operation, user_data=text))
+    return with_value(request, "Operation.UserData", text)
 
 
-def is_job_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
+def is_job_of(job: Job | BatchJob, request: Tree) -> bool:
     """Tell whether ``job`` may have come from submitting ``request``.
 
     ===========================  ==================================================================
@@ -163,77 +154,82 @@ def is_job_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
     the user's own               the same, and the job's ``UserData`` is equal or missing
     ===========================  ==================================================================
     """
-    key, user_data = key_of_request(request), user_data_of(job)
+    key, user_data = key_of_request(request), job.user_data
     if key is not None and user_data is not None:
         return key.is_same_request(IdempotencyKey.parse(user_data))
-    own_data = request.operation.user_data if request.operation else None
-    if user_data not in (None, own_data):
+    if user_data not in (None, find_text(request, "Operation.UserData")):
         return False
-    return _has_input_of(job, request) and _has_equal_fields(request, job)
+    return _has_input_of(job, request) and _has_equal_fields(job, request)
 
 
-def _has_input_of(job: Job | BatchJob, request: JobRequest | BatchRequest) -> bool:
-    if isinstance(request, BatchRequest):
-        return isinstance(job, BatchJob) and (request.name, request.input) == (job.name, job.input)
-    if not isinstance(job, Job) or not request.input or not job.input:
-        return False
-    return request.input.object == job.input.object
+def _has_input_of(job: Job | BatchJob, request: Tree) -> bool:
+    if isinstance(job, BatchJob):
+        return request.get("Name") == job.name and _canonical(find_tree(request, "Input")) == _canonical(
+            job.input
+        )
+    requested = find_tree(request, "Input")
+    if not requested or not job.input:  # a type of job without input; the time and the other elements decide
+        return not requested and not job.input and job_type(job.tag).tag == request.get("Tag")
+    keys = [name for name in ("Object", "Url") if requested.get(name)]
+    return all(requested.get(name) == job.input.get(name) for name in keys)
 
 
-# is_job_of compares these itself, and more strictly
-_NOT_COMPARED = {"user_data", "input", "name"}
-# A job has one of the two; a request with parameters cannot have made a job that shows a template only
-_TEMPLATE, _PARAMETERS = "template_id", "voice_separate"
-
-
-def _has_equal_fields(requested: Any, returned: Any) -> bool:
-    """Tell whether all fields that both a request and a job have are equal. A field that only one of them has
-    does not count: the service leaves out some fields and adds others.
+def _has_equal_fields(job: Job | BatchJob, request: Tree) -> bool:
+    """Tell whether all elements that both a request and a job have are equal. An element that only one of
+    them has does not count: the service leaves out some, and adds others.
     """
-    if requested is None or returned is None:
+    wanted, returned = find_tree(request, "Operation"), job.operation or {}
+    for name in ("JobParam", None):  # a batch job has its parameters there
+        requested_here = wanted.get(name, {}) if name else wanted
+        returned_here = returned.get(name, {}) if name else returned
+        # A job has a template or parameters; a request with parameters cannot have made one of a template
+        if _has_parameters(request, requested_here) and _has_template_only(request, returned_here):
+            return False
+    envelope = {"Tag": job.tag, "QueueId": job.queue_id}
+    is_same_envelope = all(_are_equal(request.get(name), envelope[name]) for name in envelope)
+    return is_same_envelope and _are_equal(wanted, returned)
+
+
+def _are_equal(requested: Any, returned: Any) -> bool:
+    if requested is None or returned is None or returned in ("", []) or requested == "":
         return True
-    if isinstance(requested, tuple) or isinstance(returned, tuple):
-        return not requested or not returned or list(map(str, requested)) == list(map(str, returned))
-    if isinstance(requested, str):
-        return bool(requested == returned)
-    if not dataclasses.is_dataclass(requested):
-        return str(requested).lower() == str(returned).lower()
-    if _has_parameters(requested) and _has_template_only(returned):
+    if isinstance(requested, Mapping) and isinstance(returned, Mapping):
+        return all(
+            _are_equal(value, returned.get(name)) for name, value in requested.items() if name != "UserData"
+        )
+    if isinstance(requested, Mapping) or isinstance(returned, Mapping):
         return False
-    return all(
-        _has_equal_fields(getattr(requested, field.name), getattr(returned, field.name, None))
-        for field in dataclasses.fields(requested)
-        if field.name not in _NOT_COMPARED
-    )
+    if isinstance(requested, list | tuple) or isinstance(returned, list):
+        first, second = (
+            [*each] if isinstance(each, list | tuple) else [each] for each in (requested, returned)
+        )
+        return len(first) == len(second) and all(map(_are_equal, first, second))
+    if requested == returned or format_value(requested) == str(returned).lower():
+        return True
+    number = as_number(requested)
+    return number is not None and number == as_number(returned)
 
 
-def _has_parameters(operation: Any) -> bool:
-    return getattr(operation, _PARAMETERS, None) is not None
+def _has_parameters(request: Tree, operation: Any) -> bool:
+    kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
+    return any(find(operation, name) is not None for name in kind.parameters)
 
 
-def _has_template_only(operation: Any) -> bool:
-    return not _has_parameters(operation) and getattr(operation, _TEMPLATE, None) is not None
+def _has_template_only(request: Tree, operation: Any) -> bool:
+    return not _has_parameters(request, operation) and bool(find(operation, "TemplateId"))
 
 
-def _without_defaults(obj: Any) -> dict[str, Any]:
-    """Return a dataclass as a dict with the names of its XML elements, without fields that have their default
-    value.
-    """
-    return {
-        element_names(field)[0]: _as_json(value)
-        for field in dataclasses.fields(obj)
-        if (value := getattr(obj, field.name)) is not None
-        and value != field.default
-        and not isinstance(value, DefaultName)
-    }
-
-
-def _as_json(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return _without_defaults(value)
-    if isinstance(value, tuple):
-        return [_as_json(item) for item in value]
-    return format_time(value) if isinstance(value, datetime) else str(value)
+def _canonical(value: Any) -> Any:
+    """Return a tree with texts for numbers, and without elements that have no value."""
+    if isinstance(value, Mapping):
+        return {
+            name: _canonical(child)
+            for name, child in value.items()
+            if child is not None and not isinstance(child, DefaultName)
+        }
+    if isinstance(value, list | tuple):
+        return [_canonical(child) for child in value]
+    return format_value(value)
 
 
 def _readable(text: str) -> str:

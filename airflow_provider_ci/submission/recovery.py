@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
@@ -15,17 +15,15 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     TencentCIError,
 )
-from airflow_provider_ci.protocol.batches import BatchRequest
-from airflow_provider_ci.protocol.jobs import CANCEL, JobRequest
+from airflow_provider_ci.protocol.jobs import CANCEL
+from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.idempotency_key import (
     IdempotencyKey,
-    R,
     TaskIdentity,
     is_job_of,
     key_of_job,
     key_of_request,
-    user_data_of,
 )
 from airflow_provider_ci.submission.record import SubmissionRecord
 from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
@@ -37,10 +35,8 @@ _LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
 # that is further ahead. One second more because creation times are in whole seconds
 _CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
 
-R_contra = TypeVar("R_contra", bound=JobRequest | BatchRequest, contravariant=True)
 
-
-class JobLookup(Protocol[R_contra, J]):
+class JobLookup(Protocol[J]):
     """The calls that find out what became of jobs, or of batch jobs, in the input's bucket and region.
 
     ``list_permission`` names the permission that ``list`` needs.
@@ -51,7 +47,7 @@ class JobLookup(Protocol[R_contra, J]):
     def describe(self, job_id: str) -> DescribeResponse[J]:
         """Return the response that holds the job, if the service finds it."""
 
-    def list(self, request: R_contra, since: datetime) -> Iterable[J]:
+    def list(self, request: Tree, since: datetime) -> Iterable[J]:
         """Return the jobs created since then that may belong to ``request``."""
 
     def ask_if_ended_without_result(self, job: J) -> bool:
@@ -86,7 +82,7 @@ class SubmittedBy(Enum):
 
 
 @dataclass(kw_only=True)
-class JobSearch(Generic[R, J]):
+class JobSearch(Generic[J]):
     """Looks for the job of a task instance's submission.
 
     :param job_api: the calls, for the input's bucket and region.
@@ -101,7 +97,7 @@ class JobSearch(Generic[R, J]):
         returns whether it has done all it can; otherwise it is called again after the next look.
     """
 
-    job_api: JobLookup[R, J]
+    job_api: JobLookup[J]
     identity: TaskIdentity
     run_start: Callable[[], float]
     resubmit_if_unknown: bool
@@ -124,7 +120,7 @@ class JobSearch(Generic[R, J]):
 
     def search_until_certain(
         self,
-        submitted: R,
+        submitted: Tree,
         by: SubmittedBy,
         record: SubmissionRecord | None = None,
         *,
@@ -205,7 +201,7 @@ class JobSearch(Generic[R, J]):
                 },
             ) from failure
 
-    def _list(self, submitted: R, since: float) -> list[J] | None:
+    def _list(self, submitted: Tree, since: float) -> list[J] | None:
         """Return the jobs created since then, with their ``UserData``.
 
         ``None``: listing them is not permitted, and the user accepts the risk of a second job.
@@ -233,12 +229,12 @@ class JobSearch(Generic[R, J]):
             **error.details | {"hint": hint},
         )
 
-    def _with_user_data(self, job: J, submitted: R) -> J | None:
+    def _with_user_data(self, job: J, submitted: Tree) -> J | None:
         """Return the job, described if it may be the submission's and the list left out its ``UserData``.
 
         ``None``: the service does not describe it now, so it remains unknown whose job it is.
         """
-        if user_data_of(job) is not None or not is_job_of(job, submitted):
+        if job.user_data is not None or not is_job_of(job, submitted):
             return job
         job_id = str(job.job_id)
         if job_id not in self._described:
@@ -249,10 +245,10 @@ class JobSearch(Generic[R, J]):
             self._undescribed_ids.discard(job_id)
             self._described[job_id] = described
         described = self._described[job_id]
-        return job if user_data_of(described) is None else described
+        return job if described.user_data is None else described
 
     def _abandon_others_and_select(
-        self, jobs: list[J], submitted: R, by: SubmittedBy, record: SubmissionRecord | None
+        self, jobs: list[J], submitted: Tree, by: SubmittedBy, record: SubmissionRecord | None
     ) -> J | None:
         """Return the job of the submission, if it is listed and counts: see :class:`SubmittedBy`.
 
@@ -274,7 +270,7 @@ class JobSearch(Generic[R, J]):
             return None
         return self._find_job_of_cleared_try(jobs, submitted)
 
-    def _find_job_of_cleared_try(self, jobs: list[J], submitted: R) -> J | None:
+    def _find_job_of_cleared_try(self, jobs: list[J], submitted: Tree) -> J | None:
         """Return the job of a try that was cleared while its worker waited, if the job has not ended. If no
         record says that the worker waited, the job's key does.
         """
@@ -290,7 +286,7 @@ class JobSearch(Generic[R, J]):
                 return job
         return None
 
-    def _abandon_jobs_of_other_requests(self, jobs: list[J], submitted: R) -> None:
+    def _abandon_jobs_of_other_requests(self, jobs: list[J], submitted: Tree) -> None:
         """Abandon the jobs that earlier tries of this task instance submitted for another request."""
         wanted = key_of_request(submitted)
         if wanted is None:
@@ -338,7 +334,7 @@ class JobSearch(Generic[R, J]):
         )
 
 
-def describe_job(job_api: JobLookup[Any, J], job_id: str) -> J | None:
+def describe_job(job_api: JobLookup[J], job_id: str) -> J | None:
     """Return the job as it is now; ``None`` if the service does not find it."""
     return next((job for job in job_api.describe(job_id).jobs_detail if job.job_id == job_id), None)
 

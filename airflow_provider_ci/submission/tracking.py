@@ -16,6 +16,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.jobs import CANCEL, Job
+from airflow_provider_ci.protocol.results import result_failure
 
 #: What is waited for: a job or a batch job.
 J = TypeVar("J", bound=Job | BatchJob)
@@ -117,7 +118,7 @@ class JobTracker(Generic[J]):
         self._missing_since.pop(job_id, None)
         if state.is_terminal:
             del self._pending[job_id]
-            if not state.is_successful:
+            if not state.is_successful or result_failure(job) is not None:
                 self.unsuccessful.append(job)
         if before is None or before.job_state != state:
             self._log_state(job)
@@ -154,7 +155,8 @@ class JobTracker(Generic[J]):
 
     def _log_state(self, job: J) -> None:
         state = job.job_state
-        if state.is_terminal and not state.is_successful:
+        failure = result_failure(job)
+        if state.is_terminal and (failure is not None or not state.is_successful):
             self._log.error("%s", describe_end(job))
         elif not state.is_known:
             self._log.warning("Job %s: unknown state %r, still waiting", job.job_id, str(state))
@@ -191,12 +193,16 @@ class JobTracker(Generic[J]):
 
 def describe_end(job: Job | BatchJob) -> str:
     """Return how a job ended, with the service's reason, for a log or a message."""
+    if result_failure(job) is not None:
+        return _end_of(job)
     reason = ": ".join(part for part in (_error_code(job), job.message) if part)
     return _end_of(job) + (f" ({strip_signatures(reason)})" if reason else "")
 
 
 def _end_of(job: Job | BatchJob) -> str:
-    return f"Job {job.job_id} ended {job.job_state}"
+    failure = result_failure(job)
+    but = f", but its result reports a failure: {failure}" if failure else ""
+    return f"Job {job.job_id} ended {job.job_state}{but}"
 
 
 def _error_code(job: Job | BatchJob) -> str | None:

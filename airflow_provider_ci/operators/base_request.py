@@ -1,0 +1,175 @@
+"""The arguments that jobs and batch jobs of every type have in common, and the request made of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ci.operators.base_job import J, TencentCIBaseJobOperator
+from airflow_provider_ci.operators.rendered_arguments import (
+    read_arguments,
+    read_dict,
+    read_element_arguments,
+    read_tree,
+)
+from airflow_provider_ci.protocol.job_types.job_type import Need
+from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.rules import raise_if_any
+from airflow_provider_ci.protocol.tree import find, find_tree, with_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_ci.protocol.wire import Endpoint
+
+_CALLBACK = {"CallBack": "callback_url", "CallBackFormat": "callback_format", "CallBackType": "callback_type"}
+_MQ_ELEMENTS = {"mq_region": "MqRegion", "mq_mode": "MqMode", "mq_name": "MqName"}
+_KAFKA_ELEMENTS = {"region": "Region", "instance_id": "InstanceId", "topic": "Topic"}
+_MQ_EXAMPLE = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "example"}
+_KAFKA_EXAMPLE = {"region": "ap-guangzhou", "instance_id": "example", "topic": "example"}
+_SCALARS = ("user_data", "job_level", "queue_id", *_CALLBACK.values())
+
+
+class BaseRequestOperator(TencentCIBaseJobOperator[J]):
+    """Builds the request for a job or batch job of any type.
+
+    A subclass for one type has :attr:`elements`, and an argument for each; ``operation`` has the rest.
+
+    :param tag: the type of the job (``Tag``), for instance ``Transcode``; ``docs/job-types.md`` lists all
+        that are known. (templated)
+    :param operation: what the job does (``Operation``), with the names of Tencent's pages: a dict of
+        elements, in which a list is an element that is repeated. The results go to the input's bucket and
+        region unless ``Output`` names others. (templated)
+    :param user_data: printable ASCII, at most 1,024 characters, which the service returns with the job
+        (``UserData``). (templated)
+    :param job_level: priority (``JobLevel``), 0 to 2; a higher one runs earlier. (templated)
+    :param queue_id: queue (``QueueId``); default: the service chooses. (templated)
+    :param callback_url: URL that the service calls when the job has ended (``CallBack``), or ``no``. It is
+        shown in Airflow's UI. (templated)
+    :param callback_format: ``XML`` or ``JSON`` (``CallBackFormat``). (templated)
+    :param callback_type: ``Url``, ``TDMQ`` or ``Kafka`` (``CallBackType``). (templated)
+    :param callback_mq_config: for ``TDMQ`` (``CallBackMqConfig``):
+        ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
+    :param callback_kafka_config: for ``Kafka`` (``CallBackKafkaConfig``):
+        ``{"region": …, "instance_id": …, "topic": …}``. (templated)
+    """
+
+    # A subclass for one type of job has its tag as an attribute of the class, not as an argument
+    template_fields: Sequence[str] = (
+        *TencentCIBaseJobOperator.template_fields,
+        *_SCALARS,
+        "operation",
+        "callback_mq_config",
+        "callback_kafka_config",
+    )
+    integer_arguments: Sequence[str] = ("job_level",)
+    free_text_arguments: Sequence[str] = ("user_data",)
+    optional_arguments: Sequence[str] = ("callback_format", "callback_type")
+    tree_arguments: Sequence[str] = ("operation",)
+    assumed_when_parsed: Sequence[Mapping[str, Any]] = tuple(
+        {
+            "job_level": 0,
+            "queue_id": "example",
+            "callback_url": "no",
+            "callback_format": "XML",
+            "callback_type": kind,
+            "callback_mq_config": _MQ_EXAMPLE,
+            "callback_kafka_config": _KAFKA_EXAMPLE,
+        }
+        for kind in ("Url", "TDMQ", "Kafka")
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "operation": "json",
+        "callback_mq_config": "json",
+        "callback_kafka_config": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        tag: str,
+        operation: dict[str, Any] | None = None,
+        user_data: str | None = None,
+        job_level: int | str | None = None,
+        queue_id: str | None = None,
+        callback_url: str | None = None,
+        callback_format: str | None = None,
+        callback_type: str | None = None,
+        callback_mq_config: dict[str, str] | None = None,
+        callback_kafka_config: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.tag = tag
+        self.operation = operation
+        self.user_data = user_data
+        self.job_level = job_level
+        self.queue_id = queue_id
+        self.callback_url = callback_url
+        self.callback_format = callback_format
+        self.callback_type = callback_type
+        self.callback_mq_config = callback_mq_config
+        self.callback_kafka_config = callback_kafka_config
+
+    def validate_arguments(self, endpoint: Any) -> None:
+        """Check the arguments, and the request made of them."""
+        super().validate_arguments(endpoint)
+        self.build_request(endpoint)
+
+    def _read_arguments(self, *own: str) -> dict[str, Any]:
+        """Return the rendered values of this class's template fields; an empty string becomes ``None``.
+
+        :param own: the names of strings that only the subclass has.
+        :raises RequestValidationError: names each argument that cannot be used.
+        """
+        # not template_fields, to which a user's subclass may add anything
+        names = ("tag", *own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
+        arguments = {**read_arguments(self, names), **read_element_arguments(self)}
+        self._refuse_parameters_beside_template(arguments)
+        return arguments
+
+    def _refuse_parameters_beside_template(self, arguments: Mapping[str, Any]) -> None:
+        replaced = job_type(arguments["tag"]).replaced_by_template
+        raise_if_any(
+            f"{name} is set, allowed: not together with template_id, which wins"
+            for name, path in self.elements.items()
+            if arguments.get("template_id")
+            and arguments[name] is not None
+            and path.partition(".")[0] in replaced
+        )
+
+    def _build_operation(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+        """Return ``Operation``: the argument ``operation`` with the elements of all other arguments."""
+        operation = read_tree(self, "operation")
+        kind = job_type(arguments["tag"])
+        raise_if_any(
+            f"{name} is set, allowed: not together with {path} in operation"
+            for name, path in self.elements.items()
+            if arguments[name] is not None and find(operation, path) is not None
+        )
+        template_id = operation.get("TemplateId") or arguments.get("template_id")
+        if self.elements and kind.needs_parameters and not template_id:
+            operation.setdefault(kind.parameters[0], {})  # all parameters may be at their defaults
+        for name, path in self.elements.items():
+            if arguments[name] is not None:
+                operation = with_value(operation, path, arguments[name])
+        if "Output" in operation or kind.output is Need.REQUIRED:
+            output = find_tree(operation, "Output")
+            located = {"Region": endpoint.region, "Bucket": endpoint.bucket}
+            given = {name: value for name, value in output.items() if value not in (None, "")}
+            operation["Output"] = {**located, **given}
+        for element, name in (("UserData", "user_data"), ("JobLevel", "job_level")):
+            if arguments[name] is not None:
+                operation[element] = arguments[name]
+        return operation
+
+    def _build_queue_and_callback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the elements that name the queue and the receiver of the callback."""
+        mq = read_dict(self, "callback_mq_config", _MQ_EXAMPLE)
+        kafka = read_dict(self, "callback_kafka_config", _KAFKA_EXAMPLE)
+        elements = {
+            "QueueId": arguments["queue_id"],
+            **{element: arguments[name] for element, name in _CALLBACK.items()},
+            "CallBackMqConfig": mq and {_MQ_ELEMENTS[name]: value for name, value in mq.items()},
+            "CallBackKafkaConfig": kafka and {_KAFKA_ELEMENTS[name]: value for name, value in kafka.items()},
+        }
+        return {name: value for name, value in elements.items() if value is not None}

@@ -1,0 +1,140 @@
+"""Any type of job: a paid job of Cloud Infinite for an object in COS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
+from airflow_provider_ci.operators.base_request import BaseRequestOperator
+from airflow_provider_ci.operators.parse_checks import check_when_parsed
+from airflow_provider_ci.operators.rendered_arguments import read_tree
+from airflow_provider_ci.protocol.job_rules import check_job
+from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
+from airflow_provider_ci.protocol.tree import find_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.protocol.jobs import Job  # noqa: F401 - the base class names it
+    from airflow_provider_ci.protocol.tree import Tree
+    from airflow_provider_ci.protocol.wire import Endpoint
+
+_INPUT_ARGUMENTS = ("input_object", "input_url")
+
+
+class TencentCIJobOperator(BaseRequestOperator["Job"]):
+    """Submits a job of any type (``POST /jobs``), and waits for it if asked to.
+
+    The job is billed, and the service cannot tell a repeated submission from a new one. XCom ``return_value``
+    is the JobId, pushed as soon as the service has accepted the job. XCom ``job`` is a
+    :class:`~airflow_provider_ci.protocol.results.JobResult`.
+
+    A type that ``docs/job-types.md`` names is checked before anything is sent, as far as its documents say
+    what is allowed; of another one only the structure is checked.
+
+    The arguments for the request are also those of
+    :class:`~airflow_provider_ci.operators.base_request.BaseRequestOperator`, those for the connection and for
+    waiting those of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param input_object: key of the input (``Input.Object``); some types have none. (templated)
+    :param input_url: address of the input instead (``Input.Url``), where the type allows it. (templated)
+    :param input_elements: further elements of ``Input``, for instance ``{"Lang": "zh", "Type": "pdf"}`` of a
+        translation. (templated)
+    :param check_input: submit a job only if the input object exists, is not empty and not archived. Needs the
+        permission ``cos:HeadObject``.
+    """
+
+    template_fields: Sequence[str] = (
+        "tag",
+        *_INPUT_ARGUMENTS,
+        "input_elements",
+        *BaseRequestOperator.template_fields,
+    )
+    boolean_arguments = (*BaseRequestOperator.boolean_arguments, "check_input")
+    tree_arguments = (*BaseRequestOperator.tree_arguments, "input_elements")
+    arguments_of_elements: Mapping[str, str] = {
+        "Input.Object": "input_object",
+        "Input.Url": "input_url",
+        "CallBack": "callback_url",
+    }
+    assumed_when_parsed = tuple(
+        {**example, "input_object": "example/input"} for example in BaseRequestOperator.assumed_when_parsed
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **BaseRequestOperator.template_fields_renderers,
+        "input_elements": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        input_object: str | None = None,
+        input_url: str | None = None,
+        input_elements: dict[str, Any] | None = None,
+        check_input: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input_object = input_object
+        self.input_url = input_url
+        self.input_elements = input_elements
+        self.check_input = check_input
+        check_when_parsed(self, TencentCIJobOperator)
+
+    def execute(self, context: Context) -> str:
+        """Find or submit the job, wait for it if asked to, and return its id.
+
+        :raises TaskArgumentError: another instance of this mapped task writes to the same key.
+        """
+        from airflow_provider_ci.operators.mapped_keys import check_result_keys
+
+        check_result_keys(self, context)
+        return super().execute(context)
+
+    def build_request(self, endpoint: Endpoint) -> Tree:
+        """Return the request made of the rendered arguments.
+
+        :param endpoint: the input's bucket and region; results go there unless the arguments say otherwise.
+        :raises RequestValidationError: an argument cannot be used, or a result would overwrite the input.
+        """
+        arguments = self._read_arguments(*_INPUT_ARGUMENTS)
+        source = {"Object": arguments["input_object"], "Url": arguments["input_url"]}
+        source = {name: value for name, value in source.items() if value is not None}
+        source |= read_tree(self, "input_elements")
+        request = {
+            "Tag": arguments["tag"],
+            **({"Input": source} if source else {}),
+            "Operation": self._build_operation(arguments, endpoint),
+            **self._build_queue_and_callback(arguments),
+        }
+        refuse_overlap(overlap_of_job(request, endpoint.bucket), request)
+        check_job(request)
+        return request
+
+    def _before_submission(self, request: Tree) -> None:
+        key = find_text(request, "Input.Object")
+        if self.check_input and key is not None:
+            self._check_input_object(key)
+
+    def _check_input_object(self, key: str) -> None:
+        try:
+            head = self.hook.head_object(key, **self.bucket_and_region)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"No job was submitted: the input object {key!r} does not exist",
+                status=error.status,
+                code=error.code,
+                request_id=error.request_id,
+                hint="Check bucket, region and key, and that the upload has finished",
+            ) from error
+        if not head.size:
+            raise RequestValidationError(f"No job was submitted: the input object {key!r} is empty")
+        if head.is_archived:
+            raise RequestValidationError(
+                f"No job was submitted: the input object {key!r} is archived"
+                f" ({head.tier or head.storage_class}), and must be restored first"
+            )

@@ -1,0 +1,115 @@
+"""The arguments that operators for one voice separation and for a batch of them have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ci.operators.base_request import BaseRequestOperator
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The arguments that say how to separate and to encode, and their elements in ``VoiceSeparate``.
+PARAMETERS = {
+    "audio_mode": "AudioMode",
+    "codec": "AudioConfig.Codec",
+    "samplerate": "AudioConfig.Samplerate",
+    "bitrate": "AudioConfig.Bitrate",
+    "channels": "AudioConfig.Channels",
+}
+#: Values that break no rule: with this mode rates are ignored, and with this codec all are allowed.
+PARAMETERS_EXAMPLE = {
+    "audio_mode": "MusicMode",
+    "codec": "wav",
+    "samplerate": 44100,
+    "bitrate": 128,
+    "channels": 2,
+}
+# There is no template_id in it, beside which parameters are refused
+_EXAMPLE = {
+    **{
+        f"{name}_object": f"example/{name}_object-${{jobid}}"
+        for name in ("background", "voice", "bass", "drum")
+    },
+    **PARAMETERS_EXAMPLE,
+    "output_bucket": "example-1250000000",
+    "output_region": "ap-guangzhou",
+}
+
+
+class VoiceSeparateArguments(BaseRequestOperator[Any]):
+    """Arguments of voice separation (460/84794, 460/80155).
+
+    In the keys of results the service replaces placeholders such as ``${jobid}``; ``docs/operators.md`` has
+    all.
+
+    :param background_object: key of the background (``Output.Object``). (templated)
+    :param voice_object: key of the voice (``Output.AuObject``). (templated)
+    :param bass_object: key of the bass, for ``MusicMode`` (``Output.BassObject``). (templated)
+    :param drum_object: key of the drums, for ``MusicMode`` (``Output.DrumObject``). (templated)
+    :param output_bucket: bucket of the results (``Output.Bucket``); default: the input's. (templated)
+    :param output_region: that bucket's region (``Output.Region``); default: the input's. (templated)
+    :param template_id: a voice-separation template (``TemplateId``), instead of the next five. (templated)
+    :param audio_mode: what to make (``AudioMode``): ``IsAudio`` (voice), ``IsBackground``,
+        ``AudioAndBackground`` or ``MusicMode`` (voice, background, bass, drums). (templated)
+    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``
+        (``AudioConfig.Codec``). (templated)
+    :param samplerate: Hz (``AudioConfig.Samplerate``); which are allowed depends on the codec. (templated)
+    :param bitrate: kbit/s, 8 to 1000 (``AudioConfig.Bitrate``). (templated)
+    :param channels: number of channels (``AudioConfig.Channels``). (templated)
+    """
+
+    tag = VOICE_SEPARATE
+    elements: ClassVar[Mapping[str, str]] = {
+        "template_id": "TemplateId",
+        **{name: f"VoiceSeparate.{element}" for name, element in PARAMETERS.items()},
+        "output_region": "Output.Region",
+        "output_bucket": "Output.Bucket",
+        "background_object": "Output.Object",
+        "voice_object": "Output.AuObject",
+        "bass_object": "Output.BassObject",
+        "drum_object": "Output.DrumObject",
+    }
+    optional_arguments = (*BaseRequestOperator.optional_arguments, "audio_mode", "codec")
+    assumed_when_parsed = tuple(
+        {**example, **_EXAMPLE} for example in BaseRequestOperator.assumed_when_parsed
+    )
+
+    def __init__(
+        self,
+        *,
+        background_object: str | None = None,
+        voice_object: str | None = None,
+        bass_object: str | None = None,
+        drum_object: str | None = None,
+        output_bucket: str | None = None,
+        output_region: str | None = None,
+        template_id: str | None = None,
+        audio_mode: str | None = None,
+        codec: str | None = None,
+        samplerate: int | str | None = None,
+        bitrate: int | str | None = None,
+        channels: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(tag=VOICE_SEPARATE, **kwargs)
+        self.background_object = background_object
+        self.voice_object = voice_object
+        self.bass_object = bass_object
+        self.drum_object = drum_object
+        self.output_bucket = output_bucket
+        self.output_region = output_region
+        self.template_id = template_id
+        self.audio_mode = audio_mode
+        self.codec = codec
+        self.samplerate = samplerate
+        self.bitrate = bitrate
+        self.channels = channels
+
+    def _read_arguments(self, *own: str) -> dict[str, Any]:
+        arguments = super()._read_arguments(*own)
+        if isinstance(arguments["codec"], str):
+            # the service may return it in lower case; a retry must recognise its job
+            arguments["codec"] = arguments["codec"].lower()
+        return arguments

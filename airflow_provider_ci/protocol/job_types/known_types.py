@@ -1,0 +1,177 @@
+"""The types of jobs that Tencent's documents or SDKs name; ``docs/job-types.md`` has the table with sources.
+
+Which tags a list of jobs knows: 1045/49203 (media), 1045/50305 (AI). Which a batch job knows: 1045/50369, and
+the batch model of Tencent's Go SDK. Which CAM action a submission needs: 460/84796, 460/84798, 460/83087.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from airflow_provider_ci.protocol.job_types.job_type import AI, ASR, FILE, PICTURE, JobType, Need
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATION
+from airflow_provider_ci.protocol.result_keys import JOB_PLACEHOLDERS
+
+_SERIES: dict[str, Any] = {"placeholders": (*JOB_PLACEHOLDERS, "Number", "number")}
+_WATERMARKS = ("Watermark", "WatermarkTemplateId")
+_TRANSCODING = ("Transcode", "TranscodeTemplateId", *_WATERMARKS)
+_NO_FILES: dict[str, Any] = {
+    "output": Need.NONE,
+    "output_objects": MappingProxyType({}),
+    "required_objects": (),
+}
+_NO_KEYS: dict[str, Any] = {"output": Need.OPTIONAL, "required_objects": ()}
+_NO_INPUT: dict[str, Any] = {"input": Need.NONE}
+#: Media types that the documents list, and that batch jobs know.
+_MEDIA: dict[str, Any] = {"is_listed": True, "is_in_batches": True}
+_AI: dict[str, Any] = {"service": AI, "is_in_batches": True}
+_FILE: dict[str, Any] = {"service": FILE}
+
+_TYPES = (
+    VOICE_SEPARATION,
+    JobType(
+        tag="SpeechRecognition",
+        parameters=("SpeechRecognition",),
+        needs_parameters=True,
+        service=ASR,
+        submit_action="ci:CreateAsrJobs",
+        is_in_batches=True,
+        output_objects=MappingProxyType({"transcript": "Object"}),
+    ),
+    JobType(
+        tag="NoiseReduction",
+        parameters=("NoiseReduction",),
+        placeholders=(),  # the service returns no key, so what a placeholder became could not be known
+        service=ASR,
+        submit_action="ci:CreateAsrJobs",
+        **_MEDIA,
+    ),
+    JobType(tag="Tts", parameters=("TtsConfig", "TtsTpl"), service=ASR, **_NO_INPUT, **_MEDIA),
+    JobType(tag="SoundHound", service=ASR, **_NO_FILES),
+    JobType(
+        tag="VocalScore",
+        parameters=("VocalScore",),
+        needs_parameters=True,
+        service=ASR,
+        is_in_batches=True,
+        **_NO_FILES,
+    ),
+    JobType(tag="Transcode", parameters=("Transcode",), needs_parameters=True, **_MEDIA),
+    JobType(
+        tag="Concat", parameters=("ConcatTemplate",), needs_parameters=True, input=Need.OPTIONAL, **_MEDIA
+    ),
+    JobType(tag="Segment", parameters=("Segment",), needs_parameters=True, **_SERIES, **_MEDIA),
+    JobType(
+        tag="Snapshot",
+        parameters=("Snapshot",),
+        needs_parameters=True,
+        output_objects=MappingProxyType({"file": "Object", "sprite": "SpriteObject"}),
+        required_objects=(),
+        **_SERIES,
+        **_MEDIA,
+    ),
+    JobType(tag="Animation", parameters=("Animation",), needs_parameters=True, **_MEDIA),
+    JobType(tag="SmartCover", parameters=("SmartCover",), **_SERIES, **_MEDIA),
+    JobType(tag="VideoMontage", parameters=("VideoMontage",), needs_parameters=True, **_MEDIA),
+    JobType(tag="SDRtoHDR", parameters=("SDRtoHDR", *_TRANSCODING), needs_parameters=True, **_MEDIA),
+    JobType(tag="VideoProcess", parameters=("VideoProcess", *_TRANSCODING), needs_parameters=True, **_MEDIA),
+    JobType(
+        tag="SuperResolution", parameters=("SuperResolution", *_TRANSCODING), needs_parameters=True, **_MEDIA
+    ),
+    JobType(tag="VideoEnhance", parameters=("VideoEnhance",), needs_parameters=True),
+    JobType(tag="Watermark", parameters=_WATERMARKS, needs_parameters=True),
+    JobType(
+        tag="DigitalWatermark",
+        parameters=("DigitalWatermark",),
+        needs_parameters=True,
+        keeps_result_in_parameters=True,
+        **_MEDIA,
+    ),
+    JobType(
+        tag="ExtractDigitalWatermark",
+        parameters=("ExtractDigitalWatermark",),
+        keeps_result_in_parameters=True,
+        **_NO_FILES,
+        **_MEDIA,
+    ),
+    JobType(
+        tag="StreamExtract",
+        output_objects=MappingProxyType({"stream": "StreamExtract"}),
+        required_objects=(),
+        **_MEDIA,
+    ),
+    JobType(tag="VideoTag", parameters=("VideoTag",), needs_parameters=True, **_NO_FILES, **_MEDIA),
+    JobType(tag="MediaInfo", **_NO_FILES, **_MEDIA),
+    JobType(tag="QualityEstimate", parameters=("QualityEstimateConfig",), **_NO_FILES, **_MEDIA),
+    # Input.Object, or for a live stream Input.Url; the latter has an Output
+    JobType(
+        tag="VideoTargetRec",
+        parameters=("VideoTargetRec",),
+        needs_parameters=True,
+        input=Need.OPTIONAL,
+        **_NO_KEYS,
+    ),
+    JobType(tag="SegmentVideoBody", parameters=("SegmentVideoBody",), **_NO_KEYS),
+    JobType(tag="SplitVideoParts", parameters=("SplitVideoParts",), **_NO_FILES),
+    JobType(tag="FillConcat", parameters=("FillConcat",), needs_parameters=True, **_NO_INPUT),
+    JobType(
+        tag="VideoSynthesis", parameters=("VideoSynthesis", *_TRANSCODING), needs_parameters=True, **_NO_INPUT
+    ),
+    JobType(tag="DNA", parameters=("DnaConfig",), needs_parameters=True, is_in_batches=True, **_NO_FILES),
+    JobType(tag="GeneratePlayList", parameters=_TRANSCODING, needs_parameters=True),
+    JobType(
+        tag="Translation",
+        parameters=("Translation",),
+        needs_parameters=True,
+        is_listed=True,
+        placeholders=(),
+        **_NO_KEYS,
+        **_AI,
+    ),
+    JobType(tag="WordsGeneralize", parameters=("WordsGeneralize",), is_listed=True, **_NO_KEYS, **_AI),
+    JobType(
+        tag="PicProcess",
+        parameters=("PicProcess",),
+        needs_parameters=True,
+        service=PICTURE,
+        is_in_batches=True,
+    ),
+    JobType(
+        tag="ImageInspect", parameters=("ImageInspect",), service=PICTURE, is_in_batches=True, **_NO_FILES
+    ),
+    JobType(tag="ImageOCR", parameters=("ImageOCR",), service=PICTURE, is_in_batches=True, **_NO_KEYS),
+    JobType(
+        tag="PosterProduction",
+        parameters=("PosterProduction",),
+        needs_parameters=True,
+        input=Need.OPTIONAL,
+        service=PICTURE,
+    ),
+    JobType(
+        tag="FileHashCode", parameters=("FileHashCodeConfig",), needs_parameters=True, **_NO_FILES, **_FILE
+    ),
+    JobType(
+        tag="FileUncompress",
+        parameters=("FileUncompressConfig",),
+        needs_parameters=True,
+        submit_action="ci:CreateFileProcessJobs",
+        output_objects=MappingProxyType({}),
+        required_objects=(),
+        **_FILE,
+    ),
+    JobType(
+        tag="FileCompress", parameters=("FileCompressConfig",), needs_parameters=True, **_NO_INPUT, **_FILE
+    ),
+)
+
+#: By tag.
+JOB_TYPES = MappingProxyType({each.tag: each for each in _TYPES})
+#: The CAM actions of submissions.
+SUBMIT_ACTIONS = tuple(dict.fromkeys(each.submit_action for each in _TYPES))
+
+
+def job_type(tag: object) -> JobType:
+    """Return the type with this tag. Of a type that is not known, everything is accepted."""
+    known = JOB_TYPES.get(str(tag))
+    return known or JobType(tag=str(tag), input=Need.OPTIONAL, placeholders=None, **_NO_KEYS)

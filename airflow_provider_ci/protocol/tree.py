@@ -1,0 +1,146 @@
+"""Trees: requests and parts of responses as dicts, with the names that the service gives to its elements.
+
+``{"Input": {"Object": "in/a.mp3"}}`` is the element ``Input`` with the child ``Object``. A list is an element
+that is repeated. ``None`` is no element, ``""`` and ``{}`` are an empty one. Numbers and booleans are written
+as the service spells them; what is read is text. The order of the elements is kept.
+
+DAG files load this module, so it does not load the XML library.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from airflow_provider_ci.protocol.names import NOT_XML
+
+Tree: TypeAlias = Mapping[str, Any]
+
+#: Levels of a request, at most: documented ones have seven, and deeper ones would not be readable.
+DEPTH_MAX = 24
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_VALUE = "a string, a number, true or false, a dict of elements, or a list of these"
+
+#: The elements that may be repeated, by parent and name, or by name alone (``*``). They are lists also when
+#: there is one only, so that the shape of a result does not change with their number. All others are single;
+#: if the service repeats one of those all the same, it becomes a list, and nothing is lost.
+REPEATED = frozenset(
+    {
+        *(("Operation", name) for name in ("Watermark", "WatermarkTemplateId")),
+        *(("Stream", name) for name in ("Video", "Audio", "Subtitle")),
+        *(("OutputFile", name) for name in ("ObjectName", "Md5Info")),
+        ("SpriteOutputFile", "ObjectName"),
+        ("SpriteOutputFile", "Md5Info"),
+        ("Output", "StreamExtract"),
+        ("Input", "CosHeaders"),
+        ("Subtitles", "Subtitle"),
+        ("ConcatTemplate", "ConcatFragment"),
+        ("FillConcat", "FillInput"),
+        ("VideoSynthesis", "SpliceInfo"),
+        ("SpeechRecognitionResult", "ResultDetail"),
+        ("SpeechRecognitionResult", "FlashResult"),
+        ("ResultDetail", "Words"),
+        ("FlashResult", "sentence_list"),
+        ("sentence_list", "word_list"),
+        ("SoundHoundResult", "SongList"),
+        ("PitchScore", "SentenceScores"),
+        ("RhythemScore", "SentenceScores"),
+        *(
+            ("Data", name)
+            for name in ("Tags", "PersonTags", "PlaceTags", "ActionTags", "ObjectTags", "Labels")
+        ),
+        ("PersonTags", "DetailPerSecond"),
+        ("DetailPerSecond", "BBox"),
+        *(("PlaceTags", name) for name in ("Tags", "ClipFrameResult")),
+        ("ActionTags", "Tags"),
+        ("ObjectTags", "Objects"),
+        ("VqaPlusResult", "DetailedResult"),
+        ("DetailedResult", "Items"),
+        ("Items", "AreaCoordSet"),
+        ("SplitVideoInfoResult", "TimeInfo"),
+        *(("WordsGeneralizeResult", name) for name in ("WordsGeneralizeLable", "WordsGeneralizeToken")),
+        ("FileCompressConfig", "Key"),
+        ("FileCompressConfig", "KeyConfig"),
+        ("*", "AudioMixArray"),
+    }
+)
+
+
+def is_repeated(parent: str, name: str) -> bool:
+    """Tell whether the documents say that an element may be repeated."""
+    return (parent, name) in REPEATED or ("*", name) in REPEATED
+
+
+def find(tree: Any, path: str) -> Any:
+    """Return the value at a path such as ``Operation.Output.Object``; ``None`` if there is none."""
+    value = tree
+    for name in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
+
+
+def find_tree(tree: Any, path: str) -> Tree:
+    """Return the element with children at ``path``; an empty tree if there is none."""
+    value = find(tree, path)
+    return value if isinstance(value, Mapping) else {}
+
+
+def find_text(tree: Any, path: str) -> str | None:
+    """Return the text at ``path``; ``None`` if there is none, or an empty one."""
+    value = find(tree, path)
+    return None if value is None or value == "" or isinstance(value, Mapping | list) else str(value)
+
+
+def with_value(tree: Tree, path: str, value: Any) -> dict[str, Any]:
+    """Return a copy of the tree with ``value`` at ``path``; elements on the way are made."""
+    name, _, rest = path.partition(".")
+    copy = dict(tree)
+    copy[name] = with_value(find_tree(tree, name), rest, value) if rest else value
+    return copy
+
+
+def without_none(value: Any) -> Any:
+    """Return a tree without the elements that are ``None``, as it is sent."""
+    if isinstance(value, Mapping):
+        return {name: without_none(child) for name, child in value.items() if child is not None}
+    if isinstance(value, list | tuple):
+        return [without_none(child) for child in value if child is not None]
+    return value
+
+
+def format_value(value: Any) -> str:
+    """Return a number, a boolean or a string as the service spells it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def structure_problems(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, object, str]]:
+    """Yield path, value and what is allowed for each part of a tree that cannot become XML."""
+    if depth > DEPTH_MAX:
+        yield path, "more elements inside each other", f"{DEPTH_MAX} levels"
+    elif isinstance(value, Mapping):
+        for name, child in value.items():
+            child_path = f"{path}.{name}" if path else str(name)
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                yield child_path, name, "as a name of an element: letters, digits, _ . and -"
+            else:
+                yield from structure_problems(child, child_path, depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            if isinstance(child, list | tuple):
+                yield f"{path}[{index}]", child, "no list in a list"
+            else:
+                yield from structure_problems(child, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, str):
+        if NOT_XML.search(value):
+            yield path, value, "a string without characters that XML cannot carry"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, value, "a finite number"
+    elif value is not None and not isinstance(value, bool | int):
+        yield path, value, _VALUE
