@@ -56,8 +56,9 @@ def check_result_keys(operator: Any, context: Any) -> None:
     names = result_arguments(operator)
     collisions = {name: find_collision(operator, dag_task, name, map_index) for name in names}
     problems = [
-        f"{name} is {_value(vars(operator), name)!r} in more than one instance of this mapped"
-        " task, whose results would overwrite each other, allowed: a key that differs between them, for instance by ${jobid}"
+        f"{name} is {_value(vars(operator), name)!r} in more than one instance of this mapped task, whose"
+        " results would overwrite each other, allowed: a key that differs between them, for instance by"
+        " ${jobid}"
         for name, collision in collisions.items()
         if collision is Collision.CERTAIN
     ]
