@@ -1,4 +1,5 @@
-"""The smallest valid request and answer, with single parts replaced by the tests."""
+"""The smallest valid request and answer, with single parts replaced by the tests. A part that is replaced by
+``None`` is absent."""
 
 from __future__ import annotations
 
@@ -8,8 +9,6 @@ import pytest
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.api_request import ApiRequest
-from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, HttpResponse, Service
 from airflow_provider_ci.protocol.xml import parse_document, read
 
@@ -20,33 +19,36 @@ JOB_ID = "j8d121820f5e411ec926ef19d53ba9c6f"
 OTHER_ID = "jaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
-def output(**changes: Any) -> Output:
+def output(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "region": REGION,
-        "bucket": BUCKET,
-        "background_object": "out/${jobid}/background.${ext}",
-        "voice_object": "out/${jobid}/voice.${ext}",
+        "Region": REGION,
+        "Bucket": BUCKET,
+        "Object": "out/${jobid}/background.${ext}",
+        "AuObject": "out/${jobid}/voice.${ext}",
     }
-    return Output(**values | changes)
+    return values | changes
 
 
-def operation(**changes: Any) -> Operation:
+def operation(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "voice_separate": VoiceSeparate(audio_mode="AudioAndBackground"),
-        "output": output(),
+        "VoiceSeparate": {"AudioMode": "AudioAndBackground"},
+        "Output": output(),
     }
-    return Operation(**values | changes)
+    return values | changes
 
 
-def request(**changes: Any) -> JobRequest:
-    values: dict[str, Any] = {"input": Input(object="in/song.mp3"), "operation": operation()}
-    return JobRequest(**values | changes)
+def request(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "Tag": "VoiceSeparate",
+        "Input": {"Object": "in/song.mp3"},
+        "Operation": operation(),
+    }
+    return values | changes
 
 
-def encoding(mode: str = "AudioAndBackground", **config: Any) -> JobRequest:
-    """Return a request with this encoding of its results."""
-    separate = VoiceSeparate(audio_mode=mode, audio_config=AudioConfig(**config))
-    return request(operation=operation(voice_separate=separate))
+def encoding(mode: str = "AudioAndBackground", **config: Any) -> dict[str, Any]:
+    """Return a request with this encoding of its results, in ``AudioConfig``."""
+    return request(Operation=operation(VoiceSeparate={"AudioMode": mode, "AudioConfig": config}))
 
 
 def response(status: int = 200, body: bytes | str = b"", **headers: str) -> HttpResponse:
