@@ -174,6 +174,10 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_ci.operators.voice_separate",
                     "airflow_provider_ci.operators.voice_separate_batch",
                     "airflow_provider_ci.operators.voice_separate_template",
+                    "airflow_provider_ci.operators.speech_recognition",
+                    "airflow_provider_ci.operators.noise_reduction",
+                    "airflow_provider_ci.operators.text_to_speech",
+                    "airflow_provider_ci.operators.transcode",
                     "airflow_provider_ci.operators.cancel",
                 ],
             }

@@ -10,7 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 from airflow_provider_ci.protocol.job_types.job_type import AI, ASR, FILE, PICTURE, JobType, Need
-from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATION
+from airflow_provider_ci.protocol.job_types.noise_reduction import NOISE_REDUCTION_TYPE
+from airflow_provider_ci.protocol.job_types.speech_recognition import SPEECH_RECOGNITION_TYPE
+from airflow_provider_ci.protocol.job_types.text_to_speech import TTS_TYPE
+from airflow_provider_ci.protocol.job_types.transcode import TRANSCODE_TYPE
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATION_TYPE
 from airflow_provider_ci.protocol.result_keys import JOB_PLACEHOLDERS
 
 _SERIES: dict[str, Any] = {"placeholders": (*JOB_PLACEHOLDERS, "Number", "number")}
@@ -29,25 +33,10 @@ _AI: dict[str, Any] = {"service": AI, "is_in_batches": True}
 _FILE: dict[str, Any] = {"service": FILE}
 
 _TYPES = (
-    VOICE_SEPARATION,
-    JobType(
-        tag="SpeechRecognition",
-        parameters=("SpeechRecognition",),
-        needs_parameters=True,
-        service=ASR,
-        submit_action="ci:CreateAsrJobs",
-        is_in_batches=True,
-        output_objects=MappingProxyType({"transcript": "Object"}),
-    ),
-    JobType(
-        tag="NoiseReduction",
-        parameters=("NoiseReduction",),
-        placeholders=(),  # the service returns no key, so what a placeholder became could not be known
-        service=ASR,
-        submit_action="ci:CreateAsrJobs",
-        **_MEDIA,
-    ),
-    JobType(tag="Tts", parameters=("TtsConfig", "TtsTpl"), service=ASR, **_NO_INPUT, **_MEDIA),
+    VOICE_SEPARATION_TYPE,
+    SPEECH_RECOGNITION_TYPE,
+    NOISE_REDUCTION_TYPE,
+    TTS_TYPE,
     JobType(tag="SoundHound", service=ASR, **_NO_FILES),
     JobType(
         tag="VocalScore",
@@ -57,7 +46,7 @@ _TYPES = (
         is_in_batches=True,
         **_NO_FILES,
     ),
-    JobType(tag="Transcode", parameters=("Transcode",), needs_parameters=True, **_MEDIA),
+    TRANSCODE_TYPE,
     JobType(
         tag="Concat", parameters=("ConcatTemplate",), needs_parameters=True, input=Need.OPTIONAL, **_MEDIA
     ),

@@ -79,7 +79,7 @@ RULES = {
 
 def _result_problems(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
     mode = _audio_mode(operation)
-    keys = VOICE_SEPARATION.object_keys(operation)
+    keys = VOICE_SEPARATION_TYPE.object_keys(operation)
     required = _REQUIRED_OUTPUTS.get(mode or "", ())
     for element in required:
         if element not in keys:
@@ -143,7 +143,7 @@ def output_field(element: str) -> str:
     return f"Operation.Output.{OUTPUTS[element]}"
 
 
-VOICE_SEPARATION = JobType(
+VOICE_SEPARATION_TYPE = JobType(
     tag=VOICE_SEPARATE,
     parameters=("VoiceSeparate",),
     needs_parameters=True,

@@ -1,0 +1,80 @@
+"""Transcoding: a paid job that converts a media file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ci.operators.parse_checks import check_when_parsed
+from airflow_provider_ci.operators.typed_job import TypedJobOperator
+from airflow_provider_ci.protocol.job_types.transcode import TRANSCODE_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TranscodeOperator(TypedJobOperator):
+    """Submits a transcoding job (``Transcode``, 音视频转码), and waits for it if asked to.
+
+    The result is ``outputs["file"]`` of XCom ``job``. It has sound only if an argument ``audio_…`` is set,
+    and a picture only if an argument ``video_…`` is set. Watermarks and all other elements are in
+    ``operation``: ``{"Transcode": {"TransConfig": {…}}, "Watermark": [{…}]}``.
+
+    All other arguments are those of :class:`~airflow_provider_ci.operators.typed_job.TypedJobOperator` and
+    :class:`~airflow_provider_ci.operators.job.TencentCIJobOperator`. The fields are on Tencent's page
+    1045/49911.
+
+    :param container_format: ``mp4``, ``hls``, ``mp3`` and others (``Container.Format``). (templated)
+    :param audio_codec: ``aac``, ``mp3`` and others (``Audio.Codec``). (templated)
+    :param audio_samplerate: Hz (``Audio.Samplerate``). (templated)
+    :param audio_bitrate: kbit/s, 8 to 1000 (``Audio.Bitrate``). (templated)
+    :param audio_channels: number of channels (``Audio.Channels``). (templated)
+    :param video_codec: ``H.264``, ``H.265``, ``VP8``, ``VP9`` or ``AV1`` (``Video.Codec``). (templated)
+    :param video_width: pixels, 128 to 4096 (``Video.Width``). (templated)
+    :param video_height: pixels, 128 to 4096 (``Video.Height``). (templated)
+    :param video_fps: pictures a second, at most 60 (``Video.Fps``). (templated)
+    :param video_bitrate: kbit/s, 10 to 50000 (``Video.Bitrate``). (templated)
+    :param video_crf: quality, at most 51 (``Video.Crf``). (templated)
+    :param time_interval_start: seconds at which the result begins (``TimeInterval.Start``). (templated)
+    :param time_interval_duration: seconds (``TimeInterval.Duration``); default: to the end. (templated)
+    """
+
+    kind = TRANSCODE_TYPE
+    example: ClassVar[Mapping[str, Any]] = {
+        "container_format": "mp4",
+        "audio_codec": "aac",
+        "video_codec": "H.264",
+    }
+
+    def __init__(
+        self,
+        *,
+        container_format: str | None = None,
+        audio_codec: str | None = None,
+        audio_samplerate: int | str | None = None,
+        audio_bitrate: int | str | None = None,
+        audio_channels: int | str | None = None,
+        video_codec: str | None = None,
+        video_width: int | str | None = None,
+        video_height: int | str | None = None,
+        video_fps: float | str | None = None,
+        video_bitrate: int | str | None = None,
+        video_crf: float | str | None = None,
+        time_interval_start: float | str | None = None,
+        time_interval_duration: float | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.container_format = container_format
+        self.audio_codec = audio_codec
+        self.audio_samplerate = audio_samplerate
+        self.audio_bitrate = audio_bitrate
+        self.audio_channels = audio_channels
+        self.video_codec = video_codec
+        self.video_width = video_width
+        self.video_height = video_height
+        self.video_fps = video_fps
+        self.video_bitrate = video_bitrate
+        self.video_crf = video_crf
+        self.time_interval_start = time_interval_start
+        self.time_interval_duration = time_interval_duration
+        check_when_parsed(self, TranscodeOperator)

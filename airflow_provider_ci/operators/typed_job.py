@@ -1,0 +1,86 @@
+"""What the operators for one type of job with one result file have in common."""
+
+from __future__ import annotations
+
+import re
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ci.operators.job import TencentCIJobOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_ci.protocol.job_types.job_type import JobType
+
+_COMMON_ELEMENTS = {
+    "template_id": "TemplateId",
+    "output_region": "Output.Region",
+    "output_bucket": "Output.Bucket",
+    "output_object": "Output.Object",
+}
+_COMMON_EXAMPLE = {
+    "output_object": "example/result",
+    "output_bucket": "example-1250000000",
+    "output_region": "ap-guangzhou",
+}
+
+
+def elements_of(kind: JobType) -> dict[str, str]:
+    """Return an argument for each parameter that has a rule: ``Audio.SampleRate`` is ``audio_sample_rate``.
+
+    :return: the paths of the elements in ``Operation``, by argument.
+    """
+    parent = f"{kind.parameters[0]}."
+    paths = [path for path in kind.rules if path.startswith(parent)]
+    return {_snake_case(path.removeprefix(parent)): path for path in paths}
+
+
+def _snake_case(path: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", path).lower()
+
+
+class TypedJobOperator(TencentCIJobOperator):
+    """A job of one type. A subclass has :attr:`kind`, and an argument for each of its parameters that has a
+    rule; these become its :attr:`elements` and template fields.
+
+    :param output_object: key of the result (``Output.Object``). (templated)
+    :param output_bucket: bucket of the result (``Output.Bucket``); default: the input's. (templated)
+    :param output_region: that bucket's region (``Output.Region``); default: the input's. (templated)
+    :param template_id: a template (``TemplateId``), instead of the parameters. (templated)
+    """
+
+    kind: ClassVar[JobType]
+    #: Arguments that are no elements, and are templated.
+    further_fields: ClassVar[tuple[str, ...]] = ()
+    #: Values of arguments that break no rule: for those that are not known while a DAG is parsed.
+    example: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" not in vars(cls):  # a user's subclass
+            return
+        arguments = signature(cls.__init__).parameters
+        own = {name: path for name, path in elements_of(cls.kind).items() if name in arguments}
+        cls.tag = cls.kind.tag
+        cls.elements = {**own, **_COMMON_ELEMENTS}
+        inherited = [name for name in TencentCIJobOperator.template_fields if name != "tag"]
+        cls.template_fields = (*inherited, *cls.elements, *cls.further_fields)
+        cls.assumed_when_parsed = tuple(
+            {**each, **_COMMON_EXAMPLE, **cls.example} for each in TencentCIJobOperator.assumed_when_parsed
+        )
+
+    def __init__(
+        self,
+        *,
+        output_object: str | None = None,
+        output_bucket: str | None = None,
+        output_region: str | None = None,
+        template_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(tag=self.kind.tag, **kwargs)
+        self.output_object = output_object
+        self.output_bucket = output_bucket
+        self.output_region = output_region
+        self.template_id = template_id
