@@ -16,8 +16,8 @@ from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database, PageQuery
 from tencent_ci_emulator.http.xml import SERVICE_ZONE, parse, text_of
+from tencent_ci_emulator.jobs.job_output import METHOD_HEADER
 from tencent_ci_emulator.jobs.job_store import StoredJob
-from tencent_ci_emulator.jobs.processing import METHOD_HEADER
 from tencent_ci_emulator.jobs.queues import Queues
 from tencent_ci_emulator.jobs.states import STATES
 from tencent_ci_emulator.objects.object_store import ObjectStore

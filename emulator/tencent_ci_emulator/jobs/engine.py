@@ -20,8 +20,9 @@ from typing import Any
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
+from tencent_ci_emulator.jobs.job_output import JobOutput
 from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore, StoredJob
-from tencent_ci_emulator.jobs.processing import JobOutput, process, publish
+from tencent_ci_emulator.jobs.processing import process, publish
 from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
 from tencent_ci_emulator.jobs.states import FAILED, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -180,7 +181,8 @@ class JobEngine:
                 output.discard()
                 return
             self._outputs[job.id] = output
-        delay = self._announce_end(job, state=SUCCESS, progress=100, result=output.result)
+        changes = {"progress": 100, "message": output.message, "result": output.document}
+        delay = self._announce_end(job, state=SUCCESS, **changes)
         self._end_at(end_time + delay, lambda: self._succeed(job))
 
     def _announce_end(self, job: StoredJob, **changes: Any) -> float:
@@ -198,7 +200,7 @@ class JobEngine:
         output = self._outputs.pop(job.id)
         try:
             publish(job, output, self._objects, self._clock.now())
-            self._jobs.succeed(job.id, self._clock.now(), output.result)
+            self._jobs.succeed(job.id, self._clock.now(), output.document, output.message)
         except Exception as error:
             output.discard()
             self._fail_internally(job, error)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tencent_ci_emulator.http.rules import Problems, Rule, matches, one_number_of, one_of
 from tencent_ci_emulator.http.xml import Element, text_of
-from tencent_ci_emulator.jobs.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
+from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
 
 

@@ -213,9 +213,10 @@ class JobStore:
         """Set the progress of a running job, 0 to 99."""
         self._change_running(job_id, progress=min(percent, 99))
 
-    def succeed(self, job_id: str, ended: float, result: bytes) -> None:
+    def succeed(self, job_id: str, ended: float, result: bytes, message: str = "") -> None:
         """Change from ``Running`` to ``Success`` with the result, a document ``Operation``."""
-        self._change_running(job_id, state=SUCCESS, ended=ended, progress=100, result=result)
+        changes = {"ended": ended, "progress": 100, "result": result, "message": message}
+        self._change_running(job_id, state=SUCCESS, **changes)
 
     def fail(self, job_id: str, ended: float, code: str, message: str) -> None:
         """Change from ``Running`` to ``Failed``."""

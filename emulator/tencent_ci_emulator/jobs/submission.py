@@ -19,7 +19,7 @@ from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
 from tencent_ci_emulator.jobs.queues import ACTIVE, Queue, Queues
 from tencent_ci_emulator.jobs.states import PAUSE, SUBMITTED
 from tencent_ci_emulator.jobs.templates import Templates
-from tencent_ci_emulator.jobs.voice_separation import VOICE_SEPARATE
+from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE
 
 _MAX_OPERATIONS = 6
 # From SDK comments and the pages of lists

@@ -18,7 +18,7 @@ from tencent_ci_emulator.http.ci_call import Call, Content, Handler
 from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.rules import Problems, one_of, require_single_elements
 from tencent_ci_emulator.http.xml import build, parse, service_time, text_of, to_bytes
-from tencent_ci_emulator.jobs.voice_separation import VOICE_SEPARATE, check_parameters
+from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_parameters
 from tencent_ci_emulator.objects.names import name_rule
 
 _CUSTOM = "Custom"

@@ -60,7 +60,7 @@ def test_the_page_shows_buckets_jobs_and_results(emulator):
 def test_the_page_and_the_result_name_the_method_of_separation(emulator):
     text = html.fromstring(get(emulator)[1].decode()).text_content()
     assert "centre channel, by FFmpeg's dialoguenhance" in text
-    said = Client(emulator)("HEAD", "/out/v.aac")[0].getheader("x-cos-meta-separated-by")
+    said = Client(emulator)("HEAD", "/out/v.aac")[0].getheader("x-cos-meta-processed-by")
     assert said == "centre channel, by FFmpeg's dialoguenhance"
 
 

@@ -7,10 +7,10 @@ import pytest
 from tencent_ci_emulator.clock import Clock, VirtualClock
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.jobs import engine as engine_module
-from tencent_ci_emulator.jobs import processing
 from tencent_ci_emulator.jobs.engine import JobEngine
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits, QueueScheduler
+from tencent_ci_emulator.jobs.types import voice_separation
 from tencent_ci_emulator.objects.object_store import ObjectStore
 from tests.emulator.audio_tools import tones, write
 from tests.emulator.unit.test_job_store import BUCKET, REGION, request
@@ -169,7 +169,7 @@ def test_an_error_in_the_emulator_fails_the_job_and_not_the_engine(world, monkey
 
 
 def test_an_input_that_is_overwritten_while_its_job_begins_is_found_again(world, monkeypatch):
-    true, seen = processing.separate, []
+    true, seen = voice_separation.separate, []
 
     def separate(source, *args, **kwargs):
         seen.append(source)
@@ -177,7 +177,7 @@ def test_an_input_that_is_overwritten_while_its_job_begins_is_found_again(world,
             world.put()
         return true(source, *args, **kwargs)
 
-    monkeypatch.setattr(processing, "separate", separate)
+    monkeypatch.setattr(voice_separation, "separate", separate)
     world.put()
     engine, job = world.engine(), world.add()
     engine.submit(job)
@@ -191,7 +191,7 @@ def test_an_input_that_is_deleted_while_its_job_begins_fails_the_job(world, monk
         world.objects.delete(BUCKET, "in.wav")
         raise FileNotFoundError
 
-    monkeypatch.setattr(processing, "separate", separate)
+    monkeypatch.setattr(voice_separation, "separate", separate)
     world.put()
     engine, job = world.engine(), world.add()
     engine.submit(job)

@@ -1,14 +1,23 @@
-"""Voice separation: its parameters and their rules (460/84794, 436/84510, 436/120977)."""
+"""Voice separation: its parameters, their rules, and its work (460/84794, 436/84510, 436/120977)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tencent_ci_emulator.http.rules import Problems, one_number_of, one_of, read_number, whole_number
-from tencent_ci_emulator.http.xml import Element, text_of
-from tencent_ci_emulator.media import Stem
+from tencent_ci_emulator.http.xml import Element, parse, text_of
+from tencent_ci_emulator.jobs.job_output import (
+    JobOutput,
+    describe_files,
+    expand_placeholders,
+    new_files,
+    read_input,
+)
+from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.media import EXTENSIONS, Stem, describe, separate
 from tencent_ci_emulator.objects.names import OBJECT_KEY
+from tencent_ci_emulator.objects.object_store import ObjectStore
 
 VOICE_SEPARATE = "VoiceSeparate"
 DEFAULT_CODEC = "aac"
@@ -105,3 +114,38 @@ def check_outputs(output: Element | None, mode: str | None, problems: Problems) 
         problems.add_sentence(
             "Operation.Output has the same object key twice: one result would overwrite the other"
         )
+
+
+def separate_voice(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+    """Do the work of a job.
+
+    :raises JobFailedError: the input is missing or unusable.
+    """
+    request = parse(job.request)
+    parameters = Parameters.read(request.find(f"Operation/{VOICE_SEPARATE}"))
+    output = request.find("Operation/Output")
+    keys = _result_keys(job, output, parameters)
+    with new_files(objects) as new:
+        paths = {stem: new.add() for stem in keys}
+        method = read_input(
+            job,
+            objects,
+            lambda source: separate(
+                source, paths, parameters.codec, *parameters.numbers, on_progress=on_progress
+            ),
+        )
+        facts = [describe(path) for path in paths.values()]
+        # One Format, of the first result, and one Audio for each, as in the documents' samples
+        info = {"Format": facts[0][0], "Stream": {"Audio": [stream for _, stream in facts]}}
+        files = {keys[stem]: path for stem, path in paths.items()}
+        return JobOutput(method, files, {"MediaInfo": info, "MediaResult": describe_files(output, files)})
+
+
+def _result_keys(job: StoredJob, output: Element | None, parameters: Parameters) -> dict[Stem, str]:
+    """Return the object keys of the stems that the mode produces and the request names."""
+    extension = EXTENSIONS[(parameters.codec or DEFAULT_CODEC).lower()]
+    return {
+        stem: expand_placeholders(job, pattern, extension)
+        for stem in STEMS_OF_MODE[parameters.mode]
+        if (pattern := text_of(output, OUTPUT_OF_STEM[stem]))
+    }

@@ -1,0 +1,162 @@
+"""What all types of jobs have in common: finding the input, naming the result files, describing them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tencent_ci_emulator.http.xml import Element, build, text_of, to_bytes
+from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
+from tencent_ci_emulator.media import UnsupportedMediaError
+from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
+
+T = TypeVar("T")
+
+#: A header of results that says what has made them; the real service has no such header
+METHOD_HEADER = "x-cos-meta-processed-by"
+
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """What the work on a job has made. The files are no objects: publish them, or :meth:`discard` them.
+
+    :param method: what has processed the input, in words for people.
+    :param files: the result files by their object keys.
+    :param result: the elements beside the echoed ones under ``Operation``, by the rules of
+        :func:`~tencent_ci_emulator.http.xml.build`.
+    :param message: the job's ``Message``.
+    """
+
+    method: str
+    files: Mapping[str, Path] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    message: str = ""
+
+    @property
+    def document(self) -> bytes:
+        """The document ``Operation`` with the result's elements."""
+        return to_bytes(build("Operation", self.result))
+
+    def discard(self) -> None:
+        """Delete the files."""
+        for path in self.files.values():
+            path.unlink(missing_ok=True)
+
+
+#: Does the work of a job of one type. It calls the last argument with the share that is done, 0.0 to 1.0,
+#: which stops the work by raising. It raises :class:`JobFailedError` if the input is missing or unusable
+Processor = Callable[[StoredJob, ObjectStore, Callable[[float], None]], JobOutput]
+
+
+class NewFiles:
+    """The paths of files that are being written."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._paths: list[Path] = []
+
+    def add(self) -> Path:
+        """Return a new path."""
+        self._paths.append(self._objects.make_incoming_path())
+        return self._paths[-1]
+
+    def discard(self) -> None:
+        """Delete all of them that exist."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_files(objects: ObjectStore) -> Iterator[NewFiles]:
+    """Give paths for results, and delete what was written if the work fails."""
+    files = NewFiles(objects)
+    try:
+        yield files
+    except BaseException:
+        files.discard()
+        raise
+
+
+def find_object(bucket: str, key: str, objects: ObjectStore, name: str = "the input object") -> StoredObject:
+    """Return an object that a job reads.
+
+    :raises JobFailedError: there is none.
+    """
+    found = objects.get(bucket, key)
+    if found is None:
+        raise JobFailedError("ResourceNotFound", f"{name} {key} does not exist in bucket {bucket}")
+    return found
+
+
+def read_input(job: StoredJob, objects: ObjectStore, read: Callable[[Path], T]) -> T:
+    """Call ``read`` with the file of the job's input, and return what it returns.
+
+    ``read`` is called again if it raises :class:`FileNotFoundError` and the input has a new file.
+
+    :raises JobFailedError: there is no input, or ``read`` raises :class:`UnsupportedMediaError`.
+    """
+    source = find_object(job.bucket, job.input_object, objects)
+    while True:
+        try:
+            return read(source.path)
+        except UnsupportedMediaError as error:
+            message = f"the input object cannot be processed: {error}"
+            raise JobFailedError("ResourceNotSupported", message) from None
+        except FileNotFoundError:
+            # Deleted since it was looked up, or overwritten: then its content is another file
+            previous, source = source, find_object(job.bucket, job.input_object, objects)
+            if source.path == previous.path:
+                raise JobFailedError("InternalError", "the input object has lost its content") from None
+
+
+def expand_placeholders(job: StoredJob, pattern: str, extension: str) -> str:
+    """Replace the placeholders of an object key, in one pass: the input's name may look like one.
+
+    Some are for the jobs of a batch job only (460/80155; ``InputName`` and others from samples).
+    """
+    values = {"jobid": job.id, "ext": extension}
+    if job.batch_id is not None:
+        folder, _, name = job.input_object.rpartition("/")
+        values |= {
+            "InventoryTriggerJobId": job.batch_id,
+            "InputPath": folder,
+            "InputName": name.rpartition(".")[0] or name,
+            "InputNameAndExt": name,
+        }
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), pattern)
+
+
+def describe_files(output: Element | None, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the content of ``MediaResult`` for files by object key, with an empty ``ObjectPrefix``.
+
+    :param output: the request's ``Operation.Output``.
+    """
+    return {"OutputFile": {**describe_place(output), **describe_names(sorted(files), files)}}
+
+
+def describe_place(output: Element | None) -> dict[str, Any]:
+    """Return the elements that name the bucket of results."""
+    return {"Bucket": text_of(output, "Bucket"), "Region": text_of(output, "Region")}
+
+
+def describe_names(keys: Iterable[str], files: Mapping[str, Path], prefix: str = "") -> dict[str, Any]:
+    """Return names and MD5s of files in the order of ``keys``; the names without their common prefix."""
+    keys = [*keys]
+    return {
+        "ObjectPrefix": prefix,
+        "ObjectName": [key.removeprefix(prefix) for key in keys],
+        "Md5Info": [{"ObjectName": key, "Md5": md5_of(files[key])} for key in keys],
+    }
+
+
+def md5_of(path: Path) -> str:
+    """Return the MD5 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,0 +1,35 @@
+"""Jobs of the types that are not worked on: they end well, and their result says that nothing was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tencent_ci_emulator.http.xml import parse, text_of
+from tencent_ci_emulator.jobs.job_output import (
+    JobOutput,
+    describe_files,
+    expand_placeholders,
+    find_object,
+    new_files,
+)
+from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.objects.object_store import ObjectStore
+
+_METHOD = "nothing, the emulator does not work on this type of job"
+
+
+def note_unprocessed(job: StoredJob, objects: ObjectStore, _: Callable[[float], None]) -> JobOutput:
+    """Return a result that says that nothing was done, and a note under the key that the request names."""
+    if job.input_object:
+        find_object(job.bucket, job.input_object, objects)
+    message = f"not processed: the emulator does not work on jobs of type {job.tag}"
+    output = parse(job.request).find("Operation/Output")
+    pattern = text_of(output, "Object")
+    if pattern is None:
+        return JobOutput(_METHOD, message=message)
+    extension = job.input_object.rpartition("/")[2].rpartition(".")[2]
+    with new_files(objects) as new:
+        path = new.add()
+        path.write_text(f"{message}\n")
+        files = {expand_placeholders(job, pattern, extension): path}
+        return JobOutput(_METHOD, files, {"MediaResult": describe_files(output, files)}, message)
