@@ -89,8 +89,8 @@ class EmulatorConfig:
     max_templates: int = _setting(200, "templates that a bucket may have", metavar="N")
     unbound: str | None = _setting(
         None,
-        "leave the services of new buckets closed until POST /asrbucket or /mediabucket opens them; until"
-        f" then jobs are refused with this code: {', '.join(UNBOUND_CODES)};"
+        "leave the services of new buckets closed until calls such as POST /asrbucket open them;"
+        f" until then jobs are refused with this code: {', '.join(UNBOUND_CODES)};"
         f" without CODE: {next(iter(UNBOUND_CODES))}",
         metavar="CODE",
         shown="open",

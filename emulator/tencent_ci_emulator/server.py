@@ -47,8 +47,7 @@ _TABLES_OF_IDS = {
     "jobs": "jobs",
     "inventorytriggerjob": "batches",
     "template": "templates",
-    "queue": "queues",
-    "asrqueue": "queues",
+    **dict.fromkeys(("queue", "asrqueue", "picqueue", "ai_queue", "file_queue"), "queues"),
 }
 
 

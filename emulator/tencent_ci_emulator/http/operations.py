@@ -20,12 +20,27 @@ CI_CALLS = {
     "update_queue": "PUT /queue/{ids}",
     "list_asr_queues": "GET /asrqueue",
     "update_asr_queue": "PUT /asrqueue/{ids}",
+    "list_pic_queues": "GET /picqueue",
+    "update_pic_queue": "PUT /picqueue/{ids}",
+    "list_ai_queues": "GET /ai_queue",
+    "update_ai_queue": "PUT /ai_queue/{ids}",
+    "list_file_queues": "GET /file_queue",
+    "update_file_queue": "PUT /file_queue/{ids}",
     "open_asr": "POST /asrbucket",
     "close_asr": "DELETE /asrbucket",
     "list_asr_buckets": "GET /asrbucket",
     "open_media": "POST /mediabucket",
     "close_media": "DELETE /mediabucket",
     "list_media_buckets": "GET /mediabucket",
+    "open_pic": "POST /picbucket",
+    "close_pic": "DELETE /picbucket",
+    "list_pic_buckets": "GET /picbucket",
+    "open_ai": "POST /ai_bucket",
+    "close_ai": "DELETE /ai_bucket",
+    "list_ai_buckets": "GET /ai_bucket",
+    "open_file": "POST /file_bucket",
+    "close_file": "DELETE /file_bucket",
+    "list_file_buckets": "GET /file_bucket",
     "create_batch": "POST /inventorytriggerjob",
     "list_batches": "GET /inventorytriggerjob",
     "describe_batch": "GET /inventorytriggerjob/{ids}",
@@ -36,7 +51,7 @@ CANCELLATIONS = ("cancel", "cancel_batch")
 #: Calls whose response has no ``RequestId`` in its body
 JOB_CALLS = ("submit", "list", "describe", "cancel")
 #: Calls that are served on the regional host, which names no bucket
-BUCKET_LISTS = ("list_asr_buckets", "list_media_buckets")
+BUCKET_LISTS = tuple(name for name in CI_CALLS if name.endswith("_buckets"))
 
 #: COS's calls by method; :mod:`.service_request` names those that have other parameters
 OBJECT_CALLS = {"PUT": "put_object", "GET": "get_object", "HEAD": "head_object", "DELETE": "delete_object"}

@@ -1,7 +1,7 @@
 """Opening services for a bucket, and the lists of buckets.
 
 Smart audio: 460/95754 (open), 436/98018 (close), 1045/49551 (list). Media processing: 436/115298, 1045/49940;
-that it can be closed is known from the CAM action ``ci:DeleteMediaBucket``.
+that it can be closed is known from the CAM action ``ci:DeleteMediaBucket``. The others from Tencent's SDKs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tencent_ci_emulator.config import UNBOUND_CODES, EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler
 from tencent_ci_emulator.http.errors import ServiceError
+from tencent_ci_emulator.http.operations import CI_CALLS
 from tencent_ci_emulator.http.xml import service_time
 
 # A closed service keeps its row, so that the next start does not open it again
@@ -26,10 +27,13 @@ CREATE TABLE IF NOT EXISTS services (
 
 
 class BucketService(Enum):
-    """A service that has to be opened for a bucket; the value is part of its path."""
+    """A service that has to be opened for a bucket; the value is part of the names of its calls."""
 
     MEDIA = "media"
     SMART_AUDIO = "asr"
+    PICTURE = "pic"
+    AI = "ai"
+    FILE = "file"
 
     @property
     def element(self) -> str:
@@ -39,7 +43,16 @@ class BucketService(Enum):
     @property
     def title(self) -> str:
         """The name of the service in messages."""
-        return "smart audio" if self is BucketService.SMART_AUDIO else "media processing"
+        return _TITLES[self]
+
+
+_TITLES = {
+    BucketService.MEDIA: "media processing",
+    BucketService.SMART_AUDIO: "smart audio",
+    BucketService.PICTURE: "picture processing",
+    BucketService.AI: "AI content recognition",
+    BucketService.FILE: "file processing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,8 @@ class BucketServices:
         """
         if self.opened(bucket, service) is None:
             code = self.config.unbound or next(iter(UNBOUND_CODES))
-            message = f"{service.title} is not open for bucket {bucket}: POST /{service.value}bucket opens it"
+            opens = CI_CALLS[f"open_{service.value}"]
+            message = f"{service.title} is not open for bucket {bucket}: {opens} opens it"
             raise ServiceError(UNBOUND_CODES[code], code, message)
 
     def _open(self, service: BucketService, call: Call) -> Content:

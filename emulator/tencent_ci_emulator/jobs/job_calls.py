@@ -10,8 +10,9 @@ from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler, cannot_be_modified
 from tencent_ci_emulator.http.errors import invalid_argument
-from tencent_ci_emulator.jobs.job_rules import job_type
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
+from tencent_ci_emulator.jobs.job_types import job_type
+from tencent_ci_emulator.jobs.queues import QUEUE_TYPES
 from tencent_ci_emulator.jobs.states import RUNNING
 from tencent_ci_emulator.jobs.submission import Submission
 
@@ -55,10 +56,12 @@ class JobCalls:
             raise invalid_argument("tag is missing")
         if not job_type(tag).is_listed and not self.jobs.has_tag(call.bucket, tag):
             raise invalid_argument(f"tag {tag!r} is unknown")
+        queue_id, queue_type = params.get("queueid"), call.choice("queueType", "", ("", *QUEUE_TYPES))
         where = {
             "bucket": call.bucket,
             "tag": tag,
-            "queue_id": params.get("queueid"),
+            "queue_id": queue_id,
+            "queue_type": None if queue_id else queue_type or None,
             "input_object": params.get("inputobject"),
             "batch_id": params.get("inventorytriggerjobid"),
             "created <=": self.clock.now() - delay if delay else None,

@@ -116,12 +116,16 @@ def read_input(job: StoredJob, objects: ObjectStore, read: Callable[[Path], T]) 
                 raise JobFailedError("InternalError", "the input object has lost its content") from None
 
 
-def expand_placeholders(job: StoredJob, pattern: str, extension: str) -> str:
+def expand_placeholders(job: StoredJob, pattern: str, extension: str, number: int | None = None) -> str:
     """Replace the placeholders of an object key, in one pass: the input's name may look like one.
 
     Some are for the jobs of a batch job only (460/80155; ``InputName`` and others from samples).
+
+    :param number: of a file in a series (1045/48938).
     """
     values = {"jobid": job.id, "ext": extension}
+    if number is not None:
+        values |= {"Number": str(number), "number": str(number)}
     if job.batch_id is not None:
         folder, _, name = job.input_object.rpartition("/")
         values |= {

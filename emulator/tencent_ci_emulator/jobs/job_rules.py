@@ -1,74 +1,17 @@
-"""The kinds of jobs, and the documented rules of ``POST /jobs`` (460/84794, 460/78927).
-
-A job of any tag is accepted, and its operation is kept and echoed as it was sent.
-"""
+"""The documented rules of ``POST /jobs`` (460/84794, 460/78927)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from tencent_ci_emulator.http.rules import Problems, Rule, matches, one_number_of, one_of
 from tencent_ci_emulator.http.xml import Element, text_of
+from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
-
-
-@dataclass(frozen=True, slots=True)
-class JobType:
-    """The properties of all jobs of one tag.
-
-    :param parameters: the element of ``Operation`` that a job needs unless it names a template.
-    :param is_smart_audio: it belongs to smart audio (460/84794 to 460/84798), not to media processing.
-    :param has_input: its jobs need an input.
-    :param is_listed: a list may ask for it (1045/49203, 1045/50305) before the bucket has such a job.
-    """
-
-    parameters: str | None = None
-    is_smart_audio: bool = False
-    has_input: bool = True
-    is_listed: bool = True
-
-
-JOB_TYPES = {
-    VOICE_SEPARATE: JobType(VOICE_SEPARATE, is_smart_audio=True),
-    "Animation": JobType("Animation"),
-    "Concat": JobType("ConcatTemplate"),
-    "DigitalWatermark": JobType(),
-    "ExtractDigitalWatermark": JobType(),
-    "FileCompress": JobType(has_input=False, is_listed=False),
-    "FillConcat": JobType(has_input=False, is_listed=False),
-    "MediaInfo": JobType(),
-    "NoiseReduction": JobType(is_smart_audio=True),
-    "PicProcess": JobType("PicProcess"),
-    "PosterProduction": JobType(has_input=False, is_listed=False),
-    "QualityEstimate": JobType(),
-    "SDRtoHDR": JobType(),
-    "Segment": JobType(),
-    "SmartCover": JobType("SmartCover"),
-    "Snapshot": JobType("Snapshot"),
-    "SoundHound": JobType(is_smart_audio=True),
-    "SpeechRecognition": JobType("SpeechRecognition", is_smart_audio=True),
-    "StreamExtract": JobType(),
-    "SuperResolution": JobType(),
-    "Transcode": JobType("Transcode"),
-    "Translation": JobType(),
-    "Tts": JobType("TtsTpl", is_smart_audio=True, has_input=False),
-    "VideoEnhance": JobType("VideoEnhance"),
-    "VideoMontage": JobType("VideoMontage"),
-    "VideoProcess": JobType(),
-    "VideoSynthesis": JobType(has_input=False, is_listed=False),
-    "VideoTag": JobType(),
-    "VocalScore": JobType(is_smart_audio=True),
-    "WordsGeneralize": JobType(),
-}
-
-
-def job_type(tag: str | None) -> JobType:
-    """Return the properties of a tag, also of one that no document names."""
-    return JOB_TYPES.get(tag or "", JobType(is_listed=False))
 
 
 def is_web_address(text: str) -> bool:
@@ -127,10 +70,10 @@ def check_job(request: Element, problems: Problems) -> None:
     """
     problems.check(request, _RULES)
     tag, operation = text_of(request, "Tag"), request.find("Operation")
-    parameters = job_type(tag).parameters
-    has_parameters = parameters is None or request.find(f"Operation/{parameters}") is not None
-    if not has_parameters and text_of(operation, "TemplateId") is None:
-        problems.add_sentence(f"Tag is {tag!r}, so Operation needs TemplateId or {parameters}")
+    for needed in job_type(tag).needs:
+        names = needed.split("|")
+        if operation is None or not any(_is_given(operation.find(name)) for name in names):
+            problems.add_sentence(f"Tag is {tag!r}, so Operation needs {' or '.join(names)}")
     _check_input(tag, request.find("Input"), problems)
     _check_message_queue(request, problems)
     if tag == VOICE_SEPARATE:
@@ -140,15 +83,20 @@ def check_job(request: Element, problems: Problems) -> None:
         check_outputs(request.find("Operation/Output"), text_of(separate, "AudioMode"), problems)
 
 
-def check_output_bucket(request: Element, buckets: Collection[str], region: str, problems: Problems) -> None:
-    """Note an output bucket that does not exist here, or that is in another region.
+def _is_given(element: Element | None) -> bool:
+    """Return whether an element is there; an id must not be blank either."""
+    return element is not None and (not element.tag.endswith("Id") or text_of(element, ".") is not None)
 
-    Voice separation needs an output bucket. Of the other tags, some have no output.
-    """
-    output = request.find("Operation/Output")
-    if output is None and text_of(request, "Tag") != VOICE_SEPARATE:
+
+def check_output(request: Element, buckets: Collection[str], region: str, problems: Problems) -> None:
+    """Note a missing output, and an output bucket that does not exist here or is in another region."""
+    output, needed = request.find("Operation/Output"), job_type(text_of(request, "Tag")).output
+    if output is None and needed is None:
         return
     problems.check(output, _OUTPUT, "Operation.Output.")
+    if needed and not any(text_of(output, path) for path in needed):
+        names = " or ".join(path.replace("/", ".") for path in needed)
+        problems.add_sentence(f"Operation.Output needs {names}")
     bucket, named_region = text_of(output, "Bucket"), text_of(output, "Region")
     if BUCKET.accepts(bucket or "") and bucket not in buckets:
         problems.add("Operation.Output.Bucket", bucket, f"a bucket that exists here: {', '.join(buckets)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.xml import Element, append, build, parse, service_time, text_of, to_bytes
+from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.jobs.states import (
     CANCEL,
     FAILED,
@@ -135,7 +136,7 @@ class JobStore:
 
         :raises sqlite3.IntegrityError: the batch job has a job for this input already.
         """
-        job_id = "j" + uuid.uuid4().hex
+        job_id = job_type(text_of(request, "Tag")).id_letter + uuid.uuid4().hex
         row = {
             "id": job_id,
             "bucket": bucket,

@@ -18,8 +18,8 @@ from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.rules import Problems, Rule, one_of, require_single_elements
 from tencent_ci_emulator.http.xml import Element, build, parse, service_time, text_of, to_bytes
 from tencent_ci_emulator.jobs.bucket_services import BucketService, BucketServices
-from tencent_ci_emulator.jobs.job_rules import job_type
 from tencent_ci_emulator.jobs.job_store import JobStore
+from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits
 from tencent_ci_emulator.objects.names import PLAIN_TEXT, name_rule
 
@@ -27,9 +27,16 @@ ACTIVE = "Active"
 PAUSED = "Paused"
 
 _MAX_IDS = 10
-_CATEGORIES = {BucketService.MEDIA: "Transcoding", BucketService.SMART_AUDIO: "Speeching"}
-# 436/53970
-_FIRST_NAMES = {BucketService.MEDIA: "queue-1", BucketService.SMART_AUDIO: "queue-smart-audio-1"}
+# Name at first (436/53970) and Category of each service's queue. No document has the category of file queues
+_QUEUES = {
+    BucketService.MEDIA: ("queue-1", "Transcoding"),
+    BucketService.SMART_AUDIO: ("queue-smart-audio-1", "Speeching"),
+    BucketService.PICTURE: ("queue-pic-process-1", "PicProcess"),
+    BucketService.AI: ("queue-ai-process-1", "AIProcess"),
+    BucketService.FILE: ("queue-file-process-1", "FileProcess"),
+}
+#: The values of ``QueueType``, from SDK comments, and of a list's ``queueType`` (460/84766)
+QUEUE_TYPES = ("Transcoding", "SpeedTranscoding", "Speeching", "PicProcess", "AIProcess")
 # TransCodingFinish is how older queues name TaskFinish
 _EVENTS = ("TaskFinish", "WorkflowFinish", "TransCodingFinish")
 _SCHEMA = """
@@ -104,7 +111,7 @@ class Queue:
     @property
     def category(self) -> str:
         """The kind of jobs that the queue is for."""
-        return _CATEGORIES[self.service]
+        return _QUEUES[self.service][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +133,19 @@ class Queues:
             self.clock.now(),
         )
         for bucket in self.config.buckets:
-            for service, name in _FIRST_NAMES.items():
+            for service, (name, _) in _QUEUES.items():
                 queue_id = queue_id_of(bucket, service)
                 queue = Queue(queue_id, bucket, service.value, name, ACTIVE, notify, now, now)
                 self.database.insert("queues", asdict(queue), conflict="IGNORE")
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handler of each call by the operation's name."""
-        return {
-            "list_queues": partial(self._list, BucketService.MEDIA),
-            "update_queue": partial(self._update, BucketService.MEDIA),
-            "list_asr_queues": partial(self._list, BucketService.SMART_AUDIO),
-            "update_asr_queue": partial(self._update, BucketService.SMART_AUDIO),
-        }
+        handlers: dict[str, Handler] = {}
+        for service in BucketService:
+            kind = "" if service is BucketService.MEDIA else f"{service.value}_"
+            handlers[f"list_{kind}queues"] = partial(self._list, service)
+            handlers[f"update_{kind}queue"] = partial(self._update, service)
+        return handlers
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` after each change of a queue."""
@@ -165,8 +172,7 @@ class Queues:
 
         :raises ServiceError: there is no such queue, or its service is not open.
         """
-        service = BucketService.SMART_AUDIO if job_type(tag).is_smart_audio else BucketService.MEDIA
-        queue = self.get(queue_id or queue_id_of(bucket, service))
+        queue = self.get(queue_id or queue_id_of(bucket, job_type(tag).service))
         if queue is None or queue.bucket != bucket:
             raise _not_found(queue_id or "")
         self.services.require_open(bucket, queue.service)

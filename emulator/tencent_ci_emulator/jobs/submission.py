@@ -14,17 +14,15 @@ from tencent_ci_emulator.http.errors import ServiceError, invalid_argument
 from tencent_ci_emulator.http.rules import Problems, one_of, require_single_elements
 from tencent_ci_emulator.http.xml import Element, append, build, parse, remove, text_of
 from tencent_ci_emulator.jobs.engine import JobEngine
-from tencent_ci_emulator.jobs.job_rules import check_job, check_output_bucket
+from tencent_ci_emulator.jobs.job_rules import check_job, check_output
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
-from tencent_ci_emulator.jobs.queues import ACTIVE, Queue, Queues
+from tencent_ci_emulator.jobs.queues import ACTIVE, QUEUE_TYPES, Queue, Queues
 from tencent_ci_emulator.jobs.states import PAUSE, SUBMITTED
 from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE
 
 _MAX_OPERATIONS = 6
-# From SDK comments and the pages of lists
-_QUEUE_TYPES = ("Transcoding", "SpeedTranscoding", "Speeching", "PicProcess", "AIProcess")
-_RULES = {"QueueType": one_of(*_QUEUE_TYPES)}
+_RULES = {"QueueType": one_of(*QUEUE_TYPES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Submission:
         self._fill_in_template(bucket, request)
         problems = Problems()
         check_job(request, problems)
-        check_output_bucket(request, self.config.buckets, self.config.region, problems)
+        check_output(request, self.config.buckets, self.config.region, problems)
         problems.raise_if_any(prefix)
 
     def find_queue(self, bucket: str, request: Element) -> Queue:

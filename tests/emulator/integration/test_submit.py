@@ -277,7 +277,7 @@ def test_jobs_without_input_or_output_and_of_tags_that_no_page_names(emulator):
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"Operation": {"Output": output()}}, "Operation needs TemplateId or Transcode"),
+        ({"Operation": {"Output": output()}}, "Operation needs Transcode or TemplateId"),
         (
             {"Operation": {"Transcode": {"a": "b"}, "Output": output(Bucket="none-1250000000")}},
             "Output.Bucket",

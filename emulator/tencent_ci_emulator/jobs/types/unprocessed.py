@@ -13,6 +13,7 @@ from tencent_ci_emulator.jobs.job_output import (
     new_files,
 )
 from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _METHOD = "nothing, the emulator does not work on this type of job"
@@ -31,5 +32,6 @@ def note_unprocessed(job: StoredJob, objects: ObjectStore, _: Callable[[float], 
     with new_files(objects) as new:
         path = new.add()
         path.write_text(f"{message}\n")
-        files = {expand_placeholders(job, pattern, extension): path}
-        return JobOutput(_METHOD, files, {"MediaResult": describe_files(output, files)}, message)
+        files = {expand_placeholders(job, pattern, extension, number=0): path}
+        described = describe_files(output, files) if job_type(job.tag).has_media_result else None
+        return JobOutput(_METHOD, files, {"MediaResult": described}, message)
