@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.recording import SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,9 +32,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         extra = {name: value for name, value in running.connection["extra"].items() if name != "region"}
         monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_REGION", json.dumps(running.connection | {"extra": extra}))
         hook = TencentCIHook()
-        hook.upload_file(
-            ROOT / "example_dags" / "media" / "speech_over_music.mp3", "in/speech_over_music.mp3"
-        )
+        hook.upload_file(SHORT, "in/speech_over_music.mp3")
         hook.close()
         yield running
 

@@ -15,8 +15,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from tests.integration.airflow_runs import dags_in, tries, xcom
 from tests.patience import wait_until
-
-MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
+from tests.recording import SHORT
 
 pytestmark = pytest.mark.usefixtures("airflow_db", "impatient")
 
@@ -39,7 +38,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHo
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
     for key in ("in/a.mp3", "in/b.mp3"):
-        hook.upload_file(MEDIA, key)
+        hook.upload_file(SHORT, key)
     yield hook
     hook.close()
 
@@ -126,7 +125,7 @@ def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
     hook = TencentCIHook()
     began = datetime.now(UTC).replace(microsecond=0)
     for key in ("in/a.mp3", "in/b.mp3"):
-        hook.upload_file(MEDIA, key)
+        hook.upload_file(SHORT, key)
     seconds = int((datetime.now(UTC) - began).total_seconds()) + 2
     for start, end in itertools.pairwise(began + timedelta(seconds=one) for one in range(-1, seconds)):
         operator = VoiceSeparateBatchOperator(

@@ -17,9 +17,9 @@ from airflow_provider_ci.protocol.callbacks import parse_callback
 from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.results import job_result
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import MIX
 from tests.emulator.receiver import Receiver
 from tests.patience import wait_until
+from tests.recording import SHORT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text("utf-8")
 ASKING, READING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -29,7 +29,7 @@ ASKING, READING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
-    hook.upload_file(MIX, "in/mix.mp3")
+    hook.upload_file(SHORT, "in/mix.mp3")
     yield hook
     hook.close()
 

@@ -17,9 +17,9 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.recording import SHORT
 from tests.unit.hooks import fakes
 
-MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 GOOD = {"TmpSecretId": "AKIDgood", "TmpSecretKey": "the-good-key", "Token": "the-good-token"}
 
 pytestmark = pytest.mark.usefixtures("airflow_db", "fresh_process")
@@ -67,7 +67,7 @@ def issuer(mocker: MockerFixture) -> Iterator[Rotated]:
 @contextmanager
 def uploaded(emulator: Emulator) -> Iterator[TencentCIHook]:
     hook = TencentCIHook()
-    hook.upload_file(MEDIA, "in/speech_over_music.mp3")
+    hook.upload_file(SHORT, "in/speech_over_music.mp3")
     yield hook
     hook.close()
 

@@ -29,9 +29,9 @@ from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost a
 from tests.emulator.sdk_clients import python_client
 from tests.integration.airflow_runs import dags_in, tries, xcom
 from tests.patience import wait_until
+from tests.recording import SHORT
 
 BUCKET = before_script.BUCKET
-SONG = ROOT / "example_dags" / "media" / "speech_only.mp3"
 KEY = "in/song.mp3"
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
@@ -49,7 +49,7 @@ def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tencen
     """A hook on the emulator, whose bucket holds a song."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
-    hook.upload_file(SONG, KEY)
+    hook.upload_file(SHORT, KEY)
     yield hook
     hook.close()
 
@@ -185,7 +185,7 @@ class TestMigrating:
         with Emulator(bucket=BUCKET, queue_seconds=2) as slow:
             monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(slow.connection))
             with TencentCIHook().get_conn():
-                TencentCIHook().upload_file(SONG, KEY)
+                TencentCIHook().upload_file(SHORT, KEY)
             client = python_client(slow)
             mocker.patch.object(before_script, "time", SimpleNamespace(sleep=stop))
             for _ in range(2):
@@ -240,7 +240,7 @@ class TestEmulator:
         def submit(emulator: Emulator) -> None:
             mocker.patch.object(before_script, "time", SimpleNamespace(sleep=stop))
             mocker.patch.object(before_script, "BUCKET", emulator.bucket)
-            python_client(emulator).put_object(Bucket=emulator.bucket, Key=KEY, Body=SONG.read_bytes())
+            python_client(emulator).put_object(Bucket=emulator.bucket, Key=KEY, Body=SHORT.read_bytes())
             with pytest.raises(StoppedError):
                 before_script.separate(python_client(emulator), KEY)
 
@@ -257,7 +257,7 @@ def test_a_job_by_the_hook_alone(
     monkeypatch.chdir(tmp_path)
     mocker.patch.object(time, "sleep", lambda _, pause=time.sleep: pause(0.05))
 
-    assert sorted(submit.separate(str(SONG))) == ["background.mp3", "voice.mp3"]
+    assert sorted(submit.separate(str(SHORT))) == ["background.mp3", "voice.mp3"]
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["background.mp3", "voice.mp3"]
     assert hook.head_object(KEY).content_type == "audio/mpeg"

@@ -12,8 +12,7 @@ import pytest
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.airflow_version import needs_no_state_store, needs_state_store
 from tests.integration.airflow_runs import dags_in, tries, xcom
-
-MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
+from tests.recording import SHORT
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
@@ -28,7 +27,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHo
     """A hook on the emulator, whose bucket holds the recording."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
-    hook.upload_file(MEDIA, "in/speech_over_music.mp3")
+    hook.upload_file(SHORT, "in/speech_over_music.mp3")
     yield hook
     hook.close()
 
@@ -178,7 +177,7 @@ def test_jobs_that_ended_while_no_triggerer_ran_count(
     with Emulator(queue_seconds=1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
         hook = TencentCIHook()
-        hook.upload_file(MEDIA, "in/speech_over_music.mp3")
+        hook.upload_file(SHORT, "in/speech_over_music.mp3")
         dag_run = dags["without_triggerer"].test()
         assert dag_run.state == "success"
         submitted = {job.job_id for job in hook.list_jobs()}

@@ -1,4 +1,4 @@
-"""The shipped DAGs in real Airflow (``dag.test()``), on the emulator, with the shipped recording."""
+"""The shipped DAGs in real Airflow (``dag.test()``), on the emulator."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.airflow_runs import asset_events, asset_model, dags_in, xcom
+from tests.recording import SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 MEDIA = ROOT / "example_dags" / "media" / "speech_over_music.mp3"
@@ -20,12 +21,12 @@ pytestmark = pytest.mark.usefixtures("airflow_db")
 
 @pytest.fixture
 def hook(emulator, monkeypatch):
-    """A hook on the emulator, whose bucket holds the recording."""
+    """A hook on the emulator, whose bucket holds a recording."""
     from airflow_provider_ci.hooks.ci import TencentCIHook
 
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
-    hook.upload_file(MEDIA, KEY)
+    hook.upload_file(SHORT, KEY)
     yield hook
     hook.close()
 
@@ -43,6 +44,7 @@ def seconds(path: Path) -> float:
 
 
 def test_submit_wait_download(dags, hook, tmp_path):
+    hook.upload_file(MEDIA, KEY)
     dag_run = dags["example_voice_separate"].test(
         run_conf={"input_object": KEY, "download_dir": str(tmp_path)}
     )
@@ -65,7 +67,7 @@ def test_submit_wait_download(dags, hook, tmp_path):
 
 def test_mapped_tasks_that_wait(dags, hook, tmp_path):
     other = "in/again.mp3"
-    hook.upload_file(MEDIA, other)
+    hook.upload_file(SHORT, other)
 
     dag_run = dags["example_voice_separate_one_task"].test(run_conf={"input_objects": [KEY, other]})
 
@@ -116,7 +118,7 @@ def test_a_job_that_nobody_waits_for_is_cancelled(dags, hook, emulator, monkeypa
 
 def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
     monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
-    hook.upload_file(MEDIA, "in/again.mp3")
+    hook.upload_file(SHORT, "in/again.mp3")
 
     dag_run = dags["example_voice_separate_batch"].test()
 

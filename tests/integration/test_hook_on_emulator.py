@@ -41,9 +41,9 @@ from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSepa
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 from tencent_ci_emulator.server import Emulator
 from tests.patience import wait_until
+from tests.recording import SHORT, SHORT_SECONDS
 from tests.unit.hooks.transports import Send, by_hook, by_loop
 
-MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
 VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128))
 
 
@@ -135,11 +135,11 @@ def test_a_service_is_opened_once(hook: TencentCIHook, emulator: Emulator) -> No
 
 
 def test_objects_are_uploaded_and_looked_at(hook: TencentCIHook) -> None:
-    hook.upload_file(MEDIA, "in/ä 人.mp3")
+    hook.upload_file(SHORT, "in/ä 人.mp3")
     head = hook.call(HeadObject("in/ä 人.mp3"))
-    assert (head.size, head.is_archived) == (MEDIA.stat().st_size, False)
+    assert (head.size, head.is_archived) == (SHORT.stat().st_size, False)
     info = hook.call(GetMediaInfo("in/ä 人.mp3"))
-    assert info.format.duration == pytest.approx(13, abs=0.2)
+    assert info.format.duration == pytest.approx(SHORT_SECONDS, abs=0.1)
     assert [stream.codec_name for stream in info.stream.audio] == ["mp3"]
     for call in (HeadObject("in/none"), GetMediaInfo("in/none")):
         with pytest.raises(NotFoundError):
@@ -150,18 +150,18 @@ def test_objects_are_uploaded_and_looked_at(hook: TencentCIHook) -> None:
 
 @pytest.mark.parametrize("key", ["jobs", "jobs/x.mp3", "queue", "template/t1"])
 def test_keys_that_look_like_calls_are_objects(hook: TencentCIHook, key: str, tmp_path: Path) -> None:
-    hook.upload_file(MEDIA, key)
-    assert hook.head_object(key).size == MEDIA.stat().st_size
-    assert hook.media_info(key).format.duration == pytest.approx(13, abs=0.2)
+    hook.upload_file(SHORT, key)
+    assert hook.head_object(key).size == SHORT.stat().st_size
+    assert hook.media_info(key).format.duration == pytest.approx(SHORT_SECONDS, abs=0.1)
     hook.download_file(key, tmp_path / "again.mp3")
-    assert (tmp_path / "again.mp3").read_bytes() == MEDIA.read_bytes()
+    assert (tmp_path / "again.mp3").read_bytes() == SHORT.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["prefix", "manifest", "url_file"])
 def test_a_batch_makes_a_job_for_each_input(
     hook: TencentCIHook, emulator: Emulator, kind: str, tmp_path: Path
 ) -> None:
-    hook.upload_file(MEDIA, "in/a.mp3")
+    hook.upload_file(SHORT, "in/a.mp3")
     names = count()
 
     def uploaded(text: str) -> str:
@@ -190,7 +190,7 @@ def test_a_batch_makes_a_job_for_each_input(
 def test_batches_are_listed_and_cancelled(hook: TencentCIHook, emulator: Emulator) -> None:
     (queue,) = hook.queues.list()
     hook.queues.update(str(queue.queue_id), state="Paused")
-    hook.upload_file(MEDIA, "in/a.mp3")
+    hook.upload_file(SHORT, "in/a.mp3")
     ids = [hook.call(CreateBatch(batch(emulator, prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
     assert [one.job_id for one in hook.pages(ListBatches(size=1, order_by_time="Asc"))] == ids
     assert [one.job_id for one in hook.pages(ListBatches(job_id=ids[1]))] == ids[1:2]
@@ -231,12 +231,12 @@ def test_other_hosts_of_tencent_cloud_are_called(
     connection["extra"] |= {"ci_host": "ci.{region}.tencentci.cn", "cos_host": "cos.{region}.tencentcos.cn"}
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(connection))
     hook = TencentCIHook()
-    hook.upload_file(MEDIA, "in/a.mp3")
-    assert hook.download_file("in/a.mp3", tmp_path / "a.mp3").size == MEDIA.stat().st_size
+    hook.upload_file(SHORT, "in/a.mp3")
+    assert hook.download_file("in/a.mp3", tmp_path / "a.mp3").size == SHORT.stat().st_size
     hook.close()
     jobs, head = send("tencent_ci_default", ListJobs(), HeadObject("in/a.mp3"))
     assert jobs.jobs_detail == ()
-    assert head.size == MEDIA.stat().st_size
+    assert head.size == SHORT.stat().st_size
 
 
 @pytest.mark.parametrize("send", [by_hook, by_loop])
@@ -244,8 +244,8 @@ def test_other_hosts_of_tencent_cloud_are_called(
 def test_a_wrong_clock_is_corrected_by_the_response_to_a_head(
     hook: TencentCIHook, emulator: Emulator, send: Send, skew: float
 ) -> None:
-    hook.upload_file(MEDIA, "in/a.mp3")
+    hook.upload_file(SHORT, "in/a.mp3")
     emulator.faults.add("head_object", clock_skew=skew)
     (head,) = send("tencent_ci_default", HeadObject("in/a.mp3"))
-    assert head.size == MEDIA.stat().st_size
+    assert head.size == SHORT.stat().st_size
     assert emulator.ledger.count("head_object") == 2

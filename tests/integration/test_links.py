@@ -16,6 +16,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 from tests.conftest import Logs
 from tests.integration.airflow_runs import dags_in, stored_dag, xcom
+from tests.recording import SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "in/speech_over_music.mp3"
@@ -35,7 +36,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     with Emulator(queue_seconds=1) as running:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
         hook = TencentCIHook()
-        hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
+        hook.upload_file(SHORT, KEY)
         hook.close()
         yield running
 

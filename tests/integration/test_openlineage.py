@@ -17,6 +17,7 @@ import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.server import Emulator
+from tests.recording import SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "in/speech_over_music.mp3"
@@ -30,7 +31,7 @@ def hook() -> Iterator[TencentCIHook]:
     with Emulator(queue_seconds=1) as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
         hook = TencentCIHook()
-        hook.upload_file(ROOT / "example_dags" / "media" / "speech_over_music.mp3", KEY)
+        hook.upload_file(SHORT, KEY)
         yield hook
         hook.close()
 

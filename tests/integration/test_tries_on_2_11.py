@@ -14,8 +14,7 @@ import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tests.airflow_version import IS_AIRFLOW_2
-
-MEDIA = Path(__file__).resolve().parents[2] / "example_dags" / "media" / "speech_over_music.mp3"
+from tests.recording import SHORT
 
 pytestmark = pytest.mark.skipif(not IS_AIRFLOW_2, reason="Airflow 3 has no `airflow tasks run`")
 
@@ -42,7 +41,7 @@ def test_a_task_that_is_run_by_hand_after_its_process_has_died_finds_its_job(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
-    hook.upload_file(MEDIA, "in/speech_over_music.mp3")
+    hook.upload_file(SHORT, "in/speech_over_music.mp3")
     environment = os.environ | {
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[1] / "dags"),

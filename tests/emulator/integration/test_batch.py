@@ -9,12 +9,12 @@ from lxml import etree
 from qcloud_cos import CosServiceError
 
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import Client
 from tests.emulator.integration.test_queues import World, code_of
 from tests.emulator.integration.test_submit import create_template
 from tests.emulator.sdk_clients import WAYS, python_client
 from tests.patience import wait_until
+from tests.recording import SHORT
 
 BUCKET = "demo-1250000000"
 OUTPUT = {
@@ -80,7 +80,7 @@ def keys(jobs):
 def test_a_prefix_is_separated(client, emulator, request):
     prefix = f"batch/{request.node.callspec.params['client']}"
     for name in (f"{prefix}/one.song.mp3", f"{prefix}/two"):
-        client.put_object(Bucket=BUCKET, Key=name, Body=SPEECH.read_bytes())
+        client.put_object(Bucket=BUCKET, Key=name, Body=SHORT.read_bytes())
     made = create(client, {"Prefix": f"{prefix}/"})
     batch_id = made["JobId"]
     assert (batch_id[0], len(batch_id)) == ("b", 33)
@@ -146,7 +146,7 @@ def test_only_inputs_uploaded_within_the_interval_are_processed(emulator):
 
 def test_a_batch_job_uses_its_template_as_of_its_creation(world):
     template_id = create_template(world.client, "for-batch", codec="flac")
-    world.client.put_object(Bucket=BUCKET, Key="in/a.mp3", Body=SPEECH.read_bytes())
+    world.client.put_object(Bucket=BUCKET, Key="in/a.mp3", Body=SHORT.read_bytes())
     world.set_queue("Paused")
     made = create(world.client, {"Object": "in/a.mp3"}, JobParam={"TemplateId": template_id})
     world.client.ci_delete_template(Bucket=BUCKET, TemplateId=template_id)

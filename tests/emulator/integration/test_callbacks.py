@@ -12,11 +12,11 @@ from lxml import etree
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.jobs import callbacks
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import document, submitted
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.receiver import Receiver
 from tests.patience import PATIENCE, wait_until
+from tests.recording import SHORT
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def recorded(emulator, job_id, count=1):
 
 
 def test_xml_of_a_job_that_succeeded(emulator, client):
-    assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
+    assert client("PUT", "/in/mix.mp3", SHORT.read_bytes())[0].status == 200
     with Receiver() as receiver:
         job_id = submitted(
             client, job(f"<CallBack>{receiver.url}/done?key=hush</CallBack>", key="in/mix.mp3")
@@ -77,7 +77,7 @@ def test_json_of_a_job_that_failed(emulator, client):
 
 
 def test_json_has_lists_where_several_are_possible(emulator, client):
-    assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
+    assert client("PUT", "/in/mix.mp3", SHORT.read_bytes())[0].status == 200
     with Receiver() as receiver:
         elements = f"<CallBack>{receiver.url}/</CallBack>", "<CallBackFormat>JSON</CallBackFormat>"
         recorded(emulator, submitted(client, job(*elements, key="in/mix.mp3")))
@@ -223,7 +223,7 @@ def test_an_early_callback_is_sent_while_the_job_is_running(emulator, client):
         seen.append((etree.fromstring(received.body).findtext("JobsDetail/State"), described))
         return 200
 
-    assert client("PUT", "/in/mix.mp3", MIX.read_bytes())[0].status == 200
+    assert client("PUT", "/in/mix.mp3", SHORT.read_bytes())[0].status == 200
     with Receiver(look) as receiver:
         callback = f"<CallBack>{receiver.url}/</CallBack>"
         for key, state in (("in/mix.mp3", "Success"), ("in/none.mp3", "Failed")):

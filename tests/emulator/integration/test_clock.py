@@ -6,9 +6,9 @@ import time
 
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import AdminClient, document, submitted
 from tests.emulator.integration.test_http import JOB, Client
+from tests.recording import SHORT
 
 START = 1_700_000_000.0
 
@@ -21,7 +21,7 @@ def test_jobs_of_an_hour_on_the_virtual_clock():
     begun = time.monotonic()
     with Emulator(clock=VirtualClock(START), queue_seconds=600, run_seconds=1800) as emulator:
         client = Client(emulator)
-        assert client("PUT", "/in/a.mp3", MIX.read_bytes())[0].status == 200
+        assert client("PUT", "/in/a.mp3", SHORT.read_bytes())[0].status == 200
         job_id = submitted(client)
         emulator.clock.advance(599)
         assert states(emulator) == ["Submitted"]

@@ -19,9 +19,9 @@ from lxml import etree
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.objects.object_store import ObjectStore
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import MIX
 from tests.emulator.unit.test_media_files import wav
 from tests.patience import PATIENCE, wait_until
+from tests.recording import SHORT
 
 JOB = """<Request><Tag>VoiceSeparate</Tag><Input><Object>in/a.mp3</Object></Input><Operation>
 <VoiceSeparate><AudioMode>IsAudio</AudioMode></VoiceSeparate>
@@ -378,13 +378,13 @@ def test_neither_secrets_nor_signatures_are_logged(client, caplog):
 def test_objects_and_jobs_are_there_after_a_restart(tmp_path):
     with Emulator(tmp_path, queue_seconds=60) as emulator:
         client = Client(emulator)
-        client("PUT", "/in/a.mp3", MIX.read_bytes())
+        client("PUT", "/in/a.mp3", SHORT.read_bytes())
         root = etree.fromstring(client("POST", "/jobs", JOB)[1])
         job_id = root.findtext("JobsDetail/JobId")
     assert not list(tmp_path.glob("*-wal"))
     with Emulator(tmp_path) as emulator:
         client = Client(emulator)
-        assert client("GET", "/in/a.mp3")[1] == MIX.read_bytes()
+        assert client("GET", "/in/a.mp3")[1] == SHORT.read_bytes()
 
         def state():
             return etree.fromstring(client("GET", f"/jobs/{job_id}")[1]).findtext("JobsDetail/State")
@@ -419,7 +419,7 @@ def test_a_failed_start_raises_and_a_stop_leaves_nothing(tmp_path):
 def test_stop_does_not_wait_for_idle_clients_or_long_jobs():
     with Emulator(run_seconds=600) as emulator:
         client = Client(emulator)
-        client("PUT", "/in/a.mp3", MIX.read_bytes())
+        client("PUT", "/in/a.mp3", SHORT.read_bytes())
         client("POST", "/jobs", JOB)
         idle = socket.create_connection(("127.0.0.1", emulator.port), PATIENCE)
         began = time.monotonic()

@@ -8,9 +8,9 @@ import pytest
 from lxml import etree
 
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_http import JOB, Client
 from tests.patience import wait_until
+from tests.recording import SHORT
 
 COS_HOST = "demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 CI_HOST = "demo-1250000000.ci.ap-guangzhou.myqcloud.com"
@@ -50,7 +50,7 @@ def test_an_object_is_an_object_whatever_its_key(client, key):
 
 @pytest.mark.parametrize("key", ["jobs", f"jobs/j{'0' * 32}"])
 def test_media_information_and_uploads_stay_with_cos(client, key):
-    client("PUT", f"/{key}", MIX.read_bytes(), host=COS_HOST)
+    client("PUT", f"/{key}", SHORT.read_bytes(), host=COS_HOST)
     for host in (COS_HOST, None):
         response, body = client("GET", f"/{key}", query="ci-process=videoinfo", host=host)
         root = etree.fromstring(body)
@@ -62,7 +62,7 @@ def test_media_information_and_uploads_stay_with_cos(client, key):
 
 def test_the_key_of_a_job_that_exists(client, emulator):
     """``out/${jobid}`` may well be ``jobs/${jobid}``."""
-    client("PUT", "/in/a.mp3", MIX.read_bytes(), host=COS_HOST)
+    client("PUT", "/in/a.mp3", SHORT.read_bytes(), host=COS_HOST)
     job = JOB.replace("out/v.${ext}", "jobs/${jobid}")
     job_id = etree.fromstring(client("POST", "/jobs", job, host=CI_HOST)[1]).findtext("JobsDetail/JobId")
 

@@ -8,10 +8,10 @@ from qcloud_cos import CosServiceError
 
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.sdk_clients import WAYS, one_way, python_client
 from tests.patience import wait_until
+from tests.recording import SHORT
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
 OFF = {"State": "Off"}
@@ -323,7 +323,7 @@ def test_a_paused_queue_refuses_jobs_if_configured(world):
 def test_progress_follows_the_time_that_a_job_stays_running(world):
     job = world.submit(Input={"Object": "in/short.wav"})  # fails at once, so without progress of its own
     assert world.job(job)["Progress"] == "0"
-    world.client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())
+    world.client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SHORT.read_bytes())
     job = world.submit(Input={"Object": "in/speech.mp3"})
     seen = []
     for _ in range(4):

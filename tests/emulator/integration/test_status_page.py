@@ -10,10 +10,10 @@ import pytest
 from lxml import html
 
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import MIX
 from tests.emulator.integration.test_faults import submitted
 from tests.emulator.integration.test_http import JOB, Client
 from tests.patience import PATIENCE, wait_until
+from tests.recording import SHORT
 
 NASTY = "in/<script>alert(\"1\")</script>&amp;'x'.mp3"
 
@@ -23,7 +23,7 @@ def emulator():
     with Emulator(buckets=["results-1250000000"]) as running:
         client = Client(running)
         for key in ("in/a.mp3", NASTY, "in/../../page.html", "in/é ü.wav"):
-            assert client("PUT", f"/{key}", MIX.read_bytes())[0].status == 200
+            assert client("PUT", f"/{key}", SHORT.read_bytes())[0].status == 200
         submitted(client)
         submitted(client, JOB.replace("in/a.mp3", "in/none.mp3"))
         wait_until(lambda: {one.state for one in running.ledger.accepted_jobs()} == {"Success", "Failed"})
@@ -99,7 +99,7 @@ def test_keys_are_escaped_and_nothing_is_loaded_from_elsewhere(emulator):
 def test_a_stored_page_is_never_shown_as_one(emulator):
     key = "in%2F..%2F..%2Fpage.html"
     response, body = get(emulator, f"/_emulator/objects/{emulator.bucket}/{key}")
-    assert (response.status, body) == (200, MIX.read_bytes())
+    assert (response.status, body) == (200, SHORT.read_bytes())
     assert response.getheader("Content-Type") == "application/octet-stream"
     assert response.getheader("Content-Disposition") == "attachment"
     assert response.getheader("Content-Security-Policy").startswith("sandbox")

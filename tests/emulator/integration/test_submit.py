@@ -12,11 +12,11 @@ from qcloud_cos import CosServiceError
 
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
-from tests.emulator.audio_tools import SPEECH
 from tests.emulator.integration.test_http import Client
 from tests.emulator.integration.test_queues import code_of
 from tests.emulator.sdk_clients import WAYS, one_way, python_client
 from tests.patience import PATIENCE, wait_until
+from tests.recording import SHORT
 
 BUCKET, OTHER = "demo-1250000000", "other-1250000000"
 
@@ -67,7 +67,7 @@ def create_template(client, name, bucket=BUCKET, mode="IsAudio", codec="flac"):
 
 @one_way
 def test_several_operations_become_several_jobs(client):
-    client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())
+    client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SHORT.read_bytes())
     operations = [
         operation(Tag="VoiceSeparate", UserData="voice", JobLevel="2"),
         operation(
@@ -157,7 +157,7 @@ def test_two_clients_never_overfill_a_queue():
 @one_way
 def test_a_template_gives_the_parameters(client, request):
     template_id = create_template(client, f"job-{request.node.callspec.params['client']}")
-    client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SPEECH.read_bytes())
+    client.put_object(Bucket=BUCKET, Key="in/speech.mp3", Body=SHORT.read_bytes())
     # the template wins
     [job] = submit(client, "in/speech.mp3", Operation={**operation("Loud"), "TemplateId": template_id})
     assert job["Operation"]["TemplateId"] == template_id
