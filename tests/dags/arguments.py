@@ -21,7 +21,7 @@ OUTPUTS: dict[str, Any] = {
 REQUEST: dict[str, Any] = {"input_object": "in/speech_over_music.mp3", **OUTPUTS}
 
 with DAG(
-    "deferrable_argument", schedule=None, default_args={"poll_interval": timedelta(seconds=1)}
+    "deferrable_argument", schedule=None, default_args={"poll_interval": timedelta(seconds=0.2)}
 ) as deferrable_argument:
     VoiceSeparateOperator(task_id="one", deferrable=True, **REQUEST)
     VoiceSeparateOperator.partial(task_id="mapped", deferrable=True, **REQUEST).expand(job_level=[0])

@@ -59,7 +59,6 @@ def dag_of(dag_id: str, **arguments: Any) -> DAG:
     return dag
 
 
-batch_accepted = dag_of("batch_accepted", dies="accepted", wait_for_completion=True)
 batch_accepted_deferrable = dag_of(
     "batch_accepted_deferrable", dies="accepted", wait_for_completion=True, deferrable=True
 )

@@ -24,9 +24,6 @@ with DAG("one_key", schedule=None):
 with DAG("one_key_at_run_time", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.mp3").expand(input_object=two())
 
-with DAG("one_key_by_default_args", schedule=None, default_args={"voice_object": "out/voice.mp3"}):
-    VoiceSeparateOperator.partial(**COMMON).expand(input_object=TWO)
-
 with DAG("one_key_by_dicts", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.mp3").expand_kwargs(
         [{"input_object": key} for key in TWO]
@@ -49,19 +46,6 @@ with DAG("many_keys_in_group", schedule=None):
         VoiceSeparateOperator(**COMMON, input_object=key, voice_object=result)
 
     separate_to.expand_kwargs([{"key": key, "result": f"out/{key}"} for key in TWO])
-
-with DAG("many_keys_by_params", schedule=None, params={"out": "out/${jobid}.mp3"}):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="{{ params.out }}").expand(input_object=TWO)
-
-with DAG("many_keys_by_template", schedule=None):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/{{ ti.map_index }}.mp3").expand(
-        input_object=TWO
-    )
-
-with DAG("many_keys_perhaps", schedule=None):
-    VoiceSeparateOperator.partial(**COMMON, voice_object="out/{{ macros.uuid.uuid4() }}.mp3").expand(
-        input_object=TWO
-    )
 
 with DAG("one_instance", schedule=None):
     VoiceSeparateOperator.partial(**COMMON, voice_object="out/voice.mp3").expand(input_object=TWO[:1])

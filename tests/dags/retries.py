@@ -76,7 +76,6 @@ def dag_of(dag_id: str, **arguments: Any) -> DAG:
     return dag
 
 
-accepted_submit_only = dag_of("accepted_submit_only", dies="accepted")
 accepted_by_hand = dag_of("accepted_by_hand", dies="accepted once")
 accepted_without_retries = dag_of("accepted_without_retries", dies="accepted once", retries=0)
 accepted_sync = dag_of("accepted_sync", dies="accepted", wait_for_completion=True)
@@ -107,7 +106,7 @@ with DAG(dag_id="nested", schedule=None, catchup=False) as nested:
     loop()
 
 with DAG(dag_id="deadline", schedule=None, catchup=False) as deadline:
-    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=2, **REQUEST)
+    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=1, **REQUEST)
 
 with DAG(dag_id="without_triggerer", schedule=None, catchup=False) as without_triggerer:
     WithoutTriggerer.partial(task_id="separate", job_ends=True, **REQUEST).expand(job_level=[0, 1])

@@ -27,5 +27,5 @@ class NotingSensor(TencentCIJobSensor):
 
 with DAG("unknown_job", schedule=None, catchup=False):
     NotingSensor(
-        task_id="wait", job_id="j-that-nobody-submitted", mode="reschedule", poke_interval=0.2, timeout=90
+        task_id="wait", job_id="j-that-nobody-submitted", mode="reschedule", poke_interval=0.2, timeout=3600
     )

@@ -27,6 +27,7 @@ from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.ledger import AcceptedJob
 from tencent_ci_emulator.server import Emulator
+from tests.integration.virtual_time import VirtualTime, replace_time
 
 INPUT = "in/short.wav"
 REQUEST = {
@@ -44,28 +45,17 @@ MODES: dict[str, dict[str, Any]] = {
 RETRIES = 9
 #: The network holds a submission back for some seconds, and its response is lost.
 LATE = "late"
-_MODULES_WITH_TIME = (
-    "airflow_provider_ci.operators.base_job",
-    "airflow_provider_ci.operators.job_wait",
-    "airflow_provider_ci.operators.kill_guard",
-    "airflow_provider_ci.hooks.attempts",
-    "airflow_provider_ci.hooks.clock",
-    "airflow_provider_ci.triggers.job",
-    "tencent_ci_emulator.server",
-)
 
 
 class Died(SystemExit):
     """The process is gone: no ``except Exception`` and no event loop holds it."""
 
 
-class World:
-    """The emulator, the time that it and the tasks share, and the network between them.
+class World(VirtualTime):
+    """The emulator, the time that it and the tasks share, and the network between them."""
 
-    It replaces the module ``time`` in the code under test.
-    """
-
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: Emulator, clock: VirtualClock) -> None:
+        super().__init__(clock)
         self.emulator = emulator
         self.steps: list[str] = []
         self.dies_before: int | None = None
@@ -91,22 +81,15 @@ class World:
         if number == self.dies_before:
             raise Died(name)
 
-    # the module time
-
-    def time(self) -> float:
-        return self.emulator.clock.now()
-
-    monotonic = time
-
     def sleep(self, seconds: float) -> None:
         end = self.time() + seconds
         for moment, request in [held for held in self._held if held[0] <= end]:
             self._held.remove((moment, request))
-            self.emulator.clock.advance(max(moment - self.time(), 0))  # type: ignore[attr-defined]
+            super().sleep(moment - self.time())
             requests.request(
                 request.method, request.url, headers=request.headers | transport.HEADERS, data=request.body
             )
-        self.emulator.clock.advance(max(end - self.time(), 0))  # type: ignore[attr-defined]
+        super().sleep(end - self.time())
 
     # the network
 
@@ -292,15 +275,12 @@ class Task:
 @contextmanager
 def simulated_world(media: Path) -> Iterator[World]:
     """Yield a world with a new emulator, whose bucket holds ``media``. The default connection leads there."""
-    emulator = Emulator(clock=VirtualClock(), queue_seconds=1, run_seconds=2)
-    world = World(emulator)
+    emulator = Emulator(clock=(clock := VirtualClock()), queue_seconds=1, run_seconds=2)
+    world = World(emulator, clock)
     with pytest.MonkeyPatch.context() as patch:
-        for module in _MODULES_WITH_TIME:
-            patch.setattr(f"{module}.time", world)
-        patch.setattr("airflow_provider_ci.operators.kill_guard._LONGEST_SLEEP", 1000.0)
+        replace_time(patch, world)
         # one try at a time, so it owns its job
         patch.setattr("airflow_provider_ci.current_try.state_of_try", lambda context: "running")
-        patch.setattr(TencentCIHook, "sleep", world.sleep)
         patch.setattr(transport, "send", world.send)
         patch.setattr(aio, "load_settings", _in_flight(world, aio.load_settings))
         patch.setattr(AsyncClient, "_send", _polling(world, _in_flight(world, AsyncClient._send)))

@@ -31,6 +31,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection))
         extra = {name: value for name, value in running.connection["extra"].items() if name != "region"}
         monkeypatch.setenv("AIRFLOW_CONN_WITHOUT_REGION", json.dumps(running.connection | {"extra": extra}))
+        monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
         hook = TencentCIHook()
         hook.upload_file(SHORT, "in/speech_over_music.mp3")
         hook.close()

@@ -13,11 +13,14 @@ import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
+from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.integration.virtual_time import emulator_in_virtual_time
 from tests.patience import wait_until
 from tests.recording import SHORT
 
-pytestmark = pytest.mark.usefixtures("airflow_db", "impatient")
+pytestmark = pytest.mark.usefixtures("airflow_db")
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +29,13 @@ def dags(airflow_db: None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Submissions that expire after seconds, so that looking for their batch job ends soon."""
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.SUBMISSION_VALIDITY", 4.0)
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
+def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    with emulator_in_virtual_time(**getattr(request, "param", {})) as running:
+        yield running
 
 
 @pytest.fixture
-def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     """A hook on the emulator, whose bucket holds two recordings."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
@@ -43,9 +45,7 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHo
     hook.close()
 
 
-@pytest.mark.parametrize(
-    "dag_id", ["batch_accepted", "batch_accepted_deferrable", "batch_pushed_submit_only"]
-)
+@pytest.mark.parametrize("dag_id", ["batch_accepted_deferrable", "batch_pushed_submit_only"])
 def test_a_retry_continues_with_the_batch_of_the_try_that_died(
     dags: dict[str, Any], hook: TencentCIHook, dag_id: str
 ) -> None:
@@ -63,12 +63,22 @@ def test_a_retry_continues_with_the_batch_of_the_try_that_died(
         assert sorted(job.input.object for job in jobs if job.input) == ["in/a.mp3", "in/b.mp3"]
 
 
-@pytest.mark.parametrize("dag_id", ["batch_plain", "batch_plain_deferrable"])
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("effect", [{"drop": True}, {"status": 503, "code": "ServiceUnavailable"}], ids=str)
+@pytest.mark.parametrize(
+    ("dag_id", "when", "effect"),
+    [
+        ("batch_plain", "before", {"status": 503, "code": "ServiceUnavailable"}),
+        ("batch_plain_deferrable", "after", {"drop": True}),
+    ],
+)
 def test_after_a_lost_response_the_batch_is_found(
-    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
+    dags: dict[str, Any],
+    hook: TencentCIHook,
+    emulator: Emulator,
+    dag_id: str,
+    when: str,
+    effect: dict[str, Any],
 ) -> None:
+    """Every other way in which it may be lost is in ``tests/unit/submission``."""
     emulator.faults.add("create_batch", nth=1, when=when, **effect)
     dag_run = dags[dag_id].test()
     assert dag_run.state == "success"
@@ -78,12 +88,11 @@ def test_after_a_lost_response_the_batch_is_found(
     assert emulator.ledger.count("create_batch") == (1 if when == "after" else 2)
 
 
-@pytest.mark.parametrize("dag_id", ["batch_plain", "batch_plain_deferrable"])
 def test_a_batch_with_failed_jobs_is_not_green_and_not_paid_for_again(
-    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
 ) -> None:
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported", message="no media")
-    dag_run = dags[dag_id].test()
+    dag_run = dags["batch_plain_deferrable"].test()
     assert dag_run.state == "failed"
     assert tries(dag_run)["separate"] == ("failed", 1)
     assert len(emulator.ledger.accepted_jobs()) == 2
@@ -98,7 +107,7 @@ def test_a_batch_with_failed_jobs_is_not_green_and_not_paid_for_again(
 
 
 def test_allow_failed_jobs_makes_it_a_success(
-    dags: dict[str, Any], hook: TencentCIHook, emulator: Any
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
 ) -> None:
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
     dag_run = dags["batch_allowed"].test()
@@ -106,28 +115,32 @@ def test_allow_failed_jobs_makes_it_a_success(
     assert xcom(dag_run, "separate", "batch")["counts"] == {"Success": 1, "Failed": 1}
 
 
+@pytest.mark.parametrize("emulator", [{"queue_max_size": 1, "queue_seconds": 5}], indirect=True)
 def test_a_failed_job_that_the_list_shows_late_is_not_missed(
-    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, monkeypatch: pytest.MonkeyPatch
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
 ) -> None:
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 4.0)
+    """The second job is made when the first leaves the queue, so that for some seconds the list has the first
+    alone.
+    """
     emulator.faults.add("job", key="in/b.mp3", code="ResourceNotSupported")
-    emulator.faults.add("list", list_consistency_delay=3)
+    # as long as it may last, but for the whole seconds of creation times
+    emulator.faults.add("list", list_consistency_delay=LIST_CONSISTENCY_DELAY - 1)
     dag_run = dags["batch_plain"].test()
     assert dag_run.state == "failed"
     assert xcom(dag_run, "separate", "batch")["counts"] == {"Success": 1, "Failed": 1}
 
 
 def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
-    emulator: Any, monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., dict[str, Any]]
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., dict[str, Any]]
 ) -> None:
     """Every second is the boundary of two intervals here, so that each upload lies on one."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
-    began = datetime.now(UTC).replace(microsecond=0)
+    began = datetime.fromtimestamp(int(emulator.clock.now()), UTC)
     for key in ("in/a.mp3", "in/b.mp3"):
         hook.upload_file(SHORT, key)
-    seconds = int((datetime.now(UTC) - began).total_seconds()) + 2
-    for start, end in itertools.pairwise(began + timedelta(seconds=one) for one in range(-1, seconds)):
+        hook.sleep(1)
+    for start, end in itertools.pairwise(began + timedelta(seconds=one) for one in range(-1, 4)):
         operator = VoiceSeparateBatchOperator(
             task_id="separate",
             name=f"batch-{start:%H%M%S}",
@@ -139,6 +152,6 @@ def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
         )
         operator.execute(make_context())
         operator.hook.close()
-    wait_until(lambda: all(batch.job_state.is_terminal for batch in hook.batches.list()), 120)
+    wait_until(lambda: all(batch.job_state.is_terminal for batch in hook.batches.list()))
     hook.close()
     assert sorted(job.key for job in emulator.ledger.accepted_jobs()) == ["in/a.mp3", "in/b.mp3"]

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import needs_no_state_store, needs_state_store
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.integration.virtual_time import emulator_in_virtual_time
 from tests.recording import SHORT
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
@@ -23,7 +25,13 @@ def dags(airflow_db: None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
+def emulator() -> Iterator[Emulator]:
+    with emulator_in_virtual_time() as running:
+        yield running
+
+
+@pytest.fixture
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
     """A hook on the emulator, whose bucket holds the recording."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
     hook = TencentCIHook()
@@ -32,18 +40,9 @@ def hook(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHo
     hook.close()
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "waits"),
-    [
-        ("accepted_submit_only", False),
-        ("accepted_sync", True),
-        ("accepted_deferrable", True),
-        ("pushed_submit_only", False),
-        ("pushed_deferrable", True),
-    ],
-)
+@pytest.mark.parametrize("dag_id", ["accepted_sync", "accepted_deferrable", "pushed_deferrable"])
 def test_a_retry_continues_with_the_job_of_the_try_that_died(
-    dags: dict[str, Any], hook: TencentCIHook, dag_id: str, waits: bool
+    dags: dict[str, Any], hook: TencentCIHook, dag_id: str
 ) -> None:
     dag_run = dags[dag_id].test()
 
@@ -52,23 +51,21 @@ def test_a_retry_continues_with_the_job_of_the_try_that_died(
     job_ids = [job.job_id for job in hook.list_jobs()]
     assert len(job_ids) == 1, "one accepted job"
     assert xcom(dag_run, "separate") == job_ids[0]
-    if waits:
-        assert set(xcom(dag_run, "separate", "job")["outputs"]) == {"voice", "background"}
+    assert set(xcom(dag_run, "separate", "job")["outputs"]) == {"voice", "background"}
 
 
 @pytest.fixture
-def may_not_list(hook: TencentCIHook, emulator: Any) -> None:
+def may_not_list(hook: TencentCIHook, emulator: Emulator) -> None:
     """Keys that may submit and describe jobs, and not list them."""
     emulator.faults.add("list", status=403, code="AccessDenied")
 
 
 @needs_state_store
 @pytest.mark.usefixtures("may_not_list")
-@pytest.mark.parametrize("dag_id", ["pushed_submit_only", "pushed_deferrable"])
 def test_a_retry_continues_with_the_recorded_job_without_a_list(
-    dags: dict[str, Any], emulator: Any, dag_id: str
+    dags: dict[str, Any], emulator: Emulator
 ) -> None:
-    dag_run = dags[dag_id].test()
+    dag_run = dags["pushed_submit_only"].test()
     assert dag_run.state == "success"
     assert tries(dag_run)["separate"] == ("success", 2)
     assert len(emulator.ledger.accepted_jobs()) == 1
@@ -77,41 +74,32 @@ def test_a_retry_continues_with_the_recorded_job_without_a_list(
 
 @needs_no_state_store
 @pytest.mark.usefixtures("may_not_list")
-@pytest.mark.parametrize("dag_id", ["pushed_submit_only", "pushed_deferrable"])
 def test_a_retry_without_store_and_list_fails_rather_than_pays(
-    dags: dict[str, Any], emulator: Any, dag_id: str
+    dags: dict[str, Any], emulator: Emulator
 ) -> None:
-    dag_run = dags[dag_id].test()
+    dag_run = dags["pushed_submit_only"].test()
     assert dag_run.state == "failed"
     assert tries(dag_run)["separate"] == ("failed", 3), "each retry looks, as it may be allowed to by then"
     assert len(emulator.ledger.accepted_jobs()) == 1
     assert emulator.ledger.count("submit") == 1
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Submissions that expire after seconds, so that looking for their job ends soon."""
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.SUBMISSION_VALIDITY", 4.0)
-    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("dag_id", ["plain_submit_only", "plain_deferrable"])
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "effect",
+    ("dag_id", "when", "effect"),
     [
-        {"drop": True},
-        {"status": 503, "code": "ServiceUnavailable"},
-        {"status": 429, "code": "SlowDown"},
+        ("plain_submit_only", "before", {"status": 503, "code": "ServiceUnavailable"}),
+        ("plain_deferrable", "after", {"drop": True}),
     ],
-    ids=["drop", "503", "429"],
 )
 def test_after_a_lost_response_the_job_is_looked_for(
-    dags: dict[str, Any], hook: TencentCIHook, emulator: Any, dag_id: str, when: str, effect: dict[str, Any]
+    dags: dict[str, Any],
+    hook: TencentCIHook,
+    emulator: Emulator,
+    dag_id: str,
+    when: str,
+    effect: dict[str, Any],
 ) -> None:
-    if when == "after" and effect.get("status") == 429:
-        pytest.skip("the service does not accept what it throttles")
+    """Every other way in which it may be lost is in ``test_exactly_once_schedule.py``."""
     emulator.faults.add("submit", nth=1, when=when, **effect)
     dag_run = dags[dag_id].test()
     assert dag_run.state == "success"
@@ -158,9 +146,7 @@ def test_operator_and_sensor_deferred(dags: dict[str, Any], hook: TencentCIHook)
 def test_the_deadline_cancels_a_waiting_job(
     dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dag_id: str
 ) -> None:
-    from tencent_ci_emulator.server import Emulator
-
-    with Emulator(queue_seconds=600) as emulator:
+    with emulator_in_virtual_time(queue_seconds=600) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
         hook = TencentCIHook()
         dag_run = dags[dag_id].test()
@@ -172,8 +158,6 @@ def test_the_deadline_cancels_a_waiting_job(
 def test_jobs_that_ended_while_no_triggerer_ran_count(
     dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tencent_ci_emulator.server import Emulator
-
     with Emulator(queue_seconds=1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
         hook = TencentCIHook()

@@ -25,7 +25,7 @@ def on_the_emulator(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "dag_id",
-    ["one_key", "one_key_at_run_time", "one_key_by_default_args", "one_key_by_dicts", "one_key_in_group"],
+    ["one_key", "one_key_at_run_time", "one_key_by_dicts", "one_key_in_group"],
 )
 def test_one_key_for_all_is_refused_before_anything_is_paid(
     dags: dict[str, Any], emulator: Any, dag_id: str
@@ -34,16 +34,7 @@ def test_one_key_for_all_is_refused_before_anything_is_paid(
     assert not emulator.ledger.accepted_jobs()
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "jobs"),
-    [
-        ("many_keys_in_group", 2),
-        ("many_keys_by_params", 2),
-        ("many_keys_by_template", 2),
-        ("many_keys_perhaps", 2),
-        ("one_instance", 1),
-    ],
-)
+@pytest.mark.parametrize(("dag_id", "jobs"), [("many_keys_in_group", 2), ("one_instance", 1)])
 def test_other_keys_are_accepted(dags: dict[str, Any], emulator: Any, dag_id: str, jobs: int) -> None:
     assert dags[dag_id].test().state == "success"
     assert len(emulator.ledger.accepted_jobs()) == jobs
