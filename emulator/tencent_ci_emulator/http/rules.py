@@ -48,6 +48,16 @@ def whole_number(least: int, most: int, unit: str = "") -> Rule:
     return Rule(f"{least} to {most}{unit}", lambda text: read_number(text) in range(least, most + 1))
 
 
+def decimal(least: float, most: float, unit: str = "", *, is_required: bool = False) -> Rule:
+    """Return the rule that a text is a number within bounds, perhaps with decimals."""
+
+    def accepts(text: str) -> bool:
+        number = read_decimal(text)
+        return number is not None and least <= number <= most
+
+    return Rule(f"{least:g} to {most:g}{unit}", accepts, is_required)
+
+
 def one_number_of(numbers: Collection[int]) -> Rule:
     """Return the rule that a text is one of some whole numbers, with or without zeros in front."""
     return Rule(", ".join(map(str, numbers)), lambda text: read_number(text) in numbers)
@@ -56,6 +66,11 @@ def one_number_of(numbers: Collection[int]) -> Rule:
 def read_number(text: str | None) -> int | None:
     """Return a whole number of at most nine digits, ``None`` for any other text."""
     return int(text) if text and re.fullmatch("[0-9]{1,9}", text) else None
+
+
+def read_decimal(text: str | None) -> float | None:
+    """Return a number of at most nine digits before and after its point, ``None`` for any other text."""
+    return float(text) if text and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
 
 
 class Problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ T = TypeVar("T")
 #: A header of results that says what has made them; the real service has no such header
 METHOD_HEADER = "x-cos-meta-processed-by"
 
+_OF_ALL_JOBS = ("Output", "UserData", "JobLevel", "TemplateId", "TemplateName")
+_ASKING_FOR_NOTHING = ("", "false", "none", "auto")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
@@ -50,8 +52,13 @@ class JobOutput:
             path.unlink(missing_ok=True)
 
 
+class NotProcessedError(Exception):
+    """The emulator does not do what a job asks for. The text is the reason; it completes "not processed:"."""
+
+
 #: Does the work of a job of one type. It calls the last argument with the share that is done, 0.0 to 1.0,
-#: which stops the work by raising. It raises :class:`JobFailedError` if the input is missing or unusable
+#: which stops the work by raising. It raises :class:`JobFailedError` if the input is missing or unusable, and
+#: :class:`NotProcessedError`
 Processor = Callable[[StoredJob, ObjectStore, Callable[[float], None]], JobOutput]
 
 
@@ -135,6 +142,30 @@ def expand_placeholders(job: StoredJob, pattern: str, extension: str, number: in
             "InputNameAndExt": name,
         }
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), pattern)
+
+
+def name_unapplied(operation: Element, applied: Collection[str]) -> str:
+    """Return a message that names what an operation asks for and does not get; empty if there is nothing.
+
+    :param applied: the paths of the elements that have an effect, or of elements that hold them.
+    """
+    roots = {path.partition("/")[0] for path in applied}
+    names: dict[str, None] = {}
+    for path, text in _leaves(operation):
+        top = path.partition("/")[0]
+        if top in _OF_ALL_JOBS or text.lower() in _ASKING_FOR_NOTHING:
+            continue
+        if not any(path == one or path.startswith(f"{one}/") for one in applied):
+            names[path.replace("/", ".") if top in roots else top] = None
+    return f"not applied: {', '.join(names)}" if names else ""
+
+
+def _leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:
+    for child in element:
+        if len(child):
+            yield from _leaves(child, f"{path}{child.tag}/")
+        else:
+            yield f"{path}{child.tag}", (child.text or "").strip()
 
 
 def describe_files(output: Element | None, files: Mapping[str, Path]) -> dict[str, Any]:

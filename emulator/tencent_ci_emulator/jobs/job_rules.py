@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from tencent_ci_emulator.http.rules import Problems, Rule, matches, one_number_of, one_of
 from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.jobs.job_types import job_type
+from tencent_ci_emulator.jobs.types.noise_reduction import RULES as NOISE_RULES
+from tencent_ci_emulator.jobs.types.transcode import check_transcode
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
 
@@ -61,6 +63,12 @@ _MESSAGE_QUEUES = {
     "Kafka": ("CallBackKafkaConfig", {"Region": REGION, "InstanceId": PLAIN_TEXT, "Topic": PLAIN_TEXT}),
 }
 _OUTPUT = {"Bucket": BUCKET, "Region": REGION}
+#: What notes the broken rules of parameters, by the name of their element
+PARAMETER_CHECKS: dict[str, Callable[[Element, Problems, str], None]] = {
+    VOICE_SEPARATE: check_parameters,
+    "Transcode": check_transcode,
+    "NoiseReduction": lambda parameters, problems, prefix: problems.check(parameters, NOISE_RULES, prefix),
+}
 
 
 def check_job(request: Element, problems: Problems) -> None:
@@ -76,11 +84,13 @@ def check_job(request: Element, problems: Problems) -> None:
             problems.add_sentence(f"Tag is {tag!r}, so Operation needs {' or '.join(names)}")
     _check_input(tag, request.find("Input"), problems)
     _check_message_queue(request, problems)
+    for name, check in PARAMETER_CHECKS.items():
+        parameters = request.find(f"Operation/{name}")
+        if parameters is not None:
+            check(parameters, problems, f"Operation.{name}.")
     if tag == VOICE_SEPARATE:
-        separate = request.find(f"Operation/{VOICE_SEPARATE}")
-        if separate is not None:
-            check_parameters(separate, problems, f"Operation.{VOICE_SEPARATE}.")
-        check_outputs(request.find("Operation/Output"), text_of(separate, "AudioMode"), problems)
+        mode = text_of(operation, f"{VOICE_SEPARATE}/AudioMode")
+        check_outputs(request.find("Operation/Output"), mode, problems)
 
 
 def _is_given(element: Element | None) -> bool:

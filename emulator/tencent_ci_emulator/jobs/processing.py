@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tencent_ci_emulator.http.xml import parse, text_of
-from tencent_ci_emulator.jobs.job_output import METHOD_HEADER, JobOutput, Processor, md5_of
+from tencent_ci_emulator.jobs.job_output import METHOD_HEADER, JobOutput, NotProcessedError, Processor, md5_of
 from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.types.media_info import inspect_input
+from tencent_ci_emulator.jobs.types.noise_reduction import reduce_noise_of_input
+from tencent_ci_emulator.jobs.types.transcode import transcode
 from tencent_ci_emulator.jobs.types.unprocessed import note_unprocessed
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, separate_voice
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 #: What does the work of jobs, by their tag
 PROCESSORS: dict[str, Processor] = {
+    "MediaInfo": inspect_input,
+    "NoiseReduction": reduce_noise_of_input,
+    "Transcode": transcode,
     VOICE_SEPARATE: separate_voice,
 }
 
@@ -22,7 +28,13 @@ def process(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float],
 
     :raises JobFailedError: the input is missing or unusable.
     """
-    return PROCESSORS.get(job.tag, note_unprocessed)(job, objects, on_progress)
+    processor = PROCESSORS.get(job.tag)
+    if processor is None:
+        return note_unprocessed(job, objects, f"the emulator does not work on jobs of type {job.tag}")
+    try:
+        return processor(job, objects, on_progress)
+    except NotProcessedError as error:
+        return note_unprocessed(job, objects, str(error))
 
 
 def publish(job: StoredJob, output: JobOutput, objects: ObjectStore, now: float) -> None:

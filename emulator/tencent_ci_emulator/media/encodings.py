@@ -5,7 +5,8 @@ The allowed values and defaults are from Tencent documents 436/84510 and 436/120
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 DEFAULT_CODEC = "aac"
 DEFAULT_SAMPLE_RATE = 44_100
@@ -26,6 +27,8 @@ class _Codec:
     extension: str
     lossy: bool
     channels: tuple[int, ...]
+    sample_rate: int = DEFAULT_SAMPLE_RATE
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 _CODECS = {
@@ -33,8 +36,11 @@ _CODECS = {
     "mp3": _Codec("libmp3lame", "mp3", "fltp", "mp3", True, (1, 2)),
     "flac": _Codec("flac", "flac", "s16", "flac", False, (1, 2, 4, 5, 6, 8)),
     "wav": _Codec("pcm_s16le", "wav", "s16", "wav", False, (1, 2, 4, 5, 6, 8)),
-    "amr": _Codec("libopencore_amrnb", "amr", "s16", "amr", True, (1,)),
+    "amr": _Codec("libopencore_amrnb", "amr", "s16", "amr", True, (1,), 8_000),
+    "opus": _Codec("libopus", "ogg", "s16", "opus", True, (1, 2), 48_000),
+    "vorbis": _Codec("vorbis", "ogg", "fltp", "ogg", True, (2,), options={"strict": "experimental"}),
 }
+_CODECS["pcm_s16le"] = _CODECS["wav"]
 
 #: The file extensions for ``${ext}``, by codec name
 EXTENSIONS = {name: codec.extension for name, codec in _CODECS.items()}
@@ -50,6 +56,7 @@ class Encoding:
     layout: str
     sample_rate: int
     bitrate: int | None
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def choose(
@@ -64,9 +71,9 @@ class Encoding:
     ) -> Encoding:
         """Return the encoding for a request; defaults are aac, 44,100 Hz, the source's bitrate and layout.
 
-        ``amr`` has one sample rate (8,000 Hz) and one layout (mono), which are its defaults. If the codec
-        does not have the source's number of channels, the next smaller one is taken. Bitrates, in kbit/s, are
-        changed to the nearest that the codec has.
+        ``amr`` has one sample rate (8,000 Hz) and one layout (mono), which are its defaults; the default of
+        ``opus`` is 48,000 Hz. If the codec does not have the source's number of channels, the next smaller
+        one is taken. Bitrates, in kbit/s, are changed to the nearest that the codec has.
 
         :raises ValueError: an unknown codec or channel count.
         """
@@ -75,7 +82,9 @@ class Encoding:
             raise ValueError(f"unknown codec {codec!r}")
         chosen = _CODECS[name]
         if channels is None:
-            channels = max((count for count in chosen.channels if count <= source_channels), default=1)
+            channels = max(
+                (count for count in chosen.channels if count <= source_channels), default=min(chosen.channels)
+            )
         if channels not in chosen.channels:
             raise ValueError(f"{name} cannot have {channels} channels")
         return cls(
@@ -83,8 +92,9 @@ class Encoding:
             container=chosen.container,
             sample_format=chosen.sample_format,
             layout=_LAYOUTS[channels],
-            sample_rate=8_000 if name == "amr" else sample_rate or DEFAULT_SAMPLE_RATE,
+            sample_rate=8_000 if name == "amr" else sample_rate or chosen.sample_rate,
             bitrate=_bitrate(name, bitrate, source_bitrate) if chosen.lossy else None,
+            options=chosen.options,
         )
 
 

@@ -1,4 +1,4 @@
-"""Opening media files, which may be malicious, and decoding their sound."""
+"""Opening media files, which may be malicious, and decoding them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 # Only containers that hold their own sound. Playlists (hls, concat, dash, sdp) name further files and
 # addresses, which FFmpeg would open: with an uploaded text a client could read files of this machine or reach
@@ -68,9 +70,18 @@ def audio_frames(container: InputContainer, stream: AudioStream) -> Iterator[Aud
 
     :raises UnsupportedMediaError: most packets are damaged: FFmpeg has taken the file for another format.
     """
+    for frame in decoded_frames(container, stream):
+        if isinstance(frame, AudioFrame):
+            yield frame
+
+
+def decoded_frames(
+    container: InputContainer, *streams: AudioStream | VideoStream
+) -> Iterator[AudioFrame | VideoFrame]:
+    """Yield the frames of all streams in the file's order, as :func:`audio_frames` does."""
     good = bad = 0
     reason = ""
-    packets = container.demux(stream)
+    packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets)
@@ -86,8 +97,22 @@ def audio_frames(container: InputContainer, stream: AudioStream) -> Iterator[Aud
             reason = error.strerror or reason
             break
         for frame in frames:
-            if isinstance(frame, AudioFrame):
+            if isinstance(frame, (AudioFrame, VideoFrame)):
                 good += 1
                 yield frame
     if bad > good or not good:
-        raise UnsupportedMediaError(f"its audio cannot be decoded ({reason or 'no data'})")
+        kind = " and ".join(sorted({stream.type for stream in streams}))
+        raise UnsupportedMediaError(f"its {kind} cannot be decoded ({reason or 'no data'})")
+
+
+def source_kbits(container: InputContainer, stream: AudioStream) -> int | None:
+    """Return the bitrate of a file's sound in kbit/s, ``None`` if the file does not say."""
+    bits = stream.bit_rate or (container.bit_rate if len(container.streams) == 1 else None)
+    return round(bits / 1000) if bits else None
+
+
+def expected_seconds(container: InputContainer, stream: AudioStream | VideoStream) -> float:
+    """Return the duration that the headers claim, 0 if they do not say."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1_000_000

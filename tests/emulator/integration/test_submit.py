@@ -229,28 +229,22 @@ def test_a_list_compares_the_whole_seconds_that_a_job_shows():
         assert (count(40, 40), count(41, 59), count(10, 39)) == (1, 0, 0)  # second 1000 is 08:16:40
 
 
-def test_a_job_of_another_tag_is_kept_and_echoed(emulator):
+def test_the_operation_of_a_job_that_is_not_worked_on_is_kept_and_echoed(emulator):
     client = python_client(emulator)
     client.put_object(Bucket=BUCKET, Key="in/clip.mp4", Body=b"a film")
     asked = {
-        "Transcode": {"Container": {"Format": "mkv"}, "Video": {"Codec": "H.264", "Unheard": "yes"}},
+        "Animation": {"Container": {"Format": "gif"}, "Video": {"Codec": "gif", "Unheard": "yes"}},
         "Watermark": [{"Type": "Text", "Text": {"Text": "one"}}, {"Type": "Text", "Text": {"Text": "two"}}],
         "Output": output(Object="out/${jobid}.${ext}"),
     }
-    [job] = submit(client, "in/clip.mp4", Tag="Transcode", Operation=asked)
+    [job] = submit(client, "in/clip.mp4", Tag="Animation", Operation=asked)
     assert {name: job["Operation"][name] for name in asked} == asked
-    assert (job["Tag"], job["QueueType"]) == ("Transcode", "Transcoding")
+    assert (job["Tag"], job["QueueType"]) == ("Animation", "Transcoding")
     done = ended(client, job["JobId"])
-    assert (done["State"], done["Operation"]["Transcode"]) == ("Success", asked["Transcode"])
+    assert (done["State"], done["Operation"]["Animation"]) == ("Success", asked["Animation"])
     written = done["Operation"]["MediaResult"]["OutputFile"]["ObjectName"]
     assert written == f"out/{job['JobId']}.mp4"
-    # Nothing is processed, and all say so: the job, the object and its header
-    message = "not processed: the emulator does not work on jobs of type Transcode"
-    note = client.get_object(Bucket=BUCKET, Key=written)
-    assert done["Message"] == message
-    assert note["Body"].get_raw_stream().read().decode() == f"{message}\n"
-    assert note["x-cos-meta-processed-by"].startswith("nothing")
-    [failed] = submit(client, "in/no-clip.mp4", Tag="Transcode", Operation=asked)
+    [failed] = submit(client, "in/no-clip.mp4", Tag="Animation", Operation=asked)
     assert ended(client, failed["JobId"])["Code"] == "ResourceNotFound"
 
 
@@ -263,7 +257,7 @@ def test_jobs_without_input_or_output_and_of_tags_that_no_page_names(emulator):
     assert ended(client, job["JobId"])["State"] == "Success"
     assert client.object_exists(Bucket=BUCKET, Key="out/tts.pcm")
     client.put_object(Bucket=BUCKET, Key="in/clip.mp4", Body=b"a film")
-    for tag in ("MediaInfo", "Unheard"):
+    for tag in ("QualityEstimate", "Unheard"):
         body = f"<Request><Tag>{tag}</Tag><Input><Object>in/clip.mp4</Object></Input></Request>"
         job = etree.fromstring(raw("POST", "/jobs", body)[1])
         done = ended(client, job.findtext("JobsDetail/JobId"))

@@ -1,8 +1,6 @@
-"""Jobs of the types that are not worked on: they end well, and their result says that nothing was done."""
+"""Jobs that are not worked on: they end well, and their result says that nothing was done."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from tencent_ci_emulator.http.xml import parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
@@ -16,14 +14,17 @@ from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
-_METHOD = "nothing, the emulator does not work on this type of job"
+_METHOD = "nothing"
 
 
-def note_unprocessed(job: StoredJob, objects: ObjectStore, _: Callable[[float], None]) -> JobOutput:
-    """Return a result that says that nothing was done, and a note under the key that the request names."""
+def note_unprocessed(job: StoredJob, objects: ObjectStore, reason: str) -> JobOutput:
+    """Return a result that says that nothing was done, and a note under the key that the request names.
+
+    :raises JobFailedError: the input is missing.
+    """
     if job.input_object:
         find_object(job.bucket, job.input_object, objects)
-    message = f"not processed: the emulator does not work on jobs of type {job.tag}"
+    message = f"not processed: {reason}"
     output = parse(job.request).find("Operation/Output")
     pattern = text_of(output, "Object")
     if pattern is None:
