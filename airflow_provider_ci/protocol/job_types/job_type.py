@@ -104,7 +104,13 @@ class JobType:
 
     def parameter_problems(self, operation: Tree) -> Iterator[Problem]:
         """Yield the rules that the parameters in an operation break."""
-        problems: list[Problem] = []
+        problems = [
+            Problem(f"Operation.{name}", operation[name], "a dict of elements")
+            for name in self.parameters
+            if operation.get(name) is not None
+            and not name.endswith("TemplateId")
+            and not isinstance(operation[name], Mapping | list | tuple)
+        ]
         for path, rule in self.rules.items():
             # what an element needs counts only if the element is there
             if find(operation, path.rpartition(".")[0]) is not None:
