@@ -59,7 +59,7 @@ class TencentCIJobsLink(_ConsoleLink):
 class TencentCIResultsLink(_ConsoleLink):
     """The folder of the results in the console of COS: the deepest one that holds all of them."""
 
-    name = "Result files"
+    name = "Separated files"
     xcom_key = "_link_TencentCIResultsLink"
 
 

@@ -81,6 +81,8 @@ def job_of_batch(batch: Tree) -> dict[str, dict[str, object]]:
 def _field_in_batch(field: str, parameters: tuple[str, ...]) -> str:
     """Return where a batch job has a field of a job: all are in its ``Operation``."""
     name = field.removeprefix("Operation.")
+    if name == "Operation":
+        return "Operation.JobParam"
     is_parameter = name.partition(".")[0] in (*parameters, "TemplateId")
     return f"Operation.JobParam.{name}" if is_parameter else f"Operation.{name}"
 
@@ -91,8 +93,8 @@ def known_inputs(batch: Tree) -> KnownInputs:
     return KnownInputs(
         is_batch=True,
         job_placeholders=job_type(find(batch, "Operation.Tag")).placeholders,
-        object=key,
-        prefix=prefix,
+        object=key if isinstance(key, str) else None,
+        prefix=prefix if isinstance(prefix, str) else None,
     )
 
 

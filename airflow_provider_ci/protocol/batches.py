@@ -92,7 +92,7 @@ class CreateBatch(ApiRequest[BatchesResponse]):
     was suspended can still create it.
     """
 
-    batch: Tree
+    batch: Tree = field(repr=False)  # may have a secret in the address of its callback
     expires_at: float | None = None
     purpose: ClassVar[str] = "create the batch job"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateInventoryTriggerJob",)

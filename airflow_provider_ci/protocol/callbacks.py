@@ -23,6 +23,7 @@ from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.tree import format_value
 
 #: ``event_name`` of a job's callback.
 TASK_FINISH = "TaskFinish"
@@ -35,7 +36,7 @@ MAX_BYTES = xml.MAX_BYTES
 _ELEMENTS = ("EventName", "JobsDetail", "WorkflowExecution")
 _MAX_DEPTH = 32  # documented bodies have 7 levels
 _QUOTED_MAX = 100  # characters of the body that an error quotes
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,4 +165,4 @@ def _append(parent: etree._Element, name: str, value: Any, depth: int) -> None:
     if isinstance(value, dict):
         _fill(child, value, depth + 1)
     elif value is not None and not isinstance(value, list):
-        child.text = NOT_XML.sub(xml.REPLACEMENT, str(value))
+        child.text = NOT_XML.sub(xml.REPLACEMENT, format_value(value))

@@ -10,7 +10,7 @@ Sources: 460/84794 (request), 1045/43605 and 436/13324 (object keys), 460/78927 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +38,7 @@ from airflow_provider_ci.protocol.rules import (
     raise_if_any,
     text_problems,
 )
-from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree, structure_problems
+from airflow_provider_ci.protocol.tree import Tree, find, find_tree, structure_problems
 
 JOB_LEVELS = (0, 1, 2)
 USER_DATA_MAX = 1024
@@ -92,12 +92,13 @@ def request_problems(request: Tree, kind: JobType, inputs: KnownInputs) -> Itera
     :param kind: the type of the job.
     :param inputs: what is known of its inputs, whose names may become part of the results' keys.
     """
-    if not _TAG.fullmatch(str(request.get("Tag"))):
-        yield Problem("Tag", request.get("Tag"), "the type of the job, for instance VoiceSeparate")
+    tag = request.get("Tag")
+    if not (isinstance(tag, str) and _TAG.fullmatch(tag)):
+        yield Problem("Tag", tag, "the type of the job, for instance VoiceSeparate")
     if not inputs.is_batch:
         yield from _input_problems(request.get("Input"), kind)
     operation = request.get("Operation")
-    if operation is not None and not hasattr(operation, "items"):
+    if operation is not None and not isinstance(operation, Mapping):  # a list would be several paid jobs
         yield Problem("Operation", operation, "a dict of elements")
         return
     yield from _operation_problems(operation or {}, kind, inputs)
@@ -110,6 +111,9 @@ def _input_problems(source: object, kind: JobType) -> Iterator[Problem]:
     if kind.input is Need.NONE:
         if source is not None:
             yield Problem("Input", source, f"no input, because a job with Tag {kind.tag} has none")
+        return
+    if source is not None and not isinstance(source, Mapping):
+        yield Problem("Input", source, "a dict of elements")
         return
     if url is not None and url != "" and not is_web_address(str(url)):
         yield Problem("Input.Url", redact_address(str(url)), "an absolute http or https URL")
@@ -150,13 +154,11 @@ def _output_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> Ite
         if value is None or not rule.accepts(value):
             yield Problem(f"Operation.Output.{name}", value, rule.allowed)
     for element in kind.required_objects:
-        if find_text(output, element) is None:
-            yield Problem(output_field(kind, element), find(output, element), "an object key")
+        if find(output, element) is None:
+            yield Problem(output_field(kind, element), None, "an object key")
     extension = kind.extension(operation)
-    for element in kind.output_objects.values():
-        key = find(output, element)
-        if key is not None and not isinstance(key, list):
-            yield from _result_key_problems(output_field(kind, element), key, inputs, extension)
+    for element, key in kind.result_keys(operation):
+        yield from _result_key_problems(output_field(kind, element), key, inputs, extension)
 
 
 def _result_key_problems(
@@ -187,11 +189,11 @@ def _callback_problems(request: Tree) -> Iterator[Problem]:
         config = request.get(name)
         if (config is not None) != (request.get("CallBackType") == kind):
             yield Problem(name, config, f"given exactly when CallBackType is {kind}")
-    if mq:
+    if request.get("CallBackMqConfig") is not None:
         for name, rule in _MQ_RULES.items():
             yield from rule.problems(f"CallBackMqConfig.{name}", mq.get(name))
         yield from text_problems("CallBackMqConfig.MqName", mq.get("MqName"))
-    if kafka:
+    if request.get("CallBackKafkaConfig") is not None:
         region = kafka.get("Region")
         if region is None or not _REGION.accepts(region):
             yield Problem("CallBackKafkaConfig.Region", region, _REGION.allowed)

@@ -32,7 +32,7 @@ from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARA
 from airflow_provider_ci.protocol.lists import Item, PagedRequest
 from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
 from airflow_provider_ci.protocol.rules import Problem, check_list, choice_problems, id_problems, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree, with_value
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, with_value
 from airflow_provider_ci.protocol.wire import Endpoint, HttpRequest, HttpResponse
 
 #: Job ids in one request, at most (436/120621 describe, 436/120620 cancel).
@@ -152,8 +152,8 @@ def with_output_location(request: Tree, endpoint: Endpoint) -> Tree:
 
     A bucket or region that it already names is kept. A request without ``Output`` is returned unchanged.
     """
-    output = find_tree(request, "Operation.Output")
-    if not output or (output.get("Bucket") and output.get("Region")):
+    output = find(request, "Operation.Output")
+    if not isinstance(output, Mapping) or (output.get("Bucket") and output.get("Region")):
         return request
     located = {
         **output,
@@ -171,7 +171,7 @@ class SubmitJob(ApiRequest[JobsResponse]):
     ``expires_at`` bounds how late a process that was suspended can still submit.
     """
 
-    job: Tree
+    job: Tree = field(repr=False)  # may have a secret in the address of its callback
     expires_at: float | None = None
     purpose: ClassVar[str] = "submit the job"
     # one of them, by the type of the job

@@ -31,8 +31,9 @@ def refuse_overlap(overlap: dict[str, str], request: Tree) -> None:
     :raises RequestValidationError: naming the field of each such result.
     """
     kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
+    keys = kind.object_keys(find_tree(request, "Operation"))
     raise_if_any(
-        Problem(output_field(kind, element), find(request, f"Operation.Output.{element}"), allowed)
+        Problem(output_field(kind, element), keys.get(element), allowed)
         for element, allowed in overlap.items()
     )
 

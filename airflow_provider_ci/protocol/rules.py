@@ -15,6 +15,8 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.names import ID, NOT_XML, is_object_key, object_address, redact_address
 
 _NAME_CHARACTERS = "\u3400-\u9fffA-Za-z0-9_-"
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _VALUE_LENGTH_MAX = 120  # a longer value is shortened in messages
 
 
@@ -75,9 +77,9 @@ def choice_problems(
         yield Problem(field, value, join_values(allowed))
 
 
-def text_problems(field: str, value: str | None) -> Iterator[Problem]:
+def text_problems(field: str, value: object) -> Iterator[Problem]:
     """Yield a problem if ``value`` is empty or has characters that XML cannot carry."""
-    if not value or NOT_XML.search(value):
+    if not isinstance(value, str) or not value or NOT_XML.search(value):
         yield Problem(field, value, "a string that is not empty and has no control characters")
 
 
@@ -95,13 +97,13 @@ def address_problem(field: str, address: str) -> Problem:
     return Problem(field, redact_address(address), f"an object key, here {key!r}{bucket_apart}")
 
 
-def name_problems(name: str | None, max_length: int, *, asterisk: bool) -> Iterator[Problem]:
+def name_problems(name: object, max_length: int, *, asterisk: bool) -> Iterator[Problem]:
     """Yield a problem if ``name`` cannot be the ``Name`` of a template, queue or batch job.
 
     :param asterisk: whether the name may have an asterisk.
     """
     characters = ("*" if asterisk else "") + _NAME_CHARACTERS
-    if not name or len(name) > max_length or not re.fullmatch(f"[{characters}]+", name):
+    if not isinstance(name, str) or len(name) > max_length or not re.fullmatch(f"[{characters}]+", name):
         shown = "_ - *" if asterisk else "_ -"
         yield Problem("Name", name, f"Chinese, letters, digits, {shown}, at most {max_length} characters")
 
@@ -164,11 +166,23 @@ def as_number(value: object) -> float | None:
     """Return a number, also one that is a string; ``None`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):  # float() reads 1_0 and 1e3 too
+        return None
     try:
         number = float(value)
-    except ValueError:
+    except OverflowError:  # an integer of more than 300 digits
         return None
     return number if math.isfinite(number) else None
+
+
+def as_integer(value: object) -> int | None:
+    """Return an integer, also one that is a string; ``None`` for anything else.
+
+    44100.0 is none: it would be sent so.
+    """
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def one_of(*values: str, is_required: bool = False) -> Rule:
@@ -178,17 +192,12 @@ def one_of(*values: str, is_required: bool = False) -> Rule:
 
 def one_number_of(*values: int, is_required: bool = False) -> Rule:
     """Return the rule for one of some integers."""
-    return Rule(join_values(values), lambda value: as_number(value) in values, is_required, is_text=False)
+    return Rule(join_values(values), lambda value: as_integer(value) in values, is_required, is_text=False)
 
 
 def any_integer() -> Rule:
     """Return the rule for any integer."""
-
-    def accepts(value: object) -> bool:
-        number = as_number(value)
-        return number is not None and number.is_integer()
-
-    return Rule("an integer", accepts, is_text=False)
+    return Rule("an integer", lambda value: as_integer(value) is not None, is_text=False)
 
 
 def integer(least: int, most: int, unit: str = "", *, is_required: bool = False) -> Rule:
@@ -198,8 +207,8 @@ def integer(least: int, most: int, unit: str = "", *, is_required: bool = False)
     """
 
     def accepts(value: object) -> bool:
-        number = as_number(value)
-        return number is not None and number.is_integer() and least <= number <= most
+        number = as_integer(value)
+        return number is not None and least <= number <= most
 
     shown = f" ({unit})" if unit else ""
     return Rule(f"an integer from {least} to {most}{shown}", accepts, is_required, is_text=False)

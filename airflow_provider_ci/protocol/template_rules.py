@@ -6,7 +6,7 @@ DAG files load this module, so it loads neither the models nor the XML library.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from airflow_provider_ci.protocol.job_rules import structure_problems_of
@@ -22,6 +22,7 @@ FLAT_PARAMETERS = {
     VOICE_SEPARATE: "VoiceSeparate",
     "Tts": "TtsTpl",
     "Transcode": "Transcode",
+    "TranscodePro": "Transcode",
     "Animation": "Animation",
     "VideoMontage": "VideoMontage",
     "VideoProcess": "VideoProcess",
@@ -34,8 +35,11 @@ def template_request(tag: str, name: str, parameters: Tree) -> dict[str, object]
 
     :param parameters: as in ``Operation``, for instance ``{"Transcode": {"Container": …}}``.
     """
-    flat = parameters.get(FLAT_PARAMETERS.get(tag, ""))
-    own = flat if isinstance(flat, dict) else parameters
+    element = FLAT_PARAMETERS.get(tag, "")
+    flat = parameters.get(element)
+    own = parameters
+    if isinstance(flat, Mapping):
+        own = {**flat, **{name: value for name, value in parameters.items() if name != element}}
     if tag == VOICE_SEPARATE:  # the service demands AudioConfig, even an empty one
         own = {"AudioMode": None, "AudioConfig": {}, **own}
     return {"Tag": tag, "Name": name, **own}
@@ -53,7 +57,7 @@ def check_template(template: Tree) -> None:
 
 def _problems(template: Tree) -> Iterator[Problem]:
     tag = template.get("Tag")
-    if not _TAG.fullmatch(str(tag)):
+    if not (isinstance(tag, str) and _TAG.fullmatch(tag)):
         yield Problem("Tag", tag, "the type of its jobs, for instance VoiceSeparate")
     yield from name_problems(template.get("Name"), TEMPLATE_NAME_MAX, asterisk=True)
     if tag == VOICE_SEPARATE:

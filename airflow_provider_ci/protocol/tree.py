@@ -28,7 +28,11 @@ _VALUE = "a string, a number, true or false, a dict of elements, or a list of th
 #: if the service repeats one of those all the same, it becomes a list, and nothing is lost.
 REPEATED = frozenset(
     {
-        *(("Operation", name) for name in ("Watermark", "WatermarkTemplateId")),
+        *(
+            (parent, name)
+            for parent in ("Operation", "JobParam")
+            for name in ("Watermark", "WatermarkTemplateId")
+        ),
         *(("Stream", name) for name in ("Video", "Audio", "Subtitle")),
         *(("OutputFile", name) for name in ("ObjectName", "Md5Info")),
         ("SpriteOutputFile", "ObjectName"),
@@ -63,6 +67,18 @@ REPEATED = frozenset(
         *(("WordsGeneralizeResult", name) for name in ("WordsGeneralizeLable", "WordsGeneralizeToken")),
         ("FileCompressConfig", "Key"),
         ("FileCompressConfig", "KeyConfig"),
+        ("DownloadConfig", "Key"),
+        ("ErrorDetail", "ErrorFile"),
+        ("Detection", "MatchDetail"),
+        ("Detection", "TextDetections"),
+        *(("TextDetections", name) for name in ("Polygon", "ItemPolygon", "Words", "WordPolygon")),
+        *(
+            ("VideoTargetRecResult", f"{name}Recognition")
+            for name in ("Body", "Pet", "Car", "Face", "CarPlate")
+        ),
+        *((f"{name}Recognition", f"{name}Info") for name in ("Body", "Pet", "Car", "Face")),
+        ("VideoTargetRecResult", "LicenseRecognitionResult"),
+        ("LicenseRecognitionResult", "PlateInfo"),
         ("*", "AudioMixArray"),
     }
 )
@@ -116,7 +132,7 @@ def format_value(value: Any) -> str:
     """Return a number, a boolean or a string as the service spells it."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return value if isinstance(value, str) else str(value)
 
 
 def structure_problems(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, object, str]]:

@@ -141,8 +141,7 @@ class JobTracker(Generic[J]):
         if len(self.job_ids) > 1:
             return kind(self._unsuccessful_jobs(), **details)
         # the error itself shows code and message
-        message = first.message if result_failure(first) is None else None
-        return kind(_end_of(first), code=_error_code(first), service_message=message, **details)
+        return kind(_end_of(first), code=_error_code(first), service_message=first.message, **details)
 
     def _unsuccessful_jobs(self) -> str:
         count = len(self.unsuccessful)

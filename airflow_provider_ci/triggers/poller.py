@@ -56,7 +56,7 @@ _EARLY_SHARE = 0.1
 _TICK = 0.1
 # Multiples of the golden ratio, without their integer parts, are spread more evenly than random numbers
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
-# Only the state is needed here. A result may have megabytes, and nobody may look into it on the event loop
+# Parsing these elements would be most of what a poll costs
 _UNUSED_ELEMENTS = tuple(
     f"{{*}}{name}"
     for name in (

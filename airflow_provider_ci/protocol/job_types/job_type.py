@@ -17,6 +17,9 @@ from airflow_provider_ci.protocol.tree import Tree, find, find_tree
 #: The services that a bucket opens, by the name in ``POST /<name>bucket`` (reference: 1.6 of the job types).
 MEDIA, ASR, PICTURE, AI, FILE = "media", "asr", "pic", "ai_", "file_"
 
+#: The element of ``Output`` that has the keys of several results, each with the ``Index`` of a stream.
+STREAMS = "StreamExtract"
+
 
 class Need(Enum):
     """Whether a request needs an element."""
@@ -104,13 +107,7 @@ class JobType:
 
     def parameter_problems(self, operation: Tree) -> Iterator[Problem]:
         """Yield the rules that the parameters in an operation break."""
-        problems = [
-            Problem(f"Operation.{name}", operation[name], "a dict of elements")
-            for name in self.parameters
-            if operation.get(name) is not None
-            and not name.endswith("TemplateId")
-            and not isinstance(operation[name], Mapping | list | tuple)
-        ]
+        problems: list[Problem] = []
         for path, rule in self.rules.items():
             # what an element needs counts only if the element is there
             if find(operation, path.rpartition(".")[0]) is not None:
@@ -120,11 +117,19 @@ class JobType:
     def _has_parameters(self, operation: Tree) -> bool:
         return any(operation.get(name) is not None for name in self.parameters)
 
+    def result_keys(self, operation: Tree) -> Iterator[tuple[str, object]]:
+        """Yield the keys of the results with their elements in ``Output``, also those that are no keys."""
+        output = find_tree(operation, "Output")
+        for element in self.output_objects.values():
+            value = output.get(element)
+            if element != STREAMS:
+                if value is not None:
+                    yield element, value
+                continue
+            for index, stream in enumerate(value if isinstance(value, list | tuple) else [value]):
+                if stream is not None:
+                    yield f"{STREAMS}[{index}].Object", find(stream, "Object")
+
     def object_keys(self, operation: Tree) -> dict[str, str]:
         """Return the keys of the results by their elements in ``Output``, without those that are no keys."""
-        output = find_tree(operation, "Output")
-        return {
-            element: output[element]
-            for element in self.output_objects.values()
-            if isinstance(output.get(element), str) and output[element]
-        }
+        return {element: key for element, key in self.result_keys(operation) if isinstance(key, str) and key}

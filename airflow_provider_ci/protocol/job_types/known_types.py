@@ -20,6 +20,7 @@ from airflow_provider_ci.protocol.result_keys import JOB_PLACEHOLDERS
 _SERIES: dict[str, Any] = {"placeholders": (*JOB_PLACEHOLDERS, "Number", "number")}
 _WATERMARKS = ("Watermark", "WatermarkTemplateId")
 _TRANSCODING = ("Transcode", "TranscodeTemplateId", *_WATERMARKS)
+_BESIDE_TEMPLATE: dict[str, Any] = {"beside_template": _TRANSCODING}
 _NO_FILES: dict[str, Any] = {
     "output": Need.NONE,
     "output_objects": MappingProxyType({}),
@@ -63,10 +64,26 @@ _TYPES = (
     JobType(tag="Animation", parameters=("Animation",), needs_parameters=True, **_MEDIA),
     JobType(tag="SmartCover", parameters=("SmartCover",), **_SERIES, **_MEDIA),
     JobType(tag="VideoMontage", parameters=("VideoMontage",), needs_parameters=True, **_MEDIA),
-    JobType(tag="SDRtoHDR", parameters=("SDRtoHDR", *_TRANSCODING), needs_parameters=True, **_MEDIA),
-    JobType(tag="VideoProcess", parameters=("VideoProcess", *_TRANSCODING), needs_parameters=True, **_MEDIA),
     JobType(
-        tag="SuperResolution", parameters=("SuperResolution", *_TRANSCODING), needs_parameters=True, **_MEDIA
+        tag="SDRtoHDR",
+        parameters=("SDRtoHDR", *_TRANSCODING),
+        needs_parameters=True,
+        **_BESIDE_TEMPLATE,
+        **_MEDIA,
+    ),
+    JobType(
+        tag="VideoProcess",
+        parameters=("VideoProcess", *_TRANSCODING),
+        needs_parameters=True,
+        **_BESIDE_TEMPLATE,
+        **_MEDIA,
+    ),
+    JobType(
+        tag="SuperResolution",
+        parameters=("SuperResolution", *_TRANSCODING),
+        needs_parameters=True,
+        **_BESIDE_TEMPLATE,
+        **_MEDIA,
     ),
     JobType(tag="VideoEnhance", parameters=("VideoEnhance",), needs_parameters=True),
     JobType(tag="Watermark", parameters=_WATERMARKS, needs_parameters=True),
@@ -105,7 +122,11 @@ _TYPES = (
     JobType(tag="SplitVideoParts", parameters=("SplitVideoParts",), **_NO_FILES),
     JobType(tag="FillConcat", parameters=("FillConcat",), needs_parameters=True, **_NO_INPUT),
     JobType(
-        tag="VideoSynthesis", parameters=("VideoSynthesis", *_TRANSCODING), needs_parameters=True, **_NO_INPUT
+        tag="VideoSynthesis",
+        parameters=("VideoSynthesis", *_TRANSCODING),
+        needs_parameters=True,
+        **_BESIDE_TEMPLATE,
+        **_NO_INPUT,
     ),
     JobType(tag="DNA", parameters=("DnaConfig",), needs_parameters=True, is_in_batches=True, **_NO_FILES),
     JobType(tag="GeneratePlayList", parameters=_TRANSCODING, needs_parameters=True),
@@ -163,4 +184,6 @@ SUBMIT_ACTIONS = tuple(dict.fromkeys(each.submit_action for each in _TYPES))
 def job_type(tag: object) -> JobType:
     """Return the type with this tag. Of a type that is not known, everything is accepted."""
     known = JOB_TYPES.get(str(tag))
-    return known or JobType(tag=str(tag), input=Need.OPTIONAL, placeholders=None, **_NO_KEYS)
+    return known or JobType(
+        tag=str(tag), input=Need.OPTIONAL, placeholders=None, is_in_batches=True, **_NO_KEYS
+    )

@@ -84,5 +84,6 @@ SPEECH_RECOGNITION_TYPE = JobType(
     relation_problems=_relation_problems,
     service=ASR,
     submit_action="ci:CreateAsrJobs",
+    is_listed=True,
     is_in_batches=True,
 )

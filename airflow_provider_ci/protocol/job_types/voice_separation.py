@@ -24,7 +24,7 @@ from airflow_provider_ci.protocol.rules import (
     join_values,
     one_of,
 )
-from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
 
 #: The ``Tag`` of the jobs.
 VOICE_SEPARATE = "VoiceSeparate"
@@ -82,7 +82,7 @@ def _result_problems(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
     keys = VOICE_SEPARATION_TYPE.object_keys(operation)
     required = _REQUIRED_OUTPUTS.get(mode or "", ())
     for element in required:
-        if element not in keys:
+        if not find(operation, f"Output.{element}"):
             yield Problem(output_field(element), None, f"an object key, because AudioMode is {mode}")
     if not required and not {"Object", "AuObject"} & keys.keys():
         yield Problem("Operation.Output.Object and AuObject", None, "at least one of the two")
