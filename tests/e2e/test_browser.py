@@ -110,7 +110,7 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
     assert stack.xcom("by_form", run_id, "separate") == job_id
 
     page.goto(f"{stack.url}/dags/by_form/runs/{run_id}/tasks/separate/details")
-    for name in ("Cloud Infinite jobs", "Result files"):
+    for name in ("Cloud Infinite jobs", "Separated files"):
         link = page.get_by_role("link", name=name)
         link.wait_for()
         address = link.get_attribute("href") or ""

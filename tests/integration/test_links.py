@@ -20,7 +20,7 @@ from tests.recording import SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "in/speech_over_music.mp3"
-NAMES = ("Cloud Infinite jobs", "Result files")
+NAMES = ("Cloud Infinite jobs", "Separated files")
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 

@@ -4,50 +4,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from airflow_provider_ci.exceptions import InvalidRequestError, InvalidResponseError, RequestValidationError
 from airflow_provider_ci.protocol.batches import (
     BatchesResponse,
-    BatchInput,
     BatchJob,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
     CancelBatch,
     CreateBatch,
     DescribeBatch,
     ListBatches,
-    TimeInterval,
 )
-from airflow_provider_ci.protocol.jobs import Output
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
 from .builders import BUCKET, REGION, error_body, parsed, response
 
-OUTPUT = Output(region=REGION, bucket=BUCKET, voice_object="out/${InputName}-${jobid}.${ext}")
-OPERATION = BatchOperation(
-    tag="VoiceSeparate",
-    job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
-    output=OUTPUT,
-)
-BOTH = BatchJobParam(voice_separate=VoiceSeparate(audio_mode="AudioAndBackground"))
-BATCH = BatchRequest(name="stems-1_声", type="Job", input=BatchInput(prefix="in/"), operation=OPERATION)
+OUTPUT = {"Region": REGION, "Bucket": BUCKET, "AuObject": "out/${InputName}-${jobid}.${ext}"}
+OPERATION: dict[str, Any] = {
+    "Tag": "VoiceSeparate",
+    "JobParam": {"VoiceSeparate": {"AudioMode": "IsAudio"}},
+    "Output": OUTPUT,
+}
+BOTH = {"VoiceSeparate": {"AudioMode": "AudioAndBackground"}}
+BATCH: dict[str, Any] = {
+    "Name": "stems-1_声",
+    "Type": "Job",
+    "Input": {"Prefix": "in/"},
+    "Operation": OPERATION,
+}
 DETAIL = "<JobsDetail><JobId>b1</JobId><State>Submitted</State></JobsDetail>"
 
 
-def changed(**operation) -> BatchRequest:
-    return replace(BATCH, operation=replace(OPERATION, **operation))
+def changed(**operation: Any) -> dict[str, Any]:
+    return BATCH | {"Operation": OPERATION | operation}
 
 
 def test_what_is_sent():
     batch = changed(
-        user_data="mine",
-        job_level=1,
-        time_interval=TimeInterval(start="2025-01-01T00:00:00+0800"),
-        callback_url="https://example.org/ci",
+        TimeInterval={"Start": "2025-01-01T00:00:00+0800"},
+        UserData="mine",
+        JobLevel=1,
+        CallBack="https://example.org/ci",
     )
     sent = CreateBatch(batch).http_request()
     assert (sent.method, sent.service, sent.path) == ("POST", Service.CI, "/inventorytriggerjob")
@@ -101,52 +100,75 @@ def test_only_a_creation_must_not_be_repeated_and_it_may_expire():
     assert (CreateBatch(BATCH, 5.0).expires_at, CreateBatch(BATCH).expires_at) == (5.0, None)
 
 
+def test_other_types_of_jobs_have_their_own_rules():
+    output = {"Region": REGION, "Bucket": BUCKET, "Object": "out/${InputName}-${jobid}.jpg"}
+    operation = {"Tag": "Snapshot", "JobParam": {"Snapshot": {"Count": 3}}, "Output": output}
+    sent = CreateBatch(BATCH | {"Operation": operation}).http_request().body
+    assert b"<JobParam><Snapshot><Count>3</Count></Snapshot></JobParam>" in sent
+    CreateBatch(BATCH | {"Operation": operation | {"Tag": "NewType", "JobParam": None}}).http_request()
+    CreateBatch(BATCH | {"Operation": {"Tag": "VideoTag", "JobParam": {"VideoTag": {}}}}).http_request()
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("batch", "says"),
         [
             (
-                replace(BATCH, name="a*"),
+                BATCH | {"Name": "a*"},
                 "Name is 'a*', allowed: Chinese, letters, digits, _ -, at most 128",
             ),
-            (replace(BATCH, name=None), "Name is None"),
-            (replace(BATCH, name="a" * 129), "at most 128"),
-            (replace(BATCH, type="Workflow"), "Type is 'Workflow', allowed: Job"),
-            (replace(BATCH, input=None), "Input has nothing, allowed: exactly one of Manifest, UrlFile"),
+            (BATCH | {"Name": None}, "Name is None"),
+            (BATCH | {"Name": "a" * 129}, "at most 128"),
+            (BATCH | {"Type": "Workflow"}, "Type is 'Workflow', allowed: Job"),
+            (BATCH | {"Input": None}, "Input has nothing, allowed: exactly one of Manifest, UrlFile"),
             (
-                replace(BATCH, input=BatchInput(prefix="in/", manifest="m")),
+                BATCH | {"Input": {"Prefix": "in/", "Manifest": "m"}},
                 "Input has Manifest, Prefix, allowed: exactly one",
             ),
-            (replace(BATCH, input=BatchInput(prefix="")), "Input.Prefix is ''"),
-            (replace(BATCH, input=BatchInput(prefix="/in")), "Input.Prefix is '/in'"),
-            (replace(BATCH, input=BatchInput(prefix="in/\n")), "Input.Prefix is"),
-            (replace(BATCH, input=BatchInput(url_file="")), "Input.UrlFile is ''"),
+            (BATCH | {"Input": {"Prefix": ""}}, "Input.Prefix is ''"),
+            (BATCH | {"Input": {"Prefix": "/in"}}, "Input.Prefix is '/in'"),
+            (BATCH | {"Input": {"Prefix": "in/\n"}}, "Input.Prefix is"),
+            (BATCH | {"Input": {"UrlFile": ""}}, "Input.UrlFile is ''"),
             (
-                replace(BATCH, input=BatchInput(prefix="声" * 284)),
+                BATCH | {"Input": {"Prefix": "声" * 284}},
                 "Input.Prefix has 852 bytes in UTF-8, allowed",
             ),
-            (replace(BATCH, input=BatchInput(object="x" * 851)), "Input.Object has 851 bytes in UTF-8"),
-            (replace(BATCH, input=BatchInput(prefix=5)), "Input.Prefix is 5, allowed: a string"),
-            (changed(tag="Transcode"), "Operation.Tag is 'Transcode', allowed: VoiceSeparate"),
-            (changed(job_param=None), "Operation is 'neither TemplateId nor VoiceSeparate'"),
+            (BATCH | {"Input": {"Object": "x" * 851}}, "Input.Object has 851 bytes in UTF-8"),
+            (BATCH | {"Input": {"Prefix": 5}}, "Input.Prefix is 5, allowed: a string"),
+            (changed(Tag=None), "Operation.Tag is None, allowed: the type of the job"),
             (
-                changed(job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="x"))),
+                changed(Tag="VideoEnhance"),
+                "Operation.Tag is 'VideoEnhance', allowed: a type of job that batch jobs know",
+            ),
+            (
+                changed(JobParam=None),
+                "Operation.JobParam is 'without parameters', allowed: with TemplateId or VoiceSeparate",
+            ),
+            (
+                changed(JobParam={"VoiceSeparate": {"AudioMode": "x"}}),
                 "Operation.JobParam.VoiceSeparate.AudioMode is 'x'",
             ),
             (
-                changed(job_param=BatchJobParam(template_id="a b")),
+                changed(JobParam={"TemplateId": "a b"}),
                 "Operation.JobParam.TemplateId is 'a b'",
             ),
-            (changed(output=None), "Operation.Output.Bucket is None"),
-            (changed(job_level=3), "Operation.JobLevel is 3"),
-            (changed(user_data="分"), "Operation.UserData is"),
-            (changed(queue_id="p 1"), "Operation.QueueId is 'p 1'"),
-            (changed(callback_url="x"), "Operation.CallBack is"),
+            (changed(Output=None), "Operation.Output.Bucket is None"),
+            (changed(JobLevel=3), "Operation.JobLevel is 3"),
+            (changed(UserData="分"), "Operation.UserData is"),
+            (BATCH | {"Name": 5}, "Name is 5, allowed: Chinese"),
+            (BATCH | {"Operation": "x"}, "Operation.Tag is None"),
+            (BATCH | {"Input": [{"Prefix": "in/"}]}, "Input has nothing"),
             (
-                changed(time_interval=TimeInterval(start="yesterday")),
+                changed(Output=OUTPUT | {"AuObject": "${InputName}"}) | {"Input": {"Object": 5}},
+                "Input.Object is 5, allowed: a string",
+            ),
+            (changed(QueueId="p 1"), "Operation.QueueId is 'p 1'"),
+            (changed(CallBack="x"), "Operation.CallBack is"),
+            (
+                changed(TimeInterval={"Start": "yesterday"}),
                 "Operation.TimeInterval.Start is 'yesterday', allowed: a time as in 2025-01-01T00:00:00+0800",
             ),
-            (changed(time_interval=TimeInterval(end="2025-01-01")), "Operation.TimeInterval.End is"),
+            (changed(TimeInterval={"End": "2025-01-01"}), "Operation.TimeInterval.End is"),
         ],
     )
     def test_what_breaks_a_rule(self, batch, says):
@@ -172,7 +194,7 @@ class TestRefused:
             RequestValidationError,
             match=r"Operation\.Output\.AuObject \(voice\) is .* \$\{jobid\}.* overwrite",
         ):
-            CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).http_request()
+            CreateBatch(changed(Output=OUTPUT | {"AuObject": key})).http_request()
 
     @pytest.mark.parametrize(
         "key",
@@ -184,12 +206,10 @@ class TestRefused:
         ],
     )
     def test_but_not_keys_of_their_own(self, key):
-        CreateBatch(changed(output=replace(OUTPUT, voice_object=key))).http_request()
+        CreateBatch(changed(Output=OUTPUT | {"AuObject": key})).http_request()
 
     def test_one_input_has_a_key_of_its_own_in_any_case(self):
-        only = replace(
-            changed(output=replace(OUTPUT, voice_object="out/a.mp3")), input=BatchInput(object="in/a.mp3")
-        )
+        only = changed(Output=OUTPUT | {"AuObject": "out/a.mp3"}) | {"Input": {"Object": "in/a.mp3"}}
         CreateBatch(only).http_request()
 
     @pytest.mark.parametrize(
@@ -201,9 +221,9 @@ class TestRefused:
         ],
     )
     def test_a_voice_where_another_inputs_background_is(self, background, voice):
-        output = replace(OUTPUT, background_object=background, voice_object=voice)
+        output = OUTPUT | {"Object": background, "AuObject": voice}
         with pytest.raises(RequestValidationError, match="one result would overwrite another"):
-            CreateBatch(changed(output=output, job_param=BOTH)).http_request()
+            CreateBatch(changed(Output=output, JobParam=BOTH)).http_request()
 
     @pytest.mark.parametrize(
         ("background", "voice"),
@@ -215,19 +235,19 @@ class TestRefused:
         ],
     )
     def test_voices_and_backgrounds_that_never_meet(self, background, voice):
-        output = replace(OUTPUT, background_object=background, voice_object=voice)
-        CreateBatch(changed(output=output, job_param=BOTH)).http_request()
+        output = OUTPUT | {"Object": background, "AuObject": voice}
+        CreateBatch(changed(Output=output, JobParam=BOTH)).http_request()
 
     @pytest.mark.parametrize(
-        "source", [{"prefix": "cos://media-1250000001/in/"}, {"url_file": "cos://b/urls.txt"}]
+        "source", [{"Prefix": "cos://media-1250000001/in/"}, {"UrlFile": "cos://b/urls.txt"}]
     )
     def test_addresses_for_keys(self, source):
         with pytest.raises(RequestValidationError, match=r"Input\.\w+ is 'cos://.*', allowed: .*, here '"):
-            CreateBatch(replace(BATCH, input=BatchInput(**source))).http_request()
+            CreateBatch(BATCH | {"Input": source}).http_request()
 
     def test_the_list_of_inputs_may_be_a_url(self):
         url = "https://media-1250000001.cos.ap-guangzhou.myqcloud.com/urls.txt"
-        CreateBatch(replace(BATCH, input=BatchInput(url_file=url))).http_request()
+        CreateBatch(BATCH | {"Input": {"UrlFile": url}}).http_request()
 
     @pytest.mark.parametrize("bad", ["", "b1,b2", "../jobs", "b1\n", None])
     def test_ids_never_reach_a_path(self, bad):
@@ -293,7 +313,7 @@ def test_both_spellings_of_unknown_ids_are_read():
         "<NonExistJobId>b2</NonExistJobId><NonExistJobIds>b3</NonExistJobIds><NextToken/>",
     )
     [job] = batches.jobs_detail
-    assert (job.job_id, job.start_time, job.input.url_file) == ("b1", None, "u")
+    assert (job.job_id, job.start_time, job.input["UrlFile"]) == ("b1", None, "u")
     assert batches.non_exist_job_ids == ("b2", "b3")  # both spellings
 
 

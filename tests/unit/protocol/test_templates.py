@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,20 +12,18 @@ from airflow_provider_ci.protocol.templates import (
     DeleteTemplate,
     ListTemplates,
     TemplateIds,
-    TemplateRequest,
     TemplatesResponse,
     UpdateTemplate,
 )
-from airflow_provider_ci.protocol.voice_separation import AudioConfig
 
-from .builders import ci_request, error_body, parsed, rejection, response
+from .builders import ci_request, error_body, rejection, response
 
-TEMPLATE = TemplateRequest(
-    tag="VoiceSeparate",
-    name="stems_声-*1",
-    audio_mode="IsAudio",
-    audio_config=AudioConfig(codec="mp3", bitrate=128),
-)
+TEMPLATE: dict[str, Any] = {
+    "Tag": "VoiceSeparate",
+    "Name": "stems_声-*1",
+    "AudioMode": "IsAudio",
+    "AudioConfig": {"Codec": "mp3", "Bitrate": 128},
+}
 BODY = (
     "<?xml version='1.0' encoding='UTF-8'?>\n<Request><Tag>VoiceSeparate</Tag><Name>stems_声-*1</Name>"
     "<AudioMode>IsAudio</AudioMode><AudioConfig><Codec>mp3</Codec><Bitrate>128</Bitrate></AudioConfig></Request>"
@@ -34,6 +32,10 @@ MADE = (
     "<Response><RequestId>r</RequestId>"
     "<Template><TemplateId>t1</TemplateId><Name>a</Name></Template></Response>"
 )
+
+
+def listed(content: str) -> TemplatesResponse:
+    return ListTemplates().parse(response(200, f"<Response>{content}</Response>"))
 
 
 @pytest.mark.parametrize(
@@ -80,33 +82,35 @@ def test_only_creating_a_template_is_not_repeated():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"name": None}, "Name is None, allowed: Chinese, letters, digits, _ - *, at most 64 characters"),
-        ({"name": ""}, "Name is ''"),
-        ({"name": "a" * 65}, "at most 64"),
-        ({"name": "a b"}, "Name is 'a b'"),
-        ({"name": "a\n"}, r"Name is 'a\n'"),
-        ({"name": "é"}, "Name is 'é'"),
-        ({"tag": "Transcode"}, "Tag is 'Transcode', allowed: VoiceSeparate"),
-        ({"audio_mode": None}, "AudioMode is None"),
-        ({"audio_mode": "Voice"}, "AudioMode is 'Voice', allowed: IsAudio"),
-        ({"audio_config": None}, "AudioConfig is None"),
-        ({"audio_config": AudioConfig(codec="ogg")}, "AudioConfig.Codec is 'ogg', allowed: aac"),
+        ({"Name": None}, "Name is None, allowed: Chinese, letters, digits, _ - *, at most 64 characters"),
+        ({"Name": ""}, "Name is ''"),
+        ({"Name": "a" * 65}, "at most 64"),
+        ({"Name": "a b"}, "Name is 'a b'"),
+        ({"Name": "a\n"}, r"Name is 'a\n'"),
+        ({"Name": "é"}, "Name is 'é'"),
+        ({"Name": 5}, "Name is 5"),
+        ({"Tag": "Voice Separate"}, "Tag is 'Voice Separate', allowed: the type of its jobs"),
+        ({"Tag": None}, "Tag is None, allowed: the type of its jobs"),
+        ({"AudioMode": None}, "AudioMode is None"),
+        ({"AudioMode": "Voice"}, "AudioMode is 'Voice', allowed: IsAudio"),
+        ({"AudioConfig": None}, "AudioConfig is None"),
+        ({"AudioConfig": {"Codec": "ogg"}}, "AudioConfig.Codec is 'ogg', allowed: aac"),
         (
-            {"audio_config": AudioConfig(codec="mp3", samplerate=96000)},
+            {"AudioConfig": {"Codec": "mp3", "Samplerate": 96000}},
             "AudioConfig.Samplerate is 96000",
         ),
-        ({"audio_config": AudioConfig(bitrate="128")}, "AudioConfig.Bitrate is '128'"),
+        ({"AudioConfig": {"Bitrate": "high"}}, "AudioConfig.Bitrate is 'high', allowed: an integer"),
     ],
 )
 def test_a_template_that_breaks_a_rule_is_rejected(changes, says):
-    template = replace(TEMPLATE, **changes)
+    template = TEMPLATE | changes
     assert says in rejection(CreateTemplate(template))
     assert says in rejection(UpdateTemplate("t1", template))
 
 
 def test_all_problems_are_reported_at_once():
-    message = rejection(CreateTemplate(TemplateRequest(audio_config=AudioConfig())))
-    assert all(name in message for name in ("Tag is", "Name is", "AudioMode is"))
+    message = rejection(CreateTemplate({"Tag": "VoiceSeparate", "AudioConfig": {"Codec": "ogg"}}))
+    assert all(name in message for name in ("Name is", "AudioMode is", "AudioConfig.Codec is"))
 
 
 @pytest.mark.parametrize("bad", ["", "../jobs", "t1/x", "t1?a", "a,b", "t1\n", None, "t" * 129])
@@ -150,8 +154,7 @@ def test_deleting_a_template_that_does_not_exist_is_no_error(code):
 
 
 def test_a_list_of_templates_is_read():
-    templates = parsed(
-        TemplatesResponse,
+    templates = listed(
         "<RequestId>r</RequestId><TotalCount>2</TotalCount><TemplateList><TemplateId>t1</TemplateId>"
         "<VoiceSeparate><AudioMode>IsAudio</AudioMode><AudioConfig/></VoiceSeparate>"
         "<CreateTime>2025-01-02T03:04:05+0800</CreateTime></TemplateList>"
@@ -159,14 +162,23 @@ def test_a_list_of_templates_is_read():
         "<NonExistTIDs><TemplateId>t3</TemplateId><TemplateId>t4</TemplateId></NonExistTIDs>",
     )
     assert (templates.request_id, templates.total_count) == ("r", 2)
-    assert [one.template_id for one in templates.template_list] == ["t1", "t2"]
-    assert templates.template_list[0].voice_separate.audio_mode == "IsAudio"
-    assert templates.template_list[0].create_time.isoformat() == "2025-01-02T03:04:05+08:00"
+    first, second = templates.template_list
+    assert [first.template_id, second.template_id] == ["t1", "t2"]
+    assert first.parameters == {"AudioMode": "IsAudio", "AudioConfig": ""}
+    assert first.content["VoiceSeparate"] == first.parameters
+    assert second.parameters == {}
+    assert first.create_time is not None
+    assert first.create_time.isoformat() == "2025-01-02T03:04:05+08:00"
     assert templates.non_exist_tids == TemplateIds(template_id=("t3", "t4"))
-    assert (
-        parsed(TemplatesResponse, "<TemplateList><State>Normal</State></TemplateList>").template_list[0].state
-        == "Normal"
-    )
+    assert listed("<TemplateList><State>Normal</State></TemplateList>").template_list[0].state == "Normal"
+
+
+@pytest.mark.parametrize(
+    ("tag", "element"), [("Transcode", "TransTpl"), ("TranscodePro", "TransProTpl"), ("Tts", "TtsTpl")]
+)
+def test_the_parameters_have_the_name_that_the_service_gives_them(tag, element):
+    body = f"<TemplateList><Tag>{tag}</Tag><{element}><Codec>mp3</Codec></{element}></TemplateList>"
+    assert listed(body).template_list[0].parameters == {"Codec": "mp3"}
 
 
 class TestPages:
