@@ -11,8 +11,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_ci.assets.cos import create_asset
 from airflow_provider_ci.assets.outlets import add_results_to_events, add_to_events, outlet_problems
-from airflow_provider_ci.protocol.jobs import Job, Md5Info, MediaResult, Operation, Output, OutputFile
-from airflow_provider_ci.protocol.media_info import MediaFormat, MediaInfo
+from airflow_provider_ci.protocol.jobs import Job
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
 
@@ -28,20 +27,20 @@ def context() -> Any:
 
 
 def job(job_id: str = "j1", size: int | None = 5, **keys: str) -> Job:
-    """A job that wrote ``keys``, each under the field of its pattern."""
-    keys = keys or {"voice_object": "out/voice.mp3"}
-    written = OutputFile(
-        bucket=BUCKET,
-        region=REGION,
-        object_name=tuple(keys.values()),
-        md5_info=tuple(Md5Info(object_name=key, md5=f"md5 of {key}") for key in keys.values()),
-    )
-    operation = Operation(
-        output=Output(bucket=BUCKET, region=REGION, **keys),
-        media_result=MediaResult(output_file=written),
-        media_info=MediaInfo(format=MediaFormat(size=size)),
-    )
-    return Job(job_id=job_id, state="Success", operation=operation)
+    """A voice separation that wrote ``keys``, each under the element of its pattern."""
+    keys = keys or {"AuObject": "out/voice.mp3"}
+    written = {
+        "Bucket": BUCKET,
+        "Region": REGION,
+        "ObjectName": [*keys.values()],
+        "Md5Info": [{"ObjectName": key, "Md5": f"md5 of {key}"} for key in keys.values()],
+    }
+    operation = {
+        "Output": {"Bucket": BUCKET, "Region": REGION, **keys},
+        "MediaResult": {"OutputFile": written},
+        "MediaInfo": {"Format": {"Size": size and str(size)}},
+    }
+    return Job(job_id=job_id, state="Success", tag="VoiceSeparate", operation=operation)
 
 
 def event(stem: str | None, key: str, *, job_id: str = "j1", size: int | None = 5) -> dict[str, Any]:
@@ -69,9 +68,7 @@ def added(context: Any, alias: AssetAlias) -> dict[str, dict[str, Any]]:
 class TestResults:
     def test_the_event_of_a_result_has_its_details(self, context: Any, logs: Logs) -> None:
         outlets = [Asset(VOICE), create_asset(bucket=BUCKET, key="b g.mp3")]
-        add_results_to_events(
-            context, outlets, [job(voice_object="out/voice.mp3", background_object="b g.mp3")], LOG
-        )
+        add_results_to_events(context, outlets, [job(AuObject="out/voice.mp3", Object="b g.mp3")], LOG)
         # the service's one size could be of either file
         assert context["outlet_events"][outlets[0]].extra == event("voice", "out/voice.mp3", size=None)
         assert context["outlet_events"][outlets[1]].extra == event("background", "b g.mp3", size=None)
@@ -89,16 +86,14 @@ class TestResults:
     def test_each_outlet_gets_the_result_of_its_job(self, context: Any, logs: Logs) -> None:
         outlets = [Asset(f"cos://{BUCKET}/{name}.mp3") for name in "ab"]
         add_results_to_events(
-            context, outlets, [job("j1", voice_object="a.mp3"), job("j2", voice_object="b.mp3")], LOG
+            context, outlets, [job("j1", AuObject="a.mp3"), job("j2", AuObject="b.mp3")], LOG
         )
         assert [context["outlet_events"][each].extra["job_id"] for each in outlets] == ["j1", "j2"]
 
     def test_an_alias_gets_an_asset_for_each_result(self, context: Any, logs: Logs) -> None:
         alias = AssetAlias("stems")
-        other = job("j2", voice_object="人.mp3")
-        add_results_to_events(
-            context, [alias], [job(voice_object="a.mp3", background_object="b.mp3"), other], LOG
-        )
+        other = job("j2", AuObject="人.mp3")
+        add_results_to_events(context, [alias], [job(AuObject="a.mp3", Object="b.mp3"), other], LOG)
         assert added(context, alias) == {
             f"cos://{BUCKET}/a.mp3": event("voice", "a.mp3", size=None),
             f"cos://{BUCKET}/b.mp3": event("background", "b.mp3", size=None),
@@ -106,9 +101,9 @@ class TestResults:
         }
 
     def test_a_result_that_matches_no_output_has_no_stem(self, context: Any, logs: Logs) -> None:
-        one = job(voice_object="out/voice.mp3")
+        one = job(AuObject="out/voice.mp3")
         assert one.operation is not None
-        odd = replace(one, operation=replace(one.operation, output=Output(voice_object="something/else.mp3")))
+        odd = replace(one, operation={**one.operation, "Output": {"AuObject": "something/else.mp3"}})
         add_results_to_events(context, [Asset(VOICE)], [odd], LOG)
         assert context["outlet_events"][Asset(VOICE)].extra == event(None, "out/voice.mp3")
 
@@ -151,8 +146,8 @@ class TestNothingIsRaised:
         assert context["outlet_events"][Asset(VOICE)].extra["object"] == "out/voice.mp3"
 
     def test_for_a_response_without_a_bucket(self, context: Any, logs: Logs) -> None:
-        written = MediaResult(output_file=OutputFile(object_name=("a",)))
-        odd = Job(job_id="j1", state="Success", operation=Operation(media_result=written))
+        written = {"OutputFile": {"ObjectName": ["a"]}}
+        odd = Job(job_id="j1", state="Success", operation={"MediaResult": written})
         add_results_to_events(context, [Asset(VOICE)], [odd], LOG)
         (warning,) = logs.at("warning")
         assert warning.startswith("The asset events have no details of the results: The URI's bucket")

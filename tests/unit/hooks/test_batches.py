@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from airflow_provider_ci.exceptions import (
@@ -13,10 +11,9 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.batches import (
-    BatchInput,
     CancelBatch,
 )
-from airflow_provider_ci.protocol.jobs import Output
+from airflow_provider_ci.protocol.tree import with_value
 from tests.conftest import BUCKET, REGION
 from tests.scripted_server import (
     Answer,
@@ -27,7 +24,7 @@ from tests.scripted_server import (
     job_xml,
     jobs,
 )
-from tests.unit.protocol.test_batches import BATCH
+from tests.unit.hooks.transports import BATCH
 
 
 class TestBatches:
@@ -48,18 +45,15 @@ class TestBatches:
     @pytest.mark.parametrize(
         ("source", "key", "says"),
         [
-            ({"prefix": "in/"}, "in/${jobid}.mp3", "does not begin with the prefix 'in/'"),
-            ({"object": "in/a.mp3"}, "${InputPath}/${InputNameAndExt}", "cannot be the input's, 'in/a.mp3'"),
-            ({"url_file": "l/a.txt"}, "${InputPath}/${jobid}", "does not lie beside its input"),
+            ({"Prefix": "in/"}, "in/${jobid}.mp3", "does not begin with the prefix 'in/'"),
+            ({"Object": "in/a.mp3"}, "${InputPath}/${InputNameAndExt}", "cannot be the input's, 'in/a.mp3'"),
+            ({"UrlFile": "l/a.txt"}, "${InputPath}/${jobid}", "does not lie beside its input"),
         ],
     )
     def test_results_that_would_be_inputs_are_refused(
         self, hook: TencentCIHook, server: ScriptedServer, source: dict[str, str], key: str, says: str
     ) -> None:
-        operation = BATCH.operation
-        assert operation is not None
-        output = Output(bucket=BUCKET, region=REGION, voice_object=key)
-        batch = replace(BATCH, input=BatchInput(**source), operation=replace(operation, output=output))
+        batch = with_value({**BATCH, "Input": source}, "Operation.Output.AuObject", key)
         with pytest.raises(RequestValidationError) as caught:
             hook.batches.create(batch)
         assert f"Operation.Output.AuObject (voice) is {key!r}, allowed: a key that {says}" in str(
@@ -73,11 +67,9 @@ class TestBatches:
     def test_results_go_to_the_bucket_of_the_call_unless_the_request_names_another(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
-        operation = BATCH.operation
-        assert operation is not None
-        output = Output(voice_object="out/${jobid}.${ext}")
+        without_place = with_value(BATCH, "Operation.Output", {"AuObject": "out/${jobid}.${ext}"})
         server.play(jobs(job_xml("b1")), jobs(job_xml("b2")))
-        hook.batches.create(replace(BATCH, operation=replace(operation, output=output)), region="ap-beijing")
+        hook.batches.create(without_place, region="ap-beijing")
         hook.batches.create(BATCH, bucket="in-1250000002", region="ap-beijing")
         sent = [request.body.decode() for request in server.requests]
         assert [

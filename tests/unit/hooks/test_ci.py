@@ -25,8 +25,8 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.jobs import CancelJobs, Input, JobRequest, Operation, Output
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.jobs import CancelJobs
+from airflow_provider_ci.protocol.tree import Tree
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.patience import PATIENCE
 from tests.scripted_server import (
@@ -54,6 +54,16 @@ READS = {
     "list": lambda hook: list(hook.list_jobs()),
     "cancel": lambda hook: hook.cancel_jobs(["j1"]),
 }
+
+
+def voice_request(key: str, source: str = "in/a.mp3", **place: str) -> Tree:
+    """Return a request for the voice of ``source``, with results in mp3."""
+    parameters = {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}}
+    return {
+        "Tag": "VoiceSeparate",
+        "Input": {"Object": source},
+        "Operation": {"VoiceSeparate": parameters, "Output": {**place, "AuObject": key}},
+    }
 
 
 class TestWhatIsSent:
@@ -169,7 +179,7 @@ class TestWhatIsSent:
 
     def test_bad_input_is_not_sent(self, hook: TencentCIHook) -> None:
         with pytest.raises(RequestValidationError):
-            hook.submit_job(JobRequest())
+            hook.submit_job({})
         with pytest.raises(ConfigurationError):
             hook.describe_jobs(["j1"], bucket="bad")
         for call in (hook.describe_jobs, hook.cancel_jobs):
@@ -459,12 +469,12 @@ class TestWhereResultsGo:
         ("given", "of_the_call", "expected"),
         [
             ({}, {}, (BUCKET, REGION)),
-            ({"bucket": "", "region": ""}, {}, (BUCKET, REGION)),
+            ({"Bucket": "", "Region": ""}, {}, (BUCKET, REGION)),
             ({}, {"bucket": "in-1250000002", "region": "ap-beijing"}, ("in-1250000002", "ap-beijing")),
-            ({"bucket": "out-1250000003"}, {}, ("out-1250000003", REGION)),
-            ({"region": "ap-beijing"}, {}, (BUCKET, "ap-beijing")),
+            ({"Bucket": "out-1250000003"}, {}, ("out-1250000003", REGION)),
+            ({"Region": "ap-beijing"}, {}, (BUCKET, "ap-beijing")),
             (
-                {"bucket": "out-1250000003", "region": "ap-beijing"},
+                {"Bucket": "out-1250000003", "Region": "ap-beijing"},
                 {"bucket": "in-1250000002"},
                 ("out-1250000003", "ap-beijing"),
             ),
@@ -478,11 +488,8 @@ class TestWhereResultsGo:
         of_the_call: dict[str, str],
         expected: tuple[str, str],
     ) -> None:
-        output = Output(voice_object="out/voice.mp3", **given)
-        operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
-        request = JobRequest(input=Input(object="in/a.mp3"), operation=operation)
         server.play(job())
-        hook.submit_job(request, **of_the_call)
+        hook.submit_job(voice_request("out/voice.mp3", **given), **of_the_call)
         sent = server.requests[0].body.decode()
         assert f"<Bucket>{expected[0]}</Bucket>" in sent
         assert f"<Region>{expected[1]}</Region>" in sent
@@ -502,26 +509,21 @@ class TestWhereResultsGo:
     def test_results_may_not_overwrite_the_input(
         self, hook: TencentCIHook, server: ScriptedServer, source: str, key: str, says: str
     ) -> None:
-        parameters = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
-        operation = Operation(voice_separate=parameters, output=Output(voice_object=key))
-        request = JobRequest(input=Input(object=source), operation=operation)
         with pytest.raises(RequestValidationError) as caught:
-            hook.submit_job(request)
+            hook.submit_job(voice_request(key, source))
         assert says in str(caught.value)
         assert not server.requests
 
     def test_results_may_have_the_inputs_key_in_another_bucket(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
-        output = Output(voice_object="in/a.mp3", bucket="out-1250000003")
-        operation = Operation(voice_separate=VoiceSeparate(audio_mode="IsAudio"), output=output)
         server.play(job())
-        hook.submit_job(JobRequest(input=Input(object="in/a.mp3"), operation=operation))
+        hook.submit_job(voice_request("in/a.mp3", Bucket="out-1250000003"))
         assert server.methods() == ["POST"]
 
-    @pytest.mark.parametrize("operation", [None, Operation(), "text", 5])
+    @pytest.mark.parametrize("operation", [None, {}, "text", 5])
     def test_a_request_without_output_is_refused(self, hook: TencentCIHook, operation: Any) -> None:
-        request = JobRequest(input=Input(object="in/a.mp3"), operation=operation)
+        request = {"Tag": "VoiceSeparate", "Input": {"Object": "in/a.mp3"}, "Operation": operation}
         with pytest.raises(RequestValidationError, match="Operation"):
             hook.submit_job(request)
 

@@ -12,7 +12,6 @@ from airflow_provider_ci.exceptions import (
     TransportError,
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from tests.conftest import Logs
 from tests.scripted_server import (
     Answer,
@@ -23,7 +22,8 @@ from tests.scripted_server import (
     reset_after_reading,
 )
 
-VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3"))
+TAG = "VoiceSeparate"
+VOICE = {TAG: {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}}}
 
 
 def template_xml(
@@ -60,7 +60,7 @@ class TestTemplates:
         self, hook: TencentCIHook, server: ScriptedServer, logs: Logs, lost: Answer
     ) -> None:
         server.play(lost, listed("stems-2", "stems"))
-        assert hook.templates.create("stems", VOICE).template_id == "t1"
+        assert hook.templates.create(TAG, "stems", VOICE).template_id == "t1"
         assert server.methods() == ["POST", "GET"]
         assert server.requests[1].params["name"] == "stems"
         assert any("template t1 was created" in line for line in logs.at("warning"))
@@ -70,26 +70,26 @@ class TestTemplates:
     ) -> None:
         server.play(hang_up(), listed("stems-2"))
         with pytest.raises(TransportError):
-            hook.templates.create("stems", VOICE)
+            hook.templates.create(TAG, "stems", VOICE)
         server.play(hang_up(), templates(template_xml("TemplateList", bitrate="64")))
         with pytest.raises(TransportError):  # somebody else's of that name
-            hook.templates.create("stems", VOICE)
+            hook.templates.create(TAG, "stems", VOICE)
 
     def test_after_a_refusal_no_template_is_looked_for(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(error(400, "TemplateNameDuplicate"))
         with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
-            hook.templates.create("stems", VOICE)
+            hook.templates.create(TAG, "stems", VOICE)
         with pytest.raises(RequestValidationError):
-            hook.templates.create("a b", VOICE)
+            hook.templates.create(TAG, "a b", VOICE)
 
     def test_the_parameters_are_sent_without_container_and_with_an_encoding(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(MADE, MADE)
-        hook.templates.create("stems", VoiceSeparate(audio_mode="IsAudio"))
-        hook.templates.update("t1", "stems", VOICE)
+        hook.templates.create(TAG, "stems", {TAG: {"AudioMode": "IsAudio"}})
+        hook.templates.update("t1", TAG, "stems", VOICE)
         body = b"<AudioMode>IsAudio</AudioMode><AudioConfig/></Request>"
         assert server.requests[0].body.endswith(body)
         assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
@@ -98,12 +98,12 @@ class TestTemplates:
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
         server.play(listed("a1", "a2", total=9), listed("a", "a3", total=9, number=2))
-        found = hook.templates.find("a")
+        found = hook.templates.find(TAG, "a")
         assert found is not None
         assert found.name == "a"
         assert [sent.params["pageNumber"] for sent in server.requests] == ["1", "2"]
         server.play(listed("a1"))
-        assert hook.templates.find("a") is None
+        assert hook.templates.find(TAG, "a") is None
 
     def test_listing_is_lazy(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(listed("a", "b", total=3))

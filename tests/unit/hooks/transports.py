@@ -12,18 +12,29 @@ import pytest
 from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.api_request import ApiRequest
-from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
+from airflow_provider_ci.protocol.tree import Tree
 from tests.conftest import BUCKET, REGION
 from tests.scripted_server import Answer, hang_up, http, raw, reset_after_reading
 
-REQUEST = JobRequest(
-    input=Input(object="in/song.mp3"),
-    operation=Operation(
-        voice_separate=VoiceSeparate(audio_mode="IsAudio"),
-        output=Output(region=REGION, bucket=BUCKET, voice_object="out/voice.aac"),
-    ),
-)
+REQUEST: Tree = {
+    "Tag": "VoiceSeparate",
+    "Input": {"Object": "in/song.mp3"},
+    "Operation": {
+        "VoiceSeparate": {"AudioMode": "IsAudio"},
+        "Output": {"Region": REGION, "Bucket": BUCKET, "AuObject": "out/voice.aac"},
+    },
+}
+BATCH: Tree = {
+    "Name": "stems",
+    "Type": "Job",
+    "Input": {"Prefix": "in/"},
+    "Operation": {
+        "Tag": "VoiceSeparate",
+        "JobParam": {"VoiceSeparate": {"AudioMode": "IsAudio"}},
+        "Output": {"Region": REGION, "Bucket": BUCKET, "AuObject": "out/${InputName}-${jobid}.${ext}"},
+    },
+}
+TEMPLATE: Tree = {"Tag": "VoiceSeparate", "Name": "stems", "AudioMode": "IsAudio", "AudioConfig": {}}
 GARBAGE = [
     pytest.param(http("<html>A proxy's page</html>"), id="html"),
     pytest.param(http("no XML at all"), id="text"),

@@ -26,11 +26,10 @@ from airflow_provider_ci.lineage.openlineage import (
     lineage_of_jobs,
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
-from airflow_provider_ci.protocol.batches import BatchInput, BatchJob, BatchOperation
-from airflow_provider_ci.protocol.jobs import Input, Job, MediaResult, Operation, Output, OutputFile
-from airflow_provider_ci.protocol.media_info import MediaFormat, MediaInfo
+from airflow_provider_ci.protocol.batches import BatchJob
+from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.results import BatchTally
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.tree import with_value
 from tests.conftest import Logs
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ REGISTRY: Registry[Any] = Registry().with_resource(
         }
     ),
 )
-WRITTEN = MediaResult(output_file=OutputFile(bucket=BUCKET, object_name=("out/j1/voice.mp3",)))
+WRITTEN = {"OutputFile": {"Bucket": BUCKET, "ObjectName": ["out/j1/voice.mp3"]}}
 JOB = Job(
     job_id="j1",
     state="Success",
@@ -56,28 +55,29 @@ JOB = Job(
     creation_time=CREATED,
     start_time=CREATED + timedelta(seconds=2),
     end_time=CREATED + timedelta(seconds=12),
-    input=Input(bucket_id=BUCKET, region=REGION, object="in/a.mp3"),
-    operation=Operation(
-        voice_separate=VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3")),
-        output=Output(bucket=BUCKET, region=REGION, voice_object="out/${jobid}/voice.${ext}"),
-        media_result=WRITTEN,
-        media_info=MediaInfo(format=MediaFormat(size=7)),
-        user_data="the-user-data",
-    ),
+    input={"BucketId": BUCKET, "Region": REGION, "Object": "in/a.mp3"},
+    operation={
+        "VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}},
+        "Output": {"Bucket": BUCKET, "Region": REGION, "AuObject": "out/${jobid}/voice.${ext}"},
+        "MediaResult": WRITTEN,
+        "MediaInfo": {"Format": {"Size": "7"}},
+        "UserData": "the-user-data",
+    },
 )
 BATCH = BatchJob(
     job_id="b1",
     name="stems",
     state="Success",
     creation_time=CREATED,
-    input=BatchInput(prefix="in/"),
-    operation=BatchOperation(
-        output=Output(
-            bucket="results-1250000001",
-            voice_object="out/${InventoryTriggerJobId}/v/${InputName}.${ext}",
-            background_object="${InputName}-background.mp3",
-        )
-    ),
+    input={"Prefix": "in/"},
+    operation={
+        "Tag": "VoiceSeparate",
+        "Output": {
+            "Bucket": "results-1250000001",
+            "AuObject": "out/${InventoryTriggerJobId}/v/${InputName}.${ext}",
+            "Object": "${InputName}-background.mp3",
+        },
+    },
 )
 
 
@@ -150,10 +150,9 @@ class TestJobs:
 
     def test_several_results_have_no_known_size(self) -> None:
         assert JOB.operation is not None
-        two = replace(
-            WRITTEN, output_file=OutputFile(bucket=BUCKET, object_name=("out/j1/voice.mp3", "b.mp3"))
-        )
-        lineage = lineage_of_jobs([replace(JOB, operation=replace(JOB.operation, media_result=two))])
+        names_of_two = ["out/j1/voice.mp3", "b.mp3"]
+        operation = with_value(JOB.operation, "MediaResult.OutputFile.ObjectName", names_of_two)
+        lineage = lineage_of_jobs([replace(JOB, operation=operation)])
         assert [each.outputFacets for each in lineage.outputs] == [{}, {}]
 
     def test_each_dataset_is_listed_once(self) -> None:
@@ -199,15 +198,15 @@ class TestBatches:
     @pytest.mark.parametrize(
         ("given", "expected"),
         [
-            ({"prefix": "/"}, ["/"]),
-            ({"manifest": "inv/manifest.json"}, ["inv/manifest.json"]),
-            ({"url_file": "https://x/list.txt?q-signature=abc"}, []),
+            ({"Prefix": "/"}, ["/"]),
+            ({"Manifest": "inv/manifest.json"}, ["inv/manifest.json"]),
+            ({"UrlFile": "https://x/list.txt?q-signature=abc"}, []),
         ],
     )
     def test_the_input_of_a_batch_is_its_prefix_or_manifest(
         self, given: dict[str, str], expected: list[str]
     ) -> None:
-        lineage = lineage_of_batch(replace(BATCH, input=BatchInput(**given)), None, BUCKET)
+        lineage = lineage_of_batch(replace(BATCH, input=given), None, BUCKET)
         assert [each.name for each in lineage.inputs] == expected
         assert "q-signature" not in str(attrs.asdict(lineage))
 

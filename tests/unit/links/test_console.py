@@ -19,7 +19,7 @@ from airflow_provider_ci.links.console import (
 )
 from airflow_provider_ci.operators.base_job import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.protocol.jobs import SUCCESS, Input, Job, MediaResult, Operation, Output, OutputFile
+from airflow_provider_ci.protocol.jobs import SUCCESS, Job
 from airflow_provider_ci.protocol.results import JobResult, job_result
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.scripted_server import ScriptedServer, after, jobs
@@ -31,13 +31,13 @@ FILES_PAGE = f"https://console.cloud.tencent.com/cos/bucket?bucket={BUCKET}&regi
 
 def result(*keys: str, bucket: str | None = BUCKET, state: str = SUCCESS) -> JobResult:
     """Return the result of a job whose input and outputs are in ``bucket``."""
-    written = OutputFile(bucket=bucket, region=REGION, object_name=keys)
+    written = {"Bucket": bucket, "Region": REGION, "ObjectName": [*keys]}
     return job_result(
         Job(
             job_id="j1",
             state=state,
-            input=Input(bucket_id=bucket, region=REGION, object="in/a.mp3"),
-            operation=Operation(output=Output(), media_result=MediaResult(output_file=written)),
+            input={"BucketId": bucket, "Region": REGION, "Object": "in/a.mp3"},
+            operation={"MediaResult": {"OutputFile": written}},
         )
     )
 
@@ -83,7 +83,7 @@ class TestAddresses:
     def test_without_bucket_or_region_there_is_no_url(self) -> None:
         assert jobs_url([]) is results_url([]) is None
         assert jobs_url([job_result(Job())]) is results_url([job_result(Job())]) is None
-        assert jobs_url([job_result(Job(input=Input(bucket_id=BUCKET)))]) is None
+        assert jobs_url([job_result(Job(input={"BucketId": BUCKET}))]) is None
         assert jobs_url([result("a.mp3", bucket=None)]) is None
         assert results_url([result("a.mp3", bucket=None)]) is None
 

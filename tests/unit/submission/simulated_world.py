@@ -19,15 +19,9 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     ThrottledError,
 )
-from airflow_provider_ci.protocol.batches import (
-    BatchInput,
-    BatchJob,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
-)
-from airflow_provider_ci.protocol.jobs import Input, Job, JobRequest, JobsResponse, Operation, Output
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.batches import BatchJob
+from airflow_provider_ci.protocol.jobs import Job, JobsResponse
+from airflow_provider_ci.protocol.tree import Tree, find_text, with_value
 from airflow_provider_ci.submission.durable_submission import DurableSubmission
 from airflow_provider_ci.submission.idempotency_key import TaskIdentity
 from airflow_provider_ci.submission.record import SubmissionRecords
@@ -36,30 +30,35 @@ from tests.unit.submission.recording_log import RecordingLog
 START = 1_800_000_000.0
 PLACE = "media-1250000001 ap-guangzhou"
 IDENTITY = TaskIdentity("separate", "manual__2027-01-15T08:00:00+00:00", "submit", -1, "prod", 3)
-REQUEST = JobRequest(
-    input=Input(object="in/song.mp3"),
-    operation=Operation(
-        voice_separate=VoiceSeparate(
-            audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128)
-        ),
-        output=Output(region="ap-guangzhou", bucket="media-1250000001", voice_object="out/${jobid}.${ext}"),
-    ),
-)
-OWN_DATA = replace(REQUEST, operation=replace(REQUEST.operation, user_data="order 7"))  # type: ignore[type-var]
+REQUEST: Tree = {
+    "Tag": "VoiceSeparate",
+    "Input": {"Object": "in/song.mp3"},
+    "Operation": {
+        "VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3", "Bitrate": 128}},
+        "Output": {
+            "Region": "ap-guangzhou",
+            "Bucket": "media-1250000001",
+            "AuObject": "out/${jobid}.${ext}",
+        },
+    },
+}
+OWN_DATA = with_value(REQUEST, "Operation.UserData", "order 7")
 
-BATCH = BatchRequest(
-    name="stems",
-    type="Job",
-    input=BatchInput(prefix="in/"),
-    operation=BatchOperation(
-        tag="VoiceSeparate",
-        job_param=BatchJobParam(voice_separate=VoiceSeparate(audio_mode="IsAudio")),
-        output=Output(
-            region="ap-guangzhou", bucket="media-1250000001", voice_object="out/${InputName}.${ext}"
-        ),
-    ),
-)
-OWN_BATCH = replace(BATCH, operation=replace(BATCH.operation, user_data="order 7"))  # type: ignore[type-var]
+BATCH: Tree = {
+    "Name": "stems",
+    "Type": "Job",
+    "Input": {"Prefix": "in/"},
+    "Operation": {
+        "Tag": "VoiceSeparate",
+        "JobParam": {"VoiceSeparate": {"AudioMode": "IsAudio"}},
+        "Output": {
+            "Region": "ap-guangzhou",
+            "Bucket": "media-1250000001",
+            "AuObject": "out/${InputName}.${ext}",
+        },
+    },
+}
+OWN_BATCH = with_value(BATCH, "Operation.UserData", "order 7")
 
 
 class Crash(BaseException):
@@ -131,14 +130,15 @@ class World:
             "job_id": f"j{len(self.jobs) + 1}",
             "state": "Submitted",
             "creation_time": datetime.fromtimestamp(int(moment), UTC),
-            "operation": request.operation,
+            "operation": request["Operation"],
         }
-        if isinstance(request, BatchRequest):
+        if "Name" in request:
             if not self.echoes_user_data:
-                common["operation"] = replace(request.operation, user_data=None)
-            job: Any = BatchJob(name=request.name, type=request.type, input=request.input, **common)
+                common["operation"] = with_value(request, "Operation.UserData", None)["Operation"]
+            job: Any = BatchJob(name=request["Name"], type=request["Type"], input=request["Input"], **common)
         else:
-            job = Job(input=Input(object=request.input.object, bucket_id="media-1250000001"), **common)
+            source = {**request["Input"], "BucketId": "media-1250000001"} if "Input" in request else None
+            job = Job(tag=request["Tag"], input=source, **common)
         self.jobs.append(job)
         return job
 
@@ -165,7 +165,7 @@ class World:
             and since <= job.creation_time
             and job.creation_time.timestamp() <= self.now - self.lag
             # batch jobs cannot be listed by input
-            and (isinstance(request, BatchRequest) or job.input.object == request.input.object)
+            and ("Name" in request or job.input_object == find_text(request, "Input.Object"))
         ]
 
     def ask_if_ended_without_result(self, job: Job) -> bool:

@@ -21,8 +21,8 @@ from airflow_provider_ci.exceptions import (
     StateStoreError,
     TaskKilledError,
 )
-from airflow_provider_ci.protocol.batches import BatchInput, BatchJobParam, BatchRequest
-from airflow_provider_ci.protocol.jobs import JobRequest, JobsResponse, Output
+from airflow_provider_ci.protocol.jobs import JobsResponse
+from airflow_provider_ci.protocol.tree import Tree, with_value
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY, SUBMISSION_VALIDITY
 from airflow_provider_ci.submission.idempotency_key import fingerprint, with_user_data
 from airflow_provider_ci.submission.record import STORE_KEY, TRY_KEY, SubmissionRecords
@@ -193,7 +193,7 @@ def test_an_earlier_try_that_still_lives_may_not_submit_after_a_later_one() -> N
 
 
 class TestRetryTable:
-    def earlier(self, state: str, request: JobRequest = REQUEST, **world: Any) -> World:
+    def earlier(self, state: str, request: Tree = REQUEST, **world: Any) -> World:
         made = World(**world)
         submission(made).get_or_submit(request, PLACE)
         made.set_state("j1", state)
@@ -304,7 +304,7 @@ class TestRetryTable:
     @pytest.mark.parametrize(("state", "left"), [("Submitted", "Cancel"), ("Running", "Running")])
     def test_a_changed_request_is_a_new_job(self, state: str, left: str, has_store: bool) -> None:
         world = self.earlier(state, has_store=has_store)
-        changed = replace(REQUEST, queue_id="p1")
+        changed = {**REQUEST, "QueueId": "p1"}
         log = RecordingLog()
         assert submission(world, 2, log=log).get_or_submit(changed, PLACE).job_id == "j2"
         assert world.jobs[0].state == left
@@ -314,13 +314,13 @@ class TestRetryTable:
         world = World(has_store=False)
         run_task(world, REQUEST, 0)
         fail_once(mocker, world, "cancel", ServerError("busy", status=503))
-        submission(world, 2).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
+        submission(world, 2).get_or_submit({**REQUEST, "QueueId": "p1"}, PLACE)
         assert world.active == ["j2"]
         assert world.calls.count("cancel") == 1
 
     def test_without_cancel_a_changed_request_keeps_the_old_job(self) -> None:
         world = self.earlier("Submitted")
-        submission(world, 2, cancel=None).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
+        submission(world, 2, cancel=None).get_or_submit({**REQUEST, "QueueId": "p1"}, PLACE)
         assert world.jobs[0].state == "Submitted"
 
     @pytest.mark.parametrize("has_store", [True, False])
@@ -370,15 +370,15 @@ class TestBatches:
     @pytest.mark.parametrize(
         "other",
         [
-            replace(BATCH, name="other"),
-            replace(BATCH, input=BatchInput(prefix="in/2/")),
-            replace(BATCH, input=BatchInput(url_file="in/")),
-            replace(BATCH, operation=replace(BATCH.operation, output=Output(voice_object="x/${jobid}"))),  # type: ignore[type-var]
-            replace(BATCH, operation=replace(BATCH.operation, job_param=BatchJobParam(template_id="t1"))),  # type: ignore[type-var]
+            {**BATCH, "Name": "other"},
+            {**BATCH, "Input": {"Prefix": "in/2/"}},
+            {**BATCH, "Input": {"UrlFile": "in/"}},
+            with_value(BATCH, "Operation.Output", {"AuObject": "x/${jobid}"}),
+            with_value(BATCH, "Operation.JobParam", {"TemplateId": "t1"}),
         ],
     )
     def test_another_tasks_batch_is_not_taken(
-        self, monkeypatch: pytest.MonkeyPatch, other: BatchRequest, echoes: bool
+        self, monkeypatch: pytest.MonkeyPatch, other: Tree, echoes: bool
     ) -> None:
         monkeypatch.setattr(World, "echoes_user_data", echoes)
         world = World(has_store=False)
@@ -390,7 +390,7 @@ class TestBatches:
         world = World()
         submission(world).get_or_submit(BATCH, PLACE)
         world.set_state("j1", state)
-        submission(world, 2).get_or_submit(replace(BATCH, name="changed"), PLACE)
+        submission(world, 2).get_or_submit({**BATCH, "Name": "changed"}, PLACE)
         assert world.active == ["j2"]
 
     def test_continues_with_a_batch_that_succeeded(self) -> None:
@@ -478,7 +478,7 @@ class TestClearedWhileAWorkerWaits:
 
     def test_a_changed_request_is_a_new_job(self) -> None:
         world = self.interrupted("Running", has_store=True)
-        changed = replace(REQUEST, queue_id="p1")
+        changed = {**REQUEST, "QueueId": "p1"}
         assert submission(world, 2, clears=1, waits="worker").get_or_submit(changed, PLACE).job_id == "j2"
 
 

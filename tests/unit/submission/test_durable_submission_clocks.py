@@ -12,7 +12,8 @@ import pytest
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ClockSkewError
 from airflow_provider_ci.hooks.clock import ServiceClock
-from airflow_provider_ci.protocol.jobs import Job, JobRequest, JobsResponse
+from airflow_provider_ci.protocol.jobs import Job, JobsResponse
+from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE, SIGNATURE_TTL
 from airflow_provider_ci.submission.durable_submission import (
     LIST_CONSISTENCY_DELAY,
@@ -58,10 +59,10 @@ class Machine:
         error.corrected = self.learnt.correct(self.world.now, self.local(), used_offset=self.learnt.offset)
         return error
 
-    def before_submission(self, request: JobRequest) -> None:
+    def before_submission(self, request: Tree) -> None:
         self.world.before_submission(request)
 
-    def submit(self, request: JobRequest, expires_at: float) -> Job:
+    def submit(self, request: Tree, expires_at: float) -> Job:
         def send() -> Job:
             if (error := self.refusal(expires_at)) is not None:
                 raise error
@@ -73,7 +74,7 @@ class Machine:
         self.refusal()  # is signed anew by the hook itself
         return self.world.describe(job_id)
 
-    def list(self, request: JobRequest, since: datetime) -> Iterator[Job]:
+    def list(self, request: Tree, since: datetime) -> Iterator[Job]:
         self.refusal()
         return self.world.list(request, since)
 
@@ -153,7 +154,7 @@ def test_a_submission_that_was_refused_with_the_right_clock_is_not_sent_again() 
     machine = Machine(world, 0)
     send, delays = machine.submit, iter([SUBMISSION_VALIDITY + 1])
 
-    def late(request: JobRequest, expires_at: float) -> Any:
+    def late(request: Tree, expires_at: float) -> Any:
         world.pass_time(next(delays, 0))
         return send(request, expires_at)
 
@@ -169,7 +170,7 @@ def test_without_store_a_process_that_was_suspended_looks_before_it_submits_agai
     machine = Machine(world, 0)
     send, submitted = machine.submit, []
 
-    def slept(request: JobRequest, expires_at: float) -> Any:
+    def slept(request: Tree, expires_at: float) -> Any:
         if not submitted:
             world.pass_time(HOUR)
             machine.behind = HOUR

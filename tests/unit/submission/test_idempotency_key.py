@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 
 from airflow_provider_ci.protocol.batches import BatchInput, BatchJob
 from airflow_provider_ci.protocol.fields import DefaultName
@@ -20,7 +21,6 @@ from airflow_provider_ci.protocol.jobs import (
     Operation,
     Output,
 )
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.submission.idempotency_key import (
     IdempotencyKey,
     TaskIdentity,

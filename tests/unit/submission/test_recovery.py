@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ServerError
-from airflow_provider_ci.protocol.jobs import JobRequest, JobsResponse
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
+from airflow_provider_ci.protocol.jobs import JobsResponse
+from airflow_provider_ci.protocol.tree import Tree, with_value
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY, SUBMISSION_VALIDITY
 from airflow_provider_ci.submission.idempotency_key import fingerprint, with_user_data
 from airflow_provider_ci.submission.record import STORE_KEY, SubmissionRecords
@@ -37,7 +37,7 @@ def test_duplicates_are_reported_and_the_oldest_is_taken() -> None:
             world.jobs[0],
             job_id="j9",
             creation_time=datetime.fromtimestamp(START + 5, UTC),
-            operation=second.operation,
+            operation=second["Operation"],
         )
     )
     log = RecordingLog()
@@ -74,7 +74,7 @@ class TestOtherDeployments:
     @pytest.mark.parametrize("has_store", [True, False])
     def test_neither_cancels_the_others_job(self, has_store: bool) -> None:
         world = World(has_store=has_store)
-        other_codec = replace(REQUEST, operation=replace(REQUEST.operation, template_id="t1"))  # type: ignore[type-var]
+        other_codec = with_value(REQUEST, "Operation.TemplateId", "t1")
         staging = IDENTITY._replace(deployment="staging")
         submission(world, identity=staging).get_or_submit(other_codec, PLACE)
         world.stored.clear()
@@ -85,9 +85,8 @@ class TestOtherDeployments:
 class TestCopiedUserData:
     """Somebody submits a job by hand, and copies the UserData of this task's job into it."""
 
-    def copied(self, world: World, request: JobRequest) -> None:
-        user_data = world.jobs[0].operation.user_data
-        copy = replace(request, operation=replace(request.operation, user_data=user_data))  # type: ignore[type-var]
+    def copied(self, world: World, request: Tree) -> None:
+        copy = with_value(request, "Operation.UserData", world.jobs[0].user_data)
         world._accept(copy, world.now + 1)
 
     @pytest.mark.parametrize("has_store", [True, False])
@@ -107,7 +106,7 @@ class TestCopiedUserData:
         submission(world).get_or_submit(REQUEST, PLACE)
         self.copied(world, REQUEST)
         world.now += 100
-        submission(world, 2).get_or_submit(replace(REQUEST, queue_id="p1"), PLACE)
+        submission(world, 2).get_or_submit({**REQUEST, "QueueId": "p1"}, PLACE)
         assert [job.state for job in world.jobs] == ["Cancel", "Submitted", "Submitted"]
 
 
@@ -127,7 +126,7 @@ class TestAListWithoutUserData:
             return replace(answer, jobs_detail=tuple(self._bare(job) for job in answer.jobs_detail))
 
         def _bare(self, job: Any) -> Any:
-            return replace(job, operation=replace(job.operation, user_data=None))
+            return replace(job, operation={**job.operation, "UserData": None})
 
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("described", [True, False])
@@ -168,11 +167,8 @@ class TestAListWithoutUserData:
     def test_a_job_that_differs_in_any_field_is_another_one(self) -> None:
         world = self.Service(answers=("ok", "lost before"))
         world.describes_user_data = False
-        operation: Any = replace(
-            REQUEST.operation,  # type: ignore[type-var]
-            voice_separate=VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="wav")),
-        )
-        submission(world).get_or_submit(replace(REQUEST, operation=operation), PLACE)
+        other = with_value(REQUEST, "Operation.VoiceSeparate.AudioConfig", {"Codec": "wav"})
+        submission(world).get_or_submit(other, PLACE)
         world.stored.clear()
         assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j2"
 

@@ -32,8 +32,6 @@ from airflow_provider_ci.exceptions import (
     WrongEndpointError,
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
-from airflow_provider_ci.protocol.voice_separation import VoiceSeparate
 from airflow_provider_ci.triggers import events, job
 from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 from airflow_provider_ci.triggers.job import REFUSALS_TOLERATED, TencentCIJobTrigger
@@ -636,11 +634,12 @@ class TestWithTheEmulator:
         assert [line.split(" (")[0] for line in logs.at("error")] == [f"Job {bad} ended Failed"]
 
     def submit(self, hook: TencentCIHook, key: str, target: str, emulator: Emulator) -> str:
-        request = JobRequest(
-            input=Input(object=key),
-            operation=Operation(
-                voice_separate=VoiceSeparate(audio_mode="IsAudio"),
-                output=Output(region=emulator.region, bucket=emulator.bucket, voice_object=target),
-            ),
-        )
+        request = {
+            "Tag": "VoiceSeparate",
+            "Input": {"Object": key},
+            "Operation": {
+                "VoiceSeparate": {"AudioMode": "IsAudio"},
+                "Output": {"Region": emulator.region, "Bucket": emulator.bucket, "AuObject": target},
+            },
+        }
         return str(hook.submit_job(request)[0].job_id)
