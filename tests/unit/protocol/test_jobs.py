@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,22 +25,20 @@ from airflow_provider_ci.protocol.jobs import (
     SUBMITTED,
     CancelJobs,
     DescribeJobs,
-    Input,
     Job,
-    JobRequest,
     JobsResponse,
     JobState,
     ListJobs,
     SeenTokens,
     SubmitJob,
     check_job_ids,
+    with_output_location,
 )
 from airflow_provider_ci.protocol.objects import GetObject, PutObject
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.wire import HttpRequest, Service
 from airflow_provider_ci.protocol.xml import parse_document, read
 
-from .builders import JOB_ID, OTHER_ID, error_body, operation, request, response
+from .builders import BUCKET, ENDPOINT, JOB_ID, OTHER_ID, REGION, error_body, operation, request, response
 
 JOB = f"<JobsDetail><JobId>{JOB_ID}</JobId><State>Submitted</State></JobsDetail>"
 SUBMIT = SubmitJob(request())
@@ -59,18 +58,19 @@ all_calls = pytest.mark.parametrize(
 
 def test_a_submission_has_exactly_the_documented_body():
     job = request(
-        queue_id="p1",
-        callback_url="https://example.org/ci?a=1&b=2",
-        callback_format="JSON",
-        callback_type="Url",
-        operation=operation(
-            voice_separate=VoiceSeparate(
-                audio_mode="AudioAndBackground",
-                audio_config=AudioConfig(codec="mp3", samplerate=44100, bitrate=128, channels=2),
-            ),
-            user_data="dag=demo;run=1",
-            job_level=0,
+        Operation=operation(
+            VoiceSeparate={
+                "AudioMode": "AudioAndBackground",
+                "AudioConfig": {"Codec": "mp3", "Samplerate": 44100, "Bitrate": "128", "Channels": 2},
+            },
+            UserData="dag=demo;run=1",
+            JobLevel=0,
+            TemplateId=None,
         ),
+        QueueId="p1",
+        CallBack="https://example.org/ci?a=1&b=2",
+        CallBackFormat="JSON",
+        CallBackType="Url",
     )
     expected = (
         "<?xml version='1.0' encoding='UTF-8'?>\n"
@@ -89,13 +89,13 @@ def test_a_submission_has_exactly_the_documented_body():
 
 
 def test_a_submission_escapes_special_characters():
-    body = SubmitJob(request(input=Input(object="人声 <1>&]]>.mp3"))).http_request().body
+    body = SubmitJob(request(Input={"Object": "人声 <1>&]]>.mp3"})).http_request().body
     assert "<Object>人声 &lt;1&gt;&amp;]]&gt;.mp3</Object>".encode() in body
 
 
 def test_a_job_that_breaks_a_rule_is_not_sent():
     with pytest.raises(RequestValidationError, match=r"^Nothing was sent: .*Input\.Object.*; .*Bucket"):
-        SubmitJob(JobRequest()).http_request()
+        SubmitJob({"Tag": "VoiceSeparate"}).http_request()
 
 
 def test_only_a_submission_is_not_idempotent():
@@ -433,19 +433,50 @@ def test_all_of_a_documented_response_is_read():
     operation = job.operation
     assert (job.job_id, job.state, job.progress, job.queue_id) == ("j1", "Success", 100, "p1")
     assert job.creation_time == datetime(2025, 1, 2, 3, 4, 5, tzinfo=SERVICE_ZONE)
-    assert job.start_time is job.message is None
+    assert (job.start_time, job.message) == (None, None)
     assert job.workflow == ()
-    assert job.input.bucket_id == "media-1250000001"
-    assert (operation.job_level, operation.user_data) == (0, "marker")
-    assert (operation.voice_separate.audio_config.codec, operation.voice_separate.audio_config.bitrate) == (
-        "mp3",
-        None,
-    )
-    assert (operation.media_info.format.size, operation.media_info.format.bitrate) == (67230, 128.034)
-    assert [stream.sample_rate for stream in operation.media_info.stream.audio] == [44100, None]
-    assert operation.media_info.stream.video == ()
-    assert operation.media_result.output_file.object_name == ("out/voice.mp3", "out/background.mp3")
-    assert [info.md5 for info in operation.media_result.output_file.md5_info] == ["aa", "bb"]
+    assert job.input == {
+        "BucketId": "media-1250000001",
+        "CosHeaders": [],
+        "Object": "in/song.mp3",
+        "Region": "ap-guangzhou",
+    }
+    assert (job.input_object, job.user_data) == ("in/song.mp3", "marker")
+    assert operation is not None
+    assert [*operation] == ["JobLevel", "MediaInfo", "MediaResult", "Output", "UserData", "VoiceSeparate"]
+    assert operation["JobLevel"] == "0"
+    assert operation["VoiceSeparate"] == {
+        "AudioConfig": {"Bitrate": "", "Codec": "mp3"},
+        "AudioMode": "AudioAndBackground",
+    }
+    assert operation["MediaInfo"]["Format"]["Size"] == "67230"
+    streams = operation["MediaInfo"]["Stream"]
+    assert [audio.get("SampleRate") for audio in streams["Audio"]] == ["44100", None]
+    assert streams["Video"] == []
+    files = operation["MediaResult"]["OutputFile"]
+    assert files["ObjectName"] == ["out/voice.mp3", "out/background.mp3"]
+    assert [info["Md5"] for info in files["Md5Info"]] == ["aa", "bb"]
+
+
+def test_a_job_can_be_copied_without_the_document():
+    job, expected = (read(JobsResponse, parse_document(DOCUMENTED.encode())).jobs_detail[0] for _ in "12")
+    for same in (copy.deepcopy(job), pickle.loads(pickle.dumps(job))):
+        assert same == expected
+        assert type(same.operation) is dict
+
+
+def test_an_output_without_location_gets_that_of_the_bucket():
+    def located(output: Any) -> Any:
+        job = {"Tag": "FileUncompress", "Operation": {"Output": output}}
+        return with_output_location(job, ENDPOINT)["Operation"]["Output"]
+
+    other = {"Bucket": "other-1250000001", "Region": "ap-beijing"}
+    assert located({"Object": "a"}) == {"Object": "a", "Region": REGION, "Bucket": BUCKET}
+    assert located({"Bucket": "", "Region": None}) == {"Region": REGION, "Bucket": BUCKET}
+    assert located({}) == {"Region": REGION, "Bucket": BUCKET}
+    assert located(other) == other
+    assert located(None) is None
+    assert with_output_location({"Tag": "MediaInfo"}, ENDPOINT) == {"Tag": "MediaInfo"}
 
 
 @pytest.mark.parametrize(
@@ -488,23 +519,24 @@ def test_states_survive_copies():
 
 
 def test_a_callbacks_secret_is_not_in_the_repr():
-    assert "hunter2" not in repr(JobRequest(callback_url="https://h/?hunter2"))
+    assert "hunter2" not in repr(SubmitJob(request(CallBack="https://h/?hunter2")))
 
 
 def test_what_only_the_sdks_know_of_jobs_is_kept():
-    streams = "".join(
+    elements = "".join(
         f"<{kind}><CreationTime>2021-09-01T00:00:00.000000Z</CreationTime></{kind}>"
         for kind in ("Video", "Audio", "Subtitle")
     )
     text = (
         "<Response><JobsDetail><QueueType>Speeching</QueueType><Operation><MediaInfo><Stream>"
-        f"{streams}</Stream></MediaInfo></Operation></JobsDetail></Response>"
+        f"{elements}</Stream></MediaInfo></Operation></JobsDetail></Response>"
     )
     (job,) = read(JobsResponse, parse_document(text.encode())).jobs_detail
     assert job.queue_type == "Speeching"
-    stream = job.operation.media_info.stream
-    times = [one.creation_time for one in (*stream.video, *stream.audio, *stream.subtitle)]
-    assert times == ["2021-09-01T00:00:00.000000Z"] * 3
+    assert job.operation is not None
+    expected = [{"CreationTime": "2021-09-01T00:00:00.000000Z"}]
+    streams = job.operation["MediaInfo"]["Stream"]
+    assert streams == dict.fromkeys(("Video", "Audio", "Subtitle"), expected)
 
 
 def test_a_list_of_many_pages_holds_its_tokens_once():
