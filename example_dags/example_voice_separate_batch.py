@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
-from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 
 with DAG(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
-from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import IS_AIRFLOW_2
 

@@ -78,7 +78,7 @@ def tops(modules: set[str]) -> set[str]:
 TASKS = """
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator as One
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator as Batch
-from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator as Template
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator as Template
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator as Cancel
 from airflow_provider_ci.sensors.job import TencentCIJobSensor as Sensor
 kafka = {"region": "ap-guangzhou", "instance_id": "x", "topic": "y"}

@@ -14,7 +14,7 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     RequestValidationError,
 )
-from airflow_provider_ci.operators.template import VoiceSeparateTemplateOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, error
 from tests.unit.hooks.test_templates import MADE, listed, template_xml, templates

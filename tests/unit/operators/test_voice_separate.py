@@ -20,10 +20,12 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
-from airflow_provider_ci.operators.base_voice_separate import BaseVoiceSeparateOperator
+from airflow_provider_ci.operators.base_request import BaseRequestOperator
+from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 from airflow_provider_ci.protocol.wire import Endpoint
-from airflow_provider_ci.protocol.xml import to_bytes, to_element
+from airflow_provider_ci.protocol.xml import to_bytes, tree_to_element
 from tests.conftest import BUCKET, REGION
 from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, error, http, job
@@ -50,7 +52,7 @@ def body(**arguments: Any) -> dict[str, str]:
     """Return the texts of the request that an operator builds."""
     operator = VoiceSeparateOperator(task_id="submit", **(LEAST | arguments))
     endpoint = Endpoint(bucket=arguments.get("bucket") or BUCKET, region=arguments.get("region") or REGION)
-    return leaves(to_bytes(to_element(operator.build_request(endpoint), "Request")))
+    return leaves(to_bytes(tree_to_element(operator.build_request(endpoint), "Request")))
 
 
 def test_the_least_that_is_needed() -> None:
