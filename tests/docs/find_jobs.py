@@ -12,7 +12,7 @@ def jobs_of_the_script(since: datetime) -> list[str]:
     """Return the ids of the jobs that have not ended yet, submitted since then."""
     jobs = TencentCIHook().list_jobs(states=["Submitted", "Running", "Pause"], start_creation_time=since)
     # a job of the provider has its key in UserData
-    return [job.job_id for job in jobs if not (job.operation.user_data or "").startswith("airflow ")]
+    return [job.job_id for job in jobs if not (job.user_data or "").startswith("airflow ")]
 
 
 # [END find]

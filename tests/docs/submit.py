@@ -9,27 +9,24 @@ def separate(song: str) -> list[str]:
     import time
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
-    from airflow_provider_ci.protocol.jobs import Input, JobRequest, Operation, Output
     from airflow_provider_ci.protocol.results import job_result
-    from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 
     hook = TencentCIHook()
     hook.upload_file(song, "in/song.mp3")
     job, _ = hook.submit_job(
-        JobRequest(
-            input=Input(object="in/song.mp3"),
-            operation=Operation(
-                voice_separate=VoiceSeparate(
-                    audio_mode="AudioAndBackground", audio_config=AudioConfig(codec="mp3")
-                ),
+        {
+            "Tag": "VoiceSeparate",
+            "Input": {"Object": "in/song.mp3"},
+            "Operation": {
+                "VoiceSeparate": {"AudioMode": "AudioAndBackground", "AudioConfig": {"Codec": "mp3"}},
                 # bucket and region are those of the connection
-                output=Output(
-                    voice_object="out/${jobid}/voice.${ext}",
-                    background_object="out/${jobid}/background.${ext}",
-                ),
-                user_data="my-script",
-            ),
-        )
+                "Output": {
+                    "AuObject": "out/${jobid}/voice.${ext}",
+                    "Object": "out/${jobid}/background.${ext}",
+                },
+                "UserData": "my-script",
+            },
+        }
     )
     while not job.job_state.is_terminal:
         time.sleep(10)

@@ -131,10 +131,8 @@ def test_the_example_dag_runs(
     assert set(results) == {"voice.mp3", "background.mp3"}
     (described,) = hook.describe_jobs([job.job_id]).jobs_detail
     assert described.state == "Success"
-    assert described.operation
-    assert described.operation.media_result
-    assert described.operation.media_result.output_file
-    assert {each.md5 for each in described.operation.media_result.output_file.md5_info} == {*results.values()}
+    files = described.operation["MediaResult"]["OutputFile"]["Md5Info"]
+    assert {each["Md5"] for each in files} == {*results.values()}
 
 
 IMPORT_ALL = """

@@ -60,7 +60,7 @@ def test_a_retry_continues_with_the_batch_of_the_try_that_died(
         result = xcom(dag_run, "separate", "batch")
         assert (result["state"], result["counts"]) == ("Success", {"Success": 2})
         jobs = list(hook.list_jobs(inventory_trigger_job_id=batch_ids[0]))
-        assert sorted(job.input.object for job in jobs if job.input) == ["in/a.mp3", "in/b.mp3"]
+        assert sorted(str(job.input_object) for job in jobs) == ["in/a.mp3", "in/b.mp3"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def described(hook: TencentCIHook, job_id: str) -> Job:
     return job
 
 
+def without_empty_elements(job: Job) -> Job:
+    """JSON has an empty list where XML has no element."""
+
+    def without_empty(tree: Any) -> Any:
+        if isinstance(tree, Mapping):
+            return {name: without_empty(value) for name, value in tree.items() if value not in ("", [])}
+        return [*map(without_empty, tree)] if isinstance(tree, list) else tree
+
+    return replace(job, operation=without_empty(job.operation))
+
+
 @pytest.mark.parametrize(("key", "state"), [("in/mix.mp3", "Success"), ("in/absent.mp3", "Failed")])
 @pytest.mark.parametrize(("form", "first"), [("XML", b"<"), ("JSON", b"{"), (None, b"<")])
 def test_a_callback_says_what_a_description_says(
@@ -79,7 +91,7 @@ def test_a_callback_says_what_a_description_says(
     (job,) = callback.jobs
     assert job.state == state
     wait_until(lambda: described(hook, job_id).job_state.is_terminal)
-    assert job == described(hook, job_id)
+    assert without_empty_elements(job) == without_empty_elements(described(hook, job_id))
     assert bool(job_result(job)["outputs"]) is (state == "Success")
 
 

@@ -91,22 +91,19 @@ class TestResults:
         assert set(result["outputs"]) == {"voice", "background"}
 
     def test_of_a_batch(self, hook: TencentCIHook) -> None:
-        from airflow_provider_ci.protocol import batches
         from airflow_provider_ci.protocol.results import BatchTally
 
-        request = batches.BatchRequest(
-            name="stems",
-            type="Job",
-            input=batches.BatchInput(prefix="in/"),
-            operation=batches.BatchOperation(
-                tag="VoiceSeparate",
-                job_param=batches.BatchJobParam(voice_separate=batches.VoiceSeparate(audio_mode="IsAudio")),
-                output=batches.Output(
-                    region="ap-guangzhou", bucket=BUCKET, voice_object="out/${jobid}.${ext}"
-                ),
-                user_data="airflow",
-            ),
-        )
+        request = {
+            "Name": "stems",
+            "Type": "Job",
+            "Input": {"Prefix": "in/"},
+            "Operation": {
+                "Tag": "VoiceSeparate",
+                "JobParam": {"VoiceSeparate": {"AudioMode": "IsAudio"}},
+                "Output": {"Region": "ap-guangzhou", "Bucket": BUCKET, "AuObject": "out/${jobid}.${ext}"},
+                "UserData": "airflow",
+            },
+        }
         hook.upload_file(ROOT / "pyproject.toml", "in/x.mp3")
         batch_id = str(hook.batches.create(request)[0].job_id)
         wait_until(lambda: hook.batches.describe(batch_id).jobs_detail[0].job_state.is_terminal)

@@ -195,8 +195,8 @@ def test_one_job_for_each_request_that_was_asked_for(
     markers = Counter(job.user_data for job in jobs)
     assert max(markers.values()) == 1, (markers, world.steps)
     assert len(jobs) <= asked
-    assert described(job_id).operation.output.voice_object == task.arguments["voice_object"]
-    assert f" max_tries={task.ti.max_tries} " in described(job_id).operation.user_data
+    assert described(job_id).operation["Output"]["AuObject"] == task.arguments["voice_object"]
+    assert f" max_tries={task.ti.max_tries} " in described(job_id).user_data
 
 
 @pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])

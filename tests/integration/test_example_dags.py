@@ -75,7 +75,7 @@ def test_mapped_tasks_that_wait(dags, hook, tmp_path):
     ids = [xcom(dag_run, "separate", map_index=index) for index in (0, 1)]
     jobs = {job.job_id: job for job in hook.list_jobs()}
     assert sorted(jobs) == sorted(ids), "each task instance submitted one job"
-    assert [jobs[job_id].input.object for job_id in ids] == [KEY, other]
+    assert [jobs[job_id].input_object for job_id in ids] == [KEY, other]
     assert [xcom(dag_run, "separate", "job", index)["state"] for index in (0, 1)] == ["Success", "Success"]
 
 
@@ -100,7 +100,7 @@ def test_a_template_is_made_once_and_used(dags, hook):
     assert template.name == "stems-mp3"
     assert [xcom(dag_run, "template") for dag_run in runs] == [template.template_id] * 2
     for job in hook.list_jobs():
-        assert (job.state, job.operation.template_id) == ("Success", template.template_id)
+        assert (job.state, job.operation["TemplateId"]) == ("Success", template.template_id)
     states = {ti.task_id: ti.state for ti in runs[0].get_task_instances()}
     assert states["cancel"] == "skipped"
 

@@ -16,17 +16,8 @@ import pytest
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, PermissionDeniedError
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.api_request import ApiRequest, parse_response
-from airflow_provider_ci.protocol.batches import (
-    BatchInput,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
-    CancelBatch,
-    CreateBatch,
-    DescribeBatch,
-    ListBatches,
-)
-from airflow_provider_ci.protocol.jobs import ListJobs, Output
+from airflow_provider_ci.protocol.batches import CancelBatch, CreateBatch, DescribeBatch, ListBatches
+from airflow_provider_ci.protocol.jobs import ListJobs
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.queues import DescribeQueue, ListQueues, UpdateQueue
 from airflow_provider_ci.protocol.services import OpenBucket
@@ -34,17 +25,15 @@ from airflow_provider_ci.protocol.templates import (
     CreateTemplate,
     DeleteTemplate,
     ListTemplates,
-    TemplateRequest,
     UpdateTemplate,
 )
-from airflow_provider_ci.protocol.voice_separation import AudioConfig, VoiceSeparate
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
 from tencent_ci_emulator.server import Emulator
 from tests.patience import wait_until
 from tests.recording import SHORT, SHORT_SECONDS
 from tests.unit.hooks.transports import Send, by_hook, by_loop
 
-VOICE = VoiceSeparate(audio_mode="IsAudio", audio_config=AudioConfig(codec="mp3", bitrate=128))
+VOICE = {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3", "Bitrate": 128}}
 
 
 class _CloseService(ApiRequest[None]):
@@ -74,26 +63,23 @@ def hook(emulator: Emulator) -> Iterator[TencentCIHook]:
     hook.close()
 
 
-def batch(emulator: Emulator, **given: str) -> BatchRequest:
-    return BatchRequest(
-        name="stems",
-        type="Job",
-        input=BatchInput(**given),
-        operation=BatchOperation(
-            tag="VoiceSeparate",
-            job_param=BatchJobParam(voice_separate=VOICE),
-            output=Output(region=emulator.region, bucket=emulator.bucket, voice_object="out/${jobid}.${ext}"),
-        ),
-    )
+def batch(emulator: Emulator, **given: str) -> dict[str, Any]:
+    output = {"Region": emulator.region, "Bucket": emulator.bucket, "AuObject": "out/${jobid}.${ext}"}
+    return {
+        "Name": "stems",
+        "Type": "Job",
+        "Input": given,
+        "Operation": {"Tag": "VoiceSeparate", "JobParam": {"VoiceSeparate": VOICE}, "Output": output},
+    }
 
 
 def test_templates_are_created_listed_updated_and_deleted(hook: TencentCIHook) -> None:
-    def request(name: str, **changes: Any) -> TemplateRequest:
-        audio: dict[str, Any] = {"audio_mode": "IsAudio", "audio_config": AudioConfig(codec="mp3")}
-        return TemplateRequest(tag="VoiceSeparate", name=name, **(audio | changes))
+    def request(name: str, **changes: Any) -> dict[str, Any]:
+        audio: dict[str, Any] = {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}}
+        return {"Tag": "VoiceSeparate", "Name": name, **audio, **changes}
 
     made = [hook.call(CreateTemplate(request(f"a-{n}_声*"))) for n in range(12)]
-    assert hook.call(CreateTemplate(request("b", audio_config=AudioConfig()))).name == "b"
+    assert hook.call(CreateTemplate(request("b", AudioConfig={}))).name == "b"
     assert [one.name for one in list(hook.pages(ListTemplates(name="a-1", page_size=1)))] == [
         "a-11_声*",
         "a-10_声*",
@@ -103,8 +89,8 @@ def test_templates_are_created_listed_updated_and_deleted(hook: TencentCIHook) -
     first = made[0].template_id
     with pytest.raises(InvalidRequestError, match="TemplateNameDuplicate"):
         hook.call(CreateTemplate(request("b")))
-    updated = hook.call(UpdateTemplate(first, request("c", audio_mode="IsBackground")))
-    assert (updated.template_id, updated.voice_separate.audio_mode) == (first, "IsBackground")
+    updated = hook.call(UpdateTemplate(first, request("c", AudioMode="IsBackground")))
+    assert (updated.template_id, updated.parameters["AudioMode"]) == (first, "IsBackground")
     asked = hook.call(ListTemplates(ids=[first, "t0"]))
     assert [one.name for one in asked.template_list] == ["c"]
     assert asked.non_exist_tids.template_id == ("t0",)
@@ -157,7 +143,7 @@ def test_keys_that_look_like_calls_are_objects(hook: TencentCIHook, key: str, tm
     assert (tmp_path / "again.mp3").read_bytes() == SHORT.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["prefix", "manifest", "url_file"])
+@pytest.mark.parametrize("kind", ["Prefix", "Manifest", "UrlFile"])
 def test_a_batch_makes_a_job_for_each_input(
     hook: TencentCIHook, emulator: Emulator, kind: str, tmp_path: Path
 ) -> None:
@@ -171,11 +157,11 @@ def test_a_batch_makes_a_job_for_each_input(
         return f"lists/{path.name}"
 
     given = {
-        "prefix": lambda: "in/",
-        "url_file": lambda: uploaded(
+        "Prefix": lambda: "in/",
+        "UrlFile": lambda: uploaded(
             f"https://{emulator.bucket}.cos.{emulator.region}.myqcloud.com/in/a.mp3\nin/none.mp3\n"
         ),
-        "manifest": lambda: uploaded(
+        "Manifest": lambda: uploaded(
             json.dumps({"fileSchema": "Bucket, Key", "files": [{"key": uploaded('"demo","in/a.mp3"\n')}]})
         ),
     }[kind]()
@@ -183,15 +169,15 @@ def test_a_batch_makes_a_job_for_each_input(
     assert made.state == "Submitted"
     wait_until(lambda: hook.call(DescribeBatch(made.job_id)).jobs_detail[0].job_state.is_terminal)
     children = hook.pages(ListJobs(inventory_trigger_job_id=made.job_id, size=1))
-    states = {child.input.object: child.state for child in children}
-    assert states == {"in/a.mp3": "Success"} | ({"in/none.mp3": "Failed"} if kind == "url_file" else {})
+    states = {child.input_object: child.state for child in children}
+    assert states == {"in/a.mp3": "Success"} | ({"in/none.mp3": "Failed"} if kind == "UrlFile" else {})
 
 
 def test_batches_are_listed_and_cancelled(hook: TencentCIHook, emulator: Emulator) -> None:
     (queue,) = hook.queues.list()
     hook.queues.update(str(queue.queue_id), state="Paused")
     hook.upload_file(SHORT, "in/a.mp3")
-    ids = [hook.call(CreateBatch(batch(emulator, prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
+    ids = [hook.call(CreateBatch(batch(emulator, Prefix="in/"))).jobs_detail[0].job_id for _ in range(3)]
     assert [one.job_id for one in hook.pages(ListBatches(size=1, order_by_time="Asc"))] == ids
     assert [one.job_id for one in hook.pages(ListBatches(job_id=ids[1]))] == ids[1:2]
     assert list(hook.pages(ListBatches(name="other"))) == []
@@ -205,7 +191,7 @@ def test_batches_are_listed_and_cancelled(hook: TencentCIHook, emulator: Emulato
 
 def test_a_template_whose_response_is_lost_is_created_once(hook: TencentCIHook, emulator: Emulator) -> None:
     emulator.faults.add("create_template", nth=1, drop=True, when="after")
-    made = hook.templates.create("stems", VOICE)
+    made = hook.templates.create("VoiceSeparate", "stems", {"VoiceSeparate": VOICE})
     assert [one.template_id for one in hook.templates.list()] == [made.template_id]
     assert emulator.ledger.count("create_template") == 1
 
@@ -220,7 +206,7 @@ def test_a_service_whose_response_is_lost_is_opened(hook: TencentCIHook, emulato
 def test_a_batch_without_an_open_service_says_so(hook: TencentCIHook, emulator: Emulator) -> None:
     hook.call(_CloseService())
     with pytest.raises(PermissionDeniedError, match="open the smart audio service"):
-        hook.batches.create(batch(emulator, prefix="in/"))
+        hook.batches.create(batch(emulator, Prefix="in/"))
 
 
 @pytest.mark.parametrize("send", [by_hook, by_loop])

@@ -54,9 +54,7 @@ def test_a_changed_dag_updates_the_template(hook: TencentCIHook) -> None:
     first = run()
     assert run(codec="flac", bitrate="") == first
     (template,) = hook.templates.list()
-    assert template.voice_separate is not None
-    assert template.voice_separate.audio_config is not None
-    assert template.voice_separate.audio_config.codec == "flac"
+    assert template.parameters["AudioConfig"]["Codec"] == "flac"
 
 
 @pytest.mark.parametrize("operation", ["create_template", "update_template"])

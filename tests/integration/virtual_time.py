@@ -18,7 +18,7 @@ _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.base_job",
     "airflow_provider_ci.operators.job_wait",
     "airflow_provider_ci.operators.kill_guard",
-    "airflow_provider_ci.operators.voice_separate_batch",
+    "airflow_provider_ci.operators.batch_job",
     "airflow_provider_ci.hooks.attempts",
     "airflow_provider_ci.hooks.clock",
     "airflow_provider_ci.triggers.batch",

@@ -25,7 +25,7 @@ from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatc
 from airflow_provider_ci.protocol import errors, jobs
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.job_rules import check_job
-from airflow_provider_ci.protocol.jobs import Job, JobRequest, JobsResponse
+from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.protocol.wire import HttpResponse
 from airflow_provider_ci.submission import tracking
 from tests.lint.source_messages import Message, messages
@@ -150,7 +150,7 @@ def really_said() -> list[str]:
     failed = Job(job_id="j1", state="Failed", code="ResourceNotFound", message="no such object")
     with pytest.MonkeyPatch.context() as patch:
         return [
-            said_by(lambda: check_job(JobRequest())),
+            said_by(lambda: check_job({})),
             watched(failed),
             watched(Job(job_id="j2", state="Cancel", code="Success")),
             watched(failed, Job(job_id="j3", state="Failed")),
@@ -261,13 +261,14 @@ def test_the_examples_form_is_that_of_the_errors(
     server: ScriptedServer, connection: Callable[..., str]
 ) -> None:
     server.play(error(403, "QueueSaturated", "The queue is full"))
-    request = jobs.JobRequest(
-        input=jobs.Input(object="in/a.mp3"),
-        operation=jobs.Operation(
-            voice_separate=jobs.VoiceSeparate(audio_mode="IsAudio"),
-            output=jobs.Output(region="ap-guangzhou", bucket="media-1250000001", voice_object="a.mp3"),
-        ),
-    )
+    request = {
+        "Tag": "VoiceSeparate",
+        "Input": {"Object": "in/a.mp3"},
+        "Operation": {
+            "VoiceSeparate": {"AudioMode": "IsAudio"},
+            "Output": {"Region": "ap-guangzhou", "Bucket": "media-1250000001", "AuObject": "a.mp3"},
+        },
+    }
     hook = ci.TencentCIHook(connection(server.url, max_attempts=1))
     said = said_by(lambda: hook.submit_job(request))
     hook.close()
