@@ -1,4 +1,4 @@
-# Two commands for newcomers: `make demo` and `make test`. Both set everything up in .venv.
+# Two commands for newcomers: `make demo` and `make test`. All set everything up in .venv.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -35,10 +35,13 @@ python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(
 	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
 endef
 
-.PHONY: demo test fuzz e2e lint types matrix matrix-beta dist snippets constraints clean
+.PHONY: demo demo-speech test fuzz e2e lint types matrix matrix-beta dist snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
+
+demo-speech: $(VENV)/.installed-demo  ## make subtitles of speech over music, on the emulator
+	@$(BIN)/python scripts/demo_speech.py
 
 test: $(VENV)/.installed-dev  ## run the tests, in processes beside each other
 	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
