@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, XComArg, task
 
 from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
@@ -56,4 +56,4 @@ with DAG(
         stored = TencentCIHook().download_results(job, folder)
         return {name: file.path for name, file in stored.items()}
 
-    separate >> recognise >> download(recognise.output["job"])
+    separate >> recognise >> download(XComArg(recognise, key="job"))
