@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -32,9 +34,20 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _MAX_CONNECTIONS = 8
-# Elements that are lists in JSON, because there may be several
-_LISTS = frozenset(("JobsDetail", "ObjectName", "Md5Info", "Audio", "Video", "Subtitle", "Workflow"))
 _STREAMS = ("Audio", "Video", "Subtitle")
+# Elements that are lists in JSON even if there is only one, by the names of their parents
+_LISTS = {
+    "Response": {"JobsDetail"},
+    "JobsDetail": {"Workflow"},
+    "OutputFile": {"ObjectName", "Md5Info"},
+    "SpriteOutputFile": {"ObjectName", "Md5Info"},
+    "Stream": {*_STREAMS},
+}
+# The types in whose JSON samples JobsDetail is an object and not a list
+_SINGLE_JOBS = (
+    *("Animation", "Concat", "DigitalWatermark", "ExtractDigitalWatermark"),
+    *("MediaInfo", "NoiseReduction", "QualityEstimate"),
+)
 # A queue has callbacks of jobs if it names one of these events; the second is the older name of the first
 _EVENTS = {"TaskFinish", "TransCodingFinish"}
 
@@ -229,22 +242,27 @@ def _make_target(
 def callback_body(job: StoredJob, body_format: str) -> bytes:
     """Return the message about a job, as ``XML`` or ``JSON``."""
     root = build("Response", {"EventName": "TaskFinish", "JobsDetail": job.describe()})
-    if body_format == "JSON":
-        return json.dumps(_to_json(root), ensure_ascii=False).encode()
-    return to_bytes(root)
+    if body_format != "JSON":
+        return to_bytes(root)
+    message = _to_json(root)
+    if job.tag in _SINGLE_JOBS:
+        [message["JobsDetail"]] = message["JobsDetail"]
+    return json.dumps(message, ensure_ascii=False).encode()
 
 
-def _to_json(element: Element) -> dict[str, object]:
-    """Return the children of an element as an object, with lists for elements that may be repeated."""
-    fields: dict[str, object] = {name: [] for name in _STREAMS} if element.tag == "Stream" else {}
+def _to_json(element: Element) -> dict[str, Any]:
+    """Return the children of an element as an object, in lists where there are or may be several."""
+    is_stream = element.tag == "Stream"
+    fields: dict[str, Any] = {name: [] for name in _STREAMS} if is_stream else {}
+    lists = _LISTS.get(element.tag, set()) | {
+        name for name, count in Counter(child.tag for child in element).items() if count > 1
+    }
     for child in element:
         value: object = _to_json(child) if len(child) else (child.text or "")
-        if child.tag not in _LISTS:
+        if child.tag not in lists:
             fields[child.tag] = value
-        elif value or child.tag not in _STREAMS:  # for an empty stream the list stays empty
-            values = fields.setdefault(child.tag, [])
-            if isinstance(values, list):
-                values.append(value)
+        elif value or not is_stream:  # for an empty stream the list stays empty
+            fields.setdefault(child.tag, []).append(value)
     return fields
 
 

@@ -7,8 +7,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tencent_ci_emulator.database import Database
-from tencent_ci_emulator.http.xml import Element, append, build, parse, service_time, text_of, to_bytes
-from tencent_ci_emulator.jobs.job_types import job_type
+from tencent_ci_emulator.http.xml import (
+    Element,
+    append,
+    build,
+    parse,
+    remove,
+    service_time,
+    text_of,
+    to_bytes,
+)
+from tencent_ci_emulator.jobs.job_types import job_type, template_elements
 from tencent_ci_emulator.jobs.states import (
     CANCEL,
     FAILED,
@@ -31,8 +40,6 @@ CREATE TABLE IF NOT EXISTS jobs (
     CREATE INDEX IF NOT EXISTS jobs_by_queue ON jobs (queue_id, state);
     CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch_id, input_object)
 """
-#: The elements of an operation that are described even if a template hides its parameters
-_SHOWN_WITH_TEMPLATE = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel")
 
 
 class JobFailedError(Exception):
@@ -103,9 +110,8 @@ class StoredJob:
     def _describe_operation(self, operation: Element | None) -> Element:
         if operation is None:
             operation = build("Operation")
-        if operation.find("TemplateId") is not None:
-            for child in [child for child in operation if child.tag not in _SHOWN_WITH_TEMPLATE]:
-                operation.remove(child)
+        if text_of(operation, "TemplateId") is not None:
+            remove(operation, *template_elements(self.tag))
         if self.result is not None:
             operation.extend(parse(self.result))
         if text_of(operation, "JobLevel") is None:

@@ -1,4 +1,4 @@
-"""The types of jobs: what each needs, and the service that it belongs to.
+"""The types of jobs and of templates: what each needs, and the service that it belongs to.
 
 The sources are the pages of each type, and Tencent's SDKs where there is none. A job of another tag is
 accepted, too: its operation is kept and echoed as it was sent.
@@ -103,3 +103,60 @@ JOB_TYPES = {
 def job_type(tag: str | None) -> JobType:
     """Return the properties of a tag, also of one that no document names."""
     return JOB_TYPES.get(tag or "", JobType(output=None, is_listed=False))
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateType:
+    """The properties of all templates of one tag.
+
+    :param job_tag: the tag of the jobs that may use it.
+    :param element: the element of ``Operation`` that a job has the parameters in.
+    :param described_as: the element that the parameters are in when a template is described.
+    :param needs: the children that a template's request needs. It has the parameters in one of the name
+        ``element``, unless ``is_flat``: then they are its own children.
+    """
+
+    job_tag: str
+    element: str
+    described_as: str
+    needs: tuple[str, ...]
+    is_flat: bool = False
+
+
+def _nested(job_tag: str, element: str | None = None) -> TemplateType:
+    name = element or job_tag
+    return TemplateType(job_tag, name, name, (name,))
+
+
+def _flat(
+    job_tag: str, *needs: str, element: str | None = None, described_as: str | None = None
+) -> TemplateType:
+    name = element or job_tag
+    return TemplateType(job_tag, name, described_as or name, needs, is_flat=True)
+
+
+TEMPLATE_TYPES = {
+    "Animation": _flat("Animation", "Container", described_as="TransTpl"),
+    "Concat": _nested("Concat", "ConcatTemplate"),
+    "HighSpeedHd": _flat("Transcode", "Container", described_as="TransTpl"),
+    "NoiseReduction": _nested("NoiseReduction"),
+    "PicProcess": _nested("PicProcess"),
+    "SmartCover": _nested("SmartCover"),
+    "Snapshot": _nested("Snapshot"),
+    "SpeechRecognition": _nested("SpeechRecognition"),
+    "SuperResolution": _flat("SuperResolution"),
+    "Transcode": _flat("Transcode", "Container", described_as="TransTpl"),
+    "TranscodePro": _flat("Transcode", "Container", described_as="TransProTpl"),
+    "Tts": _flat("Tts", element="TtsTpl"),
+    "VideoEnhance": _nested("VideoEnhance"),
+    "VideoMontage": _flat("VideoMontage", "Container"),
+    "VideoProcess": _flat("VideoProcess"),
+    "VideoTargetRec": _nested("VideoTargetRec"),
+    "VoiceSeparate": _flat("VoiceSeparate", "AudioMode", "AudioConfig"),
+    "Watermark": _nested("Watermark"),
+}
+
+
+def template_elements(job_tag: str) -> set[str]:
+    """Return the elements of ``Operation`` in which jobs of a tag may have a template's parameters."""
+    return {one.element for one in TEMPLATE_TYPES.values() if one.job_tag == job_tag}

@@ -16,12 +16,14 @@ from tencent_ci_emulator.http.xml import Element, append, build, parse, remove, 
 from tencent_ci_emulator.jobs.engine import JobEngine
 from tencent_ci_emulator.jobs.job_rules import check_job, check_output
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
+from tencent_ci_emulator.jobs.job_types import template_elements
 from tencent_ci_emulator.jobs.queues import ACTIVE, QUEUE_TYPES, Queue, Queues
 from tencent_ci_emulator.jobs.states import PAUSE, SUBMITTED
 from tencent_ci_emulator.jobs.templates import Templates
-from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE
 
 _MAX_OPERATIONS = 6
+# Elements of Operation that name templates, too, and the tags of these
+_FURTHER_TEMPLATES = {"TranscodeTemplateId": "Transcode", "WatermarkTemplateId": "Watermark"}
 _RULES = {"QueueType": one_of(*QUEUE_TYPES)}
 
 
@@ -123,14 +125,27 @@ class Submission:
     def _fill_in_template(self, bucket: str, request: Element) -> None:
         """Copy the present parameters of the template: a later change of it does not change the job.
 
-        Only templates of voice separation exist here. The ids of others are kept as they are.
+        :raises ServiceError: there is no such template, or it is for jobs of another tag.
         """
-        template_id, operation = text_of(request, "Operation/TemplateId"), request.find("Operation")
-        if template_id is None or operation is None or text_of(request, "Tag") != VOICE_SEPARATE:
+        operation, tag = request.find("Operation"), text_of(request, "Tag") or ""
+        for name, template_tag in _FURTHER_TEMPLATES.items():
+            for element in operation.iterfind(name) if operation is not None else ():
+                if (
+                    text_of(element, ".")
+                    and self.templates.get(bucket, element.text or "").tag != template_tag
+                ):
+                    raise invalid_argument(f"Operation.{name} is not a template of the tag {template_tag}")
+        template_id = text_of(operation, "TemplateId")
+        # Of a tag for which no document has templates, the id is kept as it is
+        if template_id is None or operation is None or not template_elements(tag):
             return
         template = self.templates.get(bucket, template_id)
-        remove(operation, "TemplateName", VOICE_SEPARATE)
-        append(operation, {"TemplateName": template.name, VOICE_SEPARATE: parse(template.parameters)})
+        if template.type.job_tag != tag:
+            message = f"Operation.TemplateId is a template of the tag {template.tag}, which is not for {tag}"
+            raise invalid_argument(message)
+        remove(operation, "TemplateName", template.type.element)
+        filled_in = {template.type.element: parse(template.parameters)}
+        append(operation, {"TemplateName": template.name, **filled_in})
 
 
 def _request_for(root: Element, operation: Element | None) -> Element:

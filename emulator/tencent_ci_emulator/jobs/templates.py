@@ -1,6 +1,4 @@
-"""Templates of voice separation: create (436/84510), update (460/84757), list (1045/49919), delete
-(1045/49918).
-"""
+"""Templates: create (for instance 436/84510), update (460/84757), list (1045/49919), delete (1045/49918)."""
 
 from __future__ import annotations
 
@@ -17,12 +15,13 @@ from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler
 from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.rules import Problems, one_of, require_single_elements
-from tencent_ci_emulator.http.xml import build, parse, service_time, text_of, to_bytes
-from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_parameters
+from tencent_ci_emulator.http.xml import build, parse, remove, service_time, text_of, to_bytes
+from tencent_ci_emulator.jobs.job_rules import PARAMETER_CHECKS
+from tencent_ci_emulator.jobs.job_types import TEMPLATE_TYPES, TemplateType
 from tencent_ci_emulator.objects.names import name_rule
 
 _CUSTOM = "Custom"
-_RULES = {"Tag": one_of(VOICE_SEPARATE, is_required=True), "Name": name_rule(64, "*")}
+_RULES = {"Tag": one_of(*TEMPLATE_TYPES, is_required=True), "Name": name_rule(64, "*")}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS templates (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, bucket TEXT NOT NULL, name TEXT NOT
@@ -33,7 +32,10 @@ CREATE TABLE IF NOT EXISTS templates (
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One row: times in Unix seconds, ``parameters`` the document ``VoiceSeparate``."""
+    """One row: times in Unix seconds.
+
+    :param parameters: a document of the template's tag, with the parameters as children.
+    """
 
     id: str
     bucket: str
@@ -42,16 +44,26 @@ class Template:
     created: float
     updated: float
 
+    @property
+    def tag(self) -> str:
+        """The template's tag."""
+        return str(parse(self.parameters).tag)
+
+    @property
+    def type(self) -> TemplateType:
+        """The properties of the tag."""
+        return TEMPLATE_TYPES[self.tag]
+
     def describe(self) -> dict[str, Any]:
         """Return the template as the service describes it. The value of ``State``, of SDKs, is guessed."""
         return {
-            "Tag": VOICE_SEPARATE,
+            "Tag": self.tag,
             "TemplateId": self.id,
             "Name": self.name,
             "BucketId": self.bucket,
             "Category": _CUSTOM,
             "State": "Normal",
-            VOICE_SEPARATE: parse(self.parameters),
+            self.type.described_as: parse(self.parameters),
             "CreateTime": service_time(self.created),
             "UpdateTime": service_time(self.updated),
         }
@@ -114,13 +126,16 @@ class Templates:
     def _list(self, call: Call) -> Content:
         page, ids = call.page(), call.listed("ids")
         tags, prefix = call.listed("tag") or ["All"], call.params.get("name", "")
-        # No official template is for voice separation (1045/43606)
-        is_custom = call.choice("category", _CUSTOM, (_CUSTOM, "Official")) == _CUSTOM
         templates: list[Template] = []
-        if is_custom and {"All", VOICE_SEPARATE} & set(tags):
+        # There are no official ones here; none is for voice separation (1045/43606)
+        if call.choice("category", _CUSTOM, (_CUSTOM, "Official")) == _CUSTOM:
             where = {"bucket": call.bucket, "id": tuple(ids) if ids else None}
             templates = self.database.select(Template, "templates", where, order="number DESC")
-        templates = [template for template in templates if template.name.startswith(prefix)]
+        templates = [
+            template
+            for template in templates
+            if template.name.startswith(prefix) and {"All", template.tag} & set(tags)
+        ]
         if not ids:
             described = [template.describe() for template in page.cut(templates)]
             return {**page.describe(len(templates)), "TemplateList": described}
@@ -142,19 +157,24 @@ def _refuse_duplicate(name: str) -> Iterator[None]:
 
 
 def _read_definition(call: Call) -> dict[str, Any]:
-    """Return name and parameters of a template, with every rule checked.
-
-    ``AudioMode`` and ``AudioConfig`` are children of the request itself, and both are needed.
-    """
+    """Return name and parameters of a template, with every rule checked."""
     root, problems = call.document(), Problems()
-    require_single_elements(root, "Tag", "Name", "AudioMode", "AudioConfig")
+    require_single_elements(root, "Tag", "Name")
     problems.check(root, _RULES)
-    if text_of(root, "AudioMode") is None:
-        problems.add_sentence("AudioMode is missing")
-    if root.find("AudioConfig") is None:  # it may be empty
-        problems.add_sentence("AudioConfig is missing")
-    parameters = {name: root.find(name) for name in ("AudioMode", "AudioConfig")}
-    separate = build(VOICE_SEPARATE, parameters)
-    check_parameters(separate, problems)
     problems.raise_if_any()
-    return {"name": text_of(root, "Name"), "parameters": to_bytes(separate)}
+    tag = text_of(root, "Tag") or ""
+    kind = TEMPLATE_TYPES[tag]
+    require_single_elements(root, *kind.needs)
+    for name in kind.needs:
+        needed = root.find(name)
+        # Elements that hold others may be empty
+        if needed is None or (name == "AudioMode" and text_of(root, name) is None):
+            problems.add_sentence(f"{name} is missing")
+    source = root if kind.is_flat else root.find(kind.element)
+    parameters = build(tag, "" if source is None else source)
+    if kind.is_flat:
+        remove(parameters, "Tag", "Name")
+    if kind.element in PARAMETER_CHECKS:
+        PARAMETER_CHECKS[kind.element](parameters, problems, "" if kind.is_flat else f"{kind.element}.")
+    problems.raise_if_any()
+    return {"name": text_of(root, "Name"), "parameters": to_bytes(parameters)}

@@ -10,7 +10,9 @@ import pytest
 from lxml import etree
 
 from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.config import DEMO_BUCKET
 from tencent_ci_emulator.jobs import callbacks
+from tencent_ci_emulator.jobs.job_types import JOB_TYPES
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_faults import document, submitted
 from tests.emulator.integration.test_http import JOB, Client
@@ -88,6 +90,71 @@ def test_json_has_lists_where_several_are_possible(emulator, client):
     assert len(stream["Audio"]) == 1
     assert (stream["Video"], stream["Subtitle"]) == ([], [])
     assert isinstance(stream["Audio"][0]["SampleRate"], str)
+
+
+#: The types whose JSON samples have one object in JobsDetail
+SINGLE = {
+    *("Animation", "Concat", "DigitalWatermark", "ExtractDigitalWatermark"),
+    *("MediaInfo", "NoiseReduction", "QualityEstimate"),
+}
+PARAMETERS = {
+    "Transcode": "<Container><Format>mp4</Format></Container>",
+    "ConcatTemplate": "<Container><Format>mp4</Format></Container>",
+    "Segment": "<Format>mp4</Format>",
+    "Snapshot": "<Count>1</Count>",
+    "SpeechRecognition": "<EngineModelType>16k_zh</EngineModelType><ChannelNum>1</ChannelNum>"
+    "<ResTextFormat>0</ResTextFormat>",
+    "TtsConfig": "<InputType>Text</InputType><Input>a</Input>",
+    "VoiceSeparate": "<AudioMode>IsBackground</AudioMode>",
+}
+
+
+def job_of(tag: str, *elements: str) -> str:
+    """Return a request with all that jobs of a tag need."""
+    names = [needed.partition("|")[0] for needed in JOB_TYPES[tag].needs]
+    if tag == "Tts":
+        names.append("TtsConfig")
+    parameters = "".join(f"<{name}>{PARAMETERS.get(name, '')}</{name}>" for name in names)
+    output = (
+        f"<Bucket>{DEMO_BUCKET}</Bucket><Region>ap-guangzhou</Region><Object>out/${{Number}}</Object>"
+        "<StreamExtract><Index>0</Index><Object>out/s</Object></StreamExtract>"
+    )
+    return (
+        f"<Request><Tag>{tag}</Tag><Input><Object>in/none.mp3</Object></Input>"
+        f"<Operation>{parameters}<Output>{output}</Output></Operation>{''.join(elements)}</Request>"
+    )
+
+
+@pytest.mark.parametrize("tag", JOB_TYPES)
+def test_jobs_of_every_type_have_callbacks(emulator, client, tag):
+    with Receiver() as receiver:
+        url = f"<CallBack>{receiver.url}/</CallBack>"
+        ids = [submitted(client, job_of(tag, url))]
+        recorded(emulator, ids[0])
+        ids.append(submitted(client, job_of(tag, url, "<CallBackFormat>JSON</CallBackFormat>")))
+        recorded(emulator, ids[1])
+        as_xml, as_json = (one.body for one in receiver.received)
+    assert etree.fromstring(as_xml).findtext("JobsDetail/JobId") == ids[0]
+    detail = json.loads(as_json)["JobsDetail"]
+    assert isinstance(detail, dict) == (tag in SINGLE)
+    [job] = [detail] if tag in SINGLE else detail
+    assert (job["JobId"], job["Tag"]) == (ids[1], tag)
+
+
+def test_json_has_lists_of_what_is_repeated_and_only_of_that(emulator, client):
+    """Audio is a list under MediaInfo.Stream, and an object under Transcode."""
+    request = (
+        f"<Request><Tag>Transcode</Tag><Input><Object>in/none.mp3</Object></Input><Operation>"
+        "<Transcode><Container><Format>mp3</Format></Container><Audio><Codec>mp3</Codec></Audio></Transcode>"
+        "<Watermark><Type>Text</Type></Watermark><Watermark><Type>Image</Type></Watermark>"
+        f"<Output><Bucket>{DEMO_BUCKET}</Bucket><Region>ap-guangzhou</Region><Object>a</Object></Output>"
+        "</Operation><CallBack>{}/</CallBack><CallBackFormat>JSON</CallBackFormat></Request>"
+    )
+    with Receiver() as receiver:
+        recorded(emulator, submitted(client, request.format(receiver.url)))
+        operation = json.loads(receiver.received[0].body)["JobsDetail"][0]["Operation"]
+    assert operation["Transcode"]["Audio"] == {"Codec": "mp3"}
+    assert operation["Watermark"] == [{"Type": "Text"}, {"Type": "Image"}]
 
 
 def test_no_callback_is_sent_without_a_receiver_or_for_a_cancelled_job():

@@ -140,6 +140,19 @@ def test_what_is_absent_in_a_transcoding_is_removed(client, tmp_path, parameters
     assert [frames for *_, frames in facts.video] == [20] * streams[0]  # the last picture is seen, too
 
 
+def test_a_transcoding_by_template(client, tmp_path):
+    template = {
+        "Tag": "Transcode",
+        "Name": "to-flac",
+        "Container": {"Format": "flac"},
+        "Audio": {"Codec": "flac", "Samplerate": "16000"},
+    }
+    made = client.ci_create_template(Bucket=BUCKET, Template=template)["Template"]
+    job = done(client, "Transcode", TemplateId=made["TemplateId"], Output={"Object": "out/${jobid}.${ext}"})
+    assert (job["Operation"]["TemplateName"], "Transcode" in job["Operation"]) == ("to-flac", False)
+    assert probe(download(client, only_file(job), tmp_path)).audio == [("flac", 16000, 2)]
+
+
 def test_music_is_mixed_with_a_transcoding(client, tmp_path):
     centre, side = tones(1.0)
     write(tmp_path / "tone.wav", 0.5 * centre)

@@ -150,7 +150,9 @@ def test_names_are_unique(client, request):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"Tag": "Transcode"}, "Tag"),
+        ({"Tag": "Transcode"}, "Container is missing"),
+        ({"Tag": "Segment"}, "Tag is 'Segment'"),
+        ({"Tag": "Snapshot"}, "Snapshot is missing"),
         ({"Tag": ""}, "Tag"),
         ({"Name": ""}, "Name"),
         ({"Name": "a b"}, "Name"),
@@ -203,3 +205,106 @@ def test_templates_have_a_limit_and_survive_a_restart(tmp_path):
     with Emulator(tmp_path) as emulator:
         kept = python_client(emulator).ci_get_template(Bucket=BUCKET)["TemplateList"]
         assert [one["Name"] for one in kept] == ["three", "two"]
+
+
+NESTED = {
+    "Concat": "ConcatTemplate",
+    **{
+        tag: tag
+        for tag in (
+            *("NoiseReduction", "PicProcess", "SmartCover", "Snapshot", "SpeechRecognition"),
+            *("VideoEnhance", "VideoTargetRec", "Watermark"),
+        )
+    },
+}
+FLAT = {
+    "Animation": "TransTpl",
+    "HighSpeedHd": "TransTpl",
+    "SuperResolution": "SuperResolution",
+    "Transcode": "TransTpl",
+    "TranscodePro": "TransProTpl",
+    "Tts": "TtsTpl",
+    "VideoMontage": "VideoMontage",
+    "VideoProcess": "VideoProcess",
+}
+#: What a body needs where the emulator checks it
+BODIES = {
+    "Concat": {
+        "ConcatFragment": {"Url": "https://x/in/a.mp3", "Mode": "Start"},
+        "Container": {"Format": "mp3"},
+    },
+    "Snapshot": {"Mode": "Average", "Count": "2"},
+    "SpeechRecognition": {"EngineModelType": "16k_zh", "ChannelNum": "1", "ResTextFormat": "0"},
+    "NoiseReduction": {"Format": "mp3"},
+    "Tts": {"Mode": "Sync", "Codec": "wav", "VoiceType": "ruxue"},
+}
+
+
+@pytest.mark.parametrize("tag", [*NESTED, *FLAT])
+def test_templates_of_every_tag(emulator, tag):
+    """The parameters are in an element of their own or in the request itself, by the tag."""
+    client = python_client(emulator)
+    body = BODIES.get(tag, {"Container": {"Format": "mp4"}, "Unheard": {"Of": "yes"}})
+    sent = {NESTED[tag]: body} if tag in NESTED else body
+    template = {"Tag": tag, "Name": f"of-{tag}", **sent}
+    made = client.ci_create_template(Bucket=BUCKET, Template=template)["Template"]
+    assert (made["Tag"], made[NESTED.get(tag) or FLAT[tag]]) == (tag, body)
+    listed = client.ci_get_template(Bucket=BUCKET, Ids=made["TemplateId"])["TemplateList"]
+    assert listed == [made]
+    changed = client.ci_update_template(
+        Bucket=BUCKET, TemplateId=made["TemplateId"], Template={**template, "Name": f"new-{tag}"}
+    )["Template"]
+    assert changed["Name"] == f"new-{tag}"
+
+
+def test_a_list_has_the_templates_of_its_tags(emulator):
+    client, raw = python_client(emulator), Client(emulator)
+    for tag in ("VideoProcess", "SuperResolution"):
+        client.ci_create_template(Bucket=BUCKET, Template={"Tag": tag, "Name": f"listed-{tag}"})
+
+    def tags(query):
+        root = etree.fromstring(raw("GET", "/template", query=f"name=listed-&{query}")[1])
+        return [one.text for one in root.iterfind("TemplateList/Tag")]
+
+    assert tags("tag=VideoProcess") == ["VideoProcess"]
+    assert tags("tag=VideoProcess,SuperResolution") == ["SuperResolution", "VideoProcess"]
+    assert tags("tag=Concat") == []
+
+
+def submit(client, tag, **operation):
+    output = {"Region": "ap-guangzhou", "Bucket": BUCKET, "Object": "out/a"}
+    request = {"Tag": tag, "Input": {"Object": "in/a"}, "Operation": {**operation, "Output": output}}
+    return client.ci_create_media_jobs(Bucket=BUCKET, Jobs=request, Lst={})["JobsDetail"][0]
+
+
+def test_only_the_templates_parameters_are_hidden_in_a_job(emulator):
+    client = python_client(emulator)
+    template = {"Tag": "Tts", "Name": "for-speech", **BODIES["Tts"]}
+    made = client.ci_create_template(Bucket=BUCKET, Template=template)["Template"]
+    config = {"InputType": "Text", "Input": "a"}
+    job = submit(client, "Tts", TemplateId=made["TemplateId"], TtsConfig=config)
+    operation = job["Operation"]
+    assert (operation["TemplateName"], operation["TtsConfig"]) == ("for-speech", config)
+    assert "TtsTpl" not in operation
+
+
+def test_a_template_is_for_jobs_of_its_tag(emulator):
+    client = python_client(emulator)
+
+    def make(tag, **body):
+        template = {"Tag": tag, "Name": f"used-{tag}", **body}
+        return client.ci_create_template(Bucket=BUCKET, Template=template)["Template"]["TemplateId"]
+
+    video = make("HighSpeedHd", Container={"Format": "mp4"}, Video={"Codec": "H.264"})
+    assert submit(client, "Transcode", TemplateId=video)["Tag"] == "Transcode"
+    status, text = refused(submit, client, "Animation", TemplateId=video)
+    assert (status, "which is not for Animation" in text) == (400, True)
+    enhance = {"VideoProcess": {"ColorEnhance": {"Enable": "true"}}}
+    assert (
+        "TemplateNotFound" in refused(submit, client, "VideoProcess", **enhance, TranscodeTemplateId="t0")[1]
+    )
+    text = refused(submit, client, "VideoProcess", **enhance, TranscodeTemplateId=video)[1]
+    assert "Operation.TranscodeTemplateId is not a template of the tag Transcode" in text
+    plain = make("Transcode", Container={"Format": "mp4"})
+    job = submit(client, "VideoProcess", **enhance, TranscodeTemplateId=plain)
+    assert job["Operation"]["TranscodeTemplateId"] == plain
