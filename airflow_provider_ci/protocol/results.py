@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.protocol.batches import BatchJob
-from airflow_provider_ci.protocol.job_types.job_type import JobType
+from airflow_provider_ci.protocol.job_types.job_type import STREAMS, JobType
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import FAILED, Job
 from airflow_provider_ci.protocol.names import redact_address
@@ -26,7 +26,11 @@ _NOT_IN_RESULT = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel"
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _SERIES = re.compile(r"\$\{[Nn]umber\}")
-_MATCHED_MAX = 10_000  # object names of one job that are matched: so many snapshots are documented
+# Of matching the object names of one job, in parts of patterns times characters: enough for the 10,000
+# snapshots that are documented
+_STEPS_MAX = 10_000_000
+# What placeholders may become of which the values are not known; the others may become anything
+_CHARACTERS = {"ext": str.isalnum, "Number": str.isdigit, "number": str.isdigit}
 _KEY_MAX = 1024  # characters of a key that is matched; COS has none of more than 850 bytes (436/13324)
 
 
@@ -43,8 +47,9 @@ class JobResult(TypedDict):
     """A job as pushed to XCom.
 
     ``outputs`` has the files by name: ``voice``, ``background``, ``bass`` and ``drums`` of a voice
-    separation, ``transcript`` of a speech recognition, ``file`` of other types, and ``file_0``, ``file_1``, …
-    of a type with a series of them. ``other_objects`` has files whose key fits no output of the request.
+    separation, ``transcript`` and ``detail`` of a speech recognition, ``stream_0`` (by its index) of extracted
+    streams, ``file`` of other types, and ``file_0``, ``sprite_0``, … of a type with a series of them.
+    ``other_objects`` has files whose key fits no output of the request.
 
     ``result`` is what the service says beyond files, in its own spelling: ``MediaInfo``,
     ``SpeechRecognitionResult`` and others. If it is long, texts and lists in it are shortened, and
@@ -251,7 +256,7 @@ def _shorten(result: dict[str, Any], max_bytes: int) -> dict[str, Any]:
         shorter: dict[str, Any] = _cut(result, texts, entries)
         if _json_length(shorter) <= max_bytes:
             return shorter
-    return dict.fromkeys(list(result)[:_ENTRIES_LEFT], "…")
+    return {name[:_TEXT_LEFT]: "…" for name in list(result)[:_ENTRIES_LEFT]}
 
 
 def _cut(value: Any, text_left: int, entries_left: int) -> Any:
@@ -278,11 +283,18 @@ def _match_outputs(job: Job) -> tuple[dict[str, ResultObject], list[ResultObject
     """
     kind, output = job_type(job.tag), find_tree(job.operation, "Output")
     known, patterns = _known_placeholders(job), _patterns(kind, output)
+    parts = sum(len(_PLACEHOLDER.split(pattern)) for pattern in patterns.values())
     outputs: dict[str, ResultObject] = {}
     other: list[ResultObject] = []
-    for index, written in enumerate(_files(job, output, patterns)):
-        name = _matching_output(written["object"], known, patterns, outputs) if index < _MATCHED_MAX else None
-        if name is None:
+    has_series = kind.placeholders is None or "Number" in kind.placeholders
+    steps = 0
+    for written in _files(job, output, patterns):
+        key = written["object"]
+        steps += parts * len(key)
+        name = _matching_output(key, known, patterns, outputs) if steps <= _STEPS_MAX else None
+        if has_series and name in patterns and _SERIES.search(patterns[name]):
+            name = f"{name}_{_number_in(key, patterns[name], known, outputs)}"
+        if name is None or name in outputs:
             other.append(written)
         else:
             outputs[name] = written
@@ -294,10 +306,13 @@ def _patterns(kind: JobType, output: Tree) -> dict[str, str]:
     patterns: dict[str, str] = {}
     for name, element in kind.output_objects.items():
         value = output.get(element)
-        if isinstance(value, list):  # the streams to extract: {"Index": …, "Object": …}
-            patterns |= {f"{name}_{find(each, 'Index')}": str(find(each, "Object")) for each in value}
-        elif value:
-            patterns[name] = str(value)
+        if element != STREAMS:
+            if value:
+                patterns[name] = str(value)
+            continue
+        for stream in _list(output, element):  # an example of an answer has the key in Output
+            if key := find_text(stream, "Object") or find_text(stream, "Output"):
+                patterns[f"{name}_{find(stream, 'Index')}"] = key
     return patterns
 
 
@@ -305,27 +320,33 @@ def _files(job: Job, output: Tree, patterns: Mapping[str, str]) -> Iterator[Resu
     """Yield the files that a job has written.
 
     Where the service says so depends on the type: in ``MediaResult``, in ``ObjectName`` or ``Object`` of an
-    element ``…Result``, or nowhere; then the keys are those of the request.
+    element ``…Result``, or nowhere. Of a type for which that is documented, or not known, the keys are those
+    of the request then.
     """
     operation = job.operation or {}
     bucket, region = find_text(output, "Bucket"), find_text(output, "Region")
     found = False
     for files in _output_files(operation):
-        md5s = {find_text(each, "ObjectName"): find_text(each, "Md5") for each in _list(files, "Md5Info")}
+        md5s = {
+            (find_text(each, "ObjectName") or "").removeprefix("/"): find_text(each, "Md5")
+            for each in _list(files, "Md5Info")
+        }
         prefix = find_text(files, "ObjectPrefix") or ""
         for name in _list(files, "ObjectName"):
-            key = str(name) if str(name).startswith(prefix) else prefix + str(name)
+            key = (str(name) if str(name).startswith(prefix) else prefix + str(name)).removeprefix("/")
             found = True
             yield {
                 "bucket": find_text(files, "Bucket") or bucket,
                 "region": find_text(files, "Region") or region,
-                "object": key.removeprefix("/"),
-                "md5": md5s.get(str(name)) or md5s.get(key),
+                "object": key,
+                "md5": md5s.get(str(name).removeprefix("/")) or md5s.get(key),
             }
     if found or not job.job_state.is_successful:
         return
     keys = [*_keys_in_results(operation)]
-    for key in keys or (pattern for pattern in patterns.values() if "${" not in pattern):
+    if not keys and not job_type(job.tag).placeholders:  # the service returns no key
+        keys = [pattern for pattern in patterns.values() if "${" not in pattern]
+    for key in keys:
         yield {"bucket": bucket, "region": region, "object": key.removeprefix("/"), "md5": None}
 
 
@@ -361,25 +382,25 @@ def _known_placeholders(job: Job) -> dict[str, str]:
 
 
 def _matching_output(
-    key: str, known: dict[str, str], patterns: Mapping[str, str], matched: Mapping[str, object]
+    key: str, known: dict[str, str], patterns: Mapping[str, str], matched: Mapping[str, ResultObject]
 ) -> str | None:
     """Return the name of the output whose pattern fits ``key``, without those that are ``matched``."""
     # An equal key comes first: out/${jobid}.${ext} would fit out/a.mp3 too. Then the most specific pattern
     candidates = sorted(
         (item for item in patterns.items() if item[0] not in matched),
-        key=lambda item: (item[1] != key, _count_unknown(item[1], known)),
+        key=lambda item: (item[1].removeprefix("/") != key, _count_unknown(item[1], known)),
     )
     for name, pattern in candidates:
         if pattern.removeprefix("/") == key or _fits(key, pattern, known):
-            return f"{name}_{_number_in(key, pattern, matched)}" if _SERIES.search(pattern) else name
-    if "transcript" in patterns and key == f"{patterns['transcript'].removeprefix('/')}.detail":
-        return "detail"
-    return None
+            return name
+    transcript = matched.get("transcript")
+    return "detail" if transcript is not None and key == f"{transcript['object']}.detail" else None
 
 
-def _number_in(key: str, pattern: str, matched: Mapping[str, object]) -> str:
+def _number_in(key: str, pattern: str, known: Mapping[str, str], matched: Mapping[str, object]) -> str:
     """Return the number of a file in a series; its position if the key does not tell."""
-    before, after = _SERIES.split(pattern.removeprefix("/"), maxsplit=1)
+    replaced = pattern.removeprefix("/").replace("${jobid}", known["jobid"])
+    before, after = _SERIES.split(replaced, maxsplit=1)
     if "${" not in before + after:
         return key[len(before) : len(key) - len(after)]
     return str(len(matched))
@@ -410,7 +431,7 @@ def _fits(key: str, pattern: str, known: dict[str, str]) -> bool:
             # In a single job the placeholders of the input may stay as they are: it is not documented
             ends = _ends_after(key, ends, (known[part], f"${{{part}}}"))
         else:
-            ends = _ends_after_unknown(key, ends, is_extension=part == "ext")
+            ends = _ends_after_unknown(key, ends, _CHARACTERS.get(part))
     return len(key) in ends
 
 
@@ -419,12 +440,11 @@ def _ends_after(key: str, starts: set[int], texts: tuple[str, ...]) -> set[int]:
     return {start + len(text) for text in texts for start in starts if key.startswith(text, start)}
 
 
-def _ends_after_unknown(key: str, starts: set[int], *, is_extension: bool) -> set[int]:
+def _ends_after_unknown(key: str, starts: set[int], is_allowed: Callable[[str], bool] | None) -> set[int]:
     """Return where an unknown value of one or more characters may end if it begins at one of ``starts``."""
     ends: set[int] = set()
     for index, char in enumerate(key):
         can_begin_or_continue = index in starts or index in ends
-        is_allowed = not is_extension or (char.isascii() and char.isalnum())
-        if can_begin_or_continue and is_allowed:
+        if can_begin_or_continue and (is_allowed is None or (char.isascii() and is_allowed(char))):
             ends.add(index + 1)
     return ends
