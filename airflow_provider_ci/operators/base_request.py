@@ -38,7 +38,7 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
         that are known. (templated)
     :param operation: what the job does (``Operation``), with the names of Tencent's pages: a dict of
         elements, in which a list is an element that is repeated. The results go to the input's bucket and
-        region unless ``Output`` names others. (templated)
+        region unless ``Output`` names others. It is shown in Airflow's UI. (templated)
     :param user_data: printable ASCII, at most 1,024 characters, which the service returns with the job
         (``UserData``). (templated)
     :param job_level: priority (``JobLevel``), 0 to 2; a higher one runs earlier. (templated)

@@ -41,7 +41,8 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
     .. seealso:: ``docs/operators.md``
 
     :param input_object: key of the input (``Input.Object``); some types have none. (templated)
-    :param input_url: address of the input instead (``Input.Url``), where the type allows it. (templated)
+    :param input_url: address of the input instead (``Input.Url``), where the type allows it. It is shown in
+        Airflow's UI. (templated)
     :param input_elements: further elements of ``Input``, for instance ``{"Lang": "zh", "Type": "pdf"}`` of a
         translation. (templated)
     :param check_input: submit a job only if the input object exists, is not empty and not archived. Needs the

@@ -53,8 +53,9 @@ class BatchJob:
     start_time: datetime | None = None
     end_time: datetime | None = None
     queue_id: str | None = None
-    input: Mapping[str, Any] | None = None
-    operation: Mapping[str, Any] | None = None
+    # not shown: a URL may be signed, and a result may have megabytes
+    input: Mapping[str, Any] | None = field(default=None, repr=False)
+    operation: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def job_state(self) -> JobState:

@@ -109,8 +109,9 @@ class Job:
     queue_type: str | None = None
     tag: str | None = None
     sub_tag: str | None = None
-    input: Mapping[str, Any] | None = None
-    operation: Mapping[str, Any] | None = None
+    # not shown: a URL may be signed, and a result may have megabytes
+    input: Mapping[str, Any] | None = field(default=None, repr=False)
+    operation: Mapping[str, Any] | None = field(default=None, repr=False)
     workflow: tuple[Workflow, ...] = ()
 
     @property

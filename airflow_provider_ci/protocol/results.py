@@ -21,8 +21,12 @@ from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
 RESULT_BYTES_MAX = 32 * 1024
 # What is left of texts and lists in a shortened result
 _TEXT_LEFT, _ENTRIES_LEFT = 500, 10
-# Of Operation, what every job has and what the other fields of a JobResult say
-_NOT_IN_RESULT = ("TemplateId", "TemplateName", "Output", "UserData", "JobLevel", "MediaResult")
+# Of Operation, what every job has, and what the other fields of a JobResult say; and the keys of encrypted
+# media, which nobody may read in an XCom
+_NOT_IN_RESULT = (
+    *("TemplateId", "TemplateName", "Output", "UserData", "JobLevel", "MediaResult"),
+    *("DecryptKey", "DecryptIv", "EncryptKey", "EncryptIv"),
+)
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _SERIES = re.compile(r"\$\{[Nn]umber\}")
