@@ -11,14 +11,15 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.fields import DefaultName
+from airflow_provider_ci.protocol.job_types.job_type import Need
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import Job
-from airflow_provider_ci.protocol.rules import as_number
 from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree, format_value, with_value
 
 #: Who waits for the job that is submitted: a worker, a triggerer, or nobody.
@@ -31,6 +32,8 @@ _KEY = re.compile(
     r" nonce=(?P<nonce>[0-9a-f]{8})"
 )
 _MAX_PART_LENGTH = 150
+# A leading zero makes it no number: 007 and 7 are different ids
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?")
 
 
 class TaskIdentity(NamedTuple):
@@ -86,7 +89,7 @@ class IdempotencyKey(NamedTuple):
     @classmethod
     def parse(cls, user_data: str | None) -> IdempotencyKey | None:
         """Return the key in ``UserData``; ``None`` if there is none, or other data."""
-        found = _KEY.fullmatch(user_data or "")
+        found = _KEY.fullmatch((user_data or "").strip())
         if found is None:
             return None
         return cls(found["id"], int(found["max_tries"]), found["request"], found["waits"], found["nonce"])
@@ -124,19 +127,21 @@ def key_of_request(request: Tree) -> IdempotencyKey | None:
 def fingerprint(request: Tree, input_location: str) -> str:
     """Return a digest of what the user asked for.
 
-    A retry may run with a later version of the provider, and must compute the same digest. So it does not
-    depend on the bytes that are sent, nor on elements without a value, nor on a name that the provider made
-    up, nor on whether a number is a string.
+    A retry may run with a later version of the provider, and must compute the same digest: a task whose
+    request seems to have changed pays for another job. So it does not depend on the bytes that are sent, nor
+    on how the same elements are written as a tree, nor on a name that the provider made up.
 
     :param input_location: the bucket and region of the input.
     """
-    text = json.dumps([input_location, _canonical(request)], sort_keys=True)
+    content = {name: value for name, value in request.items() if name != "Tag"}
+    arguments = {"Tag": request.get("Tag"), "Request": _canonical(content)}
+    text = json.dumps([input_location, arguments], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_user_data(request: Tree, text: str) -> Tree:
     """Return the request with ``text`` in ``UserData``, or unchanged if the user has data there."""
-    if find(request, "Operation.UserData") is not None:
+    if find_text(request, "Operation.UserData") is not None:
         return request
     return with_value(request, "Operation.UserData", text)
 
@@ -157,79 +162,147 @@ def is_job_of(job: Job | BatchJob, request: Tree) -> bool:
     key, user_data = key_of_request(request), job.user_data
     if key is not None and user_data is not None:
         return key.is_same_request(IdempotencyKey.parse(user_data))
-    if user_data not in (None, find_text(request, "Operation.UserData")):
+    own_data = find_text(request, "Operation.UserData")
+    if user_data is not None and user_data.strip() != (own_data or "").strip():
         return False
     return _has_input_of(job, request) and _has_equal_fields(job, request)
 
 
+_BATCH_INPUTS = ("Manifest", "UrlFile", "Prefix", "Object")
+# What has an effect only without such a template. For TemplateId it depends on the type of the job
+_REPLACED = {"TranscodeTemplateId": ("Transcode",), "WatermarkTemplateId": ("Watermark",)}
+
+
 def _has_input_of(job: Job | BatchJob, request: Tree) -> bool:
+    requested, returned = find_tree(request, "Input"), job.input
     if isinstance(job, BatchJob):
-        return request.get("Name") == job.name and _canonical(find_tree(request, "Input")) == _canonical(
-            job.input
-        )
-    requested = find_tree(request, "Input")
-    if not requested or not job.input:  # a type of job without input; the time and the other elements decide
-        return not requested and not job.input and job_type(job.tag).tag == request.get("Tag")
-    keys = [name for name in ("Object", "Url") if requested.get(name)]
-    return all(requested.get(name) == job.input.get(name) for name in keys)
+        inputs = ((find_text(requested, name), find_text(returned, name)) for name in _BATCH_INPUTS)
+        return request.get("Name") == job.name and all(_is_same_key(*pair) for pair in inputs)
+    comparison = _Comparison(request)
+    if comparison.kind.input is Need.NONE:
+        return True  # the time and the other elements decide
+    key, url = find_text(returned, "Object"), find_text(returned, "Url")
+    if find_text(requested, "Object") is not None:  # beside which the service ignores a URL
+        is_same = _is_same_key(find_text(requested, "Object"), key)
+    else:
+        is_same = key is None and url in (None, find_text(requested, "Url"))
+    others = {name: value for name, value in requested.items() if name not in ("Object", "Url")}
+    return is_same and comparison.are_equal(others, returned, "Input")
 
 
 def _has_equal_fields(job: Job | BatchJob, request: Tree) -> bool:
     """Tell whether all elements that both a request and a job have are equal. An element that only one of
     them has does not count: the service leaves out some, and adds others.
     """
+    comparison = _Comparison(request)
     wanted, returned = find_tree(request, "Operation"), job.operation or {}
-    for name in ("JobParam", None):  # a batch job has its parameters there
-        requested_here = wanted.get(name, {}) if name else wanted
-        returned_here = returned.get(name, {}) if name else returned
-        # A job has a template or parameters; a request with parameters cannot have made one of a template
-        if _has_parameters(request, requested_here) and _has_template_only(request, returned_here):
-            return False
-    envelope = {"Tag": job.tag, "QueueId": job.queue_id}
-    is_same_envelope = all(_are_equal(request.get(name), envelope[name]) for name in envelope)
-    return is_same_envelope and _are_equal(wanted, returned)
-
-
-def _are_equal(requested: Any, returned: Any) -> bool:
-    if requested is None or returned is None or returned in ("", []) or requested == "":
-        return True
-    if isinstance(requested, Mapping) and isinstance(returned, Mapping):
-        return all(
-            _are_equal(value, returned.get(name)) for name, value in requested.items() if name != "UserData"
-        )
-    if isinstance(requested, Mapping) or isinstance(returned, Mapping):
+    # a batch job has its parameters in JobParam
+    both = ((wanted, returned), (find_tree(wanted, "JobParam"), find_tree(returned, "JobParam")))
+    if any(comparison.is_of_template(*pair) for pair in both):
         return False
-    if isinstance(requested, list | tuple) or isinstance(returned, list):
-        first, second = (
-            [*each] if isinstance(each, list | tuple) else [each] for each in (requested, returned)
+    envelope = {"Tag": job.tag, "QueueId": job.queue_id}
+    if isinstance(job, BatchJob):
+        envelope["Type"] = job.type
+    if not all(comparison.are_equal(request.get(name), envelope[name], name) for name in envelope):
+        return False
+    return comparison.are_equal(wanted, returned, "Operation")
+
+
+class _Comparison:
+    """Compares the elements of a request with those of a job, whose values are texts.
+
+    The service may spell a value in another way: numbers, booleans, the whitespace of a text, a slash before
+    a key. No other difference is overlooked.
+    """
+
+    def __init__(self, request: Tree) -> None:
+        self.kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
+        self._replaced = {"TemplateId": self.kind.replaced_by_template, **_REPLACED}
+
+    def is_of_template(self, requested: Tree, returned: Tree) -> bool:
+        """Tell whether a job was made of a template, and a request has parameters instead: a job shows one of
+        the two, or both.
+        """
+        return any(
+            _has_any(requested, names)
+            and not _has_any(requested, [template])
+            and _has_any(returned, [template])
+            and not _has_any(returned, names)
+            for template, names in self._replaced.items()
         )
-        return len(first) == len(second) and all(map(_are_equal, first, second))
-    if requested == returned or format_value(requested) == str(returned).lower():
-        return True
-    number = as_number(requested)
-    return number is not None and number == as_number(returned)
+
+    def are_equal(self, requested: Any, returned: Any, path: str) -> bool:
+        """Tell whether a value of the request is that of a job, or one of the two has none."""
+        first, second = _values(requested), _values(returned)
+        if not first or not second:
+            return True
+        pairs = zip(first, second, strict=False)
+        return len(first) == len(second) and all(self._is_equal(*pair, path) for pair in pairs)
+
+    def _is_equal(self, requested: Any, returned: Any, path: str) -> bool:
+        if isinstance(requested, Mapping) and isinstance(returned, Mapping):
+            ignored = {"UserData", *self._ignored_by_service(requested, returned)}
+            return all(
+                self.are_equal(requested[name], returned.get(name), f"{path}.{name}")
+                for name in requested
+                if name not in ignored
+            )
+        if isinstance(requested, Mapping) or isinstance(returned, Mapping):
+            return False
+        if path.endswith("Object"):
+            return _is_same_key(format_value(requested), format_value(returned))
+        return self._is_same_value(requested, format_value(returned), path)
+
+    def _is_same_value(self, requested: Any, returned: str, path: str) -> bool:
+        text = format_value(requested)
+        if text.lower() in ("true", "false"):
+            return text.lower() == returned.lower()
+        if _NUMBER.fullmatch(text) and _NUMBER.fullmatch(returned) and not self._is_text(requested, path):
+            return Decimal(text) == Decimal(returned)
+        return text.split() == returned.split()
+
+    def _is_text(self, requested: Any, path: str) -> bool:
+        """Tell whether a value is no number, although it may look like one."""
+        rule = self.kind.rules.get(path.removeprefix("Operation.").removeprefix("JobParam."))
+        return isinstance(requested, str) and rule is not None and rule.is_text
+
+    def _ignored_by_service(self, requested: Tree, returned: Tree) -> Iterator[str]:
+        """Yield the parameters beside a template, for which the service may return those of the template."""
+        for template, names in self._replaced.items():
+            if _has_any(requested, [template]) and _has_any(returned, [template]):
+                yield from names
 
 
-def _has_parameters(request: Tree, operation: Any) -> bool:
-    kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
-    return any(find(operation, name) is not None for name in kind.parameters)
+def _has_any(tree: Tree, names: Iterable[str]) -> bool:
+    return any(tree.get(name) not in (None, "", []) for name in names)
 
 
-def _has_template_only(request: Tree, operation: Any) -> bool:
-    return not _has_parameters(request, operation) and bool(find(operation, "TemplateId"))
+def _values(value: Any) -> list[Any]:
+    """Return the elements that a value of a tree stands for, without those that are empty."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return [each for each in values if each is not None and each != "" and each != {}]
+
+
+def _is_same_key(requested: str | None, returned: str | None) -> bool:
+    """Tell whether two keys are the same. The documents' responses have some with a slash before them, with
+    which no key begins.
+    """
+    return requested == returned or (requested is not None and returned == f"/{requested}")
 
 
 def _canonical(value: Any) -> Any:
-    """Return a tree with texts for numbers, and without elements that have no value."""
+    """Return a tree in the one of its spellings that stands for the same elements: texts for numbers, no list
+    of one, nothing without a value.
+    """
     if isinstance(value, Mapping):
-        return {
-            name: _canonical(child)
-            for name, child in value.items()
-            if child is not None and not isinstance(child, DefaultName)
+        children = {
+            name: _canonical(child) for name, child in value.items() if not isinstance(child, DefaultName)
         }
+        return {name: child for name, child in children.items() if child is not None}
     if isinstance(value, list | tuple):
-        return [_canonical(child) for child in value]
-    return format_value(value)
+        items = [_canonical(child) for child in value if child is not None]
+        return items if len(items) > 1 else items[0] if items else None
+    return None if value is None else {} if value == "" else format_value(value)
 
 
 def _readable(text: str) -> str:
