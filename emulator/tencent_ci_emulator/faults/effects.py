@@ -111,6 +111,7 @@ class JobEffects:
 
     :ivar failure: ``Code`` and ``Message`` that it ends ``Failed`` with, or ``None``.
     :ivar delay: further seconds that it stays ``Running``, by the emulator's clock.
+    :ivar result: elements of ``Operation`` in place of those that the work on it has made, if it succeeds.
     """
 
     def __init__(self, applied: AppliedRules) -> None:
@@ -121,6 +122,9 @@ class JobEffects:
         self.rules = tuple(rule_id for rule_id, _ in applied)
         self.failure: tuple[str, str] | None = failures[0] if failures else None
         self.delay: float = sum(rule.get("delay", 0.0) for rule in rules)
+        self.result: dict[str, Any] = {}
+        for rule in reversed(rules):
+            self.result.update(rule.get("result", {}))
 
 
 class CallbackEffects:

@@ -16,7 +16,7 @@ _MAX_GARBAGE = 1024**2
 _SELECTIONS = ("nth", "every", "first", "share")
 _PREDICATES = ("id", "operation", *_SELECTIONS, "seed", "job_id", "key")
 _FIELDS_BY_OPERATION = {
-    JOB: frozenset((*_PREDICATES, "code", "message", "delay")),
+    JOB: frozenset((*_PREDICATES, "code", "message", "delay", "result")),
     CALLBACK: frozenset((*_PREDICATES, "callback", "delay")),
 }
 
@@ -73,6 +73,21 @@ def _is_element_map(value: Any) -> bool:
     return _is_header_map(value) and all(name.isidentifier() for pair in value.items() for name in pair)
 
 
+def _is_tree(value: Any) -> bool:
+    """Return whether a value can become the children of an element."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    entries = [
+        each for child in value.values() for each in (child if isinstance(child, list | tuple) else [child])
+    ]
+    are_names = all(isinstance(name, str) and name.isidentifier() for name in value)
+    return are_names and all(_is_tree(each) or _is_text_or_number(each) for each in entries)
+
+
+def _is_text_or_number(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def _is_nth(value: Any) -> bool:
     numbers = value if isinstance(value, list | tuple) else [value]
     return bool(numbers) and all(_is_int(number, 1) for number in numbers)
@@ -120,6 +135,7 @@ FIELDS: Mapping[str, _FieldType] = {
     "expired_token": _FLAG,
     "queue": _one_of("full", "paused"),
     "callback": _one_of("twice", "early", "never"),
+    "result": _FieldType("an object of elements: texts, numbers, objects, or lists of these", _is_tree),
 }
 _EFFECTS = tuple(name for name in FIELDS if name not in (*_PREDICATES, "when", "message", "retry_after"))
 
@@ -170,8 +186,9 @@ def _find_conflicts(source: Mapping[str, Any], operations: frozenset[str]) -> It
         if operation in operations:
             for name in [name for name in source if name not in allowed]:
                 yield name, f"for {operation} only {', '.join(sorted(allowed))}"
-    if "callback" in source and CALLBACK not in operations:
-        yield "callback", f"only with operation {CALLBACK}"
+    for name, operation in (("callback", CALLBACK), ("result", JOB)):
+        if name in source and operation not in operations:
+            yield name, f"only with operation {operation}"
     needed = "code" if JOB in operations else "status"
     for name in ("code", "message", "retry_after"):
         if name in source and needed not in source:

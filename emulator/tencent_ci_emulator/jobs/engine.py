@@ -175,6 +175,7 @@ class JobEngine:
             self._end_at(end_time + delay, lambda: self._fail(job, code, message))
             return
         _log.info("job %s was processed by: %s", job.id, output.method)
+        output = replace(output, result={**output.result, **effects.result})
         self._jobs.set_progress(job.id, 99)
         with self._lock:
             if self._stopping:

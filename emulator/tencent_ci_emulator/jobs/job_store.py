@@ -113,7 +113,9 @@ class StoredJob:
         if text_of(operation, "TemplateId") is not None:
             remove(operation, *template_elements(self.tag))
         if self.result is not None:
-            operation.extend(parse(self.result))
+            result = parse(self.result)
+            remove(operation, *(str(child.tag) for child in result))  # some results are in parameters
+            operation.extend(result)
         if text_of(operation, "JobLevel") is None:
             append(operation, {"JobLevel": 0})
         return operation

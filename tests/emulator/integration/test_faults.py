@@ -15,6 +15,7 @@ from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import JOB, Client
 from tests.patience import PATIENCE, wait_until
+from tests.recording import SHORT
 
 NO_ANSWER = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
@@ -244,6 +245,24 @@ def test_a_job_fails_with_the_code_of_the_fault_plan(emulator, client):
     detail = document(client, "GET", f"/jobs/{job_id}").find("JobsDetail")
     assert detail.findtext("Code") == "ResourceDownloadFailed"
     assert detail.findtext("Message") == "try another day"
+
+
+def test_a_job_succeeds_with_the_result_of_the_fault_plan(emulator, client):
+    client("PUT", "/in/a.mp3", SHORT.read_bytes())
+    emulator.faults.add("job", nth=1, result={"MediaInfo": {"Format": [{"Bitrate": 1}, {"Bitrate": 2}]}})
+    emulator.faults.add("job", nth=1, result={"MediaInfo": "not this", "VoiceSeparate": {"State": "Failed"}})
+    job_id = submitted(client)
+    wait_until(
+        lambda: (
+            document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/State") in ("Success", "Failed")
+        )
+    )
+    detail = document(client, "GET", f"/jobs/{job_id}").find("JobsDetail")
+    assert detail.findtext("State") == "Success"
+    assert [one.text for one in detail.iterfind("Operation/MediaInfo/Format/Bitrate")] == ["1", "2"]
+    assert detail.find("Operation/MediaResult") is not None, "the rest of the result is as it was"
+    assert len(detail.findall("Operation/VoiceSeparate")) == 1
+    assert detail.findtext("Operation/VoiceSeparate/State") == "Failed"
 
 
 def test_a_connection_can_be_used_again_after_a_fault(emulator, client):

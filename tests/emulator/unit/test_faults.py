@@ -151,6 +151,10 @@ def test_a_plan_is_read_from_a_file(tmp_path):
         ({"operation": "callback", "status": 500}, "status", "for callback only"),
         ({"operation": "job", "drop": True}, "drop", "for job only"),
         ({"operation": "job", "message": "x", "delay": 1}, "message", "only together with code"),
+        ({"operation": "job", "result": {}}, "result", "an object of elements"),
+        ({"operation": "job", "result": {"A": {"b c": 1}}}, "result", "an object of elements"),
+        ({"operation": "job", "result": {"A": [True]}}, "result", "an object of elements"),
+        ({"operation": "submit", "result": {"A": 1}}, "result", "only with operation job"),
         ("submit", "", "an object"),
     ],
 )
