@@ -84,9 +84,12 @@ def check_same_work(ours: Side, sdk: Side) -> None:
     assert etree.tostring(first) == etree.tostring(second), "the sides build different documents"
     (job,), (found,) = ours["parse"]().jobs_detail, sdk["parse"]()["JobsDetail"]
     streams = found["Operation"]["MediaInfo"]["Stream"]["Audio"]
-    read = [(stream.codec_name, stream.sample_rate) for stream in job.operation.media_info.stream.audio]
     assert (job.job_id, job.state) == (found["JobId"], found["State"])
-    assert read == [(stream["CodecName"], int(stream["SampleRate"])) for stream in streams]
+    read = [
+        (stream["CodecName"], stream["SampleRate"])
+        for stream in job.operation["MediaInfo"]["Stream"]["Audio"]
+    ]
+    assert read == [(stream["CodecName"], stream["SampleRate"]) for stream in streams]
 
 
 def microseconds(part: Callable[[], Any], calls: int) -> float:

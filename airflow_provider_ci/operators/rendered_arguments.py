@@ -186,7 +186,8 @@ def _read_element(operator: Any, name: str) -> str | float | bool | None:
     if name in operator.optional_arguments or not is_text:
         if not is_text and value == "None":
             raise argument_error(name, value, f"{rule.allowed if rule else ''}; {NONE_RENDERED}")
-        return _read_string(name, value, None)
+        text = _read_string(name, value, None)
+        return text if text is None or is_text else text.strip()
     return _read_name(operator, name)
 
 

@@ -58,7 +58,7 @@ def ci_request(
 
     :param body: the content of the element ``Request``.
     """
-    content = b"" if body is None else xml.to_bytes(xml.tree_to_element(body, "Request"))
+    content = b"" if body is None else xml.tree_to_bytes(body, "Request")
     return HttpRequest(method=method, service=Service.CI, path=path, params=params, body=content)
 
 

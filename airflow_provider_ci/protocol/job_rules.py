@@ -54,6 +54,7 @@ _USER_DATA = Rule(
         isinstance(value, str) and len(value) <= USER_DATA_MAX and value.isascii() and value.isprintable()
     ),
 )
+_JOB_LEVEL = one_number_of(*JOB_LEVELS)
 _CALLBACK_RULES = MappingProxyType(
     {"CallBackFormat": one_of("XML", "JSON"), "CallBackType": one_of("Url", "TDMQ", "Kafka")}
 )
@@ -134,8 +135,7 @@ def _operation_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> 
     yield from id_problems("Operation.TemplateId", operation.get("TemplateId"), optional=True)
     yield from _output_problems(operation, kind, inputs)
     yield from kind.operation_problems(operation, inputs)
-    level = one_number_of(*JOB_LEVELS)
-    yield from level.problems("Operation.JobLevel", operation.get("JobLevel"))
+    yield from _JOB_LEVEL.problems("Operation.JobLevel", operation.get("JobLevel"))
     yield from _USER_DATA.problems("Operation.UserData", operation.get("UserData"))
 
 

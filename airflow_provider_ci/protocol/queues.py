@@ -8,10 +8,10 @@ these have ``RequestId`` in their bodies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol import xml
@@ -33,7 +33,8 @@ from airflow_provider_ci.protocol.rules import (
     raise_if_any,
 )
 from airflow_provider_ci.protocol.services import ASR, MEDIA, SERVICES
-from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
+from airflow_provider_ci.protocol.tree import Tree
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
 #: States of a queue.
 ACTIVE, PAUSED = "Active", "Paused"
@@ -194,16 +195,11 @@ class UpdateQueue(ApiRequest[Queue]):
         check_id("queue_id", self.queue_id)
         check_choice("state", self.state, (ACTIVE, PAUSED))
         path = f"{_path(self.service)}/{self.queue_id}"
-        return HttpRequest(method="PUT", service=Service.CI, path=path, body=xml.to_bytes(self._body()))
-
-    def _body(self) -> xml.Element:
-        name, callbacks = self.described.queue.name, self.described.notify_config
-        if callbacks is None:  # the service demands the element all the same
-            queue = {"Name": name, "State": self.state, "NotifyConfig": {"State": "Off"}}
-            return xml.tree_to_element(queue, "Request")
-        root = xml.tree_to_element({"Name": name, "State": self.state}, "Request")
-        root.append(_copy(callbacks))
-        return root
+        callbacks = self.described.notify_config
+        # without callbacks, the service demands the element all the same
+        config = {"State": "Off"} if callbacks is None else _without_empty(xml.ElementTree(callbacks))
+        queue = {"Name": self.described.queue.name, "State": self.state, "NotifyConfig": config}
+        return ci_request("PUT", path, body=queue)
 
     def parse(self, response: HttpResponse) -> Queue:
         queue = read_response(QueueResponse, response, self.purpose).queue
@@ -217,9 +213,9 @@ def _path(service: str) -> str:
     return "/asrqueue" if service == ASR else "/queue"
 
 
-def _copy(source: xml.Element) -> xml.Element:
-    """Return an element as requests have it: without namespaces, attributes and empty children."""
-    copied = source.makeelement(xml.local_name(source.tag))
-    copied.text = source.text
-    copied.extend(_copy(child) for child in source if len(child) or (child.text or "").strip())
-    return copied
+def _without_empty(tree: Tree) -> dict[str, Any]:
+    """Return an element as requests have it: without empty children."""
+    filled = {
+        name: _without_empty(value) if isinstance(value, Mapping) else value for name, value in tree.items()
+    }
+    return {name: value for name, value in filled.items() if value not in ("", {}, [])}

@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from airflow_provider_ci.protocol.names import KEY_BYTES_MAX, key_text_violation, utf8_length
 
@@ -31,6 +32,7 @@ _INPUT_EXTENSION = "${InputExtension}"
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _PLACEHOLDER_OR_CHARACTER = re.compile(r"\$\{\w+\}|.", re.DOTALL)
 _IN_BRACES = re.compile(r"\$\{([^{}]*)\}")
+_SIGNS = re.compile(r"[${<%]")  # with which anything begins that may be meant as a placeholder
 _ID_PLACEHOLDERS = ("${jobid}", "${InventoryTriggerJobId}")
 _ID_LENGTH = 33  # a letter and 32 hexadecimal digits, in all of Tencent's examples
 
@@ -119,8 +121,7 @@ class _Kind(Enum):
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Symbol:
+class _Symbol(NamedTuple):
     """One character of a key: a known one, or any of a kind. With ``repeats`` any number of them, or none.
 
     Where results of one job are compared, the placeholder of an id counts as one character, equal only to
@@ -143,22 +144,27 @@ def placeholder_problem(key: str, inputs: KnownInputs) -> str | None:
     """
     if inputs.job_placeholders is None:
         return None
-    listed = ", ".join(f"${{{name}}}" for name in inputs.placeholders)
-    allowed = f"the placeholders of {'a batch job' if inputs.is_batch else 'a job'}: {listed}"
-    if not inputs.placeholders:
-        allowed = "no placeholder, because the service does not say what it becomes in this type of job"
+    known = inputs.placeholders
     for text, name in _find_placeholders(key):
-        if text == f"${{{name}}}" and name in inputs.placeholders:
+        if name in known and text == f"${{{name}}}":
             continue
+        allowed = _describe_placeholders(inputs)
         meant = _NAMES_BY_NORMALIZED.get(_normalize(name))
         if meant is None:
             return f"{allowed}; {text} is none, and would be taken literally"
-        if meant in JOB_PLACEHOLDERS and meant not in inputs.placeholders:
+        if meant in JOB_PLACEHOLDERS and meant not in known:
             return allowed
-        if meant not in inputs.placeholders:
+        if meant not in known:
             return f"{allowed}; ${{{meant}}} is for batch jobs: write the name itself"
         return f"${{{meant}}}, spelt exactly so, instead of {text}, which would be taken literally"
     return None
+
+
+def _describe_placeholders(inputs: KnownInputs) -> str:
+    if not inputs.placeholders:
+        return "no placeholder, because the service does not say what it becomes in this type of job"
+    listed = ", ".join(f"${{{name}}}" for name in inputs.placeholders)
+    return f"the placeholders of {'a batch job' if inputs.is_batch else 'a job'}: {listed}"
 
 
 def _find_placeholders(key: str) -> Iterator[tuple[str, str]]:
@@ -167,6 +173,8 @@ def _find_placeholders(key: str) -> Iterator[tuple[str, str]]:
         yield found[0], found[1]
     # Chinese keyboards write full-width dollar signs and braces
     rest = unicodedata.normalize("NFKC", _IN_BRACES.sub(" ", key))
+    if not _SIGNS.search(rest):
+        return
     for found in _IN_BRACES.finditer(rest):
         yield f"{found[0]} in full-width characters", found[1]
     rest = _IN_BRACES.sub(" ", rest)
@@ -219,17 +227,20 @@ def _placeholder_value(name: str, inputs: KnownInputs, extension: str | None) ->
 
 def cos_problem(key: str, inputs: KnownInputs, extension: str | None) -> str | None:
     """Return what is allowed instead of a key that COS rejects, whatever its placeholders become."""
-    pattern = key_pattern(key, inputs, extension)
-    length = _min_bytes(pattern)
-    if length > KEY_BYTES_MAX:
-        at_least = "at least " if any(symbol.repeats for symbol in pattern) else ""
-        return (
-            f"a key of at most {KEY_BYTES_MAX} bytes in UTF-8 when its placeholders are replaced;"
-            f" this one has {at_least}{length}"
-        )
-    are_known = inputs.object is not None or inputs.prefix is not None
-    if are_known and can_begin_with(pattern, "/"):
-        return "a key that does not begin with /, as this one would for an input without a folder"
+    longest_value = max(_ID_LENGTH, 4 * len(inputs.object or inputs.prefix or ""))
+    may_be_too_long = 4 * len(key) + key.count("${") * longest_value > KEY_BYTES_MAX
+    if may_be_too_long or key.startswith("${"):  # of most keys the pattern need not be made
+        pattern = key_pattern(key, inputs, extension)
+        length = _min_bytes(pattern)
+        if length > KEY_BYTES_MAX:
+            at_least = "at least " if any(symbol.repeats for symbol in pattern) else ""
+            return (
+                f"a key of at most {KEY_BYTES_MAX} bytes in UTF-8 when its placeholders are replaced;"
+                f" this one has {at_least}{length}"
+            )
+        are_known = inputs.object is not None or inputs.prefix is not None
+        if are_known and can_begin_with(pattern, "/"):
+            return "a key that does not begin with /, as this one would for an input without a folder"
     return key_text_violation(_PLACEHOLDER.sub("x", key))
 
 

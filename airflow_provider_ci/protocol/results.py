@@ -51,8 +51,8 @@ class JobResult(TypedDict):
     """A job as pushed to XCom.
 
     ``outputs`` has the files by name: ``voice``, ``background``, ``bass`` and ``drums`` of a voice
-    separation, ``transcript`` and ``detail`` of a speech recognition, ``stream_0`` (by its index) of extracted
-    streams, ``file`` of other types, and ``file_0``, ``sprite_0``, … of a type with a series of them.
+    separation, ``transcript`` and ``detail`` of a speech recognition, ``stream_0`` (by its index) of an
+    extraction of streams, ``file`` of other types, and ``file_0``, ``sprite_0``, … of a type with a series.
     ``other_objects`` has files whose key fits no output of the request.
 
     ``result`` is what the service says beyond files, in its own spelling: ``MediaInfo``,

@@ -15,6 +15,7 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.names import ID, NOT_XML, is_object_key, object_address, redact_address
 
 _NAME_CHARACTERS = "\u3400-\u9fffA-Za-z0-9_-"
+_SCALARS = (str, int, float)
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _VALUE_LENGTH_MAX = 120  # a longer value is shortened in messages
@@ -158,7 +159,7 @@ class Rule:
         """Yield a problem if ``value`` is not allowed."""
         if value is None and not self.is_required:
             return
-        if value is None or isinstance(value, Mapping | list | tuple) or not self.accepts(value):
+        if not isinstance(value, _SCALARS) or not self.accepts(value):
             yield Problem(field, value, self.allowed)
 
 

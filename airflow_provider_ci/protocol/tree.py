@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from airflow_provider_ci.protocol.names import NOT_XML
@@ -84,16 +85,23 @@ REPEATED = frozenset(
 )
 
 
-def is_repeated(parent: str, name: str) -> bool:
-    """Tell whether the documents say that an element may be repeated."""
-    return (parent, name) in REPEATED or ("*", name) in REPEATED
+_REPEATED_ANYWHERE = frozenset(name for parent, name in REPEATED if parent == "*")
+_REPEATED_IN = {
+    parent: _REPEATED_ANYWHERE | {name for other, name in REPEATED if other == parent}
+    for parent, _ in REPEATED
+}
+
+
+def repeated_in(parent: str) -> frozenset[str]:
+    """Return the names of the elements in ``parent`` of which the documents say that they may be repeated."""
+    return _REPEATED_IN.get(parent, _REPEATED_ANYWHERE)
 
 
 def find(tree: Any, path: str) -> Any:
     """Return the value at a path such as ``Operation.Output.Object``; ``None`` if there is none."""
     value = tree
     for name in path.split("."):
-        if not isinstance(value, Mapping):
+        if not (isinstance(value, dict) or isinstance(value, Mapping)):  # noqa: SIM101 - dicts are quick
             return None
         value = value.get(name)
     return value
@@ -108,7 +116,9 @@ def find_tree(tree: Any, path: str) -> Tree:
 def find_text(tree: Any, path: str) -> str | None:
     """Return the text at ``path``; ``None`` if there is none, or an empty one."""
     value = find(tree, path)
-    return None if value is None or value == "" or isinstance(value, Mapping | list) else str(value)
+    if isinstance(value, str):
+        return value or None
+    return None if value is None or isinstance(value, Mapping | list | tuple) else format_value(value)
 
 
 def with_value(tree: Tree, path: str, value: Any) -> dict[str, Any]:
@@ -135,28 +145,41 @@ def format_value(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def structure_problems(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, object, str]]:
-    """Yield path, value and what is allowed for each part of a tree that cannot become XML."""
-    if depth > DEPTH_MAX:
-        yield path, "more elements inside each other", f"{DEPTH_MAX} levels"
-    elif isinstance(value, Mapping):
+@lru_cache(maxsize=512)
+def is_element_name(name: str) -> bool:
+    """Tell whether an element can have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def structure_problems(tree: Any) -> list[tuple[str, object, str]]:
+    """Return path, value and what is allowed for each part of a tree that cannot become XML."""
+    problems: list[tuple[str, object, str]] = []
+    _check_structure(tree, "", 0, problems)
+    return problems
+
+
+def _check_structure(value: Any, path: str, depth: int, problems: list[tuple[str, object, str]]) -> None:
+    if isinstance(value, str):
+        if NOT_XML.search(value):
+            problems.append((path, value, "a string without characters that XML cannot carry"))
+    elif isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - most are dicts, which is quick
+        if depth >= DEPTH_MAX:
+            problems.append((path, "more elements inside each other", f"{DEPTH_MAX} levels"))
+            return
         for name, child in value.items():
             child_path = f"{path}.{name}" if path else str(name)
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                yield child_path, name, "as a name of an element: letters, digits, _ . and -"
+            if isinstance(name, str) and is_element_name(name):
+                _check_structure(child, child_path, depth + 1, problems)
             else:
-                yield from structure_problems(child, child_path, depth + 1)
+                problems.append((child_path, name, "as a name of an element: letters, digits, _ . and -"))
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
             if isinstance(child, list | tuple):
-                yield f"{path}[{index}]", child, "no list in a list"
+                problems.append((f"{path}[{index}]", child, "no list in a list"))
             else:
-                yield from structure_problems(child, f"{path}[{index}]", depth + 1)
-    elif isinstance(value, str):
-        if NOT_XML.search(value):
-            yield path, value, "a string without characters that XML cannot carry"
+                _check_structure(child, f"{path}[{index}]", depth, problems)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield path, value, "a finite number"
-    elif value is not None and not isinstance(value, bool | int):
-        yield path, value, _VALUE
+            problems.append((path, value, "a finite number"))
+    elif value is not None and not isinstance(value, int):
+        problems.append((path, value, _VALUE))

@@ -16,7 +16,7 @@ from lxml import etree
 
 from airflow_provider_ci.protocol.fields import ElementSpec, element_specs
 from airflow_provider_ci.protocol.names import NOT_XML
-from airflow_provider_ci.protocol.tree import format_value, is_repeated
+from airflow_provider_ci.protocol.tree import format_value, is_element_name, repeated_in
 
 T = TypeVar("T")
 Element = etree._Element
@@ -57,6 +57,7 @@ _CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 # Repairing more would block an event loop too long
 _REPAIRED_BYTES_MAX = 1024 * 1024
 _REPAIRED_REFERENCES_MAX = 20_000
+_ESCAPED = re.compile("[&<>\r]")
 _BEFORE_MARKUP = "\ufeff\x00 \t\r\n"
 
 
@@ -210,13 +211,14 @@ class ElementTree(Mapping[str, Any]):
 
 def _children(element: Element) -> dict[str, Any]:
     """Return the children of an element as a tree. An empty element is ``""``, or no entry of a list."""
-    parent = local_name(element.tag)
+    repeated = repeated_in(local_name(element.tag))
     tree: dict[str, Any] = {}
     for child in element:
         name = local_name(child.tag)
-        text = child.text or ""
-        value: Any = _children(child) if len(child) else "" if text.isspace() else text
-        if is_repeated(parent, name):
+        value: Any = _children(child) if len(child) else child.text or ""
+        if value.__class__ is str and value.isspace():
+            value = ""
+        if name in repeated:
             entries = tree.setdefault(name, [])
             if value != "":
                 entries.append(value)
@@ -229,37 +231,49 @@ def _children(element: Element) -> dict[str, Any]:
     return tree
 
 
-def tree_to_element(tree: Mapping[str, Any], tag: str) -> Element:
-    """Return a tree as an element: see :mod:`.tree`.
+def tree_to_bytes(tree: Mapping[str, Any], tag: str) -> bytes:
+    """Return a document in UTF-8 with the tree as its root element ``tag``: see :mod:`.tree`.
 
-    :raises XMLError: a value has characters that XML cannot carry, or is no part of a tree; naming the
-        element.
+    :raises XMLError: a name or a value cannot be written as XML; naming the element.
     """
-    root = etree.Element(tag)
-    for name, value in tree.items():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, Mapping):
-                root.append(tree_to_element(item, name))
-            elif item is not None:
-                _append_text(root, name, item)
-    return root
+    parts = ["<?xml version='1.0' encoding='UTF-8'?>\n"]
+    _write(tag, tree, parts)
+    return "".join(parts).encode()
 
 
-def _append_text(parent: Element, name: str, value: Any) -> None:
-    try:
-        etree.SubElement(parent, name).text = format_value(value)
-    except ValueError:
-        raise XMLError(f"{name}: {value!r} has characters that XML cannot carry") from None
+def _write(name: str, value: Any, parts: list[str]) -> None:
+    if isinstance(value, Mapping):
+        parts.append(f"<{name}>")
+        for child_name, child in value.items():
+            if not is_element_name(child_name):
+                raise XMLError(f"{child_name!r} cannot be the name of an element")
+            if isinstance(child, str):  # most are
+                _write_text(child_name, child, parts)
+            else:
+                _write(child_name, child, parts)
+        parts.append(f"</{name}>")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _write(name, each, parts)
+    elif value is not None:
+        _write_text(name, format_value(value), parts)
 
 
-def to_bytes(root: Element) -> bytes:
-    """Return the document in UTF-8, with a declaration."""
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+def _write_text(name: str, text: str, parts: list[str]) -> None:
+    if NOT_XML.search(text):
+        raise XMLError(f"{name}: {text!r} has characters that XML cannot carry")
+    parts.append(f"<{name}>{_escape(text)}</{name}>")
+
+
+def _escape(text: str) -> str:
+    # a parser reads a carriage return as a line feed
+    return escape(text, quote=False).replace("\r", "&#13;") if _ESCAPED.search(text) else text
 
 
 def local_name(tag: Any) -> str:
     """Return a tag without its namespace."""
-    return str(tag).rpartition("}")[2]
+    name = str(tag)
+    return name.rpartition("}")[2] if name[:1] == "{" else name
 
 
 def _read_nested(spec: ElementSpec, child: Element) -> Any:

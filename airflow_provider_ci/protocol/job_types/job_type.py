@@ -109,9 +109,10 @@ class JobType:
         """Yield the rules that the parameters in an operation break."""
         problems: list[Problem] = []
         for path, rule in self.rules.items():
+            parent, _, name = path.rpartition(".")
             # what an element needs counts only if the element is there
-            if find(operation, path.rpartition(".")[0]) is not None:
-                problems += rule.problems(f"Operation.{path}", find(operation, path))
+            if (element := find(operation, parent)) is not None:
+                problems += rule.problems(f"Operation.{path}", find(element, name))
         yield from problems or self.relation_problems(operation)
 
     def _has_parameters(self, operation: Tree) -> bool:

@@ -25,7 +25,7 @@ from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 from airflow_provider_ci.protocol.wire import Endpoint
-from airflow_provider_ci.protocol.xml import to_bytes, tree_to_element
+from airflow_provider_ci.protocol.xml import tree_to_bytes
 from tests.conftest import BUCKET, REGION
 from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, error, http, job
@@ -52,7 +52,7 @@ def body(**arguments: Any) -> dict[str, str]:
     """Return the texts of the request that an operator builds."""
     operator = VoiceSeparateOperator(task_id="submit", **(LEAST | arguments))
     endpoint = Endpoint(bucket=arguments.get("bucket") or BUCKET, region=arguments.get("region") or REGION)
-    return leaves(to_bytes(tree_to_element(operator.build_request(endpoint), "Request")))
+    return leaves(tree_to_bytes(operator.build_request(endpoint), "Request"))
 
 
 def test_the_least_that_is_needed() -> None:

@@ -21,7 +21,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol.wire import Endpoint
-from airflow_provider_ci.protocol.xml import to_bytes, tree_to_element
+from airflow_provider_ci.protocol.xml import tree_to_bytes
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 from tests.airflow_version import outlet_event_accessors
@@ -82,7 +82,7 @@ def body(**arguments: Any) -> dict[str, str]:
     """Return the texts of the request that an operator builds."""
     with DAG("d", schedule=None):
         operator = VoiceSeparateBatchOperator(**({"task_id": "batch"} | LEAST | arguments))
-    return leaves(to_bytes(tree_to_element(operator.build_request(ENDPOINT), "Request")))
+    return leaves(tree_to_bytes(operator.build_request(ENDPOINT), "Request"))
 
 
 class TestRequest:

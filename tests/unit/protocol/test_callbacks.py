@@ -17,7 +17,7 @@ from airflow_provider_ci.protocol.fields import SERVICE_ZONE
 from airflow_provider_ci.protocol.jobs import Job, Workflow
 from airflow_provider_ci.protocol.results import job_result
 from airflow_provider_ci.protocol.tree import find_tree
-from airflow_provider_ci.protocol.xml import to_bytes, tree_to_element
+from airflow_provider_ci.protocol.xml import tree_to_bytes
 
 from .builders import BUCKET, JOB_ID, OTHER_ID, REGION
 
@@ -402,5 +402,5 @@ class TestAnything:
             "JobsDetail": {"JobId": "j1", "Message": message, "Operation": operation},
         }
         expected = Job(job_id="j1", message=message, operation=operation)
-        for body in (to_bytes(tree_to_element(said, "Response")), as_json(said)):
+        for body in (tree_to_bytes(said, "Response"), as_json(said)):
             assert parse_callback(body).jobs == (expected,)

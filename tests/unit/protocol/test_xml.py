@@ -19,7 +19,7 @@ from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.fields import SERVICE_ZONE, element, format_time
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse, Workflow
 from airflow_provider_ci.protocol.media_info import AudioStream, MediaStream
-from airflow_provider_ci.protocol.tree import REPEATED, is_repeated
+from airflow_provider_ci.protocol.tree import REPEATED, repeated_in
 from airflow_provider_ci.protocol.xml import (
     MAX_BYTES,
     ElementTree,
@@ -27,8 +27,7 @@ from airflow_provider_ci.protocol.xml import (
     parse_document,
     parse_response,
     read,
-    to_bytes,
-    tree_to_element,
+    tree_to_bytes,
 )
 
 
@@ -61,7 +60,7 @@ TREES = st.recursive(
 
 @given(st.dictionaries(NAMES, TREES, min_size=1, max_size=4))
 def test_what_is_written_is_read_back(sent):
-    root = parse_document(to_bytes(tree_to_element(sent, "Root")))
+    root = parse_document(tree_to_bytes(sent, "Root"))
     assert root.tag == "Root"
     found = ElementTree(root)
     assert as_read("Root", sent) == found
@@ -75,7 +74,7 @@ def as_read(parent: str, value: Any) -> Any:
     read_back = {}
     for name, child in value.items():
         entries = [as_read(name, each) for each in (child if isinstance(child, list) else [child])]
-        is_list = isinstance(child, list) or is_repeated(parent, name)
+        is_list = isinstance(child, list) or name in repeated_in(parent)
         read_back[name] = entries if is_list else entries[0]
     return read_back
 
@@ -97,21 +96,21 @@ def test_every_model_is_empty_by_default_and_needs_no_element(cls):
 
 
 def written(tree: dict[str, Any]) -> str:
-    return to_bytes(tree_to_element(tree, "r")).decode().partition("\n")[2]
+    return tree_to_bytes(tree, "r").decode().partition("\n")[2]
 
 
 @pytest.mark.parametrize(
     ("tree", "expected"),
     [
         ({"b": "1", "a": {"d": "2", "c": "3"}}, "<r><b>1</b><a><d>2</d><c>3</c></a></r>"),
-        ({"a": ["2", "1"], "b": ({"c": "3"}, {})}, "<r><a>2</a><a>1</a><b><c>3</c></b><b/></r>"),
-        ({"a": None, "b": [None, "1"], "c": {"d": None}}, "<r><b>1</b><c/></r>"),
-        ({"a": "", "b": {}, "c": []}, "<r><a></a><b/></r>"),
+        ({"a": ["2", "1"], "b": ({"c": "3"}, {})}, "<r><a>2</a><a>1</a><b><c>3</c></b><b></b></r>"),
+        ({"a": None, "b": [None, "1"], "c": {"d": None}}, "<r><b>1</b><c></c></r>"),
+        ({"a": "", "b": {}, "c": []}, "<r><a></a><b></b></r>"),
         (
             {"a": 1, "b": -2.5, "c": True, "d": False, "e": Job(state="Success").job_state},
             "<r><a>1</a><b>-2.5</b><c>true</c><d>false</d><e>Success</e></r>",
         ),
-        ({"a": "<&>]]> 人\n"}, "<r><a>&lt;&amp;&gt;]]&gt; 人\n</a></r>"),
+        ({"a": "<&>]]> 人\n\r\"'"}, "<r><a>&lt;&amp;&gt;]]&gt; 人\n&#13;\"'</a></r>"),
     ],
     ids=["order", "repeated", "absent", "empty", "values", "escaped"],
 )
@@ -518,10 +517,17 @@ def test_any_bytes_are_parsed_or_rejected(data):
         read(JobsResponse, parse_document(data))
 
 
+@pytest.mark.parametrize("name", ["a b", "<a>", "a>b", "", "1a", "a/", "人", "a\n", "-a", "a:b"])
+def test_names_that_no_element_has_are_rejected(name):
+    for tree in ({name: "x"}, {"a": {name: None}}, {"a": [{name: []}]}):
+        with pytest.raises(XMLError, match=r"^'.*' cannot be the name of an element"):
+            tree_to_bytes(tree, "Request")
+
+
 @pytest.mark.parametrize("bad", ["a\x00b", "\x1b", "\ud800", "\ufffe"], ids=ascii)
 def test_characters_that_xml_cannot_carry_are_rejected_by_element(bad):
     with pytest.raises(XMLError, match=r"^Object: .* cannot carry"):
-        tree_to_element({"Input": {"Object": bad}}, "Request")
+        tree_to_bytes({"Input": {"Object": bad}}, "Request")
 
 
 # --- values -------------------------------------------------------------------------------------------------
