@@ -98,7 +98,8 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
     :param durable: a retry continues with the job of an earlier try instead of paying for another; see
         ``docs/durability.md``.
     :param on_ambiguous_submit: what to do when it is unknown whether a job was accepted, and listing jobs is
-        not permitted: ``fail``, or ``resubmit`` at the risk of a second paid job.
+        not permitted, or the list may not show jobs of this type: ``fail``, or ``resubmit`` at the risk of a
+        second paid job.
     """
 
     operator_extra_links: Sequence[Any] = (TencentCIJobsLink(), TencentCIResultsLink())

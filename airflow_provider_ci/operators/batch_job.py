@@ -131,7 +131,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         """The hook's calls about batch jobs, for this task's bucket and region."""
         from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket
 
-        return BatchesOfBucket(self.hook, self.bucket_and_region)
+        return BatchesOfBucket(self.hook, self.bucket_and_region, str(self.tag).strip())
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -291,11 +291,28 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         if tally is not None:
             self.log.info("Jobs of batch job %s by state: %s", self.job_id, dict(tally.counts))
             if not tally.total:
-                self.log.warning("Batch job %s found no input", self.job_id)
+                self._warn_of_no_jobs()
             if tally.without_success and not self.allow_failed_jobs:
                 self._push_result(context, tracker.jobs[str(self.job_id)])
                 raise self._failed_jobs_error(tally)
         return super()._complete(context, tracker)
+
+    def _warn_of_no_jobs(self) -> None:
+        """Log that the batch job found no input.
+
+        :raises BatchJobsFailedError: it may have made jobs that are not listed, and failed jobs may not pass.
+        """
+        if self.job_api.ask_if_jobs_are_listed():
+            self.log.warning("Batch job %s found no input", self.job_id)
+            return
+        message = (
+            f"It is unknown how the jobs of batch job {self.job_id} end: the job list shows no job with Tag"
+            f" {self.tag} at all, and may not show this type"
+        )
+        if not self.allow_failed_jobs:
+            hint = "See its jobs in the console, or set allow_failed_jobs=True; clearing pays for all again"
+            raise BatchJobsFailedError(message, job_id=self.job_id, hint=hint)
+        self.log.warning("%s", message)
 
     def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
         error = tracker.error()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, CancelBatch
 from airflow_provider_ci.protocol.job_rules import check_job
+from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import (
     CANCEL,
     FAILED,
@@ -86,6 +87,12 @@ class JobsOfBucket:
             **self._bucket,
         )
 
+    def is_list_documented(self, request: Tree) -> bool:
+        return job_type(request["Tag"]).is_listed
+
+    def ask_if_listed(self, request: Tree) -> bool:
+        return shows_type(self._hook, str(request["Tag"]), self._bucket)
+
     def cancel(self, job_id: str) -> None:
         self._hook.cancel_jobs([job_id], **self._bucket)
 
@@ -102,15 +109,18 @@ class JobsOfBucket:
 class BatchesOfBucket:
     """The calls about the batch jobs of one bucket. A batch job makes one job for each input, and the service
     charges for those jobs.
+
+    :param tag: the type of those jobs.
     """
 
     # the action's name is not documented; this is how the API names such a call
     list_permission = "listing batch jobs (ci:DescribeInventoryTriggerJobs)"
     list_method = "batches.list"
 
-    def __init__(self, hook: TencentCIHook, bucket_and_region: BucketAndRegion) -> None:
+    def __init__(self, hook: TencentCIHook, bucket_and_region: BucketAndRegion, tag: str) -> None:
         self._hook = hook
         self._bucket = bucket_and_region
+        self._tag = tag
 
     def check(self, request: Tree) -> None:
         check_batch(request)
@@ -125,6 +135,12 @@ class BatchesOfBucket:
     def list(self, request: Tree, since: datetime) -> Iterable[BatchJob]:  # noqa: ARG002 - no filter
         return self._hook.batches.list(start_creation_time=since, **self._bucket)
 
+    def is_list_documented(self, request: Tree) -> bool:  # noqa: ARG002 - the same for all
+        return True
+
+    def ask_if_listed(self, request: Tree) -> bool:  # noqa: ARG002 - the same for all
+        return True
+
     def cancel(self, job_id: str) -> None:
         self._hook.batches.cancel(job_id, **self._bucket)
 
@@ -138,6 +154,8 @@ class BatchesOfBucket:
         job_id = str(job.job_id)
         if job.job_state not in (FAILED, CANCEL) or self.find_job(job_id) is not None:
             return False
+        if not self.ask_if_jobs_are_listed():
+            return False  # there may be jobs all the same
         now = self._hook.now()
         ended_at = min(job.end_time.timestamp(), now) if job.end_time else now
         remaining = ended_at + durable_submission.LIST_CONSISTENCY_DELAY - now
@@ -150,13 +168,26 @@ class BatchesOfBucket:
         """A batch job succeeds as soon as it has made its jobs, which are still running then."""
         return job.job_state.is_terminal and self.find_job(str(job.job_id), PENDING_STATES) is None
 
+    def ask_if_jobs_are_listed(self) -> bool:
+        """Find out whether the job list shows jobs of this type, so that one without jobs can be believed."""
+        return job_type(self._tag).is_listed or shows_type(self._hook, self._tag, self._bucket)
+
     def jobs(self, batch_id: str, states: Iterable[str] = ()) -> Iterable[Job]:
         """Return an iterator over the jobs that a batch job has made, or over those of them in ``states``."""
-        return self._hook.list_jobs(inventory_trigger_job_id=batch_id, states=tuple(states), **self._bucket)
+        return self._hook.list_jobs(
+            tag=self._tag, inventory_trigger_job_id=batch_id, states=tuple(states), **self._bucket
+        )
 
     def find_job(self, batch_id: str, states: Iterable[str] = ()) -> Job | None:
         """Return one of the jobs that a batch job has made, if there is one; with ``states``, one in them."""
         found = self._hook.list_jobs(
-            inventory_trigger_job_id=batch_id, states=tuple(states), size=1, **self._bucket
+            tag=self._tag, inventory_trigger_job_id=batch_id, states=tuple(states), size=1, **self._bucket
         )
         return next(iter(found), None)
+
+
+def shows_type(hook: TencentCIHook, tag: str, bucket_and_region: BucketAndRegion) -> bool:
+    """Find out whether the job list of a bucket shows any job of a type."""
+    any_job = next(iter(hook.list_jobs(tag=tag, size=1, **bucket_and_region)), None)
+    # a service that does not know the tag may list jobs of other types
+    return any_job is not None and any_job.tag == tag

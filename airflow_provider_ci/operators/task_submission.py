@@ -44,7 +44,8 @@ class TaskSubmission(Generic[J]):
 
     :param before_submission: called with a request before it is submitted; may refuse it.
     :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
-    :param resubmit_if_unknown: submit again if listing jobs is not permitted, at the risk of a second job.
+    :param resubmit_if_unknown: submit again if listing jobs is not permitted, or the list may not show this
+        type of job, at the risk of a second job.
     """
 
     hook: TencentCIHook

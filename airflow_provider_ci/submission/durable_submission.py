@@ -98,7 +98,8 @@ class DurableSubmission(Generic[J]):
     :param clear_discards_record: clearing the task empties the store (Airflow 3.4 or newer), so that a
         submission may be in flight of which there is no longer a record.
     :param run_start: returns the Unix time, by the service's clock, before which no job can be this task's.
-    :param resubmit_if_unknown: submit again if listing jobs is not permitted, at the risk of a second job.
+    :param resubmit_if_unknown: submit again if listing jobs is not permitted, or the list may not show this
+        type of job, at the risk of a second job.
     :param clock: returns the Unix time by the service's clock, as far as it is known.
     """
 

@@ -10,8 +10,10 @@ from typing import Any, Generic, Protocol
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
+    InvalidRequestError,
     JobCancelledError,
     JobError,
+    NotFoundError,
     PermissionDeniedError,
     TencentCIError,
 )
@@ -49,6 +51,12 @@ class JobLookup(Protocol[J]):
 
     def list(self, request: Tree, since: datetime) -> Iterable[J]:
         """Return the jobs created since then that may belong to ``request``."""
+
+    def is_list_documented(self, request: Tree) -> bool:
+        """Tell whether the documents say that ``list`` shows jobs of this type."""
+
+    def ask_if_listed(self, request: Tree) -> bool:
+        """Find out whether the list shows any job of this type, whoever submitted it. Makes a call."""
 
     def ask_if_ended_without_result(self, job: J) -> bool:
         """Find out whether a job ended without a result that is paid for, so that it may be submitted again.
@@ -89,8 +97,8 @@ class JobSearch(Generic[J]):
     :param run_start: returns the Unix time, by the service's clock, before which no job can belong to this
         task instance. It is called at each look, because each response can correct what is known of that
         clock.
-    :param resubmit_if_unknown: if listing jobs is not permitted, assume that there is none, at the risk of a
-        second job.
+    :param resubmit_if_unknown: if listing jobs is not permitted, or the list may not show this type of job,
+        assume that there is none, at the risk of a second job.
     :param validity: seconds after which the service no longer accepts a submission.
     :param list_consistency_delay: seconds by which the job list may lag behind a submission.
     :param abandon: called with each job of this task instance that was submitted for another request. It
@@ -160,7 +168,8 @@ class JobSearch(Generic[J]):
                 self._log_search_until(certain_at, now)
             if now >= certain_at:
                 self._raise_if_unknown(failure)
-                self.log.info("The job list shows no job of an earlier submission: none was accepted")
+                if self._is_list_believed(submitted):
+                    self.log.info("The job list shows no job of an earlier submission: none was accepted")
                 return None
             self.sleep(min(pause, certain_at - now))
         raise AssertionError("pauses never end")
@@ -215,9 +224,61 @@ class JobSearch(Generic[J]):
                 "Listing jobs is not permitted; submitting, at the risk of a second paid job: %s", error
             )
             return None
+        except (InvalidRequestError, NotFoundError) as error:
+            if self.job_api.is_list_documented(submitted):
+                raise
+            self._accept_unknown_list(submitted, error)
+            return None
         recent = [job for job in listed if job.job_id and _created_at(job, unknown=since) >= since]
         complete = (self._with_user_data(job, submitted) for job in recent)
         return self._without_copies([job for job in complete if job is not None])
+
+    def _is_list_believed(self, submitted: Tree) -> bool:
+        """Tell whether an empty list proves that there is no job.
+
+        For some types of job no document says that they are listed. Then the list is believed only if it
+        shows any job of the type. ``False``: it does not, and the user accepts the risk of a second job.
+
+        :raises AmbiguousSubmissionError: it does not, or it could not be read.
+        """
+        if self.job_api.is_list_documented(submitted):
+            return True
+        try:
+            if self.job_api.ask_if_listed(submitted):
+                return True
+        except (InvalidRequestError, NotFoundError) as error:
+            self._accept_unknown_list(submitted, error)
+            return False
+        except TencentCIError as error:
+            if isinstance(error, JobError) or not is_outage(error):
+                raise
+            self._raise_if_unknown(error)
+        self._accept_unknown_list(submitted, None)
+        return False
+
+    def _accept_unknown_list(self, submitted: Tree, cause: TencentCIError | None) -> None:
+        """Log that the job is submitted although the list may not show its type, if the user accepts that.
+
+        :raises AmbiguousSubmissionError: the user does not.
+        """
+        tag = submitted.get("Tag")
+        if self.resubmit_if_unknown:
+            self.log.warning(
+                "The job list shows no job with Tag %s at all, and may not show this type; submitting, at the"
+                " risk of a second paid job",
+                tag,
+            )
+            return
+        details = cause.details if cause is not None else {}
+        hint = (
+            "Look in the console and clear the task if there is none, or set"
+            ' on_ambiguous_submit="resubmit"; a retry looks again'
+        )
+        raise AmbiguousSubmissionError(
+            f"It is unknown whether the job was accepted before: the job list shows no job with Tag {tag} at"
+            " all, and may not show this type",
+            **details | {"hint": hint},
+        ) from cause
 
     def _list_not_permitted(self, error: PermissionDeniedError) -> AmbiguousSubmissionError:
         hint = (

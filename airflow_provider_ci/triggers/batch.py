@@ -87,7 +87,9 @@ class _TrackedBatch:
     async def update(self, client: AsyncClient, endpoint: Endpoint, now: float) -> bool:
         """Ask the service, and return whether the batch job and its jobs have ended."""
         from airflow_provider_ci.protocol.batches import DescribeBatch
+        from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
         from airflow_provider_ci.protocol.jobs import PENDING_STATES, ListJobs
+        from airflow_provider_ci.protocol.tree import find_text
         from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
@@ -102,11 +104,13 @@ class _TrackedBatch:
             self._ended_at = now
         if now - self._ended_at < LIST_CONSISTENCY_DELAY:
             return False
-        pending = ListJobs(inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1)
+        batch = self._tracker.jobs[self._job_id]
+        tag = find_text(batch.operation, "Tag") or batch.tag or VOICE_SEPARATE
+        pending = ListJobs(tag=tag, inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1)
         if (await client.call(pending, endpoint, max_attempts=1)).jobs_detail:
             return False
         if not self._has_jobs:
-            any_job = ListJobs(inventory_trigger_job_id=self._job_id, size=1)
+            any_job = ListJobs(tag=tag, inventory_trigger_job_id=self._job_id, size=1)
             self._has_jobs = bool((await client.call(any_job, endpoint, max_attempts=1)).jobs_detail)
         # an empty list is more likely late than true
         return self._has_jobs or now - self._ended_at >= NOT_FOUND_GRACE_PERIOD

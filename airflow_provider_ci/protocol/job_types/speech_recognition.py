@@ -84,6 +84,6 @@ SPEECH_RECOGNITION_TYPE = JobType(
     relation_problems=_relation_problems,
     service=ASR,
     submit_action="ci:CreateAsrJobs",
-    is_listed=True,
+    # is_listed is False: of the pages about lists, only the older ones (1045/50305) name it
     is_in_batches=True,
 )

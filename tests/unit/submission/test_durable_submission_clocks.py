@@ -78,6 +78,12 @@ class Machine:
         self.refusal()
         return self.world.list(request, since)
 
+    def is_list_documented(self, request: Tree) -> bool:
+        return True
+
+    def ask_if_listed(self, request: Tree) -> bool:
+        raise AssertionError("the list is documented")
+
     def ask_if_ended_without_result(self, job: Job) -> bool:
         return job.state in ("Failed", "Cancel")
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
-from airflow_provider_ci.exceptions import AmbiguousSubmissionError, ServerError
+from airflow_provider_ci.exceptions import AmbiguousSubmissionError, InvalidRequestError, ServerError
 from airflow_provider_ci.protocol.jobs import JobsResponse
 from airflow_provider_ci.protocol.tree import Tree, with_value
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY, SUBMISSION_VALIDITY
@@ -57,6 +58,97 @@ class TestListingDenied:
         world = World(answers=("lost before",))
         world.listable = False
         assert submission(world, resubmit_if_unknown=True).get_or_submit(REQUEST, PLACE).job_id == "j1"
+
+
+class TestATypeThatMayNotBeListed:
+    """No document says that the list shows its jobs. An empty list is believed if it shows any of them."""
+
+    class Service(World):
+        shows_type: Any = False
+
+        def is_list_documented(self, request: Any) -> bool:
+            return False
+
+        def ask_if_listed(self, request: Any) -> bool:
+            if isinstance(self.shows_type, Exception):
+                raise self.shows_type
+            return self.step("any", lambda: bool(self.shows_type))
+
+        def _list(self, request: Any, since: datetime) -> list[Any]:
+            return super()._list(request, since) if self.shows_type is True else []
+
+    def world(self, answer: str = "lost after", **changes: Any) -> World:
+        world = self.Service(answers=(answer,), **changes)
+        world.shows_type = False
+        return world
+
+    @pytest.mark.parametrize("answer", ["lost before", "lost after"])
+    def test_nothing_is_submitted_again_if_the_list_shows_none_of_them(self, answer: str) -> None:
+        world = self.world(answer)
+        with pytest.raises(AmbiguousSubmissionError) as caught:
+            submission(world).get_or_submit(REQUEST, PLACE)
+        assert "the job list shows no job with Tag VoiceSeparate at all, and may not show" in str(
+            caught.value
+        )
+        assert 'on_ambiguous_submit="resubmit"' in str(caught.value)
+        assert world.calls.count("submit") == 1
+        assert world.now - START >= SUBMISSION_VALIDITY + LIST_CONSISTENCY_DELAY, "it had time to appear"
+
+    def test_a_retry_without_a_record_submits_nothing_either(self) -> None:
+        world = self.world(has_store=False)
+        with pytest.raises(AmbiguousSubmissionError, match="no job with Tag VoiceSeparate at all"):
+            submission(world, 2).get_or_submit(REQUEST, PLACE)
+        assert world.calls.count("submit") == 0
+
+    def test_the_list_is_believed_if_it_shows_any_of_them(self) -> None:
+        world, log = self.world("lost before"), RecordingLog()
+        world.shows_type = True  # type: ignore[attr-defined]
+        assert submission(world, log=log).get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert world.calls.count("any") == 1
+        assert any("none was accepted" in line for line in log.lines)
+
+    def test_the_job_is_found_if_it_is_listed(self) -> None:
+        world = self.world()
+        world.shows_type = True  # type: ignore[attr-defined]
+        assert submission(world).get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert (world.calls.count("submit"), world.calls.count("any")) == (1, 0)
+
+    def test_the_user_may_accept_the_risk(self) -> None:
+        world, log = self.world(), RecordingLog()
+        one = submission(world, log=log, resubmit_if_unknown=True)
+        assert one.get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert any("at the risk of a second paid job" in line for line in log.lines)
+        assert not any("none was accepted" in line for line in log.lines)
+
+    @pytest.mark.parametrize("resubmits", [True, False])
+    @pytest.mark.parametrize("method", ["_list", "ask_if_listed"])
+    def test_a_list_that_refuses_the_tag_proves_nothing(
+        self, mocker: MockerFixture, method: str, resubmits: bool
+    ) -> None:
+        world = self.world()
+        refusal = InvalidRequestError("no such tag", status=400, code="InvalidArgument")
+        mocker.patch.object(world, method, side_effect=refusal)
+        one = submission(world, resubmit_if_unknown=resubmits)
+        if resubmits:
+            assert one.get_or_submit(REQUEST, PLACE).job_id == "j2"
+            return
+        with pytest.raises(AmbiguousSubmissionError, match="may not show this type: InvalidArgument"):
+            one.get_or_submit(REQUEST, PLACE)
+        assert world.calls.count("submit") == 1
+
+    def test_an_outage_proves_nothing(self) -> None:
+        world = self.world()
+        world.shows_type = ServerError("away", status=503, code="Busy")  # type: ignore[attr-defined]
+        with pytest.raises(AmbiguousSubmissionError, match="the job list could not be read: Busy"):
+            submission(world, resubmit_if_unknown=True).get_or_submit(REQUEST, PLACE)
+        assert world.calls.count("submit") == 1
+
+    def test_a_documented_list_that_refuses_the_tag_is_an_error(self, mocker: MockerFixture) -> None:
+        world = World(answers=("lost after",))
+        mocker.patch.object(world, "_list", side_effect=InvalidRequestError("no", status=400))
+        with pytest.raises(InvalidRequestError):
+            submission(world, resubmit_if_unknown=True).get_or_submit(REQUEST, PLACE)
+        assert world.calls.count("submit") == 1
 
 
 class TestOtherDeployments:
