@@ -6,9 +6,9 @@ import copy
 import dataclasses
 import random
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 from lxml import etree
@@ -97,6 +97,42 @@ PROLOGS = (
 )
 ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-16", "utf-16-le", "utf-32-be", "latin-1", "utf-7", "cp037")
 
+_FILES = {"ObjectPrefix": "out/", "ObjectName": ["0.jpg", "1.jpg"], "Md5Info": [{"ObjectName": "out/0.jpg"}]}
+#: What may be in the ``Input`` or ``Operation`` of a job, whatever its type, and in a template.
+PARTS: dict[str, Any] = {
+    "Object": "in/a.mp4",
+    "Url": "https://example.org/a.mp4",
+    "CosHeaders": [{"Key": "a", "Value": "b"}],
+    "TemplateId": "t1",
+    "UserData": "mine",
+    "JobLevel": 0,
+    "VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}},
+    "Watermark": [{"Type": "Text", "Text": {"Text": "a"}}],
+    "Output": {
+        "Bucket": "media-1250000001",
+        "Region": "ap-guangzhou",
+        "Object": "out/${Number}.jpg",
+        "AuObject": "out/${jobid}/voice.${ext}",
+        "SpriteObject": "out/sprite-${Number}.jpg",
+        "StreamExtract": [{"Index": 0, "Object": "out/a.mp4"}, {"Index": 1, "Output": "out/b.mp4"}],
+    },
+    "MediaInfo": {"Format": {"Duration": "1.5"}, "Stream": {"Audio": [{"Index": 0}], "Video": ""}},
+    "MediaResult": {"OutputFile": {**_FILES, "SpriteOutputFile": _FILES}},
+    "DigitalWatermark": {"Message": "a", "State": "Failed"},
+    "SpeechRecognitionResult": {
+        "Result": "a" * 40_000,
+        "ObjectName": "/out/a.txt",
+        "DetailObjectName": "out/a.txt.detail",
+        "ResultDetail": [{"Words": [{"Word": "a"}] * 3}] * 3,
+        "FlashResult": [{"channel_id": 0, "sentence_list": [{"word_list": [{"word": "a"}]}]}],
+    },
+    "VideoTagResult": {
+        "StreamData": {"SubErrCode": "1", "SubErrMsg": "no", "Data": {"Tags": [{"Tag": "a"}]}}
+    },
+    "PicProcessResult": {"UploadResult": {"ProcessResults": {"Object": "out/a.png"}}},
+    "FileCompressResult": {"Object": "out/a.zip", "ErrorDetail": {"ErrorFile": ["a", "b"]}},
+}
+
 Edit = Callable[[random.Random, etree._Element], None]
 
 
@@ -105,29 +141,31 @@ def answer_models() -> list[type[Any]]:
     modules = (jobs, batches, templates, queues, services, objects, errors, callbacks)
     wanted = ("Response", "ErrorBody", "Callback")
     return [
-        each
+        cast("type[Any]", each)
         for module in modules
         for name, each in sorted(vars(module).items())
         if dataclasses.is_dataclass(each) and each.__module__ == module.__name__ and name.endswith(wanted)
     ]
 
 
-def filled(cls: type[Any], rng: random.Random) -> Any:
-    """Return an instance with most fields set, as a valid document has them."""
-    hints, values = typing.get_type_hints(cls), {}
+def filled(cls: type[Any], rng: random.Random) -> dict[str, Any]:
+    """Return the tree of a document with most fields of a dataclass, as a valid one has them."""
+    hints, tree = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         kind, repeated = fields.leaf_type(hints[field.name])
         if rng.random() < 0.9:
-            items = tuple(_value(kind, rng) for _ in range(rng.randrange(1, 4) if repeated else 1))
-            values[field.name] = items if repeated else items[0]
-    return cls(**values)
+            name = rng.choice(fields.element_names(field))
+            tree[name] = [_value(kind, rng) for _ in range(rng.randrange(1, 4) if repeated else 1)]
+    return tree
 
 
 def _value(kind: type[Any], rng: random.Random) -> Any:
     if dataclasses.is_dataclass(kind):
         return filled(kind, rng)
+    if kind is Mapping:
+        return {name: value for name, value in PARTS.items() if rng.random() < 0.5}
     if kind is datetime:
-        return datetime.fromtimestamp(rng.randrange(2**31), UTC)
+        return datetime.fromtimestamp(rng.randrange(2**31), UTC).isoformat()
     if kind in (int, float):
         return kind(rng.randrange(10_000))
     return rng.choice(("Success", "Failed", "Running", f"j{rng.randrange(10**9)}", "out/${jobid}.${ext}"))
@@ -180,10 +218,15 @@ def _adorn(rng: random.Random, node: etree._Element) -> None:
 _EDITS: tuple[Edit, ...] = (_retext, _retext, _retext, _drop, _repeat, _rename, _swap, _nest, _adorn)
 
 
-def document(rng: random.Random, model: type[Any], edits: int) -> bytes:
+def response(rng: random.Random, model: type[Any], edits: int) -> bytes:
     """Return a valid document of ``model`` after ``edits`` changes of its tree."""
     root_name = "Error" if model is errors.ErrorBody else "Response"
-    root = xml.to_element(filled(model, rng), root_name)
+    return document(rng, filled(model, rng), root_name, edits)
+
+
+def document(rng: random.Random, tree: dict[str, Any], root_name: str, edits: int) -> bytes:
+    """Return a tree as a document after ``edits`` changes."""
+    root = xml.parse_document(xml.tree_to_bytes(tree, root_name))
     for _ in range(edits):
         nodes = list(root.iter(etree.Element))
         rng.choice(_EDITS)(rng, nodes[rng.randrange(len(nodes))])
@@ -212,7 +255,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 19)) == 0:
         return draw(st.binary(max_size=200))
     rng = random.Random(draw(st.integers(0, 2**64)))
-    data = document(rng, draw(st.sampled_from(answer_models())), draw(st.integers(0, 5)))
+    data = response(rng, draw(st.sampled_from(answer_models())), draw(st.integers(0, 5)))
     for _ in range(draw(st.sampled_from((0, 0, 0, 1, 1, 2)))):
         data = _broken(rng, data)
     return data

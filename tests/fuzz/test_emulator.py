@@ -11,20 +11,17 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.protocol.batches import BatchRequest
-from airflow_provider_ci.protocol.jobs import JobRequest
-from airflow_provider_ci.protocol.queues import QueueRequest
 from airflow_provider_ci.protocol.signing import sign
-from airflow_provider_ci.protocol.templates import TemplateRequest
 from tencent_ci_emulator.server import Emulator
 
-from .documents import TEXTS, document
+from .documents import PARTS, TEXTS, document
 from .effort import effort
 
 _MIB = 1024 * 1024
@@ -198,14 +195,33 @@ EXTRA = (
         b"Content-Range: x\r\n",
     ),
 )
-MODELS = (JobRequest, TemplateRequest, QueueRequest, BatchRequest)
+_OPERATION = {name: PARTS[name] for name in ("VoiceSeparate", "TemplateId", "Output", "UserData", "JobLevel")}
+_CALLBACKS = {"CallBack": "https://example.org/ci", "CallBackFormat": "JSON", "CallBackType": "Url"}
+_TAGS = ("VoiceSeparate", "VoiceSeparate", "VoiceSeparate", "Snapshot", "Transcode", "MediaInfo", "New")
+_REQUESTS: tuple[dict[str, Any], ...] = (
+    {"Input": {"Object": "in/a.mp4"}, "Operation": _OPERATION, "QueueId": "p1", **_CALLBACKS},
+    {"Input": {"Url": "https://example.org/a.mp4"}, "Operation": [PARTS, PARTS]},
+    {"Name": "stems", **PARTS["VoiceSeparate"]},
+    {"Name": "queue", "State": "Active", "NotifyConfig": {"Url": "https://example.org/ci", "State": "On"}},
+    {
+        "Name": "batch",
+        "Type": "Job",
+        "Input": {"Prefix": "in/"},
+        "Operation": {
+            "Tag": "VoiceSeparate",
+            "JobParam": {"VoiceSeparate": PARTS["VoiceSeparate"]},
+            "Output": PARTS["Output"],
+            "TimeInterval": {"Start": "2025-01-01T00:00:00+0800"},
+            **_CALLBACKS,
+        },
+    },
+)
 
 
 def _request_body(rng: random.Random) -> bytes:
-    body = document(rng, rng.choice(MODELS), rng.randrange(5))
-    body = body.replace(b"<Response>", b"<Request>").replace(b"</Response>", b"</Request>")
-    if rng.random() < 0.5:
-        body = body.replace(b"<Tag>", b"<Tag>VoiceSeparate</Tag><!--").replace(b"</Tag>", b"-->", 1)
+    tree = {"Tag": rng.choice(_TAGS), **rng.choice(_REQUESTS)}
+    kept = {name: value for name, value in tree.items() if rng.random() < 0.95}
+    body = document(rng, kept, "Request", rng.randrange(5))
     return rng.choice(
         (body, body, body, b"", b"<", b"\xff" * 50, gzip.compress(body), b"<Request/>", b"x" * 120_000)
     )

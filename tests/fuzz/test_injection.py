@@ -19,17 +19,8 @@ from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks import clock
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.api_request import ApiRequest
-from airflow_provider_ci.protocol.batches import (
-    BatchInput,
-    BatchJobParam,
-    BatchOperation,
-    BatchRequest,
-    CancelBatch,
-    CreateBatch,
-    DescribeBatch,
-    ListBatches,
-)
-from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, Input, JobRequest, ListJobs, SubmitJob
+from airflow_provider_ci.protocol.batches import CancelBatch, CreateBatch, DescribeBatch, ListBatches
+from airflow_provider_ci.protocol.jobs import CancelJobs, DescribeJobs, ListJobs, SubmitJob
 from airflow_provider_ci.protocol.objects import GetMediaInfo, HeadObject
 from airflow_provider_ci.protocol.templates import DeleteTemplate
 from airflow_provider_ci.protocol.wire import Service
@@ -158,23 +149,26 @@ def own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_clocks", {})
 
 
-def with_key(key: Any) -> JobRequest:
-    return builders.request(input=Input(object=key))
+def with_key(key: Any) -> dict[str, Any]:
+    return builders.request(Input={"Object": key})
 
 
-def with_output(**changes: Any) -> JobRequest:
-    return builders.request(operation=builders.operation(output=builders.output(**changes)))
+def with_operation(**changes: Any) -> SubmitJob:
+    return SubmitJob(builders.request(Operation=builders.operation(**changes)))
 
 
-def batch(**changes: Any) -> BatchRequest:
-    operation = BatchOperation(
-        tag="VoiceSeparate",
-        job_param=BatchJobParam(template_id="t1"),
-        output=builders.output(background_object="${jobid}-b", voice_object="${jobid}-v"),
-    )
-    return BatchRequest(
-        **{"name": "n", "type": "Job", "input": BatchInput(prefix="in/"), "operation": operation} | changes
-    )
+def with_output(**changes: Any) -> SubmitJob:
+    return with_operation(Output=builders.output(**changes))
+
+
+def batch(**changes: Any) -> CreateBatch:
+    operation = {
+        "Tag": "VoiceSeparate",
+        "JobParam": {"TemplateId": "t1"},
+        "Output": builders.output(Object="${jobid}-b", AuObject="${jobid}-v"),
+    }
+    values = {"Name": "n", "Type": "Job", "Input": {"Prefix": "in/"}, "Operation": operation}
+    return CreateBatch(values | changes)
 
 
 Make = Callable[[Any], ApiRequest[Any]]
@@ -194,27 +188,39 @@ FIELDS: dict[str, tuple[Make, str, Callable[[Any], str]]] = {
     "token of a list": (lambda one: ListJobs(next_token=one), "nextToken", lambda _: "/jobs"),
     "name of a batch list": (lambda one: ListBatches(name=one), "name", lambda _: "/inventorytriggerjob"),
     "input": (lambda one: SubmitJob(with_key(one)), "Input.Object", lambda _: "/jobs"),
-    "queue": (lambda one: SubmitJob(builders.request(queue_id=one)), "QueueId", lambda _: "/jobs"),
+    "queue": (lambda one: SubmitJob(builders.request(QueueId=one)), "QueueId", lambda _: "/jobs"),
+    "tag": (lambda one: SubmitJob(builders.request(Tag=one)), "Tag", lambda _: "/jobs"),
     "template": (
-        lambda one: SubmitJob(
-            builders.request(operation=builders.operation(template_id=one, voice_separate=None))
-        ),
+        lambda one: with_operation(TemplateId=one, VoiceSeparate=None),
         "TemplateId",
         lambda _: "/jobs",
     ),
-    "output": (lambda one: SubmitJob(with_output(background_object=one)), "Object", lambda _: "/jobs"),
-    "output's bucket": (lambda one: SubmitJob(with_output(bucket=one)), "Bucket", lambda _: "/jobs"),
-    "output's region": (lambda one: SubmitJob(with_output(region=one)), "Region", lambda _: "/jobs"),
-    "callback": (lambda one: SubmitJob(builders.request(callback_url=one)), "CallBack", lambda _: "/jobs"),
-    "user data": (
-        lambda one: SubmitJob(builders.request(operation=builders.operation(user_data=one))),
-        "UserData",
+    "parameter": (
+        lambda one: with_operation(VoiceSeparate={"AudioConfig": {"Bitrate": one}}),
+        "Bitrate",
         lambda _: "/jobs",
     ),
-    "name of a batch": (lambda one: CreateBatch(batch(name=one)), "Name", lambda _: "/inventorytriggerjob"),
-    "prefix of a batch": (
-        lambda one: CreateBatch(batch(input=BatchInput(prefix=one))),
+    "any element": (lambda one: with_operation(New={"Deep": [one]}), "New.Deep", lambda _: "/jobs"),
+    "name of an element": (lambda one: with_operation(New={one: 1}), "Operation.New", lambda _: "/jobs"),
+    "input's url": (
+        lambda one: SubmitJob(builders.request(Tag="SoundHound", Input={"Url": one}, Operation=None)),
         "Input",
+        lambda _: "/jobs",
+    ),
+    "output": (lambda one: with_output(Object=one), "Object", lambda _: "/jobs"),
+    "output's bucket": (lambda one: with_output(Bucket=one), "Bucket", lambda _: "/jobs"),
+    "output's region": (lambda one: with_output(Region=one), "Region", lambda _: "/jobs"),
+    "callback": (lambda one: SubmitJob(builders.request(CallBack=one)), "CallBack", lambda _: "/jobs"),
+    "user data": (lambda one: with_operation(UserData=one), "UserData", lambda _: "/jobs"),
+    "name of a batch": (lambda one: batch(Name=one), "Name", lambda _: "/inventorytriggerjob"),
+    "prefix of a batch": (
+        lambda one: batch(Input={"Prefix": one}),
+        "Input",
+        lambda _: "/inventorytriggerjob",
+    ),
+    "time of a batch": (
+        lambda one: batch(Operation=dict(batch().batch["Operation"]) | {"TimeInterval": {"Start": one}}),
+        "TimeInterval",
         lambda _: "/inventorytriggerjob",
     ),
 }

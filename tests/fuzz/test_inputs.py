@@ -15,7 +15,6 @@ from airflow_provider_ci.get_provider_info import CONN_FIELDS
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol import tc3
 from airflow_provider_ci.protocol.callbacks import MAX_BYTES, parse_callback
-from airflow_provider_ci.protocol.fields import type_mismatches
 from airflow_provider_ci.protocol.results import job_result
 from airflow_provider_ci.protocol.signing import sign
 from airflow_provider_ci.protocol.wire import Endpoint, Service, check_origin, is_loopback_url
@@ -25,12 +24,13 @@ from tests.unit.protocol.test_callbacks import NAMES
 
 from .documents import TEXTS, bodies
 from .effort import effort, quickly
+from .models import check_model
 
 # as a server reads them from the wire: bytes that are no UTF-8 are half characters
 WIRE_TEXTS = st.sampled_from(TEXTS) | st.binary(max_size=20).map(
     lambda raw: raw.decode(errors="surrogateescape")
 )
-LEAVES = st.sampled_from(
+LEAVES: st.SearchStrategy[Any] = st.sampled_from(
     (
         *TEXTS,
         None,
@@ -94,7 +94,7 @@ def test_a_callback_is_read_or_rejected(body: bytes) -> None:
         except InvalidCallbackError as error:
             assert len(str(error)) < 300
             return
-        assert list(type_mismatches(callback)) == []
+        check_model(callback)
         for job in callback.jobs:
             json.dumps(job_result(job), allow_nan=False)
 
@@ -114,7 +114,14 @@ PAIRS = st.lists(st.tuples(WIRE_TEXTS, WIRE_TEXTS), max_size=6)
 
 @effort(100)
 @given(WIRE_TEXTS, WIRE_TEXTS, PAIRS, PAIRS, st.integers(0, 2**40), st.integers(0, 2**40))
-def test_what_is_signed_verifies_and_nothing_else(method, path, params, headers, start, end) -> None:
+def test_what_is_signed_verifies_and_nothing_else(
+    method: str,
+    path: str,
+    params: list[tuple[str, str]],
+    headers: list[tuple[str, str]],
+    start: int,
+    end: int,
+) -> None:
     text = sign(method, path, params, headers, secret_id="AKID", secret_key="k", key_time=(start, end))
     assert "\n" not in text
     authorization = Authorization(text)
@@ -132,7 +139,7 @@ def test_what_is_signed_verifies_and_nothing_else(method, path, params, headers,
     st.sampled_from(TEXTS).filter(str.isprintable),
     st.integers(0, 253_402_300_799),
 )
-def test_a_tc3_signature_is_one_line(body, host, secret_id, timestamp) -> None:
+def test_a_tc3_signature_is_one_line(body: bytes, host: str, secret_id: str, timestamp: int) -> None:
     with quickly():
         text = tc3.authorization(
             body,

@@ -25,7 +25,7 @@ from tests.patience import PATIENCE
 from tests.scripted_server import job_xml
 
 from .clients import TRANSPORTS, Send, settings_for
-from .documents import answer_models, document
+from .documents import answer_models, response
 from .effort import effort
 from .wire import RawServer
 
@@ -161,7 +161,7 @@ def answers(draw: st.DrawFn) -> bytes:
         return draw(st.binary(max_size=300))
     rng = random.Random(draw(st.integers(0, 2**64)))
     body = rng.choice(
-        (ANSWER, ANSWER, document(rng, rng.choice(answer_models()), 3), *CHUNKED, b"", b"\xff" * 9000)
+        (ANSWER, ANSWER, response(rng, rng.choice(answer_models()), 3), *CHUNKED, b"", b"\xff" * 9000)
     )
     fields = [rng.choice(FIELDS) for _ in range(rng.choice((0, 1, 1, 2, 4)))]
     if body in CHUNKED:
