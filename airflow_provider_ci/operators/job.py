@@ -63,7 +63,8 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
         "CallBack": "callback_url",
     }
     assumed_when_parsed = tuple(
-        {**example, "input_object": "example/input"} for example in BaseRequestOperator.assumed_when_parsed
+        {**example, "input_object": "example/input", "input_url": "https://example.com/input"}
+        for example in BaseRequestOperator.assumed_when_parsed
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **BaseRequestOperator.template_fields_renderers,

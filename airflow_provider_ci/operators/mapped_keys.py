@@ -55,10 +55,12 @@ def check_result_keys(operator: Any, context: Any) -> None:
     dag_task = operator.dag.task_dict[operator.task_id]
     names = result_arguments(operator)
     collisions = {name: find_collision(operator, dag_task, name, map_index) for name in names}
+    placeholders = job_type(operator.tag).placeholders
+    hint = "${jobid}" if placeholders is None or "jobid" in placeholders else "{{ ti.map_index }}"
     problems = [
         f"{name} is {_value(vars(operator), name)!r} in more than one instance of this mapped task, whose"
         " results would overwrite each other, allowed: a key that differs between them, for instance by"
-        " ${jobid}"
+        f" {hint}"
         for name, collision in collisions.items()
         if collision is Collision.CERTAIN
     ]
@@ -68,9 +70,10 @@ def check_result_keys(operator: Any, context: Any) -> None:
         if collision is Collision.POSSIBLE:
             operator.log.warning(
                 "%s is %r: if it is the same in another instance of this mapped task, their results overwrite"
-                " each other, and each is paid for. A key with ${jobid} is never the same",
+                " each other, and each is paid for. A key with %s is never the same",
                 name,
                 _value(vars(operator), name),
+                hint,
             )
 
 

@@ -15,6 +15,8 @@ from airflow_provider_ci.operators.untemplated_arguments import convert_untempla
 _NEVER_EMPTY = {"name": "example", "tencent_ci_conn_id": "example", "tag": "Example"}
 # Stands for a value in a tree that is not known while a DAG is parsed
 _UNKNOWN = "not-rendered-yet"
+# Elements of Operation and Input that never have children
+_TEXTS = ("TemplateId", "UserData", "JobLevel", "Object", "Url", "Lang", "Type", "BasicType")
 # In place of the connection's, which is not read while a DAG is parsed
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
 
@@ -74,6 +76,13 @@ def _certain_problems(
 ) -> list[str]:
     """Return the problems that remain whatever the unknown arguments are: empty, or as in each example."""
     examples = operator_class.assumed_when_parsed
+    unknown_trees = {
+        name
+        for name in operator_class.tree_arguments
+        if name in unknown and _may_have_any_element(values.get(name))
+    }
+    if unknown_trees & values.keys():
+        return []  # it may have any element, also those without which the others cannot work
     empty = {name: type(value)() for name, value in examples[0].items() if isinstance(value, dict | list)}
     certain: list[str] | None = None
     for assumed in (empty, *examples):
@@ -83,10 +92,14 @@ def _certain_problems(
             for name in operator_class.tree_arguments
             if isinstance(values.get(name), dict)
         }
-        problems = _request_problems(operator_class, {**values, **filled, **trees})
+        problems = [
+            problem
+            for problem in _request_problems(operator_class, {**values, **filled, **trees})
+            if not _is_about_tree(problem, unknown_trees)
+        ]
         if certain is not None:
-            subjects = set(map(_subject, certain))
-            problems = [problem for problem in problems if _subject(problem) in subjects]
+            subjects = {_subject(problem, values) for problem in certain}
+            problems = [problem for problem in problems if _subject(problem, values) in subjects]
         certain = problems
         if not certain or not unknown:
             return certain
@@ -96,9 +109,32 @@ def _certain_problems(
     return problems
 
 
-def _subject(problem: str) -> str:
+def _may_have_any_element(tree: Any) -> bool:
+    """Tell whether a tree or one of its elements, once it is rendered, may be a dict."""
+    if not isinstance(tree, dict):
+        return True
+    rendered = {name: child for name, child in tree.items() if name not in _TEXTS and not is_literal(child)}
+    return any(not isinstance(child, dict | list) or _has_object(child) for child in rendered.values())
+
+
+def _has_object(value: Any) -> bool:
+    """Tell whether a part of a tree is the output of a task or a function, which may give a dict."""
+    if isinstance(value, dict | list):
+        return any(map(_has_object, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, str) and not is_literal(value)
+
+
+def _is_about_tree(problem: str, trees: Collection[str]) -> bool:
+    """Tell whether a tree that is mapped over may solve a problem: one of an element, not of an argument."""
+    subject = problem.partition(" ")[0].partition(".")[0]
+    return bool(trees) and (subject in trees or subject[:1].isupper())
+
+
+def _subject(problem: str, values: Mapping[str, Any]) -> str:
     """Return the argument and its value, without what is allowed, which may depend on other arguments."""
-    return problem.partition(", allowed: ")[0]
+    subject = problem.partition(", allowed: ")[0]
+    name = subject.removesuffix(" is set")  # beside a template, which replaces the argument
+    return f"{name} is {values[name]!r}" if name != subject and name in values else subject
 
 
 def _fill(unknown: Collection[str], values: Mapping[str, Any], assumed: Mapping[str, Any]) -> dict[str, Any]:

@@ -183,6 +183,8 @@ def _read_element(operator: Any, name: str) -> str | float | bool | None:
     is_text = rule is None or rule.is_text
     if not is_text and isinstance(value, int | float):  # a boolean is an int
         return value
+    if not is_text and value in ("True", "False"):  # as a template renders a boolean
+        return bool(value == "True")
     if name in operator.optional_arguments or not is_text:
         if not is_text and value == "None":
             raise argument_error(name, value, f"{rule.allowed if rule else ''}; {NONE_RENDERED}")

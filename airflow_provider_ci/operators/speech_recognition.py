@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.typed_job import TypedJobOperator
 from airflow_provider_ci.protocol.job_types.speech_recognition import SPEECH_RECOGNITION_TYPE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class SpeechRecognitionOperator(TypedJobOperator):
@@ -41,7 +38,10 @@ class SpeechRecognitionOperator(TypedJobOperator):
     """
 
     kind = SPEECH_RECOGNITION_TYPE
-    example: ClassVar[Mapping[str, Any]] = {"engine_model_type": "16k_zh", "channel_num": 1}
+    examples = (
+        {"engine_model_type": "16k_zh", "channel_num": 1, "res_text_format": 3, "speaker_diarization": 1},
+        {"engine_model_type": "16k_zh", "flash_asr": True, "format": "wav"},
+    )
 
     def __init__(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_arguments
 from airflow_provider_ci.operators.typed_job import TypedJobOperator
-from airflow_provider_ci.protocol.job_types.text_to_speech import DEFAULT_VOICE, TTS_TYPE
+from airflow_provider_ci.protocol.job_types.text_to_speech import DEFAULT_VOICE, TTS_TYPE, source_problems
+from airflow_provider_ci.protocol.rules import raise_if_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +37,13 @@ class TextToSpeechOperator(TypedJobOperator):
     """
 
     kind = TTS_TYPE
-    example: ClassVar[Mapping[str, Any]] = {"text": "example"}
+    examples = ({"text": "example"}, {"text_url": "https://example.com/text.txt"})
     further_fields = ("text", "text_url")
-    free_text_arguments = (*TypedJobOperator.free_text_arguments, "text")
+    arguments_of_elements: Mapping[str, str] = {
+        **TypedJobOperator.arguments_of_elements,
+        "TtsConfig.Input": "text or text_url",
+    }
+    optional_arguments = (*TypedJobOperator.optional_arguments, "text")
 
     def __init__(
         self,
@@ -68,12 +73,16 @@ class TextToSpeechOperator(TypedJobOperator):
         operation = super()._build_operation(arguments, endpoint)
         if operation.get("TtsTpl") == {}:  # the service demands at least one element
             operation["TtsTpl"] = {"VoiceType": DEFAULT_VOICE}
-        texts = read_arguments(self, ("text", "text_url"))
+        texts = read_arguments(self, self.further_fields)
         given = [name for name in texts if texts[name] is not None]
-        if operation.get("TtsConfig") is None and len(given) != 1:
-            shown = " and ".join(given) or "neither text nor text_url"
-            raise RequestValidationError([f"{shown} is set, allowed: one of text and text_url"])
+        if operation.get("TtsConfig") is not None:
+            raise_if_any(
+                f"{name} is set, allowed: not together with TtsConfig in operation" for name in given
+            )
+            return operation
+        if len(given) > 1:
+            raise RequestValidationError(["text and text_url are set, allowed: one of them"])
+        kind, source = "Url" if texts["text_url"] else "Text", texts["text_url"] or texts["text"]
         for name in given:
-            kind = "Text" if name == "text" else "Url"
-            operation["TtsConfig"] = {"InputType": kind, "Input": texts[name]}
-        return operation
+            raise_if_any(source_problems(name, kind, source))
+        return {**operation, "TtsConfig": {"InputType": kind, "Input": source}}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.typed_job import TypedJobOperator
 from airflow_provider_ci.protocol.job_types.transcode import TRANSCODE_TYPE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class TranscodeOperator(TypedJobOperator):
@@ -39,11 +36,12 @@ class TranscodeOperator(TypedJobOperator):
     """
 
     kind = TRANSCODE_TYPE
-    example: ClassVar[Mapping[str, Any]] = {
-        "container_format": "mp4",
-        "audio_codec": "aac",
-        "video_codec": "H.264",
-    }
+    examples = (
+        {"container_format": "mp4"}
+        | {"audio_codec": "aac", "audio_samplerate": 44100, "audio_bitrate": 128, "audio_channels": 2}
+        | {"video_codec": "H.264", "video_width": 1280, "video_height": 720, "video_fps": 25}
+        | {"video_bitrate": 1000, "video_crf": 25},
+    )
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.protocol.job_types.job_type import Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,9 @@ class TypedJobOperator(TencentCIJobOperator):
     kind: ClassVar[JobType]
     #: Arguments that are no elements, and are templated.
     further_fields: ClassVar[tuple[str, ...]] = ()
-    #: Values of arguments that break no rule: for those that are not known while a DAG is parsed.
-    example: ClassVar[Mapping[str, Any]] = {}
+    #: For arguments that are not known while a DAG is parsed: each has values that break no rule together,
+    #: with all that other arguments may need.
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,10 +66,19 @@ class TypedJobOperator(TencentCIJobOperator):
         own = {name: path for name, path in elements_of(cls.kind).items() if name in arguments}
         cls.tag = cls.kind.tag
         cls.elements = {**own, **_COMMON_ELEMENTS}
+        parents = {path.split(".")[1] for path in own.values() if path.count(".") > 1}
+        several = {each: f"{_snake_case(each)}_…" for each in parents}
+        cls.arguments_of_elements = {**cls.arguments_of_elements, **several}
         inherited = [name for name in TencentCIJobOperator.template_fields if name != "tag"]
         cls.template_fields = (*inherited, *cls.elements, *cls.further_fields)
+        no_input = dict.fromkeys(("input_object", "input_url") if cls.kind.input is Need.NONE else ())
+        beside_template = {name: value for name, value in cls.examples[0].items() if name not in own}
+        # the last one is what messages are about
+        examples = ({**beside_template, "template_id": "example"}, *cls.examples)
         cls.assumed_when_parsed = tuple(
-            {**each, **_COMMON_EXAMPLE, **cls.example} for each in TencentCIJobOperator.assumed_when_parsed
+            {**each, **_COMMON_EXAMPLE, **no_input, **example}
+            for each in TencentCIJobOperator.assumed_when_parsed
+            for example in examples
         )
 
     def __init__(

@@ -111,7 +111,10 @@ def _input_problems(source: object, kind: JobType) -> Iterator[Problem]:
     key, url = find(source, "Object"), find(source, "Url")
     if kind.input is Need.NONE:
         if source is not None:
-            yield Problem("Input", source, f"no input, because a job with Tag {kind.tag} has none")
+            field = "Input.Object" if key is not None else "Input.Url" if url is not None else "Input"
+            yield Problem(
+                field, key or url or source, f"no input, because a job with Tag {kind.tag} has none"
+            )
         return
     if source is not None and not isinstance(source, Mapping):
         yield Problem("Input", source, "a dict of elements")

@@ -45,8 +45,8 @@ class JobType:
 
     :param tag: its ``Tag``.
     :param parameters: the elements of ``Operation`` with its parameters.
-    :param needs_parameters: one of these is needed, or ``TemplateId``.
     :param beside_template: those of ``parameters`` that a template does not replace.
+    :param needs_parameters: one that a template replaces is needed, or ``TemplateId``.
     :param input: whether it needs ``Input.Object``.
     :param output: whether it needs ``Output`` with a bucket and a region.
     :param output_objects: the keys in ``Output``, by the names that the results have in XCom.
@@ -56,8 +56,8 @@ class JobType:
     :param rules: the documented rules of single elements, by their path in ``Operation``.
     :param relation_problems: yields the problems of parameters that do not fit each other, in an operation
         whose single elements have passed ``rules``.
-    :param result_problems: yields the problems of the results' keys, likewise; also for what is known of the
-        inputs.
+    :param result_problems: yields, likewise, the problems that a job has and a template cannot have, as those
+        of the results' keys; also for what is known of the inputs.
     :param service: what a bucket must have opened: ``MEDIA``, ``ASR``, ``PICTURE``, ``AI`` or ``FILE``.
     :param submit_action: the CAM action that allows its submission.
     :param is_listed: the documents say that ``GET /jobs?tag=`` lists it.
@@ -67,8 +67,8 @@ class JobType:
 
     tag: str
     parameters: tuple[str, ...] = ()
-    needs_parameters: bool = False
     beside_template: tuple[str, ...] = ()
+    needs_parameters: bool = False
     input: Need = Need.REQUIRED
     output: Need = Need.REQUIRED
     output_objects: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({"file": "Object"}))
@@ -95,9 +95,9 @@ class JobType:
         If there is a ``TemplateId``, the service ignores what it replaces, so that is not checked.
         """
         has_template = operation.get("TemplateId") is not None
-        if self.needs_parameters and not has_template and not self._has_parameters(operation):
-            names = " or ".join(("TemplateId", *self.parameters))
-            yield Problem("Operation", "without parameters", f"with {names}")
+        needed = self.replaced_by_template if self.needs_parameters and not has_template else ()
+        if needed and all(operation.get(name) is None for name in needed):
+            yield Problem("Operation", "without parameters", f"with {' or '.join(('TemplateId', *needed))}")
         ignored = self.replaced_by_template if has_template else ()
         used = {name: value for name, value in operation.items() if name not in ignored}
         problems = [*self.parameter_problems(used)]
@@ -114,9 +114,6 @@ class JobType:
             if (element := find(operation, parent)) is not None:
                 problems += rule.problems(f"Operation.{path}", find(element, name))
         yield from problems or self.relation_problems(operation)
-
-    def _has_parameters(self, operation: Tree) -> bool:
-        return any(operation.get(name) is not None for name in self.parameters)
 
     def result_keys(self, operation: Tree) -> Iterator[tuple[str, object]]:
         """Yield the keys of the results with their elements in ``Output``, also those that are no keys."""

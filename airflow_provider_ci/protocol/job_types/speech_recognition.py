@@ -1,7 +1,7 @@
 """Speech recognition (语音识别): the documented rules of its parameters.
 
-Sources: 1045/73385, 460/84798 (job), 436/50157 (template), 1045/49789. The list of engines grows, so any is
-accepted.
+Sources: 1045/73385, 460/84798 (job), 436/50157 (template), 1045/49789. The list of engines grows: any is
+accepted, and one that is not named here may tell speakers apart, and take two channels.
 """
 
 from __future__ import annotations
@@ -9,70 +9,66 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
+from airflow_provider_ci.protocol import rules
 from airflow_provider_ci.protocol.job_types.job_type import ASR, JobType
-from airflow_provider_ci.protocol.rules import (
-    Problem,
-    as_number,
-    boolean,
-    integer,
-    one_number_of,
-    one_of,
-    string,
-)
-from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree, format_value
+from airflow_provider_ci.protocol.rules import Problem
+from airflow_provider_ci.protocol.tree import Tree, find_tree, format_value
 
 SPEECH_RECOGNITION = "SpeechRecognition"
 _SPEAKER_ENGINES = ("8k_zh", "16k_zh", "16k_zh_video")
-_FORMATS = ("wav", "pcm", "ogg-opus", "speex", "silk", "mp3", "m4a", "aac")
-_NOT_FAST = ("ChannelNum", "ResTextFormat", "ConvertNumMode", "SpeakerNumber", "SentenceMaxLength")
+_OTHER_ENGINES = (
+    *("8k_zh_s", "8k_en", "16k_en", "16k_ca", "16k_ja", "16k_zh_edu", "16k_en_edu", "16k_zh_medical"),
+    *("16k_th", "16k_zh_dialect", "16k_ms", "16k_zh-PY"),
+)
 _ONLY_FAST = ("Format", "FirstChannelOnly", "WordInfo")
-
+_NEVER_FAST = ("ChannelNum", "ResTextFormat", "ConvertNumMode", "SpeakerNumber", "SentenceMaxLength")
 _RULES = {
-    "EngineModelType": string("an engine, for instance 16k_zh or 16k_en", is_required=True),
-    "ChannelNum": one_number_of(1, 2),
-    "ResTextFormat": one_number_of(0, 1, 2, 3),
-    "FilterDirty": one_number_of(0, 1, 2),
-    "FilterModal": one_number_of(0, 1, 2),
-    "FilterPunc": one_number_of(0, 1, 2),
-    "ConvertNumMode": one_number_of(0, 1, 3),
-    "SpeakerDiarization": one_number_of(0, 1),
-    "SpeakerNumber": integer(0, 10),
-    "SentenceMaxLength": one_number_of(0, *range(6, 41)),
-    "OutputFileType": one_of("txt", "srt"),
-    "FlashAsr": boolean(),
-    "Format": one_of(*_FORMATS),
-    "FirstChannelOnly": one_number_of(0, 1),
-    "WordInfo": one_number_of(0, 1, 2),
+    "EngineModelType": rules.string("an engine, for instance 16k_zh or 16k_en", is_required=True),
+    "ChannelNum": rules.one_number_of(1, 2),
+    "ResTextFormat": rules.one_number_of(0, 1, 2, 3),
+    "FilterDirty": rules.one_number_of(0, 1, 2),
+    "FilterModal": rules.one_number_of(0, 1, 2),
+    "FilterPunc": rules.one_number_of(0, 1, 2),
+    "ConvertNumMode": rules.one_number_of(0, 1, 3),
+    "SpeakerDiarization": rules.one_number_of(0, 1),
+    "SpeakerNumber": rules.integer(0, 10),
+    "SentenceMaxLength": rules.one_number_of(0, *range(6, 41)),
+    "OutputFileType": rules.one_of("txt", "srt"),
+    "FlashAsr": rules.boolean(),
+    "Format": rules.one_of("wav", "pcm", "ogg-opus", "speex", "silk", "mp3", "m4a", "aac"),
+    "FirstChannelOnly": rules.one_number_of(0, 1),
+    "WordInfo": rules.one_number_of(0, 1, 2),
 }
 
 
 def _relation_problems(operation: Tree) -> Iterator[Problem]:
-    parameters = find_tree(operation, SPEECH_RECOGNITION)
-    engine = find_text(parameters, "EngineModelType")
-    values = {name: as_number(parameters.get(name)) for name in _RULES}
-    is_fast = format_value(parameters.get("FlashAsr", False)) == "true"
-    has_speakers, is_stereo = values["SpeakerDiarization"] == 1, values["ChannelNum"] == 2
-    needed, has_lines = "Format" if is_fast else "ChannelNum", is_fast or values["ResTextFormat"] == 3
-    no_speakers = is_stereo or engine not in _SPEAKER_ENGINES
-    too_long = values["SentenceMaxLength"] and values["ResTextFormat"] != 3
-    broken: dict[str, tuple[object, str]] = {
-        needed: (parameters.get(needed) is None, f"{_RULES[needed].allowed}, as FlashAsr is {is_fast}"),
-        "SpeakerDiarization": (has_speakers and no_speakers, f"0 with two channels, or with engine {engine}"),
-        "SpeakerNumber": (values["SpeakerNumber"] and not has_speakers, "0 unless SpeakerDiarization is 1"),
-        "SentenceMaxLength": (too_long, "0 unless ResTextFormat is 3"),
-        "OutputFileType": (
-            parameters.get("OutputFileType") == "srt" and has_lines,
-            "txt if FlashAsr is true or ResTextFormat is 3",
-        ),
-    }
-    if is_stereo and engine != "8k_zh":
-        broken["ChannelNum"] = (True, f"1 with engine {engine}")
-    for name in _NOT_FAST if is_fast else _ONLY_FAST:
-        if parameters.get(name) is not None:
-            broken[name] = (True, f"no value, as FlashAsr is {is_fast}")
-    for name, (is_broken, allowed) in broken.items() if parameters else ():
-        if is_broken:
-            yield Problem(f"Operation.{SPEECH_RECOGNITION}.{name}", parameters.get(name), allowed)
+    given = find_tree(operation, SPEECH_RECOGNITION)
+    if not given:
+        return
+
+    def problem(name: str, allowed: str) -> Problem:
+        return Problem(f"Operation.{SPEECH_RECOGNITION}.{name}", given.get(name), allowed)
+
+    engine, numbers = given["EngineModelType"], {name: rules.as_number(given.get(name)) for name in _RULES}
+    is_fast = format_value(given.get("FlashAsr")) == "true"
+    has_lines = is_fast or numbers["ResTextFormat"] == 3
+    has_speakers, is_stereo = numbers["SpeakerDiarization"] == 1, numbers["ChannelNum"] == 2
+    needed, refused = ("Format", _NEVER_FAST) if is_fast else ("ChannelNum", _ONLY_FAST)
+    if given.get(needed) is None:
+        yield problem(needed, f"{_RULES[needed].allowed}, as FlashAsr is {is_fast}")
+    for name in refused:
+        if given.get(name) is not None:
+            yield problem(name, f"no value, as FlashAsr is {is_fast}")
+    if is_stereo and engine in (*_SPEAKER_ENGINES[1:], *_OTHER_ENGINES):
+        yield problem("ChannelNum", f"1 with engine {engine}")
+    if has_speakers and (is_stereo or engine in _OTHER_ENGINES):
+        yield problem("SpeakerDiarization", f"0 with two channels, or with engine {engine}")
+    if numbers["SpeakerNumber"] and not has_speakers:
+        yield problem("SpeakerNumber", "0 unless SpeakerDiarization is 1")
+    if numbers["SentenceMaxLength"] and numbers["ResTextFormat"] != 3:
+        yield problem("SentenceMaxLength", "0 unless ResTextFormat is 3")
+    if given.get("OutputFileType") == "srt" and has_lines:
+        yield problem("OutputFileType", "txt if FlashAsr is true or ResTextFormat is 3")
 
 
 SPEECH_RECOGNITION_TYPE = JobType(

@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from airflow_provider_ci.protocol.job_types.job_type import ASR, JobType, Need
 from airflow_provider_ci.protocol.names import is_web_address, redact_address
+from airflow_provider_ci.protocol.result_keys import KnownInputs
 from airflow_provider_ci.protocol.rules import Problem, integer, one_of, string
-from airflow_provider_ci.protocol.tree import Tree, find, find_text
+from airflow_provider_ci.protocol.tree import Tree, find_tree, without_none
 
 TTS = "Tts"
 #: The voice that the service uses if a request names none.
@@ -21,18 +22,29 @@ DEFAULT_VOICE = "ruxue"
 TEXT_MAX = 300
 
 
+def source_problems(field: str, kind: object, source: object) -> Iterator[Problem]:
+    """Yield what is wrong with a text that is to be spoken, or with the address of one.
+
+    :param field: how messages name it.
+    :param kind: ``Text`` or ``Url`` (``InputType``).
+    """
+    if kind == "Text" and len(str(source)) > TEXT_MAX:
+        yield Problem(field, source, f"at most {TEXT_MAX} characters; a longer text is an object in COS")
+    if kind == "Url" and not is_web_address(str(source)):
+        yield Problem(field, redact_address(str(source)), "the http or https address of a text in COS")
+
+
 def _relation_problems(operation: Tree) -> Iterator[Problem]:
-    kind, source = find_text(operation, "TtsConfig.InputType"), find_text(operation, "TtsConfig.Input")
-    if find(operation, "TtsConfig") is None:
+    config = find_tree(operation, "TtsConfig")
+    if config:
+        yield from source_problems("Operation.TtsConfig.Input", config["InputType"], config["Input"])
+    if operation.get("TtsTpl") is not None and not without_none(find_tree(operation, "TtsTpl")):
+        yield Problem("Operation.TtsTpl", operation["TtsTpl"], "at least one element, for instance VoiceType")
+
+
+def _missing_source(operation: Tree, _: KnownInputs) -> Iterator[Problem]:
+    if operation.get("TtsConfig") is None:
         yield Problem("Operation.TtsConfig", None, "InputType and Input: what is to be spoken")
-    elif kind == "Text" and source and len(source) > TEXT_MAX:
-        allowed = f"at most {TEXT_MAX} characters; a longer text is an object in COS, with InputType Url"
-        yield Problem("Operation.TtsConfig.Input", source, allowed)
-    elif kind == "Url" and source and not is_web_address(source):
-        allowed = "the http or https address of a text in COS"
-        yield Problem("Operation.TtsConfig.Input", redact_address(source), allowed)
-    if operation.get("TtsTpl") == {}:
-        yield Problem("Operation.TtsTpl", {}, "at least one element, for instance VoiceType")
 
 
 TTS_TYPE = JobType(
@@ -54,6 +66,7 @@ TTS_TYPE = JobType(
         }
     ),
     relation_problems=_relation_problems,
+    result_problems=_missing_source,
     service=ASR,
     is_listed=True,
     is_in_batches=True,

@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
+from airflow_provider_ci.protocol import rules
 from airflow_provider_ci.protocol.job_types.job_type import JobType
-from airflow_provider_ci.protocol.rules import (
-    Problem,
-    Rule,
-    as_number,
-    integer,
-    join_values,
-    number,
-    one_number_of,
-    one_of,
-)
-from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree
+from airflow_provider_ci.protocol.rules import Problem, Rule
+from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree, format_value
 
 TRANSCODE = "Transcode"
 _AUDIO_CONTAINERS = ("aac", "mp3", "flac", "amr", "adts", "m4a", "wav")
@@ -32,11 +24,13 @@ _CHANNELS_BY_CODEC = {
     "vorbis": (2,),
     "amr": (1,),
 }
+# Not DigitalWatermark, in which the service says whether it has written one
+_BESIDE_TEMPLATE = ("Watermark", "WatermarkTemplateId", "RemoveWatermark", "Subtitles", "FreeTranscode")
 _RATES_BY_CODEC = {"amr": (8000,), "opus": (8000, 16000, 24000, 48000)}
 
 
 def _is_size(value: object) -> bool:
-    size = as_number(value)
+    size = rules.as_number(value)
     return size is not None and 128 <= size <= 4096 and size % 2 == 0
 
 
@@ -46,46 +40,49 @@ def _or_auto(rule: Rule) -> Rule:
 
 _SIZE = Rule("an even integer from 128 to 4096 (pixels)", _is_size, is_text=False)
 _RULES = {
-    "Container.Format": one_of(*_VIDEO_CONTAINERS, *_AUDIO_CONTAINERS, is_required=True),
-    "TimeInterval.Start": number(0, unit="seconds"),
-    "TimeInterval.Duration": number(0, unit="seconds"),
-    "Audio.Codec": one_of("aac", "mp3", "flac", "amr", "Vorbis", "opus", "pcm_s16le"),
-    "Audio.Samplerate": one_number_of(*_SAMPLE_RATES),
-    "Audio.Bitrate": integer(8, 1000, "kbit/s"),
-    "Audio.Channels": one_number_of(1, 2, 4, 5, 6, 8),
-    "Video.Codec": one_of("H.264", "H.265", "VP8", "VP9", "AV1"),
+    "Container.Format": rules.one_of(*_VIDEO_CONTAINERS, *_AUDIO_CONTAINERS, is_required=True),
+    "TimeInterval.Start": rules.number(0, unit="seconds"),
+    "TimeInterval.Duration": rules.number(0, unit="seconds"),
+    "Audio.Codec": rules.one_of("aac", "mp3", "flac", "amr", "Vorbis", "opus", "pcm_s16le"),
+    "Audio.Samplerate": rules.one_number_of(*_SAMPLE_RATES),
+    "Audio.Bitrate": rules.integer(8, 1000, "kbit/s"),
+    "Audio.Channels": rules.one_number_of(1, 2, 4, 5, 6, 8),
+    "Video.Codec": rules.one_of("H.264", "H.265", "VP8", "VP9", "AV1"),
     "Video.Width": _SIZE,
     "Video.Height": _SIZE,
-    "Video.Fps": number(0.01, 60),
-    "Video.Bitrate": _or_auto(integer(10, 50000, "kbit/s")),
-    "Video.Crf": number(0.01, 51),
+    "Video.Fps": rules.number(0.01, 60),
+    "Video.Bitrate": _or_auto(rules.integer(10, 50000, "kbit/s")),
+    "Video.Crf": rules.number(0.01, 51),
 }
 
 
 def _relation_problems(operation: Tree) -> Iterator[Problem]:
     parameters = find_tree(operation, TRANSCODE)
-    if not parameters:
+    if operation.get(TRANSCODE) is None:
         return
     container, audio = find_text(parameters, "Container.Format"), find_tree(parameters, "Audio")
     if container is None:
         yield Problem("Operation.Transcode.Container.Format", None, _RULES["Container.Format"].allowed)
     if parameters.get("Audio") is None and parameters.get("Video") is None:
-        allowed = "with Audio, Video or both; without them the result would have neither sound nor picture"
-        yield Problem("Operation.Transcode", "without Audio and Video", allowed)
-    if container in _AUDIO_CONTAINERS and parameters.get("Video") is not None:
-        allowed = f"no Video, because a file of format {container} has sound only"
-        yield Problem("Operation.Transcode.Video", parameters["Video"], allowed)
+        allowed = "at least one of them, or the result would have neither sound nor picture"
+        yield Problem("Operation.Transcode.Audio and Video", None, allowed)
+    video = find_tree(parameters, "Video")
+    if container in _AUDIO_CONTAINERS and video and format_value(video.get("Remove")) != "true":
+        name, value = next(iter(video.items()))
+        allowed = f"no value, because a file of format {container} has no picture"
+        yield Problem(f"Operation.Transcode.Video.{name}", value, allowed)
     codec = (find_text(audio, "Codec") or "").lower()
     for name, allowed_by_codec in (("Channels", _CHANNELS_BY_CODEC), ("Samplerate", _RATES_BY_CODEC)):
         values = allowed_by_codec.get(codec)
-        if audio.get(name) is not None and values and as_number(audio[name]) not in values:
-            allowed = f"{join_values(values)} with codec {codec}"
+        if audio.get(name) is not None and values and rules.as_number(audio[name]) not in values:
+            allowed = f"{rules.join_values(values)} with codec {codec}"
             yield Problem(f"Operation.Transcode.Audio.{name}", audio[name], allowed)
 
 
 TRANSCODE_TYPE = JobType(
     tag=TRANSCODE,
-    parameters=(TRANSCODE,),
+    parameters=(TRANSCODE, *_BESIDE_TEMPLATE),
+    beside_template=_BESIDE_TEMPLATE,
     needs_parameters=True,
     rules=MappingProxyType({f"{TRANSCODE}.{name}": rule for name, rule in _RULES.items()}),
     relation_problems=_relation_problems,
