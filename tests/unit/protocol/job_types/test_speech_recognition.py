@@ -141,4 +141,3 @@ def test_what_an_account_needs_for_it() -> None:
     assert job_type("SpeechRecognition") is SPEECH_RECOGNITION_TYPE
     assert SPEECH_RECOGNITION_TYPE.submit_action == "ci:CreateAsrJobs"
     assert SPEECH_RECOGNITION_TYPE.service == "asr"
-    assert SPEECH_RECOGNITION_TYPE.is_listed
