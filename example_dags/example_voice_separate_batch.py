@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
-from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 
 with DAG(
     dag_id="example_voice_separate_batch",

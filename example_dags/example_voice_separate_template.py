@@ -5,8 +5,8 @@ from __future__ import annotations
 from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
-from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 with DAG(

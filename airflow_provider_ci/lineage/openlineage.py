@@ -78,19 +78,22 @@ def lineage_of_jobs(jobs: Sequence[Job]) -> OperatorLineage[Any, Any]:
     )
 
 
-def lineage_of_batch(batch: BatchJob, tally: BatchTally | None, bucket: str) -> OperatorLineage[Any, Any]:
+def lineage_of_batch(
+    batch: BatchJob, tally: BatchTally | None, bucket: str, tag: str
+) -> OperatorLineage[Any, Any]:
     """Return a batch job's prefix or manifest as input, the folders of its results as outputs, and
     :class:`TencentCiBatchRunFacet`.
 
     :param tally: the number of its jobs by state, once it has ended.
     :param bucket: the bucket of the inputs.
+    :param tag: the type of its jobs, which the service need not return.
     """
     # not the URL of a list: it may contain a signature, and is no dataset
     keys = [key for name in ("Prefix", "Manifest") if (key := find_text(batch.input, name))]
     outputs: list[Dataset] = []
     if tally is not None and tally.counts["Success"]:
         operation = batch.operation or {}
-        patterns = job_type(find_text(operation, "Tag")).object_keys(operation).values()
+        patterns = job_type(tag).object_keys(operation).values()
         folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns)
         outputs = [OutputDataset(_namespace(find_text(operation, "Output.Bucket")), each) for each in folders]
     return OperatorLineage(

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
 from airflow_provider_ci.protocol.rules import Problem
+from airflow_provider_ci.protocol.tree import find
 
 _PROBLEM = re.compile(
     r"(?P<element>[A-Z].*?)(?: \((?:background|voice)\))?(?P<value> (?:is|has) .*?)"
@@ -96,9 +97,16 @@ def _argument_of(path: str, operator: Any) -> str | None:
     *parents, element = path.split(".")
     if " and " in element:
         arguments = [_argument_of(each, operator) for each in element.split(" and ")]
-        return " and ".join(map(str, arguments)) if all(arguments) else None
+        if all(arguments):
+            return " and ".join(map(str, arguments))
+    in_operation = path.removeprefix("Operation.").removeprefix("JobParam.")
+    is_in_operation = in_operation != path
+    if path == "Operation.JobParam":
+        return "operation"
+    if is_in_operation and find(getattr(operator, "operation", None), in_operation) is not None:
+        return f"operation.{in_operation}"
     for name, element_path in operator.elements.items():
-        if f".{element_path}".endswith(f".{path.removeprefix('Operation.').removeprefix('JobParam.')}"):
+        if f".{element_path}".endswith(f".{in_operation}"):
             return str(name)
     parent = parents[-1] if parents else ""
     exceptions = operator.arguments_of_elements
@@ -109,7 +117,11 @@ def _argument_of(path: str, operator: Any) -> str | None:
         if parent != "Operation" and _snake_case(parent) in operator.template_fields:
             return f"{_snake_case(parent)}.{_snake_case(element)}"
     name = _snake_case(element)
-    return name if name in operator.template_fields else None
+    if name in operator.template_fields and len(parents) < 2:
+        return name
+    return (
+        f"operation.{in_operation}" if is_in_operation and "operation" in operator.template_fields else None
+    )
 
 
 def _snake_case(element: str) -> str:

@@ -446,7 +446,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             self.log.warning("The job is not cancelled if the task is killed while it is deferred: %s", error)
             is_own_job = False
         self.defer(
-            trigger=self._trigger_class(
+            trigger=self._make_trigger(
                 job_ids=[str(self.job_id)],
                 tencent_ci_conn_id=self.tencent_ci_conn_id,
                 **self.bucket_and_region,
@@ -464,11 +464,10 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         )
         raise AssertionError("defer raises")
 
-    @property
-    def _trigger_class(self) -> type[TencentCIJobTrigger]:
+    def _make_trigger(self, **arguments: Any) -> TencentCIJobTrigger:
         from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
-        return TencentCIJobTrigger
+        return TencentCIJobTrigger(**arguments)
 
     def _complete_without_trigger(self, context: Context, error: AirflowException) -> str:
         """Ask the service what became of the job, because the triggerer failed or none was running.

@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.operators.base_job import J, TencentCIBaseJobOperator
-from airflow_provider_ci.operators.rendered_arguments import (
-    read_arguments,
-    read_dict,
-    read_element_arguments,
-    read_tree,
-)
+from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_dict, read_tree
 from airflow_provider_ci.protocol.job_types.job_type import Need
 from airflow_provider_ci.protocol.job_types.known_types import job_type
-from airflow_provider_ci.protocol.rules import raise_if_any
+from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 from airflow_provider_ci.protocol.tree import find, find_tree, with_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_ci.protocol.wire import Endpoint
 
@@ -26,6 +21,8 @@ _MQ_ELEMENTS = {"mq_region": "MqRegion", "mq_mode": "MqMode", "mq_name": "MqName
 _KAFKA_ELEMENTS = {"region": "Region", "instance_id": "InstanceId", "topic": "Topic"}
 _MQ_EXAMPLE = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "example"}
 _KAFKA_EXAMPLE = {"region": "ap-guangzhou", "instance_id": "example", "topic": "example"}
+#: The arguments that every type has in ``Operation``.
+_COMMON_ELEMENTS = {"user_data": "UserData", "job_level": "JobLevel"}
 _SCALARS = ("user_data", "job_level", "queue_id", *_CALLBACK.values())
 
 
@@ -122,44 +119,27 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
         :raises RequestValidationError: names each argument that cannot be used.
         """
         # not template_fields, to which a user's subclass may add anything
-        names = ("tag", *own, *TencentCIBaseJobOperator.template_fields, *_SCALARS)
-        arguments = {**read_arguments(self, names), **read_element_arguments(self)}
-        self._refuse_parameters_beside_template(arguments)
-        return arguments
-
-    def _refuse_parameters_beside_template(self, arguments: Mapping[str, Any]) -> None:
-        replaced = job_type(arguments["tag"]).replaced_by_template
-        raise_if_any(
-            f"{name} is set, allowed: not together with template_id, which wins"
-            for name, path in self.elements.items()
-            if arguments.get("template_id")
-            and arguments[name] is not None
-            and path.partition(".")[0] in replaced
-        )
+        names = ("tag", *own, *TencentCIBaseJobOperator.template_fields, *_SCALARS, *self.elements)
+        return read_arguments(self, names)
 
     def _build_operation(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
         """Return ``Operation``: the argument ``operation`` with the elements of all other arguments."""
         operation = read_tree(self, "operation")
         kind = job_type(arguments["tag"])
-        raise_if_any(
-            f"{name} is set, allowed: not together with {path} in operation"
-            for name, path in self.elements.items()
-            if arguments[name] is not None and find(operation, path) is not None
-        )
+        paths = {**self.elements, **_COMMON_ELEMENTS}
+        elements = {name: path for name, path in paths.items() if arguments[name] is not None}
         template_id = operation.get("TemplateId") or arguments.get("template_id")
+        replaced = kind.replaced_by_template if template_id else ()
+        raise_if_any([*_conflicts(operation, elements), *_ignored(operation, elements, replaced)])
         if self.elements and kind.needs_parameters and not template_id:
             operation.setdefault(kind.parameters[0], {})  # all parameters may be at their defaults
-        for name, path in self.elements.items():
-            if arguments[name] is not None:
-                operation = with_value(operation, path, arguments[name])
+        for name, path in elements.items():
+            operation = with_value(operation, path, arguments[name])
         if "Output" in operation or kind.output is Need.REQUIRED:
             output = find_tree(operation, "Output")
             located = {"Region": endpoint.region, "Bucket": endpoint.bucket}
             given = {name: value for name, value in output.items() if value not in (None, "")}
             operation["Output"] = {**located, **given}
-        for element, name in (("UserData", "user_data"), ("JobLevel", "job_level")):
-            if arguments[name] is not None:
-                operation[element] = arguments[name]
         return operation
 
     def _build_queue_and_callback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,3 +153,36 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
             "CallBackKafkaConfig": kafka and {_KAFKA_ELEMENTS[name]: value for name, value in kafka.items()},
         }
         return {name: value for name, value in elements.items() if value is not None}
+
+
+def _conflicts(operation: Mapping[str, Any], elements: Mapping[str, str]) -> Iterator[Problem | str]:
+    """Yield what in ``operation`` the elements of arguments would replace.
+
+    :param elements: the paths of these elements, by argument.
+    """
+    for name, path in elements.items():
+        if find(operation, path) is not None:
+            yield f"{name} is set, allowed: not together with operation.{path}"
+    parts = [path.split(".")[:-1] for path in (*elements.values(), "Output.Object")]
+    parents = [".".join(each[: depth + 1]) for each in parts for depth in range(len(each))]
+    for parent in dict.fromkeys(parents):
+        value = find(operation, parent)
+        if value not in (None, "") and not hasattr(value, "items"):
+            yield Problem(f"operation.{parent}", value, "a dict of elements")
+
+
+def _ignored(
+    operation: Mapping[str, Any], elements: Mapping[str, str], replaced: Sequence[str]
+) -> Iterator[str]:
+    """Yield what the service would ignore because of a template.
+
+    :param replaced: the elements of ``Operation`` that the template replaces.
+    """
+    rule = "allowed: not together with template_id, which wins"
+    for name, path in elements.items():
+        if path.partition(".")[0] in replaced:
+            yield f"{name} is set, {rule}"
+    if "template_id" in elements:
+        for element in replaced:
+            if operation.get(element) is not None:
+                yield f"operation.{element} is set, {rule}"

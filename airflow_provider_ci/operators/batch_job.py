@@ -131,7 +131,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         """The hook's calls about batch jobs, for this task's bucket and region."""
         from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket
 
-        return BatchesOfBucket(self.hook, self.bucket_and_region, str(self.tag).strip())
+        return BatchesOfBucket(self.hook, self.bucket_and_region, self.tag)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
@@ -216,11 +216,10 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
             shown = f" ({', '.join(blank)})" if blank else ""
             yield f"no input is set{shown}, {allowed}"
 
-    @property
-    def _trigger_class(self) -> type[TencentCIJobTrigger]:
+    def _make_trigger(self, **arguments: Any) -> TencentCIJobTrigger:
         from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger
 
-        return TencentCIBatchTrigger
+        return TencentCIBatchTrigger(**arguments, tag=self.tag)
 
     def _push_result(self, context: Context, job: BatchJob) -> None:
         from airflow_provider_ci.protocol.results import BatchTally, batch_result
@@ -244,7 +243,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         from airflow_provider_ci.lineage.openlineage import lineage_of_batch
 
         endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
-        return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket))
+        return lineage_of_batch(batches[0], self._tally, str(endpoint.bucket), self.tag)
 
     def _ask_if_ended(self, job: BatchJob) -> bool:
         """Ask the service whether all jobs of the batch job have ended, and count them if so."""
@@ -338,7 +337,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
             + (f"; and {more} more" if more else ""),
             job_id=self.job_id,
             state=shown[0]["state"],
-            hint="Separate these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
+            hint="Submit these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
         )
 
     def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:

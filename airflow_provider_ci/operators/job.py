@@ -10,10 +10,11 @@ from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_tree
 from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
+from airflow_provider_ci.protocol.rules import problems_of, raise_if_any
 from airflow_provider_ci.protocol.tree import find_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.wire import Endpoint
 
 _INPUT_ARGUMENTS = ("input_object", "input_url")
+#: Values that break no rule, each without the other.
+INPUT_EXAMPLE = {"input_object": "example/input", "input_url": "https://example.com/input"}
 
 
 class TencentCIJobOperator(BaseRequestOperator["Job"]):
@@ -63,8 +66,7 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
         "CallBack": "callback_url",
     }
     assumed_when_parsed = tuple(
-        {**example, "input_object": "example/input", "input_url": "https://example.com/input"}
-        for example in BaseRequestOperator.assumed_when_parsed
+        {**example, **INPUT_EXAMPLE} for example in BaseRequestOperator.assumed_when_parsed
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **BaseRequestOperator.template_fields_renderers,
@@ -104,17 +106,19 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
         :raises RequestValidationError: an argument cannot be used, or a result would overwrite the input.
         """
         arguments = self._read_arguments(*_INPUT_ARGUMENTS)
-        source = {"Object": arguments["input_object"], "Url": arguments["input_url"]}
-        source = {name: value for name, value in source.items() if value is not None}
-        source |= read_tree(self, "input_elements")
+        elements = {"Object": arguments["input_object"], "Url": arguments["input_url"]}
+        further = read_tree(self, "input_elements")
+        source = {**{name: value for name, value in elements.items() if value is not None}, **further}
         request = {
             "Tag": arguments["tag"],
             **({"Input": source} if source else {}),
             "Operation": self._build_operation(arguments, endpoint),
             **self._build_queue_and_callback(arguments),
         }
-        refuse_overlap(overlap_of_job(request, endpoint.bucket), request)
-        check_job(request)
+        problems = [*_input_conflicts(arguments, further)]
+        problems += problems_of(refuse_overlap, overlap_of_job(request, endpoint.bucket), request)
+        problems += problems_of(check_job, request)
+        raise_if_any(problems)
         return request
 
     def _before_submission(self, request: Tree) -> None:
@@ -140,3 +144,15 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
                 f"No job was submitted: the input object {key!r} is archived"
                 f" ({head.tier or head.storage_class}), and must be restored first"
             )
+
+
+def _input_conflicts(arguments: Mapping[str, Any], further: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which arguments say twice what the input is.
+
+    :param further: ``input_elements``.
+    """
+    for name, element in (("input_object", "Object"), ("input_url", "Url")):
+        if arguments[name] is not None and further.get(element) is not None:
+            yield f"{name} is set, allowed: not together with input_elements.{element}"
+    if None not in (arguments["input_object"], arguments["input_url"]):
+        yield "input_url is set, allowed: not together with input_object"

@@ -18,9 +18,12 @@ from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.tree import find
 
 # Results with the same key are different objects if one of these differs
-_BUCKET_ARGUMENTS = ("bucket", "tencent_ci_conn_id")
-# These decide which extension a key gets; so does the whole of operation
-_EXTENSION_ARGUMENTS = ("codec", "template_id")
+_BUCKET_ARGUMENTS = ("output_bucket", "operation.Output.Bucket", "bucket", "tencent_ci_conn_id")
+# These may decide which extension a key gets
+_EXTENSION_ARGUMENTS = (
+    *("codec", "format", "container_format", "output_file_type"),
+    *("template_id", "operation"),
+)
 
 # What templates read that is the same for all instances in a DAG run, and what differs between them
 _SAME_IN_RUN = (
@@ -97,10 +100,9 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
     key = _value(vars(operator), argument)
     if not isinstance(key, str) or not key.strip() or "${jobid}" in key:
         return Collision.NONE
-    bucket = "operation.Output.Bucket" if argument.startswith("operation.") else "output_bucket"
     extension = _EXTENSION_ARGUMENTS if "${ext}" in key else ()
     arguments = {**vars(operator), **operator.templated_arguments}
-    names = (argument, bucket, *_BUCKET_ARGUMENTS, *(name for name in extension if name in arguments))
+    names = (argument, *_BUCKET_ARGUMENTS, *(name for name in extension if name in arguments))
     unrendered = {name: _value(arguments, name) for name in names}
     expand_input = getattr(dag_task, "expand_input", None)
     is_in_mapped_group = expand_input is None
@@ -125,10 +127,16 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
 
 
 def _value(arguments: Mapping[str, Any], name: str) -> Any:
-    """Return an argument, or a part of one: ``operation.Output.Object``."""
-    argument, _, path = name.partition(".")
+    """Return an argument, or a part of one: ``operation.Output.Object``. Of a part that is not known yet,
+    this is the template, or the output of another task, that becomes what it is in.
+    """
+    argument, *path = name.split(".")
     value = arguments.get(argument)
-    return find(value, path) if path else value
+    for element in path:
+        if not isinstance(value, Mapping):
+            break
+        value = value.get(element)
+    return value
 
 
 def _has(arguments: Mapping[str, Any], name: str) -> bool:
@@ -205,6 +213,10 @@ def _differs_between_instances(unrendered: Any, mapped_over: Any) -> bool:
     """Tell whether a template, or another task's output, is meant to differ between instances."""
     if is_literal(unrendered):
         return False
+    if isinstance(unrendered, Mapping):
+        return any(_differs_between_instances(part, mapped_over) for part in unrendered.values())
+    if isinstance(unrendered, list | tuple):
+        return any(_differs_between_instances(part, mapped_over) for part in unrendered)
     if not isinstance(unrendered, str):
         return True
     dicts = mapped_over if isinstance(mapped_over, Sequence) else [mapped_over]
@@ -214,6 +226,10 @@ def _differs_between_instances(unrendered: Any, mapped_over: Any) -> bool:
 
 
 def _is_same_in_run(unrendered: Any) -> bool:
+    if isinstance(unrendered, Mapping):
+        return all(map(_is_same_in_run, unrendered.values()))
+    if isinstance(unrendered, list | tuple):
+        return all(map(_is_same_in_run, unrendered))
     if not isinstance(unrendered, str):
         return True
     rest = _EXPRESSION.sub(lambda found: "" if _SAME_EXPRESSION.fullmatch(found[1]) else found[0], unrendered)

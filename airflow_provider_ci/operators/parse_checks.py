@@ -87,8 +87,9 @@ def _certain_problems(
     certain: list[str] | None = None
     for assumed in (empty, *examples):
         filled = _fill(unknown, values, {**assumed, **_NEVER_EMPTY})
+        fill_tree = without_unknown_values if assumed is empty else with_unknown_values
         trees = {
-            name: with_unknown_values(values[name])
+            name: fill_tree(values[name])
             for name in operator_class.tree_arguments
             if isinstance(values.get(name), dict)
         }
@@ -157,9 +158,7 @@ def _request_problems(operator_class: type[Any], values: Mapping[str, Any]) -> l
     try:
         draft.validate_arguments(_ENDPOINT)
     except RequestValidationError as error:
-        return [
-            name_argument(problem, operator_class) for problem in error.problems if _UNKNOWN not in problem
-        ]
+        return [name_argument(problem, draft) for problem in error.problems if _UNKNOWN not in problem]
     return []
 
 
@@ -172,3 +171,17 @@ def with_unknown_values(value: Any, path: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [with_unknown_values(child, f"{path}.{index}") for index, child in enumerate(value)]
     return value if is_literal(value) else f"{_UNKNOWN}{path}"
+
+
+def without_unknown_values(value: Any) -> Any:
+    """Return a tree without the values that Airflow renders, as if all of them became empty strings."""
+    if isinstance(value, dict):
+        known = {name: child for name, child in value.items() if _may_be_known(child)}
+        return {name: without_unknown_values(child) for name, child in known.items()}
+    if isinstance(value, list | tuple):
+        return [without_unknown_values(child) for child in value if _may_be_known(child)]
+    return value
+
+
+def _may_be_known(value: Any) -> bool:
+    return isinstance(value, dict | list | tuple) or is_literal(value)

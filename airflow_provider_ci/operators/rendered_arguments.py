@@ -5,7 +5,7 @@ A template may give a string for a number, an empty string for no value, and ``N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,10 @@ from airflow_provider_ci.operators.templates import (
 )
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
-from airflow_provider_ci.protocol.rules import Problem, check_id, raise_if_any
+from airflow_provider_ci.protocol.rules import Problem, as_number, check_id, raise_if_any
 
 _NOTHING = object()  # a value that a template rendered to nothing
+_A_TREE = "a dict with the names of Tencent's elements"
 _A_STRING = "a string, or an empty one for no value"
 _ONE_STRING = "one string; for a task for each of several strings, map over them with .expand()"
 _NO_COLLECTION = (
@@ -60,32 +61,31 @@ def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | 
     )
 
 
-def read_element_arguments(operator: Any) -> dict[str, Any]:
-    """Return the values of the arguments that are elements of ``Operation``; ``None`` for no value.
-
-    Numbers and booleans stay what they are, and the rules of the type of job decide about them.
-
-    :raises RequestValidationError: names each that a template failed to render, or that is a list or a dict.
-    """
-    return _read_all((name, partial(_read_element, operator, name)) for name in operator.elements)
-
-
 def read_tree(operator: Any, name: str) -> dict[str, Any]:
-    """Return an argument that is a dict of elements, with what templates in it have rendered.
+    """Return an argument that is a dict of elements, with what templates and other tasks' outputs in it have
+    become.
 
     A value that a template rendered to an empty string is left out.
 
     :raises RequestValidationError: it is no dict, or naming each value that a template failed to render.
     """
-    value = getattr(operator, name)
-    if value is None or value == "":
+    value, template = getattr(operator, name), operator.templated_arguments.get(name)
+    if value == "" or (value is None and template is None):
         return {}
     if not isinstance(value, dict):
-        raise argument_error(name, value, "a dict with the names of Tencent's elements")
+        raise argument_error(name, value, f"{_A_TREE}{_reason(value)}")
     problems: list[str] = []
-    tree: dict[str, Any] = _read_branch(name, value, operator.templated_arguments.get(name), problems)
+    tree: dict[str, Any] = _read_branch(name, value, template, problems)
     raise_if_any(problems)
     return tree
+
+
+def _reason(value: Any) -> str:
+    """Return why a template did not render to a tree, if that shows."""
+    if value is None or value == "None":
+        return f"; {NONE_RENDERED}"
+    is_text = isinstance(value, str) and is_rendered_collection(value)
+    return "; a template rendered text: pass the other task's .output" if is_text else ""
 
 
 def _read_branch(path: str, value: Any, template: Any, problems: list[str]) -> Any:
@@ -100,17 +100,14 @@ def _read_branch(path: str, value: Any, template: Any, problems: list[str]) -> A
             for key, child in value.items()
         }
         return {key: child for key, child in read.items() if child is not _NOTHING}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):  # also the outputs of mapped tasks
         templates_of_list = template if isinstance(template, list | tuple) else [None] * len(value)
         entries = [
             _read_branch(f"{path}[{index}]", child, part, problems)
             for index, (child, part) in enumerate(zip(value, templates_of_list, strict=False))
         ]
         return [entry for entry in entries if entry is not _NOTHING]
-    is_rendered = isinstance(template, str) and not is_literal(template)
-    if not is_rendered:
-        return value
-    if not isinstance(value, str | None):  # a native template
+    if template is None or is_literal(template) or not isinstance(value, str | None):
         return value
     try:
         text = _read_string(path, value, template)
@@ -166,8 +163,10 @@ def _read_all(reads: Iterable[tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
     return values
 
 
-def _read_argument(operator: Any, name: str) -> str | int | None:
+def _read_argument(operator: Any, name: str) -> str | float | bool | None:
     value = getattr(operator, name)
+    if name in operator.elements:
+        return _read_element(operator, name)
     if name in operator.integer_arguments:
         return _read_integer(name, value)
     if name in operator.free_text_arguments:
@@ -178,19 +177,25 @@ def _read_argument(operator: Any, name: str) -> str | int | None:
 
 
 def _read_element(operator: Any, name: str) -> str | float | bool | None:
+    """Return the value of an argument that is an element of ``Operation``.
+
+    Numbers and booleans stay what they are: the rules of the type of job decide about them.
+    """
     value = getattr(operator, name)
     rule = job_type(operator.tag).rules.get(operator.elements[name])
-    is_text = rule is None or rule.is_text
-    if not is_text and isinstance(value, int | float):  # a boolean is an int
+    if rule is None or rule.is_text:
+        is_optional = name in operator.optional_arguments
+        return _read_string(name, value, None) if is_optional else _read_name(operator, name)
+    if isinstance(value, int | float):  # a boolean is an int
         return value
-    if not is_text and value in ("True", "False"):  # as a template renders a boolean
+    if value in ("True", "False"):  # as a template renders a boolean
         return bool(value == "True")
-    if name in operator.optional_arguments or not is_text:
-        if not is_text and value == "None":
-            raise argument_error(name, value, f"{rule.allowed if rule else ''}; {NONE_RENDERED}")
-        text = _read_string(name, value, None)
-        return text if text is None or is_text else text.strip()
-    return _read_name(operator, name)
+    if value is None or isinstance(value, str):
+        text = (value or "").strip()
+        if not text or rule.accepts(text) or as_number(text) is not None:
+            return text or None
+    reason = f"; {NONE_RENDERED}" if value == "None" else ""
+    raise argument_error(name, value, f"{rule.allowed}{reason}")
 
 
 def _read_name(operator: Any, name: str) -> str | None:

@@ -9,11 +9,7 @@ from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, S
 from airflow_provider_ci.operators.argument_errors import fail_without_retry
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
-from airflow_provider_ci.operators.rendered_arguments import (
-    read_arguments,
-    read_element_arguments,
-    read_tree,
-)
+from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_tree
 from airflow_provider_ci.protocol.template_rules import check_template, template_request
 from airflow_provider_ci.protocol.tree import with_value
 
@@ -85,7 +81,7 @@ class TencentCITemplateOperator(TencentCIBaseOperator):
 
     def _read_template(self) -> tuple[str, str, dict[str, Any]]:
         """Return the tag, the name and the parameters."""
-        arguments = {**read_arguments(self, ("tag", "name")), **read_element_arguments(self)}
+        arguments = read_arguments(self, ("tag", "name", *self.elements))
         parameters = read_tree(self, "parameters")
         for name, path in self.elements.items():
             if arguments[name] is not None:

@@ -76,9 +76,7 @@ class TextToSpeechOperator(TypedJobOperator):
         texts = read_arguments(self, self.further_fields)
         given = [name for name in texts if texts[name] is not None]
         if operation.get("TtsConfig") is not None:
-            raise_if_any(
-                f"{name} is set, allowed: not together with TtsConfig in operation" for name in given
-            )
+            raise_if_any(f"{name} is set, allowed: not together with operation.TtsConfig" for name in given)
             return operation
         if len(given) > 1:
             raise RequestValidationError(["text and text_url are set, allowed: one of them"])

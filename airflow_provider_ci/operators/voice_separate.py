@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.operators.job import INPUT_EXAMPLE, TencentCIJobOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 
@@ -39,7 +39,7 @@ class VoiceSeparateOperator(VoiceSeparateArguments, TencentCIJobOperator):
         **OUTPUT_KEYS,
     }
     assumed_when_parsed = tuple(
-        {**example, "input_object": "example/input"} for example in VoiceSeparateArguments.assumed_when_parsed
+        {**example, **INPUT_EXAMPLE} for example in VoiceSeparateArguments.assumed_when_parsed
     )
 
     def __init__(self, *, input_object: str, **kwargs: Any) -> None:

@@ -9,9 +9,12 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.triggers.job import ENDED, REFUSALS_TOLERATED, TencentCIJobTrigger, load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_ci.hooks.aio import AsyncClient
     from airflow_provider_ci.protocol.api_request import ApiRequest
     from airflow_provider_ci.protocol.batches import BatchJob
@@ -27,7 +30,20 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
     trigger waits some seconds after the batch job's end before it looks for jobs, and two minutes before it
     believes that there are none. The arguments are those of
     :class:`~airflow_provider_ci.triggers.job.TencentCIJobTrigger`; ``job_ids`` holds the one batch job's id.
+
+    :param tag: the type of its jobs. A list has the jobs of one type only.
     """
+
+    def __init__(self, job_ids: Sequence[str], *, tag: str = VOICE_SEPARATE, **arguments: Any) -> None:
+        super().__init__(job_ids, **arguments)
+        if not (isinstance(tag, str) and tag):
+            raise RequestValidationError([f"tag is {tag!r:.200}, allowed: the type of the jobs"])
+        self.tag = tag
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and exactly the constructor's arguments, JSON-native."""
+        path, arguments = super().serialize()
+        return path, {**arguments, "tag": self.tag}
 
     @staticmethod
     def _read_ids(job_ids: Any) -> list[str]:
@@ -48,7 +64,7 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
         from airflow_provider_ci.submission.waiting import Wait, first_delay
         from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
 
-        batch = _TrackedBatch(self.job_ids[0], JobTracker(self.job_ids, self.log))
+        batch = _TrackedBatch(self.job_ids[0], self.tag, JobTracker(self.job_ids, self.log))
         wait = Wait(
             self.poll_interval,
             self.log,
@@ -78,8 +94,9 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
 class _TrackedBatch:
     """What is known of a batch job and of the jobs that it made."""
 
-    def __init__(self, job_id: str, tracker: JobTracker[BatchJob]) -> None:
+    def __init__(self, job_id: str, tag: str, tracker: JobTracker[BatchJob]) -> None:
         self._job_id = job_id
+        self._tag = tag
         self._tracker = tracker
         self._ended_at: float | None = None
         self._has_jobs = False
@@ -87,9 +104,7 @@ class _TrackedBatch:
     async def update(self, client: AsyncClient, endpoint: Endpoint, now: float) -> bool:
         """Ask the service, and return whether the batch job and its jobs have ended."""
         from airflow_provider_ci.protocol.batches import DescribeBatch
-        from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
         from airflow_provider_ci.protocol.jobs import PENDING_STATES, ListJobs
-        from airflow_provider_ci.protocol.tree import find_text
         from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
         from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
@@ -104,13 +119,13 @@ class _TrackedBatch:
             self._ended_at = now
         if now - self._ended_at < LIST_CONSISTENCY_DELAY:
             return False
-        batch = self._tracker.jobs[self._job_id]
-        tag = find_text(batch.operation, "Tag") or batch.tag or VOICE_SEPARATE
-        pending = ListJobs(tag=tag, inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1)
+        pending = ListJobs(
+            tag=self._tag, inventory_trigger_job_id=self._job_id, states=PENDING_STATES, size=1
+        )
         if (await client.call(pending, endpoint, max_attempts=1)).jobs_detail:
             return False
         if not self._has_jobs:
-            any_job = ListJobs(tag=tag, inventory_trigger_job_id=self._job_id, size=1)
+            any_job = ListJobs(tag=self._tag, inventory_trigger_job_id=self._job_id, size=1)
             self._has_jobs = bool((await client.call(any_job, endpoint, max_attempts=1)).jobs_detail)
         # an empty list is more likely late than true
         return self._has_jobs or now - self._ended_at >= NOT_FOUND_GRACE_PERIOD

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
-from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text("utf-8")

@@ -22,7 +22,7 @@ from airflow_provider_ci.exceptions import JobTimeoutError, RequestValidationErr
 from airflow_provider_ci.hooks import ci, sts
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
-from airflow_provider_ci.protocol import errors, jobs
+from airflow_provider_ci.protocol import errors
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse

@@ -9,9 +9,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_ci.hooks import instance_role
-from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 # the machine that the tests run on has no metadata service

@@ -179,7 +179,7 @@ class TestBatches:
         return tally
 
     def test_a_batch_has_folders_as_outputs_and_counts(self) -> None:
-        lineage = lineage_of_batch(BATCH, self.tally("Success", "Success", "Failed"), BUCKET)
+        lineage = lineage_of_batch(BATCH, self.tally("Success", "Success", "Failed"), BUCKET, "VoiceSeparate")
         assert names(lineage.inputs) == [(f"cos://{BUCKET}", "in")]
         assert names(lineage.outputs) == [
             ("cos://results-1250000001", "out/b1/v"),
@@ -191,7 +191,9 @@ class TestBatches:
 
     @pytest.mark.parametrize("states", [None, (), ("Failed",)], ids=["running", "no-input", "all-failed"])
     def test_a_batch_without_successful_jobs_has_no_output(self, states: tuple[str, ...] | None) -> None:
-        lineage = lineage_of_batch(BATCH, None if states is None else self.tally(*states), BUCKET)
+        lineage = lineage_of_batch(
+            BATCH, None if states is None else self.tally(*states), BUCKET, "VoiceSeparate"
+        )
         assert lineage.outputs == []
         checked(lineage, BATCH_FACET)
 
@@ -206,7 +208,7 @@ class TestBatches:
     def test_the_input_of_a_batch_is_its_prefix_or_manifest(
         self, given: dict[str, str], expected: list[str]
     ) -> None:
-        lineage = lineage_of_batch(replace(BATCH, input=given), None, BUCKET)
+        lineage = lineage_of_batch(replace(BATCH, input=given), None, BUCKET, "VoiceSeparate")
         assert [each.name for each in lineage.inputs] == expected
         assert "q-signature" not in str(attrs.asdict(lineage))
 

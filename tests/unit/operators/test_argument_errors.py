@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,43 +17,82 @@ from airflow_provider_ci.operators.argument_errors import (
     fail_without_retry,
     name_argument,
 )
-from airflow_provider_ci.protocol.batches import BatchRequest
-from airflow_provider_ci.protocol.fields import element_specs
-from airflow_provider_ci.protocol.jobs import JobRequest
-from airflow_provider_ci.protocol.templates import TemplateRequest
+from airflow_provider_ci.operators.batch_job import TencentCIBatchJobOperator
 from tests.scripted_server import ScriptedServer, error
 from tests.unit.operators.minimal_operators import BATCH, CANCEL, MINIMAL, ONE, SENSOR, TEMPLATE, make
 
+ENCODING = ("AudioMode", *(f"AudioConfig.{name}" for name in ("Codec", "Samplerate", "Bitrate", "Channels")))
+OUTPUT = ("Region", "Bucket", "Object", "AuObject", "BassObject", "DrumObject")
+ENVELOPE = (
+    *("QueueId", "CallBack", "CallBackFormat", "CallBackType"),
+    *(f"CallBackMqConfig.{name}" for name in ("MqRegion", "MqMode", "MqName")),
+    *(f"CallBackKafkaConfig.{name}" for name in ("Region", "InstanceId", "Topic")),
+)
+#: The elements of the requests for voice separation, except those that no argument decides.
+ELEMENTS: dict[type[Any], tuple[str, ...]] = {
+    ONE: (
+        *("Input.Object", "Input.Url", "Operation.TemplateId", "Operation.UserData", "Operation.JobLevel"),
+        *(f"Operation.VoiceSeparate.{name}" for name in ENCODING),
+        *(f"Operation.Output.{name}" for name in OUTPUT),
+        *ENVELOPE,
+    ),
+    BATCH: (
+        *("Name", "Input.Manifest", "Input.UrlFile", "Input.Prefix"),
+        *("Operation.JobParam.TemplateId", "Operation.UserData", "Operation.JobLevel"),
+        *("Operation.TimeInterval.Start", "Operation.TimeInterval.End"),
+        *(f"Operation.JobParam.VoiceSeparate.{name}" for name in ENCODING),
+        *(f"Operation.Output.{name}" for name in OUTPUT),
+        *(f"Operation.{name}" for name in ENVELOPE),
+    ),
+    TEMPLATE: ("Name", *ENCODING),
+}
+
 
 @pytest.mark.parametrize(
-    ("model", "owner"), [(JobRequest, ONE), (BatchRequest, BATCH), (TemplateRequest, TEMPLATE)]
+    ("owner", "path"), [(owner, path) for owner, paths in ELEMENTS.items() for path in paths]
 )
-def test_every_element_has_an_argument(model: type[Any], owner: type[Any]) -> None:
-    """Except those that no argument decides, and those of responses only."""
-    fixed = {"Tag", "Type", "Operation.Tag", "Operation.QueueType", "Operation.WorkflowIds"}
-    of_responses = (
-        "Operation.Media",
-        "Operation.TemplateName",
-        "Input.BucketId",
-        "Input.Region",
-        "Input.Cos",
-    )
-    unnamed = {
-        path
-        for path in _leaves(model)
-        if not path.startswith(of_responses)
-        and not re.fullmatch(r"[a-z_.]+ is 1, allowed: 2", name_argument(f"{path} is 1, allowed: 2", owner))
+def test_every_element_has_an_argument(owner: type[Any], path: str) -> None:
+    named = name_argument(f"{path} is 1, allowed: 2", owner)
+    argument = re.fullmatch(r"([a-z_]+)(\.[a-z_]+)? is 1, allowed: 2", named)
+    assert argument
+    assert argument[1] in owner.template_fields
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("Operation.VoiceSeparate.AudioMode", "audio_mode"),
+        ("Operation.VoiceSeparate.AudioConfig.Codec", "operation.VoiceSeparate.AudioConfig.Codec"),
+        ("Operation.Output.Object (background)", "operation.Output.Object"),
+        ("Operation.Output.AuObject (voice)", "voice_object"),
+        ("Operation.Watermark[1].Text.Text", "operation.Watermark[1].Text.Text"),
+        ("Operation.JobLevel", "operation.JobLevel"),
+        ("Operation.UserData", "user_data"),
+        ("Operation", "operation"),
+    ],
+)
+def test_an_element_that_operation_has_is_named_by_its_path(path: str, named: str) -> None:
+    operation = {
+        "VoiceSeparate": {"AudioConfig": {"Codec": "mp3"}},
+        "Output": {"Object": "out/b"},
+        "JobLevel": 1,
     }
-    assert unnamed <= fixed
+    task = make(ONE, operation=operation)
+    assert name_argument(f"{path} is 1, allowed: 2", task) == f"{named} is 1, allowed: 2"
 
 
-def _leaves(model: type[Any], at: str = "") -> Iterator[str]:
-    for spec in element_specs(model):
-        path = f"{at}{spec.names[0]}"
-        if spec.nested:
-            yield from _leaves(spec.kind, f"{path}.")
-        else:
-            yield path
+@pytest.mark.parametrize("element", ["JobParam.Transcode.TimeInterval.Start", "JobParam.Snapshot.Name"])
+def test_of_a_batch_job_the_path_is_that_in_operation(element: str) -> None:
+    """Although there are arguments of these names for other elements."""
+    names = element.removeprefix("JobParam.").split(".")
+    operation: dict[str, Any] = {names[0]: {names[1]: "x"}}
+    if len(names) > 2:
+        operation = {names[0]: {names[1]: {names[2]: "x"}}}
+    batch = TencentCIBatchJobOperator(
+        task_id="batch", tag="Example", prefix="in/", operation=operation | {"Output": {"Object": "${jobid}"}}
+    )
+    said = name_argument(f"Operation.{element} is 'x', allowed: 2", batch)
+    assert said == f"operation.{'.'.join(names)} is 'x', allowed: 2"
 
 
 @pytest.mark.parametrize(

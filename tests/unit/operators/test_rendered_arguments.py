@@ -40,6 +40,7 @@ def operator(*, template: Any = None, **arguments: Any) -> Any:
         integer_arguments=("bitrate",),
         free_text_arguments=("user_data",),
         optional_arguments=("codec",),
+        elements={},
         templated_arguments=dict.fromkeys(arguments, template) if template else {},
     )
 

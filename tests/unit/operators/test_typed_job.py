@@ -272,7 +272,7 @@ REFUSED: list[tuple[type[TencentCIJobOperator], dict[str, Any], list[str]]] = [
     (
         SpeechRecognitionOperator,
         {"operation": {"SpeechRecognition": {"EngineModelType": "16k_en"}}},
-        ["engine_model_type is set, allowed: not together with SpeechRecognition.EngineModelType in"],
+        ["engine_model_type is set, allowed: not together with operation.SpeechRecognition.EngineModelType"],
     ),
     (
         SpeechRecognitionOperator,
@@ -304,7 +304,7 @@ REFUSED: list[tuple[type[TencentCIJobOperator], dict[str, Any], list[str]]] = [
     (
         TextToSpeechOperator,
         {"operation": {"TtsConfig": {"InputType": "Text", "Input": "a"}}},
-        ["text is set, allowed: not together with TtsConfig in operation"],
+        ["text is set, allowed: not together with operation.TtsConfig"],
     ),
     (
         TextToSpeechOperator,
@@ -337,7 +337,7 @@ REFUSED: list[tuple[type[TencentCIJobOperator], dict[str, Any], list[str]]] = [
     (
         TranscodeOperator,
         {"operation": {"Transcode": {"Audio": {"Codec": "aac"}}}},
-        ["audio_codec is set, allowed: not together with Transcode.Audio.Codec in operation"],
+        ["audio_codec is set, allowed: not together with operation.Transcode.Audio.Codec"],
     ),
 ]
 

@@ -86,6 +86,11 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "samplerate": ({"samplerate": 44100}, {f"{VOICE}/AudioConfig/Samplerate": "44100"}),
     "bitrate": ({"bitrate": 128}, {f"{VOICE}/AudioConfig/Bitrate": "128"}),
     "channels": ({"channels": 2}, {f"{VOICE}/AudioConfig/Channels": "2"}),
+    "operation": (
+        {"operation": {"VoiceSeparate": {"AudioMode": "IsAudio"}, "JobLevel": 1}},
+        {f"{VOICE}/AudioMode": "IsAudio", "Operation/JobLevel": "1"},
+    ),
+    "input_elements": ({"input_elements": {"BucketId": BUCKET}}, {"Input/BucketId": BUCKET}),
     "user_data": ({"user_data": "a=<b>&c"}, {"Operation/UserData": "a=<b>&c"}),
     "job_level": ({"job_level": 0}, {"Operation/JobLevel": "0"}),
     "queue_id": ({"queue_id": "p1"}, {"QueueId": "p1"}),
@@ -135,11 +140,12 @@ def test_the_table_above_has_every_argument() -> None:
 
 def own_arguments() -> list[str]:
     """The arguments that a request is made of."""
-    makers = (VoiceSeparateOperator.__init__, BaseVoiceSeparateOperator.__init__)
-    parameters = [each for maker in makers for each in inspect.signature(maker).parameters.values()]
+    classes = (TencentCIJobOperator, VoiceSeparateArguments, BaseRequestOperator)
+    parameters = [p for each in classes for p in inspect.signature(each.__init__).parameters.values()]
     # Airflow wraps the constructor; what it adds is positional or catches the rest
     names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
-    return [name for name in names if name != "check_input"]
+    # the tag is that of the class, and an address takes the place of the key
+    return [name for name in names if name not in ("check_input", "tag", "input_url")]
 
 
 @pytest.mark.parametrize("empty", ["", None, " "])
@@ -147,7 +153,9 @@ def test_an_empty_argument_is_no_argument(empty: str | None) -> None:
     """Responses are read without mere whitespace, so that a job that has it could not be found again."""
     numbers = ("samplerate", "bitrate", "channels", "job_level")
     names = [name for name in own_arguments() if name not in LEAST and not (empty == " " and name in numbers)]
-    configs = {"callback_mq_config": None, "callback_kafka_config": None}
+    configs = dict.fromkeys(
+        ("callback_mq_config", "callback_kafka_config", "operation", "input_elements"), None
+    )
     assert body(**(dict.fromkeys(names, empty) | configs)) == body()
 
 
@@ -193,7 +201,7 @@ class TestBucketAndRegion:
         ({"background_object": "in/song.mp3", "output_bucket": BUCKET}, "background_object is 'in/song.mp3'"),
         ({"voice_object": "in/song.${ext}", "codec": "mp3"}, "allowed: another key than the input's"),
         ({"voice_object": "in/song.${ext}", "template_id": "t1"}, "allowed: another key than the input's"),
-        ({"background_object": "out/voice.${ext}"}, "a key that can never be that of background_object"),
+        ({"background_object": "out/voice.${ext}"}, "a key that can never be that of voice_object"),
         ({"voice_object": "out/${JobId}.mp3"}, r"voice_object .*\$\{jobid\}, spelt exactly so"),
         (
             {"input_object": f"cos://{BUCKET}/in/a%20b.mp3"},
@@ -254,7 +262,7 @@ def test_an_error_does_not_show_the_secret_of_a_callback_url(connection: Callabl
 class TestTheClass:
     def test_template_fields_are_the_arguments_that_a_request_is_made_of(self) -> None:
         assert sorted(VoiceSeparateOperator.template_fields) == sorted(
-            ["tencent_ci_conn_id", "bucket", "region", *own_arguments()]
+            ["tencent_ci_conn_id", "bucket", "region", "input_url", *own_arguments()]
         )
 
     def test_renderers_are_for_template_fields(self) -> None:

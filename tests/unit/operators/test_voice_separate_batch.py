@@ -344,7 +344,7 @@ class TestRequest:
     def test_two_results_of_one_job_that_can_be_one_object_are_refused(
         self, voice: str, background: str
     ) -> None:
-        with pytest.raises(RequestValidationError, match="a key that can never be that of background_object"):
+        with pytest.raises(RequestValidationError, match="a key that can never be that of voice_object"):
             body(voice_object=voice, background_object=background, audio_mode="AudioAndBackground")
 
     def test_mapped_task_instances_have_different_default_names(

@@ -90,10 +90,8 @@ def test_it_fires_when_the_batch_and_its_jobs_have_ended(
 def test_it_looks_for_jobs_of_the_batchs_type(
     make_trigger: Callable[..., TencentCIBatchTrigger], server: ScriptedServer
 ) -> None:
-    operation = "<Operation><Tag>Tts</Tag></Operation>"
-    batch_of_type = f"<JobsDetail><JobId>b1</JobId><State>Success</State>{operation}</JobsDetail>"
-    server.play(jobs(batch_of_type), NONE, ENDED)
-    assert fired(make_trigger())["status"] == "ended"
+    server.play(batch("Success"), NONE, ENDED)
+    assert fired(make_trigger(tag="Tts"))["status"] == "ended"
     assert [sent.params.get("tag") for sent in server.requests] == [None, "Tts", "Tts"]
 
 
