@@ -108,11 +108,15 @@ class JobType:
     def parameter_problems(self, operation: Tree) -> Iterator[Problem]:
         """Yield the rules that the parameters in an operation break."""
         problems: list[Problem] = []
+        no_trees: dict[str, Problem] = {}
         for path, rule in self.rules.items():
             parent, _, name = path.rpartition(".")
-            # what an element needs counts only if the element is there
-            if (element := find(operation, parent)) is not None:
+            element = find(operation, parent)
+            if isinstance(element, Mapping) or element == "":
                 problems += rule.problems(f"Operation.{path}", find(element, name))
+            elif element is not None:  # what an element needs counts only if the element is there
+                no_trees[parent] = Problem(f"Operation.{parent}", element, "a dict of elements")
+        problems += no_trees.values()
         yield from problems or self.relation_problems(operation)
 
     def result_keys(self, operation: Tree) -> Iterator[tuple[str, object]]:

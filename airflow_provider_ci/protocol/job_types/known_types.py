@@ -1,7 +1,8 @@
 """The types of jobs that Tencent's documents or SDKs name; ``docs/job-types.md`` has the table with sources.
 
-Which tags a list of jobs knows: 1045/49203 (media), 1045/50305 (AI). Which a batch job knows: 1045/50369, and
-the batch model of Tencent's Go SDK. Which CAM action a submission needs: 460/84796, 460/84798, 460/83087.
+Which tags a list of jobs knows: 1045/49203; those that only the older 1045/50305 names are not counted. Which
+a batch job knows: 1045/50369, and the batch model of Tencent's Go SDK. Which CAM action a submission needs:
+460/84796, 460/84798, 460/83087.
 """
 
 from __future__ import annotations
@@ -134,12 +135,11 @@ _TYPES = (
         tag="Translation",
         parameters=("Translation",),
         needs_parameters=True,
-        is_listed=True,
         placeholders=(),
         **_NO_KEYS,
         **_AI,
     ),
-    JobType(tag="WordsGeneralize", parameters=("WordsGeneralize",), is_listed=True, **_NO_KEYS, **_AI),
+    JobType(tag="WordsGeneralize", parameters=("WordsGeneralize",), **_NO_KEYS, **_AI),
     JobType(
         tag="PicProcess",
         parameters=("PicProcess",),
