@@ -201,7 +201,7 @@ FIELDS: dict[str, tuple[Make, str, Callable[[Any], str]]] = {
         lambda _: "/jobs",
     ),
     "any element": (lambda one: with_operation(New={"Deep": [one]}), "New.Deep", lambda _: "/jobs"),
-    "name of an element": (lambda one: with_operation(New={one: 1}), "Operation.New", lambda _: "/jobs"),
+    "name of an element": (lambda one: with_operation(New={str(one): 1}), "Operation.New", lambda _: "/jobs"),
     "input's url": (
         lambda one: SubmitJob(builders.request(Tag="SoundHound", Input={"Url": one}, Operation=None)),
         "Input",
