@@ -43,7 +43,7 @@ def server() -> Iterator[RawServer]:
 def send(request: pytest.FixtureRequest, server: RawServer, monkeypatch: pytest.MonkeyPatch) -> Send:
     """Sends a call and soon gives up."""
     monkeypatch.setattr(clock, "_clocks", {})  # a hostile Date may have been believed
-    return TRANSPORTS[request.param](settings_for(server.url, read_timeout=0.5))
+    return TRANSPORTS[request.param](settings_for(server.url, connect_timeout=0.5, read_timeout=0.5))
 
 
 @pytest.fixture(params=TRANSPORTS)

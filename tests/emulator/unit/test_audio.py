@@ -55,10 +55,9 @@ def test_centre_goes_to_the_voice_and_sides_go_to_the_background(tmp_path):
     assert level(background, 440) < 0.01
 
 
-@pytest.mark.parametrize("stems", [BOTH, tuple(Stem)])
 @pytest.mark.parametrize("source", [MIX, SPEECH], ids=["stereo", "mono"])
-def test_stems_add_up_to_the_mix_sample_by_sample(tmp_path, source, stems):
-    paths = run(source, tmp_path, "wav", stems=stems)
+def test_stems_add_up_to_the_mix_sample_by_sample(tmp_path, source):
+    paths = run(source, tmp_path, "wav", stems=tuple(Stem))
     mix = load(source, "stereo")
     total = sum(load(path, "stereo") for path in paths.values())
     assert total.shape == mix.shape
@@ -150,7 +149,8 @@ def test_every_codec_obeys_the_settings_and_lasts_as_long_as_the_input(
 
 @pytest.mark.parametrize("kbits", [32, 192])
 def test_bitrate_is_obeyed(tmp_path, kbits):
-    paths = run(MIX, tmp_path, "mp3", None, kbits, stems=(Stem.VOICE,))
+    source = write(tmp_path / "in.wav", sum(tones()))
+    paths = run(source, tmp_path, "mp3", None, kbits, stems=(Stem.VOICE,))
     assert describe(paths[Stem.VOICE])[0]["Bitrate"] == pytest.approx(kbits, rel=0.05)
 
 

@@ -286,7 +286,8 @@ def test_triggers_share_the_lookups_of_a_connection(
     server: ScriptedServer,
     mocker: MockerFixture,
 ) -> None:
-    """Twenty triggers of one connection look it up once in half a minute, all together."""
+    """Twenty triggers of one connection look it up once in each pause, all together."""
+    mocker.patch("airflow_provider_ci.triggers.settings.LOOKUP_PAUSE", PATIENCE)
     lookups, load = [], aio.load_settings
 
     async def count(conn_id: str) -> ConnectionSettings:

