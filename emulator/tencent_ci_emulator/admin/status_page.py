@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,8 @@ class StatusPage:
         ]
 
     def _result_of(self, job: StoredJob) -> dict[str, Any]:
-        written = parse(job.result).find("MediaResult/OutputFile") if job.result else None
-        bucket = text_of(written, "Bucket") or job.bucket
-        keys = [name.text or "" for name in written.iterfind("ObjectName")] if written is not None else []
+        bucket = text_of(parse(job.request), "Operation/Output/Bucket") or job.bucket
+        keys = json.loads(job.result_keys or "[]")
         stored = [self._objects.get(bucket, key) for key in keys]
         methods = sorted({one.headers.get(METHOD_HEADER, "") for one in stored if one is not None})
         return {"bucket": bucket, "object_keys": keys, "methods": methods}

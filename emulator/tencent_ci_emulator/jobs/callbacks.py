@@ -252,8 +252,7 @@ def callback_body(job: StoredJob, body_format: str) -> bytes:
 
 def _to_json(element: Element) -> dict[str, Any]:
     """Return the children of an element as an object, in lists where there are or may be several."""
-    is_stream = element.tag == "Stream"
-    fields: dict[str, Any] = {name: [] for name in _STREAMS} if is_stream else {}
+    fields: dict[str, Any] = {name: [] for name in _STREAMS} if element.tag == "Stream" else {}
     lists = _LISTS.get(element.tag, set()) | {
         name for name, count in Counter(child.tag for child in element).items() if count > 1
     }
@@ -261,8 +260,8 @@ def _to_json(element: Element) -> dict[str, Any]:
         value: object = _to_json(child) if len(child) else (child.text or "")
         if child.tag not in lists:
             fields[child.tag] = value
-        elif value or not is_stream:  # for an empty stream the list stays empty
-            fields.setdefault(child.tag, []).append(value)
+        else:  # an empty element is none
+            fields.setdefault(child.tag, []).extend([value] if value else [])
     return fields
 
 

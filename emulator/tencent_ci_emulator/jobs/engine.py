@@ -201,7 +201,7 @@ class JobEngine:
         output = self._outputs.pop(job.id)
         try:
             publish(job, output, self._objects, self._clock.now())
-            self._jobs.succeed(job.id, self._clock.now(), output.document, output.message)
+            self._jobs.succeed(job.id, self._clock.now(), output.document, output.message, output.files)
         except Exception as error:
             output.discard()
             self._fail_internally(job, error)

@@ -22,6 +22,7 @@ METHOD_HEADER = "x-cos-meta-processed-by"
 
 _OF_ALL_JOBS = ("Output", "UserData", "JobLevel", "TemplateId", "TemplateName")
 _ASKING_FOR_NOTHING = ("", "false", "none", "auto")
+_NUMBER = re.compile(r"\$\{[Nn]umber\}")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
@@ -112,15 +113,23 @@ def read_input(job: StoredJob, objects: ObjectStore, read: Callable[[Path], T]) 
     source = find_object(job.bucket, job.input_object, objects)
     while True:
         try:
-            return read(source.path)
-        except UnsupportedMediaError as error:
-            message = f"the input object cannot be processed: {error}"
-            raise JobFailedError("ResourceNotSupported", message) from None
+            with unsupported_media_fails_the_job():
+                return read(source.path)
         except FileNotFoundError:
             # Deleted since it was looked up, or overwritten: then its content is another file
             previous, source = source, find_object(job.bucket, job.input_object, objects)
             if source.path == previous.path:
                 raise JobFailedError("InternalError", "the input object has lost its content") from None
+
+
+@contextmanager
+def unsupported_media_fails_the_job() -> Iterator[None]:
+    """Turn :class:`UnsupportedMediaError` into the failure of the job."""
+    try:
+        yield
+    except UnsupportedMediaError as error:
+        message = f"the input object cannot be processed: {error}"
+        raise JobFailedError("ResourceNotSupported", message) from None
 
 
 def expand_placeholders(job: StoredJob, pattern: str, extension: str, number: int | None = None) -> str:
@@ -166,6 +175,21 @@ def _leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _leaves(child, f"{path}{child.tag}/")
         else:
             yield f"{path}{child.tag}", (child.text or "").strip()
+
+
+def name_series(job: StoredJob, pattern: str, extension: str, count: int) -> tuple[str, list[str]]:
+    """Return the keys of files in a series, and the part before their numbers, which they have in common.
+
+    A pattern without a number names one file, and has no common part.
+    """
+    match = _NUMBER.search(pattern)
+    prefix = expand_placeholders(job, pattern[: match.start()], extension) if match else ""
+    return prefix, [expand_placeholders(job, pattern, extension, number) for number in range(count)]
+
+
+def has_number(pattern: str) -> bool:
+    """Return whether a pattern names a series of files."""
+    return _NUMBER.search(pattern) is not None
 
 
 def describe_files(output: Element | None, files: Mapping[str, Path]) -> dict[str, Any]:

@@ -7,10 +7,15 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from tencent_ci_emulator.http.rules import Problems, Rule, matches, one_number_of, one_of
+from tencent_ci_emulator.http.rules import Problems, Rule, Rules, matches, one_number_of, one_of
 from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.jobs.job_types import job_type
+from tencent_ci_emulator.jobs.types.concat import check_concat
 from tencent_ci_emulator.jobs.types.noise_reduction import RULES as NOISE_RULES
+from tencent_ci_emulator.jobs.types.segment import RULES as SEGMENT_RULES
+from tencent_ci_emulator.jobs.types.segment import check_output as check_segment_output
+from tencent_ci_emulator.jobs.types.snapshot import RULES as SNAPSHOT_RULES
+from tencent_ci_emulator.jobs.types.snapshot import check_output as check_snapshot_output
 from tencent_ci_emulator.jobs.types.transcode import check_transcode
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
@@ -63,11 +68,27 @@ _MESSAGE_QUEUES = {
     "Kafka": ("CallBackKafkaConfig", {"Region": REGION, "InstanceId": PLAIN_TEXT, "Topic": PLAIN_TEXT}),
 }
 _OUTPUT = {"Bucket": BUCKET, "Region": REGION}
+
+
+def _check_with(rules: Rules) -> Callable[[Element, Problems, str], None]:
+    return lambda parameters, problems, prefix: problems.check(parameters, rules, prefix)
+
+
 #: What notes the broken rules of parameters, by the name of their element
 PARAMETER_CHECKS: dict[str, Callable[[Element, Problems, str], None]] = {
     VOICE_SEPARATE: check_parameters,
+    "ConcatTemplate": check_concat,
+    "Segment": _check_with(SEGMENT_RULES),
+    "Snapshot": _check_with(SNAPSHOT_RULES),
     "Transcode": check_transcode,
-    "NoiseReduction": lambda parameters, problems, prefix: problems.check(parameters, NOISE_RULES, prefix),
+    "NoiseReduction": _check_with(NOISE_RULES),
+}
+
+# What notes the broken rules of outputs, by the tag
+_OUTPUT_CHECKS: dict[str, Callable[[Element, Problems], None]] = {
+    VOICE_SEPARATE: check_outputs,
+    "Segment": check_segment_output,
+    "Snapshot": check_snapshot_output,
 }
 
 
@@ -88,9 +109,8 @@ def check_job(request: Element, problems: Problems) -> None:
         parameters = request.find(f"Operation/{name}")
         if parameters is not None:
             check(parameters, problems, f"Operation.{name}.")
-    if tag == VOICE_SEPARATE:
-        mode = text_of(operation, f"{VOICE_SEPARATE}/AudioMode")
-        check_outputs(request.find("Operation/Output"), mode, problems)
+    if operation is not None and tag in _OUTPUT_CHECKS:
+        _OUTPUT_CHECKS[tag](operation, problems)
 
 
 def _is_given(element: Element | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     NULL, tag TEXT NOT NULL, queue_id TEXT NOT NULL, level INTEGER NOT NULL, input_object TEXT NOT NULL, state
     TEXT NOT NULL, code TEXT NOT NULL DEFAULT 'Success', message TEXT NOT NULL DEFAULT '', progress INTEGER
     NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, request BLOB NOT NULL, result BLOB,
-    queue_type TEXT, batch_id TEXT );
+    queue_type TEXT, batch_id TEXT, result_keys TEXT );
     CREATE INDEX IF NOT EXISTS jobs_by_bucket ON jobs (bucket, tag, number);
     CREATE INDEX IF NOT EXISTS jobs_by_queue ON jobs (queue_id, state);
     CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch_id, input_object)
@@ -59,6 +60,7 @@ class StoredJob:
     :param result: the document ``Operation`` with the result's elements.
     :param queue_type: from the request, or else its queue's category; without effect.
     :param batch_id: the batch job that made it.
+    :param result_keys: the object keys of the result files, a list in JSON.
     """
 
     number: int
@@ -80,6 +82,7 @@ class StoredJob:
     result: bytes | None
     queue_type: str | None
     batch_id: str | None
+    result_keys: str | None
 
     def describe(self, progress: int | None = None) -> Element:
         """Return the job as the service describes it (460/84765).
@@ -127,6 +130,7 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         database.create(_SCHEMA)
+        self._add_missing_column()
 
     def add(
         self,
@@ -222,10 +226,15 @@ class JobStore:
         """Set the progress of a running job, 0 to 99."""
         self._change_running(job_id, progress=min(percent, 99))
 
-    def succeed(self, job_id: str, ended: float, result: bytes, message: str = "") -> None:
-        """Change from ``Running`` to ``Success`` with the result, a document ``Operation``."""
+    def succeed(
+        self, job_id: str, ended: float, result: bytes, message: str = "", keys: Collection[str] = ()
+    ) -> None:
+        """Change from ``Running`` to ``Success`` with the result, a document ``Operation``.
+
+        :param keys: of the result files.
+        """
         changes = {"ended": ended, "progress": 100, "result": result, "message": message}
-        self._change_running(job_id, state=SUCCESS, **changes)
+        self._change_running(job_id, state=SUCCESS, result_keys=json.dumps([*keys]), **changes)
 
     def fail(self, job_id: str, ended: float, code: str, message: str) -> None:
         """Change from ``Running`` to ``Failed``."""
@@ -243,6 +252,12 @@ class JobStore:
             if not refused:
                 self._database.update("jobs", {"state": CANCEL, "ended": ended}, where)
             return refused
+
+    def _add_missing_column(self) -> None:
+        """Add the column that the folder of an earlier version lacks."""
+        columns = [row["name"] for row in self._database.rows("PRAGMA table_info(jobs)")]
+        if "result_keys" not in columns:
+            self._database.execute("ALTER TABLE jobs ADD COLUMN result_keys TEXT")
 
     def _change_running(self, job_id: str, **changes: object) -> None:
         self._database.update("jobs", changes, {"id": job_id, "state": RUNNING})

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from tencent_ci_emulator.http.xml import parse, text_of
 from tencent_ci_emulator.jobs.job_output import METHOD_HEADER, JobOutput, NotProcessedError, Processor, md5_of
 from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.types.concat import concatenate
 from tencent_ci_emulator.jobs.types.media_info import inspect_input
 from tencent_ci_emulator.jobs.types.noise_reduction import reduce_noise_of_input
+from tencent_ci_emulator.jobs.types.segment import cut_input
+from tencent_ci_emulator.jobs.types.snapshot import take_snapshots
+from tencent_ci_emulator.jobs.types.stream_extract import extract_input
 from tencent_ci_emulator.jobs.types.transcode import transcode
 from tencent_ci_emulator.jobs.types.unprocessed import note_unprocessed
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, separate_voice
@@ -16,8 +20,12 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 
 #: What does the work of jobs, by their tag
 PROCESSORS: dict[str, Processor] = {
+    "Concat": concatenate,
     "MediaInfo": inspect_input,
     "NoiseReduction": reduce_noise_of_input,
+    "Segment": cut_input,
+    "Snapshot": take_snapshots,
+    "StreamExtract": extract_input,
     "Transcode": transcode,
     VOICE_SEPARATE: separate_voice,
 }

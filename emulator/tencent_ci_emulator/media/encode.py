@@ -358,7 +358,7 @@ class _VideoTrack:
         codec = settings.codec or default_codec
         context = source.codec_context
         self._fps = _frame_rate(source, settings.fps)
-        self._width, self._height = _size(context.width, context.height, settings.width, settings.height)
+        self._width, self._height = fit_size(context.width, context.height, settings.width, settings.height)
         self._format = settings.pixel_format
         self._container = container
         stream = container.add_stream(VIDEO_ENCODERS[codec], self._fps)
@@ -398,7 +398,7 @@ def _frame_rate(source: VideoStream, asked: float | None) -> Fraction:
     return min(Fraction(rate), Fraction(_HIGHEST_FPS))
 
 
-def _size(width: int, height: int, asked_width: int | None, asked_height: int | None) -> tuple[int, int]:
+def fit_size(width: int, height: int, asked_width: int | None, asked_height: int | None) -> tuple[int, int]:
     """Return an even width and height; one alone keeps the ratio."""
     if asked_width is None and asked_height is not None:
         asked_width = round(width * asked_height / max(1, height))

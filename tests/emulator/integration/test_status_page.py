@@ -9,6 +9,7 @@ import re
 import pytest
 from lxml import html
 
+from tencent_ci_emulator.config import DEMO_BUCKET
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_faults import submitted
 from tests.emulator.integration.test_http import JOB, Client
@@ -62,6 +63,28 @@ def test_the_page_and_the_result_name_the_method_of_separation(emulator):
     assert "centre channel, by FFmpeg's dialoguenhance" in text
     said = Client(emulator)("HEAD", "/out/v.aac")[0].getheader("x-cos-meta-processed-by")
     assert said == "centre channel, by FFmpeg's dialoguenhance"
+
+
+def test_results_that_no_answer_describes_and_messages_are_shown():
+    def request(tag, key):
+        output = f"<Bucket>{DEMO_BUCKET}</Bucket><Region>ap-guangzhou</Region><Object>{key}</Object>"
+        return (
+            f"<Request><Tag>{tag}</Tag><Input><Object>in/a.mp3</Object></Input>"
+            f"<Operation><Output>{output}</Output></Operation></Request>"
+        )
+
+    with Emulator() as emulator:
+        client = Client(emulator)
+        client("PUT", "/in/a.mp3", SHORT.read_bytes())
+        submitted(client, request("NoiseReduction", "out/clean.wav"))
+        submitted(client, request("SmartCover", "out/cover.jpg"))
+        wait_until(lambda: {one.state for one in emulator.ledger.accepted_jobs()} == {"Success"})
+        page = html.fromstring(get(emulator)[1].decode())
+    assert "/out%2Fclean.wav" in "".join(audio.get("src") for audio in page.iter("audio"))
+    text = page.text_content()
+    assert "noise reduction, by FFmpeg's afftdn" in text
+    assert "SmartCover" in text
+    assert "not processed: the emulator does not work on jobs of type SmartCover" in text
 
 
 def test_results_can_be_played(emulator):

@@ -82,3 +82,15 @@ def test_all_of_the_jobs_are_cancelled_or_none(store):
     assert {store.get(one.id).state for one in (waiting, other)} == {"Cancel"}
     assert not store.start(waiting.id, 1003)
     assert store.cancel("other-1250000000", [running.id], 1) == [running.id]
+
+
+def test_the_jobs_of_an_earlier_version_are_kept(tmp_path):
+    database = Database(tmp_path / "db")
+    job = add(JobStore(database))
+    database.execute("ALTER TABLE jobs DROP COLUMN result_keys")
+    store = JobStore(database)
+    assert store.get(job.id).result_keys is None
+    store.start(job.id, 1001.0)
+    store.succeed(job.id, 1002.0, to_bytes(build("Operation")), keys=["out/a"])
+    assert store.get(job.id).result_keys == '["out/a"]'
+    database.close()

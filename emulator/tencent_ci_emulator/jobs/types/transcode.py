@@ -44,11 +44,13 @@ from tencent_ci_emulator.media.mixing import Mix
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 METHOD = "FFmpeg's decoders and encoders"
+#: The names of formats that are not one file, which are not written here
+PLAYLISTS = ("hls", "m3u8", "dash")
 
-_PLAYLISTS = ("hls", "dash")
 _SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
-_BOOLEAN = one_of("true", "false")
-_SECONDS = decimal(0, 999_999_999, " seconds")
+#: The rules of truth values, and of times
+BOOLEAN = one_of("true", "false")
+SECONDS = decimal(0, 999_999_999, " seconds")
 
 #: The rules of ``Audio``
 AUDIO_RULES: Rules = {
@@ -56,7 +58,7 @@ AUDIO_RULES: Rules = {
     "Samplerate": one_number_of(_SAMPLE_RATES),
     "Bitrate": whole_number(8, 1000, " kbit/s"),
     "Channels": one_number_of((1, 2, 4, 5, 6, 8)),
-    "Remove": _BOOLEAN,
+    "Remove": BOOLEAN,
 }
 #: The rules of ``Video``
 VIDEO_RULES: Rules = {
@@ -67,21 +69,21 @@ VIDEO_RULES: Rules = {
     "Bitrate": whole_number(10, 50_000, " kbit/s"),
     "Crf": decimal(0, 51),
     "Gop": whole_number(1, 100_000),
-    "Remove": _BOOLEAN,
+    "Remove": BOOLEAN,
 }
 _RULES: Rules = {
-    "Container/Format": one_of(*CONTAINERS, *_PLAYLISTS, is_required=True),
-    "TimeInterval/Start": _SECONDS,
-    "TimeInterval/Duration": _SECONDS,
+    "Container/Format": one_of(*CONTAINERS, "hls", "dash", is_required=True),
+    "TimeInterval/Start": SECONDS,
+    "TimeInterval/Duration": SECONDS,
 }
 _MIX_NAMES = ("AudioMix", "AudioMixArray")
-_APPLIED = {
-    "Transcode/Container/Format",
-    "Transcode/TimeInterval",
-    *(f"Transcode/Audio/{name}" for name in AUDIO_RULES),
-    *(f"Transcode/Video/{name}" for name in (*VIDEO_RULES, "Profile", "Preset", "Maxrate", "Bufsize")),
+#: The elements that have an effect on all that is encoded, by their paths
+ENCODING = {
+    "Container/Format",
+    *(f"Audio/{name}" for name in AUDIO_RULES),
+    *(f"Video/{name}" for name in (*VIDEO_RULES, "Profile", "Preset", "Maxrate", "Bufsize")),
     *(
-        f"Transcode/{mix}/{name}"
+        f"{mix}/{name}"
         for mix in _MIX_NAMES
         for name in (
             *("AudioSource", "MixMode", "Replace"),
@@ -90,6 +92,7 @@ _APPLIED = {
         )
     ),
 }
+_APPLIED = {f"Transcode/{path}" for path in {*ENCODING, "TimeInterval"}}
 
 
 def check_transcode(transcode: Element, problems: Problems, prefix: str = "") -> None:
@@ -109,7 +112,7 @@ def transcode(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float
     operation = build("Operation") if operation is None else operation
     parameters, output = operation.find("Transcode"), operation.find("Output")
     container = text_of(parameters, "Container/Format") or ""
-    if container in _PLAYLISTS:
+    if container in PLAYLISTS:
         raise NotProcessedError(f"the emulator does not write {container}")
     start = read_decimal(text_of(parameters, "TimeInterval/Start")) or 0.0
     duration = read_decimal(text_of(parameters, "TimeInterval/Duration"))

@@ -95,12 +95,13 @@ def check_parameters(separate: Element, problems: Problems, prefix: str = "") ->
         problems.check(config, rules, prefix)
 
 
-def check_outputs(output: Element | None, mode: str | None, problems: Problems) -> None:
+def check_outputs(operation: Element, problems: Problems) -> None:
     """Note missing, malformed and equal object keys of the results.
 
     A mode needs the keys of voice and background where it produces them; without a mode, one of the two is
     enough. Bass and drums need none, and keys of stems that the mode does not produce are ignored.
     """
+    output, mode = operation.find("Output"), text_of(operation, f"{VOICE_SEPARATE}/AudioMode")
     problems.check(output, dict.fromkeys(OUTPUT_OF_STEM.values(), OBJECT_KEY), "Operation.Output.")
     keys = {stem: text_of(output, name) for stem, name in OUTPUT_OF_STEM.items()}
     if mode is None and not any(keys[stem] for stem in _VOICE_AND_BACKGROUND):
