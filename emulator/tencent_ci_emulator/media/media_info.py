@@ -20,6 +20,18 @@ _LONGEST_PACKET = 60  # seconds
 # FFmpeg's names of the layout if a file says how many channels it has, but not which
 _LAYOUT_NAMES = {"1 channels": "mono", "2 channels": "stereo"}
 
+# FFmpeg's names of the numbers that a stream has for its colours and for the order of its half pictures
+_PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+_TRANSFERS = _PRIMARIES | {
+    8: "linear",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    16: "smpte2084",
+    18: "arib-std-b67",
+}
+_RANGES = {1: "tv", 2: "pc"}
+_FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+
 #: Elements of a document, ``None`` where the file does not say
 Facts = dict[str, str | int | float | None]
 
@@ -87,6 +99,7 @@ def _describe_audio(stream: AVAudioStream, seconds: float, kbits: float) -> Fact
         "CodecLongName": context.codec.long_name,
         "CodecTimeBase": f"1/{context.sample_rate}",
         "CodecTagString": _codec_tag(stream),
+        "CodecTag": _codec_tag_number(stream),
         "SampleFmt": context.format.name if context.format else None,
         "SampleRate": context.sample_rate,
         "Channel": context.channels,
@@ -108,6 +121,12 @@ def _codec_tag(stream: Any) -> str | None:
     return tag if tag.isprintable() and tag else None
 
 
+def _codec_tag_number(stream: Any) -> str | None:
+    """Return a stream's tag as a number in hex, as FFmpeg prints it."""
+    tag = _codec_tag(stream)
+    return f"0x{int.from_bytes(tag.encode('latin-1', 'replace'), 'little'):08x}" if tag else None
+
+
 def _describe_video(stream: Any, seconds: float, frames: int) -> Facts:
     context = stream.codec_context
     if context is None:  # FFmpeg has no decoder for it
@@ -118,7 +137,12 @@ def _describe_video(stream: Any, seconds: float, frames: int) -> Facts:
         "Index": stream.index,
         "CodecName": context.codec.canonical_name,
         "CodecLongName": context.codec.long_name,
+        "CodecTimeBase": _rate(1 / stream.average_rate) if stream.average_rate else None,
         "CodecTagString": _codec_tag(stream),
+        "CodecTag": _codec_tag_number(stream),
+        "ColorPrimaries": _PRIMARIES.get(context.color_primaries, "unknown"),
+        "ColorRange": _RANGES.get(context.color_range, "unknown"),
+        "ColorTransfer": _TRANSFERS.get(context.color_trc, "unknown"),
         "Profile": context.profile,
         "Width": context.width,
         "Height": context.height,
@@ -126,6 +150,9 @@ def _describe_video(stream: Any, seconds: float, frames: int) -> Facts:
         "Sar": f"{pixel.numerator}:{pixel.denominator}",
         "Dar": f"{picture.numerator}:{picture.denominator}" if picture else None,
         "PixFormat": context.pix_fmt,
+        # Older versions of PyAV have neither
+        "FieldOrder": _FIELD_ORDERS.get(getattr(context, "field_order", None) or 0, "unknown"),
+        "Level": getattr(context, "level", None),
         "Fps": _rate(stream.base_rate),
         "AvgFps": _rate(stream.average_rate),
         "Timebase": str(stream.time_base),

@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 from qcloud_cos import CosServiceError
 
+from tencent_ci_emulator.jobs.job_types import JOB_TYPES
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_http import Client
 from tests.emulator.integration.test_queues import World, code_of
@@ -67,8 +68,8 @@ def ended(client, batch_id):
     return describe(client, batch_id)
 
 
-def children(emulator, batch_id, query=""):
-    query = f"tag=VoiceSeparate&size=100&orderByTime=Asc&inventoryTriggerJobId={batch_id}{query}"
+def children(emulator, batch_id, query="", tag="VoiceSeparate"):
+    query = f"tag={tag}&size=100&orderByTime=Asc&inventoryTriggerJobId={batch_id}{query}"
     root = etree.fromstring(Client(emulator)("GET", "/jobs", query=query)[1])
     return root.findall("JobsDetail")
 
@@ -286,3 +287,76 @@ def test_a_restart_continues_a_batch_job(tmp_path):
     with Emulator(tmp_path, **settings) as emulator:
         assert ended(python_client(emulator), batch_id)["State"] == "Success"
         assert keys(children(emulator, batch_id)) == [f"in/{number}.mp3" for number in range(5)]
+
+
+# Those that the batch page (1045/50369) has, and those of which Go's SDK has the parameters only
+TAGS = (
+    *("Animation", "Concat", "DigitalWatermark", "ExtractDigitalWatermark", "MediaInfo", "NoiseReduction"),
+    *("PicProcess", "QualityEstimate", "SDRtoHDR", "Segment", "SmartCover", "Snapshot", "SpeechRecognition"),
+    *("StreamExtract", "SuperResolution", "Transcode", "Tts", "VideoMontage", "VideoProcess", "VideoTag"),
+    *("VoiceSeparate", "DNA", "ImageInspect", "ImageOCR", "Translation", "VocalScore", "WordsGeneralize"),
+)
+# The elements of what each needs, in which something has to be
+CONTENTS = {
+    "ConcatTemplate": {"Container": {"Format": "mp3"}},
+    "Segment": {"Format": "mp3"},
+    "Snapshot": {"Count": "1"},
+    "SpeechRecognition": {"EngineModelType": "16k_zh", "ChannelNum": "1", "ResTextFormat": "0"},
+    "Transcode": {"Container": {"Format": "mp3"}, "Audio": {"Codec": "mp3"}},
+    "TtsConfig": {"InputType": "Text", "Input": "a"},
+    "TtsTpl": {"Mode": "Sync"},
+    "VoiceSeparate": {"AudioMode": "IsAudio"},
+}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_batch_jobs_of_every_tag(emulator, tag):
+    client = python_client(emulator)
+    client.put_object(Bucket=BUCKET, Key="tags/a.mp3", Body=SHORT.read_bytes())
+    names = [needed.partition("|")[0] for needed in JOB_TYPES[tag].needs]
+    if tag == "Tts":
+        names.append("TtsConfig")
+    output = {**OUTPUT, "Object": "out/${InventoryTriggerJobId}/${InputName}-${Number}"}
+    output["StreamExtract"] = {"Index": "0", "Object": "out/${InventoryTriggerJobId}/stream.mp3"}
+    made = create(
+        client,
+        {"Prefix": "tags/"},
+        Tag=tag,
+        JobParam={name: CONTENTS.get(name, {"Of": "yes"}) for name in names},
+        Output=output,
+    )
+    assert ended(client, made["JobId"])["State"] == "Success"
+    [job] = children(emulator, made["JobId"], tag=tag)
+    assert (job.findtext("Tag"), job.findtext("Input/Object")) == (tag, "tags/a.mp3")
+    assert job.findtext("QueueId") == made["QueueId"]
+    assert job.findtext("State") in ("Success", "Failed")
+
+
+@pytest.mark.parametrize("tag", ["Transcode", "NoiseReduction", "MediaInfo"])
+def test_a_batch_job_works_on_its_inputs_by_template(emulator, tag):
+    client = python_client(emulator)
+    for name in ("a", "b"):
+        client.put_object(Bucket=BUCKET, Key=f"worked/{name}.mp3", Body=SHORT.read_bytes())
+    templates = {
+        "Transcode": {"Container": {"Format": "wav"}, "Audio": {"Codec": "pcm_s16le"}},
+        "NoiseReduction": {"NoiseReduction": {"Format": "wav"}},
+    }
+    parameters = {}
+    if tag in templates:
+        template = {"Tag": tag, "Name": f"batch-{tag}", **templates[tag]}
+        made = client.ci_create_template(Bucket=BUCKET, Template=template)["Template"]
+        parameters = {"JobParam": {"TemplateId": made["TemplateId"]}}
+        parameters["Output"] = {**OUTPUT, "Object": f"worked-{tag}/${{InputName}}.${{ext}}"}
+    body = definition({"Prefix": "worked/"}, Tag=tag, **parameters)
+    for name in {"JobParam", "Output"} - parameters.keys():
+        del body["Operation"][name]
+    batch = client.ci_create_inventory_trigger_jobs(Bucket=BUCKET, JobBody=body)["JobsDetail"][0]
+    assert ended(client, batch["JobId"])["State"] == "Success"
+    jobs = children(emulator, batch["JobId"], tag=tag)
+    assert [job.findtext("State") for job in jobs] == ["Success"] * 2
+    if tag == "MediaInfo":
+        assert {job.findtext("Operation/MediaInfo/Stream/Audio/CodecName") for job in jobs} == {"mp3"}
+        return
+    for name in ("a", "b"):
+        found = client.get_object(Bucket=BUCKET, Key=f"worked-{tag}/{name}.wav")
+        assert found["Body"].get_raw_stream().read(4) == b"RIFF"
