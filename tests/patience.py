@@ -11,6 +11,8 @@ from collections.abc import Callable
 SLOWNESS = float(os.environ.get("TEST_SLOWNESS", "5"))
 #: Seconds after which a test gives up
 PATIENCE = 60 * SLOWNESS
+#: Seconds until a timeout that is to pass, and before which a request arrives
+SOON = 0.1 * SLOWNESS
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -21,7 +21,7 @@ from airflow_provider_ci.hooks import clock
 from airflow_provider_ci.protocol.jobs import DescribeJobs, JobsResponse
 from airflow_provider_ci.protocol.xml import MAX_BYTES
 from tests.conftest import CREDENTIALS
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SOON
 from tests.scripted_server import job_xml
 
 from .clients import TRANSPORTS, Send, settings_for
@@ -287,7 +287,7 @@ def test_no_response_blocks_a_worker(server: RawServer, transport: str, piece: b
             time.sleep(0.02)
 
     server.answer = drip
-    send = TRANSPORTS[transport](settings_for(server.url, connect_timeout=0.3, read_timeout=0.3))
+    send = TRANSPORTS[transport](settings_for(server.url, connect_timeout=SOON, read_timeout=SOON))
     start = time.monotonic()
     with pytest.raises(TransportError) as caught:
         send(DescribeJobs(["j1"]))

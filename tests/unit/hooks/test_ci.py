@@ -28,7 +28,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.jobs import CancelJobs
 from airflow_provider_ci.protocol.tree import Tree
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SOON
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -272,7 +272,7 @@ class TestReadsAreRepeated:
         self, make_hook: MakeHook, server: ScriptedServer, pauses: list[float]
     ) -> None:
         server.always("GET", lambda _: hang() if len(server.requests) == 1 else jobs())
-        make_hook(read_timeout=0.1).describe_jobs(["j1"])
+        make_hook(read_timeout=SOON).describe_jobs(["j1"])
         assert pauses[0] == 1  # on a busy machine others follow
 
     @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ class TestFailedSubmissions:
     ) -> None:
         server.play(hang())
         with pytest.raises(AmbiguousSubmissionError, match="timed out"):
-            make_hook(read_timeout=0.1).submit_job(REQUEST)
+            make_hook(read_timeout=SOON).submit_job(REQUEST)
         assert server.methods() == ["POST"]
         assert not pauses
 
@@ -695,8 +695,8 @@ class TestCallWithin:
         self, make_hook: MakeHook, server: ScriptedServer, answer: Answer
     ) -> None:
         server.play(answer)
-        with pytest.raises(TransportError, match=r"No response (within 0\.2 s|from)"):
-            make_hook(read_timeout=60).call_within(CancelJobs(("j1",)), 0.2)
+        with pytest.raises(TransportError, match=rf"No response (within {SOON:g} s|from)"):
+            make_hook(read_timeout=60).call_within(CancelJobs(("j1",)), SOON)
 
     def test_the_time_limit_covers_the_credentials(self, hook: TencentCIHook, mocker: MockerFixture) -> None:
         """The interrupted code may hold what they need, for instance a lock."""
@@ -705,7 +705,7 @@ class TestCallWithin:
             type(hook.settings.credentials), "cached", side_effect=lambda: released.wait(PATIENCE)
         )
         with pytest.raises(TransportError):
-            hook.call_within(CancelJobs(("j1",)), 0.2)
+            hook.call_within(CancelJobs(("j1",)), SOON)
         released.set()
 
     def test_a_call_with_a_time_limit_opens_a_new_connection(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -31,7 +30,7 @@ from airflow_provider_ci.protocol.queues import DescribedQueue, ListQueues, Queu
 from airflow_provider_ci.protocol.services import OpenBucket
 from airflow_provider_ci.protocol.templates import CreateTemplate, DeleteTemplate, ListTemplates
 from tests.conftest import BUCKET, CREDENTIALS, REGION
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SOON
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -228,7 +227,7 @@ class TestWhetherARequestWasSent:
     ) -> None:
         server.play(hang())
         with pytest.raises(TransportError, match=r"(?i)time.?out|timed out") as caught:
-            send(connection(server.url, read_timeout=0.1), SUBMIT)
+            send(connection(server.url, read_timeout=SOON), SUBMIT)
         assert caught.value.sent
         assert server.methods() == ["POST"]
         assert not pauses
@@ -432,11 +431,9 @@ class TestBounds:
         self, connection: Define, server: ScriptedServer, send: Send, answer: Answer
     ) -> None:
         server.play(answer)
-        began = time.monotonic()
         with pytest.raises(TransportError, match=r"Timeout|timed out|in time") as caught:
-            send(connection(server.url, max_attempts=1, connect_timeout=0.2, read_timeout=0.2), DESCRIBE)
+            send(connection(server.url, max_attempts=1, connect_timeout=SOON, read_timeout=SOON), DESCRIBE)
         assert caught.value.sent
-        assert time.monotonic() - began < 60
 
 
 def test_the_hook_passes_the_connections_timeouts_on(

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
+from airflow_provider_ci.operators import cancellation
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer
-from tests.unit.operators.job_operator import Context, MakeOperator
+from tests.unit.operators.job_operator import CancellationWaits, Context, MakeOperator
 
 
 @pytest.fixture
@@ -37,6 +38,14 @@ def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Ite
         operator.hook.close()
 
 
+@pytest.fixture(autouse=True)
+def cancellation_waits(mocker: MockerFixture) -> CancellationWaits:
+    """The waits for cancellations, which a slow machine does not make fail."""
+    waits = CancellationWaits()
+    mocker.patch.object(cancellation, "wait", waits.wait)
+    return waits
+
+
 @pytest.fixture
 def context(make_context: Callable[..., Context]) -> Context:
     return make_context()
@@ -45,13 +54,13 @@ def context(make_context: Callable[..., Context]) -> Context:
 @pytest.fixture
 def pauses(mocker: MockerFixture) -> list[float]:
     """Let the operator's pauses take no time; return their list."""
-    clock, pauses = [1000.0], list[float]()
+    began, clock, pauses = time.time(), [0.0], list[float]()
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
         clock[0] += seconds
 
-    virtual = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep, time=time.time)
+    virtual = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep, time=lambda: began + clock[0])
     for module in ("base_job", "job_wait", "kill_guard"):
         mocker.patch(f"airflow_provider_ci.operators.{module}.time", virtual)
     mocker.patch("airflow_provider_ci.operators.kill_guard._LONGEST_SLEEP", math.inf)

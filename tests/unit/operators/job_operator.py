@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from airflow_provider_ci.exceptions import TaskKilledError
 from airflow_provider_ci.operators.base_job import XCOM_JOB
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.conftest import Logs
+from tests.patience import PATIENCE
 from tests.scripted_server import job
 
 
@@ -21,6 +24,22 @@ class Store(dict[str, Any]):
     """A task state store."""
 
     set = dict.__setitem__
+
+
+@dataclass
+class CancellationWaits:
+    """Replaces the waits for an attempt to cancel a job.
+
+    :param seconds: the limits of the waits so far.
+    :param end_at_once: so many of the first waits reach their limits at once, the others never.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    end_at_once: int = 0
+
+    def wait(self, attempts: list[Future[Any]], seconds: float) -> Any:
+        self.seconds.append(seconds)
+        return wait(attempts, 0 if len(self.seconds) <= self.end_at_once else PATIENCE)
 
 
 MakeOperator = Callable[..., VoiceSeparateOperator]

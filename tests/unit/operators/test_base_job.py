@@ -30,6 +30,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.kill_guard import KillGuard
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import BUCKET, Logs
+from tests.patience import PATIENCE
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -142,7 +143,7 @@ class TestSubmit:
             signal_handled(signal.SIGALRM, time_out),
             pytest.raises(AirflowFailException, match="may run and be billed"),
         ):
-            make_operator(execution_timeout=timedelta(seconds=1), durable=False).execute(context)
+            make_operator(execution_timeout=timedelta(seconds=PATIENCE), durable=False).execute(context)
         assert server.methods() == ["POST"]
 
     def test_an_execution_timeout_of_a_durable_task_says_what_may_be_paid_for_and_how_to_look(
@@ -153,7 +154,7 @@ class TestSubmit:
 
         server.play(after(lambda: os.kill(os.getpid(), signal.SIGALRM), hang()))
         with signal_handled(signal.SIGALRM, time_out), pytest.raises(AirflowTaskTimeout):
-            make_operator(execution_timeout=timedelta(seconds=1)).execute(context)
+            make_operator(execution_timeout=timedelta(seconds=PATIENCE)).execute(context)
         (said,) = logs.at("error")
         assert said.startswith("execution_timeout ended this try while it is unknown whether the service has")
         assert "TencentCIHook.list_jobs" in said
@@ -477,7 +478,7 @@ class TestTimeout:
         assert sum(pauses) == pytest.approx(0.1)
 
     def test_polls_once_more_after_the_last_pause(
-        self, make_operator: MakeOperator, server: ScriptedServer, context: Context
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, pauses: list[float]
     ) -> None:
         server.play(SUBMITTED, SUCCESS)
         assert make_operator(timeout=0.05, poll_interval=30).execute(context) == "j1"
