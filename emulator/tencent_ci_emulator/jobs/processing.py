@@ -12,7 +12,9 @@ from tencent_ci_emulator.jobs.types.media_info import inspect_input
 from tencent_ci_emulator.jobs.types.noise_reduction import reduce_noise_of_input
 from tencent_ci_emulator.jobs.types.segment import cut_input
 from tencent_ci_emulator.jobs.types.snapshot import take_snapshots
+from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION, recognize_speech
 from tencent_ci_emulator.jobs.types.stream_extract import extract_input
+from tencent_ci_emulator.jobs.types.text_to_speech import speak_text
 from tencent_ci_emulator.jobs.types.transcode import transcode
 from tencent_ci_emulator.jobs.types.unprocessed import note_unprocessed
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, separate_voice
@@ -26,7 +28,9 @@ PROCESSORS: dict[str, Processor] = {
     "Segment": cut_input,
     "Snapshot": take_snapshots,
     "StreamExtract": extract_input,
+    SPEECH_RECOGNITION: recognize_speech,
     "Transcode": transcode,
+    "Tts": speak_text,
     VOICE_SEPARATE: separate_voice,
 }
 

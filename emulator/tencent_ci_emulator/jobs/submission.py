@@ -20,6 +20,7 @@ from tencent_ci_emulator.jobs.job_types import template_elements
 from tencent_ci_emulator.jobs.queues import ACTIVE, QUEUE_TYPES, Queue, Queues
 from tencent_ci_emulator.jobs.states import PAUSE, SUBMITTED
 from tencent_ci_emulator.jobs.templates import Templates
+from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION, fill_in_defaults
 
 _MAX_OPERATIONS = 6
 # Elements of Operation that name templates, too, and the tags of these
@@ -80,6 +81,9 @@ class Submission:
         check_job(request, problems)
         check_output(request, self.config.buckets, self.config.region, problems)
         problems.raise_if_any(prefix)
+        recognition = request.find(f"Operation/{SPEECH_RECOGNITION}")
+        if recognition is not None:
+            fill_in_defaults(recognition)
 
     def find_queue(self, bucket: str, request: Element) -> Queue:
         """Return the queue for a request.

@@ -36,12 +36,15 @@ _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 Facts = dict[str, str | int | float | None]
 
 
-def describe(path: Path) -> tuple[Facts, Facts]:
+def describe(path: Path, *, pcm_rate: int | None = None) -> tuple[Facts, Facts]:
     """Return the container's and the first audio stream's facts.
 
     See :class:`_Measurement` for the duration.
+
+    :param pcm_rate: the file has no header: it is mono, of 16 bits, and has this many samples a second.
     """
-    with av.open(str(path)) as container:
+    options = {} if pcm_rate is None else {"sample_rate": str(pcm_rate), "ch_layout": "mono"}
+    with av.open(str(path), format="s16le" if pcm_rate else None, options=options) as container:
         stream = container.streams.audio[0]
         seconds = _Measurement(path, container).seconds(stream)
         size = path.stat().st_size

@@ -112,8 +112,6 @@ PARAMETERS = {
 def job_of(tag: str, *elements: str) -> str:
     """Return a request with all that jobs of a tag need."""
     names = [needed.partition("|")[0] for needed in JOB_TYPES[tag].needs]
-    if tag == "Tts":
-        names.append("TtsConfig")
     parameters = "".join(f"<{name}>{PARAMETERS.get(name, '')}</{name}>" for name in names)
     output = (
         f"<Bucket>{DEMO_BUCKET}</Bucket><Region>ap-guangzhou</Region><Object>out/${{Number}}</Object>"
