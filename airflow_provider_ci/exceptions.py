@@ -139,6 +139,12 @@ class InvalidResponseError(TencentCIError):
     final: bool = False
 
 
+class ResponseTooLargeError(InvalidResponseError):
+    """The response is larger than any that is read. A retry would have the same result."""
+
+    final: bool = True
+
+
 class InvalidCallbackError(TencentCIError, ValueError):
     """A callback's body is not the documented XML or JSON, or is too large."""
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,11 +25,13 @@ from airflow_provider_ci.exceptions import (
     CredentialsError,
     InvalidResponseError,
     JobError,
+    JobNotFoundError,
     PermissionDeniedError,
+    ResponseTooLargeError,
     TencentCIError,
     TransportError,
 )
-from airflow_provider_ci.hooks import form, objects, transport
+from airflow_provider_ci.hooks import form, objects, result_files, transport
 from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.batches import Batches
 from airflow_provider_ci.hooks.connection import ConnectionSettings
@@ -38,6 +40,7 @@ from airflow_provider_ci.hooks.queues import Queues
 from airflow_provider_ci.hooks.templates import Templates
 from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.errors import is_not_accepted
+from airflow_provider_ci.protocol.job_types.job_type import ASR
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.jobs import (
     IDS_PER_REQUEST,
@@ -49,6 +52,7 @@ from airflow_provider_ci.protocol.jobs import (
     ListJobs,
     SubmitJob,
     check_job_ids,
+    merge_responses,
     with_output_location,
 )
 from airflow_provider_ci.protocol.lists import PagedRequest
@@ -56,12 +60,14 @@ from airflow_provider_ci.protocol.media_info import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
 from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
 from airflow_provider_ci.protocol.rules import check_list
-from airflow_provider_ci.protocol.services import ASR, BucketBinding, OpenBucket
+from airflow_provider_ci.protocol.services import BucketBinding, OpenBucket
 from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
 
 if TYPE_CHECKING:
     import requests
+
+    from airflow_provider_ci.protocol.results import JobResult
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -233,7 +239,14 @@ class TencentCIHook(BaseHook):
         """Yield the items of each page; the next page is requested when they have been consumed."""
         next_request: PagedRequest[Any, Item] | None = request
         while next_request is not None:
-            page = self.call(next_request, bucket=bucket, region=region)
+            try:
+                page = self.call(next_request, bucket=bucket, region=region)
+            except ResponseTooLargeError:
+                smaller = next_request.smaller()
+                if smaller is None:
+                    raise
+                next_request = smaller
+                continue
             yield from next_request.items(page)
             next_request = next_request.next_page(page)
 
@@ -268,19 +281,26 @@ class TencentCIHook(BaseHook):
     ) -> JobsResponse:
         """Return the jobs, in the service's order, and the ids that it does not know.
 
-        Any number of ids, also none; one request for each ten of them. ``request_id`` is the last request's.
+        Any number of ids, also none; one request for each ten of them, or for fewer if their results are
+        large. ``request_id`` is the last request's.
 
         :raises RequestValidationError: a value is not a job id, or ``job_ids`` is no list; nothing was sent.
         """
         merged = JobsResponse()
         for ids in _group_ids(job_ids):
-            response = self.call(DescribeJobs(ids), bucket=bucket, region=region)
-            merged = replace(
-                response,
-                jobs_detail=merged.jobs_detail + response.jobs_detail,
-                non_exist_job_ids=merged.non_exist_job_ids + response.non_exist_job_ids,
-            )
+            merged = merge_responses(merged, self._describe(ids, bucket, region))
         return merged
+
+    def _describe(self, ids: tuple[str, ...], bucket: str | None, region: str | None) -> JobsResponse:
+        """Describe jobs, fewer at a time if their results are too large for one response."""
+        try:
+            return self.call(DescribeJobs(ids), bucket=bucket, region=region)
+        except ResponseTooLargeError:
+            if len(ids) == 1:
+                raise
+        half = (len(ids) + 1) // 2
+        first = self._describe(ids[:half], bucket, region)
+        return merge_responses(first, self._describe(ids[half:], bucket, region))
 
     def list_jobs(
         self,
@@ -331,6 +351,63 @@ class TencentCIHook(BaseHook):
         """
         for ids in _group_ids(job_ids):
             self.call(CancelJobs(ids), bucket=bucket, region=region)
+
+    def job_result(self, job_id: str, *, bucket: str | None = None, region: str | None = None) -> JobResult:
+        """Return a job as operators push it to XCom, but with all of its ``result``, however long.
+
+        :param bucket: the input's bucket.
+        :raises JobNotFoundError: the service does not know the job.
+        """
+        from airflow_provider_ci.protocol.results import job_result
+
+        response = self.describe_jobs([job_id], bucket=bucket, region=region)
+        found = next((job for job in response.jobs_detail if job.job_id == job_id), None)
+        if found is None:
+            raise JobNotFoundError(
+                f"The service does not know job {job_id}",
+                request_id=response.request_id,
+                job_id=job_id,
+                hint="Check bucket and region: they must be the input's. Jobs are kept for a month",
+            )
+        return job_result(found, max_bytes=None)
+
+    def download_results(
+        self,
+        job: JobResult | str,
+        folder: str | PathLike[str],
+        *,
+        names: Sequence[str] | None = None,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> dict[str, StoredFile]:
+        """Download the files that a job has written into a folder, which is made if it does not exist.
+
+        The files have the last part of their keys as names. If it is the same for several, the result's name
+        is added. A file of that name that is already there is replaced.
+
+        :param job: XCom ``job`` of an operator or sensor, or a job id.
+        :param names: which files: names in ``outputs``; ``other_0``, ``other_1``, … are those in
+            ``other_objects``. Default: all.
+        :param bucket: the input's bucket, where a job id is looked for.
+        :return: the files by their names; empty if the job has written none.
+        :raises RequestValidationError: the job has not ended with ``Success``, or has no such result.
+        :raises JobNotFoundError: the service does not know the job.
+        :raises InvalidResponseError: a file's MD5 is not the one that the service named.
+        """
+        result = self.job_result(job, bucket=bucket, region=region) if isinstance(job, str) else job
+        found = result_files.choose_files(result, names)
+        paths = result_files.paths_of(result_files.files_of(result), folder)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return {
+            name: self.download_file(
+                file["object"],
+                paths[name],
+                md5=file["md5"],
+                bucket=file["bucket"] or bucket,
+                region=file["region"] or region,
+            )
+            for name, file in found.items()
+        }
 
     def head_object(self, key: str, *, bucket: str | None = None, region: str | None = None) -> ObjectHead:
         """Return size, storage class and other properties of an object, without its content.
@@ -398,7 +475,8 @@ class TencentCIHook(BaseHook):
     ) -> BucketBinding | None:
         """Open a service for a bucket, which also binds the bucket to CI.
 
-        :param service: ``asr`` (smart audio, which voice separation needs) or ``media``.
+        :param service: ``asr`` (smart audio, which voice separation needs), ``media``, ``pic``, ``ai_`` or
+            ``file_``; ``docs/operators.md`` says which type of job needs which.
         :return: the binding; ``None`` if the service was open already.
         """
         return self.call(OpenBucket(service), bucket=bucket, region=region)

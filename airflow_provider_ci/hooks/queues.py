@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_ci.exceptions import NotFoundError
+from airflow_provider_ci.protocol.job_types.job_type import ASR
 from airflow_provider_ci.protocol.queues import (
     DescribeQueue,
     ListQueues,
     Queue,
     UpdateQueue,
 )
-from airflow_provider_ci.protocol.services import ASR
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook

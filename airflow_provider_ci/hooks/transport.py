@@ -17,7 +17,7 @@ import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from airflow_provider_ci import __version__
-from airflow_provider_ci.exceptions import ConfigurationError, InvalidResponseError, TransportError
+from airflow_provider_ci.exceptions import ConfigurationError, ResponseTooLargeError, TransportError
 from airflow_provider_ci.hooks.read_timeout import ReadTimeoutAdapter
 from airflow_provider_ci.protocol.wire import HttpResponse, SignedRequest
 from airflow_provider_ci.protocol.xml import MAX_BYTES
@@ -134,7 +134,7 @@ def send(
     :param data: body to stream instead of the request's own.
     :raises TransportError: no complete response; ``sent`` says whether the request may have arrived.
     :raises ConfigurationError: the bundle of certificates cannot be used.
-    :raises InvalidResponseError: the response is larger than any of this service.
+    :raises ResponseTooLargeError: the response is larger than ``MAX_BYTES``.
     """
     with open_response(session, request, timeouts, data=data) as response:
         return read_response(response, request, timeouts[1])
@@ -207,9 +207,9 @@ def read_response(response: requests.Response, request: SignedRequest, seconds: 
     return HttpResponse(response.status_code, response.headers, bytes(body), request.validity)
 
 
-def too_large_error(status: int, request_id: str | None) -> InvalidResponseError:
+def too_large_error(status: int, request_id: str | None) -> ResponseTooLargeError:
     """Return the error for a response of more than ``MAX_BYTES``."""
-    return InvalidResponseError(
+    return ResponseTooLargeError(
         f"The response is larger than {MAX_BYTES} bytes", status=status, request_id=request_id
     )
 

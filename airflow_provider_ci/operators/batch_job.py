@@ -303,15 +303,20 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         """
         if self.job_api.ask_if_jobs_are_listed():
             self.log.warning("Batch job %s found no input", self.job_id)
-            return
-        message = (
-            f"It is unknown how the jobs of batch job {self.job_id} end: the job list shows no job with Tag"
-            f" {self.tag} at all, and may not show this type"
-        )
-        if not self.allow_failed_jobs:
-            hint = "See its jobs in the console, or set allow_failed_jobs=True; clearing pays for all again"
-            raise BatchJobsFailedError(message, job_id=self.job_id, hint=hint)
-        self.log.warning("%s", message)
+        elif self.allow_failed_jobs:
+            self.log.warning(
+                "It is unknown how the jobs of batch job %s end: the job list shows no job with Tag %s at all,"
+                " and may not show this type",
+                self.job_id,
+                self.tag,
+            )
+        else:
+            raise BatchJobsFailedError(
+                f"It is unknown how the jobs of batch job {self.job_id} end: the job list shows no job with"
+                f" Tag {self.tag} at all, and may not show this type",
+                job_id=self.job_id,
+                hint="See its jobs in the console, or set allow_failed_jobs=True; clearing pays for all again",
+            )
 
     def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
         error = tracker.error()

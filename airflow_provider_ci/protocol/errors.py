@@ -329,7 +329,14 @@ def may_reject_credentials(error: TencentCIError) -> bool:
         return error.status in (400, 401, 403)
     if error.status != 401 or _name(error.code) != "AccessDenied":
         return False
-    return _rule(error.status, error.code, error.service_message or "") is _REFUSED
+    return may_lack_permission(error)
+
+
+def may_lack_permission(error: TencentCIError) -> bool:
+    """Tell whether the service may have rejected a call because the account's policy does not allow it."""
+    return error.status is not None and (
+        _rule(error.status, error.code, error.service_message or "") is _REFUSED
+    )
 
 
 def _name(code: str | None) -> str:

@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.exceptions import PermissionDeniedError, RequestValidationError
 from airflow_provider_ci.protocol.api_request import (
     ApiRequest,
     ci_request,
@@ -25,9 +25,10 @@ from airflow_provider_ci.protocol.api_request import (
     raise_for_error,
     read_response,
 )
+from airflow_provider_ci.protocol.errors import may_lack_permission
 from airflow_provider_ci.protocol.fields import format_time
 from airflow_provider_ci.protocol.job_rules import check_job
-from airflow_provider_ci.protocol.job_types.known_types import SUBMIT_ACTIONS
+from airflow_provider_ci.protocol.job_types.known_types import SUBMIT_ACTIONS, job_type
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.lists import Item, PagedRequest
 from airflow_provider_ci.protocol.names import is_object_key, object_address, redact_address
@@ -148,6 +149,15 @@ class JobsResponse:
     request_id: str | None = None
 
 
+def merge_responses(first: JobsResponse, second: JobsResponse) -> JobsResponse:
+    """Return the response about the jobs of both, with the request id of the second."""
+    return replace(
+        second,
+        jobs_detail=first.jobs_detail + second.jobs_detail,
+        non_exist_job_ids=first.non_exist_job_ids + second.non_exist_job_ids,
+    )
+
+
 def with_output_location(request: Tree, endpoint: Endpoint) -> Tree:
     """Return the request of a job or batch job with its results in bucket and region of ``endpoint``.
 
@@ -184,7 +194,14 @@ class SubmitJob(ApiRequest[JobsResponse]):
         return ci_request("POST", "/jobs", body=self.job)
 
     def parse(self, response: HttpResponse) -> JobsResponse:
-        jobs = _read_jobs(response, self.purpose)
+        try:
+            jobs = _read_jobs(response, self.purpose)
+        except PermissionDeniedError as error:
+            if may_lack_permission(error):
+                kind = job_type(self.job.get("Tag"))
+                needs = f"the action {kind.submit_action}, and the service {kind.service} to be opened"
+                error.hint = f"{error.hint}. A job with Tag {kind.tag} needs {needs}"
+            raise
         if not (jobs.jobs_detail and jobs.jobs_detail[0].job_id):
             raise invalid_response_error(response, self.purpose, "the response has no JobId")
         return jobs
@@ -294,6 +311,10 @@ class BaseListJobs(PagedRequest[Page, Item], Generic[Page, Item]):
         if not token or not page.jobs_detail or token in self.seen_tokens:
             return None
         return replace(self, next_token=token, seen_tokens=self.seen_tokens.with_token(token))
+
+    def smaller(self) -> Self | None:
+        # that a token fits a smaller page than the one that it came with is not documented; assumed
+        return replace(self, size=self.size // 2) if self.size > 1 else None
 
     def build_http_request(self, path: str, *filters: tuple[str, str | None]) -> HttpRequest:
         """Return the HTTP request, with those of the ``filters`` that have a value.

@@ -27,6 +27,10 @@ class PagedRequest(ApiRequest[T], Generic[T, Item]):
         """Return the call for the page after ``page``, or ``None`` if ``page`` is the last."""
         raise NotImplementedError
 
+    def smaller(self) -> PagedRequest[T, Item] | None:
+        """Return the call for a part of the same page; ``None`` if there is no smaller one."""
+        return None
+
 
 class NumberedPage(Protocol):
     """What a page of a numbered list says about itself."""

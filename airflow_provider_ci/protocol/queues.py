@@ -23,6 +23,7 @@ from airflow_provider_ci.protocol.api_request import (
     read_response,
 )
 from airflow_provider_ci.protocol.fields import element
+from airflow_provider_ci.protocol.job_types.job_type import ASR, MEDIA
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
 from airflow_provider_ci.protocol.lists import NumberedListRequest
 from airflow_provider_ci.protocol.rules import (
@@ -32,7 +33,7 @@ from airflow_provider_ci.protocol.rules import (
     choice_problems,
     raise_if_any,
 )
-from airflow_provider_ci.protocol.services import ASR, MEDIA, SERVICES
+from airflow_provider_ci.protocol.services import SERVICES
 from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
@@ -210,7 +211,7 @@ class UpdateQueue(ApiRequest[Queue]):
 
 def _path(service: str) -> str:
     check_choice("service", service, SERVICES)
-    return "/asrqueue" if service == ASR else "/queue"
+    return "/queue" if service == MEDIA else f"/{service}queue"
 
 
 def _without_empty(tree: Tree) -> dict[str, Any]:

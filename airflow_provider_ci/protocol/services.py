@@ -10,14 +10,15 @@ from datetime import datetime
 from typing import ClassVar
 
 from airflow_provider_ci.exceptions import ServiceError
-from airflow_provider_ci.protocol.api_request import ApiRequest, ci_request, read_response
+from airflow_provider_ci.protocol import xml
+from airflow_provider_ci.protocol.api_request import ApiRequest, ci_request, parse_response
 from airflow_provider_ci.protocol.errors import is_open_already
+from airflow_provider_ci.protocol.job_types.job_type import AI, ASR, FILE, MEDIA, PICTURE
 from airflow_provider_ci.protocol.rules import check_choice
 from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse
 
-#: The services that are opened for a bucket and have queues: smart audio and media processing.
-ASR, MEDIA = "asr", "media"
-SERVICES = (ASR, MEDIA)
+#: Smart audio, media processing, pictures, AI and files: a type of job needs one of them.
+SERVICES = (ASR, MEDIA, PICTURE, AI, FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +32,10 @@ class BucketBinding:
     alias_bucket_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BucketResponse:
-    """The response to ``POST /asrbucket`` or ``POST /mediabucket``: one of the two is set."""
-
-    request_id: str | None = None
-    asr_bucket: BucketBinding | None = None
-    media_bucket: BucketBinding | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class OpenBucket(ApiRequest[BucketBinding | None]):
-    """``POST /asrbucket`` (460/95754) or ``POST /mediabucket`` (436/115298): opens a service for the bucket.
+    """``POST /asrbucket`` (460/95754), ``POST /mediabucket`` (436/115298) and others: opens a service for the
+    bucket. The paths of the others are those of Tencent's Go SDK.
 
     ``None`` if the service was open already, which is a success: the call may be repeated.
     """
@@ -57,9 +50,11 @@ class OpenBucket(ApiRequest[BucketBinding | None]):
 
     def parse(self, response: HttpResponse) -> BucketBinding | None:  # noqa: D102
         try:
-            opened = read_response(BucketResponse, response, self.purpose)
+            root = parse_response(response, self.purpose)
         except ServiceError as error:
             if is_open_already(error):
                 return None
             raise
-        return opened.asr_bucket or opened.media_bucket or BucketBinding()
+        # AsrBucket, MediaBucket; the names for other services are not documented
+        opened = (child for child in root if xml.local_name(child.tag).endswith("Bucket"))
+        return next((xml.read(BucketBinding, each) for each in opened), BucketBinding())

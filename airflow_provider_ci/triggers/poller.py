@@ -24,14 +24,21 @@ from airflow_provider_ci.exceptions import (
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
+    ResponseTooLargeError,
     ServerError,
     TencentCIError,
     ThrottledError,
 )
 from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.protocol.api_request import parse_response
-from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs, JobsResponse, check_job_ids
-from airflow_provider_ci.protocol.wire import HttpResponse
+from airflow_provider_ci.protocol.jobs import (
+    IDS_PER_REQUEST,
+    DescribeJobs,
+    JobsResponse,
+    check_job_ids,
+    merge_responses,
+)
+from airflow_provider_ci.protocol.wire import Endpoint, HttpResponse
 from airflow_provider_ci.protocol.xml import read
 from airflow_provider_ci.submission.waiting import (
     MAX_BACKOFF_FACTOR,
@@ -304,7 +311,7 @@ class _Poller:
             with suppress(Exception):  # keep the present settings
                 self._client.settings = await recent_settings(self._group.tencent_ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
-        return await self._client.call(_DescribeStates(job_ids), endpoint, max_attempts=1)
+        return await _describe_states(self._client, job_ids, endpoint)
 
     def _handle_response(self, batch: list[_PolledJob], response: JobsResponse) -> None:
         if self._was_scheduled_with_present_factor(batch):
@@ -386,6 +393,18 @@ class _Poller:
                 ids_by_subscriber.setdefault(subscriber, []).append(job.job_id)
         for subscriber, ids in ids_by_subscriber.items():
             subscriber.updates.put_nowait(Update(tuple(ids), response, error))
+
+
+async def _describe_states(client: AsyncClient, job_ids: tuple[str, ...], endpoint: Endpoint) -> JobsResponse:
+    """Describe jobs, fewer at a time if the results of those that ended are too large for one response."""
+    try:
+        return await client.call(_DescribeStates(job_ids), endpoint, max_attempts=1)
+    except ResponseTooLargeError:
+        if len(job_ids) == 1:
+            raise
+    half = (len(job_ids) + 1) // 2
+    first = await _describe_states(client, job_ids[:half], endpoint)
+    return merge_responses(first, await _describe_states(client, job_ids[half:], endpoint))
 
 
 def _may_join(first: _PolledJob, job: _PolledJob, now: float) -> bool:

@@ -464,6 +464,38 @@ class TestFailedSubmissions:
         assert pauses == [1, 2, 4, 8, 16]
 
 
+class TestARefusal:
+    @pytest.mark.parametrize(
+        ("tag", "action", "service"),
+        [
+            ("VoiceSeparate", "ci:CreateMediaJobs", "asr"),
+            ("SpeechRecognition", "ci:CreateAsrJobs", "asr"),
+            ("FileUncompress", "ci:CreateFileProcessJobs", "file_"),
+            ("Newest", "ci:CreateMediaJobs", "media"),
+        ],
+    )
+    def test_for_a_missing_permission_names_the_action_of_the_type(
+        self, hook: TencentCIHook, server: ScriptedServer, tag: str, action: str, service: str
+    ) -> None:
+        output = {"AuObject": "out/a", "Object": "out/b"}
+        request = {
+            "Tag": tag,
+            "Input": {"Object": "in/a"},
+            "Operation": {"TemplateId": "t1", "Output": output},
+        }
+        server.play(error(403, "AccessDenied"))
+        with pytest.raises(PermissionDeniedError) as caught:
+            hook.submit_job(request)
+        assert f"A job with Tag {tag} needs the action {action}, and the service {service}" in str(
+            caught.value
+        )
+        assert "Check the account's CAM policy" in str(caught.value)
+        server.play(error(403, "AsrBucketUnBinded"))
+        with pytest.raises(PermissionDeniedError) as caught:
+            hook.submit_job(request)
+        assert "needs the action" not in str(caught.value)
+
+
 class TestWhereResultsGo:
     @pytest.mark.parametrize(
         ("given", "of_the_call", "expected"),

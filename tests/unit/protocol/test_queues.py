@@ -54,7 +54,7 @@ def test_what_is_not_an_id_never_becomes_part_of_a_path(bad):
     [
         (ListQueues(state="All"), "state is 'All', allowed: Active, Paused"),
         (ListQueues(queue_ids=[f"p{n}" for n in range(11)]), "queue_ids has 11 ids, allowed: at most 10"),
-        (ListQueues(service="ai"), "service is 'ai', allowed: asr, media"),
+        (ListQueues(service="ai"), "service is 'ai', allowed: asr, media, pic, ai_, file_"),
         (UpdateQueue("p1", "Paused", DESCRIBED, "x"), "service is 'x'"),
         (UpdateQueue("p1", "Stopped", DESCRIBED), "state is 'Stopped', allowed: Active, Paused"),
     ],

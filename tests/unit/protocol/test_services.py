@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_ci.exceptions import InvalidRequestError
-from airflow_provider_ci.protocol.services import BucketBinding, BucketResponse, OpenBucket
+from airflow_provider_ci.protocol.job_types.known_types import JOB_TYPES
+from airflow_provider_ci.protocol.services import BucketBinding, OpenBucket
 
-from .builders import ci_request, error_body, parsed, rejection, response
+from .builders import ci_request, error_body, rejection, response
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,9 @@ from .builders import ci_request, error_body, parsed, rejection, response
     [
         (OpenBucket(), ci_request("POST", "/asrbucket")),
         (OpenBucket("media"), ci_request("POST", "/mediabucket")),
+        (OpenBucket("pic"), ci_request("POST", "/picbucket")),
+        (OpenBucket("ai_"), ci_request("POST", "/ai_bucket")),
+        (OpenBucket("file_"), ci_request("POST", "/file_bucket")),
     ],
 )
 def test_the_request_has_the_documented_form(call, expected):
@@ -25,7 +29,7 @@ def test_the_request_has_the_documented_form(call, expected):
     ("call", "says"),
     [
         (OpenBucket("../x"), "service is '../x'"),
-        (OpenBucket("pic"), "service is 'pic', allowed: asr, media"),
+        (OpenBucket("ai"), "service is 'ai', allowed: asr, media, pic, ai_, file_"),
     ],
 )
 def test_arguments_outside_the_documented_values_are_rejected(call, says):
@@ -45,7 +49,7 @@ def test_opening_a_service_that_is_open_is_no_error(code):
 
 
 def test_opening_a_service_returns_the_bucket():
-    for name in ("AsrBucket", "MediaBucket"):
+    for name in ("AsrBucket", "MediaBucket", "PicBucket", "AIBucket"):
         body = f"<Response><{name}><BucketId>a-1</BucketId></{name}></Response>"
         assert OpenBucket().parse(response(200, body)) == BucketBinding(bucket_id="a-1")
     assert OpenBucket().parse(response(200, "<Response/>")) == BucketBinding(), "opened, if tersely"
@@ -53,8 +57,6 @@ def test_opening_a_service_returns_the_bucket():
         OpenBucket().parse(response(400, error_body("BindedBucketNumLimit")))
 
 
-def test_the_bucket_of_either_service_is_read():
-    opened = parsed(
-        BucketResponse, "<MediaBucket><BucketId>b-1250000000</BucketId><AliasBucketId/></MediaBucket>"
-    )
-    assert (opened.media_bucket.bucket_id, opened.asr_bucket) == ("b-1250000000", None)
+def test_every_type_of_job_needs_a_service_that_can_be_opened():
+    for kind in JOB_TYPES.values():
+        assert OpenBucket(kind.service).http_request().path == f"/{kind.service}bucket"

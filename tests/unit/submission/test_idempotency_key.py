@@ -7,14 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from lxml import etree
 
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.job_rules import USER_DATA_MAX
 from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.tree import Tree, find_text, with_value
-from airflow_provider_ci.protocol.xml import parse_document, read, tree_to_element
+from airflow_provider_ci.protocol.xml import parse_document, read, tree_to_bytes
 from airflow_provider_ci.submission.idempotency_key import (
     IdempotencyKey,
     TaskIdentity,
@@ -110,8 +109,7 @@ def job_of(request: Tree, **changes: Any) -> Any:
     """Return the job of a request, as the service describes it."""
     name, kind = ("Name", BatchJob) if "Name" in request else ("Tag", Job)
     described = {**request, "JobId": "j1", name: request[name], **changes}
-    document = etree.tostring(tree_to_element(described, "JobsDetail"))
-    return read(kind, parse_document(document))
+    return read(kind, parse_document(tree_to_bytes(described, "JobsDetail")))
 
 
 def echo(request: Tree, path: str, value: Any) -> Any:

@@ -19,6 +19,7 @@ from airflow_provider_ci.exceptions import (
     NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
+    ResponseTooLargeError,
     ServerError,
     TencentCIError,
     ThrottledError,
@@ -425,6 +426,21 @@ class TestWhenTheServiceFails:
         assert {request.job_ids for request in mixed} == {("j13",)}
         late = [request for request in service.within(100, 300) if "j13" not in request.job_ids]
         assert sum(len(request.job_ids) for request in late) / len(late) > 9
+
+    def test_results_that_are_too_large_together_are_read_in_several_responses(
+        self, service: Service
+    ) -> None:
+        """Two transcripts fit into one response."""
+        service.ends = dict.fromkeys(ids(10), 100.0)
+
+        def before(request: Request) -> TencentCIError | None:
+            ended = [i for i in request.job_ids if request.at >= 100]
+            return ResponseTooLargeError("too large") if len(ended) > 2 else None
+
+        service.before = before
+        assert max(run(wait_for_each(ids(10)))) < 100 + 35
+        sizes = [len(request.job_ids) for request in service.requests if request.at >= 100]
+        assert sizes == [10, 5, 3, 2, 1, 2, 5, 3, 2, 1, 2]
 
     def test_only_the_subscriber_of_that_id_gets_the_error(self, service: Service) -> None:
         service.before = lambda request: InvalidRequestError("poison") if "j1" in request.job_ids else None
