@@ -294,7 +294,11 @@ def _may_be_equal_in_one_job(one: str, other: str, inputs: KnownInputs) -> bool:
         for end in (0, -1):
             while first and second and first[end] == second[end]:
                 del first[end], second[end]
-        if _have_common_text(_pattern_in_one_job(first, inputs), _pattern_in_one_job(second, inputs)):
+        are_known = all(len(part) == 1 for part in (*first, *second))  # as most are
+        if first == second or (
+            not are_known
+            and _have_common_text(_pattern_in_one_job(first, inputs), _pattern_in_one_job(second, inputs))
+        ):
             return True
     return False
 

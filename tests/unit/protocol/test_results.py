@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ PATTERNS = {"Object": "out/${jobid}/background.${ext}", "AuObject": "out/${jobid
 def job(
     names: Iterable[str] = (),
     *,
-    patterns: dict[str, str | None] = PATTERNS,
+    patterns: Mapping[str, str | None] = PATTERNS,
     md5: Iterable[tuple[str, str]] = (),
     prefix: str = "",
     bucket: str | None = BUCKET,
@@ -184,8 +184,7 @@ def test_everything_else():
         input={"BucketId": BUCKET, "Object": "in/a.mp3", "Region": REGION},
     )
     full = replace(full, operation={**(full.operation or {}), "UserData": "marker"})
-    result = job_result(full)
-    del result["outputs"]
+    result = {name: value for name, value in job_result(full).items() if name != "outputs"}
     assert result == {
         "job_id": JOB_ID,
         "state": "Success",

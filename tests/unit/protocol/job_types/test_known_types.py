@@ -74,14 +74,14 @@ NEEDS = {"1": Need.REQUIRED, "0": Need.OPTIONAL, "-": Need.NONE, "k": Need.REQUI
 
 def job(tag: str, **changes: Any) -> dict[str, Any]:
     """Return the smallest request of a type."""
-    parameters, (has_input, has_output), _, _ = TABLE[tag]
+    parameters, needs, _, _ = TABLE[tag]
     operation = dict(parameters)
-    if has_output == "k":
+    if needs[1] == "k":
         operation["Output"] = {**LOCATION, "Object": "out/a"}
-    elif has_output == "o":
+    elif needs[1] == "o":
         operation["Output"] = dict(LOCATION)
     whole: dict[str, Any] = {"Tag": tag, "Operation": operation}
-    if has_input == "1":
+    if needs[0] == "1":
         whole["Input"] = {"Object": "in/a"}
     return whole | changes
 
@@ -98,9 +98,9 @@ def test_the_table_is_complete():
 
 @pytest.mark.parametrize("tag", TABLE)
 def test_each_type_is_as_in_the_table(tag):
-    parameters, (has_input, has_output), in_batches, service = TABLE[tag]
+    parameters, needs, in_batches, service = TABLE[tag]
     kind = job_type(tag)
-    assert (kind.input, kind.output) == (NEEDS[has_input], NEEDS[has_output])
+    assert (kind.input, kind.output) == (NEEDS[needs[0]], NEEDS[needs[1]])
     assert (kind.is_in_batches, kind.service) == (in_batches, service)
     assert parameters.keys() <= {*kind.parameters, "TemplateId"}
 
