@@ -305,8 +305,8 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
             self.log.warning("Batch job %s found no input", self.job_id)
         elif self.allow_failed_jobs:
             self.log.warning(
-                "It is unknown how the jobs of batch job %s end: the job list shows no job with Tag %s at all,"
-                " and may not show this type",
+                "It is unknown how the jobs of batch job %s end: the job list shows no job with Tag %s at"
+                " all, and may not show this type",
                 self.job_id,
                 self.tag,
             )
@@ -315,7 +315,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
                 f"It is unknown how the jobs of batch job {self.job_id} end: the job list shows no job with"
                 f" Tag {self.tag} at all, and may not show this type",
                 job_id=self.job_id,
-                hint="See its jobs in the console, or set allow_failed_jobs=True; clearing pays for all again",
+                hint="See its jobs in the console, or set allow_failed_jobs=True; clearing pays again",
             )
 
     def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:

@@ -90,7 +90,7 @@ class TestTemplates:
         server.play(MADE, MADE)
         hook.templates.create(TAG, "stems", {TAG: {"AudioMode": "IsAudio"}})
         hook.templates.update("t1", TAG, "stems", VOICE)
-        body = b"<AudioMode>IsAudio</AudioMode><AudioConfig/></Request>"
+        body = b"<AudioMode>IsAudio</AudioMode><AudioConfig></AudioConfig></Request>"
         assert server.requests[0].body.endswith(body)
         assert (server.requests[1].method, server.requests[1].path) == ("PUT", "/template/t1")
 

@@ -17,8 +17,16 @@ from tests.scripted_server import ScriptedServer, jobs
 
 PLACE: Any = {"bucket": BUCKET, "region": REGION}
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
-UNDOCUMENTED = ["SoundHound", "VocalScore", "SpeechRecognition", "FileCompress", "PicProcess", "Newest"]
-DOCUMENTED = ["VoiceSeparate", "NoiseReduction", "Tts", "Transcode", "Translation"]
+UNDOCUMENTED = [
+    "SoundHound",
+    "VocalScore",
+    "SpeechRecognition",
+    "FileCompress",
+    "PicProcess",
+    "Translation",
+    "Newest",
+]
+DOCUMENTED = ["VoiceSeparate", "NoiseReduction", "Tts", "Transcode"]
 
 
 @pytest.fixture
