@@ -46,7 +46,7 @@ class TencentCIBaseOperator(BaseOperator):
     optional_arguments: Sequence[str] = ()
     #: Template fields that are dicts of elements.
     tree_arguments: Sequence[str] = ()
-    #: Template fields before they are rendered: those that are no literals.
+    #: Template fields before they are rendered: those that are no literals, and all dicts of elements.
     templated_arguments: Mapping[str, Any] = {}
     #: The arguments of an operator for one type of job, and the paths of their elements in ``Operation``.
     elements: ClassVar[Mapping[str, str]] = {}

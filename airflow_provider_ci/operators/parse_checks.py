@@ -33,12 +33,11 @@ def check_when_parsed(operator: Any, constructed: type[Any] | None = None) -> No
     """
     if constructed not in (None, _provider_class(type(operator))):
         return
-    operator.templated_arguments = {
-        name: getattr(operator, name)
-        for name in operator.template_fields
-        if not is_literal(getattr(operator, name, None))
-    }
-    problems = _find_problems(operator, vars(operator), operator.templated_arguments)
+    arguments = {name: getattr(operator, name, None) for name in operator.template_fields}
+    templated = {name: value for name, value in arguments.items() if not is_literal(value)}
+    trees = {name: value for name, value in arguments.items() if name in operator.tree_arguments and value}
+    operator.templated_arguments = {**trees, **templated}
+    problems = _find_problems(operator, vars(operator), templated)
     refuse_task_if_any(operator.task_id, problems)
 
 

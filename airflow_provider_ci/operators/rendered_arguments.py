@@ -15,6 +15,7 @@ from airflow_provider_ci.operators.templates import (
     NONE_RENDERED,
     has_rendered_none_inside,
     is_literal,
+    is_native_value,
     is_rendered_collection,
 )
 from airflow_provider_ci.protocol.job_types.known_types import job_type
@@ -91,8 +92,10 @@ def _reason(value: Any) -> str:
 def _read_branch(path: str, value: Any, template: Any, problems: list[str]) -> Any:
     """Return a part of a tree, and add what is wrong with it to ``problems``.
 
-    :param template: what the part was rendered from; ``None`` if it was no template.
+    :param template: what the part was rendered from; ``None`` if that is not known.
     """
+    if isinstance(template, str) and is_literal(template) and is_native_value(template, value):
+        return template
     if isinstance(value, dict):
         templates = template if isinstance(template, dict) else {}
         read = {

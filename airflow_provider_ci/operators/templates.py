@@ -52,6 +52,21 @@ def is_rendered_collection(text: str) -> bool:
         return False
 
 
+def is_native_value(text: str, value: Any) -> bool:
+    """Tell whether Airflow makes ``value`` of a string without templates, in a DAG with
+    ``render_template_as_native_obj``: 1.1 of ``1.10``, ``None`` of an empty one.
+    """
+    if isinstance(value, str):
+        return False
+    if text == "":
+        return value is None
+    try:
+        native = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return type(native) is type(value) and bool(native == value)
+
+
 def has_rendered_none_inside(template: Any, text: str) -> bool:
     """Tell whether a part of a template has become ``None`` within ``text``, as in ``out/None/voice.mp3``.
 

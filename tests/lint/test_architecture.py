@@ -167,7 +167,8 @@ def test_assets_load_next_to_nothing():
 
 
 def test_the_protocol_loads_no_airflow_and_no_http_library():
-    parts = (f"{NAME}.protocol.{path.stem}" for path in modules("protocol") if path.stem != "__init__")
+    files = [path for path in modules("protocol") if path.stem != "__init__"]
+    parts = (".".join([NAME, *path.relative_to(PACKAGE).with_suffix("").parts]) for path in files)
     loaded = loaded_by(", ".join(parts))
     assert {name for name in loaded if is_within(name, "airflow", "requests", "aiohttp", "urllib3")} == set()
 

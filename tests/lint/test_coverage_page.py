@@ -20,7 +20,6 @@ from airflow_provider_ci.protocol import (
     queues,
     services,
     templates,
-    voice_separation,
 )
 from airflow_provider_ci.protocol.api_request import ApiRequest
 from tests.lint.test_permissions import CALLS
@@ -85,7 +84,7 @@ def test_every_test_module_exists(name: str) -> None:
 
 MODELS = [
     model
-    for module in (jobs, media_info, voice_separation, batches, templates, queues, services, callbacks)
+    for module in (jobs, media_info, batches, templates, queues, services, callbacks)
     for model in vars(module).values()
     if dataclasses.is_dataclass(model) and isinstance(model, type) and model.__module__ == module.__name__
     if not issubclass(model, ApiRequest)
