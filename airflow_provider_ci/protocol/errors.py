@@ -303,6 +303,14 @@ def is_not_accepted(error: TencentCIError) -> bool:
     return 300 <= error.status < 500 and error.status != 408
 
 
+def lacks_service(error: TencentCIError) -> bool:
+    """Tell whether the service rejected a call because a service is not opened for the bucket."""
+    return error.status is not None and (
+        _rule(error.status, error.code, error.service_message or "")
+        in (_UNBOUND, _NOT_OPENED, _OTHER_NOT_OPENED)
+    )
+
+
 def is_open_already(error: ServiceError) -> bool:
     """Tell whether a service could not be opened for a bucket because it is open already."""
     return bool(_ALREADY_BINDED_CODE.fullmatch(_name(error.code)))

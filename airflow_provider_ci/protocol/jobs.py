@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.api_request import (
     raise_for_error,
     read_response,
 )
-from airflow_provider_ci.protocol.errors import may_lack_permission
+from airflow_provider_ci.protocol.errors import lacks_service, may_lack_permission
 from airflow_provider_ci.protocol.fields import format_time
 from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.job_types.known_types import SUBMIT_ACTIONS, job_type
@@ -197,10 +197,15 @@ class SubmitJob(ApiRequest[JobsResponse]):
         try:
             jobs = _read_jobs(response, self.purpose)
         except PermissionDeniedError as error:
+            kind = job_type(self.job.get("Tag"))
+            service = (
+                f'the service {kind.service} to be opened: TencentCIHook().open_service("{kind.service}")'
+            )
+            needs = f"A job with Tag {kind.tag} needs"
             if may_lack_permission(error):
-                kind = job_type(self.job.get("Tag"))
-                needs = f"the action {kind.submit_action}, and the service {kind.service} to be opened"
-                error.hint = f"{error.hint}. A job with Tag {kind.tag} needs {needs}"
+                error.hint = f"{error.hint}. {needs} the action {kind.submit_action}, and {service}"
+            elif lacks_service(error):
+                error.hint = f"{error.hint}. {needs} {service}"
             raise
         if not (jobs.jobs_detail and jobs.jobs_detail[0].job_id):
             raise invalid_response_error(response, self.purpose, "the response has no JobId")
