@@ -413,10 +413,10 @@ FILES = {
     "Snapshot": (
         done(
             "Snapshot",
-            output(Object="out/s-${Number}.jpg", SpriteObject="out/s-sprite-${Number}.jpg")
-            + output_file("0.jpg", "1.jpg", prefix="out/s-", more=sprite("0.jpg", prefix="out/s-sprite-")),
+            output(Object="out/s-${Number}.jpg", SpriteObject="out/s-sprite${Number}.jpg")
+            + output_file("0.jpg", "1.jpg", prefix="out/s-", more=sprite("0.jpg", prefix="out/s-sprite")),
         ),
-        {"file_0": "out/s-0.jpg", "file_1": "out/s-1.jpg", "sprite_0": "out/s-sprite-0.jpg"},
+        {"file_0": "out/s-0.jpg", "file_1": "out/s-1.jpg", "sprite_0": "out/s-sprite0.jpg"},
     ),
     "Snapshot, sprite below": (
         done(
@@ -632,7 +632,8 @@ class TestServiceResult:
 
     def test_whatever_its_form_it_is_shortened_to_the_limit(self):
         many = "".join(f"<{'n' * 300}{number}>x</{'n' * 300}{number}>" for number in range(2000))
-        for operation in (many, f"<Said>{many}</Said>", f"<{'n' * 5000}>{many}</{'n' * 5000}>"):
+        long_names = "".join(f"<{'n' * 5000}{number}>x</{'n' * 5000}{number}>" for number in range(20))
+        for operation in (many, long_names, f"<Said>{many}</Said>", f"<{'n' * 5000}>{many}</{'n' * 5000}>"):
             result = job_result(done("New", operation))
             assert not result["result_is_complete"]
             assert 0 < len(json.dumps(result["result"])) <= RESULT_BYTES_MAX
