@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,13 @@ def instance(call: type[ApiRequest[Any]]) -> ApiRequest[Any]:
     """Return a call with any arguments, which do not matter for how its answer is read."""
     hints, model = get_type_hints(call), cast("type[DataclassInstance]", call)
     needed = [field for field in fields(model) if field.default is field.default_factory is MISSING]
-    return call(**{field.name: "j1" if hints[field.name] is str else ("j1",) for field in needed})
+    return call(**{field.name: _argument(hints[field.name]) for field in needed})
+
+
+def _argument(hint: Any) -> Any:
+    if get_origin(hint) is Mapping:
+        return {"Tag": "VoiceSeparate"}
+    return "j1" if hint is str else ("j1",)
 
 
 CALLS: Sequence[ApiRequest[Any]] = [instance(call) for call in remote_calls()]
