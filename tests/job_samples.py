@@ -229,14 +229,30 @@ def job_of(tag: str, name: str, origin: str) -> dict[str, Any]:
 
 def request_of(tag: str, name: str, bucket: str, region: str) -> dict[str, Any]:
     """Return the content of ``Request`` for the same job, as Tencent's SDKs want it."""
-    job = job_of(tag, name, f"https://{bucket}.cos.{region}.myqcloud.com")
+    return request_for(job_of(tag, name, f"https://{bucket}.cos.{region}.myqcloud.com"), bucket, region)
+
+
+def request_for(job: dict[str, Any], bucket: str, region: str) -> dict[str, Any]:
+    """Return the content of ``Request`` for the arguments of an operator."""
     operation = _without_none(job["operation"])
     if "Output" in operation:
         operation["Output"] = {"Region": region, "Bucket": bucket, **operation["Output"]}
-    request = {"Tag": tag, "Operation": operation}
+    request = {"Tag": job["tag"], "Operation": operation}
     if job["input_object"]:
         request["Input"] = {"Object": job["input_object"], **(job["input_elements"] or {})}
     return request
+
+
+def has_all(returned: Any, sent: Any) -> bool:
+    """Tell whether all that was sent is returned, as texts. A list of one entry may be that entry."""
+    if isinstance(sent, dict):
+        found = returned or {}
+        return all(has_all(found.get(name), value) for name, value in sent.items() if value is not None)
+    if isinstance(sent, list):
+        entries = returned if isinstance(returned, list) else [returned]
+        return len(entries) == len(sent) and all(map(has_all, entries, sent))
+    text = str(sent).lower() if isinstance(sent, bool) else str(sent)
+    return bool((returned or "") == text)
 
 
 def _replace(value: Any, texts: dict[str, str]) -> Any:

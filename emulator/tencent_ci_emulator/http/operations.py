@@ -46,6 +46,9 @@ CI_CALLS = {
     "describe_batch": "GET /inventorytriggerjob/{ids}",
     "cancel_batch": "PUT /inventorytriggerjob/{ids}",
 }
+#: Where older pages and SDKs submit, describe and cancel jobs of some types (such as 436/47595); lists are not
+#: served there
+OLD_JOB_PATHS = ("asr_jobs", "ai_jobs", "pic_jobs", "file_jobs")
 #: Calls that must have the parameter ``cancel``
 CANCELLATIONS = ("cancel", "cancel_batch")
 #: Calls whose response has no ``RequestId`` in its body
@@ -100,6 +103,8 @@ _NAMES = {call: name for name, call in CI_CALLS.items()}
 def ci_call(method: str, path: str) -> str | None:
     """Return the name of the CI call that has this method and path, ``None`` if there is none."""
     head, slash, _ = path.removeprefix("/").partition("/")
+    if head in OLD_JOB_PATHS and (slash or method == "POST"):
+        head = "jobs"
     return _NAMES.get(f"{method} /{head}{'/{ids}' if slash else ''}")
 
 
