@@ -46,8 +46,8 @@ CI_CALLS = {
     "describe_batch": "GET /inventorytriggerjob/{ids}",
     "cancel_batch": "PUT /inventorytriggerjob/{ids}",
 }
-#: Where older pages and SDKs submit, describe and cancel jobs of some types (such as 436/47595); lists are not
-#: served there
+#: Where older pages (such as 436/47595) and SDKs submit, describe and cancel jobs of some types; lists are
+#: not served there
 OLD_JOB_PATHS = ("asr_jobs", "ai_jobs", "pic_jobs", "file_jobs")
 #: Calls that must have the parameter ``cancel``
 CANCELLATIONS = ("cancel", "cancel_batch")
