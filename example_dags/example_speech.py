@@ -15,7 +15,6 @@ with DAG(
     description=__doc__,
     schedule=None,
     catchup=False,
-    default_args={"retries": 2},
     tags=["example", "tencent-ci"],
     params={
         "input_object": Param("in/speech_over_music.mp3", type="string", description="Key of the recording"),
