@@ -80,6 +80,10 @@ from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator a
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator as Batch
 from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator as Template
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator as Cancel
+from airflow_provider_ci.operators.job import TencentCIJobOperator as Any
+from airflow_provider_ci.operators.batch_job import TencentCIBatchJobOperator as AnyBatch
+from airflow_provider_ci.operators.template import TencentCITemplateOperator as AnyTemplate
+from airflow_provider_ci.operators.transcode import TranscodeOperator as Transcode
 from airflow_provider_ci.sensors.job import TencentCIJobSensor as Sensor
 kafka = {"region": "ap-guangzhou", "instance_id": "x", "topic": "y"}
 One(task_id="a", input_object="in/{{ ds }}", voice_object="out/a", codec="mp3", bitrate=128,
@@ -89,6 +93,11 @@ Batch(task_id="c", prefix="in/", voice_object="out/${jobid}", time_interval={"st
 Template(task_id="d", name="stems", audio_mode="IsAudio", codec="mp3")
 Cancel(task_id="e", job_id="j1")
 Sensor(task_id="f", job_id=["j1"])
+operation = {"Snapshot": {"Start": "{{ ds }}", "Count": 1}, "Output": {"Object": "out/${jobid}-${number}"}}
+Any(task_id="g", tag="Snapshot", input_object="in/a", operation=operation)
+AnyBatch(task_id="h", tag="Snapshot", prefix="in/", operation=operation)
+AnyTemplate(task_id="i", tag="Snapshot", name="n", parameters={"Snapshot": {"Count": 1}})
+Transcode(task_id="j", input_object="in/a", output_object="out/a", container_format="mp3", audio_bitrate=128)
 """
 
 
