@@ -32,7 +32,7 @@ const unknown = (letter) => letter + '0'.repeat(32);
 const xml = (value) =>
   typeof value === 'object'
     ? Object.entries(value).flatMap(([name, all]) => list(all).map((one) => `<${name}>${xml(one)}</${name}>`)).join('')
-    : String(value);
+    : String(value).replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 
 // send('PUT jobs/j1', { Action: 'cancel' })
 function send(line, more = {}, host = ciHost, by = cos) {
@@ -148,10 +148,18 @@ async function uploadsInParts() {
   }
 }
 
+const SERVICES = [
+  ['asrbucket', 'AsrBucket'],
+  ['mediabucket', 'MediaBucket'],
+  ['picbucket', 'PicBucket'],
+  ['ai_bucket', 'AiBucket'],
+  ['file_bucket', 'FileBucket'],
+];
+
 // At first no service is open
 async function services() {
   await allRefused([['POST jobs', { Body: job('in/none.mp3') }, 400, 'MediaBucketUnBinded']]);
-  for (const [Key, element] of [['asrbucket', 'AsrBucket'], ['mediabucket', 'MediaBucket']]) {
+  for (const [Key, element] of SERVICES) {
     const bound = async (Query) => list((await answer(`GET ${Key}`, { Query }, listHost))[`${element}List`]);
     assert.deepEqual(await bound(), []);
     assert.equal((await answer(`POST ${Key}`))[element].BucketId, Bucket);
@@ -161,7 +169,7 @@ async function services() {
     await refused(send(`GET ${Key}`, { Query: { pageSize: '101' } }, listHost), 400, 'InvalidArgument');
   }
   if (Way === 'ip') await refused(send('POST mediabucket', {}, listHost), 404, 'InvalidUrl');
-  for (const [Key, element] of [['asrbucket', 'AsrBucket'], ['mediabucket', 'MediaBucket']]) {
+  for (const [Key, element] of SERVICES) {
     assert.equal((await answer(`DELETE ${Key}`)).BucketName, Bucket);
     await refused(send(`DELETE ${Key}`), 400, 'MediaBucketUnBinded');
     assert.equal((await answer(`POST ${Key}`))[element].Region, Region);
@@ -204,6 +212,35 @@ async function jobs() {
   ]);
 }
 
+// What was sent is echoed as text; a list of one entry, and an element without content, have other forms here
+function assertHasAll(returned, sent, what) {
+  if (Array.isArray(sent)) {
+    assert.equal(list(returned).length, sent.length, what);
+    sent.forEach((one, index) => assertHasAll(list(returned)[index], one, what));
+  } else if (typeof sent === 'object') {
+    for (const [name, value] of Object.entries(sent)) assertHasAll(returned[name], value, `${what}.${name}`);
+  } else {
+    assert.equal(returned, String(sent), what);
+  }
+}
+
+// A job of every type, at the path of its time
+async function types() {
+  for (const request of settings.Requests) {
+    const [made] = await submit(request);
+    const job = await described(made.JobId);
+    for (const one of [made, job]) {
+      assert.equal(one.Tag, request.Tag);
+      assertHasAll(one.Operation, request.Operation, request.Tag);
+      assert.equal(one.Input?.Object, request.Input?.Object);
+    }
+    const listed = await answer('GET jobs', { Query: { tag: request.Tag, orderByTime: 'Desc' } });
+    assert.equal(list(listed.JobsDetail)[0].JobId, made.JobId);
+    assert.equal((await send(`PUT jobs/${made.JobId}`, { Action: 'cancel' })).statusCode, 200);
+    assert.equal((await described(made.JobId)).State, 'Cancel');
+  }
+}
+
 async function templates() {
   const definition = (Name, more) => ({ Body: { Tag: 'VoiceSeparate', Name, ...separation, ...more } });
   const create = async (name) => (await answer('POST template', definition(name))).Template.TemplateId;
@@ -232,7 +269,14 @@ async function templates() {
 }
 
 async function queues() {
-  for (const [Key, Category] of [['queue', 'Transcoding'], ['asrqueue', 'Speeching']]) {
+  const all = [
+    ['queue', 'Transcoding'],
+    ['asrqueue', 'Speeching'],
+    ['picqueue', 'PicProcess'],
+    ['ai_queue', 'AIProcess'],
+    ['file_queue', 'FileProcess'],
+  ];
+  for (const [Key, Category] of all) {
     const queue = (await answer(`GET ${Key}`, { Query: { state: 'Active' } })).QueueList;
     assert.equal(queue.Category, Category);
     const QueueId = queue.QueueId;
@@ -295,7 +339,7 @@ async function wrongKey() {
 }
 
 async function main() {
-  for (const part of [objects, uploadsInParts, services, jobs, templates, queues, batches, doubled, wrongKey]) {
+  for (const part of [objects, uploadsInParts, services, jobs, types, templates, queues, batches, doubled, wrongKey]) {
     await part();
     console.log(part.name);
   }

@@ -13,6 +13,7 @@ import pytest
 from tencent_ci_emulator.http.operations import OPERATIONS, OTHER
 from tencent_ci_emulator.server import Emulator
 from tests.emulator.audio_tools import SPEECH
+from tests.job_samples import TAGS, request_of
 from tests.patience import PATIENCE
 
 FOLDER = Path(__file__).parents[2] / "node"
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).parents[2] / "node"
 ALLOWED = "CI_EMULATOR_NPM_INSTALL"
 INSTALL = ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
 #: What drive.js does, in this order.
-PARTS = ["objects", "uploadsInParts", "services", "jobs", "templates", "queues", "batches"]
+PARTS = ["objects", "uploadsInParts", "services", "jobs", "types", "templates", "queues", "batches"]
 PARTS += ["doubled", "wrongKey"]
 #: Copying is not served.
 CALLS = sorted(set(OPERATIONS) - {"copy_object", OTHER})
@@ -61,6 +62,7 @@ def test_the_node_sdk_makes_every_call(installed, way, fault):
             "SecretId": emulator.secret_id,
             "SecretKey": emulator.secret_key,
             "Speech": str(SPEECH),
+            "Requests": [request_of(tag, f"node/{tag}", emulator.bucket, emulator.region) for tag in TAGS],
         }
         done = subprocess.run(
             ["node", str(FOLDER / "drive.js")],

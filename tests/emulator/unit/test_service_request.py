@@ -13,6 +13,8 @@ CI, COS = "demo-1250000000.ci.ap-guangzhou.myqcloud.com", "demo-1250000000.cos.a
         ("POST", "/jobs", "127.0.0.1:80", Service.CI),
         ("GET", "/jobs?tag=x", COS, Service.CI),
         ("GET", "/jobs/j1", "localhost", Service.CI),
+        ("PUT", "/ai_queue/p1", "localhost", Service.CI),
+        ("GET", "/asr_jobs/s1", "localhost", Service.CI),
         ("GET", "/jobs", COS, Service.COS),
         ("HEAD", "/jobs", COS, Service.COS),
         ("POST", "/jobs", COS, Service.CI),
