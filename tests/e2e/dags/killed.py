@@ -1,6 +1,6 @@
 """Tasks whose processes are killed at a random moment around submission: ours, and what most people write.
 
-The run's configuration: ``count`` tasks, a ``seed``, the connection's data as ``sdk`` for the naive tasks.
+The run's configuration: the ``tag`` of the jobs, ``count`` tasks, a ``seed``, and the connection as ``sdk``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, task
 from airflow.providers.standard.operators.python import PythonOperator
 
-from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
+from tests.job_samples import job_of, request_for
 
 #: Of so many tries the first ones may be killed.
 TRIES, KILLED_TRIES = 4, 2
@@ -42,7 +44,7 @@ def arm(context: Any) -> None:
     threading.Thread(target=kill, daemon=True).start()
 
 
-class KilledOperator(VoiceSeparateOperator):
+class KilledOperator(TencentCIJobOperator):
     """The real operator in a process that may be killed."""
 
     def execute(self, context: Any) -> str:
@@ -50,12 +52,26 @@ class KilledOperator(VoiceSeparateOperator):
         return super().execute(context)
 
 
+class KilledSensor(TencentCIJobSensor):
+    """The real sensor in a process that may be killed."""
+
+    def execute(self, context: Any) -> Any:
+        arm(context)
+        return super().execute(context)
+
+
 @task
-def inputs(dag_run: Any = None) -> list[str]:
-    return [f"{dag_run.dag_id}/{number}.wav" for number in range(dag_run.conf["count"])]
+def jobs(dag_run: Any = None) -> list[dict[str, Any]]:
+    """Return the arguments of each operator; each has an input and a folder for its results of its own."""
+    tag, found = dag_run.conf["tag"], []
+    for number in range(dag_run.conf["count"]):
+        name = f"{dag_run.dag_id}-{tag}/{number}"
+        job = job_of(tag, name, "")
+        found.append({**job, "input_object": job["input_object"] and f"{name}.wav"})
+    return found
 
 
-def submit_with_the_sdk(key: str, **context: Any) -> str:
+def submit_with_the_sdk(job: dict[str, Any], **context: Any) -> str:
     """Submit as the SDK's documents show it, with its defaults: no durability, and it repeats the POST."""
     from qcloud_cos import CosConfig, CosS3Client
 
@@ -68,43 +84,30 @@ def submit_with_the_sdk(key: str, **context: Any) -> str:
         Scheme="http",
         Domain=access["domain"],
     )
-    job = {
-        "Tag": "VoiceSeparate",
-        "Input": {"Object": key},
-        "Operation": {
-            "VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "wav"}},
-            "Output": {
-                "Region": access["region"],
-                "Bucket": access["bucket"],
-                "AuObject": "out/${jobid}.${ext}",
-            },
-        },
-    }
-    answer = CosS3Client(config).ci_create_media_jobs(Bucket=access["bucket"], Jobs=job, Lst={})
+    request = request_for(job, access["bucket"], access["region"])
+    answer = CosS3Client(config).ci_create_media_jobs(Bucket=access["bucket"], Jobs=request, Lst={})
     return str(answer["JobsDetail"][0]["JobId"])
 
 
-def ours(dag_id: str, **arguments: Any) -> DAG:
+def ours(dag_id: str, *, is_sensed: bool = False, **arguments: Any) -> DAG:
     with DAG(dag_id=dag_id, schedule=None, catchup=False, max_active_tasks=64) as dag:
-        KilledOperator.partial(
-            task_id="separate",
-            tencent_ci_conn_id="quick",
-            voice_object="out/${jobid}.${ext}",
-            audio_mode="IsAudio",
-            codec="wav",
-            poll_interval=2.0,
-            **RETRIES,
-            **arguments,
-        ).expand(input_object=inputs())
+        submitted = KilledOperator.partial(
+            task_id="run", tencent_ci_conn_id="quick", poll_interval=2.0, **RETRIES, **arguments
+        ).expand_kwargs(jobs())
+        if is_sensed:
+            KilledSensor.partial(
+                task_id="sense", tencent_ci_conn_id="quick", deferrable=True, poke_interval=2.0, **RETRIES
+            ).expand(job_id=submitted.output)
     return dag
 
 
 killed_submit = ours("killed_submit")
-killed_sync = ours("killed_sync", wait_for_completion=True)
-killed_deferrable = ours("killed_deferrable", wait_for_completion=True, deferrable=True)
+killed_worker = ours("killed_worker", wait_for_completion=True)
+killed_deferred = ours("killed_deferred", wait_for_completion=True, deferrable=True)
+killed_sensed = ours("killed_sensed", is_sensed=True)
 
 with DAG(dag_id="killed_naive", schedule=None, catchup=False, max_active_tasks=64) as killed_naive:
     operator: type[BaseOperator] = PythonOperator
-    operator.partial(task_id="separate", python_callable=submit_with_the_sdk, **RETRIES).expand(
-        op_args=inputs().map(lambda key: [key])
+    operator.partial(task_id="run", python_callable=submit_with_the_sdk, **RETRIES).expand(
+        op_args=jobs().map(lambda job: [job])
     )
