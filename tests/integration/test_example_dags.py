@@ -156,3 +156,69 @@ def test_a_voice_file_starts_another_dag(dags, hook):
     }
     for extra in told.values():
         assert hook.head_object(extra["object"], bucket=extra["bucket"]).size > 1000
+
+
+def test_a_recording_becomes_subtitles_in_three_jobs(dags, hook, tmp_path):
+    # for an emulator that cannot recognise speech: what it hears
+    hook.upload_file(_text(tmp_path, "Good morning."), "out/p/voice.mp3.transcript.txt")
+    run_conf = {"input_object": KEY, "output_folder": "out/p", "download_dir": str(tmp_path / "files")}
+
+    dag_run = _polled_often(dags["example_audio_pipeline"]).test(run_conf=run_conf)
+
+    assert dag_run.state == "success"
+    jobs = {task_id: xcom(dag_run, task_id, "job") for task_id in ("clean", "separate", "recognise")}
+    assert [job["input"]["object"] for job in jobs.values()] == [KEY, "out/p/clean.wav", "out/p/voice.mp3"]
+    assert [list(job["outputs"]) for job in jobs.values()] == [["file"], ["voice"], ["transcript"]]
+    assert jobs["recognise"]["outputs"]["transcript"]["object"] == "out/p/subtitles.srt"
+    subtitles = Path(xcom(dag_run, "download")["transcript"])
+    assert subtitles == tmp_path / "files" / "subtitles.srt"
+    assert "-->" in subtitles.read_text("utf-8")
+    assert "Good morning" in subtitles.read_text("utf-8")
+
+
+def _polled_often(dag: Any) -> Any:
+    for task in dag.tasks:
+        task.poll_interval = 0.05
+    return dag
+
+
+def _text(folder: Path, text: str) -> Path:
+    path = folder / "text.txt"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_jobs_of_several_types(dags, hook):
+    dag_run = _polled_often(dags["example_job_types"]).test(
+        run_conf={"input_object": KEY, "output_folder": "out/t"}
+    )
+
+    assert dag_run.state == "success"
+    jobs = {task_id: xcom(dag_run, task_id, "job") for task_id in ("announce", "convert", "join", "inspect")}
+    assert [job["tag"] for job in jobs.values()] == ["Tts", "Transcode", "Concat", "MediaInfo"]
+    assert jobs["announce"]["input"]["object"] is None
+    for name, key in {
+        "announce": "announcement.wav",
+        "convert": "recording.mp3",
+        "join": "joined.mp3",
+    }.items():
+        assert jobs[name]["outputs"]["file"]["object"] == f"out/t/{key}"
+        assert hook.head_object(f"out/t/{key}").size
+    assert jobs["inspect"]["outputs"] == {}
+    length = float(jobs["inspect"]["result"]["MediaInfo"]["Format"]["Duration"])
+    one = float(jobs["convert"]["result"]["MediaInfo"]["Format"]["Duration"])
+    assert length == pytest.approx(2 * one, abs=0.2)
+    assert float(hook.media_info("out/t/joined.mp3").format.duration) == pytest.approx(length, abs=0.1)
+
+
+def test_a_batch_with_a_template_of_any_type(dags, hook, monkeypatch):
+    monkeypatch.setattr("airflow_provider_ci.submission.durable_submission.LIST_CONSISTENCY_DELAY", 0.5)
+
+    dag_run = _polled_often(dags["example_batch_of_any_type"]).test()
+
+    assert dag_run.state == "success"
+    (template,) = hook.templates.list()
+    assert (template.tag, template.template_id) == ("Transcode", xcom(dag_run, "template"))
+    (job,) = hook.list_jobs(tag="Transcode", inventory_trigger_job_id=xcom(dag_run, "batch"))
+    assert job.operation["TemplateId"] == template.template_id
+    assert xcom(dag_run, "batch", "batch")["counts"] == {"Success": 1}

@@ -11,6 +11,10 @@ import pytest
 
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
+from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
+from airflow_provider_ci.operators.text_to_speech import TextToSpeechOperator
+from airflow_provider_ci.operators.transcode import TranscodeOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
@@ -43,6 +47,10 @@ def parameters(cls: type) -> set[str]:
         (VoiceSeparateBatchOperator, VoiceSeparateOperator),
         (VoiceSeparateTemplateOperator, None),
         (TencentCIJobOperator, VoiceSeparateOperator),
+        (SpeechRecognitionOperator, TencentCIJobOperator),
+        (NoiseReductionOperator, TencentCIJobOperator),
+        (TextToSpeechOperator, TencentCIJobOperator),
+        (TranscodeOperator, TencentCIJobOperator),
         (TencentCICancelJobOperator, None),
         (TencentCIJobSensor, None),
     ],
