@@ -429,6 +429,19 @@ class TestMapped:
     ) -> None:
         assert self.collision(fixed, over) is expected
 
+    @pytest.mark.parametrize(
+        "operation",
+        ["{{ ti.xcom_pull('a') }}", {"Output": "{{ ti.map_index }}"}, {"Output": output_of_task("a")}],
+    )
+    def test_a_key_is_compared_by_what_it_is_rendered_from(self, operation: Any) -> None:
+        with DAG("d", schedule=None):
+            mapped: Any = TencentCIJobOperator.partial(
+                task_id="task", tag="Example", operation=operation
+            ).expand(input_object=["in/a", "in/b"])
+        task = mapped.unmap({"input_object": "in/a"})
+        task.operation = {"Output": {"Object": "out/a"}}
+        assert find_collision(task, mapped, "operation.Output.Object", 0) is Collision.NONE
+
     def test_what_cannot_work_is_refused_when_the_dag_is_parsed(self) -> None:
         with (
             DAG("d", schedule=None),
