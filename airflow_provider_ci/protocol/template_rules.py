@@ -23,6 +23,8 @@ FLAT_PARAMETERS = {
     "Tts": "TtsTpl",
     "Transcode": "Transcode",
     "TranscodePro": "Transcode",
+    "HighSpeedHd": "Transcode",
+    "TranscodePro": "Transcode",
     "Animation": "Animation",
     "VideoMontage": "VideoMontage",
     "VideoProcess": "VideoProcess",
