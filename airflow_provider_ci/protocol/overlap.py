@@ -80,7 +80,7 @@ def _broken_rule(source: Tree, key: str, pattern: KeyPattern) -> str | None:
     if isinstance(prefix, str) and prefix and can_begin_with(pattern, prefix):
         return (
             f"does not begin with the prefix {prefix!r}, whatever its placeholders become, or the"
-            " next batch would separate this one's results"
+            " next batch would process this one's results"
         )
     if isinstance(input_key, str) and is_object_key(input_key) and can_equal(pattern, input_key):
         return f"cannot be the input's, {input_key!r}, which would be overwritten"

@@ -62,7 +62,7 @@ WRONG: list[tuple[type[Any], dict[str, Any], str]] = [
     (ONE, {"input_object": Path("in/a.mp3")}, "input_object is PosixPath('in/a.mp3'), allowed: a string"),
     (BATCH, {"poll_interval": "30"}, "poll_interval is '30'"),
     (BATCH, {"prefix": None}, "no input is set, allowed: exactly one of"),
-    (BATCH, {"voice_object": f"in/{KEY}"}, "would separate this one's results"),
+    (BATCH, {"voice_object": f"in/{KEY}"}, "would process this one's results"),
     (BATCH, {"name": "a b"}, "name is 'a b', allowed"),
     (BATCH, {"time_interval": {"start": "yesterday"}}, "time_interval.start is 'yesterday'"),
     (BATCH, {"prefix": None, "codec": "ogg", "queue_id": "p 1"}, "queue_id is 'p 1'"),

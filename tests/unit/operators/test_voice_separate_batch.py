@@ -157,7 +157,7 @@ class TestRequest:
                 {"voice_object": "in/out/${jobid}"},
                 "voice_object is 'in/out/${jobid}', allowed: a key that does not",
             ),
-            ({"background_object": "${InputPath}/${InputName}-bg.mp3"}, "would separate this one's results"),
+            ({"background_object": "${InputPath}/${InputName}-bg.mp3"}, "would process this one's results"),
             ({"time_interval": {"from": 1}}, "time_interval is"),
             ({"time_interval": "today"}, "time_interval is 'today', allowed: a dict with start and end"),
             ({"time_interval": {"start": "2025-01-01T00:00:00"}}, "time_interval.start is"),
