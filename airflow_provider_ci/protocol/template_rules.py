@@ -24,7 +24,6 @@ FLAT_PARAMETERS = {
     "Transcode": "Transcode",
     "TranscodePro": "Transcode",
     "HighSpeedHd": "Transcode",
-    "TranscodePro": "Transcode",
     "Animation": "Animation",
     "VideoMontage": "VideoMontage",
     "VideoProcess": "VideoProcess",
