@@ -12,13 +12,19 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.operators.batch_job import TencentCIBatchJobOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
 from tests.integration.virtual_time import emulator_in_virtual_time
+from tests.job_inputs import store_inputs
+from tests.job_samples import FILM, has_all, job_of
 from tests.patience import wait_until
 from tests.recording import SHORT
+
+#: Types with one file, a series of files, a list of files, and none; of each service
+BATCH_TAGS = ("Transcode", "SpeechRecognition", "Snapshot", "StreamExtract", "MediaInfo", "PicProcess")
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
@@ -131,7 +137,7 @@ def test_a_failed_job_that_the_list_shows_late_is_not_missed(
 
 
 def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., dict[str, Any]]
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., Any]
 ) -> None:
     """Every second is the boundary of two intervals here, so that each upload lies on one."""
     monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
@@ -155,3 +161,50 @@ def test_an_object_uploaded_at_the_boundary_of_two_intervals_is_paid_for_once(
     wait_until(lambda: all(batch.job_state.is_terminal for batch in hook.batches.list()))
     hook.close()
     assert sorted(job.key for job in emulator.ledger.accepted_jobs()) == ["in/a.mp3", "in/b.mp3"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What jobs of every type read, by key."""
+    found: dict[str, bytes] = {}
+    store_inputs(found.__setitem__, tmp_path_factory.mktemp("inputs"))
+    return found
+
+
+@pytest.mark.parametrize("tag", BATCH_TAGS)
+def test_batch_jobs_of_other_types(
+    hook: TencentCIHook,
+    emulator: Emulator,
+    inputs: dict[str, bytes],
+    make_context: Callable[..., Any],
+    tmp_path: Path,
+    tag: str,
+) -> None:
+    for key, content in {**inputs, **dict.fromkeys(("films/a.mkv", "films/b.mkv"), inputs[FILM])}.items():
+        (tmp_path / "object").write_bytes(content)
+        hook.upload_file(tmp_path / "object", key)
+    job = job_of(
+        tag, "${InputName}-${jobid}", f"https://{emulator.bucket}.cos.{emulator.region}.myqcloud.com"
+    )
+    context = make_context()
+    operator = TencentCIBatchJobOperator(
+        task_id="batch",
+        name="of-other-types",
+        tag=tag,
+        prefix="films/",
+        operation=job["operation"],
+        wait_for_completion=True,
+        poll_interval=1,
+    )
+    batch_id = operator.execute(context)
+    operator.hook.close()
+    pushed = dict(context["ti"].xcoms)
+    assert pushed["return_value"] == batch_id
+    assert pushed["batch"]["counts"] == {"Success": 2}
+    jobs = list(hook.list_jobs(tag=tag, inventory_trigger_job_id=batch_id))
+    assert sorted(str(one.input_object) for one in jobs) == ["films/a.mkv", "films/b.mkv"]
+    assert {one.tag for one in jobs} == {tag}
+    for one in jobs:
+        assert one.operation is not None
+        parameters = {name: value for name, value in job["operation"].items() if name != "Output"}
+        assert has_all(one.operation, parameters)
