@@ -104,10 +104,28 @@ def test_no_call_is_missing(call: type[Any]) -> None:
     assert f"`{path}`" in PAGE
 
 
-def test_the_operator_has_no_argument_that_is_missing() -> None:
+def test_the_operators_have_no_argument_that_is_missing() -> None:
     from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
+    from airflow_provider_ci.operators.job import TencentCIJobOperator
+    from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
+    from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
+    from airflow_provider_ci.operators.text_to_speech import TextToSpeechOperator
+    from airflow_provider_ci.operators.transcode import TranscodeOperator
     from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 
-    own = set(VoiceSeparateOperator.template_fields) - set(TencentCIBaseJobOperator.template_fields)
-    shown = set(re.findall(r"VoiceSeparateOperator\((\w+)\)", PAGE))
-    assert own - shown == set()
+    common = shown_arguments("TypedJobOperator") | set(TencentCIJobOperator.template_fields)
+    assert "output_object" in common
+    for operator, inherited in (
+        (VoiceSeparateOperator, set(TencentCIBaseJobOperator.template_fields)),
+        (SpeechRecognitionOperator, common),
+        (NoiseReductionOperator, common),
+        (TextToSpeechOperator, common),
+        (TranscodeOperator, common),
+    ):
+        own = set(operator.template_fields) - inherited
+        assert own
+        assert own - shown_arguments(operator.__name__) == set()
+
+
+def shown_arguments(operator: str) -> set[str]:
+    return set(re.findall(rf"\b{operator}\((\w+)\)", PAGE))

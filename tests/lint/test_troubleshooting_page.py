@@ -20,6 +20,9 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_ci import exceptions
 from airflow_provider_ci.exceptions import JobTimeoutError, RequestValidationError, TencentCIError
 from airflow_provider_ci.hooks import ci, sts
+from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
+from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
+from airflow_provider_ci.operators.transcode import TranscodeOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.protocol import errors
@@ -311,11 +314,15 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
         mapped.unmap({"input_object": "b"}).execute({"ti": SimpleNamespace(map_index=0)})
 
     song = {"input_object": "in/song.mp3"}
+    recognition = {"engine_model_type": "16k_zh", "output_object": "a"}
     really = [
         said(VoiceSeparateOperator, **song, voice_object=""),
         said(VoiceSeparateOperator, input_object="/in/song.mp3"),
         said(VoiceSeparateOperator, **song, codec="mp3", samplerate=96000),
         said(VoiceSeparateOperator, **song, codec="mp3", template_id="t1", audio_mode=None),
+        said_by(lambda: NoiseReductionOperator(task_id="x", **song, output_object="${jobid}.wav")),
+        said_by(lambda: TranscodeOperator(task_id="x", **song, output_object="a", container_format="mp3")),
+        said_by(lambda: SpeechRecognitionOperator(task_id="x", **song, **recognition)),
         said(VoiceSeparateBatchOperator, prefix="in/", voice_object="voice.mp3"),
         said(VoiceSeparateOperator, **song, voice_object="out/${JobId}.mp3"),
         said(VoiceSeparateOperator, input_object="cos://media-1250000001/in/song.mp3"),
