@@ -176,6 +176,19 @@ def test_a_recording_becomes_subtitles_in_three_jobs(dags, hook, tmp_path):
     assert "Good morning" in subtitles.read_text("utf-8")
 
 
+@pytest.mark.usefixtures("with_recognition")
+def test_speech_over_music_becomes_subtitles(dags, hook, tmp_path):
+    run_conf = {"input_object": KEY, "download_dir": str(tmp_path)}
+
+    dag_run = _polled_often(dags["example_speech"]).test(run_conf=run_conf)
+
+    assert dag_run.state == "success"
+    job = xcom(dag_run, "recognise", "job")
+    assert job["input"]["object"] == f"out/{xcom(dag_run, 'separate')}/voice.mp3"
+    assert xcom(dag_run, "download")["transcript"] == str(tmp_path / "transcript.srt")
+    assert (tmp_path / "transcript.srt").is_file()
+
+
 def _polled_often(dag: Any) -> Any:
     for task in dag.tasks:
         task.poll_interval = 0.05

@@ -9,11 +9,7 @@ import pytest
 
 from airflow_provider_ci.get_provider_info import get_provider_info
 from airflow_provider_ci.operators.typed_job import TypedJobOperator
-from airflow_provider_ci.protocol.job_types.job_type import (
-    STREAMS,
-    JobType,
-    Need,
-)
+from airflow_provider_ci.protocol.job_types.job_type import STREAMS, JobType, Need
 from airflow_provider_ci.protocol.job_types.known_types import JOB_TYPES
 from tencent_ci_emulator.jobs.job_types import TEMPLATE_TYPES
 from tencent_ci_emulator.jobs.processing import PROCESSORS
@@ -21,7 +17,7 @@ from tencent_ci_emulator.jobs.processing import PROCESSORS
 PAGE = (Path(__file__).parents[2] / "docs" / "job-types.md").read_text("utf-8")
 COLUMNS = (
     *("Tag", "Input", "Parameters", "Files", "Result", "Template", "Batch", "Listed", "Service"),
-    *("Submit action", "Operator", "In the emulator"),
+    *("Submit action", "Operator", "In the emulator", "Documents"),
 )
 INPUTS = {
     Need.REQUIRED: {"object", "object or URL", "object, and `Lang`, `Type`"},
@@ -82,6 +78,12 @@ def test_what_it_says_of_templates_and_tests_is_what_the_emulator_does(kind: Job
     has_template = kind.tag == "ImageOCR" or any(one.job_tag == kind.tag for one in TEMPLATE_TYPES.values())
     assert ROWS[kind.tag]["Template"] == yes(has_template)
     assert ROWS[kind.tag]["In the emulator"] == ("done" if kind.tag in PROCESSORS else "echoed")
+
+
+@each_type
+def test_a_row_names_its_sources(kind: JobType) -> None:
+    source = r"((460|436|1045)/\d{5,6}(, (460|436|1045)/\d{5,6})?|\w+( and \w+)? SDK)"
+    assert re.fullmatch(source, ROWS[kind.tag]["Documents"])
 
 
 def test_the_operators() -> None:
