@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEDIA ?= example_dags/media/speech_over_music.mp3
 PYTEST_ARGS ?=
-# Three processes for two cores, as tests wait for a third of their time; files with long tests come first by name
-PARALLEL = -n $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )) --dist loadfile --no-loadscope-reorder
+# One of the processes runs all DAGs, from the beginning: see pytest_xdist_make_scheduler
+PARALLEL = -n $$(getconf _NPROCESSORS_ONLN) --dist loadfile --no-loadscope-reorder
 FUZZ ?= 50
 
 SHELL := bash
