@@ -136,7 +136,7 @@ class TestTheSame:
         assert other.is_signed_with(CREDENTIALS.secret_key)
         assert other.header("Accept-Encoding") == "identity"
 
-    @pytest.mark.parametrize("call", [SUBMIT, DESCRIBE, LIST, CANCEL], ids=lambda call: type(call).__name__)
+    @pytest.mark.parametrize("call", [SUBMIT, DESCRIBE, CANCEL], ids=lambda call: type(call).__name__)
     @pytest.mark.parametrize("failure", FAILURES)
     def test_both_make_the_same_attempts_and_pauses_and_raise_the_same(
         self, connection: Define, pauses: list[float], call: ApiRequest[Any], failure: Answer
