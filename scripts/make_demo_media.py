@@ -1,8 +1,14 @@
-"""Make the demo recording: synthetic speech in the centre of synthetic stereo music.
+"""Make the demo recordings: synthetic speech in the centre of synthetic stereo music.
 
-Run ``python scripts/make_demo_media.py`` to write ``example_dags/media/speech_over_music.mp3`` and
-``speech_only.mp3``. It needs espeak-ng on the PATH (the voice), numpy and PyAV. Everything is computed,
-nothing is recorded or sampled, so the files are free of anybody's rights.
+Run ``python scripts/make_demo_media.py`` to write into ``example_dags/media``:
+
+``speech_over_music.mp3``, ``speech_only.mp3``
+    A voice of eSpeak NG, and the same without the music, to measure how well the voice is separated.
+``announcement_over_music.mp3``
+    ``announcement.txt`` in a voice of Flite, which a speech recogniser understands, over quieter music.
+
+It needs espeak-ng and flite on the PATH, numpy and PyAV. Everything is computed, nothing is recorded or
+sampled, so the files are free of anybody's rights.
 
 The music is meant to be a fair opponent: most of it is wide (pads and plucked notes that differ left and
 right), while kick drum and bass sit in the centre with the voice, as in most real mixes.
@@ -13,7 +19,8 @@ from __future__ import annotations
 import argparse
 import io
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -31,6 +38,9 @@ TEXT = (
 )
 SPEECH_RMS = 0.10
 MUSIC_RMS = 0.14
+QUIET_MUSIC_RMS = 0.08
+LEAD_IN = 0.6  # seconds
+PAUSE = 0.45  # seconds between the sentences of the announcement
 BEAT = 0.5
 CHORDS = ((220.0, 261.63, 329.63), (174.61, 220.0, 261.63), (196.0, 246.94, 293.66), (164.81, 207.65, 246.94))
 
@@ -41,18 +51,31 @@ def speech() -> Signal:
     wav = subprocess.run(command, check=True, capture_output=True).stdout
     spoken = _decode(wav)
     result = np.zeros(int(SECONDS * RATE))
-    start = int(0.6 * RATE)
+    start = int(LEAD_IN * RATE)
     spoken = spoken[: len(result) - start]
     result[start : start + len(spoken)] = spoken
     return _level(result, SPEECH_RMS)
 
 
-def music(seed: int = 7) -> Signal:
-    """Return the accompaniment as samples of shape (2, n): wide pads and plucks, centred kick and bass."""
+def announcement(sentences: Sequence[str]) -> Signal:
+    """Return sentences as mono samples at ``RATE``, with a short lead-in and a pause after each."""
+    parts = [np.zeros(int(LEAD_IN * RATE))]
+    for sentence in sentences:
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            command = ["flite", "-voice", "kal16", "-t", sentence, "-o", file.name]
+            subprocess.run(command, check=True)
+            spoken = _decode(Path(file.name).read_bytes())
+        loud = np.flatnonzero(np.abs(spoken) > 0.01)
+        parts += [spoken[max(0, loud[0] - 500) : loud[-1] + 2000], np.zeros(int(PAUSE * RATE))]
+    return _level(np.concatenate(parts), SPEECH_RMS)
+
+
+def music(samples: int, rms: float, seed: int = 7) -> Signal:
+    """Return the accompaniment, of shape (2, samples): wide pads and plucks, centred kick and bass."""
     random = np.random.default_rng(seed)
-    result = np.zeros((2, int(SECONDS * RATE)))
+    result = np.zeros((2, samples))
     bar = 4 * BEAT
-    for number in range(int(np.ceil(SECONDS / bar))):
+    for number in range(int(np.ceil(samples / RATE / bar))):
         chord = CHORDS[number % len(CHORDS)]
         _add(result[0], number * bar, _pad((chord[0], chord[2]), bar, random))
         _add(result[1], number * bar, _pad((chord[1], chord[0] * 2), bar, random))
@@ -62,7 +85,7 @@ def music(seed: int = 7) -> Signal:
             _add(result[eighth % 2], number * bar + eighth * BEAT / 2, _hat(random))
         for beat in (0, 2):
             _add(result, number * bar + beat * BEAT, _kick())
-    return _level(result, MUSIC_RMS)
+    return _level(result, rms)
 
 
 def _pad(chord: tuple[float, ...], seconds: float, random: np.random.Generator) -> Signal:
@@ -154,18 +177,26 @@ def _frames(planes: npt.NDArray[np.float32], layout: str) -> Iterator[av.AudioFr
         yield frame
 
 
+def _mix(voice: Signal, music_rms: float) -> tuple[Signal, float]:
+    """Return a voice over music, and by what both were divided so that nothing is clipped."""
+    mix = voice + music(len(voice), music_rms)
+    peak = max(1.0, float(np.abs(mix).max()) / 0.97)
+    return mix / peak, peak
+
+
 def main() -> None:
-    """Write both files and print their sizes."""
+    """Write the files and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     default = Path(__file__).resolve().parent.parent / "example_dags" / "media"
     parser.add_argument("--out", type=Path, default=default, help="folder to write to (default: %(default)s)")
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     voice = speech()
-    mix = voice + music()
-    peak = max(1.0, float(np.abs(mix).max()) / 0.97)
-    write_mp3(folder / "speech_over_music.mp3", mix / peak, 128)
+    mix, peak = _mix(voice, MUSIC_RMS)
+    write_mp3(folder / "speech_over_music.mp3", mix, 128)
     write_mp3(folder / "speech_only.mp3", voice / peak, 64)
+    sentences = (default / "announcement.txt").read_text("utf-8").splitlines()
+    write_mp3(folder / "announcement_over_music.mp3", _mix(announcement(sentences), QUIET_MUSIC_RMS)[0], 96)
     for path in sorted(folder.glob("*.mp3")):
         print(f"{path}: {path.stat().st_size} bytes")
 
