@@ -13,7 +13,15 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from tencent_ci_emulator.media.encode import CONTAINERS, AudioSettings, Clip, VideoSettings, encode, is_film
+from tencent_ci_emulator.media.encode import (
+    CONTAINERS,
+    AudioSettings,
+    Clip,
+    Progress,
+    VideoSettings,
+    encode,
+    is_film,
+)
 from tencent_ci_emulator.media.source import UnsupportedMediaError, open_container
 
 _Stream = AudioStream | VideoStream
@@ -56,6 +64,8 @@ def cut_into_pieces(
     seconds: float | None,
     start: float = 0.0,
     end: float | None = None,
+    *,
+    on_progress: Progress = lambda _: None,
 ) -> list[Path]:
     """Write pieces of a recording, each of this length or somewhat longer, and return their files in order.
 
@@ -64,6 +74,7 @@ def cut_into_pieces(
 
     :param kind: one of ``CONTAINERS``.
     :param seconds: ``None``: in one piece.
+    :param on_progress: called while it is encoded.
     :raises UnsupportedMediaError: it cannot be read, or has nothing for this kind of file; the text says why.
     """
     try:
@@ -75,7 +86,8 @@ def cut_into_pieces(
         try:
             # With complete pictures often enough
             video = VideoSettings(options={"g": "12"})
-            encode([Clip(source, start, end)], encoded, kind, AudioSettings(), video)
+            clips = [Clip(source, start, end)]
+            encode(clips, encoded, kind, AudioSettings(), video, on_progress=on_progress)
             return _Cutter(new_path, kind, seconds).cut(encoded)
         finally:
             encoded.unlink(missing_ok=True)

@@ -36,7 +36,8 @@ Progress = Callable[[float], None]
 # The AV1 encoder writes its version and settings to standard error otherwise
 os.environ.setdefault("SVT_LOG", "1")
 
-_HIGHEST_FPS = 60
+_LONGEST_GAP = 60  # seconds
+_LOWEST_FPS, _HIGHEST_FPS = Fraction(1, _LONGEST_GAP), 120
 _USUAL_FPS = 25  # of a source that does not say
 _DEFAULT_CRF = 25  # 1045/49911
 
@@ -176,8 +177,7 @@ class _Source:
     @property
     def picture_seconds(self) -> float:
         """The time that one picture is seen."""
-        rate = self.video.average_rate if self.video is not None else None
-        return float(1 / rate) if rate else 0.0
+        return float(1 / _frame_rate(self.video)) if self.video is not None else 0.0
 
     def frames(
         self, with_audio: bool, with_video: bool
@@ -192,8 +192,24 @@ class _Source:
             kinds = " and no ".join(["audio"] * with_audio + ["video"] * with_video)
             raise UnsupportedMediaError(f"it has no {kinds} stream")
         begin = min(float((one.start_time or 0) * (one.time_base or 0)) for one in streams)
+        clocks = {AudioFrame: _Clock(begin), VideoFrame: _Clock(begin)}
         for frame in decoded_frames(self.container, *streams):
-            yield None if frame.time is None else frame.time - begin, frame
+            yield None if frame.time is None else clocks[type(frame)].read(frame.time), frame
+
+
+class _Clock:
+    """Reads the times of one stream. A leap is left out: in a damaged file it may be one of years."""
+
+    def __init__(self, begin: float) -> None:
+        self._begin = begin
+        self._last = 0.0
+
+    def read(self, time: float) -> float:
+        """Return the seconds since the beginning."""
+        if time - self._begin - self._last > _LONGEST_GAP:
+            self._begin = time - self._last
+        self._last = time - self._begin
+        return self._last
 
 
 def is_film(stream: VideoStream) -> bool:
@@ -357,7 +373,9 @@ class _VideoTrack:
     ) -> None:
         codec = settings.codec or default_codec
         context = source.codec_context
-        self._fps = _frame_rate(source, settings.fps)
+        self._fps = (
+            _frame_rate(source) if settings.fps is None else Fraction(settings.fps).limit_denominator(1001)
+        )
         self._width, self._height = fit_size(context.width, context.height, settings.width, settings.height)
         self._format = settings.pixel_format
         self._container = container
@@ -391,11 +409,10 @@ class _VideoTrack:
         self._container.mux(self._stream.encode(None))
 
 
-def _frame_rate(source: VideoStream, asked: float | None) -> Fraction:
-    if asked is not None:
-        return Fraction(asked).limit_denominator(1001)
-    rate = source.average_rate or source.base_rate or Fraction(_USUAL_FPS)
-    return min(Fraction(rate), Fraction(_HIGHEST_FPS))
+def _frame_rate(source: VideoStream) -> Fraction:
+    """Return the pictures a second; a usual number if the file does not say, or something impossible."""
+    rate = source.average_rate or source.base_rate
+    return rate if rate is not None and _LOWEST_FPS <= rate <= _HIGHEST_FPS else Fraction(_USUAL_FPS)
 
 
 def fit_size(width: int, height: int, asked_width: int | None, asked_height: int | None) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def check_output(operation: Element, problems: Problems) -> None:
         problems.add_sentence("Operation.Output.Object needs ${Number}, because Segment has a Duration")
 
 
-def cut_input(job: StoredJob, objects: ObjectStore, _: Callable[[float], None]) -> JobOutput:
+def cut_input(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing or unusable.
@@ -59,7 +59,9 @@ def cut_input(job: StoredJob, objects: ObjectStore, _: Callable[[float], None]) 
         paths = read_input(
             job,
             objects,
-            lambda source: cut_into_pieces(source, new.add, kind, seconds, start or 0.0, end or None),
+            lambda source: cut_into_pieces(
+                source, new.add, kind, seconds, start or 0.0, end or None, on_progress=on_progress
+            ),
         )
         prefix, keys = name_series(job, text_of(output, "Object") or "", kind, len(paths))
         files = dict(zip(keys, paths, strict=True))
