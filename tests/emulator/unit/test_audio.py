@@ -31,7 +31,7 @@ def seconds(path: Path) -> float:
 
 
 def test_the_media_of_the_examples_are_small():
-    assert sum(path.stat().st_size for path in MEDIA.iterdir()) < 400_000
+    assert sum(path.stat().st_size for path in MEDIA.iterdir()) < 600_000
 
 
 def test_voice_and_background_of_the_demo_recording_are_better_than_the_mix(tmp_path):
