@@ -13,16 +13,10 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from tencent_ci_emulator.media.encode import (
-    CONTAINERS,
-    AudioSettings,
-    Clip,
-    Progress,
-    VideoSettings,
-    encode,
-    is_film,
-)
+from tencent_ci_emulator.media.clips import Clip, is_film
+from tencent_ci_emulator.media.encode import Progress, encode
 from tencent_ci_emulator.media.source import UnsupportedMediaError, open_container
+from tencent_ci_emulator.media.tracks import CONTAINERS, AudioSettings, VideoSettings
 
 _Stream = AudioStream | VideoStream
 _CODECS_OF_TS = ("h264", "hevc", "mpeg2video")

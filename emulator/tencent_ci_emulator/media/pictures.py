@@ -14,13 +14,14 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tencent_ci_emulator.media.encode import fit_size, is_film
+from tencent_ci_emulator.media.clips import is_film
 from tencent_ci_emulator.media.source import (
     UnsupportedMediaError,
     decoded_frames,
     expected_seconds,
     open_container,
 )
+from tencent_ci_emulator.media.tracks import fit_size
 
 INTERVAL, AVERAGE, KEY_FRAME = "Interval", "Average", "KeyFrame"
 

@@ -6,7 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from tencent_ci_emulator.media.encode import AudioSettings, Clip, VideoSettings, encode
+from tencent_ci_emulator.media.clips import Clip
+from tencent_ci_emulator.media.encode import encode
+from tencent_ci_emulator.media.tracks import AudioSettings, VideoSettings
 from tests.emulator.audio_tools import RATE, load, rms, tones, write
 from tests.emulator.media_tools import probe
 

@@ -34,8 +34,10 @@ from tencent_ci_emulator.jobs.types.transcode import (
     read_mixes,
     read_video,
 )
-from tencent_ci_emulator.media.encode import AudioSettings, Clip, VideoSettings, encode
+from tencent_ci_emulator.media.clips import Clip
+from tencent_ci_emulator.media.encode import encode
 from tencent_ci_emulator.media.media_info import inspect
+from tencent_ci_emulator.media.tracks import AudioSettings, VideoSettings
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _RULES: Rules = {

@@ -15,7 +15,7 @@ from tencent_ci_emulator.jobs.job_output import (
 )
 from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
 from tencent_ci_emulator.media.copying import extract_streams
-from tencent_ci_emulator.media.encode import CONTAINERS
+from tencent_ci_emulator.media.tracks import CONTAINERS
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _KIND_OF_OTHER_NAMES = "mkv"  # which holds any stream

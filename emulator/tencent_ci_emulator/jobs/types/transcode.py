@@ -30,17 +30,17 @@ from tencent_ci_emulator.jobs.job_output import (
     read_input,
 )
 from tencent_ci_emulator.jobs.job_store import StoredJob
-from tencent_ci_emulator.media.encode import (
+from tencent_ci_emulator.media.clips import Clip
+from tencent_ci_emulator.media.encode import encode
+from tencent_ci_emulator.media.media_info import inspect
+from tencent_ci_emulator.media.mixing import Mix
+from tencent_ci_emulator.media.tracks import (
     CONTAINERS,
     PRESETS,
     VIDEO_ENCODERS,
     AudioSettings,
-    Clip,
     VideoSettings,
-    encode,
 )
-from tencent_ci_emulator.media.media_info import inspect
-from tencent_ci_emulator.media.mixing import Mix
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 METHOD = "FFmpeg's decoders and encoders"
