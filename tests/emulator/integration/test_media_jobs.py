@@ -285,6 +285,16 @@ def test_noise_reduction(client, tmp_path, parameters, container, rate):
     assert si_sdr(load(path)[0], load(SPEECH)[0]) > 10  # clean speech remains
 
 
+@pytest.mark.parametrize(
+    ("size", "code"), [(10 * 1024**2, "Success"), (10 * 1024**2 + 1, "ResourceNotSupported")]
+)
+def test_noise_is_reduced_in_inputs_of_ten_megabytes_at_most(client, size, code):
+    recording = SPEECH.read_bytes()
+    client.put_object(Bucket=BUCKET, Key="in/large.mp3", Body=recording + bytes(size - len(recording)))
+    job = submit(client, "NoiseReduction", "in/large.mp3", Output={"Object": "out/large.wav"})
+    assert finished(client, job["JobId"])["Code"] == code
+
+
 def test_noise_reduction_needs_a_documented_format(client):
     with pytest.raises(CosServiceError) as caught:
         submit(client, "NoiseReduction", NoiseReduction={"Format": "flac"}, Output={"Object": "out/clean"})

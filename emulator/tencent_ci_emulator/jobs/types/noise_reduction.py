@@ -9,12 +9,19 @@ from collections.abc import Callable
 
 from tencent_ci_emulator.http.rules import one_number_of, one_of, read_number
 from tencent_ci_emulator.http.xml import parse, text_of
-from tencent_ci_emulator.jobs.job_output import JobOutput, expand_placeholders, new_files, read_input
-from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.job_output import (
+    JobOutput,
+    expand_placeholders,
+    find_object,
+    new_files,
+    read_input,
+)
+from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
 from tencent_ci_emulator.media.noise import FORMATS, reduce_noise
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _SAMPLE_RATES = one_number_of((8000, 12000, 16000, 24000, 32000, 44100, 48000))
+_MOST_BYTES = 10 * 1024**2
 _DEFAULT_FORMAT = "wav"
 _DEFAULT_SAMPLE_RATE = 16_000
 
@@ -27,8 +34,10 @@ def reduce_noise_of_input(
 ) -> JobOutput:
     """Do the work of a job. Its answer describes no result: the only key is the echoed one.
 
-    :raises JobFailedError: the input is missing or unusable.
+    :raises JobFailedError: the input is missing, too large or unusable.
     """
+    if find_object(job.bucket, job.input_object, objects).size > _MOST_BYTES:
+        raise JobFailedError("ResourceNotSupported", "the input object is larger than 10 MB")
     request = parse(job.request)
     parameters = request.find("Operation/NoiseReduction")
     audio_format = text_of(parameters, "Format") or _DEFAULT_FORMAT
