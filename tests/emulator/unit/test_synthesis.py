@@ -77,17 +77,22 @@ def test_it_can_be_stopped(tmp_path):
 
 
 def test_several_speak_at_once_without_mixing(tmp_path):
-    alone = len(speak(tmp_path / "alone"))
-    lengths = []
-    threads = [
-        threading.Thread(target=lambda number=number: lengths.append(len(speak(tmp_path / str(number)))))
-        for number in range(4)
-    ]
+    """The library has one state, and each has a speed of its own."""
+    speeds = (60, 90, 130, 190)
+    text, barrier = TEXT * 10, threading.Barrier(len(speeds))
+    alone = {speed: len(speak(tmp_path / f"alone-{speed}", text, speed=speed)) for speed in speeds}
+    together = {}
+
+    def speak_with_others(speed):
+        barrier.wait()
+        together[speed] = len(speak(tmp_path / str(speed), text, speed=speed))
+
+    threads = [threading.Thread(target=speak_with_others, args=(speed,)) for speed in speeds]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert lengths == [alone] * 4
+    assert together == pytest.approx(alone, rel=0.01)
 
 
 def test_a_voice_that_does_not_exist_is_an_error(tmp_path):
