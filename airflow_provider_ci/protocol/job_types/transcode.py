@@ -30,7 +30,7 @@ _RATES_BY_CODEC = {"amr": (8000,), "opus": (8000, 16000, 24000, 48000)}
 
 
 def _is_size(value: object) -> bool:
-    size = rules.as_number(value)
+    size = rules.as_integer(value)
     return size is not None and 128 <= size <= 4096 and size % 2 == 0
 
 

@@ -74,6 +74,7 @@ def test_what_the_documents_allow_is_sent(parameters: dict[str, Any]) -> None:
             {**MP4, "Video": {"Height": "126"}},
             "Video.Height is '126', allowed: an even integer from 128 to 4096",
         ),
+        ({**MP4, "Video": {"Width": 640.0}}, "Video.Width is 640.0, allowed: an even integer"),
         ({**MP4, "Video": {"Fps": 0}}, "Video.Fps is 0, allowed: a number from 0.01 to 60"),
         (
             {**MP4, "Video": {"Bitrate": "car"}},
