@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_ci.exceptions import JobFailedError, JobTimeoutError, PermissionDeniedError
 from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -117,6 +118,32 @@ def test_a_lost_response_is_no_second_job(
             assert hook.head_object(written["object"]).size, "and exist"
 
 
+def test_deferred_tasks_of_every_type_are_polled_together(
+    hook: TencentCIHook, emulator: Emulator, make_context: Callable[..., Any]
+) -> None:
+    waiting = []
+    for tag in TAGS:
+        context = make_context()
+        operator = operator_of(tag, "deferred", deferrable=True, poll_interval=1)
+        with pytest.raises(TaskDeferred) as deferred:
+            operator.execute(context)
+        operator.hook.close()
+        waiting.append((tag, context, deferred.value))
+    hook.sleep(300)
+    polled = emulator.ledger.count("describe")
+    triggers = [deferral.trigger for *_, deferral in waiting]
+    events = asyncio.run(first_events(triggers))
+    assert emulator.ledger.count("describe") - polled <= len(TAGS) // 10 + 2, "ten in a request"
+    for (tag, context, deferral), event in zip(waiting, events, strict=True):
+        resumed = operator_of(tag, "deferred", deferrable=True, poll_interval=1)
+        given = {**(deferral.kwargs or {}), "event": event}
+        job_id = resumed.resume_execution(deferral.method_name, given, context)
+        resumed.hook.close()
+        pushed = dict(context["ti"].xcoms)
+        assert (pushed["job"]["job_id"], pushed["job"]["tag"]) == (job_id, tag)
+        assert pushed["job"]["state"] == "Success"
+
+
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_job_that_waits_too_long_is_cancelled(
     hook: TencentCIHook, emulator: Emulator, make_context: Callable[..., Any], tag: str
@@ -182,7 +209,9 @@ def test_ten_long_transcripts_are_short_in_xcom_and_complete_in_the_hook(
     job_ids = [str(operator.job_id) for operator in operators]
     hook.sleep(300)
 
-    assert set(asyncio.run(wait_in_triggerer(job_ids))["job_ids"]) == set(job_ids)
+    trigger = TencentCIJobTrigger(job_ids=job_ids, poll_interval=1)
+    (event,) = asyncio.run(first_events([trigger]))
+    assert set(event["job_ids"]) == set(job_ids)
     sensor = TencentCIJobSensor(task_id="sense", job_id=job_ids)
     results = sensor.execute(make_context())
     sensor.hook.close()
@@ -196,12 +225,15 @@ def test_ten_long_transcripts_are_short_in_xcom_and_complete_in_the_hook(
     assert complete["result"]["SpeechRecognitionResult"]["Result"] == text
 
 
-async def wait_in_triggerer(job_ids: list[str]) -> Any:
-    """Return what the trigger says when all jobs have ended."""
-    trigger = TencentCIJobTrigger(job_ids=job_ids, tencent_ci_conn_id="tencent_ci_default", poll_interval=1)
-    async for event in trigger.run():
-        return event.payload
-    raise AssertionError("a trigger ends with an event")
+async def first_events(triggers: Sequence[TencentCIJobTrigger]) -> list[Any]:
+    """Return what triggers of one triggerer say when their jobs have ended."""
+
+    async def first(trigger: TencentCIJobTrigger) -> Any:
+        async for event in trigger.run():
+            return event.payload
+        raise AssertionError("a trigger ends with an event")
+
+    return await asyncio.gather(*map(first, triggers))
 
 
 def test_a_retry_continues_with_the_job_of_each_type(
