@@ -13,7 +13,7 @@ import time
 from demo import AIRFLOW_LOG, RESULTS, ROOT, WORK, DemoError, airflow, emulator, prepare_airflow, say
 
 DAG_ID = "example_speech"
-RECORDING = ROOT / "example_dags/media/speech_over_music.mp3"
+RECORDING = ROOT / "example_dags/media/announcement_over_music.mp3"
 
 
 def main() -> int:
