@@ -40,7 +40,7 @@ endef
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
 
-demo-speech: $(VENV)/.installed-demo  ## make subtitles of speech over music, on the emulator
+demo-speech: $(VENV)/.installed-demo-speech  ## make subtitles of speech over music, on the emulator
 	@$(BIN)/python scripts/demo_speech.py
 
 test: $(VENV)/.installed-dev  ## run the tests, in processes beside each other
@@ -105,6 +105,7 @@ $(VENV)/bin/python:
 EMULATOR := -e './emulator[speech,recognition,synthesis]'
 # Without what a demo of voice separation does not need: 40 MB less to download
 WANTED_demo := -e . -e './emulator[speech]'
+WANTED_demo-speech := -e . -e './emulator[speech,recognition]'
 WANTED_dev := -e '.[dev]' $(EMULATOR)
 WANTED_e2e := -e '.[e2e]' $(EMULATOR)
 WANTED_dist := -e '.[dist]'
