@@ -17,7 +17,9 @@ with DAG(
     catchup=False,
     tags=["example", "tencent-ci"],
     params={
-        "input_object": Param("in/announcement_over_music.mp3", type="string", description="Key of the recording"),
+        "input_object": Param(
+            "in/announcement_over_music.mp3", type="string", description="Key of the recording"
+        ),
         "engine_model_type": Param("16k_en", type="string", description="The language, as an engine"),
         "download_dir": Param("/tmp/speech", type="string"),  # noqa: S108 - yours to choose
     },
