@@ -56,6 +56,7 @@ def campaign(stack: AirflowStack, quick: Service, way: str, tag: str, tasks: int
     """Run one DAG of ``tests/e2e/dags/killed.py`` with ``tasks`` mapped tasks."""
     prefix = f"{way}-{tag}"
     quick.put(prefix, tasks)
+    quick.show_in_list(tag)
     rules = [quick.emulator.faults.add("submit", **rule) for rule in _SLOW_SUBMISSIONS]
     try:
         access = quick.emulator.connection["extra"] | {

@@ -12,10 +12,12 @@ from typing import Any
 from unittest.mock import patch
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.tree import with_value
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.ledger import AcceptedJob
 from tencent_ci_emulator.server import Emulator
 from tests.e2e.emulator_process import short_wav
+from tests.job_samples import request_of
 
 
 @dataclass
@@ -34,6 +36,15 @@ class Service:
         """Store ``count`` inputs, ``<prefix>/<number>.wav``."""
         for number in range(count):
             self.hook.upload_file(self.recording, f"{prefix}/{number}.wav")
+
+    def show_in_list(self, *tags: str) -> None:
+        """Submit a job of each type: a task whose job may be lost believes an empty list only if the list
+        shows jobs of its type.
+        """
+        for tag in tags:
+            request = request_of(tag, "earlier", self.emulator.bucket, self.emulator.region)
+            # of a job without it a task would think that the service has left it out
+            self.hook.submit_job(with_value(request, "Operation.UserData", "earlier"))
 
     def jobs(self, prefix: str) -> list[AcceptedJob]:
         """Return the jobs accepted for inputs under ``prefix``, oldest first."""

@@ -18,8 +18,9 @@ from airflow.providers.standard.operators.python import PythonOperator
 
 from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
-from tests.job_samples import job_of, request_for
+from tests.job_samples import TAGS, job_of, request_for
 
+ORIGIN = "https://demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 #: Of so many tries the first ones may be killed.
 TRIES, KILLED_TRIES = 4, 2
 #: Seconds after the start of ``execute`` in which the kill comes. Submitting takes 0.1 to 0.7 s of them.
@@ -105,6 +106,24 @@ killed_submit = ours("killed_submit")
 killed_worker = ours("killed_worker", wait_for_completion=True)
 killed_deferred = ours("killed_deferred", wait_for_completion=True, deferrable=True)
 killed_sensed = ours("killed_sensed", is_sensed=True)
+
+with DAG(dag_id="killed_types", schedule=None, catchup=False, max_active_tasks=64) as killed_types:
+    of_each_type = KilledOperator.partial(
+        task_id="run",
+        tencent_ci_conn_id="quick",
+        wait_for_completion=True,
+        deferrable=True,
+        poll_interval=2.0,
+        **RETRIES,
+    ).expand_kwargs([job_of(tag, f"killed_types/{tag}", ORIGIN) for tag in TAGS])
+    KilledSensor(
+        task_id="sense",
+        tencent_ci_conn_id="quick",
+        job_id=of_each_type.output,
+        deferrable=True,
+        poke_interval=2.0,
+        **RETRIES,
+    )
 
 with DAG(dag_id="killed_naive", schedule=None, catchup=False, max_active_tasks=64) as killed_naive:
     operator: type[BaseOperator] = PythonOperator
