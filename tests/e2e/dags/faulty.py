@@ -7,12 +7,17 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task, task_group
 
+from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
 RETRIES = {"retries": 5, "retry_delay": timedelta(seconds=5)}
 JOB = {"tencent_ci_conn_id": "faulty", "audio_mode": "IsAudio", "codec": "wav", **RETRIES}
+TRANSCODING = {
+    "Transcode": {"Container": {"Format": "mp3"}, "Audio": {"Codec": "mp3"}},
+    "Output": {"Object": "out/${jobid}.mp3"},
+}
 SEPARATE = {**JOB, "voice_object": "out/${jobid}.${ext}"}
 
 
@@ -24,7 +29,15 @@ def inputs(way: str, dag_run: Any = None) -> list[str]:
 
 @task_group
 def pair(key: Any) -> None:
-    submit = VoiceSeparateOperator(task_id="submit", input_object=key, **SEPARATE)
+    """Transcodings, so that the weather meets more than one type of job."""
+    submit = TencentCIJobOperator(
+        task_id="submit",
+        tencent_ci_conn_id="faulty",
+        tag="Transcode",
+        input_object=key,
+        operation=TRANSCODING,
+        **RETRIES,
+    )
     TencentCIJobSensor(
         task_id="sense",
         tencent_ci_conn_id="faulty",
