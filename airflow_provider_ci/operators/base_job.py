@@ -351,7 +351,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             kill_guard=self._kill_guard,
             cancellation=self._cancellation,
             before_submission=self._before_submission,
-            waits=self._who_waits(),
+            who_waits=self._who_waits(),
             resubmit_if_unknown=self.on_ambiguous_submit == "resubmit",
             log=self.log,
         )

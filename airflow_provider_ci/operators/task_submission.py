@@ -43,7 +43,7 @@ class TaskSubmission(Generic[J]):
     """Gets the job of a task.
 
     :param before_submission: called with a request before it is submitted; may refuse it.
-    :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
+    :param who_waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
     :param resubmit_if_unknown: submit again if listing jobs is not permitted, or the list may not show this
         type of job, at the risk of a second job.
     """
@@ -54,7 +54,7 @@ class TaskSubmission(Generic[J]):
     kill_guard: KillGuard
     cancellation: JobCancellation
     before_submission: Callable[[Tree], None]
-    waits: str
+    who_waits: str
     resubmit_if_unknown: bool
     log: Any
     _submitted: _SubmittedRequest | None = field(default=None, init=False)
@@ -134,7 +134,7 @@ class TaskSubmission(Generic[J]):
             before_submission=self.before_submission,
             records=self.try_state.records,
             identity=earlier_tries.task_identity(context, self.hook.settings.deployment),
-            waits=self.waits,
+            who_waits=self.who_waits,
             may_have_submitted=earlier_tries.may_have_earlier_try(context["ti"]),
             clear_discards_record=earlier_tries.CLEAR_DISCARDS_STATE,
             run_start=run_start_by_service_clock,

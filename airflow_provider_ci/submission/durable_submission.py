@@ -40,7 +40,7 @@ from airflow_provider_ci.submission.recovery import (
     SubmittedBy,
     describe_job,
     log_job_of_cleared_try,
-    look_pauses,
+    pauses_between_looks,
     refuse_if_cancelled_by_others,
 )
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, describe_end
@@ -72,8 +72,8 @@ class DurableSubmission(Generic[J]):
                                            search the job list
     =====================================  ==========================================================
 
-    and then the state of the job that was found: a failed one is submitted again, one that somebody else
-    cancelled is an error, and the task continues with any other.
+    If a job is found, its state decides: a failed job is submitted again, a job that somebody else cancelled
+    is an error, and the task continues with any other.
 
     The response to a submission decides in the same way:
 
@@ -82,7 +82,7 @@ class DurableSubmission(Generic[J]):
     =====================================  ==========================================================
     the job                                record its id
     unknown: timeout, 5xx, unreadable      search the job list; submit again if it certainly has no job
-    expired, and this corrected the clock  submit again with the correct time
+    expired, and the clock was corrected   submit again with the correct time
     any other error                        raise it
     =====================================  ==========================================================
 
@@ -93,10 +93,10 @@ class DurableSubmission(Generic[J]):
         after that Unix time. Costs money.
     :param cancel: cancels a job that is abandoned; ``None``: abandoned jobs are not cancelled.
     :param before_submission: called with a request before the first submission is recorded; may refuse it.
-    :param waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
+    :param who_waits: who waits for the job: ``worker``, ``triggerer`` or ``nobody``.
     :param may_have_submitted: an earlier try may have submitted without leaving a record.
-    :param clear_discards_record: clearing the task empties the store (Airflow 3.4 or newer), so that a
-        submission may be in flight of which there is no longer a record.
+    :param clear_discards_record: clearing the task empties the store (Airflow 3.4 or newer), so a submission
+        may be in flight although there is no record of it.
     :param run_start: returns the Unix time, by the service's clock, before which no job can be this task's.
     :param resubmit_if_unknown: submit again if listing jobs is not permitted, or the list may not show this
         type of job, at the risk of a second job.
@@ -109,7 +109,7 @@ class DurableSubmission(Generic[J]):
     before_submission: Callable[[Tree], None]
     records: SubmissionRecords
     identity: TaskIdentity
-    waits: str
+    who_waits: str
     may_have_submitted: bool
     clear_discards_record: bool
     run_start: Callable[[], float]
@@ -145,7 +145,7 @@ class DurableSubmission(Generic[J]):
         :raises TaskKilledError: a later try of the task has begun.
         """
         self._fingerprint = fingerprint(request, input_location)
-        self.records.claim()
+        self.records.take_over()
         job = self._find_job_of_earlier_try(request)
         return self._submit_new_job(request) if job is None else job
 
@@ -157,7 +157,8 @@ class DurableSubmission(Generic[J]):
         if record.fingerprint != self._fingerprint:
             self._abandon(record.job_id, "the request has changed")
             return None
-        if record.max_tries == self.identity.max_tries:
+        was_cleared = record.max_tries != self.identity.max_tries
+        if not was_cleared:
             return self._find_recorded_job(record, request)
         job = self._find_job_of_cleared_try(record, request) if record.worker_waits else None
         if job is None:
@@ -168,7 +169,7 @@ class DurableSubmission(Generic[J]):
         """Return the job of a try that left no record."""
         # With a store, a submission is recorded before it is sent: no record means that none is in flight
         may_be_in_flight = self.clear_discards_record or not self.records.has_store
-        key = self._new_key()
+        key = self._new_key()  # keys match although their nonces differ
         job = self._search_list(
             with_user_data(request, key), SubmittedBy.UNRECORDED, may_be_in_flight=may_be_in_flight
         )
@@ -184,8 +185,8 @@ class DurableSubmission(Generic[J]):
         """
         job = self._describe_until_found(record.job_id) if record.job_id is not None else None
         if job is None:
-            submitted = with_user_data(request, record.idempotency_key)
-            job = self._search_list(submitted, SubmittedBy.EARLIER_TRY, record)
+            submitted_request = with_user_data(request, record.idempotency_key)
+            job = self._search_list(submitted_request, SubmittedBy.EARLIER_TRY, record)
             if job is not None:
                 self._save_job(job, record)
             return job
@@ -206,8 +207,8 @@ class DurableSubmission(Generic[J]):
         if record.job_id is not None:
             job = self._describe_until_found(record.job_id)
         else:
-            submitted = with_user_data(request, record.idempotency_key)
-            job = self._search_list(submitted, SubmittedBy.CLEARED_TRY, record)
+            submitted_request = with_user_data(request, record.idempotency_key)
+            job = self._search_list(submitted_request, SubmittedBy.CLEARED_TRY, record)
         if job is None or self.job_api.ask_if_ended(job):
             return None
         log_job_of_cleared_try(job, self.log)
@@ -217,7 +218,7 @@ class DurableSubmission(Generic[J]):
     def _describe_until_found(self, job_id: str) -> J | None:
         """Return a job of an earlier try; ``None`` if the service does not find it in the grace period."""
         end: float | None = None
-        for pause in look_pauses():
+        for pause in pauses_between_looks():
             job = describe_job(self.job_api, job_id)
             if job is not None:
                 return job
@@ -238,57 +239,61 @@ class DurableSubmission(Generic[J]):
         """Submit until the service accepts a job. Costs money."""
         self.before_submission(with_user_data(request, self._new_key()))
         for number in range(1, _SUBMISSIONS_PER_TRY + 1):
-            # the time is taken before the record is written: being held up there must not extend the validity
+            # the time is taken before the record is written: a slow write must not extend the validity
             record = self._new_record(self.clock(), self._new_key())
             self.records.save_before_submission(record)
-            submitted = with_user_data(request, record.idempotency_key)
-            job = self._submit_once(submitted, record, is_last=number == _SUBMISSIONS_PER_TRY)
+            submitted_request = with_user_data(request, record.idempotency_key)
+            job = self._submit_once(submitted_request, record, is_last=number == _SUBMISSIONS_PER_TRY)
             if job is not None:
                 self._save_job(job, record)
                 return job
         raise AssertionError("the last submission returns a job or raises")
 
-    def _submit_once(self, submitted: Tree, record: SubmissionRecord, *, is_last: bool) -> J | None:
+    def _submit_once(self, submitted_request: Tree, record: SubmissionRecord, *, is_last: bool) -> J | None:
         """Submit once; ``None``: the service certainly did not accept the job, so it may be submitted again.
 
         :param is_last: raise instead of returning ``None``.
         """
         try:
-            return self.submit(submitted, record.since + SUBMISSION_VALIDITY)
+            submitted_at = record.since
+            return self.submit(submitted_request, submitted_at + SUBMISSION_VALIDITY)
         except ClockSkewError as error:
             if is_last or not error.corrected:
                 raise
-            return self._find_job_submitted_meanwhile(submitted)
+            return self._find_job_submitted_meanwhile(submitted_request)
         except AmbiguousSubmissionError as error:
             self.log.warning("%s. Looking for the job before submitting again", _message_without_hint(error))
-            job = self._search_list(submitted, SubmittedBy.THIS_TRY, record)
+            job = self._search_list(submitted_request, SubmittedBy.THIS_TRY, record)
             if job is None and is_last:
                 raise
             return job
 
-    def _find_job_submitted_meanwhile(self, submitted: Tree) -> J | None:
-        """Return the job of another try. A suspended process may find its clock wrong; meanwhile another try
-        may have submitted. With a store, this try then stops when it writes its next record.
+    def _find_job_submitted_meanwhile(self, submitted_request: Tree) -> J | None:
+        """Return the job of a try that began while this one was suspended, if there is one: the process may
+        find its clock wrong because it was suspended. With a store there is nothing to look for, because this
+        try stops when it writes its next record.
         """
         if self.records.has_store:
             return None
-        return self._search_list(submitted, SubmittedBy.UNRECORDED, may_be_in_flight=False)
+        return self._search_list(submitted_request, SubmittedBy.UNRECORDED, may_be_in_flight=False)
 
     def _search_list(
         self,
-        submitted: Tree,
+        submitted_request: Tree,
         by: SubmittedBy,
         record: SubmissionRecord | None = None,
         *,
         may_be_in_flight: bool = True,
     ) -> J | None:
-        job = self._search.search_until_certain(submitted, by, record, may_be_in_flight=may_be_in_flight)
+        job = self._search.search_until_certain(
+            submitted_request, by, record, may_be_in_flight=may_be_in_flight
+        )
         if job is not None:
             self.found_by_request = key_of_job(job) is None
         return job
 
     def _new_key(self) -> str:
-        return self.identity.idempotency_key(self._fingerprint, self.waits)
+        return self.identity.idempotency_key(self._fingerprint, self.who_waits)
 
     def _new_record(self, submitted_at: float, idempotency_key: str) -> SubmissionRecord:
         return SubmissionRecord(
@@ -296,7 +301,7 @@ class DurableSubmission(Generic[J]):
             fingerprint=self._fingerprint,
             since=submitted_at,
             idempotency_key=idempotency_key,
-            worker_waits=self.waits == WORKER,
+            worker_waits=self.who_waits == WORKER,
         )
 
     def _save_job(self, job: J, record: SubmissionRecord) -> None:
@@ -304,7 +309,7 @@ class DurableSubmission(Generic[J]):
         with_job = replace(
             record,
             job_id=str(job.job_id),
-            worker_waits=self.waits == WORKER,
+            worker_waits=self.who_waits == WORKER,
             found_by_request=record.found_by_request or self.found_by_request,
         )
         try:
@@ -328,7 +333,7 @@ class DurableSubmission(Generic[J]):
         if self.cancel is None:
             return True
         try:
-            self._cancel_if_waiting(job_id, self.cancel)
+            self._cancel_if_not_begun(job_id, self.cancel)
         except TaskKilledError:
             raise
         except TencentCIError as error:
@@ -336,7 +341,7 @@ class DurableSubmission(Generic[J]):
             return False
         return True
 
-    def _cancel_if_waiting(self, job_id: str, cancel: Callable[[str], None]) -> None:
+    def _cancel_if_not_begun(self, job_id: str, cancel: Callable[[str], None]) -> None:
         job = describe_job(self.job_api, job_id)
         if job is None:  # its input may be in another bucket
             self.log.warning("Job %s is not found in this bucket, and is not cancelled", job_id)

@@ -32,7 +32,7 @@ _KEY = re.compile(
     r" nonce=(?P<nonce>[0-9a-f]{8})"
 )
 _MAX_PART_LENGTH = 150
-# A leading zero makes it no number: 007 and 7 are different ids
+# With a leading zero it is not a number: 007 and 7 are different ids
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?")
 
 
@@ -53,27 +53,27 @@ class TaskIdentity(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """A digest of all but ``max_tries``, so that a clear does not change it. It differs between task
-        instances whose names in a key are equal because they were shortened.
+        """A digest of all but ``max_tries``, so that a clear does not change it. A key has long names in
+        shortened form; if two become equal, the digests still differ.
         """
         text = "\0".join(map(str, self[:-1]))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def idempotency_key(self, request_fingerprint: str, waits: str) -> str:
+    def idempotency_key(self, request_fingerprint: str, who_waits: str) -> str:
         """Return a new key for ``UserData``: readable, printable ASCII, at most 1,024 characters.
 
-        :param waits: ``worker``, ``triggerer`` or ``nobody``.
+        :param who_waits: ``worker``, ``triggerer`` or ``nobody``.
         """
         names = ("dag", "run", "task", "map", "deployment", "max_tries")
         parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=True)]
         return (
-            f"airflow {' '.join(parts)} waits={waits} request={request_fingerprint[:12]} id={self.digest}"
+            f"airflow {' '.join(parts)} waits={who_waits} request={request_fingerprint[:12]} id={self.digest}"
             f" nonce={secrets.token_hex(4)}"
         )
 
 
-class IdempotencyKey(NamedTuple):
-    """The parts of a key that decide whether a job belongs to a task instance and its request.
+class ParsedKey(NamedTuple):
+    """The parts of an idempotency key that decide whether a job belongs to a task instance and its request.
 
     :param task_instance: :attr:`TaskIdentity.digest`.
     :param request: the beginning of the request's :func:`fingerprint`.
@@ -83,45 +83,49 @@ class IdempotencyKey(NamedTuple):
     task_instance: str
     max_tries: int
     request: str
-    waits: str
+    who_waits: str
     nonce: str
 
     @classmethod
-    def parse(cls, user_data: str | None) -> IdempotencyKey | None:
+    def parse(cls, user_data: str | None) -> ParsedKey | None:
         """Return the key in ``UserData``; ``None`` if there is none, or other data."""
         found = _KEY.fullmatch((user_data or "").strip())
         if found is None:
             return None
         return cls(found["id"], int(found["max_tries"]), found["request"], found["waits"], found["nonce"])
 
-    def is_same_request(self, other: IdempotencyKey | None) -> bool:
+    def is_same_request(self, other: ParsedKey | None) -> bool:
         """Tell whether both keys are for the same request of one task instance, without a clear between them.
         Who waits is not compared: the user may change that between two tries.
         """
-        return other is not None and self[:3] == other[:3]
+        return other is not None and self._is_without_clear(other) and self.request == other.request
 
-    def is_other_request(self, wanted: IdempotencyKey) -> bool:
+    def is_other_request(self, wanted: ParsedKey) -> bool:
         """Tell whether both keys are for one task instance, without a clear between them, but for different
         requests.
         """
-        return self[:2] == wanted[:2] and self.request != wanted.request
+        return self._is_without_clear(wanted) and self.request != wanted.request
 
-    def was_cleared_while_worker_waited(self, wanted: IdempotencyKey) -> bool:
+    def was_cleared_while_worker_waited(self, wanted: ParsedKey) -> bool:
         """Tell whether a worker waited for the submission of this key, and ``wanted`` is the key of the same
         request after a clear.
         """
         is_same = (self.task_instance, self.request) == (wanted.task_instance, wanted.request)
-        return is_same and self.max_tries < wanted.max_tries and self.waits == WORKER
+        return is_same and self.max_tries < wanted.max_tries and self.who_waits == WORKER
+
+    def _is_without_clear(self, other: ParsedKey) -> bool:
+        """Tell whether both keys are for one task instance, without a clear between them."""
+        return (self.task_instance, self.max_tries) == (other.task_instance, other.max_tries)
 
 
-def key_of_job(job: Job | BatchJob) -> IdempotencyKey | None:
+def key_of_job(job: Job | BatchJob) -> ParsedKey | None:
     """Return the key with which a job was submitted, if it has one."""
-    return IdempotencyKey.parse(job.user_data)
+    return ParsedKey.parse(job.user_data)
 
 
-def key_of_request(request: Tree) -> IdempotencyKey | None:
+def key_of_request(request: Tree) -> ParsedKey | None:
     """Return the key in a request, if it has one."""
-    return IdempotencyKey.parse(find_text(request, "Operation.UserData"))
+    return ParsedKey.parse(find_text(request, "Operation.UserData"))
 
 
 def fingerprint(request: Tree, input_location: str) -> str:
@@ -134,8 +138,8 @@ def fingerprint(request: Tree, input_location: str) -> str:
     :param input_location: the bucket and region of the input.
     """
     content = {name: value for name, value in request.items() if name != "Tag"}
-    arguments = {"Tag": request.get("Tag"), "Request": _canonical(content)}
-    text = json.dumps([input_location, arguments], sort_keys=True)
+    asked_for = {"Tag": request.get("Tag"), "Request": _canonical(content)}
+    text = json.dumps([input_location, asked_for], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -156,21 +160,23 @@ def is_job_of(job: Job | BatchJob, request: Tree) -> bool:
     the job has ``UserData``     the service may spell the rest differently
     the request has a key, and   input and name are equal, and no other field contradicts; it may
     the job has no ``UserData``  then be somebody else's job as well
-    the user's own               the same, and the job's ``UserData`` is equal or missing
+    the user's own               input, name and other fields are as above, and the job's
+                                 ``UserData`` is equal or missing
     ===========================  ==================================================================
     """
     key, user_data = key_of_request(request), job.user_data
     if key is not None and user_data is not None:
-        return key.is_same_request(IdempotencyKey.parse(user_data))
-    own_data = find_text(request, "Operation.UserData")
-    if user_data is not None and user_data.strip() != (own_data or "").strip():
+        return key.is_same_request(ParsedKey.parse(user_data))
+    requested_data = find_text(request, "Operation.UserData")
+    if user_data is not None and user_data.strip() != (requested_data or "").strip():
         return False
     return _has_input_of(job, request) and _has_equal_fields(job, request)
 
 
 _BATCH_INPUTS = ("Manifest", "UrlFile", "Prefix", "Object")
-# What has an effect only without such a template. For TemplateId it depends on the type of the job
-_REPLACED = {"TranscodeTemplateId": ("Transcode",), "WatermarkTemplateId": ("Watermark",)}
+# By the element that names a template: the parameters that the template replaces. Those that TemplateId
+# replaces depend on the type of the job
+_REPLACED_BY_TEMPLATE = {"TranscodeTemplateId": ("Transcode",), "WatermarkTemplateId": ("Watermark",)}
 
 
 def _has_input_of(job: Job | BatchJob, request: Tree) -> bool:
@@ -180,14 +186,14 @@ def _has_input_of(job: Job | BatchJob, request: Tree) -> bool:
         return request.get("Name") == job.name and all(_is_same_key(*pair) for pair in inputs)
     comparison = _Comparison(request)
     if comparison.kind.input is Need.NONE:
-        return True  # the time and the other elements decide
+        return True  # no input to compare: the other elements decide
     key, url = find_text(returned, "Object"), find_text(returned, "Url")
     if find_text(requested, "Object") is not None:  # beside which the service ignores a URL
         is_same = _is_same_key(find_text(requested, "Object"), key)
     else:
         is_same = key is None and url in (None, find_text(requested, "Url"))
     others = {name: value for name, value in requested.items() if name not in ("Object", "Url")}
-    return is_same and comparison.are_equal(others, returned, "Input")
+    return is_same and comparison.are_consistent(others, returned, "Input")
 
 
 def _has_equal_fields(job: Job | BatchJob, request: Tree) -> bool:
@@ -198,14 +204,14 @@ def _has_equal_fields(job: Job | BatchJob, request: Tree) -> bool:
     wanted, returned = find_tree(request, "Operation"), job.operation or {}
     # a batch job has its parameters in JobParam
     both = ((wanted, returned), (find_tree(wanted, "JobParam"), find_tree(returned, "JobParam")))
-    if any(comparison.is_of_template(*pair) for pair in both):
+    if any(comparison.has_template_instead(*pair) for pair in both):
         return False
     envelope = {"Tag": job.tag, "QueueId": job.queue_id}
     if isinstance(job, BatchJob):
         envelope["Type"] = job.type
-    if not all(comparison.are_equal(request.get(name), envelope[name], name) for name in envelope):
+    if not all(comparison.are_consistent(request.get(name), envelope[name], name) for name in envelope):
         return False
-    return comparison.are_equal(wanted, returned, "Operation")
+    return comparison.are_consistent(wanted, returned, "Operation")
 
 
 class _Comparison:
@@ -217,22 +223,22 @@ class _Comparison:
 
     def __init__(self, request: Tree) -> None:
         self.kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
-        self._replaced = {"TemplateId": self.kind.replaced_by_template, **_REPLACED}
+        self._replaced_by_template = {"TemplateId": self.kind.replaced_by_template, **_REPLACED_BY_TEMPLATE}
 
-    def is_of_template(self, requested: Tree, returned: Tree) -> bool:
-        """Tell whether a job was made of a template, and a request has parameters instead: a job shows one of
-        the two, or both.
+    def has_template_instead(self, requested: Tree, returned: Tree) -> bool:
+        """Tell whether a job has only a template where a request has only parameters. A job that was made
+        from such a request shows the parameters, whether or not it shows a template too.
         """
         return any(
             _has_any(requested, names)
             and not _has_any(requested, [template])
             and _has_any(returned, [template])
             and not _has_any(returned, names)
-            for template, names in self._replaced.items()
+            for template, names in self._replaced_by_template.items()
         )
 
-    def are_equal(self, requested: Any, returned: Any, path: str) -> bool:
-        """Tell whether a value of the request is that of a job, or one of the two has none."""
+    def are_consistent(self, requested: Any, returned: Any, path: str) -> bool:
+        """Tell whether a value of the request and that of a job are equal, or one of them is missing."""
         first, second = _values(requested), _values(returned)
         if not first or not second:
             return True
@@ -243,7 +249,7 @@ class _Comparison:
         if isinstance(requested, Mapping) and isinstance(returned, Mapping):
             ignored = {"UserData", *self._ignored_by_service(requested, returned)}
             return all(
-                self.are_equal(requested[name], returned.get(name), f"{path}.{name}")
+                self.are_consistent(requested[name], returned.get(name), f"{path}.{name}")
                 for name in requested
                 if name not in ignored
             )
@@ -267,8 +273,10 @@ class _Comparison:
         return isinstance(requested, str) and rule is not None and rule.is_text
 
     def _ignored_by_service(self, requested: Tree, returned: Tree) -> Iterator[str]:
-        """Yield the parameters beside a template, for which the service may return those of the template."""
-        for template, names in self._replaced.items():
+        """Yield the parameters that a request has beside a template. The service may return the template's
+        values in their place.
+        """
+        for template, names in self._replaced_by_template.items():
             if _has_any(requested, [template]) and _has_any(returned, [template]):
                 yield from names
 
@@ -284,15 +292,15 @@ def _values(value: Any) -> list[Any]:
 
 
 def _is_same_key(requested: str | None, returned: str | None) -> bool:
-    """Tell whether two keys are the same. The documents' responses have some with a slash before them, with
-    which no key begins.
+    """Tell whether two keys are the same. Some responses in the documents put a slash before the key; no key
+    begins with one.
     """
     return requested == returned or (requested is not None and returned == f"/{requested}")
 
 
 def _canonical(value: Any) -> Any:
-    """Return a tree in the one of its spellings that stands for the same elements: texts for numbers, no list
-    of one, nothing without a value.
+    """Return a tree in a form that is equal for all spellings of the same elements: texts for numbers, no
+    list of one, nothing without a value.
     """
     if isinstance(value, Mapping):
         children = {
@@ -301,8 +309,12 @@ def _canonical(value: Any) -> Any:
         return {name: child for name, child in children.items() if child is not None}
     if isinstance(value, list | tuple):
         items = [_canonical(child) for child in value if child is not None]
-        return items if len(items) > 1 else items[0] if items else None
-    return None if value is None else {} if value == "" else format_value(value)
+        if not items:
+            return None
+        return items if len(items) > 1 else items[0]
+    if value is None:
+        return None
+    return {} if value == "" else format_value(value)
 
 
 def _readable(text: str) -> str:

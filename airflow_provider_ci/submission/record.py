@@ -85,17 +85,18 @@ class SubmissionRecords:
     ====  ==============================  ===============================================
     step  method                          what it does
     ====  ==============================  ===============================================
-    1     :meth:`claim`                   writes the number of this try; raises if a later
+    1     :meth:`take_over`               writes the number of this try; raises if a later
                                           try has written its own
     2     :meth:`load`                    reads what earlier tries recorded
-    3     :meth:`save_before_submission`  raises if another try has claimed since; writes
-                                          the record; raises if another try has claimed
+    3     :meth:`save_before_submission`  raises if another try has taken over since;
+                                          writes the record; raises if another try has
+                                          taken over
     4                                     the submission
     5     :meth:`save`                    writes the record with the job id
     ====  ==============================  ===============================================
 
-    So a later try either reads the record of an earlier one, or has claimed before the earlier one's last
-    check, which then raises.
+    So a later try either reads the record of an earlier one, or has taken over before the earlier one's
+    last check, which then raises.
 
     :param store: the task state store; ``None`` before Airflow 3.3.
     :param try_number: the number of this try.
@@ -110,7 +111,7 @@ class SubmissionRecords:
         """Whether records are kept."""
         return self._store is not None
 
-    def claim(self) -> None:
+    def take_over(self) -> None:
         """Write that this try has begun.
 
         The first try does not write it, because no earlier try could read it.
@@ -133,9 +134,9 @@ class SubmissionRecords:
 
         :raises TaskKilledError: another try has begun. It may submit, so this one must not.
         """
-        self._raise_if_other_try_claimed()  # the record would overwrite that of the other try
+        self._raise_if_other_try_took_over()  # the record would overwrite that of the other try
         self._set(STORE_KEY, record.to_json())
-        self._raise_if_other_try_claimed()
+        self._raise_if_other_try_took_over()
 
     def save(self, record: SubmissionRecord) -> None:
         """Write the record of a submission whose job is known."""
@@ -177,8 +178,8 @@ class SubmissionRecords:
     def _latest_try(self) -> int:
         return int(self._get(TRY_KEY, self._try_number))
 
-    def _raise_if_other_try_claimed(self) -> None:
-        # an earlier try that was held up before its claim may have overwritten the number of this one
+    def _raise_if_other_try_took_over(self) -> None:
+        # an earlier try that was held up before it took over may have overwritten the number of this one
         latest = self._latest_try()
         if latest != self._try_number:
             raise self._error_of_other_try(latest)

@@ -21,7 +21,7 @@ from airflow_provider_ci.protocol.jobs import CANCEL
 from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.idempotency_key import (
-    IdempotencyKey,
+    ParsedKey,
     TaskIdentity,
     is_job_of,
     key_of_job,
@@ -32,9 +32,9 @@ from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
 from airflow_provider_ci.submission.waiting import is_outage
 
 #: Pauses between two looks for a job that may still appear, in seconds; the last one repeats.
-_LOOK_PAUSES = (1.0, 2.0, 5.0, 10.0)
-# A recorded time may be ahead of the service's clock by this much: the service refuses what a clock signs
-# that is further ahead. One second more because creation times are in whole seconds
+_PAUSES_BETWEEN_LOOKS = (1.0, 2.0, 5.0, 10.0)
+# A recorded time may be this many seconds ahead of the service's clock: the service refuses signatures that
+# begin later. One second more because creation times are in whole seconds
 _CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
 
 
@@ -64,7 +64,7 @@ class JobLookup(Protocol[J]):
         """
 
     def ask_if_ended(self, job: J) -> bool:
-        """Find out whether nothing of a job is still running. For a batch job this makes a call."""
+        """Find out whether a job has ended; a batch job has when all its jobs have, and this makes a call."""
 
 
 class SubmittedBy(Enum):
@@ -73,7 +73,7 @@ class SubmittedBy(Enum):
     =================  ==========================  ==========================================
     try                the job ended ``Failed``    the job ended ``Cancel``
     =================  ==========================  ==========================================
-    ``THIS_TRY``       found: this try fails       found: this try fails
+    ``THIS_TRY``       found, fails this try       found, fails this try
     ``EARLIER_TRY``    not found: submitted again  error, unless this task cancelled the job
     ``CLEARED_TRY``    not found: submitted again  not found: submitted again
     ``UNRECORDED``     not found: submitted again  not found: submitted again
@@ -123,12 +123,12 @@ class JobSearch(Generic[J]):
     _undescribed_ids: set[str] = field(default_factory=set, init=False)
 
     def ignore_ended(self, *jobs: J) -> None:
-        """Do not return these jobs of earlier submissions, which ended, as the job of a new submission."""
+        """Remember jobs that ended: they belong to earlier submissions, so no later search returns them."""
         self._ended_jobs += jobs
 
     def search_until_certain(
         self,
-        submitted: Tree,
+        submitted_request: Tree,
         by: SubmittedBy,
         record: SubmissionRecord | None = None,
         *,
@@ -139,26 +139,26 @@ class JobSearch(Generic[J]):
         That is certain once the service can no longer accept the submission, and the list has had time to
         show what was accepted before. A failed look is repeated until then.
 
-        :param submitted: the request with its ``UserData``.
+        :param submitted_request: the request with its ``UserData``.
         :param record: of the submission; ``None``: it is unknown when it was sent, perhaps just now.
         :param may_be_in_flight: the submission may still arrive at the service.
         :raises AmbiguousSubmissionError: it cannot be found out whether the job exists.
         :raises JobCancelledError: somebody else cancelled the job.
         """
         certain_at: float | None = None
-        for pause in look_pauses():
+        for pause in pauses_between_looks():
             sent_since = self.run_start() if record is None else record.since
             failure: TencentCIError | None = None
             try:
-                jobs = self._list(submitted, sent_since - _CLOCK_SKEW)
+                jobs = self._list(submitted_request, sent_since - _CLOCK_SKEW)
             except TencentCIError as error:
-                if isinstance(error, JobError) or not is_outage(error):
+                if _must_end_search(error):
                     raise
                 jobs, failure = [], error
                 self.log.warning("The job list could not be read, will try again: %s", error)
             if jobs is None:  # not permitted to list them, and the user accepts the risk of a second job
                 return None
-            found = self._abandon_others_and_select(jobs, submitted, by, record)
+            found = self._abandon_others_and_select(jobs, submitted_request, by, record)
             if found is not None:
                 return found
             now = self.clock()
@@ -168,8 +168,7 @@ class JobSearch(Generic[J]):
                 self._log_search_until(certain_at, now)
             if now >= certain_at:
                 self._raise_if_unknown(failure)
-                if self._is_list_believed(submitted):
-                    self.log.info("The job list shows no job of an earlier submission: none was accepted")
+                self._conclude_from_empty_list(submitted_request)
                 return None
             self.sleep(min(pause, certain_at - now))
         raise AssertionError("pauses never end")
@@ -201,22 +200,15 @@ class JobSearch(Generic[J]):
                 hint="A retry looks at it again",
             )
         if failure is not None:
-            raise AmbiguousSubmissionError(
-                "It is unknown whether a job was accepted: the job list could not be read",
-                **failure.details
-                | {
-                    "service_message": failure.service_message or failure.message,
-                    "hint": "It may run and be billed. A retry looks for it again",
-                },
-            ) from failure
+            raise _unread_list_error(failure) from failure
 
-    def _list(self, submitted: Tree, since: float) -> list[J] | None:
+    def _list(self, submitted_request: Tree, since: float) -> list[J] | None:
         """Return the jobs created since then, with their ``UserData``.
 
         ``None``: listing them is not permitted, and the user accepts the risk of a second job.
         """
         try:
-            listed = list(self.job_api.list(submitted, datetime.fromtimestamp(since, UTC)))
+            listed = list(self.job_api.list(submitted_request, datetime.fromtimestamp(since, UTC)))
         except PermissionDeniedError as error:
             if not self.resubmit_if_unknown:
                 raise self._list_not_permitted(error) from error
@@ -225,43 +217,43 @@ class JobSearch(Generic[J]):
             )
             return None
         except (InvalidRequestError, NotFoundError) as error:
-            if self.job_api.is_list_documented(submitted):
+            if self.job_api.is_list_documented(submitted_request):
                 raise
-            self._accept_unknown_list(submitted, error)
+            self._accept_risk_or_raise(submitted_request, error)
             return None
         recent = [job for job in listed if job.job_id and _created_at(job, unknown=since) >= since]
-        complete = (self._with_user_data(job, submitted) for job in recent)
+        complete = (self._with_user_data(job, submitted_request) for job in recent)
         return self._without_copies([job for job in complete if job is not None])
 
-    def _is_list_believed(self, submitted: Tree) -> bool:
-        """Tell whether an empty list proves that there is no job.
+    def _conclude_from_empty_list(self, submitted_request: Tree) -> None:
+        """Conclude that there is no job, if an empty list proves it or the user accepts the risk.
 
-        For some types of job no document says that they are listed. Then the list is believed only if it
-        shows any job of the type. ``False``: it does not, and the user accepts the risk of a second job.
+        For some types of job no document says that they are listed. Then the list proves it only if it shows
+        any job of the type.
 
-        :raises AmbiguousSubmissionError: it does not, or it could not be read.
+        :raises AmbiguousSubmissionError: it shows none, or it could not be read.
         """
-        if self.job_api.is_list_documented(submitted):
-            return True
+        is_type_listed = self.job_api.is_list_documented(submitted_request)
         try:
-            if self.job_api.ask_if_listed(submitted):
-                return True
+            is_type_listed = is_type_listed or self.job_api.ask_if_listed(submitted_request)
         except (InvalidRequestError, NotFoundError) as error:
-            self._accept_unknown_list(submitted, error)
-            return False
+            self._accept_risk_or_raise(submitted_request, error)
+            return
         except TencentCIError as error:
-            if isinstance(error, JobError) or not is_outage(error):
+            if _must_end_search(error):
                 raise
-            self._raise_if_unknown(error)
-        self._accept_unknown_list(submitted, None)
-        return False
+            raise _unread_list_error(error) from error
+        if is_type_listed:
+            self.log.info("The job list shows no job of an earlier submission: none was accepted")
+        else:
+            self._accept_risk_or_raise(submitted_request, None)
 
-    def _accept_unknown_list(self, submitted: Tree, cause: TencentCIError | None) -> None:
+    def _accept_risk_or_raise(self, submitted_request: Tree, cause: TencentCIError | None) -> None:
         """Log that the job is submitted although the list may not show its type, if the user accepts that.
 
         :raises AmbiguousSubmissionError: the user does not.
         """
-        tag = submitted.get("Tag")
+        tag = submitted_request.get("Tag")
         if self.resubmit_if_unknown:
             self.log.warning(
                 "The job list shows no job with Tag %s at all, and may not show this type; submitting, at the"
@@ -290,12 +282,12 @@ class JobSearch(Generic[J]):
             **error.details | {"hint": hint},
         )
 
-    def _with_user_data(self, job: J, submitted: Tree) -> J | None:
+    def _with_user_data(self, job: J, submitted_request: Tree) -> J | None:
         """Return the job, described if it may be the submission's and the list left out its ``UserData``.
 
         ``None``: the service does not describe it now, so it remains unknown whose job it is.
         """
-        if job.user_data is not None or not is_job_of(job, submitted):
+        if job.user_data is not None or not is_job_of(job, submitted_request):
             return job
         job_id = str(job.job_id)
         if job_id not in self._described:
@@ -309,14 +301,14 @@ class JobSearch(Generic[J]):
         return job if described.user_data is None else described
 
     def _abandon_others_and_select(
-        self, jobs: list[J], submitted: Tree, by: SubmittedBy, record: SubmissionRecord | None
+        self, jobs: list[J], submitted_request: Tree, by: SubmittedBy, record: SubmissionRecord | None
     ) -> J | None:
         """Return the job of the submission, if it is listed and counts: see :class:`SubmittedBy`.
 
         Jobs that this task instance submitted for another request are abandoned.
         """
-        self._abandon_jobs_of_other_requests(jobs, submitted)
-        matching = [job for job in jobs if is_job_of(job, submitted)]
+        self._abandon_jobs_of_other_requests(jobs, submitted_request)
+        matching = [job for job in jobs if is_job_of(job, submitted_request)]
         running_or_paid = [job for job in matching if not self.job_api.ask_if_ended_without_result(job)]
         if running_or_paid:
             return self._oldest(running_or_paid)
@@ -329,13 +321,13 @@ class JobSearch(Generic[J]):
             for job in matching:
                 refuse_if_cancelled_by_others(job, record)
             return None
-        return self._find_job_of_cleared_try(jobs, submitted)
+        return self._find_job_of_cleared_try(jobs, submitted_request)
 
-    def _find_job_of_cleared_try(self, jobs: list[J], submitted: Tree) -> J | None:
+    def _find_job_of_cleared_try(self, jobs: list[J], submitted_request: Tree) -> J | None:
         """Return the job of a try that was cleared while its worker waited, if the job has not ended. If no
         record says that the worker waited, the job's key does.
         """
-        wanted = key_of_request(submitted)
+        wanted = key_of_request(submitted_request)
         if wanted is None:
             return None
         for job in jobs:
@@ -347,9 +339,9 @@ class JobSearch(Generic[J]):
                 return job
         return None
 
-    def _abandon_jobs_of_other_requests(self, jobs: list[J], submitted: Tree) -> None:
+    def _abandon_jobs_of_other_requests(self, jobs: list[J], submitted_request: Tree) -> None:
         """Abandon the jobs that earlier tries of this task instance submitted for another request."""
-        wanted = key_of_request(submitted)
+        wanted = key_of_request(submitted_request)
         if wanted is None:
             return
         for job in jobs:
@@ -362,7 +354,7 @@ class JobSearch(Generic[J]):
                 self._abandoned_ids.add(job_id)
 
     def _without_copies(self, jobs: list[J]) -> list[J]:
-        """Return the jobs without those into whose ``UserData`` somebody copied that of an older job."""
+        """Return the jobs without copies: those whose ``UserData`` somebody copied from an older job."""
         originals: dict[str, J] = {}
         for job in sorted(jobs, key=_created_at):
             key, job_id = key_of_job(job), str(job.job_id)
@@ -385,7 +377,7 @@ class JobSearch(Generic[J]):
         self.log.info("Found job %s (%s), submitted before", oldest.job_id, oldest.job_state)
         return oldest
 
-    def _is_of_this_task(self, key: IdempotencyKey | None) -> bool:
+    def _is_of_this_task(self, key: ParsedKey | None) -> bool:
         return key is not None and key.task_instance == self.identity.digest
 
     def _is_newer_than_ended_jobs(self, job: J) -> bool:
@@ -393,6 +385,22 @@ class JobSearch(Generic[J]):
             job.job_id != ended.job_id and _created_at(job, unknown=0.0) >= _created_at(ended, unknown=0.0)
             for ended in self._ended_jobs
         )
+
+
+def _must_end_search(error: TencentCIError) -> bool:
+    """Tell whether a call failed for a reason that does not pass, or because the task was killed."""
+    return isinstance(error, JobError) or not is_outage(error)
+
+
+def _unread_list_error(failure: TencentCIError) -> AmbiguousSubmissionError:
+    return AmbiguousSubmissionError(
+        "It is unknown whether a job was accepted: the job list could not be read",
+        **failure.details
+        | {
+            "service_message": failure.service_message or failure.message,
+            "hint": "It may run and be billed. A retry looks for it again",
+        },
+    )
 
 
 def describe_job(job_api: JobLookup[J], job_id: str) -> J | None:
@@ -425,11 +433,11 @@ def log_job_of_cleared_try(job: Any, log: Log) -> None:
     )
 
 
-def look_pauses() -> Iterator[float]:
+def pauses_between_looks() -> Iterator[float]:
     """Yield the seconds between looks, without end."""
-    yield from _LOOK_PAUSES
+    yield from _PAUSES_BETWEEN_LOOKS
     while True:
-        yield _LOOK_PAUSES[-1]
+        yield _PAUSES_BETWEEN_LOOKS[-1]
 
 
 def _created_at(job: Any, unknown: float = float("inf")) -> float:

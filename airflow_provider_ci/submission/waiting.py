@@ -15,8 +15,8 @@ from airflow_provider_ci.submission.tracking import Log
 
 #: The first pause between two polls, seconds.
 FIRST_DELAY = 1.0
-#: Each failed poll doubles the pause, up to this factor; each successful one halves it. In the triggerer all
-#: requests of one round of polls count as one.
+#: Each failed poll doubles the pause, up to this factor; each successful one halves it. In the triggerer,
+#: requests that are sent together count as one.
 MAX_BACKOFF_FACTOR = 16.0
 #: The same limit while the service refuses polls. The task fails after ten refusals, which should not take
 #: hours.
@@ -67,7 +67,8 @@ def retry_after(error: TencentCIError) -> float:
 
 def increase_factor(factor: float, limit: float = MAX_BACKOFF_FACTOR) -> float:
     """Return the back-off factor after a failed poll."""
-    return max(factor, min(factor * 2, limit))
+    doubled = min(factor * 2, limit)
+    return max(factor, doubled)  # a factor that is above this limit already does not fall to it
 
 
 def decrease_factor(factor: float) -> float:
@@ -165,8 +166,8 @@ class Wait:
 
     @property
     def is_over(self) -> bool:
-        """Whether the wait has lasted as long as it may. Ask after a poll: the one after the last pause
-        counts.
+        """Whether the wait has lasted as long as it may. Ask after a poll, because the last
+        pause ends when the wait is over, and a last poll follows it.
         """
         return self.remaining <= 0
 

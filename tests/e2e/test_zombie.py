@@ -29,7 +29,7 @@ AT_ONCE = 16
 #: Where the retry is when the old try continues; ``None``: it has ended.
 RETRY_IS_AT = (
     None,
-    "before claiming",
+    "before taking over",
     "before reading the record",
     "before writing the record",
     "before the submission",

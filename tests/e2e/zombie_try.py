@@ -81,7 +81,7 @@ class FileStore:
         return value
 
     def set(self, key: str, value: Any) -> None:
-        action = "claiming"
+        action = "taking over"
         if key == record.STORE_KEY:
             action = "writing the job id" if "job_id" in value else "writing the record"
         self._process.at(f"before {action}")

@@ -215,7 +215,7 @@ def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes:
         "before_submission": world.before_submission,
         "records": SubmissionRecords(store, try_number),
         "identity": IDENTITY._replace(max_tries=3 + clears),
-        "waits": "nobody",
+        "who_waits": "nobody",
         "may_have_submitted": try_number > 1,
         "clear_discards_record": False,
         "run_start": lambda: START,

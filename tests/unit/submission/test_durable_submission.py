@@ -134,7 +134,7 @@ def test_an_earlier_try_that_is_held_up_anywhere_causes_no_second_job(
 
 
 class HeldUp:
-    """The store of a try that stands still before it claims."""
+    """The store of a try that stands still before it takes over."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -153,7 +153,7 @@ class HeldUp:
 @pytest.mark.parametrize("died_at", [2, 5])  # before and after its record
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("number", range(12))
-def test_a_try_that_was_held_up_before_its_claim_causes_no_second_job(
+def test_a_try_that_was_held_up_before_it_took_over_causes_no_second_job(
     died_at: int, when: str, number: int
 ) -> None:
     """Try 1 dies, try 2 is held up, and continues to its end when try 3 is at each of its steps in turn."""
@@ -423,9 +423,9 @@ def test_a_refusal_before_submission_records_nothing() -> None:
 class TestClearedWhileAWorkerWaits:
     """Airflow ends the process, and begins a try with another ``max_tries`` (3.1 or newer)."""
 
-    def interrupted(self, state: str, *, has_store: bool, waits: str = "worker") -> World:
+    def interrupted(self, state: str, *, has_store: bool, who_waits: str = "worker") -> World:
         world = World(has_store=has_store)
-        submission(world, waits=waits).get_or_submit(REQUEST, PLACE)
+        submission(world, who_waits=who_waits).get_or_submit(REQUEST, PLACE)
         world.set_state("j1", state)
         world.now += 60
         return world
@@ -434,18 +434,18 @@ class TestClearedWhileAWorkerWaits:
     @pytest.mark.parametrize("state", ["Running", "Submitted", "Strange"])
     def test_its_job_is_waited_for_until_it_ends(self, state: str, has_store: bool) -> None:
         world, log = self.interrupted(state, has_store=has_store), RecordingLog()
-        second = submission(world, 2, clears=1, waits="worker", log=log)
+        second = submission(world, 2, clears=1, who_waits="worker", log=log)
         assert second.get_or_submit(REQUEST, PLACE).job_id == "j1"
         assert any("cleared while it waited for job j1" in line for line in log.lines)
         # also by the retries of that try
-        assert submission(world, 3, clears=1, waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert submission(world, 3, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j1"
         assert len(world.jobs) == 1
 
     def test_also_before_its_id_was_recorded(self) -> None:
         world = World(answers=("lost after",))
         world.crash_at = (6, "before")
         with pytest.raises(Crash):
-            submission(world, waits="worker").get_or_submit(REQUEST, PLACE)
+            submission(world, who_waits="worker").get_or_submit(REQUEST, PLACE)
         assert world.calls[-1] == "list"
         world.crash_at = None
         world.set_state("j1", "Running")
@@ -455,29 +455,31 @@ class TestClearedWhileAWorkerWaits:
         """The clear asks for a new job, whoever has cancelled the old one."""
         world = self.interrupted("Cancel", has_store=True)
         del world.stored[STORE_KEY]["job_id"]
-        assert submission(world, 2, clears=1, waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
 
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("state", ["Success", "Failed", "Cancel"])
     def test_a_job_that_has_ended_is_not_taken(self, state: str, has_store: bool) -> None:
         world = self.interrupted(state, has_store=has_store)
-        assert submission(world, 2, clears=1, waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
 
     @pytest.mark.parametrize("has_store", [True, False])
-    @pytest.mark.parametrize("waits", ["triggerer", "nobody"])
-    def test_a_clear_while_no_worker_waits_asks_for_a_new_job(self, waits: str, has_store: bool) -> None:
-        world = self.interrupted("Running", has_store=has_store, waits=waits)
-        assert submission(world, 2, clears=1, waits=waits).get_or_submit(REQUEST, PLACE).job_id == "j2"
+    @pytest.mark.parametrize("who_waits", ["triggerer", "nobody"])
+    def test_a_clear_while_no_worker_waits_asks_for_a_new_job(self, who_waits: str, has_store: bool) -> None:
+        world = self.interrupted("Running", has_store=has_store, who_waits=who_waits)
+        assert (
+            submission(world, 2, clears=1, who_waits=who_waits).get_or_submit(REQUEST, PLACE).job_id == "j2"
+        )
 
     def test_a_clear_after_a_wait_that_ended_by_itself_asks_for_a_new_job(self) -> None:
         world = self.interrupted("Running", has_store=True)
         SubmissionRecords(world, 1).note_end_of_wait("j1")
-        assert submission(world, 2, clears=1, waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
 
     def test_a_changed_request_is_a_new_job(self) -> None:
         world = self.interrupted("Running", has_store=True)
         changed = {**REQUEST, "QueueId": "p1"}
-        assert submission(world, 2, clears=1, waits="worker").get_or_submit(changed, PLACE).job_id == "j2"
+        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(changed, PLACE).job_id == "j2"
 
 
 def test_a_job_is_looked_for_since_its_submission_however_late_it_was_found() -> None:
@@ -498,10 +500,10 @@ def test_where_a_clear_empties_the_store_a_submission_may_be_in_flight() -> None
     world = World(answers=("late",))
     world.crash_at = (6, "before")
     with pytest.raises(Crash):
-        submission(world, waits="worker").get_or_submit(REQUEST, PLACE)
+        submission(world, who_waits="worker").get_or_submit(REQUEST, PLACE)
     world.crash_at = None
     world.stored.clear()
-    second = submission(world, 2, clears=1, waits="worker", clear_discards_record=True)
+    second = submission(world, 2, clears=1, who_waits="worker", clear_discards_record=True)
     assert second.get_or_submit(REQUEST, PLACE).job_id == "j1"
     world.pass_time(ARRIVES_LATE)
     assert len(world.jobs) == 1

@@ -101,7 +101,7 @@ class Machine:
             before_submission=self.before_submission,
             records=SubmissionRecords(self.world if self.world.has_store else None, try_number),
             identity=IDENTITY,
-            waits="nobody",
+            who_waits="nobody",
             may_have_submitted=try_number > 1,
             clear_discards_record=False,
             run_start=self.run_start,
@@ -148,7 +148,7 @@ def test_one_job_for_every_crash_and_answer(
 def test_the_submission_is_recorded_again_in_the_services_time(behind: float) -> None:
     world = World()
     Machine(world, behind).submission(1).get_or_submit(REQUEST, PLACE)
-    # a submission: has another try claimed, record, has another try claimed, POST
+    # a submission: has another try taken over, record, has another try taken over, POST
     submission = ["get", "set", "get", "submit"]
     assert world.calls == ["get", "before_submission", *submission, *submission, "set"]
     assert world.stored[STORE_KEY]["since"] == world.now

@@ -15,7 +15,7 @@ from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.tree import Tree, find_text, with_value
 from airflow_provider_ci.protocol.xml import parse_document, read, tree_to_bytes
 from airflow_provider_ci.submission.idempotency_key import (
-    IdempotencyKey,
+    ParsedKey,
     TaskIdentity,
     fingerprint,
     is_job_of,
@@ -33,8 +33,8 @@ from tests.unit.submission.simulated_world import (
 )
 
 
-def parsed(identity: TaskIdentity, waits: str = "nobody") -> IdempotencyKey:
-    key = IdempotencyKey.parse(identity.idempotency_key("f" * 64, waits))
+def parsed(identity: TaskIdentity, who_waits: str = "nobody") -> ParsedKey:
+    key = ParsedKey.parse(identity.idempotency_key("f" * 64, who_waits))
     assert key is not None
     return key
 
@@ -71,7 +71,7 @@ class TestIdempotencyKey:
         assert parsed(IDENTITY).is_same_request(parsed(IDENTITY._replace()))
 
     def test_does_not_depend_on_who_waits(self) -> None:
-        assert parsed(IDENTITY, waits="worker").is_same_request(parsed(IDENTITY, waits="triggerer"))
+        assert parsed(IDENTITY, who_waits="worker").is_same_request(parsed(IDENTITY, who_waits="triggerer"))
 
     def test_differs_between_submissions(self) -> None:
         assert parsed(IDENTITY).nonce != parsed(IDENTITY).nonce
@@ -102,7 +102,7 @@ class TestIdempotencyKey:
 
     def test_is_read_with_whitespace_around_it(self) -> None:
         key = IDENTITY.idempotency_key("f" * 64, "nobody")
-        assert IdempotencyKey.parse(f"\n  {key}\n") == IdempotencyKey.parse(key) is not None
+        assert ParsedKey.parse(f"\n  {key}\n") == ParsedKey.parse(key) is not None
 
 
 def job_of(request: Tree, **changes: Any) -> Any:
