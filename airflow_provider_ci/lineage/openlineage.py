@@ -93,7 +93,7 @@ def lineage_of_batch(
     outputs: list[Dataset] = []
     if tally is not None and tally.counts["Success"]:
         operation = batch.operation or {}
-        patterns = job_type(tag).object_keys(operation).values()
+        patterns = job_type(tag).result_keys(operation).values()
         folders = (_folder(pattern, str(batch.job_id)) for pattern in patterns)
         outputs = [OutputDataset(_namespace(find_text(operation, "Output.Bucket")), each) for each in folders]
     return OperatorLineage(

@@ -71,7 +71,7 @@ class TypedJobOperator(TencentCIJobOperator):
         cls.arguments_of_elements = {**cls.arguments_of_elements, **several}
         inherited = [name for name in TencentCIJobOperator.template_fields if name != "tag"]
         cls.template_fields = (*inherited, *cls.elements, *cls.further_fields)
-        no_input = dict.fromkeys(("input_object", "input_url") if cls.kind.input is Need.NONE else ())
+        no_input = dict.fromkeys(("input_object", "input_url") if cls.kind.input is Need.FORBIDDEN else ())
         beside_template = {name: value for name, value in cls.examples[0].items() if name not in own}
         # the last one is what messages are about
         examples = ({**beside_template, "template_id": "example"}, *cls.examples)

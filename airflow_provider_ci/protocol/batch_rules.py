@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from airflow_provider_ci.protocol.job_rules import output_field, request_problems, structure_problems_of
+from airflow_provider_ci.protocol.job_rules import output_field, request_problems
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import (
     KEY_BYTES_MAX,
@@ -20,11 +20,12 @@ from airflow_provider_ci.protocol.names import (
 )
 from airflow_provider_ci.protocol.result_keys import KnownInputs, differs_between_inputs
 from airflow_provider_ci.protocol.rules import Problem, name_problems, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree, find, find_tree
+from airflow_provider_ci.protocol.tree import Tree, find, find_tree, structure_problems
 
 BATCH_NAME_MAX = 128
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
 _INPUTS = ("Manifest", "UrlFile", "Prefix", "Object")
+_INPUT_COUNT = "Input has "
 # What a batch job has in its Operation, and a job outside of it
 _OUTSIDE_OF_OPERATION = (
     *("QueueId", "CallBack", "CallBackFormat", "CallBackType"),
@@ -33,13 +34,12 @@ _OUTSIDE_OF_OPERATION = (
 
 
 def check_batch(batch: Tree) -> None:
-    """Check a batch job, also for results that the service would bill although they would be lost.
+    """Check a batch job, and that none of its results, which are paid for, would be lost.
 
     :param batch: the content of the element ``Request``.
     :raises RequestValidationError: naming every field that breaks a rule, its value and what is allowed.
     """
-    problems = structure_problems_of(batch)
-    raise_if_any(problems or _problems(batch))
+    raise_if_any(structure_problems(batch) or _problems(batch))
 
 
 def _problems(batch: Tree) -> Iterator[Problem | str]:
@@ -54,7 +54,7 @@ def _problems(batch: Tree) -> Iterator[Problem | str]:
     for problem in request_problems(job, kind, inputs):
         yield replace(problem, field=_field_in_batch(problem.field, kind.parameters))
     if inputs.are_several:
-        for element, key in kind.object_keys(job["Operation"]).items():
+        for element, key in kind.result_keys(job["Operation"]).items():
             yield from _shared_key_problems(output_field(kind, element), key)
     for name in ("Start", "End"):
         time = find(batch, f"Operation.TimeInterval.{name}")
@@ -87,6 +87,11 @@ def _field_in_batch(field: str, parameters: tuple[str, ...]) -> str:
     return f"Operation.JobParam.{name}" if is_parameter else f"Operation.{name}"
 
 
+def is_input_count_problem(problem: str) -> bool:
+    """Tell whether a problem is that a batch job does not have exactly one source of inputs."""
+    return problem.startswith(_INPUT_COUNT)
+
+
 def known_inputs(batch: Tree) -> KnownInputs:
     """Return what the request says about its inputs."""
     key, prefix = find(batch, "Input.Object"), find(batch, "Input.Prefix")
@@ -101,7 +106,7 @@ def known_inputs(batch: Tree) -> KnownInputs:
 def _input_problems(source: Tree) -> Iterator[Problem | str]:
     given = {name: source[name] for name in _INPUTS if source.get(name) is not None}
     if len(given) != 1:
-        yield f"Input has {', '.join(given) or 'nothing'}, allowed: exactly one of {', '.join(_INPUTS)}"
+        yield f"{_INPUT_COUNT}{', '.join(given) or 'nothing'}, allowed: exactly one of {', '.join(_INPUTS)}"
     for name, value in given.items():
         field = f"Input.{name}"
         if not isinstance(value, str):

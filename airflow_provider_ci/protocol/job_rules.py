@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_provider_ci.protocol.job_types.job_type import JobType, Need
 from airflow_provider_ci.protocol.job_types.known_types import job_type
-from airflow_provider_ci.protocol.job_types.voice_separation import OUTPUTS, VOICE_SEPARATE
+from airflow_provider_ci.protocol.job_types.voice_separation import OUTPUT_LABELS, VOICE_SEPARATE
 from airflow_provider_ci.protocol.names import (
     BUCKET,
     REGION,
@@ -67,21 +67,15 @@ _MQ_RULES = MappingProxyType(
 
 
 def check_job(request: Tree) -> None:
-    """Check a request, also for results that the service would bill although they would be lost.
+    """Check a request, and that none of its results, which are paid for, would be lost.
 
     :param request: the content of the element ``Request``.
     :raises RequestValidationError: naming every field that breaks a rule, its value and what is allowed.
     """
-    problems = structure_problems_of(request)
-    raise_if_any(problems or _problems(request))
+    raise_if_any(structure_problems(request) or _single_job_problems(request))
 
 
-def structure_problems_of(request: Tree) -> list[Problem]:
-    """Return a problem for each part of a request that cannot become XML."""
-    return [Problem(*problem) for problem in structure_problems(request)]
-
-
-def _problems(request: Tree) -> Iterator[Problem]:
+def _single_job_problems(request: Tree) -> Iterator[Problem]:
     kind, key = job_type(request.get("Tag")), find(request, "Input.Object")
     inputs = KnownInputs(job_placeholders=kind.placeholders, object=key if isinstance(key, str) else None)
     yield from request_problems(request, kind, inputs)
@@ -109,7 +103,7 @@ def request_problems(request: Tree, kind: JobType, inputs: KnownInputs) -> Itera
 
 def _input_problems(source: object, kind: JobType) -> Iterator[Problem]:
     key, url = find(source, "Object"), find(source, "Url")
-    if kind.input is Need.NONE:
+    if kind.input is Need.FORBIDDEN:
         if source is not None:
             field = "Input.Object" if key is not None else "Input.Url" if url is not None else "Input"
             yield Problem(
@@ -144,7 +138,7 @@ def _operation_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> 
 
 def _output_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> Iterator[Problem]:
     output = operation.get("Output")
-    if kind.output is Need.NONE:
+    if kind.output is Need.FORBIDDEN:
         if output is not None:
             yield Problem(
                 "Operation.Output", output, f"no output, because a job with Tag {kind.tag} makes no file"
@@ -160,7 +154,7 @@ def _output_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> Ite
         if find(output, element) is None:
             yield Problem(output_field(kind, element), None, "an object key")
     extension = kind.extension(operation)
-    for element, key in kind.result_keys(operation):
+    for element, key in kind.result_key_values(operation):
         yield from _result_key_problems(output_field(kind, element), key, inputs, extension)
 
 
@@ -177,8 +171,8 @@ def _result_key_problems(
 
 
 def output_field(kind: JobType, element: str) -> str:
-    """Return how messages name the key of a result."""
-    return f"Operation.Output.{OUTPUTS[element] if kind.tag == VOICE_SEPARATE else element}"
+    """Return how messages name the key of a result; of voice separation, with what the result is."""
+    return f"Operation.Output.{OUTPUT_LABELS[element] if kind.tag == VOICE_SEPARATE else element}"
 
 
 def _callback_problems(request: Tree) -> Iterator[Problem]:
@@ -188,10 +182,10 @@ def _callback_problems(request: Tree) -> Iterator[Problem]:
     for name, rule in _CALLBACK_RULES.items():
         yield from rule.problems(name, request.get(name))
     mq, kafka = find_tree(request, "CallBackMqConfig"), find_tree(request, "CallBackKafkaConfig")
-    for name, kind in (("CallBackMqConfig", "TDMQ"), ("CallBackKafkaConfig", "Kafka")):
+    for name, receiver in (("CallBackMqConfig", "TDMQ"), ("CallBackKafkaConfig", "Kafka")):
         config = request.get(name)
-        if (config is not None) != (request.get("CallBackType") == kind):
-            yield Problem(name, config, f"given exactly when CallBackType is {kind}")
+        if (config is not None) != (request.get("CallBackType") == receiver):
+            yield Problem(name, config, f"given exactly when CallBackType is {receiver}")
     if request.get("CallBackMqConfig") is not None:
         for name, rule in _MQ_RULES.items():
             yield from rule.problems(f"CallBackMqConfig.{name}", mq.get(name))

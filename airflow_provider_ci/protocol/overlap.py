@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_ci.protocol.batch_rules import job_of_batch, known_inputs
-from airflow_provider_ci.protocol.job_rules import output_field, structure_problems_of
+from airflow_provider_ci.protocol.job_rules import output_field
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import is_object_key, object_address
 from airflow_provider_ci.protocol.result_keys import (
@@ -21,7 +21,7 @@ from airflow_provider_ci.protocol.result_keys import (
     key_pattern,
 )
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree, structure_problems
 
 
 def refuse_overlap(overlap: dict[str, str], request: Tree) -> None:
@@ -31,7 +31,7 @@ def refuse_overlap(overlap: dict[str, str], request: Tree) -> None:
     :raises RequestValidationError: naming the field of each such result.
     """
     kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
-    keys = kind.object_keys(find_tree(request, "Operation"))
+    keys = kind.result_keys(find_tree(request, "Operation"))
     raise_if_any(
         Problem(output_field(kind, element), keys.get(element), allowed)
         for element, allowed in overlap.items()
@@ -45,7 +45,7 @@ def overlap_of_job(request: Tree, bucket: str | None) -> dict[str, str]:
     :param bucket: the input's bucket.
     """
     input_key = find(request, "Input.Object")
-    if structure_problems_of(request) or not is_object_key(input_key):
+    if structure_problems(request) or not is_object_key(input_key):
         return {}  # check_job rejects the request, or it has no input
     inputs = KnownInputs(job_placeholders=job_type(request.get("Tag")).placeholders, object=input_key)
     return {
@@ -61,7 +61,7 @@ def overlap_of_batch(batch: Tree, bucket: str | None) -> dict[str, str]:
 
     :param bucket: the inputs' bucket.
     """
-    if structure_problems_of(batch):
+    if structure_problems(batch):
         return {}  # check_batch rejects the request
     return {
         element: (
@@ -99,7 +99,7 @@ def _results_in(
     if (find_text(operation, "Output.Bucket") or bucket) != bucket:
         return
     extension = kind.extension(operation)
-    for element, key in kind.object_keys(operation).items():
+    for element, key in kind.result_keys(operation).items():
         if is_object_key(key):
             yield element, key, key_pattern(key, inputs, extension)
 

@@ -92,10 +92,10 @@ def key_problems(field: str, key: str | None) -> Iterator[Problem]:
 
 
 def address_problem(field: str, address: str) -> Problem:
-    """Return the problem of a complete address in a field for an object key."""
+    """Return the problem that a field for an object key has a complete address, such as ``cos://…``."""
     bucket, key = object_address(address) or (None, "")
-    bucket_apart = f", and the bucket, {bucket!r}, apart from it" if bucket else ""
-    return Problem(field, redact_address(address), f"an object key, here {key!r}{bucket_apart}")
+    bucket_hint = f", and the bucket, {bucket!r}, apart from it" if bucket else ""
+    return Problem(field, redact_address(address), f"an object key, here {key!r}{bucket_hint}")
 
 
 def name_problems(name: object, max_length: int, *, asterisk: bool) -> Iterator[Problem]:
@@ -179,7 +179,7 @@ def as_number(value: object) -> float | None:
 def as_integer(value: object) -> int | None:
     """Return an integer, also one that is a string; ``None`` for anything else.
 
-    44100.0 is none: it would be sent so.
+    44100.0 is not an integer: it would be sent with the ``.0``.
     """
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from airflow_provider_ci.protocol.job_rules import structure_problems_of
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.rules import Problem, name_problems, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree
+from airflow_provider_ci.protocol.tree import Tree, structure_problems
 
 TEMPLATE_NAME_MAX = 64
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
@@ -52,8 +51,7 @@ def check_template(template: Tree) -> None:
     :param template: the content of the element ``Request``.
     :raises RequestValidationError: naming every field that breaks a rule, its value and what is allowed.
     """
-    problems = structure_problems_of(template)
-    raise_if_any(problems or _problems(template))
+    raise_if_any(structure_problems(template) or _problems(template))
 
 
 def _problems(template: Tree) -> Iterator[Problem]:

@@ -1,8 +1,9 @@
 """Trees: requests and parts of responses as dicts, with the names that the service gives to its elements.
 
 ``{"Input": {"Object": "in/a.mp3"}}`` is the element ``Input`` with the child ``Object``. A list is an element
-that is repeated. ``None`` is no element, ``""`` and ``{}`` are an empty one. Numbers and booleans are written
-as the service spells them; what is read is text. The order of the elements is kept.
+that is repeated. An element whose value is ``None`` is left out; ``""`` and ``{}`` are an empty element.
+Numbers and booleans are written as the service spells them; what is read is text. The order of the elements
+is kept.
 
 DAG files load this module, so it does not load the XML library.
 """
@@ -16,16 +17,17 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.rules import Problem
 
 Tree: TypeAlias = Mapping[str, Any]
 
-#: Levels of a request, at most: documented ones have seven, and deeper ones would not be readable.
+#: The most levels of elements in a request. Documented requests have seven, and deeper ones are unreadable.
 DEPTH_MAX = 24
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_VALUE = "a string, a number, true or false, a dict of elements, or a list of these"
+_ALLOWED_VALUE = "a string, a number, true or false, a dict of elements, or a list of these"
 
-#: The elements that may be repeated, by parent and name, or by name alone (``*``). They are lists also when
-#: there is one only, so that the shape of a result does not change with their number. All others are single;
+#: The elements that may be repeated, by parent and name, or by name alone (``*``). They are lists even when
+#: there is only one, so that the shape of a result does not change with their number. All others are single;
 #: if the service repeats one of those all the same, it becomes a list, and nothing is lost.
 REPEATED = frozenset(
     {
@@ -114,7 +116,7 @@ def find_tree(tree: Any, path: str) -> Tree:
 
 
 def find_text(tree: Any, path: str) -> str | None:
-    """Return the text at ``path``; ``None`` if there is none, or an empty one."""
+    """Return the text at ``path``; ``None`` if it is missing or empty."""
     value = find(tree, path)
     if isinstance(value, str):
         return value or None
@@ -122,7 +124,7 @@ def find_text(tree: Any, path: str) -> str | None:
 
 
 def with_value(tree: Tree, path: str, value: Any) -> dict[str, Any]:
-    """Return a copy of the tree with ``value`` at ``path``; elements on the way are made."""
+    """Return a copy of the tree with ``value`` at ``path``; missing parents are created."""
     name, _, rest = path.partition(".")
     copy = dict(tree)
     copy[name] = with_value(find_tree(tree, name), rest, value) if rest else value
@@ -151,35 +153,37 @@ def is_element_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def structure_problems(tree: Any) -> list[tuple[str, object, str]]:
-    """Return path, value and what is allowed for each part of a tree that cannot become XML."""
-    problems: list[tuple[str, object, str]] = []
+def structure_problems(tree: Any) -> list[Problem]:
+    """Return a problem for each part of a tree that cannot become XML."""
+    problems: list[Problem] = []
     _check_structure(tree, "", 0, problems)
     return problems
 
 
-def _check_structure(value: Any, path: str, depth: int, problems: list[tuple[str, object, str]]) -> None:
+def _check_structure(value: Any, path: str, depth: int, problems: list[Problem]) -> None:
     if isinstance(value, str):
         if NOT_XML.search(value):
-            problems.append((path, value, "a string without characters that XML cannot carry"))
+            problems.append(Problem(path, value, "a string without characters that XML cannot carry"))
     elif isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - most are dicts, which is quick
         if depth >= DEPTH_MAX:
-            problems.append((path, "more elements inside each other", f"{DEPTH_MAX} levels"))
+            # in place of the value, which may contain itself
+            problems.append(Problem(path, "another level of elements", f"at most {DEPTH_MAX} levels"))
             return
         for name, child in value.items():
             child_path = f"{path}.{name}" if path else str(name)
             if isinstance(name, str) and is_element_name(name):
                 _check_structure(child, child_path, depth + 1, problems)
             else:
-                problems.append((child_path, name, "as a name of an element: letters, digits, _ . and -"))
+                allowed = "a name of an element, of letters, digits, _ . and -"
+                problems.append(Problem(child_path, name, allowed))
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
             if isinstance(child, list | tuple):
-                problems.append((f"{path}[{index}]", child, "no list in a list"))
+                problems.append(Problem(f"{path}[{index}]", child, "no list in a list"))
             else:
                 _check_structure(child, f"{path}[{index}]", depth, problems)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            problems.append((path, value, "a finite number"))
+            problems.append(Problem(path, value, "a finite number"))
     elif value is not None and not isinstance(value, int):
-        problems.append((path, value, _VALUE))
+        problems.append(Problem(path, value, _ALLOWED_VALUE))

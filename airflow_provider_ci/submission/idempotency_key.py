@@ -185,7 +185,7 @@ def _has_input_of(job: Job | BatchJob, request: Tree) -> bool:
         inputs = ((find_text(requested, name), find_text(returned, name)) for name in _BATCH_INPUTS)
         return request.get("Name") == job.name and all(_is_same_key(*pair) for pair in inputs)
     comparison = _Comparison(request)
-    if comparison.kind.input is Need.NONE:
+    if comparison.kind.input is Need.FORBIDDEN:
         return True  # no input to compare: the other elements decide
     key, url = find_text(returned, "Object"), find_text(returned, "Url")
     if find_text(requested, "Object") is not None:  # beside which the service ignores a URL

@@ -22,7 +22,7 @@ COLUMNS = (
 INPUTS = {
     Need.REQUIRED: {"object", "object or URL", "object, and `Lang`, `Type`"},
     Need.OPTIONAL: {"object or none", "object or URL"},
-    Need.NONE: {"none"},
+    Need.FORBIDDEN: {"none"},
 }
 
 

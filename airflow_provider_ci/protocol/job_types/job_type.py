@@ -14,7 +14,7 @@ from airflow_provider_ci.protocol.result_keys import JOB_PLACEHOLDERS, KnownInpu
 from airflow_provider_ci.protocol.rules import Problem, Rule
 from airflow_provider_ci.protocol.tree import Tree, find, find_tree
 
-#: The services that a bucket opens, by the name in ``POST /<name>bucket`` (reference: 1.6 of the job types).
+#: The services that a bucket opens, by the name in ``POST /<name>bucket``: see :mod:`..services`.
 MEDIA, ASR, PICTURE, AI, FILE = "media", "asr", "pic", "ai_", "file_"
 
 #: The element of ``Output`` that has the keys of several results, each with the ``Index`` of a stream.
@@ -22,14 +22,14 @@ STREAMS = "StreamExtract"
 
 
 class Need(Enum):
-    """Whether a request needs an element."""
+    """Whether a request must, may or must not have an element."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
-    NONE = "none"
+    FORBIDDEN = "forbidden"
 
 
-def unknown_extension(operation: Tree) -> str | None:  # noqa: ARG001 - as a type that knows it has it
+def unknown_extension(operation: Tree) -> str | None:  # noqa: ARG001 - other types look into it
     """Return ``None``: what replaces ``${ext}`` is not known before the job has ended."""
     return None
 
@@ -46,9 +46,10 @@ class JobType:
     :param tag: its ``Tag``.
     :param parameters: the elements of ``Operation`` with its parameters.
     :param beside_template: those of ``parameters`` that a template does not replace.
-    :param needs_parameters: one that a template replaces is needed, or ``TemplateId``.
-    :param input: whether it needs ``Input.Object``.
-    :param output: whether it needs ``Output`` with a bucket and a region.
+    :param needs_parameters: a request must have ``TemplateId``, or at least one of the parameters that a
+        template would replace.
+    :param input: whether a request has ``Input.Object``.
+    :param output: whether a request has ``Output`` with a bucket and a region.
     :param output_objects: the keys in ``Output``, by the names that the results have in XCom.
     :param required_objects: those of the elements of ``output_objects`` that a request needs.
     :param placeholders: what the service replaces in these keys; ``None`` if that is not known.
@@ -56,8 +57,8 @@ class JobType:
     :param rules: the documented rules of single elements, by their path in ``Operation``.
     :param relation_problems: yields the problems of parameters that do not fit each other, in an operation
         whose single elements have passed ``rules``.
-    :param result_problems: yields, likewise, the problems that a job has and a template cannot have, as those
-        of the results' keys; also for what is known of the inputs.
+    :param result_problems: yields the problems of the results' keys, which a job has and a template has not,
+        by what is known of the inputs. Called only if ``relation_problems`` has yielded none.
     :param service: what a bucket must have opened: ``MEDIA``, ``ASR``, ``PICTURE``, ``AI`` or ``FILE``.
     :param submit_action: the CAM action that allows its submission.
     :param is_listed: the documents say that ``GET /jobs?tag=`` lists it.
@@ -108,19 +109,21 @@ class JobType:
     def parameter_problems(self, operation: Tree) -> Iterator[Problem]:
         """Yield the rules that the parameters in an operation break."""
         problems: list[Problem] = []
-        no_trees: dict[str, Problem] = {}
+        wrong_parents: dict[str, Problem] = {}
         for path, rule in self.rules.items():
             parent, _, name = path.rpartition(".")
             element = find(operation, parent)
+            if element is None:  # the elements that it requires are not required without it
+                continue
             if isinstance(element, Mapping) or element == "":
                 problems += rule.problems(f"Operation.{path}", find(element, name))
-            elif element is not None:  # what an element needs counts only if the element is there
-                no_trees[parent] = Problem(f"Operation.{parent}", element, "a dict of elements")
-        problems += no_trees.values()
+            else:
+                wrong_parents[parent] = Problem(f"Operation.{parent}", element, "a dict of elements")
+        problems += wrong_parents.values()
         yield from problems or self.relation_problems(operation)
 
-    def result_keys(self, operation: Tree) -> Iterator[tuple[str, object]]:
-        """Yield the keys of the results with their elements in ``Output``, also those that are no keys."""
+    def result_key_values(self, operation: Tree) -> Iterator[tuple[str, object]]:
+        """Yield what a request has as keys of results, unchecked, with their elements in ``Output``."""
         output = find_tree(operation, "Output")
         for element in self.output_objects.values():
             value = output.get(element)
@@ -132,6 +135,7 @@ class JobType:
                 if stream is not None:
                     yield f"{STREAMS}[{index}].Object", find(stream, "Object")
 
-    def object_keys(self, operation: Tree) -> dict[str, str]:
-        """Return the keys of the results by their elements in ``Output``, without those that are no keys."""
-        return {element: key for element, key in self.result_keys(operation) if isinstance(key, str) and key}
+    def result_keys(self, operation: Tree) -> dict[str, str]:
+        """Return the keys of the results by their elements in ``Output``: strings that are not empty."""
+        values = self.result_key_values(operation)
+        return {element: key for element, key in values if isinstance(key, str) and key}

@@ -1,8 +1,8 @@
 """The types of jobs that Tencent's documents or SDKs name; ``docs/job-types.md`` has the table with sources.
 
-Which tags a list of jobs knows: 1045/49203; those that only the older 1045/50305 names are not counted. Which
-a batch job knows: 1045/50369, and the batch model of Tencent's Go SDK. Which CAM action a submission needs:
-460/84796, 460/84798, 460/83087.
+Sources: of ``is_listed`` 1045/49203 (tags that only the older 1045/50305 names do not count); of
+``is_in_batches`` 1045/50369, and the batch model of Tencent's Go SDK; of ``submit_action`` 460/84796,
+460/84798 and 460/83087.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ _WATERMARKS = ("Watermark", "WatermarkTemplateId")
 _TRANSCODING = ("Transcode", "TranscodeTemplateId", *_WATERMARKS)
 _BESIDE_TEMPLATE: dict[str, Any] = {"beside_template": _TRANSCODING}
 _NO_FILES: dict[str, Any] = {
-    "output": Need.NONE,
+    "output": Need.FORBIDDEN,
     "output_objects": MappingProxyType({}),
     "required_objects": (),
 }
-_NO_KEYS: dict[str, Any] = {"output": Need.OPTIONAL, "required_objects": ()}
-_NO_INPUT: dict[str, Any] = {"input": Need.NONE}
-#: Media types that the documents list, and that batch jobs know.
-_MEDIA: dict[str, Any] = {"is_listed": True, "is_in_batches": True}
+_OPTIONAL_FILES: dict[str, Any] = {"output": Need.OPTIONAL, "required_objects": ()}
+_NO_INPUT: dict[str, Any] = {"input": Need.FORBIDDEN}
+_LISTED_AND_IN_BATCHES: dict[str, Any] = {"is_listed": True, "is_in_batches": True}
 _AI: dict[str, Any] = {"service": AI, "is_in_batches": True}
 _FILE: dict[str, Any] = {"service": FILE}
 
@@ -50,9 +49,15 @@ _TYPES = (
     ),
     TRANSCODE_TYPE,
     JobType(
-        tag="Concat", parameters=("ConcatTemplate",), needs_parameters=True, input=Need.OPTIONAL, **_MEDIA
+        tag="Concat",
+        parameters=("ConcatTemplate",),
+        needs_parameters=True,
+        input=Need.OPTIONAL,
+        **_LISTED_AND_IN_BATCHES,
     ),
-    JobType(tag="Segment", parameters=("Segment",), needs_parameters=True, **_SERIES, **_MEDIA),
+    JobType(
+        tag="Segment", parameters=("Segment",), needs_parameters=True, **_SERIES, **_LISTED_AND_IN_BATCHES
+    ),
     JobType(
         tag="Snapshot",
         parameters=("Snapshot",),
@@ -60,31 +65,33 @@ _TYPES = (
         output_objects=MappingProxyType({"file": "Object", "sprite": "SpriteObject"}),
         required_objects=(),
         **_SERIES,
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
-    JobType(tag="Animation", parameters=("Animation",), needs_parameters=True, **_MEDIA),
-    JobType(tag="SmartCover", parameters=("SmartCover",), **_SERIES, **_MEDIA),
-    JobType(tag="VideoMontage", parameters=("VideoMontage",), needs_parameters=True, **_MEDIA),
+    JobType(tag="Animation", parameters=("Animation",), needs_parameters=True, **_LISTED_AND_IN_BATCHES),
+    JobType(tag="SmartCover", parameters=("SmartCover",), **_SERIES, **_LISTED_AND_IN_BATCHES),
+    JobType(
+        tag="VideoMontage", parameters=("VideoMontage",), needs_parameters=True, **_LISTED_AND_IN_BATCHES
+    ),
     JobType(
         tag="SDRtoHDR",
         parameters=("SDRtoHDR", *_TRANSCODING),
         needs_parameters=True,
         **_BESIDE_TEMPLATE,
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
     JobType(
         tag="VideoProcess",
         parameters=("VideoProcess", *_TRANSCODING),
         needs_parameters=True,
         **_BESIDE_TEMPLATE,
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
     JobType(
         tag="SuperResolution",
         parameters=("SuperResolution", *_TRANSCODING),
         needs_parameters=True,
         **_BESIDE_TEMPLATE,
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
     JobType(tag="VideoEnhance", parameters=("VideoEnhance",), needs_parameters=True),
     JobType(tag="Watermark", parameters=_WATERMARKS, needs_parameters=True),
@@ -93,33 +100,37 @@ _TYPES = (
         parameters=("DigitalWatermark",),
         needs_parameters=True,
         keeps_result_in_parameters=True,
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
     JobType(
         tag="ExtractDigitalWatermark",
         parameters=("ExtractDigitalWatermark",),
         keeps_result_in_parameters=True,
         **_NO_FILES,
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
     JobType(
         tag="StreamExtract",
         output_objects=MappingProxyType({"stream": "StreamExtract"}),
         required_objects=(),
-        **_MEDIA,
+        **_LISTED_AND_IN_BATCHES,
     ),
-    JobType(tag="VideoTag", parameters=("VideoTag",), needs_parameters=True, **_NO_FILES, **_MEDIA),
-    JobType(tag="MediaInfo", **_NO_FILES, **_MEDIA),
-    JobType(tag="QualityEstimate", parameters=("QualityEstimateConfig",), **_NO_FILES, **_MEDIA),
+    JobType(
+        tag="VideoTag", parameters=("VideoTag",), needs_parameters=True, **_NO_FILES, **_LISTED_AND_IN_BATCHES
+    ),
+    JobType(tag="MediaInfo", **_NO_FILES, **_LISTED_AND_IN_BATCHES),
+    JobType(
+        tag="QualityEstimate", parameters=("QualityEstimateConfig",), **_NO_FILES, **_LISTED_AND_IN_BATCHES
+    ),
     # Input.Object, or for a live stream Input.Url; the latter has an Output
     JobType(
         tag="VideoTargetRec",
         parameters=("VideoTargetRec",),
         needs_parameters=True,
         input=Need.OPTIONAL,
-        **_NO_KEYS,
+        **_OPTIONAL_FILES,
     ),
-    JobType(tag="SegmentVideoBody", parameters=("SegmentVideoBody",), **_NO_KEYS),
+    JobType(tag="SegmentVideoBody", parameters=("SegmentVideoBody",), **_OPTIONAL_FILES),
     JobType(tag="SplitVideoParts", parameters=("SplitVideoParts",), **_NO_FILES),
     JobType(tag="FillConcat", parameters=("FillConcat",), needs_parameters=True, **_NO_INPUT),
     JobType(
@@ -136,10 +147,10 @@ _TYPES = (
         parameters=("Translation",),
         needs_parameters=True,
         placeholders=(),
-        **_NO_KEYS,
+        **_OPTIONAL_FILES,
         **_AI,
     ),
-    JobType(tag="WordsGeneralize", parameters=("WordsGeneralize",), **_NO_KEYS, **_AI),
+    JobType(tag="WordsGeneralize", parameters=("WordsGeneralize",), **_OPTIONAL_FILES, **_AI),
     JobType(
         tag="PicProcess",
         parameters=("PicProcess",),
@@ -150,7 +161,7 @@ _TYPES = (
     JobType(
         tag="ImageInspect", parameters=("ImageInspect",), service=PICTURE, is_in_batches=True, **_NO_FILES
     ),
-    JobType(tag="ImageOCR", parameters=("ImageOCR",), service=PICTURE, is_in_batches=True, **_NO_KEYS),
+    JobType(tag="ImageOCR", parameters=("ImageOCR",), service=PICTURE, is_in_batches=True, **_OPTIONAL_FILES),
     JobType(
         tag="PosterProduction",
         parameters=("PosterProduction",),
@@ -182,8 +193,8 @@ SUBMIT_ACTIONS = tuple(dict.fromkeys(each.submit_action for each in _TYPES))
 
 
 def job_type(tag: object) -> JobType:
-    """Return the type with this tag. Of a type that is not known, everything is accepted."""
+    """Return the type with this tag; for an unknown tag, one that accepts everything."""
     known = JOB_TYPES.get(str(tag))
     return known or JobType(
-        tag=str(tag), input=Need.OPTIONAL, placeholders=None, is_in_batches=True, **_NO_KEYS
+        tag=str(tag), input=Need.OPTIONAL, placeholders=None, is_in_batches=True, **_OPTIONAL_FILES
     )

@@ -1,7 +1,7 @@
 """Speech recognition (语音识别): the documented rules of its parameters.
 
-Sources: 1045/73385, 460/84798 (job), 436/50157 (template), 1045/49789. The list of engines grows: any is
-accepted, and one that is not named here may tell speakers apart, and take two channels.
+Sources: 1045/73385, 460/84798 (job), 436/50157 (template), 1045/49789. The list of engines grows:
+any is accepted, and for one that is not named here, two channels and telling speakers apart are allowed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from airflow_provider_ci.protocol.rules import Problem
 from airflow_provider_ci.protocol.tree import Tree, find_tree, format_value
 
 SPEECH_RECOGNITION = "SpeechRecognition"
-_SPEAKER_ENGINES = ("8k_zh", "16k_zh", "16k_zh_video")
+# Only this one takes two channels
+_TWO_CHANNEL_ENGINE = "8k_zh"
+# Only these tell speakers apart
+_SPEAKER_ENGINES = (_TWO_CHANNEL_ENGINE, "16k_zh", "16k_zh_video")
 _OTHER_ENGINES = (
     *("8k_zh_s", "8k_en", "16k_en", "16k_ca", "16k_ja", "16k_zh_edu", "16k_en_edu", "16k_zh_medical"),
     *("16k_th", "16k_zh_dialect", "16k_ms", "16k_zh-PY"),
 )
+# Parameters of fast recognition (FlashAsr) only, and of the other one only
 _ONLY_FAST = ("Format", "FirstChannelOnly", "WordInfo")
 _NEVER_FAST = ("ChannelNum", "ResTextFormat", "ConvertNumMode", "SpeakerNumber", "SentenceMaxLength")
 _RULES = {
@@ -51,7 +55,6 @@ def _relation_problems(operation: Tree) -> Iterator[Problem]:
 
     engine, numbers = given["EngineModelType"], {name: rules.as_number(given.get(name)) for name in _RULES}
     is_fast = format_value(given.get("FlashAsr")) == "true"
-    has_lines = is_fast or numbers["ResTextFormat"] == 3
     has_speakers, is_stereo = numbers["SpeakerDiarization"] == 1, numbers["ChannelNum"] == 2
     needed, refused = ("Format", _NEVER_FAST) if is_fast else ("ChannelNum", _ONLY_FAST)
     if given.get(needed) is None:
@@ -59,7 +62,7 @@ def _relation_problems(operation: Tree) -> Iterator[Problem]:
     for name in refused:
         if given.get(name) is not None:
             yield problem(name, f"no value, as FlashAsr is {is_fast}")
-    if is_stereo and engine in (*_SPEAKER_ENGINES[1:], *_OTHER_ENGINES):
+    if is_stereo and engine in (*_SPEAKER_ENGINES, *_OTHER_ENGINES) and engine != _TWO_CHANNEL_ENGINE:
         yield problem("ChannelNum", f"1 with engine {engine}")
     if has_speakers and (is_stereo or engine in _OTHER_ENGINES):
         yield problem("SpeakerDiarization", f"0 with two channels, or with engine {engine}")
@@ -67,7 +70,7 @@ def _relation_problems(operation: Tree) -> Iterator[Problem]:
         yield problem("SpeakerNumber", "0 unless SpeakerDiarization is 1")
     if numbers["SentenceMaxLength"] and numbers["ResTextFormat"] != 3:
         yield problem("SentenceMaxLength", "0 unless ResTextFormat is 3")
-    if given.get("OutputFileType") == "srt" and has_lines:
+    if given.get("OutputFileType") == "srt" and (is_fast or numbers["ResTextFormat"] == 3):
         yield problem("OutputFileType", "txt if FlashAsr is true or ResTextFormat is 3")
 
 

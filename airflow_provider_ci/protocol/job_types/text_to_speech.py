@@ -52,7 +52,7 @@ TTS_TYPE = JobType(
     parameters=("TtsTpl", "TtsConfig"),
     needs_parameters=True,
     beside_template=("TtsConfig",),
-    input=Need.NONE,
+    input=Need.FORBIDDEN,
     rules=MappingProxyType(
         {
             "TtsConfig.InputType": one_of("Text", "Url", is_required=True),

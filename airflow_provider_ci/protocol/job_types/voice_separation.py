@@ -47,7 +47,7 @@ _CHANNELS_BY_CODEC = {"aac": _CHANNELS, "flac": _CHANNELS, "mp3": (1, 2), "amr":
 CODECS = tuple(_SAMPLE_RATES_BY_CODEC)
 
 #: The keys in ``Output``, and what messages call them.
-OUTPUTS = {
+OUTPUT_LABELS = {
     "Object": "Object (background)",
     "AuObject": "AuObject (voice)",
     "BassObject": "BassObject",
@@ -60,7 +60,7 @@ _REQUIRED_OUTPUTS = {
     "MusicMode": ("Object", "AuObject"),
 }
 # An unknown mode may have any of the results
-_POSSIBLE_OUTPUTS = {**_REQUIRED_OUTPUTS, "MusicMode": tuple(OUTPUTS)}
+_POSSIBLE_OUTPUTS = {**_REQUIRED_OUTPUTS, "MusicMode": tuple(OUTPUT_LABELS)}
 _CODEC = "VoiceSeparate.AudioConfig.Codec"
 
 
@@ -79,7 +79,7 @@ RULES = {
 
 def _result_problems(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
     mode = _audio_mode(operation)
-    keys = VOICE_SEPARATION_TYPE.object_keys(operation)
+    keys = VOICE_SEPARATION_TYPE.result_keys(operation)
     required = _REQUIRED_OUTPUTS.get(mode or "", ())
     for element in required:
         if not find(operation, f"Output.{element}"):
@@ -90,7 +90,7 @@ def _result_problems(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
         allowed = "different keys, or one result would overwrite another"
         yield Problem("Operation.Output's object keys", [*keys.values()], allowed)
     for element, key in keys.items():
-        if element not in _POSSIBLE_OUTPUTS.get(mode or "", OUTPUTS):
+        if element not in _POSSIBLE_OUTPUTS.get(mode or "", OUTPUT_LABELS):
             yield Problem(
                 output_field(element), key, f"no key, because AudioMode {mode} makes no such result"
             )
@@ -98,7 +98,7 @@ def _result_problems(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
     for one, other in combinations(keys, 2):
         if keys[one] != keys[other] and may_be_equal(keys[one], keys[other], inputs, extension):
             allowed = (
-                f"a key that can never be that of {OUTPUTS[one]}, {keys[one]!r},"
+                f"a key that can never be that of {OUTPUT_LABELS[one]}, {keys[one]!r},"
                 " or one result would overwrite another"
             )
             yield Problem(output_field(other), keys[other], allowed)
@@ -140,7 +140,7 @@ def result_extension(operation: Tree) -> str | None:
 
 def output_field(element: str) -> str:
     """Return how messages name the key of a result."""
-    return f"Operation.Output.{OUTPUTS[element]}"
+    return f"Operation.Output.{OUTPUT_LABELS[element]}"
 
 
 VOICE_SEPARATION_TYPE = JobType(

@@ -94,7 +94,7 @@ def test_a_good_template_has_no_problems(tag, own):
             "NoiseReduction.Format is 'ogg', allowed: mp3, m4a, wav",
         ),
         ("NewType", {"A": [[1]]}, "A[0] is [1], allowed: no list in a list"),
-        ("NewType", {"A b": 1}, "A b is 'A b', allowed: as a name of an element"),
+        ("NewType", {"A b": 1}, "A b is 'A b', allowed: a name of an element"),
     ],
 )
 def test_a_template_that_breaks_a_rule_of_its_type(tag, own, says):

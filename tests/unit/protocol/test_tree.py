@@ -115,26 +115,29 @@ def test_what_can_become_xml(tree):
         ({"A": "\ufffe"}, "A", "\ufffe", "characters that XML cannot carry"),
         ({"A": math.inf}, "A", math.inf, "a finite number"),
         ({"A": ["\x1b"]}, "A[0]", "\x1b", "characters that XML cannot carry"),
-        ({"A b": "x"}, "A b", "A b", "as a name of an element: letters, digits, _ . and -"),
-        ({"A": {"": "x"}}, "A.", "", "as a name of an element"),
-        ({"A": {5: "x"}}, "A.5", 5, "as a name of an element"),
-        ({None: "x"}, "None", None, "as a name of an element"),
-        ({"A": {"<B/>": None}}, "A.<B/>", "<B/>", "as a name of an element"),
+        ({"A b": "x"}, "A b", "A b", "a name of an element, of letters, digits, _ . and -"),
+        ({"A": {"": "x"}}, "A.", "", "a name of an element"),
+        ({"A": {5: "x"}}, "A.5", 5, "a name of an element"),
+        ({None: "x"}, "None", None, "a name of an element"),
+        ({"A": {"<B/>": None}}, "A.<B/>", "<B/>", "a name of an element"),
     ],
 )
 def test_what_cannot_become_xml_is_named_by_its_path(tree, path, value, allowed):
-    ((found_path, found, says),) = structure_problems(tree)
-    assert (found_path, found) == (path, value)
-    assert allowed in says
+    (problem,) = structure_problems(tree)
+    assert (problem.field, problem.value) == (path, value)
+    assert allowed in problem.allowed
 
 
 def test_not_a_number_is_no_value():
-    assert [path for path, _, _ in structure_problems({"A": math.nan, "B": [-math.inf]})] == ["A", "B[0]"]
+    assert [problem.field for problem in structure_problems({"A": math.nan, "B": [-math.inf]})] == [
+        "A",
+        "B[0]",
+    ]
 
 
 def test_all_problems_are_found_at_once():
     bad = {"A b": 1, "C": {"D": b"", "E": ["\x00", [1]]}, "F": math.nan}
-    assert [path for path, _, _ in structure_problems(bad)] == ["A b", "C.D", "C.E[0]", "C.E[1]", "F"]
+    assert [problem.field for problem in structure_problems(bad)] == ["A b", "C.D", "C.E[0]", "C.E[1]", "F"]
 
 
 def nested(levels: int, leaf: Any) -> Any:
@@ -146,8 +149,8 @@ def nested(levels: int, leaf: Any) -> Any:
 
 def test_the_depth_is_bounded():
     assert structure_problems(nested(DEPTH_MAX, "x")) == []
-    ((path, _, says),) = structure_problems(nested(DEPTH_MAX + 1, "x"))
-    assert (path.count("A"), says) == (DEPTH_MAX, f"{DEPTH_MAX} levels")
+    (problem,) = structure_problems(nested(DEPTH_MAX + 1, "x"))
+    assert (problem.field.count("A"), problem.allowed) == (DEPTH_MAX, f"at most {DEPTH_MAX} levels")
     endless: dict[str, Any] = {}
     endless["A"] = endless
     assert len(structure_problems(endless)) == 1

@@ -69,7 +69,7 @@ LISTED = {
     *("ExtractDigitalWatermark", "StreamExtract", "QualityEstimate", "Tts", "NoiseReduction"),
 }
 LOCATION = {"Region": REGION, "Bucket": BUCKET}
-NEEDS = {"1": Need.REQUIRED, "0": Need.OPTIONAL, "-": Need.NONE, "k": Need.REQUIRED, "o": Need.REQUIRED}
+NEEDS = {"1": Need.REQUIRED, "0": Need.OPTIONAL, "-": Need.FORBIDDEN, "k": Need.REQUIRED, "o": Need.REQUIRED}
 
 
 def job(tag: str, **changes: Any) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class TestStreams:
 
     def test_their_keys_are_results(self):
         operation = {"Output": {"StreamExtract": [{"Object": "a"}, {"Object": 5}, {"Object": "b"}]}}
-        keys = job_type("StreamExtract").object_keys(operation)
+        keys = job_type("StreamExtract").result_keys(operation)
         assert keys == {"StreamExtract[0].Object": "a", "StreamExtract[2].Object": "b"}
 
 
