@@ -67,9 +67,9 @@ XCOM_JOB = "job"
 # If the triggerer failed or none was running, Airflow resumes a task with this method instead of the one that
 # the task deferred with
 _TRIGGER_FAILED = "__fail__"
-# Airflow ends a deferral this long after the deadline, so that a triggerer that runs ends it first
+# Seconds after the deadline at which Airflow itself ends a deferral, unless a running triggerer has done so
 _SECONDS_FOR_TRIGGERER = 60
-# Attributes of an operator that refer to it, or that hold what one process does with it
+# Attributes that a copy must not share: objects that act on their operator, or hold the state of one process
 _NOT_COPIED = frozenset(
     {
         *("hook", "job_api", "console_links"),
@@ -126,7 +126,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        # reading the arguments makes these seconds
+        # _convert_arguments() makes these seconds
         self.poll_interval = cast("float", poll_interval)
         self.timeout = cast("float | None", timeout)
         self.cancel_on_kill = cancel_on_kill
@@ -134,7 +134,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         self.on_ambiguous_submit = on_ambiguous_submit
         #: The job as the service last described it, for OpenLineage and asset events.
         self.known_jobs: Sequence[J] = ()
-        refuse_task_if_any(self.task_id, self._argument_problems())
+        refuse_task_if_any(self.task_id, self._convert_arguments())
 
     # What a subclass says of its jobs
 
@@ -180,11 +180,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
 
         :raises JobTimeoutError: the job has not ended, and the deadline has passed.
         """
-        self.console_links.was_deferred = True
+        self.console_links.was_deferred = True  # another process may have pushed links
         with self._executing(context):
             self._try_state.job_id = (next_kwargs or {}).get("job_id")  # on_kill needs it from now on
-            if not self._argument_problems():
-                self._use_arguments()
+            # wrong ones were refused by execute(), and must not end a task whose job is paid for
+            if not self._convert_arguments():
+                self._pass_arguments_on()
             try:
                 return super().resume_execution(next_method, next_kwargs, context)
             except AirflowException as error:
@@ -205,7 +206,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         from airflow_provider_ci.submission.waiting import is_outage
         from airflow_provider_ci.triggers.events import parse_event
 
-        self._try_state.context = context
+        self._try_state.context = context  # for a caller that does not go through resume_execution()
         parsed = parse_event(event)
         self._try_state.job_id = job_id or parsed.job_ids[0]
         if self.job_id not in parsed.job_ids:
@@ -213,11 +214,11 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             self.log.warning("The event of job %s is not about job %s", parsed.job_ids[0], self.job_id)
             return self._complete_or_defer(context, None, self._deadline(context), time.time())
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
-        outcome = self._wait.poll(self.job_id, deadline - time.time(), is_last=parsed.is_timeout)
+        outcome = self._wait.poll(self.job_id, seconds=deadline - time.time(), is_last=parsed.is_timeout)
         if outcome.tracker_of_ended_job is not None:
             return self._complete(context, outcome.tracker_of_ended_job)
         if parsed.is_timeout:
-            self._cancel_and_raise_timeout(outcome.state, f"{_AFTER_TIMEOUT}{outcome.why_state_is_unknown}")
+            self._cancel_and_raise_timeout(outcome.state, f"{_AFTER_TIMEOUT}{outcome.failure_clause}")
         if parsed.error is not None and not is_outage(parsed.error):
             raise parsed.error
         return self._defer(deadline, time.time() if parsed.started_at is None else parsed.started_at)
@@ -232,8 +233,9 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         self._kill_guard.on_kill()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy has: not the parts, which would act on this operator. Airflow copies operators
-        before it executes them, and ``dag.test()`` in Airflow 2.11 also those that it has executed.
+        """Return what a copy has: all but the objects of ``_NOT_COPIED``, which would act on this operator.
+        Airflow copies operators before it executes them, and ``dag.test()`` in Airflow 2.11 also those that
+        it has executed.
         """
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         return {name: value for name, value in state.items() if name not in _NOT_COPIED}
@@ -243,7 +245,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         """The links to Tencent's console that this process has pushed."""
         return ConsoleLinks()
 
-    # How a task that is killed, or over its time, ends
+    # How a task ends that is killed or has run out of time
 
     @cached_property
     def _try_state(self) -> TryState:
@@ -266,7 +268,8 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
     @contextmanager
     def _executing(self, context: Context) -> Iterator[None]:
         kill_guard = self._kill_guard
-        if self._was_killed:  # the signal may have come while the guard was made, and have used another one
+        # the signal may have come while the guard was created, so that on_kill created another one
+        if self._was_killed:
             kill_guard.on_kill()
         with kill_guard.executing(context):
             yield
@@ -277,18 +280,18 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         :param reason: the end of the message, after the job's state.
         :raises JobTimeoutError: always.
         """
-        outcome = self._kill_guard.cancel_after_timeout()
+        what_became_of_job = self._kill_guard.cancel_after_timeout()
         raise JobTimeoutError(
             f"Job {self.job_id} is {state or 'unknown'} {reason}",
             job_id=self.job_id,
             state=state,
-            hint=outcome,
+            hint=what_became_of_job,
         )
 
     # Arguments
 
-    def _argument_problems(self) -> list[str]:
-        """Read the arguments that are not templates, and return what is wrong with them."""
+    def _convert_arguments(self) -> list[str]:
+        """Convert the arguments that are not templates, in place, and return what is wrong with them."""
         problems = convert_untemplated_arguments(self, self.__dict__)
         if not problems and is_literal(self.wait_for_completion) and is_literal(self.deferrable):
             self._resolve_wait()
@@ -304,13 +307,15 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         self._ignores_deferrable = asks_to_defer and not self.wait_for_completion
 
     def _check_arguments(self) -> None:
-        problems = [*self._argument_problems(), *connection_argument_problems(self)]
+        problems = [*self._convert_arguments(), *connection_argument_problems(self)]
         if problems:
             raise RequestValidationError(problems)
-        self._use_arguments()
+        self._pass_arguments_on()
 
-    def _use_arguments(self) -> None:
-        """Tell the parts the arguments as they were read; a subclass may let Airflow render them."""
+    def _pass_arguments_on(self) -> None:
+        """Give the converted arguments to the objects that were created with the raw ones. They differ if a
+        subclass lets Airflow render them.
+        """
         self._try_state.durable = self.durable
         self._cancellation.is_enabled = self.cancel_on_kill
 
@@ -392,16 +397,16 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         return min(ends, default=time.time() + DEFAULT_TIMEOUT)
 
     def _wait_on_worker(self, job: J) -> JobTracker[J]:
-        """Wait on the worker. A clear of the task asks for a new job only if no worker is waiting, so this
-        records the end of the wait, unless the task is killed.
+        """Wait on the worker. A task that is cleared gets a new job, unless a worker is waiting for the old
+        one. So this records the end of the wait, but not if the task is killed.
 
         :raises JobTimeoutError: the job has not ended in time.
         """
         try:
             outcome = self._wait.wait(job, self._longest_wait)
             if outcome.tracker_of_ended_job is None:
-                passed = f"after its timeout of {self._longest_wait:g} s"
-                self._cancel_and_raise_timeout(outcome.state, f"{passed}{outcome.why_state_is_unknown}")
+                timeout = f"its timeout of {self._longest_wait:g} s"
+                self._cancel_and_raise_timeout(outcome.state, f"after {timeout}{outcome.failure_clause}")
         except TaskKilledError:
             raise
         except (Exception, AirflowTaskTimeout):
@@ -428,7 +433,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
 
     def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
         # the response to a submission says Submitted; a short job may have ended, and needs no triggerer
-        outcome = self._wait.poll(str(self.job_id), deadline - time.time(), job)
+        outcome = self._wait.poll(str(self.job_id), seconds=deadline - time.time(), just_returned=job)
         if outcome.tracker_of_ended_job is not None:
             return self._complete(context, outcome.tracker_of_ended_job)
         return self._defer(deadline, started_at)
@@ -457,7 +462,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             ),
             method_name="execute_complete",
             kwargs={"job_id": str(self.job_id)},
-            # two intervals more leave time for a poll that is late
+            # two more intervals allow for a late poll
             timeout=timedelta(
                 seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + _SECONDS_FOR_TRIGGERER
             ),
@@ -476,12 +481,12 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         :raises JobTimeoutError: the job has not ended, and the deadline has passed.
         """
         self.log.warning("The triggerer did not wait for job %s to the end: %s", self.job_id, error)
-        outcome = self._wait.poll(str(self.job_id), 0.0, is_last=True)
+        outcome = self._wait.poll(str(self.job_id), seconds=0.0, is_last=True)
         if outcome.tracker_of_ended_job is not None:
             return self._complete(context, outcome.tracker_of_ended_job)
         if "timeout" in str(error):  # class and wording vary by Airflow's version
             self._cancel_and_raise_timeout(
-                outcome.state, f"{_AFTER_TIMEOUT}{outcome.why_state_is_unknown}; does a triggerer run?"
+                outcome.state, f"{_AFTER_TIMEOUT}{outcome.failure_clause}; is a triggerer running?"
             )
         self.log.error("Job %s is %s; a retry continues with it", self.job_id, outcome.state or "unknown")
         raise error
@@ -502,7 +507,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         )
 
     def _ask_if_ended(self, job: J) -> bool:
-        """Find out whether nothing of the job is still running. For a batch job this makes calls."""
+        """Find out whether there is nothing more to wait for. For a batch job this makes calls."""
         return job.job_state.is_terminal
 
     # The job's end

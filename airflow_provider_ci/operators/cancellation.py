@@ -144,11 +144,11 @@ class JobCancellation:
         except StateStoreError as store_error:
             self.log.warning("%s", store_error)
             return False
-        return not is_own and not self._may_be_cancelled_by_earlier_try(job)
+        return not is_own and not self._may_have_been_cancelled_by_earlier_try(job)
 
-    def _may_be_cancelled_by_earlier_try(self, job: Any) -> bool:
-        """Tell whether the job ended before this try began, or so soon after that an earlier try may have
-        asked for it. Only before Airflow 3.3, where no record says who asked.
+    def _may_have_been_cancelled_by_earlier_try(self, job: Any) -> bool:
+        """Tell whether the job ended before this try began, or within seconds of that: an earlier try may
+        then have asked for it. Only before Airflow 3.3, where no record says who asked.
         """
         context = self.try_state.context
         if context is None or not self.try_state.is_retry or self.try_state.records.has_store:

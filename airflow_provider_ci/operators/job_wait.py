@@ -31,7 +31,7 @@ class PollOutcome(Generic[J]):
     failure: TencentCIError | None = None
 
     @property
-    def why_state_is_unknown(self) -> str:
+    def failure_clause(self) -> str:
         """A clause for the end of a message: why the last poll failed; empty if it did not."""
         return "" if self.failure is None else f"; the last poll failed: {self.failure}"
 
@@ -40,7 +40,7 @@ class PollOutcome(Generic[J]):
 class JobWait(Generic[J]):
     """Polls a job.
 
-    :param ask_if_ended: finds out whether nothing of a job is still running; may make calls.
+    :param ask_if_ended: finds out whether there is nothing more to wait for; may make calls.
     :param sleep: sleeps for some seconds; raises if the task is killed meanwhile.
     :param poll_interval: longest pause between two polls, seconds.
     """
@@ -72,16 +72,17 @@ class JobWait(Generic[J]):
             self.sleep(wait.pause())
 
     def poll(
-        self, job_id: str, seconds: float, job: J | None = None, *, is_last: bool = False
+        self, job_id: str, *, seconds: float, just_returned: J | None = None, is_last: bool = False
     ) -> PollOutcome[J]:
         """Describe the job once.
 
         :param seconds: how long the poll may take.
-        :param job: the job as it was returned just now, if it was. It is described again unless it has ended.
+        :param just_returned: the job, if another call has just returned it. It is described again unless it
+            has ended.
         :param is_last: the wait is over, so that any failure is returned in the outcome.
         :raises TencentCIError: a failure that is not an outage.
         """
-        state: str | None = None
+        job, state = just_returned, None
         try:
             with self.hook.limit(attempts=1, seconds=seconds):
                 if job is None or not job.job_state.is_terminal:

@@ -25,7 +25,7 @@ _SECONDS_UNTIL_SIGKILL = 4.0
 # on_kill interrupts code that may hold what the cancellation needs, so it must return soon; the interrupted
 # code waits for the rest of the time at its next checkpoint
 _SECONDS_IN_ON_KILL = 1.5
-# For a checkpoint that comes later than that, in a process that was not killed after all
+# What a cancellation gets at least: a checkpoint may come later, in a process that was not killed after all
 _LEAST_SECONDS = 1.0
 # A signal handler cannot end a sleep, so a longer one is divided
 _LONGEST_SLEEP = 1.0
@@ -48,7 +48,7 @@ class KillGuard:
         if not self._is_killed:
             self._is_killed = True
             self._sigkill_at = time.monotonic() + _SECONDS_UNTIL_SIGKILL
-            if self.try_state.sent is not None and self.try_state.sent.is_awaited:
+            if self.try_state.awaits_response:
                 self.log.warning("%s", self.try_state.error_of_unknown_submission("The task was killed"))
         self.cancellation.cancel(
             _SECONDS_IN_ON_KILL if self.try_state.is_executing else _SECONDS_UNTIL_SIGKILL
@@ -56,7 +56,7 @@ class KillGuard:
 
     @contextmanager
     def executing(self, context: Context) -> Iterator[None]:
-        """Run the operator's code. Whatever ends it after ``on_kill``, its job is cancelled before."""
+        """Run the operator's code. Whatever ends it after ``on_kill``, the job is cancelled first."""
         self.try_state.begin(context)
         self.cancellation.reset()
         try:
@@ -89,7 +89,7 @@ class KillGuard:
                 job_id=self.try_state.job_id,
                 hint=self.cancellation.outcome,
             )
-        if self.try_state.sent is not None and self.try_state.sent.is_lost:
+        if self.try_state.has_lost_response:
             raise self.try_state.error_of_unknown_submission("The task was killed")
         if self.try_state.is_retry:
             raise TaskKilledError(
@@ -133,9 +133,9 @@ class KillGuard:
         with suppress(StateStoreError):
             record = self.try_state.records.load()
         if record is None:
-            return "The job of an earlier try, if there is one, is still running"
+            return "The job of an earlier try, if there is one, may still be running"
         if record.job_id is not None:
-            return f"Job {record.job_id} of an earlier try is still running, if it has not ended"
+            return f"Job {record.job_id} of an earlier try may still be running"
         sent_at = datetime.fromtimestamp(record.since, UTC)
         return (
             f"An earlier try may have submitted a job at {sent_at:%Y-%m-%d %H:%M:%S} UTC, which is billed:"

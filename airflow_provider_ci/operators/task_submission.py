@@ -72,7 +72,7 @@ class TaskSubmission(Generic[J]):
         except JobCancelledError as error:
             raise JobCancelledByOthersError.from_error(error) from None
         except AirflowTaskTimeout:  # Airflow's own message names neither job nor service
-            if self.try_state.sent is not None and self.try_state.sent.is_lost:
+            if self.try_state.has_lost_response:
                 self.log.error(
                     "%s", self.try_state.error_of_unknown_submission("execution_timeout ended this try")
                 )
@@ -107,11 +107,11 @@ class TaskSubmission(Generic[J]):
         apart.
         """
         ti = context["ti"]
-        before = self._submitted
+        previous = self._submitted
         self._submitted = _SubmittedRequest(ti.try_number, fingerprint(request, input_location))
-        if before is None or before.try_number != self._submitted.try_number:
+        if previous is None or previous.try_number != self._submitted.try_number:
             return
-        if before.request_fingerprint == self._submitted.request_fingerprint:
+        if previous.request_fingerprint == self._submitted.request_fingerprint:
             return
         raise TaskArgumentError(
             f"Task {ti.task_id!r} submits a second, different request in one try; allowed: one request"
@@ -123,8 +123,8 @@ class TaskSubmission(Generic[J]):
         run_start = earlier_tries.earliest_submission(context)
 
         def run_start_by_service_clock() -> float:
-            # a negative offset: the service's clock is behind this worker's, and perhaps behind that of
-            # Airflow's database too
+            # run_start comes from the clock of Airflow's database. If the service's clock is behind this
+            # worker's (a negative offset), it may be behind that one too
             return run_start.timestamp() + min(clock.offset, 0)
 
         return DurableSubmission(

@@ -22,15 +22,15 @@ class SentSubmission:
     """The latest submission that this try sent.
 
     :param where_to_look: where a user can look for its job: a part of a hint.
-    :param is_awaited: the response may still come.
-    :param is_lost: the response is lost, so it is unknown whether the service accepted the submission.
+    :param is_response_awaited: the response may still come.
+    :param is_response_lost: if so, it is unknown whether the service accepted the submission.
     """
 
     user_data: str | None
     where_to_look: str
     sent_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    is_awaited: bool = True
-    is_lost: bool = False
+    is_response_awaited: bool = True
+    is_response_lost: bool = False
 
 
 @dataclass
@@ -50,14 +50,24 @@ class TryState:
     found_by_request: bool = False
     is_executing: bool = False
     has_finished: bool = False
-    sent: SentSubmission | None = None
+    sent_submission: SentSubmission | None = None
 
     def begin(self, context: Context) -> None:
         """Note that Airflow has called the operator, perhaps again: after a deferral, ``dag.test()`` resumes
         the same object.
         """
-        self.context, self.sent = context, None
+        self.context, self.sent_submission = context, None
         self.is_executing, self.has_finished = True, False
+
+    @property
+    def awaits_response(self) -> bool:
+        """Whether a submission was sent whose response may still come."""
+        return self.sent_submission is not None and self.sent_submission.is_response_awaited
+
+    @property
+    def has_lost_response(self) -> bool:
+        """Whether a submission was sent whose response is lost."""
+        return self.sent_submission is not None and self.sent_submission.is_response_lost
 
     @property
     def records(self) -> SubmissionRecords:
@@ -91,19 +101,19 @@ class TryState:
         """
         from airflow_provider_ci.protocol.tree import find_text
 
-        self.sent = sent = SentSubmission(find_text(request, "Operation.UserData"), where_to_look)
+        self.sent_submission = sent = SentSubmission(find_text(request, "Operation.UserData"), where_to_look)
         try:
             yield
         except AmbiguousSubmissionError:
-            sent.is_lost = True
+            sent.is_response_lost = True
             raise
         except TencentCIError:  # the service refused it, or it was never sent
             raise
         except BaseException:  # a signal or a timeout ended the wait for the response
-            sent.is_lost = True
+            sent.is_response_lost = True
             raise
         finally:
-            sent.is_awaited = False
+            sent.is_response_awaited = False
 
     def error_of_unknown_submission(self, event: str) -> TaskKilledError:
         """Return an error that says that a job may have been accepted, and how to look for it.
@@ -119,8 +129,8 @@ class TryState:
     @property
     def hint_to_look_for_job(self) -> str:
         """How a user can look for the job of the submission that was sent."""
-        assert self.sent is not None  # noqa: S101 - for the type checker
-        data = f", UserData {self.sent.user_data!r}" if self.sent.user_data else ""
+        assert self.sent_submission is not None  # noqa: S101 - for the type checker
+        data = f", UserData {self.sent_submission.user_data!r}" if self.sent_submission.user_data else ""
         look = "A retry looks for it and continues with it; without a retry, look" if self.durable else "Look"
-        sent_at = f"{self.sent.sent_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{look} for it {self.sent.where_to_look}: sent at {sent_at}{data}"
+        sent_at = f"{self.sent_submission.sent_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{look} for it {self.sent_submission.where_to_look}: sent at {sent_at}{data}"

@@ -126,4 +126,4 @@ def test_without_a_triggerer_the_deadline_holds_all_the_same(stack: AirflowStack
     assert held.states([job_id]) == ["Cancel"]
     log = stack.task_logs("short_timeout")
     assert f"The triggerer did not wait for job {job_id} to the end" in log
-    assert f"Job {job_id} is Submitted after its timeout or execution_timeout; does a triggerer run?" in log
+    assert f"Job {job_id} is Submitted after its timeout or execution_timeout; is a triggerer running?" in log

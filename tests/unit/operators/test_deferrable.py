@@ -345,7 +345,7 @@ class TestWithoutTheTriggerer:
         self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], said: str
     ) -> None:
         server.play(RUNNING, http())
-        with pytest.raises(JobTimeoutError, match=r"j1 is Running after .*does a triggerer run"):
+        with pytest.raises(JobTimeoutError, match=r"j1 is Running after .*is a triggerer running"):
             make_operator().resume_execution("__fail__", {"error": said}, context)
         assert server.methods() == ["GET", "PUT"]
 

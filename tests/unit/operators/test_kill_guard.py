@@ -476,7 +476,7 @@ class TestOutcomeOfKilledTask:
         said = killed(make_operator(retries=1), context)
         assert said == (
             "The task was killed before this try submitted a job."
-            " The job of an earlier try, if there is one, is still running"
+            " The job of an earlier try, if there is one, may still be running"
         )
 
     def test_killed_while_it_searches_a_retry_names_the_recorded_submission(
