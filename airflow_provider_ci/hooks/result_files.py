@@ -50,7 +50,7 @@ def choose_files(result: JobResult, names: Sequence[str] | None) -> dict[str, Re
 
 
 def paths_of(files: Mapping[str, ResultObject], folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the path of each file, directly in the folder: all different, also where the file system does
+    """Return the path of each file, directly in the folder: all different, even if the file system does
     not distinguish upper and lower case.
     """
     paths: dict[str, Path] = {}
@@ -71,7 +71,7 @@ def _split(file_name: str) -> tuple[str, str]:
     stem, suffix = os.path.splitext(_NOT_IN_FILE_NAMES.sub("_", file_name))
     is_suffix = len(suffix) <= _SUFFIX_MAX
     stem, suffix = (stem, suffix) if is_suffix else (stem + suffix, "")
-    # also ".." and "."; a hidden file could be taken for something else than a result
+    # no hidden file, which could be taken for something else than a result; nor "." or ".."
     return (f"_{stem[1:]}" if stem.startswith(".") else stem), suffix
 
 

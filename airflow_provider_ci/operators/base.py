@@ -40,10 +40,10 @@ class TencentCIBaseOperator(BaseOperator):
     seconds_may_be_zero = False
     choice_arguments: Mapping[str, Sequence[str]] = {}
     #: Template fields that are integers, and those that are the user's own text. All others are strings that
-    #: name something; a template that renders ``None`` for one has failed, except for the optional ones.
+    #: name something; a template that renders ``None`` for one has failed, except for the nullable ones.
     integer_arguments: Sequence[str] = ()
     free_text_arguments: Sequence[str] = ()
-    optional_arguments: Sequence[str] = ()
+    nullable_arguments: Sequence[str] = ()
     #: Template fields that are dicts of elements.
     tree_arguments: Sequence[str] = ()
     #: Template fields before they are rendered: those that are no literals, and all dicts of elements.
@@ -53,7 +53,7 @@ class TencentCIBaseOperator(BaseOperator):
     #: Arguments by the element that they become, where one name does not follow from the other.
     arguments_of_elements: Mapping[str, str] = {}
     #: Values of template fields that break no rule. They stand for what is not known when a DAG is parsed.
-    assumed_when_parsed: Sequence[Mapping[str, Any]] = ({},)
+    parse_check_examples: Sequence[Mapping[str, Any]] = ({},)
 
     def __init__(
         self,

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
     from airflow_provider_ci.protocol.wire import Endpoint
 
-_CALLBACK = {"CallBack": "callback_url", "CallBackFormat": "callback_format", "CallBackType": "callback_type"}
+_CALLBACK_ELEMENTS = {
+    "callback_url": "CallBack",
+    "callback_format": "CallBackFormat",
+    "callback_type": "CallBackType",
+}
 _MQ_ELEMENTS = {"mq_region": "MqRegion", "mq_mode": "MqMode", "mq_name": "MqName"}
 _KAFKA_ELEMENTS = {"region": "Region", "instance_id": "InstanceId", "topic": "Topic"}
 _MQ_EXAMPLE = {"mq_region": "sh", "mq_mode": "Queue", "mq_name": "example"}
 _KAFKA_EXAMPLE = {"region": "ap-guangzhou", "instance_id": "example", "topic": "example"}
 #: The arguments that every type has in ``Operation``.
 _COMMON_ELEMENTS = {"user_data": "UserData", "job_level": "JobLevel"}
-_SCALARS = ("user_data", "job_level", "queue_id", *_CALLBACK.values())
+_SCALARS = ("user_data", "job_level", "queue_id", *_CALLBACK_ELEMENTS)
 
 
 class BaseRequestOperator(TencentCIBaseJobOperator[J]):
@@ -50,7 +54,7 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
         ``{"region": …, "instance_id": …, "topic": …}``. (templated)
     """
 
-    # A subclass for one type of job has its tag as an attribute of the class, not as an argument
+    # Without tag: a subclass for one type of job has it as an attribute of the class, not as an argument
     template_fields: Sequence[str] = (
         *TencentCIBaseJobOperator.template_fields,
         *_SCALARS,
@@ -60,9 +64,9 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
     )
     integer_arguments: Sequence[str] = ("job_level",)
     free_text_arguments: Sequence[str] = ("user_data",)
-    optional_arguments: Sequence[str] = ("callback_format", "callback_type")
+    nullable_arguments: Sequence[str] = ("callback_format", "callback_type")
     tree_arguments: Sequence[str] = ("operation",)
-    assumed_when_parsed: Sequence[Mapping[str, Any]] = tuple(
+    parse_check_examples: Sequence[Mapping[str, Any]] = tuple(
         {
             "job_level": 0,
             "queue_id": "example",
@@ -130,16 +134,23 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
         elements = {name: path for name, path in paths.items() if arguments[name] is not None}
         template_id = operation.get("TemplateId") or arguments.get("template_id")
         replaced = kind.replaced_by_template if template_id else ()
-        raise_if_any([*_conflicts(operation, elements), *_ignored(operation, elements, replaced)])
+        raise_if_any(
+            [
+                *_set_twice(operation, elements),
+                *_parent_problems(operation, elements),
+                *_ignored(operation, elements, replaced),
+            ]
+        )
         if self.elements and kind.needs_parameters and not template_id:
-            operation.setdefault(kind.parameters[0], {})  # all parameters may be at their defaults
+            # an operator for one type may leave all parameters at their defaults
+            operation.setdefault(kind.parameters[0], {})
         for name, path in elements.items():
             operation = with_value(operation, path, arguments[name])
         if "Output" in operation or kind.output is Need.REQUIRED:
             output = find_tree(operation, "Output")
-            located = {"Region": endpoint.region, "Bucket": endpoint.bucket}
+            defaults = {"Region": endpoint.region, "Bucket": endpoint.bucket}
             given = {name: value for name, value in output.items() if value not in (None, "")}
-            operation["Output"] = {**located, **given}
+            operation["Output"] = {**defaults, **given}
         return operation
 
     def _build_queue_and_callback(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,21 +159,25 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
         kafka = read_dict(self, "callback_kafka_config", _KAFKA_EXAMPLE)
         elements = {
             "QueueId": arguments["queue_id"],
-            **{element: arguments[name] for element, name in _CALLBACK.items()},
+            **{element: arguments[name] for name, element in _CALLBACK_ELEMENTS.items()},
             "CallBackMqConfig": mq and {_MQ_ELEMENTS[name]: value for name, value in mq.items()},
             "CallBackKafkaConfig": kafka and {_KAFKA_ELEMENTS[name]: value for name, value in kafka.items()},
         }
         return {name: value for name, value in elements.items() if value is not None}
 
 
-def _conflicts(operation: Mapping[str, Any], elements: Mapping[str, str]) -> Iterator[Problem | str]:
-    """Yield what in ``operation`` the elements of arguments would replace.
+def _set_twice(operation: Mapping[str, Any], elements: Mapping[str, str]) -> Iterator[str]:
+    """Yield a problem for each argument whose element ``operation`` has, too.
 
-    :param elements: the paths of these elements, by argument.
+    :param elements: the paths of the arguments' elements, by argument.
     """
     for name, path in elements.items():
         if find(operation, path) is not None:
             yield f"{name} is set, allowed: not together with operation.{path}"
+
+
+def _parent_problems(operation: Mapping[str, Any], elements: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield a problem for each part of ``operation`` that is to get children and cannot have any."""
     parts = [path.split(".")[:-1] for path in (*elements.values(), "Output.Object")]
     parents = [".".join(each[: depth + 1]) for each in parts for depth in range(len(each))]
     for parent in dict.fromkeys(parents):

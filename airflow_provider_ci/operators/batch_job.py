@@ -17,7 +17,7 @@ from airflow_provider_ci.links.console import TencentCIJobsLink
 from airflow_provider_ci.operators.base_request import BaseRequestOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.time_interval import read_time_interval
-from airflow_provider_ci.protocol.batch_rules import check_batch
+from airflow_provider_ci.protocol.batch_rules import check_batch, is_input_count_problem
 from airflow_provider_ci.protocol.fields import DefaultName
 from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
 from airflow_provider_ci.protocol.rules import problems_of, raise_if_any
@@ -47,7 +47,7 @@ _MAX_JOBS_IN_MESSAGE = 20
 
 
 class BatchJobsFailedError(JobFailedError, AirflowFailException):
-    """A batch job that has made jobs, or some of those jobs, ended without success. There is no retry,
+    """A batch job ended without success after it had made jobs, or some of its jobs did. There is no retry,
     because a new batch job would pay for all inputs again.
     """
 
@@ -64,9 +64,9 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
     job, whichever process dies; see ``docs/durability.md``.
 
     ``operation`` has parameters and ``Output`` as for a single job; the batch job's own ``JobParam`` is made
-    of them. The arguments for the request are also those of
-    :class:`~airflow_provider_ci.operators.base_request.BaseRequestOperator`, those for the connection and for
-    waiting those of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+    of them. Further arguments for the request are those of
+    :class:`~airflow_provider_ci.operators.base_request.BaseRequestOperator`; those for the connection and for
+    waiting are those of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
     The key of each result must differ between all inputs: it needs ``${jobid}``, or ``${InputPath}`` and
     ``${InputNameAndExt}``.
 
@@ -94,9 +94,9 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
     operator_extra_links = (TencentCIJobsLink(),)
     boolean_arguments = (*BaseRequestOperator.boolean_arguments, "allow_failed_jobs")
     # For all three inputs, since any of them may be templated or mapped over
-    assumed_when_parsed = tuple(
+    parse_check_examples = tuple(
         {**example, **dict.fromkeys(_INPUTS, "example/"), "time_interval": {}}
-        for example in BaseRequestOperator.assumed_when_parsed
+        for example in BaseRequestOperator.parse_check_examples
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **BaseRequestOperator.template_fields_renderers,
@@ -121,6 +121,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         self.name = name
         self.time_interval = time_interval
         self.allow_failed_jobs = allow_failed_jobs
+        # When the batch job had ended, by time.monotonic(). Its jobs may end later
         self._ended_at: float | None = None
         self._tally: BatchTally | None = None
         self._map_index: int | None = None
@@ -152,6 +153,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         arguments = self._read_arguments(*_INPUTS, "name")
         interval = read_time_interval(self)
         request = {
+            # a DefaultName is left out when requests are compared: the user did not ask for it
             "Name": arguments["name"] or DefaultName(self._default_name),
             "Type": "Job",
             "Input": {
@@ -167,7 +169,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         problems = [*self._input_problems(arguments)]
         problems += problems_of(refuse_overlap, overlap_of_batch(request, endpoint.bucket), request)
         # _input_problems already has a sentence for the inputs
-        problems += [each for each in problems_of(check_batch, request) if not each.startswith("Input has ")]
+        problems += [each for each in problems_of(check_batch, request) if not is_input_count_problem(each)]
         raise_if_any(problems)
         return request
 
@@ -195,7 +197,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
 
         payload = event if isinstance(event, dict) else {}
         if payload.get("status") == ENDED and job_id in (None, *payload.get("job_ids", ())):
-            self._ended_at = -math.inf  # the list is complete, so that no delay applies to it
+            self._ended_at = -math.inf  # the list is complete: _ask_if_ended need not wait for it
         return super().execute_complete(context, event, job_id)
 
     @property
@@ -257,15 +259,15 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         now = time.monotonic()
         if self._ended_at is None:
             self._ended_at = now
-        if now - self._ended_at < LIST_CONSISTENCY_DELAY:  # the list may not show all jobs yet
+        seconds = now - self._ended_at
+        if seconds < LIST_CONSISTENCY_DELAY:  # the list may not show all jobs yet
             return False
-        if self._tally is None:
-            self._tally = self._count(str(job.job_id))
-        if self._tally is None:
+        tally = self._tally or self._count(str(job.job_id))
+        if tally is None:
             return False
-        if not self._tally.total and now - self._ended_at < NOT_FOUND_GRACE_PERIOD:
-            self._tally = None  # an empty list is probably late
+        if not tally.total and seconds < NOT_FOUND_GRACE_PERIOD:  # an empty list is probably late
             return False
+        self._tally = tally
         return True
 
     def _count(self, batch_id: str) -> BatchTally | None:
@@ -290,16 +292,16 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         if tally is not None:
             self.log.info("Jobs of batch job %s by state: %s", self.job_id, dict(tally.counts))
             if not tally.total:
-                self._warn_of_no_jobs()
+                self._warn_or_fail_without_jobs()
             if tally.without_success and not self.allow_failed_jobs:
                 self._push_result(context, tracker.jobs[str(self.job_id)])
                 raise self._failed_jobs_error(tally)
         return super()._complete(context, tracker)
 
-    def _warn_of_no_jobs(self) -> None:
-        """Log that the batch job found no input.
+    def _warn_or_fail_without_jobs(self) -> None:
+        """Log that the job list shows no job of the batch job.
 
-        :raises BatchJobsFailedError: it may have made jobs that are not listed, and failed jobs may not pass.
+        :raises BatchJobsFailedError: the list may not show them, and ``allow_failed_jobs`` is not set.
         """
         if self.job_api.ask_if_jobs_are_listed():
             self.log.warning("Batch job %s found no input", self.job_id)
@@ -320,6 +322,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
 
     def _job_error(self, tracker: JobTracker[BatchJob]) -> JobError | None:
         error = tracker.error()
+        # a batch job without result has made no jobs: nothing is paid for, so a retry is right
         if error is None or self.job_api.ask_if_ended_without_result(tracker.unsuccessful[0]):
             return error
         hint = "See its jobs in the console; clearing the task pays for all inputs again"
@@ -346,5 +349,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         )
 
     def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
-        shown = "Success, but jobs that it made are still running," if state == "Success" else state
-        super()._cancel_and_raise_timeout(shown, reason)
+        # a batch job succeeds before its jobs have ended. The message goes on: "Job … is {state} {reason}"
+        if state == "Success":
+            state = "Success, but jobs that it made are still running,"
+        super()._cancel_and_raise_timeout(state, reason)

@@ -44,7 +44,7 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
 
     template_fields: Sequence[str] = ("job_id", *TencentCIBaseOperator.template_fields)
     boolean_arguments = ("fail_if_running",)
-    assumed_when_parsed = ({"job_id": ["example"]},)
+    parse_check_examples = ({"job_id": ["example"]},)
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.wire import Endpoint
 
 _INPUT_ARGUMENTS = ("input_object", "input_url")
-#: Values that break no rule, each without the other.
+#: Values that break no rule, each if the other is not set.
 INPUT_EXAMPLE = {"input_object": "example/input", "input_url": "https://example.com/input"}
 
 
@@ -37,9 +37,9 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
     A type that ``docs/job-types.md`` names is checked before anything is sent, as far as its documents say
     what is allowed; of another one only the structure is checked.
 
-    The arguments for the request are also those of
-    :class:`~airflow_provider_ci.operators.base_request.BaseRequestOperator`, those for the connection and for
-    waiting those of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+    Further arguments for the request are those of
+    :class:`~airflow_provider_ci.operators.base_request.BaseRequestOperator`; those for the connection and for
+    waiting are those of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
 
     .. seealso:: ``docs/operators.md``
 
@@ -65,8 +65,8 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
         "Input.Url": "input_url",
         "CallBack": "callback_url",
     }
-    assumed_when_parsed = tuple(
-        {**example, **INPUT_EXAMPLE} for example in BaseRequestOperator.assumed_when_parsed
+    parse_check_examples = tuple(
+        {**example, **INPUT_EXAMPLE} for example in BaseRequestOperator.parse_check_examples
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **BaseRequestOperator.template_fields_renderers,
@@ -147,7 +147,7 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
 
 
 def _input_conflicts(arguments: Mapping[str, Any], further: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which arguments say twice what the input is.
+    """Yield the arguments that name the input a second time.
 
     :param further: ``input_elements``.
     """

@@ -25,14 +25,14 @@ _EXTENSION_ARGUMENTS = (
     *("template_id", "operation"),
 )
 
-# What templates read that is the same for all instances in a DAG run, and what differs between them
+# Variables of templates that have one value for all instances in a DAG run, and those that differ
 _SAME_IN_RUN = (
     *("run_id", "dag_run", "params", "ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz"),
     *("logical_date", "execution_date", "data_interval_start", "data_interval_end"),
 )
 _DIFFERENT_IN_RUN = ("ti", "task_instance", "map_index", "task")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-# {{ run_id }}, {{ params.out }}, {{ dag_run.conf['out'] }}, {{ logical_date | ds }}. Calls may differ
+# {{ run_id }}, {{ params.out }}, {{ dag_run.conf['out'] }}, {{ logical_date | ds }}. A call may differ
 _SAME_EXPRESSION = re.compile(
     rf"""-?\s*({"|".join(_SAME_IN_RUN)})(\.[A-Za-z]\w*|\[\s*('[^']*'|"[^"]*")\s*\])*\s*"""
     r"(\|\s*(ds|ds_nodash|ts|ts_nodash|ts_nodash_with_tz)\s*)?-?"
@@ -100,10 +100,7 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
     key = _value(vars(operator), argument)
     if not isinstance(key, str) or not key.strip() or "${jobid}" in key:
         return Collision.NONE
-    extension = _EXTENSION_ARGUMENTS if "${ext}" in key else ()
-    arguments = {**vars(operator), **operator.templated_arguments}
-    names = (argument, *_BUCKET_ARGUMENTS, *(name for name in extension if name in arguments))
-    unrendered = {name: _value(arguments, name) for name in names}
+    unrendered = _arguments_that_decide(operator, argument, key)
     expand_input = getattr(dag_task, "expand_input", None)
     is_in_mapped_group = expand_input is None
     if is_in_mapped_group:
@@ -112,23 +109,34 @@ def find_collision(operator: Any, dag_task: Any, argument: str, map_index: int) 
     if any(_differs_between_instances(value, mapped_over) for value in unrendered.values()):
         return Collision.NONE
     if is_in_mapped_group:
-        equal = _count_instances(mapped_over)
+        with_same_key = _count_instances(mapped_over)
     elif isinstance(mapped_over, Mapping):
-        equal = _count_equal_in_expand(mapped_over, unrendered)
+        with_same_key = _count_equal_in_expand(mapped_over, unrendered)
     elif isinstance(mapped_over, Sequence):
         results = result_arguments(operator)
-        equal = _count_equal_in_expand_kwargs(mapped_over, unrendered, argument, map_index, results)
+        with_same_key = _count_equal_in_expand_kwargs(mapped_over, unrendered, argument, map_index, results)
     else:  # the output of another task, which may hold any argument that partial() does not
         fixed = {**dag_task.dag.default_args, **dag_task.partial_kwargs}
         return Collision.POSSIBLE if _value(fixed, argument) == unrendered[argument] else Collision.NONE
-    if equal < 2:
+    if with_same_key < 2:
         return Collision.NONE
     return Collision.CERTAIN if all(map(_is_same_in_run, unrendered.values())) else Collision.POSSIBLE
 
 
+def _arguments_that_decide(operator: Any, argument: str, key: str) -> dict[str, Any]:
+    """Return the arguments that decide which object a result becomes, as the DAG file has them."""
+    arguments = {**vars(operator), **operator.templated_arguments}
+    names = [argument, *_BUCKET_ARGUMENTS]
+    if "${ext}" in key:
+        names += [name for name in _EXTENSION_ARGUMENTS if name in arguments]
+    return {name: _value(arguments, name) for name in names}
+
+
 def _value(arguments: Mapping[str, Any], name: str) -> Any:
-    """Return an argument, or a part of one: ``operation.Output.Object``. Of a part that is not known yet,
-    this is the template, or the output of another task, that becomes what it is in.
+    """Return an argument, or a part of one such as ``operation.Output.Object``.
+
+    If a template or another task's output stands for the argument or for a dict in it, the part is not known
+    yet. Then that template or output is returned.
     """
     argument, *path = name.split(".")
     value = arguments.get(argument)
@@ -168,7 +176,9 @@ def _count_equal_in_expand(mapped_over: Mapping[str, Any], unrendered: Mapping[s
         names = [name for name in unrendered if name.partition(".")[0] == argument]
         if not names:
             equal *= _count(values)
-        elif not isinstance(values, list | tuple):  # of another task's output nothing is known
+        elif not isinstance(
+            values, list | tuple
+        ):  # another task's output: nothing is known, so nothing counts
             return 0
         else:
             equal *= sum(
@@ -189,7 +199,7 @@ def _count_equal_in_expand_kwargs(
     :param results: the arguments for the keys of results.
     """
     own = mapped_over[map_index]
-    if not isinstance(own, Mapping):  # another task's output, of which nothing is known
+    if not isinstance(own, Mapping):  # another task's output: nothing is known, so nothing counts
         return 0
 
     def other_arguments(instance: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +210,7 @@ def _count_equal_in_expand_kwargs(
     def writes_to_own_key(instance: Mapping[str, Any]) -> bool:
         if _has(own, argument):  # the same key for another result overwrites it, too
             return _value(own, argument) in [_value(instance, name) for name in results]
-        return not _has(instance, argument)
+        return not _has(instance, argument)  # both have the key that is in partial()
 
     dicts = [instance for instance in mapped_over if isinstance(instance, Mapping)]
     return sum(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +11,7 @@ from airflow_provider_ci.operators.argument_errors import name_argument, refuse_
 from airflow_provider_ci.operators.templates import is_literal
 from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 
-# Without them the check would end before it comes to the other arguments
+# Required arguments: without one of them the check would end before it comes to the others
 _NEVER_EMPTY = {"name": "example", "tencent_ci_conn_id": "example", "tag": "Example"}
 # Stands for a value in a tree that is not known while a DAG is parsed
 _UNKNOWN = "not-rendered-yet"
@@ -21,22 +21,22 @@ _TEXTS = ("TemplateId", "UserData", "JobLevel", "Object", "Url", "Lang", "Type",
 _ENDPOINT = SimpleNamespace(bucket="the-connection-1250000000", region="ap-guangzhou")
 
 
-def check_when_parsed(operator: Any, constructed: type[Any] | None = None) -> None:
+def check_when_parsed(operator: Any, owner: type[Any] | None = None) -> None:
     """Refuse a new task whose arguments cannot work whatever its templates render to.
 
-    The last thing that the constructor of an operator does. A user's class may set attributes later, or read
-    arguments in its own way, so its request is checked only when it runs.
+    Call it last in the constructor of an operator. A user's class may set attributes later, or read arguments
+    in its own way, so its request is checked only when it runs.
 
-    :param constructed: the class of the constructor, if it has subclasses in this provider. Those set
-        arguments later, so only the last of the provider's constructors checks.
+    :param owner: the class of the constructor that calls, if this provider has subclasses of it. Their
+        constructors set further arguments afterwards, and check themselves: for them the call does nothing.
     :raises TaskArgumentError: names each such argument, its value and what is allowed.
     """
-    if constructed not in (None, _provider_class(type(operator))):
+    if owner not in (None, _provider_class(type(operator))):
         return
     arguments = {name: getattr(operator, name, None) for name in operator.template_fields}
     templated = {name: value for name, value in arguments.items() if not is_literal(value)}
     trees = {name: value for name, value in arguments.items() if name in operator.tree_arguments and value}
-    operator.templated_arguments = {**trees, **templated}
+    operator.templated_arguments = {**trees, **templated}  # also literal trees: see the class attribute
     problems = _find_problems(operator, vars(operator), templated)
     refuse_task_if_any(operator.task_id, problems)
 
@@ -73,40 +73,39 @@ def _find_problems(operator: Any, values: MutableMapping[str, Any], unknown: Col
 def _certain_problems(
     operator_class: type[Any], values: Mapping[str, Any], unknown: Collection[str]
 ) -> list[str]:
-    """Return the problems that remain whatever the unknown arguments are: empty, or as in each example."""
-    examples = operator_class.assumed_when_parsed
-    unknown_trees = {
-        name
-        for name in operator_class.tree_arguments
-        if name in unknown and _may_have_any_element(values.get(name))
-    }
-    if unknown_trees & values.keys():
-        return []  # it may have any element, also those without which the others cannot work
-    empty = {name: type(value)() for name, value in examples[0].items() if isinstance(value, dict | list)}
-    certain: list[str] | None = None
-    for assumed in (empty, *examples):
+    """Return the problems that remain whatever the unknown arguments are: empty, or as in each example.
+
+    Where what is allowed depends on other arguments, a problem says it for the last example.
+    """
+    examples = operator_class.parse_check_examples
+    unknown_trees = [name for name in operator_class.tree_arguments if name in unknown]
+    if any(_may_have_any_element(values[name]) for name in unknown_trees if name in values):
+        return []  # also the elements without which the others cannot work
+    mapped_trees = [name for name in unknown_trees if name not in values]
+
+    def problems_if(assumed: Mapping[str, Any], fill_tree: Callable[[Any], Any]) -> list[str]:
         filled = _fill(unknown, values, {**assumed, **_NEVER_EMPTY})
-        fill_tree = without_unknown_values if assumed is empty else with_unknown_values
         trees = {
             name: fill_tree(values[name])
             for name in operator_class.tree_arguments
             if isinstance(values.get(name), dict)
         }
-        problems = [
-            problem
-            for problem in _request_problems(operator_class, {**values, **filled, **trees})
-            if not _is_about_tree(problem, unknown_trees)
-        ]
-        if certain is not None:
-            subjects = {_subject(problem, values) for problem in certain}
-            problems = [problem for problem in problems if _subject(problem, values) in subjects]
-        certain = problems
+        problems = _request_problems(operator_class, {**values, **filled, **trees})
+        return [problem for problem in problems if not _may_be_solved_by(mapped_trees, problem)]
+
+    empty = {name: type(value)() for name, value in examples[0].items() if isinstance(value, dict | list)}
+    certain = problems_if(empty, without_unknown_values)
+    for example in examples:
         if not certain or not unknown:
             return certain
-    if "codec" in unknown:
-        rule_of_example = f" with codec {examples[-1].get('codec')}"
-        return [problem.replace(rule_of_example, ", depending on codec") for problem in problems]
-    return problems
+        subjects = {_subject(problem, values) for problem in certain}
+        problems = problems_if(example, with_unknown_values)
+        certain = [problem for problem in problems if _subject(problem, values) in subjects]
+    if "codec" not in unknown:
+        return certain
+    # the documented rates depend on the codec, and these are the rates for the one that the example has
+    rule_of_example = f" with codec {examples[-1].get('codec')}"
+    return [problem.replace(rule_of_example, ", depending on codec") for problem in certain]
 
 
 def _may_have_any_element(tree: Any) -> bool:
@@ -114,40 +113,45 @@ def _may_have_any_element(tree: Any) -> bool:
     if not isinstance(tree, dict):
         return True
     rendered = {name: child for name, child in tree.items() if name not in _TEXTS and not is_literal(child)}
-    return any(not isinstance(child, dict | list) or _has_object(child) for child in rendered.values())
+    return any(not isinstance(child, dict | list) or _has_task_output(child) for child in rendered.values())
 
 
-def _has_object(value: Any) -> bool:
+def _has_task_output(value: Any) -> bool:
     """Tell whether a part of a tree is the output of a task or a function, which may give a dict."""
     if isinstance(value, dict | list):
-        return any(map(_has_object, value.values() if isinstance(value, dict) else value))
+        return any(map(_has_task_output, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, str) and not is_literal(value)
 
 
-def _is_about_tree(problem: str, trees: Collection[str]) -> bool:
-    """Tell whether a tree that is mapped over may solve a problem: one of an element, not of an argument."""
+def _may_be_solved_by(mapped_trees: Collection[str], problem: str) -> bool:
+    """Tell whether a problem may not be there once the trees that are mapped over are known.
+
+    Such a problem names one of these trees, or an element, which begins with a capital.
+    """
     subject = problem.partition(" ")[0].partition(".")[0]
-    return bool(trees) and (subject in trees or subject[:1].isupper())
+    return bool(mapped_trees) and (subject in mapped_trees or subject[:1].isupper())
 
 
 def _subject(problem: str, values: Mapping[str, Any]) -> str:
     """Return the argument and its value, without what is allowed, which may depend on other arguments."""
     subject = problem.partition(", allowed: ")[0]
-    name = subject.removesuffix(" is set")  # beside a template, which replaces the argument
-    return f"{name} is {values[name]!r}" if name != subject and name in values else subject
+    if subject.endswith(" is set"):  # beside a template, which replaces the argument
+        name = subject.removesuffix(" is set")
+        return f"{name} is {values[name]!r}" if name in values else subject
+    return subject
 
 
 def _fill(unknown: Collection[str], values: Mapping[str, Any], assumed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is assumed of the unknown arguments. The literal parts of a dict or a list are known."""
     filled: dict[str, Any] = {}
     for name in unknown:
-        value, instead = values.get(name), assumed.get(name)
-        if isinstance(instead, dict) and isinstance(value, dict):
+        value, example = values.get(name), assumed.get(name)
+        if isinstance(example, dict) and isinstance(value, dict):
             literals = {key: part for key, part in value.items() if is_literal(part)}
-            instead = {**dict.fromkeys(value), **instead, **literals}
-        elif isinstance(instead, list) and isinstance(value, list | tuple | set | frozenset):
-            instead = [part for part in value if is_literal(part)]
-        filled[name] = instead
+            example = {**dict.fromkeys(value), **example, **literals}
+        elif isinstance(example, list) and isinstance(value, list | tuple | set | frozenset):
+            example = [part for part in value if is_literal(part)]
+        filled[name] = example
     return filled
 
 
@@ -162,8 +166,8 @@ def _request_problems(operator_class: type[Any], values: Mapping[str, Any]) -> l
 
 
 def with_unknown_values(value: Any, path: str = "") -> Any:
-    """Return a tree with a unique text in place of each value that Airflow renders: problems of such a text
-    are none of the value.
+    """Return a tree with a unique text in place of each value that Airflow renders. A problem that names such
+    a text says nothing about the value.
     """
     if isinstance(value, dict):
         return {name: with_unknown_values(child, f"{path}.{name}") for name, child in value.items()}

@@ -23,14 +23,15 @@ from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
 from airflow_provider_ci.protocol.rules import Problem, as_number, check_id, raise_if_any
 
 _NOTHING = object()  # a value that a template rendered to nothing
+# What is allowed, as messages say it
 _A_TREE = "a dict with the names of Tencent's elements"
 _A_STRING = "a string, or an empty one for no value"
 _ONE_STRING = "one string; for a task for each of several strings, map over them with .expand()"
-_NO_COLLECTION = (
+_STRING_NOT_COLLECTION = (
     "one string; a template rendered a list or dict: pass the other task's .output, or map over it with"
     " .expand()"
 )
-_NO_NUMBER = (
+_STRING_NOT_NUMBER = (
     "a string; in a DAG with render_template_as_native_obj=True digits become a number unless the template"
     " has quotes inside, as in \"'{{ ds_nodash }}'\""
 )
@@ -47,8 +48,8 @@ def read_arguments(operator: Any, names: Iterable[str]) -> dict[str, Any]:
 def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | None] | None:
     """Return an argument that is a dict of strings; ``None`` for no value.
 
-    :raises RequestValidationError: it is no dict or has other keys, or naming each value that is no string or
-        that a template failed to render.
+    :raises RequestValidationError: it is not a dict, or has other keys; or names each value that is not a
+        string, or that a template failed to render.
     """
     value = getattr(operator, name)
     if not value:
@@ -63,8 +64,7 @@ def read_dict(operator: Any, name: str, keys: Iterable[str]) -> dict[str, str | 
 
 
 def read_tree(operator: Any, name: str) -> dict[str, Any]:
-    """Return an argument that is a dict of elements, with what templates and other tasks' outputs in it have
-    become.
+    """Return an argument that is a dict of elements, after it has been rendered.
 
     A value that a template rendered to an empty string is left out.
 
@@ -95,7 +95,7 @@ def _read_branch(path: str, value: Any, template: Any, problems: list[str]) -> A
     :param template: what the part was rendered from; ``None`` if that is not known.
     """
     if isinstance(template, str) and is_literal(template) and is_native_value(template, value):
-        return template
+        return template  # a string such as 1.10, of which render_template_as_native_obj has made a number
     if isinstance(value, dict):
         templates = template if isinstance(template, dict) else {}
         read = {
@@ -129,7 +129,7 @@ def read_ids(name: str, value: Any) -> list[str]:
     if isinstance(ids, Iterable) and not isinstance(ids, dict):
         ids = list(ids)
         if all(isinstance(job_id, str) and job_id for job_id in ids):
-            _read_all((job_id, partial(_check_id, name, job_id)) for job_id in ids)
+            _read_all((job_id, partial(_check_id, name, job_id)) for job_id in ids)  # for its errors only
             return ids
     reason = f"; {NONE_RENDERED}" if value in (None, "") else ""
     raise argument_error(name, value, f"an id or a list of ids{reason}")
@@ -140,7 +140,7 @@ def connection_argument_problems(operator: Any) -> list[str]:
     try:
         names = ("tencent_ci_conn_id", "bucket", "region")
         conn_id, bucket, region = _read_all(
-            (name, partial(_read_name, operator, name)) for name in names
+            (name, partial(_read_strict_string, operator, name)) for name in names
         ).values()
     except RequestValidationError as error:
         return [*error.problems]
@@ -155,6 +155,10 @@ def connection_argument_problems(operator: Any) -> list[str]:
 
 
 def _read_all(reads: Iterable[tuple[str, Callable[[], Any]]]) -> dict[str, Any]:
+    """Call each function, and return what they return, by name.
+
+    :raises RequestValidationError: with the problems of all functions that raise it.
+    """
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, read in reads:
@@ -173,10 +177,10 @@ def _read_argument(operator: Any, name: str) -> str | float | bool | None:
     if name in operator.integer_arguments:
         return _read_integer(name, value)
     if name in operator.free_text_arguments:
-        return _read_text(name, value)
-    if name in operator.optional_arguments:
+        return _read_free_text(name, value)
+    if name in operator.nullable_arguments:
         return _read_string(name, value, None)
-    return _read_name(operator, name)
+    return _read_strict_string(operator, name)
 
 
 def _read_element(operator: Any, name: str) -> str | float | bool | None:
@@ -187,8 +191,8 @@ def _read_element(operator: Any, name: str) -> str | float | bool | None:
     value = getattr(operator, name)
     rule = job_type(operator.tag).rules.get(operator.elements[name])
     if rule is None or rule.is_text:
-        is_optional = name in operator.optional_arguments
-        return _read_string(name, value, None) if is_optional else _read_name(operator, name)
+        is_nullable = name in operator.nullable_arguments
+        return _read_string(name, value, None) if is_nullable else _read_strict_string(operator, name)
     if isinstance(value, int | float):  # a boolean is an int
         return value
     if value in ("True", "False"):  # as a template renders a boolean
@@ -201,7 +205,8 @@ def _read_element(operator: Any, name: str) -> str | float | bool | None:
     raise argument_error(name, value, f"{rule.allowed}{reason}")
 
 
-def _read_name(operator: Any, name: str) -> str | None:
+def _read_strict_string(operator: Any, name: str) -> str | None:
+    """Read a string that is not free text; a template that rendered ``None`` for it has failed."""
     return _read_string(name, getattr(operator, name), operator.templated_arguments.get(name))
 
 
@@ -216,27 +221,27 @@ def _read_integer(name: str, value: Any) -> int | None:
     raise argument_error(name, value, f"an integer{reason}")
 
 
-def _read_text(name: str, value: Any) -> str | None:
+def _read_free_text(name: str, value: Any) -> str | None:
     if isinstance(value, str):
-        # responses are read without it: a job that was submitted with mere whitespace could not be found
+        # whitespace in a response is read as nothing, so a job that was submitted with it could not be found
         return value if value.strip() else None
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise argument_error(name, value, _NO_NUMBER)
+        raise argument_error(name, value, _STRING_NOT_NUMBER)
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         raise argument_error(name, value, _ONE_STRING)
     raise argument_error(name, value, "a string")
 
 
 def _read_string(name: str, value: Any, template: Any) -> str | None:
-    """Read what is no free text, such as a key or a codec.
+    """Read a string that is not free text, such as a key or a codec.
 
-    :param template: what ``value`` was rendered from, if no part of it may have become ``None``.
+    :param template: what ``value`` was rendered from; ``None`` if the argument may render to ``None``.
     """
     if value is None and template is not None:
         raise argument_error(name, None, f"{_A_STRING}; {NONE_RENDERED}")
-    text = _read_text(name, value)
+    text = _read_free_text(name, value)
     if text is None:
         return None
     _refuse_misrendered(name, text, _A_STRING)
@@ -256,4 +261,4 @@ def _refuse_misrendered(name: str, text: str, allowed: str) -> None:
     if text.strip() == "None":
         raise argument_error(name, text, f"{allowed}; {NONE_RENDERED}")
     if is_rendered_collection(text):
-        raise argument_error(name, text, _NO_COLLECTION)
+        raise argument_error(name, text, _STRING_NOT_COLLECTION)

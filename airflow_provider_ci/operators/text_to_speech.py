@@ -43,7 +43,7 @@ class TextToSpeechOperator(TypedJobOperator):
         **TypedJobOperator.arguments_of_elements,
         "TtsConfig.Input": "text or text_url",
     }
-    optional_arguments = (*TypedJobOperator.optional_arguments, "text")
+    nullable_arguments = (*TypedJobOperator.nullable_arguments, "text")
 
     def __init__(
         self,

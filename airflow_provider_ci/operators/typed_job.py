@@ -10,7 +10,7 @@ from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.protocol.job_types.job_type import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from airflow_provider_ci.protocol.job_types.job_type import JobType
 
@@ -41,6 +41,15 @@ def _snake_case(path: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|\.", "_", path).lower()
 
 
+def _argument_patterns(paths: Iterable[str]) -> dict[str, str]:
+    """Return how messages name an element that has several arguments: ``Audio`` is ``audio_…``.
+
+    :param paths: of the elements that have an argument each.
+    """
+    parents = {path.split(".")[1] for path in paths if path.count(".") > 1}
+    return {parent: f"{_snake_case(parent)}_…" for parent in parents}
+
+
 class TypedJobOperator(TencentCIJobOperator):
     """A job of one type. A subclass has :attr:`kind`, and an argument for each of its parameters that has a
     rule; these become its :attr:`elements` and template fields.
@@ -54,8 +63,8 @@ class TypedJobOperator(TencentCIJobOperator):
     kind: ClassVar[JobType]
     #: Arguments that are no elements, and are templated.
     further_fields: ClassVar[tuple[str, ...]] = ()
-    #: For arguments that are not known while a DAG is parsed: each has values that break no rule together,
-    #: with all that other arguments may need.
+    #: Values that stand for arguments which are not known while a DAG is parsed. Those of one example break
+    #: no rule together, and an example has all that other arguments may require.
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -66,18 +75,24 @@ class TypedJobOperator(TencentCIJobOperator):
         own = {name: path for name, path in elements_of(cls.kind).items() if name in arguments}
         cls.tag = cls.kind.tag
         cls.elements = {**own, **_COMMON_ELEMENTS}
-        parents = {path.split(".")[1] for path in own.values() if path.count(".") > 1}
-        several = {each: f"{_snake_case(each)}_…" for each in parents}
-        cls.arguments_of_elements = {**cls.arguments_of_elements, **several}
+        cls.arguments_of_elements = {**cls.arguments_of_elements, **_argument_patterns(own.values())}
         inherited = [name for name in TencentCIJobOperator.template_fields if name != "tag"]
         cls.template_fields = (*inherited, *cls.elements, *cls.further_fields)
+        cls.parse_check_examples = cls._complete_examples(own)
+
+    @classmethod
+    def _complete_examples(cls, own: Collection[str]) -> tuple[Mapping[str, Any], ...]:
+        """Return :attr:`examples`, and one with a template, with values for all other arguments.
+
+        :param own: the arguments that a template replaces.
+        """
         no_input = dict.fromkeys(("input_object", "input_url") if cls.kind.input is Need.FORBIDDEN else ())
         beside_template = {name: value for name, value in cls.examples[0].items() if name not in own}
-        # the last one is what messages are about
+        # the one with a template comes first, because a message says what is allowed by the last one
         examples = ({**beside_template, "template_id": "example"}, *cls.examples)
-        cls.assumed_when_parsed = tuple(
-            {**each, **_COMMON_EXAMPLE, **no_input, **example}
-            for each in TencentCIJobOperator.assumed_when_parsed
+        return tuple(
+            {**common, **_COMMON_EXAMPLE, **no_input, **example}
+            for common in TencentCIJobOperator.parse_check_examples
             for example in examples
         )
 

@@ -38,8 +38,8 @@ class VoiceSeparateOperator(VoiceSeparateArguments, TencentCIJobOperator):
         **TencentCIJobOperator.arguments_of_elements,
         **OUTPUT_KEYS,
     }
-    assumed_when_parsed = tuple(
-        {**example, **INPUT_EXAMPLE} for example in VoiceSeparateArguments.assumed_when_parsed
+    parse_check_examples = tuple(
+        {**example, **INPUT_EXAMPLE} for example in VoiceSeparateArguments.parse_check_examples
     )
 
     def __init__(self, *, input_object: str, **kwargs: Any) -> None:

@@ -71,9 +71,9 @@ class VoiceSeparateArguments(BaseRequestOperator[Any]):
         "bass_object": "Output.BassObject",
         "drum_object": "Output.DrumObject",
     }
-    optional_arguments = (*BaseRequestOperator.optional_arguments, "audio_mode", "codec")
-    assumed_when_parsed = tuple(
-        {**example, **_EXAMPLE} for example in BaseRequestOperator.assumed_when_parsed
+    nullable_arguments = (*BaseRequestOperator.nullable_arguments, "audio_mode", "codec")
+    parse_check_examples = tuple(
+        {**example, **_EXAMPLE} for example in BaseRequestOperator.parse_check_examples
     )
 
     def __init__(

@@ -33,11 +33,11 @@ class VoiceSeparateBatchOperator(VoiceSeparateArguments, TencentCIBatchJobOperat
         **TencentCIBatchJobOperator.arguments_of_elements,
         **OUTPUT_KEYS,
     }
-    assumed_when_parsed = tuple(
+    parse_check_examples = tuple(
         {**one, **other}
         for one, other in zip(
-            TencentCIBatchJobOperator.assumed_when_parsed,
-            VoiceSeparateArguments.assumed_when_parsed,
+            TencentCIBatchJobOperator.parse_check_examples,
+            VoiceSeparateArguments.parse_check_examples,
             strict=True,
         )
     )

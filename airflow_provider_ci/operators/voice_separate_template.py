@@ -39,8 +39,8 @@ class VoiceSeparateTemplateOperator(TencentCITemplateOperator):
         *(name for name in TencentCITemplateOperator.template_fields if name != "tag"),
         *PARAMETERS,
     )
-    optional_arguments = ("audio_mode", "codec")
-    assumed_when_parsed = (PARAMETERS_EXAMPLE,)
+    nullable_arguments = ("audio_mode", "codec")
+    parse_check_examples = (PARAMETERS_EXAMPLE,)
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
     boolean_arguments: Sequence[str] = ("deferrable",)
     seconds_arguments: Sequence[str] = ("poke_interval", "timeout")
     seconds_may_be_zero = True  # as Airflow has it
-    assumed_when_parsed: Sequence[Mapping[str, Any]] = ({"job_id": ["example"]},)
+    parse_check_examples: Sequence[Mapping[str, Any]] = ({"job_id": ["example"]},)
     operator_extra_links = (TencentCIJobsLink(), TencentCIResultsLink())
 
     def __init__(self, *, job_id: str | Iterable[str], deferrable: bool | None = None, **kwargs: Any) -> None:

@@ -122,7 +122,7 @@ class TestBatches:
         operator.__dict__["job_api"] = BatchesOfBucket(hook, PLACE, "PicProcess")
         server.play(jobs())
         if allowed:
-            operator._warn_of_no_jobs()
+            operator._warn_or_fail_without_jobs()
             return
         with pytest.raises(BatchJobsFailedError, match="shows no job with Tag PicProcess at all"):
-            operator._warn_of_no_jobs()
+            operator._warn_or_fail_without_jobs()

@@ -168,7 +168,7 @@ def test_the_rule_for_a_rate_does_not_name_a_codec_of_no_argument(owner: type[An
 @pytest.mark.parametrize("owner", MINIMAL)
 def test_the_examples_break_no_rule(owner: type[Any]) -> None:
     """Or a task would be refused although its templates may render to something that works."""
-    for example in owner.assumed_when_parsed:
+    for example in owner.parse_check_examples:
         kind = example.get("callback_type")
         # of the sources of a job or a batch only one may be given
         excluded = {"manifest", "url_file", "input_url"}
@@ -185,7 +185,7 @@ def test_every_template_field_has_an_example(owner: type[Any]) -> None:
     """
     no_value = {"template_id", "user_data", "bucket", "region", *owner.tree_arguments}
     always = {"tencent_ci_conn_id", "name"}
-    assert {*owner.template_fields} <= {*owner.assumed_when_parsed[0]} | no_value | always
+    assert {*owner.template_fields} <= {*owner.parse_check_examples[0]} | no_value | always
 
 
 class TestMapped:

@@ -39,7 +39,7 @@ def operator(*, template: Any = None, **arguments: Any) -> Any:
         **arguments,
         integer_arguments=("bitrate",),
         free_text_arguments=("user_data",),
-        optional_arguments=("codec",),
+        nullable_arguments=("codec",),
         elements={},
         templated_arguments=dict.fromkeys(arguments, template) if template else {},
     )
