@@ -276,7 +276,7 @@ class _Parts:
             ledger,
             clock,
             allow_remote=config.allow_remote_callbacks,
-            callbacks_of_queue=queues.callbacks_of,
+            notify_config_of_queue=queues.callbacks_of,
         )
         self.engine = JobEngine(
             jobs,

@@ -68,7 +68,7 @@ class Batch:
     job: bytes
 
     def describe(self, progress: int) -> dict[str, Any]:
-        """Return it as the service describes it. SDK models have ``Tag``, ``Progress`` and ``QueueId``."""
+        """Return it as the service describes it. Of ``Tag``, ``Progress`` and ``QueueId`` only SDKs tell."""
         request = parse(self.request)
         operation = build("Operation", request.find("Operation"))
         remove(operation, "QueueId")
@@ -138,7 +138,7 @@ class BatchRunner:
         with self._lock:
             if not self._has_news:
                 self._has_news = True
-                self._clock.begin_work()  # a virtual clock waits until the news have been handled
+                self._clock.begin_work()  # a virtual clock waits until the news has been handled
             self._lock.notify_all()
 
     def change(self, batch_id: str, before: str | tuple[str, ...], state: str, **columns: object) -> None:
@@ -153,10 +153,10 @@ class BatchRunner:
                 self._clock.end_work()
 
     def _wait_for_news(self) -> bool:
-        """Return true when there are news, and false when the emulator stops."""
+        """Return true when there is news, and false when the emulator stops."""
         with self._lock:
             self._lock.wait_for(lambda: self._has_news or self._stopping)
-            if self._has_news and self._stopping:
+            if self._has_news and self._stopping:  # nobody handles it: end the work that wake began
                 self._clock.end_work()
             self._has_news = False
             return not self._stopping
@@ -250,7 +250,7 @@ class BatchCalls:
         request = call.document()
         _check(request)
         job = _make_job_request(request)
-        self.submission.check(call.bucket, job)
+        self.submission.complete_and_check(call.bucket, job)
         row = {
             "id": "b" + uuid.uuid4().hex,
             "bucket": call.bucket,
@@ -285,9 +285,10 @@ class BatchCalls:
         with self.database.transaction():
             found = self.database.find(Batch, "batches", call.bucket, ids)
             refused = [each for each in ids if each not in found or found[each].ended is not None]
-            for batch_id in () if refused else ids:
-                self.runner.change(batch_id, _UNFINISHED, CANCEL, ended=now)
-                self.jobs.cancel_batch(batch_id, now)
+            if not refused:  # all of them, or none
+                for batch_id in ids:
+                    self.runner.change(batch_id, _UNFINISHED, CANCEL, ended=now)
+                    self.jobs.cancel_batch(batch_id, now)
         if refused and not self.config.lenient_cancel:
             raise cannot_be_modified(refused)
         self.runner.wake()
@@ -322,7 +323,7 @@ def _check(request: Element) -> None:
 def _make_job_request(request: Element) -> Element:
     """Return the request for one job of a batch job, in which queue and callback are outside the operation.
 
-    Its input is a name that every rule allows, to be replaced.
+    Its input is a placeholder that every rule allows.
     """
     batch_operation = request.find("Operation")
     operation, job = build("Operation"), build("Request", {"Input": {"Object": "any"}})

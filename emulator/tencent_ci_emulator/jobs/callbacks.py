@@ -69,7 +69,7 @@ class Target:
 class Callbacks:
     """Sends the callbacks of jobs that end, in the server's event loop.
 
-    :param callbacks_of_queue: returns the ``NotifyConfig`` of a queue, ``None`` if its callbacks are off.
+    :param notify_config_of_queue: returns the ``NotifyConfig`` of a queue, ``None`` if its callbacks are off.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Callbacks:
         clock: Clock,
         *,
         allow_remote: bool,
-        callbacks_of_queue: Callable[[str], Element | None] = lambda _queue_id: None,
+        notify_config_of_queue: Callable[[str], Element | None] = lambda _queue_id: None,
     ) -> None:
         self._jobs = jobs
         self._faults = faults
         self._ledger = ledger
         self._clock = clock
         self._allow_remote = allow_remote
-        self._callbacks_of_queue = callbacks_of_queue
+        self._callbacks_of_queue = notify_config_of_queue
         self._effects: dict[str, CallbackEffects] = {}  # of jobs that are about to end, by id
         self._sending: set[Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -229,7 +229,10 @@ class Callbacks:
 def _make_target(
     kind: str | None, url: str | None, mq: Element | None, kafka: Element | None, body_format: str
 ) -> Target | None:
-    """Return the receiver of callbacks of a kind, ``None`` if there is none."""
+    """Return the receiver of callbacks of a kind, ``None`` if there is none.
+
+    Without the configuration that its kind needs, it is the URL.
+    """
     if kind == "TDMQ" and mq is not None:
         parts = [text_of(mq, name) for name in ("MqRegion", "MqMode", "MqName")]
     elif kind == "Kafka" and kafka is not None:
@@ -246,7 +249,7 @@ def callback_body(job: StoredJob, body_format: str) -> bytes:
         return to_bytes(root)
     message = _to_json(root)
     if job.tag in _SINGLE_JOBS:
-        [message["JobsDetail"]] = message["JobsDetail"]
+        message["JobsDetail"] = message["JobsDetail"][0]
     return json.dumps(message, ensure_ascii=False).encode()
 
 
@@ -260,7 +263,7 @@ def _to_json(element: Element) -> dict[str, Any]:
         value: object = _to_json(child) if len(child) else (child.text or "")
         if child.tag not in lists:
             fields[child.tag] = value
-        else:  # an empty element is none
+        else:  # an empty element is left out of the list
             fields.setdefault(child.tag, []).extend([value] if value else [])
     return fields
 

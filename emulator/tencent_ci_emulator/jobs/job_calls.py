@@ -41,7 +41,7 @@ class JobCalls:
         }
 
     def _submit(self, call: Call) -> Content:
-        order = self.submission.read(call.bucket, call.document())
+        order = self.submission.make_order(call.bucket, call.document())
         return {"JobsDetail": self._details(self.submission.accept(order))}
 
     def _describe(self, call: Call) -> Content:

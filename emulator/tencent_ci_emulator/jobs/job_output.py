@@ -21,18 +21,20 @@ T = TypeVar("T")
 METHOD_HEADER = "x-cos-meta-processed-by"
 
 _OF_ALL_JOBS = ("Output", "UserData", "JobLevel", "TemplateId", "TemplateName")
-_ASKING_FOR_NOTHING = ("", "false", "none", "auto")
+# Values with which a parameter asks for nothing
+_ASKS_FOR_NOTHING = ("", "false", "none", "auto")
 _NUMBER = re.compile(r"\$\{[Nn]umber\}")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutput:
-    """What the work on a job has made. The files are no objects: publish them, or :meth:`discard` them.
+    """What the work on a job has made. The files are not in the object store yet: publish them, or
+    :meth:`discard` them.
 
     :param method: what has processed the input, in words for people.
     :param files: the result files by their object keys.
-    :param result: the elements beside the echoed ones under ``Operation``, by the rules of
+    :param result: the elements of ``Operation`` that the request does not have, by the rules of
         :func:`~tencent_ci_emulator.http.xml.build`.
     :param message: the job's ``Message``.
     """
@@ -57,9 +59,9 @@ class NotProcessedError(Exception):
     """The emulator does not do what a job asks for. The text is the reason; it completes "not processed:"."""
 
 
-#: Does the work of a job of one type. It calls the last argument with the share that is done, 0.0 to 1.0,
-#: which stops the work by raising. It raises :class:`JobFailedError` if the input is missing or unusable, and
-#: :class:`NotProcessedError`
+#: Does the work of a job of one type. It calls the last argument with the share that is done, 0.0 to 1.0, and
+#: that call raises if the work is to stop. A processor raises :class:`JobFailedError` if the input is missing
+#: or unusable, and :class:`NotProcessedError`
 Processor = Callable[[StoredJob, ObjectStore, Callable[[float], None]], JobOutput]
 
 
@@ -153,20 +155,21 @@ def expand_placeholders(job: StoredJob, pattern: str, extension: str, number: in
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), pattern)
 
 
-def name_unapplied(operation: Element, applied: Collection[str]) -> str:
+def describe_unapplied(operation: Element, applied: Collection[str]) -> str:
     """Return a message that names what an operation asks for and does not get; empty if there is nothing.
 
     :param applied: the paths of the elements that have an effect, or of elements that hold them.
     """
-    roots = {path.partition("/")[0] for path in applied}
-    names: dict[str, None] = {}
+    partly_applied = {path.partition("/")[0] for path in applied}
+    names = []
     for path, text in _leaves(operation):
         top = path.partition("/")[0]
-        if top in _OF_ALL_JOBS or text.lower() in _ASKING_FOR_NOTHING:
+        if top in _OF_ALL_JOBS or text.lower() in _ASKS_FOR_NOTHING:
             continue
         if not any(path == one or path.startswith(f"{one}/") for one in applied):
-            names[path.replace("/", ".") if top in roots else top] = None
-    return f"not applied: {', '.join(names)}" if names else ""
+            # of an element of which nothing is applied, the name is enough
+            names.append(path.replace("/", ".") if top in partly_applied else top)
+    return f"not applied: {', '.join(dict.fromkeys(names))}" if names else ""
 
 
 def _leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:

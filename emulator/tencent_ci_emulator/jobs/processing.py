@@ -20,7 +20,7 @@ from tencent_ci_emulator.jobs.types.unprocessed import note_unprocessed
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, separate_voice
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
-#: What does the work of jobs, by their tag
+#: The functions that do the work of jobs, by tag
 PROCESSORS: dict[str, Processor] = {
     "Concat": concatenate,
     "MediaInfo": inspect_input,
@@ -50,7 +50,7 @@ def process(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float],
 
 
 def publish(job: StoredJob, output: JobOutput, objects: ObjectStore, now: float) -> None:
-    """Make the result files objects of the output bucket."""
+    """Store the result files as objects in the output bucket."""
     bucket = text_of(parse(job.request), "Operation/Output/Bucket") or job.bucket
     headers = {METHOD_HEADER: output.method}
     for key, path in output.files.items():

@@ -23,7 +23,7 @@ from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION, fill_in_defaults
 
 _MAX_OPERATIONS = 6
-# Elements of Operation that name templates, too, and the tags of these
+# Other elements of Operation that name templates, and the tag of the templates that each may name
 _FURTHER_TEMPLATES = {"TranscodeTemplateId": "Transcode", "WatermarkTemplateId": "Watermark"}
 _RULES = {"QueueType": one_of(*QUEUE_TYPES)}
 
@@ -51,8 +51,8 @@ class Submission:
     queues: Queues
     engine: JobEngine
 
-    def read(self, bucket: str, root: Element) -> Order:
-        """Check the body of ``POST /jobs``.
+    def make_order(self, bucket: str, root: Element) -> Order:
+        """Check the body of ``POST /jobs``, and return the order for its jobs.
 
         :raises ServiceError: a rule is broken.
         """
@@ -63,15 +63,15 @@ class Submission:
             raise invalid_argument(message)
         requests = tuple(_request_for(root, operation) for operation in operations or [None])
         for number, request in enumerate(requests):
-            self.check(bucket, request, f"Operation[{number}]: " if len(requests) > 1 else "")
+            self.complete_and_check(bucket, request, f"Operation[{number}]: " if len(requests) > 1 else "")
         problems = Problems()
         problems.check(root, _RULES)
         problems.raise_if_any()
         queue = self.find_queue(bucket, requests[0])
         return Order(bucket, queue.id, requests, text_of(root, "QueueType"))
 
-    def check(self, bucket: str, request: Element, prefix: str = "") -> None:
-        """Fill a template's parameters into the request for one job, and check it.
+    def complete_and_check(self, bucket: str, request: Element, prefix: str = "") -> None:
+        """Fill a template's parameters and defaults into the request for one job, and check it.
 
         :param prefix: of error messages; names one of several operations.
         :raises ServiceError: a rule is broken.
@@ -140,7 +140,7 @@ class Submission:
                 ):
                     raise invalid_argument(f"Operation.{name} is not a template of the tag {template_tag}")
         template_id = text_of(operation, "TemplateId")
-        # Of a tag for which no document has templates, the id is kept as it is
+        # No document has templates for some tags: there the id is kept as it is
         if template_id is None or operation is None or not template_elements(tag):
             return
         template = self.templates.get(bucket, template_id)

@@ -110,7 +110,10 @@ class Tracks:
         self._wants_audio, self._wants_video = audio is not None, video is not None and bool(container.video)
 
     def add(self, clip: OpenClip) -> Iterator[float]:
-        """Encode a clip, and yield the time in it that is done, in seconds."""
+        """Encode a clip, and yield the time in it that is done, in seconds.
+
+        The times of frames count from the beginning of their recording, those in the result from its own.
+        """
         start, end = clip.clip.start, clip.clip.end
         picture_end = 0.0
         if self._audio is not None:
@@ -151,7 +154,7 @@ class Tracks:
 def _add_video(
     output: OutputContainer, container: Container, clips: Sequence[OpenClip], settings: VideoSettings | None
 ) -> _VideoTrack | None:
-    """Add the stream of pictures, like the first clip's, if there are to be pictures and there are some."""
+    """Add the stream of pictures, like the first clip's, if pictures are asked for and a clip has some."""
     source = next((clip.video for clip in clips if clip.video is not None), None)
     if settings is None or container.video is None or source is None:
         return None
@@ -165,7 +168,7 @@ def _add_audio(
     settings: AudioSettings | None,
     mixes: Sequence[Mix],
 ) -> _AudioTrack | None:
-    """Add the stream of sound, like the first clip's, if there is to be sound and there is some."""
+    """Add the stream of sound, like the first clip's, if sound is asked for and a clip or a mix has some."""
     first = next(((clip.container, clip.audio) for clip in clips if clip.audio is not None), None)
     if settings is None or (first is None and not mixes):
         return None
@@ -189,11 +192,13 @@ class _AudioTrack:
         self._track = track
         self._mixer = mixer
         self._rate, self._layout = track.encoding.sample_rate, track.encoding.layout
+        # Samples of the result: until now, and until the present clip
         self._written = 0
-        self._begin_of_clip = 0
+        self._written_before_clip = 0
         self._converter = AudioConverter(self._rate, self._layout)
+        # Samples of the recording, at the track's rate: where the next frame begins, and the clip's bounds
         self._position: int | None = None
-        self._first, self._last = 0, 0
+        self._clip_start, self._clip_end = 0, 0
 
     @property
     def written(self) -> int:
@@ -203,14 +208,15 @@ class _AudioTrack:
     def begin_clip(self, start: float, end: float | None) -> None:
         self._converter = AudioConverter(self._rate, self._layout)
         self._position = None
-        self._first = round(start * self._rate)
-        self._last = round(end * self._rate) if end is not None else 2**62
-        self._begin_of_clip = self._written
+        self._clip_start = round(start * self._rate)
+        self._clip_end = round(end * self._rate) if end is not None else 2**62
+        self._written_before_clip = self._written
 
     def add(self, frame: AudioFrame, time: float | None) -> None:
         if self._position is None:
             self._position = round(max(0.0, time or 0.0) * self._rate)
-            self._write_silence(self._position - self._first)  # the pictures may begin earlier
+            # until the sound begins: the pictures may begin earlier
+            self._write_silence(self._position - self._clip_start)
         for converted in self._converter.convert(frame):
             self._take(converted)
 
@@ -219,7 +225,7 @@ class _AudioTrack:
         if self._position is not None:
             for converted in self._converter.flush():
                 self._take(converted)
-        return (self._written - self._begin_of_clip) / self._rate
+        return (self._written - self._written_before_clip) / self._rate
 
     def fill(self, until: float) -> None:
         """Write silence until a time."""
@@ -234,8 +240,8 @@ class _AudioTrack:
     def _take(self, frame: AudioFrame) -> None:
         """Write the part of a frame that is within the clip."""
         position = self._position or 0
-        begin = max(self._first - position, 0)
-        end = min(frame.samples, self._last - position)
+        begin = max(self._clip_start - position, 0)
+        end = min(frame.samples, self._clip_end - position)
         self._position = position + frame.samples
         if end > begin:
             self._write(cut_frame(frame, end - begin, begin))
@@ -252,10 +258,10 @@ class _AudioTrack:
 
 
 class _VideoTrack:
-    """The pictures of clips, in the size of the track, as many a second as it has."""
+    """The pictures of clips, in the size and at the frame rate of the track."""
 
     def __init__(
-        self, container: OutputContainer, source: VideoStream, settings: VideoSettings, default_codec: str
+        self, output: OutputContainer, source: VideoStream, settings: VideoSettings, default_codec: str
     ) -> None:
         codec = settings.codec or default_codec
         context = source.codec_context
@@ -264,14 +270,14 @@ class _VideoTrack:
         )
         self._width, self._height = fit_size(context.width, context.height, settings.width, settings.height)
         self._format = settings.pixel_format
-        self._container = container
-        stream = container.add_stream(VIDEO_ENCODERS[codec], self._fps)
+        self._output = output
+        stream = output.add_stream(VIDEO_ENCODERS[codec], self._fps)
         if not isinstance(stream, VideoStream):
             raise TypeError(f"{codec} does not encode pictures")
         stream.codec_context.width, stream.codec_context.height = self._width, self._height
         stream.codec_context.pix_fmt = self._format
         stream.codec_context.options = _encoder_options(codec, settings)
-        if settings.bitrate and "crf" not in settings.options:
+        if settings.bitrate and "crf" not in settings.options:  # a quality wins over a bit rate
             stream.codec_context.bit_rate = settings.bitrate * 1000
         self._stream = stream
         self._held: VideoFrame | None = None
@@ -287,16 +293,16 @@ class _VideoTrack:
         while self._held is not None and self.written < round(until * self._fps):
             self._held.pts = self.written
             self._held.time_base = 1 / self._fps
-            self._held.pict_type = 0  # the source's kinds of pictures are not the result's
-            self._container.mux(self._stream.encode(self._held))
+            self._held.pict_type = 0  # the encoder decides which pictures become key frames
+            self._output.mux(self._stream.encode(self._held))
             self.written += 1
 
     def end(self) -> None:
-        self._container.mux(self._stream.encode(None))
+        self._output.mux(self._stream.encode(None))
 
 
 def fit_size(width: int, height: int, asked_width: int | None, asked_height: int | None) -> tuple[int, int]:
-    """Return an even width and height; one alone keeps the ratio."""
+    """Return an even width and height. If only one is asked for, the other keeps the ratio."""
     if asked_width is None and asked_height is not None:
         asked_width = round(width * asked_height / max(1, height))
     elif asked_height is None and asked_width is not None:

@@ -15,9 +15,9 @@ from tencent_ci_emulator.jobs.job_output import (
     JobOutput,
     NotProcessedError,
     describe_files,
+    describe_unapplied,
     expand_placeholders,
     find_object,
-    name_unapplied,
     new_files,
     unsupported_media_fails_the_job,
 )
@@ -25,7 +25,7 @@ from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
 from tencent_ci_emulator.jobs.types.transcode import (
     AUDIO_RULES,
     BOOLEAN,
-    ENCODING,
+    ENCODING_ELEMENTS,
     METHOD,
     PLAYLISTS,
     SECONDS,
@@ -51,7 +51,7 @@ _FRAGMENT_RULES: Rules = {
     "EndTime": SECONDS,
     "Mode": one_of("Start", "End"),
 }
-_APPLIED = {f"ConcatTemplate/{path}" for path in {*ENCODING, "ConcatFragment", "Index"}}
+_APPLIED = {f"ConcatTemplate/{path}" for path in {*ENCODING_ELEMENTS, "ConcatFragment", "Index"}}
 
 
 def check_concat(concat: Element, problems: Problems, prefix: str = "") -> None:
@@ -94,7 +94,7 @@ def concatenate(job: StoredJob, objects: ObjectStore, on_progress: Callable[[flo
             )
         key = expand_placeholders(job, text_of(output, "Object") or "", container)
         result = {"MediaInfo": inspect(path), "MediaResult": describe_files(output, {key: path})}
-        return JobOutput(METHOD, {key: path}, result, name_unapplied(operation, _APPLIED))
+        return JobOutput(METHOD, {key: path}, result, describe_unapplied(operation, _APPLIED))
 
 
 def _find_clips(job: StoredJob, parameters: Element, objects: ObjectStore) -> list[Clip]:

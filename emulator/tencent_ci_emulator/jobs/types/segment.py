@@ -11,9 +11,9 @@ from tencent_ci_emulator.jobs.job_output import (
     NotProcessedError,
     describe_names,
     describe_place,
+    describe_unapplied,
     has_number,
     name_series,
-    name_unapplied,
     new_files,
     read_input,
 )
@@ -67,4 +67,4 @@ def cut_input(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float
         files = dict(zip(keys, paths, strict=True))
         written = {**describe_place(output), **describe_names(keys, files, prefix)}
         result = {"MediaInfo": inspect(paths[0]), "MediaResult": {"OutputFile": written}}
-        return JobOutput("FFmpeg's muxers", files, result, name_unapplied(operation, _APPLIED))
+        return JobOutput("FFmpeg's muxers", files, result, describe_unapplied(operation, _APPLIED))

@@ -20,9 +20,9 @@ from tencent_ci_emulator.jobs.job_output import (
     NotProcessedError,
     describe_names,
     describe_place,
+    describe_unapplied,
     has_number,
     name_series,
-    name_unapplied,
     new_files,
     read_input,
 )
@@ -86,7 +86,7 @@ def take_snapshots(job: StoredJob, objects: ObjectStore, on_progress: Callable[[
         # Of snapshots no MD5 is described, and nearly nothing else
         written = {**describe_place(output), **describe_names(keys, files, prefix), "Md5Info": ""}
         result = {"MediaInfo": {"Format": "", "Stream": ""}, "MediaResult": {"OutputFile": written}}
-        unapplied = name_unapplied(operation, _APPLIED)
+        unapplied = describe_unapplied(operation, _APPLIED)
         has_sprites = text_of(output, "SpriteObject") is not None or out_mode == "SnapshotAndSprite"
         message = "; ".join(filter(None, (unapplied, _NO_SPRITES if has_sprites else "")))
         return JobOutput("FFmpeg's decoders and encoders", files, result, message)

@@ -1,7 +1,7 @@
 """``SpeechRecognition`` (460/84798, 1045/73385; template 436/50157; result 460/80773).
 
-Who wants to know what is recognised hands in the text: an object beside the input, whose key is the input's
-with ``.transcript.txt`` behind it. Each of its lines is a sentence.
+To decide what is recognised, hand in the text: as an object beside the input, whose key is the input's with
+``.transcript.txt`` behind it. Each of its lines is a sentence.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 SPEECH_RECOGNITION = "SpeechRecognition"
 TRANSCRIPT_SUFFIX = ".transcript.txt"
 
+# A value of METHOD_HEADER, "processed by"
 _METHOD_OF_TRANSCRIPT = f"nothing, the text was handed in as {TRANSCRIPT_SUFFIX} beside the input"
 _MOST_TRANSCRIPT_BYTES = 1024**2
 _SENTENCE_ENDS = ".!?。！？"
-#: The echo's values of what a request does not have. Of ``ConvertNumMode`` pages say 0 and 1, a sample 0
+#: How the service describes parameters that a request does not have. Of ``ConvertNumMode`` pages say 0 and 1,
+#: a sample 0
 _DEFAULTS = {
     "ChannelNum": 1,
     "ResTextFormat": 0,
@@ -50,7 +52,7 @@ _DEFAULTS = {
     "FirstChannelOnly": 1,
     "WordInfo": 0,
 }
-#: Parameters without effect here, of which the result says so unless they have these values
+#: Parameters without effect here. The result says so if one has another value than this
 _WITHOUT_EFFECT = {
     "ChannelNum": "1",
     "FilterDirty": "0",
@@ -127,14 +129,14 @@ class _Parameters:
     """The parameters of a recognition.
 
     :param detail: ``ResTextFormat``.
-    :param punctuation: ``FilterPunc``: 0 keeps all, 1 removes sentences' ends, 2 all.
-    :param longest: the most characters of a sentence.
+    :param punctuation: ``FilterPunc``: 0 keeps all, 1 removes the ends of sentences, 2 removes all.
+    :param sentence_max_length: the most characters of a sentence.
     """
 
     engine: str
     detail: int
     punctuation: int
-    longest: int | None
+    sentence_max_length: int | None
     file_type: str
     is_flash: bool
     only_first_channel: bool
@@ -158,7 +160,7 @@ class _Parameters:
             engine=text_of(element, "EngineModelType") or "",
             detail=number("ResTextFormat"),
             punctuation=number("FilterPunc"),
-            longest=number("SentenceMaxLength") or None,
+            sentence_max_length=number("SentenceMaxLength") or None,
             file_type=text_of(element, "OutputFileType") or "txt",
             is_flash=is_flash,
             only_first_channel=text_of(element, "FirstChannelOnly") != "0",
@@ -232,12 +234,12 @@ def _read_transcript(job: StoredJob, objects: ObjectStore) -> str | None:
 
 
 def _require_recognizer(engine: str) -> None:
-    hint = f"or upload what is said beside the input, with {TRANSCRIPT_SUFFIX} behind its key"
+    hint = f"upload what is said beside the input, with {TRANSCRIPT_SUFFIX} behind its key"
     if not recognition.is_installed():
-        raise NotProcessedError(f"install the emulator's extra 'recognition', {hint}")
+        raise NotProcessedError(f"install the emulator's extra 'recognition', or {hint}")
     if "en" not in engine.split("_"):
         raise NotProcessedError(
-            f"the emulator recognises English only, by engines such as 16k_en, not {engine}; {hint[3:]}"
+            f"the emulator recognises English only, by engines such as 16k_en, not {engine}; {hint}"
         )
 
 
@@ -267,21 +269,23 @@ def _listen(
         return _Speech(seconds, (recognition.recognize(path, on_progress),))
     wanted = range(1 if parameters.only_first_channel else 2)
     heard = [
-        recognition.recognize(path, _part(on_progress, channel, len(wanted)), channel=channel)
+        recognition.recognize(path, _progress_of_part(on_progress, channel, len(wanted)), channel=channel)
         for channel in wanted
     ]
     return _Speech(seconds, tuple(heard))
 
 
-def _part(on_progress: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
-    """Return what reports the progress of one of several equal parts."""
+def _progress_of_part(
+    on_progress: Callable[[float], None], number: int, count: int
+) -> Callable[[float], None]:
+    """Return a function that reports the progress of one of several equal parts as that of the whole."""
     return lambda done: on_progress((number + done) / count)
 
 
 def _divide(sentences: list[Sentence], parameters: _Parameters) -> list[Sentence]:
     """Return the sentences in the lengths and with the punctuation that the parameters ask for."""
     if parameters.detail == 3 and not parameters.is_flash:
-        sentences = [clause for one in sentences for clause in one.split(parameters.longest)]
+        sentences = [clause for one in sentences for clause in one.split(parameters.sentence_max_length)]
     filtered = (_filter_punctuation(sentence, parameters.punctuation) for sentence in sentences)
     return [sentence for sentence in filtered if sentence.words]
 

@@ -23,9 +23,9 @@ from tencent_ci_emulator.jobs.job_output import (
     JobOutput,
     NotProcessedError,
     describe_files,
+    describe_unapplied,
     expand_placeholders,
     find_object,
-    name_unapplied,
     new_files,
     read_input,
 )
@@ -44,7 +44,7 @@ from tencent_ci_emulator.media.tracks import (
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 METHOD = "FFmpeg's decoders and encoders"
-#: The names of formats that are not one file, which are not written here
+#: Formats of more than one file. They are not written here
 PLAYLISTS = ("hls", "m3u8", "dash")
 
 _SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
@@ -77,8 +77,8 @@ _RULES: Rules = {
     "TimeInterval/Duration": SECONDS,
 }
 _MIX_NAMES = ("AudioMix", "AudioMixArray")
-#: The elements that have an effect on all that is encoded, by their paths
-ENCODING = {
+#: The paths of the elements that are applied whenever something is encoded
+ENCODING_ELEMENTS = {
     "Container/Format",
     *(f"Audio/{name}" for name in AUDIO_RULES),
     *(f"Video/{name}" for name in (*VIDEO_RULES, "Profile", "Preset", "Maxrate", "Bufsize")),
@@ -92,7 +92,7 @@ ENCODING = {
         )
     ),
 }
-_APPLIED = {f"Transcode/{path}" for path in {*ENCODING, "TimeInterval"}}
+_APPLIED = {f"Transcode/{path}" for path in {*ENCODING_ELEMENTS, "TimeInterval"}}
 
 
 def check_transcode(transcode: Element, problems: Problems, prefix: str = "") -> None:
@@ -133,7 +133,7 @@ def transcode(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float
         )
         key = expand_placeholders(job, text_of(output, "Object") or "", container)
         result = {"MediaInfo": inspect(path), "MediaResult": describe_files(output, {key: path})}
-        return JobOutput(METHOD, {key: path}, result, name_unapplied(operation, _APPLIED))
+        return JobOutput(METHOD, {key: path}, result, describe_unapplied(operation, _APPLIED))
 
 
 def read_audio(audio: Element | None) -> AudioSettings | None:
@@ -164,15 +164,16 @@ def read_video(video: Element | None) -> VideoSettings | None:
 
 
 def _encoder_options(video: Element, codec: str | None) -> Iterator[tuple[str, str]]:
-    """Yield FFmpeg's options for the elements that are for this codec; ``Crf`` wins over ``Bitrate``."""
+    """Yield FFmpeg's options for the elements that are for this codec."""
     for name, option in (("Crf", "crf"), ("Gop", "g")):
         if (text := text_of(video, name)) is not None:
             yield option, text
     for name, option in (("Maxrate", "maxrate"), ("Bufsize", "bufsize")):
         if (kbits := read_number(text_of(video, name))) is not None and codec not in ("VP8", "VP9"):
             yield option, str(kbits * 1000)
-    if codec in (None, "H.264") and (profile := text_of(video, "Profile")) in ("baseline", "main", "high"):
-        yield "profile", profile or ""
+    profile = text_of(video, "Profile")
+    if profile in ("baseline", "main", "high") and codec in (None, "H.264"):
+        yield "profile", profile
     preset = text_of(video, "Preset")
     if preset is not None and preset in PRESETS.get(codec or "H.264", ()):
         yield "preset", preset
