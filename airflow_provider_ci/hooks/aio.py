@@ -100,7 +100,7 @@ class AsyncClient:
         attempts = Attempts(request, endpoint, settings, max_attempts=max_attempts)
         while True:
             try:
-                credentials = await settings.credentials.aget(newer_than=attempts.refused)
+                credentials = await settings.credentials.aget(newer_than=attempts.refused_credentials)
                 response = await self._send(attempts.sign(credentials))
                 return await _parse(request, response)
             except TencentCIError as error:

@@ -5,7 +5,7 @@ Nothing here sends, waits or asks for credentials. The hook and the asynchronous
     attempts = Attempts(request, endpoint, settings)
     while True:
         try:
-            credentials = settings.credentials.get(newer_than=attempts.refused)
+            credentials = settings.credentials.get(newer_than=attempts.refused_credentials)
             return request.parse(send(attempts.sign(credentials)))
         except TencentCIError as error:
             pause = attempts.recover_from(error)
@@ -40,7 +40,7 @@ class Attempts:
         max_attempts: float = math.inf,
     ) -> None:
         #: Credentials that the service has refused; the next attempt needs newer ones.
-        self.refused: Credentials | None = None
+        self.refused_credentials: Credentials | None = None
         #: Failed attempts, without those that were repeated at once.
         self.failed = 0
         self._request = request
@@ -59,9 +59,9 @@ class Attempts:
 
         :raises AuthenticationError: the service has refused these very credentials, and there are no others.
         """
-        if self._refusal is not None and credentials == self.refused:
+        if self._refusal is not None and credentials == self.refused_credentials:
             raise self._refusal
-        self.refused = None
+        self.refused_credentials = None
         self._used = credentials
         self._used_offset = self._clock.offset
         return sign_request(
@@ -114,7 +114,7 @@ class Attempts:
                 self._credentials.note_useless_refresh()
             return False
         if rejects_credentials(error) or (is_doubtful and self._credentials.may_refresh_on_suspicion()):
-            self.refused = self._used
+            self.refused_credentials = self._used
             self._refusal = error
             return True
         return False

@@ -15,7 +15,7 @@ from airflow_provider_ci.protocol.batches import (
     ListBatches,
 )
 from airflow_provider_ci.protocol.jobs import with_output_location
-from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
+from airflow_provider_ci.protocol.overlap import overlapping_results_of_batch, refuse_overlapping_results
 from airflow_provider_ci.protocol.tree import Tree
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Batches:
         """
         endpoint = self._hook.settings.endpoint(bucket, region)
         batch = with_output_location(batch, endpoint)
-        refuse_overlap(overlap_of_batch(batch, endpoint.bucket), batch)
+        refuse_overlapping_results(overlapping_results_of_batch(batch, endpoint.bucket), batch)
         response = self._hook.call_paid(CreateBatch(batch, expires_at), bucket=bucket, region=region)
         return response.jobs_detail[0], response.request_id
 

@@ -58,7 +58,7 @@ from airflow_provider_ci.protocol.jobs import (
 from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.media_info import MediaInfo
 from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
-from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
+from airflow_provider_ci.protocol.overlap import overlapping_results_of_job, refuse_overlapping_results
 from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.services import BucketBinding, OpenBucket
 from airflow_provider_ci.protocol.tree import Tree
@@ -176,7 +176,7 @@ class TencentCIHook(BaseHook):
     def call(self, request: ApiRequest[T], *, bucket: str | None = None, region: str | None = None) -> T:
         """Send any request of :mod:`airflow_provider_ci.protocol`, and return its parsed response.
 
-        :raises TencentCIError: as from the request's ``parse``, or :class:`TransportError`.
+        :raises TencentCIError: an error of the request's ``parse``, or :class:`TransportError`.
         """
 
         def send(signed_request: SignedRequest) -> T:
@@ -272,7 +272,7 @@ class TencentCIHook(BaseHook):
         """
         endpoint = self.settings.endpoint(bucket, region)
         job = with_output_location(job, endpoint)
-        refuse_overlap(overlap_of_job(job, endpoint.bucket), job)
+        refuse_overlapping_results(overlapping_results_of_job(job, endpoint.bucket), job)
         response = self.call_paid(SubmitJob(job, expires_at), bucket=bucket, region=region)
         return response.jobs_detail[0], response.request_id
 
@@ -505,7 +505,7 @@ class TencentCIHook(BaseHook):
         attempts = Attempts(request, endpoint, self.settings, max_attempts=self._max_attempts)
         while True:
             try:
-                credentials = self.settings.credentials.get(newer_than=attempts.refused)
+                credentials = self.settings.credentials.get(newer_than=attempts.refused_credentials)
                 return send(attempts.sign(credentials))
             except TencentCIError as error:
                 # raises the error if there is no further attempt; 0 if the signature was corrected
@@ -528,7 +528,9 @@ def _is_certainly_not_accepted(error: TencentCIError) -> bool:
     """Tell whether a call that costs money failed, and the service has certainly not accepted it."""
     if isinstance(error, ValueError):  # the request or the connection is wrong: nothing was sent
         return True
-    if isinstance(error, JobError):  # the task was killed in a pause, which follows only a certain refusal
+    # the task was killed in the pause before a repetition; only a submission that the service has certainly
+    # refused is repeated
+    if isinstance(error, JobError):
         return True
     return is_not_accepted(error)
 

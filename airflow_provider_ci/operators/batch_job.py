@@ -19,7 +19,7 @@ from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.time_interval import read_time_interval
 from airflow_provider_ci.protocol.batch_rules import check_batch, is_input_count_problem
 from airflow_provider_ci.protocol.fields import DefaultName
-from airflow_provider_ci.protocol.overlap import overlap_of_batch, refuse_overlap
+from airflow_provider_ci.protocol.overlap import overlapping_results_of_batch, refuse_overlapping_results
 from airflow_provider_ci.protocol.rules import problems_of, raise_if_any
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
             },
         }
         problems = [*self._input_problems(arguments)]
-        problems += problems_of(refuse_overlap, overlap_of_batch(request, endpoint.bucket), request)
+        problems += problems_of(
+            refuse_overlapping_results, overlapping_results_of_batch(request, endpoint.bucket), request
+        )
         # _input_problems already has a sentence for the inputs
         problems += [each for each in problems_of(check_batch, request) if not is_input_count_problem(each)]
         raise_if_any(problems)

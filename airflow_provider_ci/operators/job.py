@@ -9,7 +9,7 @@ from airflow_provider_ci.operators.base_request import BaseRequestOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_tree
 from airflow_provider_ci.protocol.job_rules import check_job
-from airflow_provider_ci.protocol.overlap import overlap_of_job, refuse_overlap
+from airflow_provider_ci.protocol.overlap import overlapping_results_of_job, refuse_overlapping_results
 from airflow_provider_ci.protocol.rules import problems_of, raise_if_any
 from airflow_provider_ci.protocol.tree import find_text
 
@@ -116,7 +116,9 @@ class TencentCIJobOperator(BaseRequestOperator["Job"]):
             **self._build_queue_and_callback(arguments),
         }
         problems = [*_input_conflicts(arguments, further)]
-        problems += problems_of(refuse_overlap, overlap_of_job(request, endpoint.bucket), request)
+        problems += problems_of(
+            refuse_overlapping_results, overlapping_results_of_job(request, endpoint.bucket), request
+        )
         problems += problems_of(check_job, request)
         raise_if_any(problems)
         return request

@@ -93,7 +93,7 @@ class Workflow:
 class Job:
     """A job as the service describes it. ``code`` and ``message`` mean something in state ``Failed`` only.
 
-    :param input: ``Input``: ``BucketId``, ``Region``, ``Object`` or ``Url``, and what its type has beyond.
+    :param input: ``Input``: ``BucketId``, ``Region``, ``Object`` or ``Url``, and what the job's type adds.
     :param operation: ``Operation``: the parameters as they were sent, and the results of a job that has
         ended. What the documents do not name is there too.
     """
@@ -249,15 +249,16 @@ class CancelJobs(ApiRequest[None]):
 
 
 class SeenTokens:
-    """The tokens of a list's pages so far. It is never changed: :meth:`with_token` returns another one.
+    """An immutable set: the tokens of a list's pages so far. :meth:`with_token` returns a larger set.
 
-    Both share one dict, so that a list of many pages takes time in proportion to their number.
+    Copying the tokens for each page would take quadratic time. So a set and those made from it share a dict
+    from each token to the number of its page. It only grows: a set of ``count`` tokens has those of the pages
+    below ``count``, and larger sets have added the others.
     """
 
     __slots__ = ("_count", "_positions")
 
     def __init__(self, positions: dict[str, int] | None = None, count: int = 0) -> None:
-        # The shared tokens are in the order of their pages: those before ``count`` belong to this one
         self._positions = {} if positions is None else positions
         self._count = count
 
@@ -267,8 +268,9 @@ class SeenTokens:
     def with_token(self, token: str) -> SeenTokens:
         """Return these tokens and ``token``."""
         positions = self._positions
-        if len(positions) != self._count and positions.get(token) != self._count:
-            # The same page was requested before, and another page came after it then
+        is_shared_with_larger_set = len(positions) != self._count
+        if is_shared_with_larger_set and positions.get(token) != self._count:
+            # the larger set has another token here: an earlier request for this page led to another next page
             positions = dict(islice(positions.items(), self._count))
         positions.setdefault(token, self._count)
         return SeenTokens(positions, self._count + 1)

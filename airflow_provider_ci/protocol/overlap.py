@@ -24,10 +24,10 @@ from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree, structure_problems
 
 
-def refuse_overlap(overlap: dict[str, str], request: Tree) -> None:
+def refuse_overlapping_results(overlap: dict[str, str], request: Tree) -> None:
     """Raise an error if results of ``request`` overlap with its inputs.
 
-    :param overlap: what :func:`overlap_of_job` or :func:`overlap_of_batch` has returned.
+    :param overlap: from :func:`overlapping_results_of_job` or :func:`overlapping_results_of_batch`.
     :raises RequestValidationError: naming the field of each such result.
     """
     kind = job_type(request.get("Tag") or find(request, "Operation.Tag"))
@@ -38,7 +38,7 @@ def refuse_overlap(overlap: dict[str, str], request: Tree) -> None:
     )
 
 
-def overlap_of_job(request: Tree, bucket: str | None) -> dict[str, str]:
+def overlapping_results_of_job(request: Tree, bucket: str | None) -> dict[str, str]:
     """Return what is allowed instead for each result that may overwrite the input, by its element in
     ``Output``.
 
@@ -55,7 +55,7 @@ def overlap_of_job(request: Tree, bucket: str | None) -> dict[str, str]:
     }
 
 
-def overlap_of_batch(batch: Tree, bucket: str | None) -> dict[str, str]:
+def overlapping_results_of_batch(batch: Tree, bucket: str | None) -> dict[str, str]:
     """Return what is allowed instead for each result that may overwrite an input or the list of inputs, or
     that the next batch job would take as an input and pay for, by its element in ``Output``.
 

@@ -50,12 +50,14 @@ if TYPE_CHECKING:
 
 # What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
 _TRIGGER_FAILED = "__fail__"
-# A poke occupies a worker slot. So it repeats requests for this many seconds only, after short pauses, which
-# each failure doubles
-_SECONDS_FOR_RETRIES, _PAUSE_IN_POKE = 10.0, 0.15
-# Key in the task state store for the times since which jobs have been missing, and how many are stored: some
-# are enough to know when the grace period is over
-_MISSING_KEY, _MAX_MISSING_STORED = "ci_missing_jobs", 100
+# A poke repeats failed requests for this many seconds only, because it occupies a worker slot
+_SECONDS_FOR_RETRIES = 10.0
+# The first pause before a request is repeated, in seconds; each failure doubles it
+_PAUSE_IN_POKE = 0.15
+# Key in the task state store: by the id of each missing job, since when it has been missing
+_MISSING_KEY = "ci_missing_jobs"
+# So many of them are stored. One is enough to fail the sensor when its grace period is over
+_MAX_MISSING_STORED = 100
 # Bytes for the ids of a trigger's jobs, as JSON. MySQL holds 65,535 bytes of a trigger's arguments. Airflow
 # encrypts them, which adds a third, and the other arguments need less than 2,000
 _TRIGGER_BYTES = 47_000
@@ -101,7 +103,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
     operator_extra_links = (TencentCIJobsLink(), TencentCIResultsLink())
 
     def __init__(self, *, job_id: str | Iterable[str], deferrable: bool | None = None, **kwargs: Any) -> None:
-        # Airflow would retry its own errors about these arguments when the arguments come from expand()
+        # Checked before Airflow does: it retries its own errors about them if they come from expand()
         problems = convert_untemplated_arguments(type(self), kwargs)
         refuse_task_if_any(kwargs.get("task_id", ""), problems)
         super().__init__(**kwargs)
@@ -119,6 +121,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         """Check all arguments, those of Airflow's own sensor too: Airflow checks a mapped sensor's only when
         it runs.
 
+        :param endpoint: not used, because a sensor has no request to check.
         :raises RequestValidationError: names each argument that cannot work.
         """
         super().validate_arguments(endpoint)
@@ -181,7 +184,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             raise _without_retry(outcome.error)
         if outcome.error is not None and not is_outage(outcome.error):
             raise outcome.error
-        # events of older versions have no deadline: their triggers ended at one that was not the sensor's
+        # events of older versions have no deadline: their triggers did not wait until the sensor's
         return self._complete_or_defer(context, is_last=outcome.is_timeout and outcome.deadline is not None)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
@@ -289,7 +292,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
 
     def _push_links(self, context: Context, results: Sequence[JobResult]) -> None:
         if self._pokes_in_new_processes and AIRFLOW_MINOR >= (3, 0):
-            self.console_links.remember(results)  # Airflow pushes links when a process ends
+            self.console_links.remember(results)  # this process ends soon, and Airflow then pushes them
         else:
             self.console_links.push_changes(context, results)
 
@@ -342,21 +345,22 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             return self.hook.describe_jobs(job_ids, **self.bucket_and_region)
 
     def _update_in_new_process(self, context: Context) -> None:
-        """Describe the pending jobs, and decide about missing ones although this process sees them for the
-        first time: by what the task state store holds of earlier pokes, or by asking again.
+        """Describe the pending jobs, and find out which have been missing for too long. This process has not
+        seen the earlier pokes: the task state store tells what they saw; without it, the jobs are asked for
+        again.
         """
-        first_poke = self._first_poke(context)
+        wait_began = self._start_of_wait(context)
         store: Any = context.get("task_state_store")  # there is none before Airflow 3.3
         stored = None if store is None else self._load_missing(store)
         if stored is None:
-            self._update_without_store(first_poke)
+            self._update_without_store(wait_began)
         else:
-            self._update_with_store(store, stored, is_first_poke=first_poke is None)
+            self._update_with_store(store, stored, is_first_poke=wait_began is None)
 
-    def _update_without_store(self, first_poke: datetime | None) -> None:
+    def _update_without_store(self, wait_began: datetime | None) -> None:
         all_succeeded = self._update(self._tracker.pending)
-        if all_succeeded and first_poke is not None:
-            self._search_missing(first_poke)
+        if all_succeeded and wait_began is not None:
+            self._search_missing(wait_began)
 
     def _update_with_store(
         self, store: TaskStateStore, stored: Mapping[str, float], *, is_first_poke: bool
@@ -383,7 +387,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             return {}
         return {str(job_id): at for job_id, at in stored.items() if isinstance(at, int | float)}
 
-    def _search_missing(self, first_poke: datetime) -> None:
+    def _search_missing(self, wait_began: datetime) -> None:
         """Ask for missing jobs until they are found or the grace period is over.
 
         During the first grace period of the wait the next poke can do that.
@@ -395,7 +399,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
 
         start = time.time()
         while missing := list(self._tracker.missing_since):
-            waited = time.time() - first_poke.timestamp()
+            waited = time.time() - wait_began.timestamp()
             next_poke_can_search = waited <= NOT_FOUND_GRACE_PERIOD
             is_past_timeout = waited >= self.timeout
             if next_poke_can_search or is_past_timeout:
@@ -414,9 +418,9 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
 
         return JobTracker(self._job_ids, self.log)
 
-    def _first_poke(self, context: Context) -> datetime | None:
-        """Return when the first poke of this wait was, from which ``BaseSensorOperator`` measures its
-        timeout; ``None`` if it is this one. The task's ``start_date`` is another one at each poke.
+    def _start_of_wait(self, context: Context) -> datetime | None:
+        """Return the time of this wait's first poke, from which ``BaseSensorOperator`` measures its timeout;
+        ``None`` if this is the first poke. The task's ``start_date`` changes with each poke.
         """
         ti: Any = context["ti"]
         first: datetime | None
@@ -448,8 +452,8 @@ def _ids_that_fit(job_ids: Sequence[str]) -> list[str]:
 
 
 def _without_retry(error: JobError) -> JobError:
-    """Return ``error`` as an ``AirflowFailException``: Airflow does not retry it, and treats it alike in all
-    modes (``soft_fail``).
+    """Return ``error`` as an ``AirflowFailException``, which Airflow does not retry, and for which
+    ``soft_fail`` has the same effect in all modes.
     """
     kinds: dict[type[JobError], type[JobError]] = {
         JobFailedError: SensedJobFailedError,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 #: waiting itself failed.
 ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 
-#: How many polls of a job in a row the service may refuse: somebody may correct the keys meanwhile, for
-#: instance. Outages do not count; they are waited out until the deadline.
+#: How many polls of a job in a row the service may refuse: somebody may correct the SecretKey
+#: meanwhile, for instance. Outages do not count; they are waited out until the deadline.
 REFUSALS_TOLERATED = 10
 # Ids in an event or a log line: thousands would not fit
 _MAX_IDS_LISTED = 20
@@ -198,7 +198,8 @@ class TencentCIJobTrigger(BaseTrigger):
             needs_jobs = state in current_try.WAITING
             if state == "running":
                 # The task was resumed after another triggerer's event, or this is a new try. A new try first
-                # deletes what earlier ones have pushed. It then finds the job, or abandons and cancels it
+                # deletes what earlier ones have pushed, so it has no id yet. It finds the job and continues
+                # with it, or cancels it itself
                 pushed_id = await asyncio.to_thread(current_try.pushed_id, ti)
                 is_new_try = pushed_id is None
                 needs_jobs = is_new_try or pushed_id in self.job_ids

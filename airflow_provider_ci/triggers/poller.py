@@ -58,8 +58,8 @@ CONCURRENCY = 8
 _JITTER = 0.1
 # Share of its pause by which a job may be polled early, to fill a request
 _EARLY_SHARE = 0.1
-# Due times are rounded up to multiples of this, in seconds. A process that has just slept is slow: requests
-# that are sent together cost half as much time as single ones
+# Due times are rounded up to multiples of this, in seconds, so that requests are sent together: one for which
+# the process wakes up alone costs twice as much time
 _TICK = 0.1
 # Multiples of the golden ratio, without their integer parts, are spread more evenly than random numbers
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -107,8 +107,10 @@ class _PolledJob:
     backoff_factor: float = 1.0  # the poller's factor when this pause began
     refusal_factor: float = 1.0  # this job's own; grows while its polls are refused
     reported_state: str | None = None  # the state that all subscribers know; None: the next poll is reported
-    max_batch_size: int = IDS_PER_REQUEST  # ids in a request with this job; fewer while it is a suspect
-    may_be_early: bool = False  # it was a suspect, so it may be polled at any time to fill a request
+    max_batch_size: int = (
+        IDS_PER_REQUEST  # ids in a request with this job; fewer while it may be what makes requests fail
+    )
+    may_be_early: bool = False  # it was in a smaller request; joins any request until it is in a full one
 
     @property
     def poll_interval(self) -> float:
@@ -162,9 +164,9 @@ class _Poller:
         # Sorted by due time. May hold jobs that nobody waits for any more
         self._queue: list[tuple[float, int, _PolledJob]] = []
         self._order = count()
-        self._changed = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._backoff_factor = 1.0
-        self._paused_until = 0.0  # the service asked for no requests before
+        self._paused_until = 0.0  # no requests before this time, as the service asked
         self._client: AsyncClient | None = None
         self._reload_connection = False
         # Jobs in smaller requests, because one of them may make requests fail
@@ -226,7 +228,7 @@ class _Poller:
         job.due = math.ceil(due / _TICK) * _TICK
         heapq.heappush(self._queue, (job.due, next(self._order), job))
         if self._queue[0][2] is job:
-            self._changed.set()
+            self._wake_up.set()
 
     async def _run(self) -> None:
         try:
@@ -248,17 +250,17 @@ class _Poller:
     def _request_ended(self, task: asyncio.Task[None]) -> None:
         self._requests.discard(task)
         if len(self._requests) == CONCURRENCY - 1:
-            self._changed.set()
+            self._wake_up.set()
 
     async def _wait(self) -> None:
         """Wait until a job is due, perhaps one that is added meanwhile, or one more request may be sent."""
-        self._changed.clear()
+        self._wake_up.clear()
         timer = None
         if self._queue and len(self._requests) < CONCURRENCY:
             due = max(self._queue[0][0], self._paused_until)
-            timer = asyncio.get_running_loop().call_at(due, self._changed.set)
+            timer = asyncio.get_running_loop().call_at(due, self._wake_up.set)
         try:
-            await self._changed.wait()
+            await self._wake_up.wait()
         finally:
             if timer is not None:
                 timer.cancel()
@@ -274,7 +276,7 @@ class _Poller:
             heapq.heappop(self._queue)
             batch.append(job)
             job = self._first_in_queue()
-        if len(batch) == IDS_PER_REQUEST:
+        if len(batch) == IDS_PER_REQUEST:  # their common jitter keeps them together from now on
             for job in batch:
                 job.may_be_early = False
         return batch
@@ -294,7 +296,7 @@ class _Poller:
                 self._handle_response(batch, response)
         except TencentCIError as error:
             self._handle_failure(batch, error)
-        finally:  # also when Airflow's own lookup of the connection was cancelled
+        finally:  # also if the lookup of the connection ends with a CancelledError, as Airflow's can
             # the same jitter for all, so that they stay together
             jitter, now = random.uniform(1 - _JITTER, 1 + _JITTER), _now()  # noqa: S311 - not for security
             for job in batch:
@@ -337,9 +339,9 @@ class _Poller:
         ========================  ==============  ===============  ========  ===========
         error                     all pauses      pauses of batch  settings  batch
         ========================  ==============  ===============  ========  ===========
-        throttled, or 5xx         doubled         .                .         .
-        any other outage          doubled         .                reloaded  .
-        response not readable     doubled         .                reloaded  halved
+        throttled, or 5xx         doubled         normal again     .         .
+        any other outage          doubled         normal again     reloaded  .
+        response not readable     doubled         normal again     reloaded  halved
         request or ids refused    .               doubled          reloaded  halved
         anything else refused     .               doubled          reloaded  .
         ========================  ==============  ===============  ========  ===========
@@ -366,8 +368,8 @@ class _Poller:
             self._report(batch, None, error)
 
     def _is_subscribed(self, job: _PolledJob) -> bool:
-        """Tell whether somebody still waits for a job. During its poll all may have left, and others may have
-        subscribed to the same id: they have a new entry, which has had no update yet.
+        """Tell whether somebody still waits for a job. While it is polled, all its subscribers may leave, and
+        new ones subscribe to the same id. Then ``self.jobs`` has a new entry, which is polled by itself.
         """
         return self.jobs.get(job.job_id) is job
 

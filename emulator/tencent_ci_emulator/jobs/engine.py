@@ -130,7 +130,7 @@ class JobEngine:
         self._start_ready_jobs()
 
     def _start_ready_jobs(self) -> None:
-        """Start jobs while workers are idle. None waits inside the pool, which would ignore ``JobLevel``."""
+        """Start jobs while workers are idle. No job waits in the pool, whose order ignores ``JobLevel``."""
         while self._busy_workers < self._workers and not self._stopping:
             job = self._ready_jobs.take()
             if job is None:
@@ -175,6 +175,7 @@ class JobEngine:
             self._end_at(end_time + delay, lambda: self._fail(job, code, message))
             return
         _log.info("job %s was processed by: %s", job.id, output.method)
+        # output.document, which is stored as the job's result, is made of these elements
         output = replace(output, result={**output.result, **effects.result})
         self._jobs.set_progress(job.id, 99)
         with self._lock:
