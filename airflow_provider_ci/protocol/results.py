@@ -21,8 +21,8 @@ from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
 RESULT_BYTES_MAX = 32 * 1024
 # What is left of texts and lists in a shortened result
 _TEXT_LEFT, _ENTRIES_LEFT = 500, 10
-# Of Operation, what every job has, and what the other fields of a JobResult say; and the keys of encrypted
-# media, which nobody may read in an XCom
+# Elements of Operation that are left out of ``result``: they tell nothing of the outcome, or other fields of
+# a JobResult have it; and the keys of encrypted media must not be readable in an XCom
 _NOT_IN_RESULT = (
     *("TemplateId", "TemplateName", "Output", "UserData", "JobLevel", "MediaResult"),
     *("DecryptKey", "DecryptIv", "EncryptKey", "EncryptIv"),
@@ -30,11 +30,11 @@ _NOT_IN_RESULT = (
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _SERIES = re.compile(r"\$\{[Nn]umber\}")
-# Of matching the object names of one job, in parts of patterns times characters: enough for the 10,000
-# snapshots that are documented
+# The most steps for matching the files of one job with its outputs: enough for the 10,000 snapshots that are
+# documented. A file takes a step for each part of a pattern and each character of its key
 _STEPS_MAX = 10_000_000
-# What placeholders may become of which the values are not known; the others may become anything
-_CHARACTERS = {"ext": str.isalnum, "Number": str.isdigit, "number": str.isdigit}
+# The characters in the unknown value of a placeholder; that of any other may have all
+_CHARACTERS_OF_UNKNOWN = {"ext": str.isalnum, "Number": str.isdigit, "number": str.isdigit}
 _KEY_MAX = 1024  # characters of a key that is matched; COS has none of more than 850 bytes (436/13324)
 
 
@@ -151,8 +151,9 @@ class BatchTally:
 
     @property
     def without_success(self) -> int:
-        """The number of jobs that ended without success."""
-        return self.total - self.counts["Success"] - self.pending + self.failed_results
+        """The number of jobs that ended without success, or with a result that reports a failure."""
+        successful = self.counts["Success"] - self.failed_results
+        return self.total - self.pending - successful
 
 
 _BATCH_INPUTS = {"Manifest": "manifest", "UrlFile": "url_file", "Prefix": "prefix", "Object": "object"}
@@ -187,8 +188,8 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
     """
     code, message = _reason(job)
     outputs, other = _match_outputs(job)
-    complete = service_result(job)
-    is_complete = max_bytes is None or _json_length(complete) <= max_bytes
+    whole_result = service_result(job)
+    is_complete = max_bytes is None or _json_length(whole_result) <= max_bytes
     return {
         "job_id": job.job_id,
         "state": str(job.job_state),
@@ -203,7 +204,7 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
         "input": _describe_input(job),
         "outputs": outputs,
         "other_objects": other,
-        "result": complete if is_complete else _shorten(complete, max_bytes or 0),
+        "result": whole_result if is_complete else _shorten(whole_result, max_bytes or 0),
         "result_is_complete": is_complete,
     }
 
@@ -211,9 +212,10 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
 def service_result(job: Job) -> dict[str, Any]:
     """Return all that the service says about the outcome of a job beyond its files, as JSON."""
     kind = job_type(job.tag)
-    echo = () if kind.keeps_result_in_parameters else kind.parameters
+    # the service returns the parameters as they were sent
+    sent = () if kind.keeps_result_in_parameters else kind.parameters
     return {
-        name: value for name, value in (job.operation or {}).items() if name not in (*_NOT_IN_RESULT, *echo)
+        name: value for name, value in (job.operation or {}).items() if name not in (*_NOT_IN_RESULT, *sent)
     }
 
 
@@ -255,7 +257,7 @@ def _json_length(value: Any) -> int:
 
 
 def _shorten(result: dict[str, Any], max_bytes: int) -> dict[str, Any]:
-    """Return a result in which texts and lists are so short that it fits; of the last resort, only names."""
+    """Return a result with texts and lists so short that it fits; as a last resort, only its names."""
     for texts, entries in ((_TEXT_LEFT, _ENTRIES_LEFT), (_TEXT_LEFT // 5, 1)):
         shorter: dict[str, Any] = _cut(result, texts, entries)
         if _json_length(shorter) <= max_bytes:
@@ -295,9 +297,10 @@ def _match_outputs(job: Job) -> tuple[dict[str, ResultObject], list[ResultObject
     for written in _files(job, output, patterns):
         key = written["object"]
         steps += parts * len(key)
-        name = _matching_output(key, known, patterns, outputs) if steps <= _STEPS_MAX else None
-        if has_series and name in patterns and _SERIES.search(patterns[name]):
-            name = f"{name}_{_number_in(key, patterns[name], known, outputs)}"
+        output_name = _matching_output(key, known, patterns, outputs) if steps <= _STEPS_MAX else None
+        name = output_name
+        if has_series and output_name in patterns and _SERIES.search(patterns[output_name]):
+            name = f"{output_name}_{_number_in(key, patterns[output_name], known, outputs)}"
         if name is None or name in outputs:
             other.append(written)
         else:
@@ -314,7 +317,8 @@ def _patterns(kind: JobType, output: Tree) -> dict[str, str]:
             if value:
                 patterns[name] = str(value)
             continue
-        for stream in _list(output, element):  # an example of an answer has the key in Output
+        for stream in _list(output, element):
+            # a documented response has the key in the stream's element Output
             if key := find_text(stream, "Object") or find_text(stream, "Output"):
                 patterns[f"{name}_{find(stream, 'Index')}"] = key
     return patterns
@@ -324,8 +328,8 @@ def _files(job: Job, output: Tree, patterns: Mapping[str, str]) -> Iterator[Resu
     """Yield the files that a job has written.
 
     Where the service says so depends on the type: in ``MediaResult``, in ``ObjectName`` or ``Object`` of an
-    element ``…Result``, or nowhere. Of a type for which that is documented, or not known, the keys are those
-    of the request then.
+    element ``…Result``, or nowhere. In the last case the keys of the request count, if the type of job has no
+    placeholders or is not known.
     """
     operation = job.operation or {}
     bucket, region = find_text(output, "Bucket"), find_text(output, "Region")
@@ -348,7 +352,7 @@ def _files(job: Job, output: Tree, patterns: Mapping[str, str]) -> Iterator[Resu
     if found or not job.job_state.is_successful:
         return
     keys = [*_keys_in_results(operation)]
-    if not keys and not job_type(job.tag).placeholders:  # the service returns no key
+    if not keys and not job_type(job.tag).placeholders:
         keys = [pattern for pattern in patterns.values() if "${" not in pattern]
     for key in keys:
         yield {"bucket": bucket, "region": region, "object": key.removeprefix("/"), "md5": None}
@@ -435,7 +439,7 @@ def _fits(key: str, pattern: str, known: dict[str, str]) -> bool:
             # In a single job the placeholders of the input may stay as they are: it is not documented
             ends = _ends_after(key, ends, (known[part], f"${{{part}}}"))
         else:
-            ends = _ends_after_unknown(key, ends, _CHARACTERS.get(part))
+            ends = _ends_after_unknown(key, ends, _CHARACTERS_OF_UNKNOWN.get(part))
     return len(key) in ends
 
 

@@ -52,7 +52,7 @@ _CHARACTER_REFERENCE = re.compile("&#([^;&<>\\s]{0,20});?")
 _BARE_AMPERSAND = re.compile(r"&(?!#|(?:lt|gt|amp|quot|apos);)")
 # A < with which neither a tag nor a comment nor a declaration begins
 _BARE_LESS_THAN = re.compile(r"<(?![^\W\d]|[:/!?])")
-# A section without end reaches to the end of the document: searching for many such ends would be slow
+# An unterminated section reaches to the end of the document, or many of them would make the search slow
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 # Repairing more would block an event loop too long
 _REPAIRED_BYTES_MAX = 1024 * 1024
@@ -98,10 +98,10 @@ def parse_response(data: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
       before anything with which no tag begins; all that is in a CDATA section, even a document type.
     - Whitespace before the declaration is skipped.
 
-    Elsewhere a document type is still refused, hence no entity is defined, expanded or fetched. A text that
-    has tags stays unreadable, unless each is closed: which of them are the service's would be a guess.
+    Elsewhere a document type is still refused, hence no entity is defined, expanded or fetched. A message
+    with tags stays unreadable, unless each is closed: which of them are the service's would be a guess.
 
-    :raises XMLError: as :func:`parse_document` does, and a repair does not help.
+    :raises XMLError: as :func:`parse_document` does, if the document cannot be repaired.
     """
     try:
         return parse_document(data, max_bytes=max_bytes)
@@ -173,8 +173,8 @@ def read(cls: type[T], source: Element) -> T:
 
 
 class ElementTree(Mapping[str, Any]):
-    """An element as a tree (:mod:`.tree`), which is made when somebody looks into it: most responses are only
-    asked for the state of a job, however many elements it has.
+    """An element as a tree (:mod:`.tree`), which is built on first access: most responses are only asked for
+    the state of a job, however many elements it has.
     """
 
     __slots__ = ("_element", "_tree")
@@ -202,7 +202,7 @@ class ElementTree(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._load())
 
-    def __hash__(self) -> int:  # a frozen dataclass with such a field has a hash
+    def __hash__(self) -> int:  # so that a frozen dataclass with such a field is hashable
         return hash(frozenset(self))
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
@@ -210,7 +210,7 @@ class ElementTree(Mapping[str, Any]):
 
 
 def _children(element: Element) -> dict[str, Any]:
-    """Return the children of an element as a tree. An empty element is ``""``, or no entry of a list."""
+    """Return the children of an element as a tree. An empty element is ``""``, and is left out of a list."""
     repeated = repeated_in(local_name(element.tag))
     tree: dict[str, Any] = {}
     for child in element:
