@@ -107,6 +107,7 @@ class Tracks:
         self._offset = 0.0  # seconds of the clips before the present one
         self._video = _add_video(output, container, clips, video)
         self._audio = _add_audio(output, container, clips, audio, mixes)
+        # whether there is a track or not: a clip that has nothing of what is asked for is an error
         self._wants_audio, self._wants_video = audio is not None, video is not None and bool(container.video)
 
     def add(self, clip: OpenClip) -> Iterator[float]:
@@ -115,7 +116,7 @@ class Tracks:
         The times of frames count from the beginning of their recording, those in the result from its own.
         """
         start, end = clip.clip.start, clip.clip.end
-        picture_end = 0.0
+        picture_end = 0.0  # seconds from the clip's start until its last picture has been seen
         if self._audio is not None:
             self._audio.begin_clip(start, end)
         for time, frame in clip.frames(self._wants_audio, self._wants_video):
