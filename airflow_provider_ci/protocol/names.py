@@ -24,6 +24,7 @@ _NOT_IN_KEY = re.compile(f"{NOT_XML.pattern}|[\t\n\r\x7f]")
 # HTTP clients resolve such an end as a relative path, so that the object could not be fetched
 _DOT_SEGMENT_AT_END = re.compile(r"(^|/)\.{1,2}\Z")
 _ADDRESS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+_ADDRESS_IN_TEXT = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s'"<>]*""")
 
 
 def is_object_key(key: object) -> bool:
@@ -78,6 +79,22 @@ def object_address(text: object) -> ObjectAddress | None:
     host = parts.netloc.rpartition("@")[2]  # what comes before may be a password
     name = host.partition(".")[0] if found[1].lower() in ("http", "https") else host
     return ObjectAddress(name if BUCKET.fullmatch(name) else None, unquote(parts.path.removeprefix("/")))
+
+
+def is_address(text: str) -> bool:
+    """Tell whether ``text`` begins like a complete address."""
+    return _ADDRESS.match(text) is not None
+
+
+def redact_addresses(text: str) -> str:
+    """Return a text in which all addresses are as :func:`redact_address` shows them."""
+    if "://" not in text:
+        return text
+    return redact_address(text) if is_address(text) else _ADDRESS_IN_TEXT.sub(_redact_found, text)
+
+
+def _redact_found(found: re.Match[str]) -> str:
+    return redact_address(found[0])
 
 
 def redact_address(text: str, *, with_path: bool = True) -> str:

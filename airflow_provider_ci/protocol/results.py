@@ -14,7 +14,7 @@ from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.job_types.job_type import STREAMS, JobType
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import FAILED, Job
-from airflow_provider_ci.protocol.names import redact_address
+from airflow_provider_ci.protocol.names import is_address, redact_address
 from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
 
 #: The longest ``result`` in an XCom, in bytes of JSON: a longer one is shortened.
@@ -56,8 +56,9 @@ class JobResult(TypedDict):
     ``other_objects`` has files whose key fits no output of the request.
 
     ``result`` is what the service says beyond files, in its own spelling: ``MediaInfo``,
-    ``SpeechRecognitionResult`` and others. If it is long, texts and lists in it are shortened, and
-    ``result_is_complete`` is ``False``: ``TencentCIHook.job_result`` returns all of it.
+    ``SpeechRecognitionResult`` and others. If it is long, texts and lists in it are shortened, and addresses
+    have no signatures; ``result_is_complete`` is ``False`` then, and ``TencentCIHook.job_result`` returns all
+    of it.
 
     Times are ISO 8601 with zone. ``code`` and ``message`` are the service's, and ``None`` unless the job
     failed.
@@ -189,7 +190,9 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
     code, message = _reason(job)
     outputs, other = _match_outputs(job)
     whole_result = service_result(job)
-    is_complete = max_bytes is None or _json_length(whole_result) <= max_bytes
+    # an echoed parameter may be a signed address, which others may read in an XCom
+    shown = whole_result if max_bytes is None else _without_signatures(whole_result)
+    is_short = max_bytes is None or _json_length(shown) <= max_bytes
     return {
         "job_id": job.job_id,
         "state": str(job.job_state),
@@ -204,8 +207,8 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
         "input": _describe_input(job),
         "outputs": outputs,
         "other_objects": other,
-        "result": whole_result if is_complete else _shorten(whole_result, max_bytes or 0),
-        "result_is_complete": is_complete,
+        "result": shown if is_short else _shorten(shown, max_bytes or 0),
+        "result_is_complete": is_short and shown == whole_result,
     }
 
 
@@ -232,11 +235,11 @@ def _failures(value: Any, path: str) -> Iterator[str]:
         for entry in value:
             yield from _failures(entry, path)
     elif isinstance(value, Mapping):
-        code = value.get("SubErrCode")
-        if code not in (None, "", "0"):
+        code = (find_text(value, "SubErrCode") or "").strip()
+        if code not in ("", "0"):
             reason = find_text(value, "SubErrMsg")
             yield f"{path}.SubErrCode is {code}" + (f" ({strip_signatures(reason)})" if reason else "")
-        if path.endswith("DigitalWatermark") and value.get("State") == "Failed":
+        if path.endswith("DigitalWatermark") and (find_text(value, "State") or "").strip() == FAILED:
             yield f"{path}.State is Failed"
         for name, child in value.items():
             yield from _failures(child, f"{path}.{name}" if path else name)
@@ -254,6 +257,15 @@ def _describe_input(job: Job) -> dict[str, str | None]:
 
 def _json_length(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def _without_signatures(value: Any) -> Any:
+    """Return a part of a result in which addresses have no signatures."""
+    if isinstance(value, Mapping):
+        return {name: _without_signatures(child) for name, child in value.items()}
+    if isinstance(value, list):
+        return [_without_signatures(entry) for entry in value]
+    return strip_signatures(value) if isinstance(value, str) and is_address(value) else value
 
 
 def _shorten(result: dict[str, Any], max_bytes: int) -> dict[str, Any]:

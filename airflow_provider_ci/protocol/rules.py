@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
-from airflow_provider_ci.protocol.names import ID, NOT_XML, is_object_key, object_address, redact_address
+from airflow_provider_ci.protocol.names import (
+    ID,
+    NOT_XML,
+    is_object_key,
+    object_address,
+    redact_address,
+    redact_addresses,
+)
 
 _NAME_CHARACTERS = "\u3400-\u9fffA-Za-z0-9_-"
 _SCALARS = (str, int, float)
@@ -23,14 +30,18 @@ _VALUE_LENGTH_MAX = 120  # a longer value is shortened in messages
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One broken rule: the field by its path in the request, its value, and what is allowed."""
+    """One broken rule: the field by its path in the request, its value, and what is allowed.
+
+    Addresses in the value are shown without what may be a secret.
+    """
 
     field: str
     value: object
     allowed: str
 
     def __str__(self) -> str:
-        value = repr(self.value)
+        text = self.value if isinstance(self.value, str) else None
+        value = redact_addresses(repr(self.value)) if text is None else repr(redact_addresses(text))
         if len(value) > _VALUE_LENGTH_MAX:
             value = f"{value[:100]}… ({len(value)} characters)"
         return f"{self.field} is {value}, allowed: {self.allowed}"

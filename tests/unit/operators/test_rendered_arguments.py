@@ -281,6 +281,7 @@ class TestOperators:
             ("voice_object", "out/${jobid}-{{ nothing }}.${ext}"),
             ("output_bucket", "{{ nothing }}-1250000000"),
             ("callback_url", "https://user:secret@example.com/{{ nothing }}?token=secret"),
+            ("input_url", "https://user:secret@example.com/{{ nothing }}?token=secret"),
         ],
     )
     def test_a_none_inside_a_string(

@@ -630,6 +630,26 @@ class TestServiceResult:
         assert job_result(found, size)["result_is_complete"]
         assert not job_result(found, size - 1)["result_is_complete"]
 
+    def test_the_limit_is_in_bytes(self):
+        found = done("New", f"<Said>{'人' * 100}</Said>")
+        size = len(json.dumps(service_result(found), ensure_ascii=False).encode())
+        assert job_result(found, size)["result_is_complete"]
+        assert not job_result(found, size - 1)["result_is_complete"]
+
+    def test_an_echoed_address_loses_its_signature(self):
+        """A type that is not known returns its parameters beside the result."""
+        address = "https://b.cos.r.myqcloud.com/a?q-ak=AKID1&amp;q-signature=hunter2"
+        found = done("New", f"<New><Part><Url>{address}</Url></Part><Part><Url>a</Url></Part></New>")
+        result = job_result(found)
+        assert "hunter2" not in json.dumps(result)
+        assert not result["result_is_complete"]
+        assert "hunter2" in json.dumps(job_result(found, None))
+
+    def test_the_keys_of_encrypted_media_are_left_out(self):
+        names = ("DecryptKey", "DecryptIv", "EncryptKey", "EncryptIv")
+        found = done("New", "".join(f"<{name}>hunter2</{name}>" for name in names))
+        assert "hunter2" not in json.dumps([job_result(found), job_result(found, None)])
+
     def test_whatever_its_form_it_is_shortened_to_the_limit(self):
         many = "".join(f"<{'n' * 300}{number}>x</{'n' * 300}{number}>" for number in range(2000))
         long_names = "".join(f"<{'n' * 5000}{number}>x</{'n' * 5000}{number}>" for number in range(20))
@@ -652,7 +672,7 @@ class TestFailures:
             ("New", "<A><SubErrCode>x</SubErrCode></A><A/>", "A.SubErrCode is x"),
             (
                 "SuperResolution",
-                "<DigitalWatermark><State>Failed</State></DigitalWatermark>",
+                "<DigitalWatermark><State> Failed\n</State></DigitalWatermark>",
                 "DigitalWatermark.State is Failed",
             ),
         ],
@@ -668,6 +688,7 @@ class TestFailures:
             "",
             "<VideoTagResult><StreamData><SubErrCode>0</SubErrCode></StreamData></VideoTagResult>",
             "<VideoTagResult><StreamData><SubErrCode/></StreamData></VideoTagResult>",
+            "<VideoTagResult><StreamData><SubErrCode>\n 0\n</SubErrCode></StreamData></VideoTagResult>",
             "<DigitalWatermark><State>Success</State></DigitalWatermark>",
             "<Other><State>Failed</State></Other>",
         ],

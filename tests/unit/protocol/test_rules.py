@@ -141,6 +141,27 @@ def test_problems_become_one_error():
     assert problems_of(raise_if_any, []) == []
 
 
+SIGNED = "https://example.com/a?sign=secret"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SIGNED,
+        f" {SIGNED}",
+        "https://user:secret@example.com/a",
+        "rtmp://example.com/a?token='secret",
+        {"A": [{"Url": SIGNED}]},
+        f'{{"A": "{SIGNED}"}}',
+        [f"from {SIGNED} to {SIGNED}"],
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(value):
+    said = str(Problem("A", value, "no address"))
+    assert "example.com/a" in said
+    assert "secret" not in said
+
+
 def test_lists_are_no_strings():
     for good in ([], ("a",), {"a"}, iter("a")):
         check_list("ids", good)
