@@ -156,6 +156,10 @@ def _output_problems(operation: Tree, kind: JobType, inputs: KnownInputs) -> Ite
     extension = kind.extension(operation)
     for element, key in kind.result_key_values(operation):
         yield from _result_key_problems(output_field(kind, element), key, inputs, extension)
+    keys = [*kind.result_keys(operation).values()]
+    if len(set(keys)) < len(keys):
+        allowed = "different keys, or one result would overwrite another"
+        yield Problem("Operation.Output's object keys", keys, allowed)
 
 
 def _result_key_problems(

@@ -6,7 +6,7 @@ the XML library.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_ci.protocol.batch_rules import job_of_batch, known_inputs
@@ -44,15 +44,32 @@ def overlapping_results_of_job(request: Tree, bucket: str | None) -> dict[str, s
 
     :param bucket: the input's bucket.
     """
+    if structure_problems(request):
+        return {}  # check_job rejects the request
     input_key = find(request, "Input.Object")
-    if structure_problems(request) or not is_object_key(input_key):
-        return {}  # check_job rejects the request, or it has no input
-    inputs = KnownInputs(job_placeholders=job_type(request.get("Tag")).placeholders, object=input_key)
+    keys = [input_key] if is_object_key(input_key) else []
+    inputs = KnownInputs(
+        job_placeholders=job_type(request.get("Tag")).placeholders, object=keys[0] if keys else None
+    )
+    operation = find_tree(request, "Operation")
+    keys += _keys_of_addresses({name: operation[name] for name in operation if name != "Output"}, bucket)
     return {
-        element: f"another key than the input's, {input_key!r}, also when its placeholders are replaced"
+        element: f"another key than the input's, {key!r}, also when its placeholders are replaced"
         for element, _, pattern in _results_in(bucket, request, inputs)
-        if can_equal(pattern, input_key)
+        for key in keys
+        if can_equal(pattern, key)
     }
+
+
+def _keys_of_addresses(value: Any, bucket: str | None) -> Iterator[str]:
+    """Yield the keys of the objects in a bucket that an operation reads by their addresses, as the fragments
+    of a concatenation.
+    """
+    if isinstance(value, Mapping | list | tuple):
+        for child in value.values() if isinstance(value, Mapping) else value:
+            yield from _keys_of_addresses(child, bucket)
+    elif (address := object_address(value)) and bucket and address.bucket == bucket:
+        yield address.key
 
 
 def overlapping_results_of_batch(batch: Tree, bucket: str | None) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 Sources: of ``is_listed`` 1045/49203 (tags that only the older 1045/50305 names do not count); of
 ``is_in_batches`` 1045/50369, and the batch model of Tencent's Go SDK; of ``submit_action`` 460/84796,
-460/84798 and 460/83087.
+460/84798 and 460/83087; of the keys with a number 1045/48936, 1045/48937 and 1045/48938.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,34 @@ from airflow_provider_ci.protocol.job_types.speech_recognition import SPEECH_REC
 from airflow_provider_ci.protocol.job_types.text_to_speech import TTS_TYPE
 from airflow_provider_ci.protocol.job_types.transcode import TRANSCODE_TYPE
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATION_TYPE
-from airflow_provider_ci.protocol.result_keys import JOB_PLACEHOLDERS
+from airflow_provider_ci.protocol.result_keys import JOB_PLACEHOLDERS, KnownInputs
+from airflow_provider_ci.protocol.rules import Problem, as_number
+from airflow_provider_ci.protocol.tree import Tree, find, find_text
+
+
+def _number_problems(operation: Tree, reason: str) -> Iterator[Problem]:
+    """Yield a problem if all files of a series would get one key, and overwrite each other."""
+    key = find_text(operation, "Output.Object")
+    if key is not None and "${number}" not in key.lower():
+        yield Problem("Operation.Output.Object", key, f"a key with ${{Number}}, because {reason}")
+
+
+def _segment_problems(operation: Tree, _: KnownInputs) -> Iterator[Problem]:
+    is_playlist = find_text(operation, "Segment.Format") in ("hls", "m3u8")
+    if find_text(operation, "Segment.Duration") is not None and not is_playlist:
+        yield from _number_problems(operation, "there is a file for each Duration")
+
+
+def _snapshot_problems(operation: Tree, _: KnownInputs) -> Iterator[Problem]:
+    is_replaced = operation.get("TemplateId") is not None
+    count = None if is_replaced else as_number(find(operation, "Snapshot.Count"))
+    if count is not None and count > 1:
+        yield from _number_problems(operation, f"Count is {count:g}")
+
+
+def _cover_problems(operation: Tree, _: KnownInputs) -> Iterator[Problem]:
+    yield from _number_problems(operation, "there may be several covers")
+
 
 _SERIES: dict[str, Any] = {"placeholders": (*JOB_PLACEHOLDERS, "Number", "number")}
 _WATERMARKS = ("Watermark", "WatermarkTemplateId")
@@ -30,6 +58,7 @@ _NO_FILES: dict[str, Any] = {
 _OPTIONAL_FILES: dict[str, Any] = {"output": Need.OPTIONAL, "required_objects": ()}
 _NO_INPUT: dict[str, Any] = {"input": Need.FORBIDDEN}
 _LISTED_AND_IN_BATCHES: dict[str, Any] = {"is_listed": True, "is_in_batches": True}
+_SEGMENTS: dict[str, Any] = {"result_problems": _segment_problems, **_SERIES, **_LISTED_AND_IN_BATCHES}
 _AI: dict[str, Any] = {"service": AI, "is_in_batches": True}
 _FILE: dict[str, Any] = {"service": FILE}
 
@@ -55,20 +84,25 @@ _TYPES = (
         input=Need.OPTIONAL,
         **_LISTED_AND_IN_BATCHES,
     ),
-    JobType(
-        tag="Segment", parameters=("Segment",), needs_parameters=True, **_SERIES, **_LISTED_AND_IN_BATCHES
-    ),
+    JobType(tag="Segment", parameters=("Segment",), needs_parameters=True, **_SEGMENTS),
     JobType(
         tag="Snapshot",
         parameters=("Snapshot",),
         needs_parameters=True,
         output_objects=MappingProxyType({"file": "Object", "sprite": "SpriteObject"}),
         required_objects=(),
+        result_problems=_snapshot_problems,
         **_SERIES,
         **_LISTED_AND_IN_BATCHES,
     ),
     JobType(tag="Animation", parameters=("Animation",), needs_parameters=True, **_LISTED_AND_IN_BATCHES),
-    JobType(tag="SmartCover", parameters=("SmartCover",), **_SERIES, **_LISTED_AND_IN_BATCHES),
+    JobType(
+        tag="SmartCover",
+        parameters=("SmartCover",),
+        result_problems=_cover_problems,
+        **_SERIES,
+        **_LISTED_AND_IN_BATCHES,
+    ),
     JobType(
         tag="VideoMontage", parameters=("VideoMontage",), needs_parameters=True, **_LISTED_AND_IN_BATCHES
     ),

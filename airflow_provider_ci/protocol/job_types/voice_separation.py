@@ -86,9 +86,6 @@ def _result_problems(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
             yield Problem(output_field(element), None, f"an object key, because AudioMode is {mode}")
     if not required and not {"Object", "AuObject"} & keys.keys():
         yield Problem("Operation.Output.Object and AuObject", None, "at least one of the two")
-    if len(set(keys.values())) < len(keys):
-        allowed = "different keys, or one result would overwrite another"
-        yield Problem("Operation.Output's object keys", [*keys.values()], allowed)
     for element, key in keys.items():
         if element not in _POSSIBLE_OUTPUTS.get(mode or "", OUTPUT_LABELS):
             yield Problem(

@@ -546,6 +546,26 @@ class TestWhereResultsGo:
         assert says in str(caught.value)
         assert not server.requests
 
+    @pytest.mark.parametrize("has_input", [True, False])
+    def test_results_may_not_overwrite_an_input_that_is_named_by_its_address(
+        self, hook: TencentCIHook, server: ScriptedServer, *, has_input: bool
+    ) -> None:
+        address = f"https://{hook.settings.bucket}.cos.ap-guangzhou.myqcloud.com/in/b%20c.mp3?sign=secret"
+        concat = {"ConcatFragment": [{"Url": "https://example.com/out/a.mp3"}, {"Url": address}]}
+
+        def submit(key: str) -> None:
+            operation = {"ConcatTemplate": concat, "Output": {"Object": key}}
+            source = {"Input": {"Object": "in/a.mp3"}} if has_input else {}
+            hook.submit_job({"Tag": "Concat", **source, "Operation": operation})
+
+        with pytest.raises(RequestValidationError, match=r"'in/b c[.]mp3', also") as said:
+            submit("in/b c.mp3")
+        assert "secret" not in str(said.value)
+        assert not server.requests
+        server.play(job())
+        submit("out/a.mp3")
+        assert server.methods() == ["POST"]
+
     def test_results_may_have_the_inputs_key_in_another_bucket(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:

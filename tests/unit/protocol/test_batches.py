@@ -101,7 +101,7 @@ def test_only_a_creation_must_not_be_repeated_and_it_may_expire():
 
 
 def test_other_types_of_jobs_have_their_own_rules():
-    output = {"Region": REGION, "Bucket": BUCKET, "Object": "out/${InputName}-${jobid}.jpg"}
+    output = {"Region": REGION, "Bucket": BUCKET, "Object": "out/${jobid}-${Number}.jpg"}
     operation = {"Tag": "Snapshot", "JobParam": {"Snapshot": {"Count": 3}}, "Output": output}
     sent = CreateBatch(BATCH | {"Operation": operation}).http_request().body
     assert b"<JobParam><Snapshot><Count>3</Count></Snapshot></JobParam>" in sent

@@ -77,7 +77,7 @@ def job(tag: str, **changes: Any) -> dict[str, Any]:
     parameters, needs, _, _ = TABLE[tag]
     operation = dict(parameters)
     if needs[1] == "k":
-        operation["Output"] = {**LOCATION, "Object": "out/a"}
+        operation["Output"] = {**LOCATION, "Object": "out/${Number}" if tag == "SmartCover" else "out/a"}
     elif needs[1] == "o":
         operation["Output"] = dict(LOCATION)
     whole: dict[str, Any] = {"Tag": tag, "Operation": operation}
@@ -269,6 +269,10 @@ class TestStreams:
         (problem,) = self.streams(value)
         assert problem.startswith(f"Operation.Output.{field}")
 
+    def test_their_keys_differ(self):
+        (problem,) = self.streams([{"Index": 0, "Object": "out/a"}, {"Index": 1, "Object": "out/a"}])
+        assert "would overwrite another" in problem
+
     def test_their_keys_are_results(self):
         operation = {"Output": {"StreamExtract": [{"Object": "a"}, {"Object": 5}, {"Object": "b"}]}}
         keys = job_type("StreamExtract").result_keys(operation)
@@ -293,6 +297,28 @@ def test_placeholders_are_those_of_the_type(tag, key, is_allowed):
     whole = job(tag) if tag in TABLE else {"Tag": tag, "Operation": {}}
     whole = whole | {"Operation": whole["Operation"] | {"Output": {**LOCATION, "Object": key}}}
     assert (problems_of(check_job, whole) == []) == is_allowed
+
+
+@pytest.mark.parametrize(
+    ("tag", "operation", "needs_number"),
+    [
+        ("SmartCover", {}, True),
+        ("SmartCover", {"TemplateId": "t1"}, True),
+        ("Segment", {"Segment": {"Format": "mp3", "Duration": 5}}, True),
+        ("Segment", {"Segment": {"Format": "m3u8", "Duration": "5"}}, False),
+        ("Segment", {"Segment": {"Format": "mp3"}}, False),
+        ("Snapshot", {"Snapshot": {"Count": "2"}}, True),
+        ("Snapshot", {"Snapshot": {"Count": 1}}, False),
+        ("Snapshot", {"TemplateId": "t1", "Snapshot": {"Count": 2}}, False),
+    ],
+)
+def test_the_files_of_a_series_have_different_keys(tag, operation, needs_number):
+    """Otherwise all are paid for, and one remains (1045/48936, 1045/48937, 1045/48938)."""
+    for key, has_number in (("out/a", False), ("out/${Number}", True), ("out/${number}", True)):
+        whole = job(tag, Operation={**operation, "Output": {**LOCATION, "Object": key}})
+        said = problems_of(check_job, whole)
+        assert bool(said) == (needs_number and not has_number)
+        assert all("a key with ${Number}" in problem for problem in said)
 
 
 def test_which_action_a_submission_needs():
