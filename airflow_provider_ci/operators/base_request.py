@@ -146,7 +146,7 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
             operation.setdefault(kind.parameters[0], {})
         for name, path in elements.items():
             operation = with_value(operation, path, arguments[name])
-        if "Output" in operation or kind.output is Need.REQUIRED:
+        if operation.get("Output") is not None or kind.output is Need.REQUIRED:
             output = find_tree(operation, "Output")
             defaults = {"Region": endpoint.region, "Bucket": endpoint.bucket}
             given = {name: value for name, value in output.items() if value not in (None, "")}

@@ -145,8 +145,8 @@ def fingerprint(request: Tree, input_location: str) -> str:
 
 def with_user_data(request: Tree, text: str) -> Tree:
     """Return the request with ``text`` in ``UserData``, or unchanged if the user has data there."""
-    if find_text(request, "Operation.UserData") is not None:
-        return request
+    if (find_text(request, "Operation.UserData") or "").strip():
+        return request  # mere whitespace is none: responses are read without it
     return with_value(request, "Operation.UserData", text)
 
 

@@ -42,8 +42,9 @@ def _relation_problems(operation: Tree) -> Iterator[Problem]:
         yield Problem("Operation.TtsTpl", operation["TtsTpl"], "at least one element, for instance VoiceType")
 
 
-def _missing_source(operation: Tree, _: KnownInputs) -> Iterator[Problem]:
-    if operation.get("TtsConfig") is None:
+def _missing_source(operation: Tree, inputs: KnownInputs) -> Iterator[Problem]:
+    # the inputs of a batch job may be the texts: it is not documented
+    if operation.get("TtsConfig") is None and not inputs.is_batch:
         yield Problem("Operation.TtsConfig", None, "InputType and Input: what is to be spoken")
 
 

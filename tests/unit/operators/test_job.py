@@ -117,6 +117,9 @@ class TestElements:
         output = {**OUTPUT, "Bucket": "other-1250000000", "Region": "ap-beijing"}
         assert operation_of(rendered({"Output": output}))["Output"] == output
 
+    def test_an_output_that_is_none_is_no_output(self) -> None:
+        assert operation_of(rendered({"Output": None}, tag="SoundHound")) == {"Output": None}
+
     def test_the_address_of_an_input(self) -> None:
         task = rendered({}, input_object=None, input_url="https://example.com/a")
         assert task.build_request(ENDPOINT)["Input"] == {"Url": "https://example.com/a"}

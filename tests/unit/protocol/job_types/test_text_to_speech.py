@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.template_rules import check_template, template_request
 from tests.unit.protocol.job_types.problems import problems
 
@@ -108,3 +109,9 @@ def test_a_template_has_the_voice_without_its_element() -> None:
         RequestValidationError, match=r"sent: Speed is 300, allowed: an integer from 50 to 200"
     ):
         check_template({**template, "Speed": 300})
+
+
+def test_of_a_batch_job_the_inputs_may_be_the_texts() -> None:
+    output = {"Bucket": "media-1250000001", "Region": "ap-guangzhou", "Object": "out/${jobid}.wav"}
+    operation = {"Tag": "Tts", "JobParam": {"TemplateId": "t1"}, "Output": output}
+    check_batch({"Name": "n", "Type": "Job", "Input": {"Prefix": "in/"}, "Operation": operation})
