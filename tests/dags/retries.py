@@ -64,7 +64,7 @@ class WithoutTriggerer(VoiceSeparateOperator):
     def execute(self, context: Any) -> str:
         with suppress(TaskDeferred):
             return super().execute(context)
-        while self.job_ends and self._wait.poll(str(self.job_id), 60).tracker_of_ended_job is None:
+        while self.job_ends and self._wait.poll(str(self.job_id), seconds=60).tracker_of_ended_job is None:
             time.sleep(0.1)
         return str(self.resume_execution("__fail__", {"error": "Trigger timeout"}, context))
 

@@ -39,7 +39,7 @@ def parsed(identity: TaskIdentity, who_waits: str = "nobody") -> ParsedKey:
     return key
 
 
-class TestIdempotencyKey:
+class TestParsedKey:
     def test_is_readable_and_within_the_limits(self) -> None:
         marker = IDENTITY.idempotency_key("ab" * 32, "worker")
         assert "dag=separate run=manual__2027-01-15T08:00:00+00:00 task=submit map=-1 " in marker
