@@ -15,7 +15,6 @@ from typing import Any
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.templates import is_literal
 from airflow_provider_ci.protocol.job_types.known_types import job_type
-from airflow_provider_ci.protocol.tree import find
 
 # Results with the same key are different objects if one of these differs
 _BUCKET_ARGUMENTS = ("output_bucket", "operation.Output.Bucket", "bucket", "tencent_ci_conn_id")
@@ -82,9 +81,10 @@ def check_result_keys(operator: Any, context: Any) -> None:
 
 def result_arguments(operator: Any) -> tuple[str, ...]:
     """Return the arguments for the keys of results; ``operation.Output.Object`` is a part of one."""
-    paths = {f"Output.{element}" for element in job_type(operator.tag).output_objects.values()}
+    kind = job_type(operator.tag)
+    paths = {f"Output.{element}" for element in kind.output_objects.values()}
     own = [name for name, path in operator.elements.items() if path in paths]
-    in_operation = (f"operation.{path}" for path in sorted(paths) if find(operator.operation, path))
+    in_operation = (f"operation.Output.{element}" for element in sorted(kind.result_keys(operator.operation)))
     return (*own, *in_operation)
 
 
@@ -133,17 +133,20 @@ def _arguments_that_decide(operator: Any, argument: str, key: str) -> dict[str, 
 
 
 def _value(arguments: Mapping[str, Any], name: str) -> Any:
-    """Return an argument, or a part of one such as ``operation.Output.Object``.
+    """Return an argument, or a part of one such as ``operation.Output.StreamExtract[0].Object``.
 
     If a template or another task's output stands for the argument or for a dict in it, the part is not known
     yet. Then that template or output is returned.
     """
-    argument, *path = name.split(".")
+    argument, *path = name.replace("[", ".").replace("]", "").split(".")
     value = arguments.get(argument)
     for element in path:
-        if not isinstance(value, Mapping):
+        if isinstance(value, list | tuple):
+            value = value[int(element)] if element.isdecimal() and int(element) < len(value) else None
+        elif isinstance(value, Mapping) and not element.isdecimal():
+            value = value.get(element)
+        elif not isinstance(value, Mapping):  # the only one of a repeated element need not be in a list
             break
-        value = value.get(element)
     return value
 
 

@@ -20,7 +20,7 @@ from airflow_provider_ci.operators.templates import (
 )
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.names import BUCKET, REGION, redact_address
-from airflow_provider_ci.protocol.rules import Problem, as_number, check_id, raise_if_any
+from airflow_provider_ci.protocol.rules import Problem, as_integer, as_number, check_id, raise_if_any
 
 _NOTHING = object()  # a value that a template rendered to nothing
 # What is allowed, as messages say it
@@ -200,7 +200,8 @@ def _read_element(operator: Any, name: str) -> str | float | bool | None:
     if value is None or isinstance(value, str):
         text = (value or "").strip()
         if not text or rule.accepts(text) or as_number(text) is not None:
-            return text or None
+            number = as_integer(text)  # without zeros before it, as the service returns it
+            return str(number) if number is not None else text or None
     reason = f"; {NONE_RENDERED}" if value == "None" else ""
     raise argument_error(name, value, f"{rule.allowed}{reason}")
 

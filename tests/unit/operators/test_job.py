@@ -117,6 +117,14 @@ class TestElements:
         output = {**OUTPUT, "Bucket": "other-1250000000", "Region": "ap-beijing"}
         assert operation_of(rendered({"Output": output}))["Output"] == output
 
+    def test_an_output_without_a_place_is_beside_the_input(self) -> None:
+        output = {"Bucket": "", "Region": None, **OUTPUT}
+        assert operation_of(rendered({"Output": output}))["Output"] == {
+            "Bucket": BUCKET,
+            "Region": REGION,
+            **OUTPUT,
+        }
+
     def test_an_output_that_is_none_is_no_output(self) -> None:
         assert operation_of(rendered({"Output": None}, tag="SoundHound")) == {"Output": None}
 
@@ -354,6 +362,33 @@ class TestMapped:
             TaskArgumentError, match=r"operation\.Output\.Object is 'out/a' in more than one instance"
         ):
             check_result_keys(task, {"ti": SimpleNamespace(map_index=0)})
+
+    def test_each_of_several_streams_needs_a_key_of_its_own(self) -> None:
+        streams = [
+            {"Index": 0, "Object": "out/${jobid}/0"},
+            {"Index": 1, "Object": "out/b"},
+            {"Index": 2, "Object": "out/{{ ti.map_index }}"},
+        ]
+        for value, name in ((streams, "StreamExtract[1]"), (streams[1], "StreamExtract[0]")):
+            with DAG("d", schedule=None):
+                mapped: Any = TencentCIJobOperator.partial(
+                    task_id="task", tag="StreamExtract", operation={"Output": {"StreamExtract": value}}
+                ).expand(input_object=["in/a", "in/b"])
+            task = mapped.unmap({"input_object": "in/a"})
+            with pytest.raises(TaskArgumentError) as caught:
+                check_result_keys(task, {"ti": SimpleNamespace(map_index=0)})
+            (problem,) = caught.value.problems
+            assert problem.startswith(f"operation.Output.{name}.Object is 'out/b' in more than one instance")
+
+    @pytest.mark.parametrize(("buckets", "expected"), [("aa", Collision.CERTAIN), ("ab", Collision.NONE)])
+    def test_one_key_in_two_buckets_is_two_objects(self, buckets: str, expected: Collision) -> None:
+        operations = [{"Output": {"Object": "out/a", "Bucket": f"{each}-1250000000"}} for each in buckets]
+        with DAG("d", schedule=None):
+            mapped: Any = TencentCIJobOperator.partial(
+                task_id="task", tag="Example", input_object="in/a"
+            ).expand(operation=operations)
+        task = mapped.unmap({"operation": operations[0]})
+        assert find_collision(task, mapped, "operation.Output.Object", 0) is expected
 
     @pytest.mark.parametrize(
         ("fixed", "over", "expected"),

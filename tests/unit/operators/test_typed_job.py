@@ -101,6 +101,7 @@ ARGUMENTS: list[tuple[type[TypedJobOperator], dict[str, Any], dict[str, Any]]] =
         {"format": "m4a", "samplerate": "8000"},
         {"NoiseReduction": {"Format": "m4a", "Samplerate": "8000"}},
     ),
+    (NoiseReductionOperator, {"samplerate": " 08000"}, {"NoiseReduction": {"Samplerate": "8000"}}),
     (NoiseReductionOperator, {"template_id": "t1"}, {"TemplateId": "t1"}),
     (
         TextToSpeechOperator,

@@ -568,6 +568,14 @@ def test_the_input_may_be_a_url_without_its_signature():
     assert described == {"bucket": None, "region": None, "object": None, "url": "https://h/a.mp3"}
 
 
+def test_a_name_that_has_the_prefix_already_is_the_key():
+    """The documents' responses have names with the prefix and without it."""
+    patterns = {"Object": "out/s-${Number}.jpg"}
+    for names in (["0.jpg", "1.jpg"], ["out/s-0.jpg", "out/s-1.jpg"]):
+        found = job(names, patterns=patterns, prefix="out/s-", tag="Snapshot")
+        assert keys(job_result(found)) == {"file_0": "out/s-0.jpg", "file_1": "out/s-1.jpg"}
+
+
 class TestServiceResult:
     @pytest.mark.parametrize(
         ("tag", "operation", "expected"),
