@@ -54,8 +54,9 @@ def refuse_nested_call(operator: Any, context: Context) -> None:
 
     :raises RequestValidationError: Airflow is running another task.
     """
-    task: Any = context.get("task") or getattr(context.get("ti"), "task", None)
-    if task is None or task is operator:
+    # In Airflow 3.0 the context's task is the one from before Airflow made a copy of it to execute
+    running = (getattr(context.get("ti"), "task", None), context.get("task"))
+    if running == (None, None) or any(task is operator for task in running):  # equal ones are not the same
         return
     raise RequestValidationError(
         [
