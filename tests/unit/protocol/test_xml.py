@@ -164,6 +164,30 @@ def test_an_element_is_a_tree(text, expected):
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "SpeechRecognitionResult/ResultDetail",
+            "ResultDetail/Words",
+            "SpeechRecognitionResult/FlashResult",
+        ),
+        *("FlashResult/sentence_list", "sentence_list/word_list", "SoundHoundResult/SongList"),
+        *("PitchScore/SentenceScores", "RhythemScore/SentenceScores", "SplitVideoInfoResult/TimeInfo"),
+        *("Data/Tags", "Data/PersonTags", "Data/PlaceTags", "Data/ActionTags", "Data/ObjectTags"),
+        *("Stream/Audio", "Stream/Video", "Stream/Subtitle", "OutputFile/ObjectName", "OutputFile/Md5Info"),
+        *("WordsGeneralizeResult/WordsGeneralizeLable", "WordsGeneralizeResult/WordsGeneralizeToken"),
+        *("VqaPlusResult/DetailedResult", "Operation/Watermark", "Output/StreamExtract", "Input/CosHeaders"),
+        *("ConcatTemplate/ConcatFragment", "FillConcat/FillInput", "VideoSynthesis/SpliceInfo"),
+        *("Subtitles/Subtitle", "FileCompressConfig/Key", "FileCompressConfig/KeyConfig"),
+    ],
+)
+def test_the_elements_that_documents_repeat_may_be_repeated(path):
+    parent, name = path.split("/")
+    assert name in repeated_in(parent)
+    assert name not in repeated_in("Transcode")
+
+
+@pytest.mark.parametrize(
     ("parent", "name"),
     [*sorted(pair for pair in REPEATED if pair[0] != "*"), ("Transcode", "AudioMixArray")],
 )

@@ -218,6 +218,18 @@ class TestError:
             "r1",
         )
 
+    def test_a_successful_job_whose_result_reports_a_failure_has_failed(self, log: RecordingLog) -> None:
+        result = {"VideoTagResult": {"StreamData": {"SubErrCode": "4"}}}
+        job = Job(job_id="a", state="Success", code="Success", message="done", operation=result)
+        tracker = self.updated(log, job)
+        failure = tracker.error()
+        said = (
+            "Job a ended Success, but its result reports a failure: VideoTagResult.StreamData.SubErrCode is 4"
+        )
+        assert type(failure) is JobFailedError
+        assert failure.message == said
+        assert (tracker.pending, tracker.unsuccessful, log.lines) == ([], [job], [f"error: {said}"])
+
     def test_the_error_of_a_cancelled_job_has_no_code(self, log: RecordingLog) -> None:
         failure = self.updated(log, Job(job_id="a", state="Cancel", code="Success", message="")).error()
         assert type(failure) is JobCancelledError
