@@ -42,7 +42,8 @@ class Template:
     """A template as the service describes it. ``category`` is ``Custom`` or ``Official``. Of ``state`` the
     documents show ``Normal`` only.
 
-    :param content: the whole element, with the parameters under a name that depends on the tag.
+    :param content: the whole element, with the parameters under a name that depends on the tag. It is not in
+        the ``repr``: an address may be signed.
     """
 
     tag: str | None = None
@@ -53,7 +54,7 @@ class Template:
     state: str | None = None
     create_time: datetime | None = None
     update_time: datetime | None = None
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def parameters(self) -> Tree:
@@ -88,7 +89,7 @@ class CreateTemplate(ApiRequest[Template]):
     name instead.
     """
 
-    template: Tree
+    template: Tree = field(repr=False)  # may have the signed address of a watermark
     purpose: ClassVar[str] = "create the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:CreateMediaTemplate",)
     idempotent: ClassVar[bool] = False
@@ -106,7 +107,7 @@ class UpdateTemplate(ApiRequest[Template]):
     """``PUT /template/<id>`` (460/84757): replaces all that a template defines."""
 
     template_id: str
-    template: Tree
+    template: Tree = field(repr=False)  # may have the signed address of a watermark
     purpose: ClassVar[str] = "update the template"
     cam_actions: ClassVar[tuple[str, ...]] = ("ci:UpdateMediaTemplate",)
 

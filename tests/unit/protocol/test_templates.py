@@ -212,3 +212,13 @@ class TestPages:
         second = ListTemplates(page_size=100).next_page(self.page(20, total=50, number=1, size=20))
         assert second is not None
         assert second.page_number == 2
+
+
+def test_a_signed_address_is_not_in_the_repr():
+    address = "https://h/a.png?sign=hunter2"
+    watermark = {"Tag": "Watermark", "Name": "n", "Watermark": {"Image": {"Url": address}}}
+    made = f"<Watermark><Image><Url>{address}</Url></Image></Watermark>"
+    listed_template = listed(f"<TemplateList><TemplateId>t1</TemplateId>{made}</TemplateList>")
+    for shown in (CreateTemplate(watermark), UpdateTemplate("t1", watermark), listed_template):
+        assert "hunter2" not in repr(shown)
+    assert listed_template.template_list[0].parameters == {"Image": {"Url": address}}
