@@ -137,7 +137,7 @@ class Callbacks:
     def after_end(self, job: StoredJob) -> None:
         """Start sending the callback of a job that has ended, and return at once."""
         effects = self._effects.pop(job.id, None)
-        stored = self._jobs.get(job.id)
+        stored = self._jobs.get(job.id)  # the engine passes the job as it was submitted
         target = self._find_target(stored)
         if target is None or stored.state not in (SUCCESS, FAILED):
             return
