@@ -80,9 +80,12 @@ class JobsOfBucket:
             return self._hook.describe_jobs([job_id], **self._bucket)
 
     def list(self, request: Tree, since: datetime) -> Iterable[Job]:
+        # A list that is not documented for a type may not know the type's inputs either, and would seem empty
+        is_filtered = self.is_list_documented(request)
         return self._hook.list_jobs(
             tag=str(request["Tag"]),
-            input_object=find_text(request, "Input.Object"),  # of a type without input, all jobs since then
+            # of a type without input, all jobs since then
+            input_object=find_text(request, "Input.Object") if is_filtered else None,
             start_creation_time=since,
             **self._bucket,
         )

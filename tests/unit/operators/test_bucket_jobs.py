@@ -60,6 +60,18 @@ class TestJobs:
         assert JobsOfBucket(hook, PLACE).ask_if_listed({"Tag": "Tts"}) is shown
         assert sent(server) == [{"tag": "Tts", "orderByTime": "Desc", "size": "1"}]
 
+    @pytest.mark.parametrize("tag", UNDOCUMENTED)
+    def test_a_list_that_is_not_documented_is_not_trusted_to_know_inputs(
+        self, hook: TencentCIHook, server: ScriptedServer, tag: str
+    ) -> None:
+        """It would be believed, as it shows jobs of the type, and the job would be paid for again."""
+        server.play(jobs())
+        request = {"Tag": tag, "Input": {"Object": "in/a.mp3"}, "Operation": {}}
+        assert list(JobsOfBucket(hook, PLACE).list(request, SINCE)) == []
+        (params,) = sent(server)
+        assert params["tag"] == tag
+        assert "inputObject" not in params
+
     @pytest.mark.parametrize(
         ("source", "listed_by"),
         [
