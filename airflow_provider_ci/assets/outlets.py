@@ -115,7 +115,7 @@ def _result_events(job: Job) -> Iterator[tuple[str, ResultEvent]]:
     """Yield each result's URI and the ``extra`` of its event."""
     from airflow_provider_ci.protocol.results import job_result
 
-    result = job_result(job)
+    result = job_result(job, max_bytes=None)
     size = only_result_size(job, result)
     written: list[tuple[str | None, Any]] = [
         *result["outputs"].items(),

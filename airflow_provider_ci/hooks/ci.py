@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
@@ -395,6 +395,12 @@ class TencentCIHook(BaseHook):
         :raises InvalidResponseError: a file's MD5 is not the one that the service named.
         """
         result = self.job_result(job, bucket=bucket, region=region) if isinstance(job, str) else job
+        if isinstance(result, Mapping) and result.get("omitted_files"):
+            result = self.job_result(
+                str(result["job_id"]),
+                bucket=result["input"]["bucket"] or bucket,
+                region=result["input"]["region"] or region,
+            )
         found = result_files.choose_files(result, names)
         paths = result_files.paths_of(result_files.files_of(result), folder)
         Path(folder).mkdir(parents=True, exist_ok=True)

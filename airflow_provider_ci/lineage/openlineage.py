@@ -112,7 +112,7 @@ def _inputs(job: Job) -> Iterator[Dataset]:
 
 
 def _outputs(job: Job) -> Iterator[Dataset]:
-    result = job_result(job)
+    result = job_result(job, max_bytes=None)
     size = only_result_size(job, result)
     for found in (*result["outputs"].values(), *result["other_objects"]):
         if not found["bucket"]:

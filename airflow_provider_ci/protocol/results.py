@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypedDict
 
 from airflow_provider_ci.exceptions import strip_signatures
@@ -19,6 +20,8 @@ from airflow_provider_ci.protocol.tree import Tree, find, find_text, find_tree
 
 #: The longest ``result`` in an XCom, in bytes of JSON: a longer one is shortened.
 RESULT_BYTES_MAX = 32 * 1024
+#: The most files in an XCom: a job may make 10,000 snapshots.
+FILES_MAX = 100
 # What is left of texts and lists in a shortened result
 _TEXT_LEFT, _ENTRIES_LEFT = 500, 10
 # Elements of Operation that are left out of ``result``: they tell nothing of the outcome, or other fields of
@@ -53,7 +56,8 @@ class JobResult(TypedDict):
     ``outputs`` has the files by name: ``voice``, ``background``, ``bass`` and ``drums`` of a voice
     separation, ``transcript`` and ``detail`` of a speech recognition, ``stream_0`` (by its index) of an
     extraction of streams, ``file`` of other types, and ``file_0``, ``sprite_0``, … of a type with a series.
-    ``other_objects`` has files whose key fits no output of the request.
+    ``other_objects`` has files whose key fits no output of the request. Of more than 100 files the first are
+    there, and ``omitted_files`` counts the others, which ``TencentCIHook.job_result`` returns too.
 
     ``result`` is what the service says beyond files, in its own spelling: ``MediaInfo``,
     ``SpeechRecognitionResult`` and others. If it is long, texts and lists in it are shortened, and addresses
@@ -79,6 +83,7 @@ class JobResult(TypedDict):
     other_objects: list[ResultObject]
     result: dict[str, Any]
     result_is_complete: bool
+    omitted_files: int
 
 
 class UnsuccessfulJob(TypedDict):
@@ -185,7 +190,8 @@ def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
 def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
     """Return a job as it is pushed to XCom.
 
-    :param max_bytes: the longest ``result``, in bytes of JSON; ``None`` for no limit.
+    :param max_bytes: the longest ``result``, in bytes of JSON; ``None`` for no limit, neither for it nor for
+        the number of files.
     """
     code, message = _reason(job)
     outputs, other = _match_outputs(job)
@@ -193,6 +199,9 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
     # an echoed parameter may be a signed address, which others may read in an XCom
     shown = whole_result if max_bytes is None else _without_signatures(whole_result)
     is_short = max_bytes is None or _json_length(shown) <= max_bytes
+    omitted = 0
+    if max_bytes is not None:
+        outputs, other, omitted = _limit_files(outputs, other)
     return {
         "job_id": job.job_id,
         "state": str(job.job_state),
@@ -209,7 +218,17 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
         "other_objects": other,
         "result": shown if is_short else _shorten(shown, max_bytes or 0),
         "result_is_complete": is_short and shown == whole_result,
+        "omitted_files": omitted,
     }
+
+
+def _limit_files(
+    outputs: dict[str, ResultObject], other: list[ResultObject]
+) -> tuple[dict[str, ResultObject], list[ResultObject], int]:
+    """Return the first files, and the number of those that are left out."""
+    named = dict(islice(outputs.items(), FILES_MAX))
+    others = other[: FILES_MAX - len(named)]
+    return named, others, len(outputs) + len(other) - len(named) - len(others)
 
 
 def service_result(job: Job) -> dict[str, Any]:

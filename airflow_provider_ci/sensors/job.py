@@ -61,6 +61,8 @@ _MAX_MISSING_STORED = 100
 # Bytes for the ids of a trigger's jobs, as JSON. MySQL holds 65,535 bytes of a trigger's arguments. Airflow
 # encrypts them, which adds a third, and the other arguments need less than 2,000
 _TRIGGER_BYTES = 47_000
+# Bytes of the results of all jobs in the XCom of a sensor
+_RESULTS_BYTES = 256 * 1024
 
 
 class SensedJobFailedError(JobFailedError, AirflowFailException):
@@ -264,7 +266,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             raise _without_retry(error) from None
 
     def _poke(self, context: Context) -> PokeReturnValue:
-        from airflow_provider_ci.protocol.results import job_result
+        from airflow_provider_ci.protocol.results import RESULT_BYTES_MAX, job_result
 
         tracker = self._tracker
         if self._pokes_in_new_processes:
@@ -272,7 +274,8 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         else:
             self._update(tracker.pending)
         self.known_jobs = list(tracker.jobs.values())
-        results = {job_id: job_result(job) for job_id, job in tracker.jobs.items()}
+        max_bytes = min(RESULT_BYTES_MAX, _RESULTS_BYTES // max(len(tracker.jobs), 1))
+        results = {job_id: job_result(job, max_bytes) for job_id, job in tracker.jobs.items()}
         if self.do_xcom_push:
             self._push_links(context, list(results.values()))
         if error := tracker.error():

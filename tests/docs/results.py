@@ -27,6 +27,7 @@ job = {
     "other_objects": [],
     "result": {"MediaInfo": {"…": "…"}},
     "result_is_complete": True,
+    "omitted_files": 0,
 }
 # [END job]
 

@@ -14,6 +14,7 @@ from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.fields import SERVICE_ZONE
 from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.protocol.results import (
+    FILES_MAX,
     RESULT_BYTES_MAX,
     UNSUCCESSFUL_MAX,
     BatchTally,
@@ -24,7 +25,7 @@ from airflow_provider_ci.protocol.results import (
 )
 from airflow_provider_ci.protocol.xml import ElementTree, parse_document
 
-from .builders import BUCKET, JOB_ID, REGION
+from .builders import BUCKET, JOB_ID, REGION, parsed
 
 VOICE, BACKGROUND = f"out/{JOB_ID}/voice.mp3", f"out/{JOB_ID}/background.mp3"
 PATTERNS = {"Object": "out/${jobid}/background.${ext}", "AuObject": "out/${jobid}/voice.${ext}"}
@@ -200,6 +201,7 @@ def test_everything_else():
         "other_objects": [],
         "result": {},
         "result_is_complete": True,
+        "omitted_files": 0,
     }
 
 
@@ -364,7 +366,7 @@ def test_of_very_many_long_keys_only_the_first_are_matched(mocker):
     full = job([*names, f"v-{JOB_ID}.mp3"], patterns=patterns)
     assert keys(job_result(full)) == {"voice": f"v-{JOB_ID}.mp3"}
     mocker.patch("airflow_provider_ci.protocol.results._STEPS_MAX", steps - 1)
-    result = job_result(full)
+    result = job_result(full, max_bytes=None)
     assert (len(result["other_objects"]), result["outputs"]) == (101, {})
 
 
@@ -728,3 +730,15 @@ class TestFailures:
     def test_a_batch_job_itself_reports_none(self):
         batch = BatchJob(state="Success", operation={"DigitalWatermark": {"State": "Failed"}})
         assert result_failure(batch) is None
+
+
+def test_a_job_with_many_files_has_the_first_ones_in_xcom() -> None:
+    names = "".join(f"<ObjectName>{number}.jpg</ObjectName>" for number in range(FILES_MAX + 5))
+    files = f"<OutputFile><ObjectPrefix>out/</ObjectPrefix>{names}</OutputFile>"
+    output = "<Output><Object>out/${Number}.jpg</Object></Output>"
+    operation = f"<Operation>{output}<MediaResult>{files}</MediaResult></Operation>"
+    content = f"<Tag>Snapshot</Tag><State>Success</State>{operation}"
+    found = parsed(Job, content)
+    limited, complete = job_result(found), job_result(found, max_bytes=None)
+    assert (list(limited["outputs"])[-1], limited["omitted_files"]) == (f"file_{FILES_MAX - 1}", 5)
+    assert (len(complete["outputs"]), complete["omitted_files"]) == (FILES_MAX + 5, 0)
