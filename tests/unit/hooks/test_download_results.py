@@ -97,6 +97,21 @@ def test_a_job_id_is_looked_up_in_the_inputs_bucket(
     ]
 
 
+def test_files_that_an_xcom_leaves_out_are_downloaded_too(
+    hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+) -> None:
+    files = "<ObjectName>out/a.mp3</ObjectName><ObjectName>out/b.mp3</ObjectName>"
+    found = (
+        "<JobsDetail><JobId>j1</JobId><Tag>VoiceSeparate</Tag><State>Success</State><Operation>"
+        "<Output><Object>out/a.mp3</Object><AuObject>out/b.mp3</AuObject></Output>"
+        f"<MediaResult><OutputFile>{files}</OutputFile></MediaResult></Operation></JobsDetail>"
+    )
+    server.play(jobs(found), http("a"), http("b"))
+    shortened = {**result(background="out/a.mp3"), "omitted_files": 1}
+    assert {*hook.download_results(shortened, tmp_path)} == {"background", "voice"}
+    assert server.requests[0].path == "/jobs/j1"
+
+
 def test_a_job_that_is_not_found_is_an_error(
     hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
 ) -> None:
