@@ -248,7 +248,8 @@ class TestOutcomes:
         event = run(fired(TencentCIJobTrigger(**kwargs)))
         assert (event["started_at"], kwargs["started_at"]) == (EPOCH - 3600, EPOCH - 3600)
         assert classpath.endswith(".TencentCIJobTrigger")
-        assert len(service.within(0, 300)) == 10
+        # the first poll comes within a pause, at random; a new job would be asked for twice as often
+        assert 9 <= len(service.within(0, 300)) <= 11
 
     def test_without_a_deadline_it_ends_after_seven_days(self, service: Service) -> None:
         service.states = {"j1": "Baking"}
