@@ -239,7 +239,7 @@ class JobCancelledError(JobError):
 
 
 class JobNotFoundError(JobError):
-    """The service does not know the job id: bucket or region is wrong, or the job is older than a month."""
+    """The service does not find the job id: bucket or region is wrong, or the job is older than a month."""
 
 
 class JobTimeoutError(JobError):

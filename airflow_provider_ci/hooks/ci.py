@@ -356,7 +356,7 @@ class TencentCIHook(BaseHook):
         """Return a job as operators push it to XCom, but with all of its ``result``, however long.
 
         :param bucket: the input's bucket.
-        :raises JobNotFoundError: the service does not know the job.
+        :raises JobNotFoundError: the service does not find the job.
         """
         from airflow_provider_ci.protocol.results import job_result
 
@@ -364,7 +364,7 @@ class TencentCIHook(BaseHook):
         found = next((job for job in response.jobs_detail if job.job_id == job_id), None)
         if found is None:
             raise JobNotFoundError(
-                f"The service does not know job {job_id}",
+                f"The service does not find job {job_id}",
                 request_id=response.request_id,
                 job_id=job_id,
                 hint="Check bucket and region: they must be the input's. Jobs are kept for a month",
@@ -391,7 +391,7 @@ class TencentCIHook(BaseHook):
         :param bucket: the input's bucket, where a job id is looked for.
         :return: the files by their names; empty if the job has written none.
         :raises RequestValidationError: the job has not ended with ``Success``, or has no such result.
-        :raises JobNotFoundError: the service does not know the job.
+        :raises JobNotFoundError: the service does not find the job.
         :raises InvalidResponseError: a file's MD5 is not the one that the service named.
         """
         result = self.job_result(job, bucket=bucket, region=region) if isinstance(job, str) else job

@@ -351,7 +351,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
         )
 
     def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
-        # a batch job succeeds before its jobs have ended. The message goes on: "Job … is {state} {reason}"
+        # a batch job succeeds before its jobs have ended. The message ends: "Job … is {state} {reason}"
         if state == "Success":
             state = "Success, but jobs that it made are still running,"
         super()._cancel_and_raise_timeout(state, reason)

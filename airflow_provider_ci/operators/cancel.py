@@ -61,7 +61,7 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
     def execute(self, context: Context) -> dict[str, str]:  # noqa: ARG002 - as Airflow calls it
         """Cancel the jobs that have not begun, and return each job's state.
 
-        :raises JobNotFoundError: the service does not know a job; the others are cancelled all the same.
+        :raises JobNotFoundError: the service does not find a job; the others are cancelled all the same.
         :raises JobError: ``fail_if_running``, and a job is still running.
         """
         from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
@@ -124,7 +124,7 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
         missing = [job_id for job_id in job_ids if job_id not in states]
         if missing:
             raise JobNotFoundError(
-                f"The service does not know {', '.join(missing[:_MAX_IDS_IN_MESSAGE])}",
+                f"The service does not find {', '.join(missing[:_MAX_IDS_IN_MESSAGE])}",
                 job_id=missing[0],
                 hint="Check that bucket and region are those of the submission (records last about a month)",
             )

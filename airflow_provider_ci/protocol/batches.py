@@ -114,7 +114,7 @@ class CreateBatch(ApiRequest[BatchesResponse]):
 class DescribeBatch(ApiRequest[BatchesResponse]):
     """``GET /inventorytriggerjob/<id>`` (460/76892): describes a batch job.
 
-    An id that the service does not know is in ``non_exist_job_ids`` of the response.
+    An id that the service does not find is in ``non_exist_job_ids`` of the response.
     """
 
     job_id: str

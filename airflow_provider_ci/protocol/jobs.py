@@ -140,7 +140,7 @@ class Job:
 class JobsResponse:
     """A response about jobs, with ``request_id`` taken from its headers.
 
-    ``non_exist_job_ids`` has the ids that the service does not know; each entry is one id.
+    ``non_exist_job_ids`` has the ids that the service does not find; each entry is one id.
     """
 
     jobs_detail: tuple[Job, ...] = ()
@@ -216,7 +216,7 @@ class SubmitJob(ApiRequest[JobsResponse]):
 class DescribeJobs(ApiRequest[JobsResponse]):
     """``GET /jobs/<id>,…`` (460/84765): describes 1 to 10 jobs.
 
-    Ids that the service does not know are in ``non_exist_job_ids`` of the response.
+    Ids that the service does not find are in ``non_exist_job_ids`` of the response.
     """
 
     job_ids: Sequence[str]

@@ -74,7 +74,7 @@ class SensedJobCancelledError(JobCancelledError, AirflowFailException):
 
 
 class SensedJobNotFoundError(JobNotFoundError, AirflowFailException):
-    """The service does not know a job; the sensor fails at once."""
+    """The service does not find a job; the sensor fails at once."""
 
 
 class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):

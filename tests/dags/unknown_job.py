@@ -1,4 +1,4 @@
-"""A sensor of a job that the service does not know, which writes down the error that ends it."""
+"""A sensor of a job that the service does not find, which writes down the error that ends it."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def read_ledger(emulator: _Emulator, job_id: str) -> list[Any]:
     # [START ledger]
     requests = emulator.ledger.requests("submit", status=200)  # the newest 10,000
     count = emulator.ledger.count("submit")  # all since the start
-    jobs = emulator.ledger.accepted_jobs(key="in/song.mp3", user_data="my marker")
+    jobs = emulator.ledger.accepted_jobs(key="in/song.mp3", user_data="my data")
     sent = emulator.ledger.callbacks(job_id)  # the newest 1,000, each with its outcome
     # [END ledger]
     return [requests, count, jobs, sent]

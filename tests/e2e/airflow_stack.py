@@ -300,8 +300,10 @@ class AirflowStack:
 
         def known() -> bool:
             lines = self.log_of("scheduler").splitlines()
-            told = (line for line in lines if "TaskInstance Finished" in line and f"run_id={run_id}" in line)
-            return sum(f"dag_id={dag_id}" in line and "state=deferred" in line for line in told) >= count
+            reported = (
+                line for line in lines if "TaskInstance Finished" in line and f"run_id={run_id}" in line
+            )
+            return sum(f"dag_id={dag_id}" in line and "state=deferred" in line for line in reported) >= count
 
         self.wait(known, seconds, f"{count} tasks of {run_id} of {dag_id} are deferred")
 

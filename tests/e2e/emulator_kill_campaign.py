@@ -96,13 +96,13 @@ class LoadThread(threading.Thread):
             self._read()
 
     def _submit(self) -> None:
-        marker = f"{self.name}-{self._random.getrandbits(48):x}"
+        user_data = f"{self.name}-{self._random.getrandbits(48):x}"
         with self._memory.lock:
             self._memory.unanswered += 1
-        job_id = self._client.submit("in/short.wav", marker)
+        job_id = self._client.submit("in/short.wav", user_data)
         with self._memory.lock:
             self._memory.unanswered -= 1
-            self._memory.jobs[job_id] = marker
+            self._memory.jobs[job_id] = user_data
 
     def _upload(self) -> None:
         # a key of this thread's own, so that the order of its versions is known
@@ -194,8 +194,8 @@ def finish(data: Path, memory: Memory, report: Report) -> None:
         report.unfinished = wait_for(client, [job_id for job_id, _ in jobs])
         check_results(client, [job_id for job_id, _ in jobs], report)
         client.close()
-    markers = Counter(marker for _, marker in jobs)
-    report.doubled = [marker for marker, count in markers.items() if count > 1]
+    all_user_data = Counter(user_data for _, user_data in jobs)
+    report.doubled = [user_data for user_data, count in all_user_data.items() if count > 1]
     known = {job_id for job_id, _ in jobs}
     report.lost += [job_id for job_id in memory.jobs if job_id not in known]
     report.accepted, report.unanswered = len(memory.jobs), memory.unanswered

@@ -40,12 +40,12 @@ def many_jobs(folder: Path, jobs: int = 500, clients: int = 8) -> dict[str, Any]
         client.close()
         peak = emulator.memory("VmHWM")
     stored = all_jobs(data)
-    markers = Counter(marker for _, marker in stored)
+    all_user_data = Counter(user_data for _, user_data in stored)
     return {
         "jobs": jobs,
         "clients": clients,
         "lost": sorted(set(given) - {job_id for job_id, _ in stored}),
-        "doubled": [marker for marker, count in markers.items() if count > 1],
+        "doubled": [user_data for user_data, count in all_user_data.items() if count > 1],
         "stored": len(stored),
         "unfinished": unfinished,
         "submissions_per_second": round(jobs / (submitted - begun), 1),

@@ -32,9 +32,9 @@ def test_a_new_file_starts_the_dag_that_waits_for_it(
     (started,) = stack.wait(runs, 90, f"a run of {downstream} begins")
     assert stack.wait_for_run(downstream, started["dag_run_id"], 90) == "success"
     job_id = stack.xcom(upstream, run_id, task_id)
-    told = stack.xcom(downstream, started["dag_run_id"], "read")
-    assert {one["stem"] for one in told} == stems
-    for one in told:
+    reported = stack.xcom(downstream, started["dag_run_id"], "read")
+    assert {one["stem"] for one in reported} == stems
+    for one in reported:
         assert (one["job_id"], one["state"], one["bucket"]) == (job_id, "Success", quick.hook.settings.bucket)
         assert quick.hook.head_object(one["object"]).size > 1000
         assert len(one["md5"]) == 32

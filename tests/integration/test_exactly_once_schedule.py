@@ -115,7 +115,7 @@ def test_one_job_for_every_answer(world: World, answer: str, has_store: bool) ->
 
 @pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("user_data", [None, "order 7"], ids=["marker", "own-data"])
+@pytest.mark.parametrize("user_data", [None, "order 7"], ids=["key", "own-data"])
 def test_one_job_for_every_crash(world: World, mode: str, has_store: bool, user_data: str | None) -> None:
     cases = 0
     for answer in dies_at(mode):

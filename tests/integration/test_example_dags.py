@@ -146,15 +146,15 @@ def test_a_voice_file_starts_another_dag(dags, hook):
     assert dag_run.state == "success"
     with create_session() as session:
         queued = {row.target_dag_id for row in session.scalars(select(asset_model("DagRunQueue")))}
-    told = dict(asset_events(dag_run, "separate") + asset_events(dag_run, "separate_stems"))
+    reported = dict(asset_events(dag_run, "separate") + asset_events(dag_run, "separate_stems"))
     assert queued == {"example_voice_separate_assets_downstream"}
     stems = xcom(dag_run, "separate_stems")
-    assert {uri.partition("/out/")[2]: extra["job_id"] for uri, extra in told.items()} == {
+    assert {uri.partition("/out/")[2]: extra["job_id"] for uri, extra in reported.items()} == {
         "latest/voice.mp3": xcom(dag_run, "separate"),
         f"{stems}/voice.mp3": stems,
         f"{stems}/background.mp3": stems,
     }
-    for extra in told.values():
+    for extra in reported.values():
         assert hook.head_object(extra["object"], bucket=extra["bucket"]).size > 1000
 
 

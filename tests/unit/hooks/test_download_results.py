@@ -116,7 +116,7 @@ def test_a_job_that_is_not_found_is_an_error(
     hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
 ) -> None:
     server.play(jobs(unknown=("j9",)))
-    with pytest.raises(JobNotFoundError, match="does not know job j9"):
+    with pytest.raises(JobNotFoundError, match="does not find job j9"):
         hook.download_results("j9", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

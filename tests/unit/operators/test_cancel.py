@@ -106,7 +106,7 @@ def test_a_missing_job_fails_after_the_others_were_cancelled(
     make_operator: MakeOperator, server: ScriptedServer
 ) -> None:
     server.play(jobs(job_xml("j1"), unknown=("j2",)), http(), states(j1="Cancel"))
-    with pytest.raises(JobNotFoundError, match="does not know j2"):
+    with pytest.raises(JobNotFoundError, match="does not find j2"):
         make_operator().execute({})
     assert cancelled(server) == ["/jobs/j1"]
 

@@ -734,8 +734,8 @@ class TestDurable:
         assert operator.execute(context) == "b7"
         assert server.methods() == ["POST", "GET"]
         assert (server.requests[1].path, server.requests[1].params["type"]) == ("/inventorytriggerjob", "Job")
-        marker = leaves(server.requests[0].body)["Operation/UserData"]
-        assert marker.startswith("airflow dag=separate run=manual__1 task=submit")
+        key = leaves(server.requests[0].body)["Operation/UserData"]
+        assert key.startswith("airflow dag=separate run=manual__1 task=submit")
 
     def test_without_permission_to_list_the_error_names_the_permission(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context

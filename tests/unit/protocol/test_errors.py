@@ -396,7 +396,7 @@ def test_other_messages_change_nothing(message):
 
 
 @pytest.mark.parametrize(
-    ("location", "told"),
+    ("location", "reported"),
     [
         (
             "https://media-1250000001.ci.ap-shanghai.myqcloud.com/jobs",
@@ -409,10 +409,10 @@ def test_other_messages_change_nothing(message):
         ("", "endpoint_url of the connection"),
     ],
 )
-def test_the_hint_of_a_redirection_names_the_region_only(location, told):
+def test_the_hint_of_a_redirection_names_the_region_only(location, reported):
     error = service_error(response(307, error_body("TemporaryRedirect"), location=location), "list jobs")
     assert type(error) is WrongEndpointError
-    assert error.hint.endswith(told)
+    assert error.hint.endswith(reported)
     assert "hunter2" not in str(error)
     assert "example.org" not in str(error)
 

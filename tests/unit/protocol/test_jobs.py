@@ -418,7 +418,7 @@ DOCUMENTED = """<?xml version="1.0" encoding="utf-8"?>
         <ObjectPrefix/><Region>ap-guangzhou</Region></OutputFile></MediaResult>
       <Output><AuObject>out/voice.${ext}</AuObject><Bucket>media-1250000001</Bucket>
         <Object>out/background.${ext}</Object><Region>ap-guangzhou</Region></Output>
-      <UserData>marker</UserData>
+      <UserData>some-data</UserData>
       <VoiceSeparate><AudioConfig><Bitrate/><Codec>mp3</Codec></AudioConfig>
         <AudioMode>AudioAndBackground</AudioMode></VoiceSeparate>
     </Operation>
@@ -441,7 +441,7 @@ def test_all_of_a_documented_response_is_read():
         "Object": "in/song.mp3",
         "Region": "ap-guangzhou",
     }
-    assert (job.input_object, job.user_data) == ("in/song.mp3", "marker")
+    assert (job.input_object, job.user_data) == ("in/song.mp3", "some-data")
     assert operation is not None
     assert [*operation] == ["JobLevel", "MediaInfo", "MediaResult", "Output", "UserData", "VoiceSeparate"]
     assert operation["JobLevel"] == "0"

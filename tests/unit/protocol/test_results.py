@@ -158,7 +158,7 @@ def test_bucket_and_region_of_the_request_serve_if_the_result_has_none():
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "reported"),
     [
         ("Failed", True),
         ("Success", False),
@@ -168,9 +168,9 @@ def test_bucket_and_region_of_the_request_serve_if_the_result_has_none():
         ("", False),
     ],
 )
-def test_code_and_message_mean_something_only_of_a_failed_job(state, told):
+def test_code_and_message_mean_something_only_of_a_failed_job(state, reported):
     result = job_result(job(state=state, code="InternalError", message="Oh."))
-    assert (result["code"], result["message"]) == (("InternalError", "Oh.") if told else (None, None))
+    assert (result["code"], result["message"]) == (("InternalError", "Oh.") if reported else (None, None))
     assert result["state"] == state
 
 
@@ -184,7 +184,7 @@ def test_everything_else():
         tag="VoiceSeparate",
         input={"BucketId": BUCKET, "Object": "in/a.mp3", "Region": REGION},
     )
-    full = replace(full, operation={**(full.operation or {}), "UserData": "marker"})
+    full = replace(full, operation={**(full.operation or {}), "UserData": "some-data"})
     result = {name: value for name, value in job_result(full).items() if name != "outputs"}
     assert result == {
         "job_id": JOB_ID,
@@ -196,7 +196,7 @@ def test_everything_else():
         "end_time": "2025-01-02T03:04:07+08:00",
         "queue_id": "p1",
         "tag": "VoiceSeparate",
-        "user_data": "marker",
+        "user_data": "some-data",
         "input": {"bucket": BUCKET, "region": REGION, "object": "in/a.mp3"},
         "other_objects": [],
         "result": {},
@@ -252,13 +252,13 @@ def test_the_more_specific_of_two_patterns_wins():
 
 def test_a_signed_address_in_a_failed_jobs_message_is_not_passed_on():
     message = "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=hunter2"
-    told = job_result(Job(state="Failed", code="ResourceDownloadFailed", message=message))["message"]
-    assert told == "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=…"
+    reported = job_result(Job(state="Failed", code="ResourceDownloadFailed", message=message))["message"]
+    assert reported == "cannot read https://b.cos.r.myqcloud.com/a?q-ak=AKID1&q-signature=…"
     batch = BatchJob(state="Failed", message=message)
     tally = BatchTally()
     tally.add(Job(state="Failed", message=message))
     result = batch_result(batch, tally)
-    assert [result["message"], result["unsuccessful"][0]["message"]] == [told, told]
+    assert [result["message"], result["unsuccessful"][0]["message"]] == [reported, reported]
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,9 @@ class World:
         return [job.job_id for job in self.jobs if job.state not in ("Failed", "Cancel")]
 
 
-def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes: Any) -> DurableSubmission:
+def submission(
+    world: World, try_number: int = 1, *, clear_count: int = 0, **changes: Any
+) -> DurableSubmission:
     store = changes.pop("store", world if world.has_store else None)
     arguments: dict[str, Any] = {
         "job_api": world,
@@ -214,7 +216,7 @@ def submission(world: World, try_number: int = 1, *, clears: int = 0, **changes:
         "cancel": world.cancel,
         "before_submission": world.before_submission,
         "records": SubmissionRecords(store, try_number),
-        "identity": IDENTITY._replace(max_tries=3 + clears),
+        "identity": IDENTITY._replace(max_tries=3 + clear_count),
         "who_waits": "nobody",
         "may_have_submitted": try_number > 1,
         "clear_discards_record": False,

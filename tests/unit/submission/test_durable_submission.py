@@ -222,7 +222,7 @@ class TestRetryTable:
         with pytest.raises(JobCancelledError, match=r"Job j1 .* not by this task.*Clear the task"):
             submission(world, 2).get_or_submit(request_, PLACE)
         assert len(world.jobs) == 1
-        assert submission(world, 3, clears=1).get_or_submit(request_, PLACE).job_id == "j2"
+        assert submission(world, 3, clear_count=1).get_or_submit(request_, PLACE).job_id == "j2"
 
     def test_a_job_that_a_try_of_the_task_cancelled_is_submitted_again(self) -> None:
         world = self.earlier("Submitted")
@@ -326,18 +326,18 @@ class TestRetryTable:
     @pytest.mark.parametrize("state", ["Running", "Success"])
     def test_a_clear_asks_for_a_new_job(self, state: str, has_store: bool) -> None:
         world = self.earlier(state, has_store=has_store)
-        assert submission(world, 2, clears=1).get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert submission(world, 2, clear_count=1).get_or_submit(REQUEST, PLACE).job_id == "j2"
 
     def test_a_clear_cancels_the_waiting_job(self) -> None:
         world = self.earlier("Submitted")
-        submission(world, 2, clears=1).get_or_submit(REQUEST, PLACE)
+        submission(world, 2, clear_count=1).get_or_submit(REQUEST, PLACE)
         assert world.active == ["j2"]
 
     def test_a_retry_after_a_clear_continues_with_the_new_job(self) -> None:
         world = self.earlier("Running", has_store=False)
-        submission(world, 2, clears=1).get_or_submit(REQUEST, PLACE)
+        submission(world, 2, clear_count=1).get_or_submit(REQUEST, PLACE)
         world.now += 60
-        assert submission(world, 3, clears=1).get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert submission(world, 3, clear_count=1).get_or_submit(REQUEST, PLACE).job_id == "j2"
 
     def test_a_job_that_is_no_longer_found_is_looked_for_until_the_grace_period_is_over(self) -> None:
         world = self.earlier("Running")
@@ -434,11 +434,14 @@ class TestClearedWhileAWorkerWaits:
     @pytest.mark.parametrize("state", ["Running", "Submitted", "Strange"])
     def test_its_job_is_waited_for_until_it_ends(self, state: str, has_store: bool) -> None:
         world, log = self.interrupted(state, has_store=has_store), RecordingLog()
-        second = submission(world, 2, clears=1, who_waits="worker", log=log)
+        second = submission(world, 2, clear_count=1, who_waits="worker", log=log)
         assert second.get_or_submit(REQUEST, PLACE).job_id == "j1"
         assert any("cleared while it waited for job j1" in line for line in log.lines)
         # also by the retries of that try
-        assert submission(world, 3, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert (
+            submission(world, 3, clear_count=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id
+            == "j1"
+        )
         assert len(world.jobs) == 1
 
     def test_also_before_its_id_was_recorded(self) -> None:
@@ -449,37 +452,50 @@ class TestClearedWhileAWorkerWaits:
         assert world.calls[-1] == "list"
         world.crash_at = None
         world.set_state("j1", "Running")
-        assert submission(world, 2, clears=1).get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert submission(world, 2, clear_count=1).get_or_submit(REQUEST, PLACE).job_id == "j1"
 
     def test_one_that_was_cancelled_before_its_id_was_recorded_is_replaced(self) -> None:
         """The clear asks for a new job, whoever has cancelled the old one."""
         world = self.interrupted("Cancel", has_store=True)
         del world.stored[STORE_KEY]["job_id"]
-        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert (
+            submission(world, 2, clear_count=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id
+            == "j2"
+        )
 
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("state", ["Success", "Failed", "Cancel"])
     def test_a_job_that_has_ended_is_not_taken(self, state: str, has_store: bool) -> None:
         world = self.interrupted(state, has_store=has_store)
-        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert (
+            submission(world, 2, clear_count=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id
+            == "j2"
+        )
 
     @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize("who_waits", ["triggerer", "nobody"])
     def test_a_clear_while_no_worker_waits_asks_for_a_new_job(self, who_waits: str, has_store: bool) -> None:
         world = self.interrupted("Running", has_store=has_store, who_waits=who_waits)
         assert (
-            submission(world, 2, clears=1, who_waits=who_waits).get_or_submit(REQUEST, PLACE).job_id == "j2"
+            submission(world, 2, clear_count=1, who_waits=who_waits).get_or_submit(REQUEST, PLACE).job_id
+            == "j2"
         )
 
     def test_a_clear_after_a_wait_that_ended_by_itself_asks_for_a_new_job(self) -> None:
         world = self.interrupted("Running", has_store=True)
         SubmissionRecords(world, 1).note_end_of_wait("j1")
-        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id == "j2"
+        assert (
+            submission(world, 2, clear_count=1, who_waits="worker").get_or_submit(REQUEST, PLACE).job_id
+            == "j2"
+        )
 
     def test_a_changed_request_is_a_new_job(self) -> None:
         world = self.interrupted("Running", has_store=True)
         changed = {**REQUEST, "QueueId": "p1"}
-        assert submission(world, 2, clears=1, who_waits="worker").get_or_submit(changed, PLACE).job_id == "j2"
+        assert (
+            submission(world, 2, clear_count=1, who_waits="worker").get_or_submit(changed, PLACE).job_id
+            == "j2"
+        )
 
 
 def test_a_job_is_looked_for_since_its_submission_however_late_it_was_found() -> None:
@@ -503,7 +519,7 @@ def test_where_a_clear_empties_the_store_a_submission_may_be_in_flight() -> None
         submission(world, who_waits="worker").get_or_submit(REQUEST, PLACE)
     world.crash_at = None
     world.stored.clear()
-    second = submission(world, 2, clears=1, who_waits="worker", clear_discards_record=True)
+    second = submission(world, 2, clear_count=1, who_waits="worker", clear_discards_record=True)
     assert second.get_or_submit(REQUEST, PLACE).job_id == "j1"
     world.pass_time(ARRIVES_LATE)
     assert len(world.jobs) == 1

@@ -41,10 +41,10 @@ def parsed(identity: TaskIdentity, who_waits: str = "nobody") -> ParsedKey:
 
 class TestParsedKey:
     def test_is_readable_and_within_the_limits(self) -> None:
-        marker = IDENTITY.idempotency_key("ab" * 32, "worker")
-        assert "dag=separate run=manual__2027-01-15T08:00:00+00:00 task=submit map=-1 " in marker
-        assert " deployment=prod " in marker
-        assert " max_tries=3 waits=worker request=abababababab " in marker
+        key = IDENTITY.idempotency_key("ab" * 32, "worker")
+        assert "dag=separate run=manual__2027-01-15T08:00:00+00:00 task=submit map=-1 " in key
+        assert " deployment=prod " in key
+        assert " max_tries=3 waits=worker request=abababababab " in key
         for identity in (
             IDENTITY,
             TaskIdentity("d" * 999, "r" * 999, "t" * 999, 10**9, "p" * 999, 10**9),
@@ -83,7 +83,7 @@ class TestParsedKey:
         assert alike[0] != alike[1]
 
     def test_is_not_what_a_user_may_write(self) -> None:
-        """Two tasks separate one input, each in its own way, with data that begin as a marker does."""
+        """Two tasks separate one input, each in its own way, with data that begin as a key does."""
         first = with_value(OWN_DATA, "Operation.UserData", "airflow nightly")
         second = with_value(first, "Operation.Output.AuObject", "out/b")
         world = World(has_store=False)

@@ -471,7 +471,7 @@ class TestWhenTheServiceFails:
         self, service: Service, mocker: MockerFixture
     ) -> None:
         load = service.load_settings
-        told: list[TencentCIError | None] = []
+        reported: list[TencentCIError | None] = []
 
         async def gone(conn_id: str) -> Any:
             if now() < 50:
@@ -481,11 +481,11 @@ class TestWhenTheServiceFails:
         async def main() -> None:
             async with subscribe(GROUP, ["j1"], 30) as updates:
                 while (update := await updates.get()).error is not None:
-                    told.append(update.error)
+                    reported.append(update.error)
 
         mocker.patch("airflow_provider_ci.hooks.aio.load_settings", gone)
         run(main())
-        assert {str(error) for error in told} == {"LookupError: The conn_id `c` isn't defined"}
+        assert {str(error) for error in reported} == {"LookupError: The conn_id `c` isn't defined"}
 
     @pytest.mark.parametrize(
         "error", [RuntimeError("a bug"), KeyError("x"), asyncio.CancelledError("Reader loop exited")]
@@ -503,17 +503,17 @@ class TestWhenTheServiceFails:
 
     def test_also_if_handling_the_response_fails(self, service: Service, mocker: MockerFixture) -> None:
         """An error of the poller itself is a failure like any other."""
-        told: list[Any] = []
+        reported: list[Any] = []
         mocker.patch.object(Job, "job_state", property(lambda job: 1 / 0))
 
         async def main() -> None:
             async with subscribe(GROUP, ["j1"], 30) as updates:
-                told.append(await updates.get())
-                told.append(await updates.get())
-                told.append(await updates.get())
+                reported.append(await updates.get())
+                reported.append(await updates.get())
+                reported.append(await updates.get())
 
         run(main())
-        assert any(update.error is not None for update in told)
+        assert any(update.error is not None for update in reported)
 
     def test_jobs_that_were_not_asked_for_are_ignored(self, service: Service) -> None:
         service.ends = dict.fromkeys(ids(20), 100.0)
