@@ -58,7 +58,7 @@ class Asks(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         ti, said = context["ti"], {}
         if store := context.get("task_state_store"):
-            store.set(STORE_KEY, {"clears": 0, "fingerprint": "", "since": 0.0, "job_id": "j1"})
+            store.set(STORE_KEY, {"max_tries": 0, "fingerprint": "", "since": 0.0, "job_id": "j1"})
         said["begun"] = state_of_try(context)
         for state in ("failed", "success", "skipped", "restarting", "deferred"):
             with row(ti, state=state):
