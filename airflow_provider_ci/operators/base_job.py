@@ -282,11 +282,15 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         """
         what_became_of_job = self._kill_guard.cancel_after_timeout()
         raise JobTimeoutError(
-            f"Job {self.job_id} is {state or 'unknown'} {reason}",
+            f"Job {self.job_id} is {self._describe_state(state)} {reason}",
             job_id=self.job_id,
             state=state,
             hint=what_became_of_job,
         )
+
+    def _describe_state(self, state: str | None) -> str:
+        """Return a state for a message, after "Job … is"."""
+        return state or "unknown"
 
     # Arguments
 

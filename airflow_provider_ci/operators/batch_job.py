@@ -6,7 +6,7 @@ import math
 import re
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -350,8 +350,8 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
             hint="Submit these inputs alone, or set allow_failed_jobs=True; clearing pays for all again",
         )
 
-    def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
-        # a batch job succeeds before its jobs have ended. The message ends: "Job … is {state} {reason}"
+    def _describe_state(self, state: str | None) -> str:
+        # a batch job succeeds before its jobs have ended
         if state == "Success":
-            state = "Success, but jobs that it made are still running,"
-        super()._cancel_and_raise_timeout(state, reason)
+            return "Success, but jobs that it made are still running,"
+        return super()._describe_state(state)
