@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
@@ -14,41 +11,34 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
-from airflow_provider_ci.assets.outlets import add_results_to_events, outlet_problems
+from airflow_provider_ci.assets.outlets import add_results_to_events
 from airflow_provider_ci.exceptions import (
     JobError,
     JobTimeoutError,
-    RequestValidationError,
     StateStoreError,
     TaskKilledError,
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
-from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.argument_errors import (
     fail_without_retry,
-    refuse_task_if_any,
 )
-from airflow_provider_ci.operators.base import TencentCIBaseOperator
-from airflow_provider_ci.operators.cancellation import JobCancellation, JobCancelledByOthersError
+from airflow_provider_ci.operators.base_task import (
+    AFTER_TIMEOUT,
+    TRIGGER_FAILED,
+    TencentCIBaseTaskOperator,
+)
+from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
 from airflow_provider_ci.operators.job_arguments import (
     refuse_nested_call,
-    resolve_wait,
     warn_of_ignored_arguments,
 )
-from airflow_provider_ci.operators.kill_guard import KillGuard
-from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
-from airflow_provider_ci.operators.templates import is_literal
-from airflow_provider_ci.operators.try_state import TryState
-from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_ci.hooks.ci import TencentCIHook
-    from airflow_provider_ci.operators.bucket_jobs import JobApi
     from airflow_provider_ci.operators.job_wait import JobWait
     from airflow_provider_ci.operators.task_submission import TaskSubmission
     from airflow_provider_ci.protocol.batches import BatchJob
@@ -64,106 +54,23 @@ J = TypeVar("J", bound="Job | BatchJob")
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
 
-# If the triggerer failed or none was running, Airflow resumes a task with this method instead of the one that
-# the task deferred with
-_TRIGGER_FAILED = "__fail__"
-# Seconds after the deadline at which Airflow itself ends a deferral, unless a running triggerer has done so
-_SECONDS_FOR_TRIGGERER = 60
-# Attributes that a copy must not share: objects that act on their operator, or hold the state of one process
-_NOT_COPIED = frozenset(
-    {
-        *("hook", "job_api", "console_links"),
-        *("_try_state", "_cancellation", "_kill_guard", "_was_killed", "_submission", "_wait"),
-    }
-)
-_AFTER_TIMEOUT = "after its timeout or execution_timeout"
 
-
-class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
+class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
     """Gets one job or batch job, submitting it only if an earlier try has not, and waits for it if asked to.
 
-    :param tencent_ci_conn_id: the Airflow connection. (templated)
-    :param bucket: the input's bucket, ``<name>-<appid>``; default: the connection's. (templated)
-    :param region: that bucket's region; default: the connection's. (templated)
-    :param wait_for_completion: wait for the job's end; otherwise the task succeeds once the job is accepted,
-        although it may fail later. Default: ``True`` if ``deferrable=True``, else ``False``.
-    :param deferrable: wait in the triggerer instead of on the worker. ``[operators] default_deferrable``
-        decides where a task waits, but not whether it does. ``True`` has no effect together with
-        ``wait_for_completion=False``.
-    :param poll_interval: longest pause between two polls, seconds or a ``timedelta``.
-    :param timeout: longest wait for the job, seconds or a ``timedelta``; default: ``execution_timeout``
-        alone limits it, or seven days if there is none either, as for Airflow's sensors.
-    :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
-        only jobs that have not begun.
-    :param durable: a retry continues with the job of an earlier try instead of paying for another; see
-        ``docs/durability.md``.
-    :param on_ambiguous_submit: what to do when it is unknown whether a job was accepted, and listing jobs is
-        not permitted, or the list may not show jobs of this type: ``fail``, or ``resubmit`` at the risk of a
-        second paid job.
+    The arguments are those of :class:`~airflow_provider_ci.operators.base_task.TencentCIBaseTaskOperator`.
     """
 
-    operator_extra_links: Sequence[Any] = (TencentCIJobsLink(), TencentCIResultsLink())
-    boolean_arguments: Sequence[str] = ("wait_for_completion", "deferrable", "cancel_on_kill", "durable")
-    seconds_arguments: Sequence[str] = ("poll_interval", "timeout")
-    choice_arguments: Mapping[str, Sequence[str]] = {"on_ambiguous_submit": ("fail", "resubmit")}
-    # True once wait_for_completion and deferrable have been resolved from the arguments
-    _has_resolved_wait = False
-    _ignores_deferrable = False
-    _was_killed = False
-
-    def __init__(
-        self,
-        *,
-        wait_for_completion: bool | None = None,
-        deferrable: bool | None = None,
-        poll_interval: float | timedelta = 30.0,
-        timeout: float | timedelta | None = None,
-        cancel_on_kill: bool = True,
-        durable: bool = True,
-        on_ambiguous_submit: str = "fail",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        # _convert_arguments() makes these seconds
-        self.poll_interval = cast("float", poll_interval)
-        self.timeout = cast("float | None", timeout)
-        self.cancel_on_kill = cancel_on_kill
-        self.durable = durable
-        self.on_ambiguous_submit = on_ambiguous_submit
-        #: The job as the service last described it, for OpenLineage and asset events.
-        self.known_jobs: Sequence[J] = ()
-        refuse_task_if_any(self.task_id, self._convert_arguments())
+    not_copied = TencentCIBaseTaskOperator.not_copied | {"_submission", "_wait"}
+    #: The job as the service last described it, for OpenLineage and asset events.
+    known_jobs: Sequence[J] = ()
 
     # What a subclass says of its jobs
-
-    def build_request(self, endpoint: Endpoint) -> Tree:
-        """Return the request for the rendered arguments.
-
-        :param endpoint: names the input's bucket and region.
-        :raises RequestValidationError: an argument cannot be what the request needs.
-        """
-        raise NotImplementedError
-
-    @cached_property
-    def job_api(self) -> JobApi[J]:
-        """The hook's calls about jobs, for this task's bucket and region."""
-        from airflow_provider_ci.operators.bucket_jobs import JobsOfBucket
-
-        return cast("JobApi[J]", JobsOfBucket(self.hook, self.bucket_and_region))
 
     def _before_submission(self, request: Tree) -> None:
         """Refuse a request that the service would accept, but whose job would fail."""
 
     # What Airflow calls
-
-    @cached_property
-    def hook(self) -> TencentCIHook:
-        """The hook of this task's connection."""
-        hook = super().hook
-        hook.sleep = self._kill_guard.sleep  # a task that was killed must not send anything after a pause
-        return hook
 
     @property
     def job_id(self) -> str | None:
@@ -189,7 +96,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             try:
                 return super().resume_execution(next_method, next_kwargs, context)
             except AirflowException as error:
-                job_id = self._pushed_job_id(context) if next_method == _TRIGGER_FAILED else None
+                job_id = self._pushed_job_id(context) if next_method == TRIGGER_FAILED else None
                 if job_id is None:
                     raise
                 self._try_state.job_id = job_id
@@ -218,7 +125,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         if outcome.tracker_of_ended_job is not None:
             return self._complete(context, outcome.tracker_of_ended_job)
         if parsed.is_timeout:
-            self._cancel_and_raise_timeout(outcome.state, f"{_AFTER_TIMEOUT}{outcome.failure_clause}")
+            self._cancel_and_raise_timeout(outcome.state, f"{AFTER_TIMEOUT}{outcome.failure_clause}")
         if parsed.error is not None and not is_outage(parsed.error):
             raise parsed.error
         return self._defer(deadline, time.time() if parsed.started_at is None else parsed.started_at)
@@ -226,53 +133,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return what OpenLineage asks for when the task has ended, also when it has failed."""
         return lineage_of_task(self.known_jobs, self.log)
-
-    def on_kill(self) -> None:
-        """Cancel the job, best effort. In Airflow 3 ``execute`` continues afterwards, and raises."""
-        self._was_killed = True
-        self._kill_guard.on_kill()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy has: all but the objects of ``_NOT_COPIED``, which would act on this operator.
-        Airflow copies operators before it executes them, and ``dag.test()`` in Airflow 2.11 also those that
-        it has executed.
-        """
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {name: value for name, value in state.items() if name not in _NOT_COPIED}
-
-    @cached_property
-    def console_links(self) -> ConsoleLinks:
-        """The links to Tencent's console that this process has pushed."""
-        return ConsoleLinks()
-
-    # How a task ends that is killed or has run out of time
-
-    @cached_property
-    def _try_state(self) -> TryState:
-        return TryState(self.durable)
-
-    @cached_property
-    def _cancellation(self) -> JobCancellation:
-        return JobCancellation(
-            try_state=self._try_state,
-            is_enabled=self.cancel_on_kill,
-            hook=lambda: self.hook,
-            job_api=lambda: self.job_api,
-            log=self.log,
-        )
-
-    @cached_property
-    def _kill_guard(self) -> KillGuard:
-        return KillGuard(self._try_state, self._cancellation, self.log)
-
-    @contextmanager
-    def _executing(self, context: Context) -> Iterator[None]:
-        kill_guard = self._kill_guard
-        # the signal may have come while the guard was created, so that on_kill created another one
-        if self._was_killed:
-            kill_guard.on_kill()
-        with kill_guard.executing(context):
-            yield
 
     def _cancel_and_raise_timeout(self, state: str | None, reason: str) -> NoReturn:
         """Cancel the job because the wait for it is over, and raise.
@@ -292,37 +152,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
         """Return a state for a message, after "Job … is"."""
         return state or "unknown"
 
-    # Arguments
-
-    def _convert_arguments(self) -> list[str]:
-        """Convert the arguments that are not templates, in place, and return what is wrong with them."""
-        problems = convert_untemplated_arguments(self, self.__dict__)
-        if not problems and is_literal(self.wait_for_completion) and is_literal(self.deferrable):
-            self._resolve_wait()
-            problems += outlet_problems(self.outlets, waits=bool(self.wait_for_completion))
-        return problems
-
-    def _resolve_wait(self) -> None:
-        if self._has_resolved_wait:
-            return
-        self._has_resolved_wait = True
-        asks_to_defer = self.deferrable is True
-        self.wait_for_completion, self.deferrable = resolve_wait(self.wait_for_completion, self.deferrable)
-        self._ignores_deferrable = asks_to_defer and not self.wait_for_completion
-
-    def _check_arguments(self) -> None:
-        problems = [*self._convert_arguments(), *connection_argument_problems(self)]
-        if problems:
-            raise RequestValidationError(problems)
-        self._pass_arguments_on()
-
-    def _pass_arguments_on(self) -> None:
-        """Give the converted arguments to the objects that were created with the raw ones. They differ if a
-        subclass lets Airflow render them.
-        """
-        self._try_state.durable = self.durable
-        self._cancellation.is_enabled = self.cancel_on_kill
-
     # Getting the job
 
     def _execute(self, context: Context) -> str:
@@ -332,7 +161,9 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
             request = self.build_request(endpoint)
             self.job_api.check(request)
-        warn_of_ignored_arguments(self, TencentCIBaseJobOperator, ignores_deferrable=self._ignores_deferrable)
+        warn_of_ignored_arguments(
+            self, TencentCIBaseTaskOperator, ignores_deferrable=self._ignores_deferrable
+        )
         self._kill_guard.raise_if_killed()
         job = self._get_or_submit(request, endpoint, context)
         self._push_accepted(job, context)
@@ -365,13 +196,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             log=self.log,
         )
 
-    def _who_waits(self) -> str:
-        from airflow_provider_ci.submission.idempotency_key import NOBODY, TRIGGERER, WORKER
-
-        if not self.wait_for_completion:
-            return NOBODY
-        return TRIGGERER if self.deferrable else WORKER
-
     def _push_accepted(self, job: J, context: Context) -> None:
         """Push the job that was accepted.
 
@@ -385,20 +209,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             self._raise_if_unsuccessful(self._wait.track(job))
 
     # Waiting
-
-    def _deadline(self, context: Context) -> float:
-        """Return the Unix time at which waiting ends. Airflow does not apply ``execution_timeout`` to
-        deferred tasks.
-        """
-        from airflow_provider_ci.submission.waiting import DEFAULT_TIMEOUT
-
-        ends = []
-        if self.timeout is not None:
-            ends.append(time.time() + self.timeout)
-        if self.execution_timeout is not None:
-            started = context["ti"].start_date or datetime.now(UTC)
-            ends.append((started + self.execution_timeout).timestamp())
-        return min(ends, default=time.time() + DEFAULT_TIMEOUT)
 
     def _wait_on_worker(self, job: J) -> JobTracker[J]:
         """Wait on the worker. A task that is cleared gets a new job, unless a worker is waiting for the old
@@ -424,16 +234,6 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             self._try_state.records.note_end_of_wait(str(self.job_id))
         except StateStoreError as error:  # the outcome of the task must not depend on it
             self.log.warning("%s", error)
-
-    @property
-    def _longest_wait(self) -> float:
-        """Longest wait on the worker, seconds."""
-        from airflow_provider_ci.submission.waiting import DEFAULT_TIMEOUT
-
-        if self.timeout is not None:
-            return self.timeout
-        # Airflow itself ends a task that runs for longer than its execution_timeout
-        return DEFAULT_TIMEOUT if self.execution_timeout is None else math.inf
 
     def _complete_or_defer(self, context: Context, job: J | None, deadline: float, started_at: float) -> str:
         # the response to a submission says Submitted; a short job may have ended, and needs no triggerer
@@ -466,10 +266,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             ),
             method_name="execute_complete",
             kwargs={"job_id": str(self.job_id)},
-            # two more intervals allow for a late poll
-            timeout=timedelta(
-                seconds=max(deadline - time.time(), 0) + 2 * self.poll_interval + _SECONDS_FOR_TRIGGERER
-            ),
+            timeout=self._latest_resumption(deadline),
         )
         raise AssertionError("defer raises")
 
@@ -490,7 +287,7 @@ class TencentCIBaseJobOperator(TencentCIBaseOperator, Generic[J]):
             return self._complete(context, outcome.tracker_of_ended_job)
         if "timeout" in str(error):  # class and wording vary by Airflow's version
             self._cancel_and_raise_timeout(
-                outcome.state, f"{_AFTER_TIMEOUT}{outcome.failure_clause}; is a triggerer running?"
+                outcome.state, f"{AFTER_TIMEOUT}{outcome.failure_clause}; is a triggerer running?"
             )
         self.log.error("Job %s is %s; a retry continues with it", self.job_id, outcome.state or "unknown")
         raise error

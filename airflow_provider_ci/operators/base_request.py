@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_ci.operators.base_job import J, TencentCIBaseJobOperator
+from airflow_provider_ci.operators.base_task import TencentCIBaseTaskOperator
 from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_dict, read_tree
 from airflow_provider_ci.protocol.job_types.job_type import Need
 from airflow_provider_ci.protocol.job_types.known_types import job_type
@@ -30,7 +30,7 @@ _COMMON_ELEMENTS = {"user_data": "UserData", "job_level": "JobLevel"}
 _SCALARS = ("user_data", "job_level", "queue_id", *_CALLBACK_ELEMENTS)
 
 
-class BaseRequestOperator(TencentCIBaseJobOperator[J]):
+class BaseRequestOperator(TencentCIBaseTaskOperator):
     """Builds the request for a job or batch job of any type.
 
     A subclass for one type has :attr:`elements`, and an argument for each; ``operation`` has the rest.
@@ -56,7 +56,7 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
 
     # Without tag: a subclass for one type of job has it as an attribute of the class, not as an argument
     template_fields: Sequence[str] = (
-        *TencentCIBaseJobOperator.template_fields,
+        *TencentCIBaseTaskOperator.template_fields,
         *_SCALARS,
         "operation",
         "callback_mq_config",
@@ -123,7 +123,7 @@ class BaseRequestOperator(TencentCIBaseJobOperator[J]):
         :raises RequestValidationError: names each argument that cannot be used.
         """
         # not template_fields, to which a user's subclass may add anything
-        names = ("tag", *own, *TencentCIBaseJobOperator.template_fields, *_SCALARS, *self.elements)
+        names = ("tag", *own, *TencentCIBaseTaskOperator.template_fields, *_SCALARS, *self.elements)
         return read_arguments(self, names)
 
     def _build_operation(self, arguments: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:

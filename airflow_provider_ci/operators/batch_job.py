@@ -14,6 +14,7 @@ from airflow_provider_ci.assets.outlets import add_to_events, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import TencentCIJobsLink
+from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.base_request import BaseRequestOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.time_interval import read_time_interval
@@ -52,7 +53,7 @@ class BatchJobsFailedError(JobFailedError, AirflowFailException):
     """
 
 
-class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
+class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["BatchJob"]):
     """Submits one batch job, which makes a job for all objects under a prefix, in an inventory or in a list.
 
     The service makes a paid job for each input. XCom ``return_value`` is the batch job's id, pushed as soon
@@ -66,7 +67,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator["BatchJob"]):
     ``operation`` has parameters and ``Output`` as for a single job; the batch job's own ``JobParam`` is made
     of them. Further arguments for the request are those of
     :class:`~airflow_provider_ci.operators.base_request.BaseRequestOperator`; those for the connection and for
-    waiting are those of :class:`~airflow_provider_ci.operators.base_job.TencentCIBaseJobOperator`.
+    waiting are those of :class:`~airflow_provider_ci.operators.base_task.TencentCIBaseTaskOperator`.
     The key of each result must differ between all inputs: it needs ``${jobid}``, or ``${InputPath}`` and
     ``${InputNameAndExt}``.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.operators.job import INPUT_EXAMPLE, TencentCIJobOperator
+from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.operators.job_request import INPUT_EXAMPLE
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 

@@ -38,7 +38,7 @@ _EXAMPLE = {
 }
 
 
-class VoiceSeparateArguments(BaseRequestOperator[Any]):
+class VoiceSeparateArguments(BaseRequestOperator):
     """Arguments of voice separation (460/84794, 460/80155).
 
     In the keys of results the service replaces placeholders such as ``${jobid}``; ``docs/operators.md`` has

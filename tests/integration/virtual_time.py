@@ -16,6 +16,7 @@ from tencent_ci_emulator.server import Emulator
 
 _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.base_job",
+    "airflow_provider_ci.operators.base_task",
     "airflow_provider_ci.operators.job_wait",
     "airflow_provider_ci.operators.kill_guard",
     "airflow_provider_ci.operators.batch_job",

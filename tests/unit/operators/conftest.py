@@ -61,7 +61,7 @@ def pauses(mocker: MockerFixture) -> list[float]:
         clock[0] += seconds
 
     virtual = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep, time=lambda: began + clock[0])
-    for module in ("base_job", "job_wait", "kill_guard"):
+    for module in ("base_job", "base_task", "job_wait", "kill_guard"):
         mocker.patch(f"airflow_provider_ci.operators.{module}.time", virtual)
     mocker.patch("airflow_provider_ci.operators.kill_guard._LONGEST_SLEEP", math.inf)
     return pauses

@@ -598,7 +598,7 @@ def test_a_signal_while_the_parts_of_the_operator_are_made_ends_the_task(
         operator.on_kill()
         return guard
 
-    patched = mocker.patch("airflow_provider_ci.operators.base_job.KillGuard", make_while_killed)
+    patched = mocker.patch("airflow_provider_ci.operators.base_task.KillGuard", make_while_killed)
     with pytest.raises(TaskKilledError):
         operator.execute(context)
     assert server.methods() == []

@@ -21,7 +21,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.base_request import BaseRequestOperator
-from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.operators.job_request import JobRequestOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 from airflow_provider_ci.protocol.wire import Endpoint
@@ -140,7 +140,7 @@ def test_the_table_above_has_every_argument() -> None:
 
 def own_arguments() -> list[str]:
     """The arguments that a request is made of."""
-    classes = (TencentCIJobOperator, VoiceSeparateArguments, BaseRequestOperator)
+    classes = (JobRequestOperator, VoiceSeparateArguments, BaseRequestOperator)
     parameters = [p for each in classes for p in inspect.signature(each.__init__).parameters.values()]
     # Airflow wraps the constructor; what it adds is positional or catches the rest
     names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]

@@ -597,7 +597,7 @@ class TestOutage:
             clock[0] += seconds
 
         virtual = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep, time=time.time)
-        for module in ("base_job", "job_wait", "kill_guard", "batch_job"):
+        for module in ("base_job", "base_task", "job_wait", "kill_guard", "batch_job"):
             mocker.patch(f"airflow_provider_ci.operators.{module}.time", virtual)
 
     @pytest.mark.usefixtures("no_time")
