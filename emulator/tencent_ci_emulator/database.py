@@ -21,16 +21,24 @@ T = TypeVar("T", bound="DataclassInstance")
 Where = Mapping[str, Any]
 
 _COLUMN = re.compile(r"[a-z_]+")
-_PAGE_TOKEN = re.compile(r"after:([0-9]{1,18})")
+_PAGE_TOKEN = re.compile(r"after:([0-9.e+-]{1,32}):([0-9]{1,18})")
 
 
 class BadPageTokenError(ValueError):
     """The page token was not made by this emulator."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a row is in its list: rows of the same time are in the order of their numbers."""
+
+    created: float
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """One page of a table that has a column ``number``, by which it is ordered.
+    """One page of a table that has the columns ``created`` and ``number``, by which it is ordered.
 
     :param token: the token of the page, ``None`` for the first.
     """
@@ -145,10 +153,18 @@ class Database:
         :raises BadPageTokenError: the token was not made here.
         """
         comparison, direction = (">", "ASC") if query.ascending else ("<", "DESC")
-        where = {**query.where, f"number {comparison}": _read_token(query.token)}
-        rows: list[Any] = self.select(cls, table, where, order=f"number {direction}", limit=query.size + 1)
+        where, order = dict(query.where), f"created {direction}, number {direction}"
+        if query.token is not None:
+            where["(created, number) " + comparison] = _read_token(query.token)
+        # One value of a tuple at a time: an index has the rows of one value, not of several, in this order
+        rows: list[Any] = [
+            row
+            for alternative in _alternatives(where)
+            for row in self.select(cls, table, alternative, order=order, limit=query.size + 1)
+        ]
+        rows.sort(key=_position, reverse=not query.ascending)
         page = rows[: query.size]
-        return page, _make_token(page[-1].number) if len(rows) > query.size else None
+        return page, _make_token(page[-1]) if len(rows) > query.size else None
 
     def close(self) -> None:
         """Close the file; its write-ahead log is merged and removed."""
@@ -160,7 +176,10 @@ def _to_sql(where: Where) -> tuple[str, tuple[Any, ...]]:
     conditions: list[str] = []
     values: list[Any] = []
     for condition, value in where.items():
-        if isinstance(value, tuple):
+        if isinstance(value, Position):
+            conditions.append(f"{condition} (?, ?)")
+            values.extend((value.created, value.number))
+        elif isinstance(value, tuple):
             conditions.append(f"{condition} IN ({', '.join('?' * len(value))})")
             values.extend(value)
         elif value is not None:
@@ -169,17 +188,29 @@ def _to_sql(where: Where) -> tuple[str, tuple[Any, ...]]:
     return " AND ".join(conditions) or "1", tuple(values)
 
 
-def _make_token(number: int) -> str:
-    return base64.urlsafe_b64encode(f"after:{number}".encode()).decode().rstrip("=")
+def _alternatives(where: Where) -> Iterator[Where]:
+    """Yield the conditions with each value of the first that may have several."""
+    choice = next((name for name, value in where.items() if isinstance(value, tuple)), None)
+    if choice is None:
+        yield where
+        return
+    for value in where[choice]:
+        yield {**where, choice: value}
 
 
-def _read_token(token: str | None) -> int | None:
-    if token is None:
-        return None
+def _position(row: Any) -> Position:
+    return Position(row.created, row.number)
+
+
+def _make_token(row: Any) -> str:
+    return base64.urlsafe_b64encode(f"after:{row.created!r}:{row.number}".encode()).decode().rstrip("=")
+
+
+def _read_token(token: str) -> Position:
     try:
         match = _PAGE_TOKEN.fullmatch(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
+        if match is not None:
+            return Position(float(match[1]), int(match[2]))
     except ValueError:
-        match = None
-    if match is None:
-        raise BadPageTokenError(token)
-    return int(match[1])
+        pass
+    raise BadPageTokenError(token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,7 +108,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._requests: dict[int, RequestRecord] = {}
+        self._requests: OrderedDict[int, RequestRecord] = OrderedDict()
         self._numbers = itertools.count(1)
         self._callbacks: deque[CallbackRecord] = deque(maxlen=_CALLBACKS_KEPT)
         self._counts: Counter[str] = Counter()
@@ -147,11 +147,23 @@ class Ledger:
         :param limit: the largest number of jobs.
         :raises RuntimeError: the emulator is not running.
         """
-        if self._database is None:
-            raise RuntimeError("the emulator is not running")
         where = {"number >": after, "input_object": key}
-        rows = self._database.select(StoredJob, "jobs", where, order="number", limit=limit)
+        rows = self._require_database().select(StoredJob, "jobs", where, order="number", limit=limit)
         return [job for job in map(_to_accepted_job, rows) if user_data in (None, job.user_data)]
+
+    def jobs_of_inputs(self, prefix: str = "") -> Counter[str]:
+        """Return how many jobs were ever accepted for each input object under a prefix.
+
+        The sum is the number of accepted jobs that have an input object.
+
+        :raises RuntimeError: the emulator is not running.
+        """
+        query = (
+            "SELECT input_object, COUNT(*) AS jobs FROM jobs"
+            " WHERE input_object <> '' AND substr(input_object, 1, ?) = ? GROUP BY input_object"
+        )
+        rows = self._require_database().rows(query, (len(prefix), prefix))
+        return Counter({row["input_object"]: row["jobs"] for row in rows})
 
     def callbacks(self, job_id: str | None = None) -> list[CallbackRecord]:
         """Return the callbacks, of the newest 1,000; all, or a job's."""
@@ -168,6 +180,11 @@ class Ledger:
     def attach(self, database: Database | None) -> None:
         """Read accepted jobs from this database, from none if it is ``None``."""
         self._database = database
+
+    def _require_database(self) -> Database:
+        if self._database is None:
+            raise RuntimeError("the emulator is not running")
+        return self._database
 
     def add_request(self, request: ServiceRequest, request_id: str, now: float) -> int:
         """Record a request; return the number of its record."""
@@ -189,7 +206,7 @@ class Ledger:
             self._counts[record.operation] += 1
             self._requests[record.number] = record
             if len(self._requests) > _REQUESTS_KEPT:
-                del self._requests[next(iter(self._requests))]
+                self._requests.popitem(last=False)
         return record.number
 
     def update_request(self, number: int, **fields: Any) -> None:

@@ -285,6 +285,7 @@ class _Parts:
             queue_seconds=config.queue_seconds,
             run_seconds=config.run_seconds,
             workers=config.workers,
+            skip_processing=config.skip_processing,
             ready_jobs=QueueScheduler(queues.limits),
             faults=faults,
             before_end=self.callbacks.before_end,

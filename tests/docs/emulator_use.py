@@ -47,9 +47,10 @@ def read_ledger(emulator: _Emulator, job_id: str) -> list[Any]:
     requests = emulator.ledger.requests("submit", status=200)  # the newest 10,000
     count = emulator.ledger.count("submit")  # all since the start
     jobs = emulator.ledger.accepted_jobs(key="in/song.mp3", user_data="my data")
+    paid = emulator.ledger.jobs_of_inputs("in/")  # how many jobs each input has had
     sent = emulator.ledger.callbacks(job_id)  # the newest 1,000, each with its outcome
     # [END ledger]
-    return [requests, count, jobs, sent]
+    return [requests, count, jobs, paid, sent]
 
 
 def let_time_pass(submit_my_jobs: Callable[[_Emulator], None]) -> list[Any]:

@@ -230,8 +230,9 @@ class TestEmulator:
 
     def test_ledger(self, hook: TencentCIHook, emulator: Emulator) -> None:
         job_id = submit_by_the_script(python_client(emulator))
-        requests, count, jobs, sent = emulator_use.read_ledger(emulator, job_id)
+        requests, count, jobs, paid, sent = emulator_use.read_ledger(emulator, job_id)
         assert (len(requests), count, jobs, sent) == (1, 1, [], [])
+        assert paid == {KEY: 1}
 
     def test_clock(self, mocker: MockerFixture) -> None:
         def submit(emulator: Emulator) -> None:

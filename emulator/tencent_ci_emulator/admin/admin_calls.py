@@ -79,6 +79,7 @@ class AdminCalls:
             "DELETE faults/{id}": self._remove_rule,
             "GET ledger/requests": self._list_requests,
             "GET ledger/jobs": self._list_jobs,
+            "GET ledger/inputs": self._count_jobs_of_inputs,
             "GET ledger/callbacks": self._list_callbacks,
             "DELETE ledger": self._clear_ledger,
             "GET clock": lambda _call: self._describe_clock(),
@@ -165,6 +166,16 @@ class AdminCalls:
             limit=_JOBS_TO_A_PAGE,
         )
         return {"jobs": [asdict(job) for job in jobs]}
+
+    def _count_jobs_of_inputs(self, call: _Call) -> dict[str, Any]:
+        counts = self._ledger.jobs_of_inputs(call.params.get("prefix", ""))
+        repeated = [(key, count) for key, count in counts.items() if count > 1]
+        return {
+            "jobs": counts.total(),
+            "inputs": len(counts),
+            "inputs_with_several_jobs": len(repeated),
+            "several_jobs": dict(repeated[:_JOBS_TO_A_PAGE]),
+        }
 
     def _list_callbacks(self, call: _Call) -> dict[str, Any]:
         records = self._ledger.callbacks(call.params.get("job_id"))

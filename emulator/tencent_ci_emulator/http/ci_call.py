@@ -124,8 +124,8 @@ class Call:
         conditions = {
             **where,
             "state": None if "All" in states else tuple(states),
-            "CAST(created AS INTEGER) >=": self._time("startCreationTime"),
-            "CAST(created AS INTEGER) <=": self._time("endCreationTime"),
+            "created >=": self._time("startCreationTime"),
+            "created <": None if (end := self._time("endCreationTime")) is None else end + 1,
         }
         ascending = self.choice("orderByTime", "Desc", ("Asc", "Desc")) == "Asc"
         size = self.number("size", _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)

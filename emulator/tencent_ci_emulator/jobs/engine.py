@@ -22,7 +22,7 @@ from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
 from tencent_ci_emulator.jobs.job_output import JobOutput
 from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore, StoredJob
-from tencent_ci_emulator.jobs.processing import process, publish
+from tencent_ci_emulator.jobs.processing import process, publish, skip
 from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
 from tencent_ci_emulator.jobs.states import FAILED, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -41,6 +41,7 @@ class JobEngine:
 
     :param queue_seconds: least time that a job stays ``Submitted``.
     :param run_seconds: least time that a job stays ``Running``.
+    :param skip_processing: jobs that have an input end with notes in place of results.
     :param before_end: called with a job in the state in which it will end; returns seconds by which to
         delay its end.
     """
@@ -54,6 +55,7 @@ class JobEngine:
         queue_seconds: float,
         run_seconds: float,
         workers: int,
+        skip_processing: bool = False,
         ready_jobs: QueueScheduler | None = None,
         faults: FaultPlan | None = None,
         before_end: Callable[[StoredJob], float] = lambda _job: 0.0,
@@ -64,6 +66,7 @@ class JobEngine:
         self._queue_seconds = queue_seconds
         self._run_seconds = run_seconds
         self._workers = workers
+        self._skip_processing = skip_processing
         self._faults = faults or FaultPlan()
         self._before_end = before_end
         self._end_callbacks: list[Callable[[StoredJob], None]] = []
@@ -168,7 +171,8 @@ class JobEngine:
         try:
             if effects.failure is not None:
                 raise JobFailedError(*effects.failure)
-            output = process(job, self._objects, self._make_progress_reporter(job.id))
+            work = skip if self._skip_processing else process
+            output = work(job, self._objects, self._make_progress_reporter(job.id))
         except JobFailedError as failure:
             code, message = failure.code, failure.message
             delay = self._announce_end(job, state=FAILED, code=code, message=message)

@@ -37,10 +37,32 @@ CREATE TABLE IF NOT EXISTS jobs (
     TEXT NOT NULL, code TEXT NOT NULL DEFAULT 'Success', message TEXT NOT NULL DEFAULT '', progress INTEGER
     NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, request BLOB NOT NULL, result BLOB,
     queue_type TEXT, batch_id TEXT, result_keys TEXT );
-    CREATE INDEX IF NOT EXISTS jobs_by_bucket ON jobs (bucket, tag, number);
+    DROP INDEX IF EXISTS jobs_by_bucket;
+    CREATE INDEX IF NOT EXISTS jobs_by_tag ON jobs (bucket, tag, created, number);
+    CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (bucket, tag, state, created, number);
+    CREATE INDEX IF NOT EXISTS jobs_by_input ON jobs (input_object, bucket, tag, created, number);
     CREATE INDEX IF NOT EXISTS jobs_by_queue ON jobs (queue_id, state);
-    CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch_id, input_object)
+    CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch_id, input_object);
+    CREATE TABLE IF NOT EXISTS job_counts (
+        queue_id TEXT, state TEXT, jobs INTEGER NOT NULL, PRIMARY KEY (queue_id, state)
+    ) WITHOUT ROWID
 """
+# Counting the jobs of a queue for each submission would take longer with each job
+_COUNTING = (
+    """
+    CREATE TRIGGER IF NOT EXISTS count_new_job AFTER INSERT ON jobs BEGIN
+        INSERT INTO job_counts VALUES (NEW.queue_id, NEW.state, 1)
+            ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS count_new_state AFTER UPDATE OF state ON jobs BEGIN
+        UPDATE job_counts SET jobs = jobs - 1 WHERE queue_id = OLD.queue_id AND state = OLD.state;
+        INSERT INTO job_counts VALUES (NEW.queue_id, NEW.state, 1)
+            ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + 1;
+    END
+    """,
+)
 
 
 class JobFailedError(Exception):
@@ -131,6 +153,7 @@ class JobStore:
         self._database = database
         database.create(_SCHEMA)
         self._add_missing_column()
+        self._count_jobs()
 
     def add(
         self,
@@ -178,7 +201,7 @@ class JobStore:
 
     def has_tag(self, bucket: str, tag: str) -> bool:
         """Return whether a bucket has jobs of a tag."""
-        return self._database.count("jobs", {"bucket": bucket, "tag": tag}) > 0
+        return self._database.first(StoredJob, "jobs", {"bucket": bucket, "tag": tag}) is not None
 
     def list_unfinished(self) -> list[StoredJob]:
         """Return the jobs that have not ended, oldest first."""
@@ -186,7 +209,12 @@ class JobStore:
 
     def count_waiting(self, queue_id: str) -> int:
         """Return how many jobs of a queue have not begun."""
-        return self._database.count("jobs", {"queue_id": queue_id, "state": WAITING})
+        return sum(count for state, count in self.counts(queue_id).items() if state in WAITING)
+
+    def counts(self, queue_id: str) -> dict[str, int]:
+        """Return how many jobs of a queue are in each state, without states that none is in."""
+        query = "SELECT state, jobs FROM job_counts WHERE queue_id = ? AND jobs > 0"
+        return {row["state"]: row["jobs"] for row in self._database.rows(query, (queue_id,))}
 
     def hold(self, queue_id: str, paused: bool) -> None:
         """Put the waiting jobs of a queue into state ``Pause``, or back into ``Submitted``."""
@@ -258,6 +286,16 @@ class JobStore:
         columns = [row["name"] for row in self._database.rows("PRAGMA table_info(jobs)")]
         if "result_keys" not in columns:
             self._database.execute("ALTER TABLE jobs ADD COLUMN result_keys TEXT")
+
+    def _count_jobs(self) -> None:
+        """Count all jobs once, those of an earlier version's folder too; then each change is counted."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM job_counts")
+            self._database.execute(
+                "INSERT INTO job_counts SELECT queue_id, state, COUNT(*) FROM jobs GROUP BY queue_id, state"
+            )
+            for trigger in _COUNTING:
+                self._database.execute(trigger)
 
     def _change_running(self, job_id: str, **changes: object) -> None:
         self._database.update("jobs", changes, {"id": job_id, "state": RUNNING})

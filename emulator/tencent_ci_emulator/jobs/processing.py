@@ -16,7 +16,7 @@ from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION
 from tencent_ci_emulator.jobs.types.stream_extract import extract_input
 from tencent_ci_emulator.jobs.types.text_to_speech import speak_text
 from tencent_ci_emulator.jobs.types.transcode import transcode
-from tencent_ci_emulator.jobs.types.unprocessed import note_unprocessed
+from tencent_ci_emulator.jobs.types.unprocessed import note_skipped, note_unprocessed
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, separate_voice
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
@@ -47,6 +47,14 @@ def process(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float],
         return processor(job, objects, on_progress)
     except NotProcessedError as error:
         return note_unprocessed(job, objects, str(error))
+
+
+def skip(job: StoredJob, objects: ObjectStore, _on_progress: Callable[[float], None]) -> JobOutput:
+    """Do no work, whatever the type of the job: notes take the places of its results.
+
+    :raises JobFailedError: the input is missing.
+    """
+    return note_skipped(job, objects, "the emulator was started with --skip-processing")
 
 
 def publish(job: StoredJob, output: JobOutput, objects: ObjectStore, now: float) -> None:

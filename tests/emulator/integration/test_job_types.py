@@ -133,6 +133,26 @@ def test_the_first_number_of_a_series_has_the_note(emulator):
     assert job.findtext("Operation/MediaResult/OutputFile/ObjectName") == "out/cover-0.mp4"
 
 
+def test_skipped_work_leaves_a_note_for_each_result():
+    names = {"AuObject": "voice-${jobid}.mp3", "Object": "background-${jobid}.mp3"}
+    output = "".join(f"<{name}>{key}</{name}>" for name, key in names.items())
+    output += f"<Bucket>{BUCKET}</Bucket><Region>ap-guangzhou</Region>"
+    operation = "<VoiceSeparate><AudioMode>AudioAndBackground</AudioMode></VoiceSeparate>"
+    with Emulator(skip_processing=True) as emulator:
+        client = Client(emulator)
+        client("PUT", "/in/no-media.mp3", b"no sound")
+        request = body("VoiceSeparate", operation, output, "in/no-media.mp3")
+        job = ended(emulator, submitted(client, request).findtext("JobId"))
+        assert job.findtext("State") == "Success"
+        keys = [key.replace("${jobid}", job.findtext("JobId")) for key in names.values()]
+        written = [one.text for one in job.iterfind("Operation/MediaResult/OutputFile/ObjectName")]
+        assert written == sorted(keys)
+        for key in keys:
+            assert b"--skip-processing" in client("GET", f"/{key}")[1]
+        absent = ended(emulator, submitted(client, body("VideoTag", key="in/absent.mp4")).findtext("JobId"))
+        assert (absent.findtext("State"), absent.findtext("Code")) == ("Failed", "ResourceNotFound")
+
+
 def test_no_job_without_an_output_writes_one(emulator):
     client = Client(emulator)
     before = len(etree.fromstring(client("GET", "/")[1]).findall("Contents"))

@@ -17,12 +17,16 @@ class Row:
     number: int
     name: str
     size: int | None
+    created: float = 0.0
 
 
 @pytest.fixture
 def database(tmp_path):
     made = Database(tmp_path / "db")
-    made.create("CREATE TABLE things (number INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER, more TEXT)")
+    made.create(
+        "CREATE TABLE things (number INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER, more TEXT,"
+        " created REAL DEFAULT 0.0)"
+    )
     for name, size in (("a", 1), ("b", 2), ("c", None)):
         made.insert("things", {"name": name, "size": size, "more": "not in the dataclass"})
     yield made
@@ -67,9 +71,13 @@ def test_a_conflict_is_resolved_as_named(database):
 def test_pages_neither_skip_nor_repeat_rows_while_others_are_added(tmp_path_factory, size, ascending, late):
     database = Database(tmp_path_factory.mktemp("pages") / "db")
     try:
-        database.create("CREATE TABLE things (number INTEGER PRIMARY KEY, name TEXT, size INTEGER)")
+        database.create(
+            "CREATE TABLE things (number INTEGER PRIMARY KEY, name TEXT, size INTEGER,"
+            " created REAL DEFAULT 9.0)"
+        )
         for number in range(1, 11):
-            database.insert("things", {"name": str(number)})
+            # Three of the same time, and then one of another
+            database.insert("things", {"name": str(number), "created": number // 4 + 0.1})
         seen: list[int] = []
         token = None
         while True:
@@ -88,7 +96,26 @@ def test_pages_neither_skip_nor_repeat_rows_while_others_are_added(tmp_path_fact
         database.close()
 
 
-@pytest.mark.parametrize("token", ["x", "YWZ0ZXI6LTE", "é", "YWZ0ZXI6MTIzNDU2Nzg5MDEyMzQ1Njc4OTA"])
+@pytest.mark.parametrize("ascending", [True, False])
+def test_pages_of_several_values_are_in_one_order(database, ascending):
+    for number in range(4, 10):
+        database.insert("things", {"name": str(number), "size": number % 3, "created": 10.0 - number // 3})
+    seen: list[Row] = []
+    token = None
+    while True:
+        query = PageQuery({"size": (0, 1), "created >=": 1.0}, ascending, size=2, token=token)
+        rows, token = database.page(Row, "things", query)
+        seen += rows
+        if token is None:
+            break
+    wanted = [row for row in database.select(Row, "things", {"size": (0, 1)}) if row.created >= 1.0]
+    assert seen == sorted(wanted, key=lambda row: (row.created, row.number), reverse=not ascending)
+    assert database.page(Row, "things", PageQuery({"size": ()})) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "YWZ0ZXI6LTE", "é", "YWZ0ZXI6MTIzNDU2Nzg5MDEyMzQ1Njc4OTA", "YWZ0ZXI6MS4yLjM6NA"]
+)
 def test_invented_page_tokens_are_refused(database, token):
     with pytest.raises(BadPageTokenError):
         database.page(Row, "things", PageQuery({}, token=token))

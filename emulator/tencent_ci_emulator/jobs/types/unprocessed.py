@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tencent_ci_emulator.http.xml import parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
     JobOutput,
@@ -22,17 +24,32 @@ def note_unprocessed(job: StoredJob, objects: ObjectStore, reason: str) -> JobOu
 
     :raises JobFailedError: the input is missing.
     """
+    return _note(job, objects, reason, ("Object",))
+
+
+def note_skipped(job: StoredJob, objects: ObjectStore, reason: str) -> JobOutput:
+    """Return such a result with a note under every key that the request names.
+
+    :raises JobFailedError: the input is missing.
+    """
+    elements = parse(job.request).iterfind("Operation/Output/*")
+    names = [name for element in elements if (name := str(element.tag)).endswith("Object")]
+    return _note(job, objects, reason, names)
+
+
+def _note(job: StoredJob, objects: ObjectStore, reason: str, names: Collection[str]) -> JobOutput:
+    """Write notes under the keys that elements of ``Output`` hold."""
     if job.input_object:
         find_object(job.bucket, job.input_object, objects)
     message = f"not processed: {reason}"
     output = parse(job.request).find("Operation/Output")
-    pattern = text_of(output, "Object")
-    if pattern is None:
+    patterns = [pattern for name in names if (pattern := text_of(output, name))]
+    if not patterns:
         return JobOutput(_METHOD, message=message)
     extension = job.input_object.rpartition("/")[2].rpartition(".")[2]
     with new_files(objects) as new:
-        path = new.add()
-        path.write_text(f"{message}\n")
-        files = {expand_placeholders(job, pattern, extension, number=0): path}
+        files = {expand_placeholders(job, pattern, extension, number=0): new.add() for pattern in patterns}
+        for path in files.values():
+            path.write_text(f"{message}\n")
         described = describe_files(output, files) if job_type(job.tag).has_media_result else None
         return JobOutput(_METHOD, files, {"MediaResult": described}, message)
