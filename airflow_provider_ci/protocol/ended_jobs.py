@@ -1,19 +1,14 @@
-"""Jobs that have ended, as the content of an asset event, and which of them a DAG wants."""
+"""Jobs that have ended, as the content of an asset event."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypedDict
 
 from airflow_provider_ci.exceptions import strip_signatures
-from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, SUCCESS, Job
+from airflow_provider_ci.protocol.jobs import FAILED, Job
 from airflow_provider_ci.protocol.results import ResultObject, job_result, result_failure
-from airflow_provider_ci.protocol.rules import Problem, choice_problems
 
-#: The states in which a job ends.
-END_STATES = (SUCCESS, FAILED, CANCEL)
 #: The most files in an event: Airflow stores it once for each asset, and a job may make 10,000 snapshots.
 OUTPUTS_MAX = 20
 
@@ -72,35 +67,3 @@ def ended_job_event(job: Job, *, bucket: str | None = None, region: str | None =
         "end_time": result["end_time"],
         "user_data": result["user_data"],
     }
-
-
-@dataclass(frozen=True, slots=True)
-class EndedJobFilter:
-    """Which jobs that have ended are wanted.
-
-    :param input_prefix: only jobs whose input has a key that begins so; by default all, also those without
-        an input object.
-    :param states: only jobs that ended in these states.
-    """
-
-    input_prefix: str | None = None
-    states: Sequence[str] = END_STATES
-
-    def matches(self, event: EndedJobEvent) -> bool:
-        """Return whether a job is wanted."""
-        if event["state"] not in self.states:
-            return False
-        return not self.input_prefix or (event["input_object"] or "").startswith(self.input_prefix)
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield a problem for each argument that cannot work."""
-        prefix: object = self.input_prefix
-        if not (prefix is None or isinstance(prefix, str)) or str(prefix).startswith("/"):
-            yield Problem("input_prefix", prefix, "the beginning of object keys, without / before it")
-        states: object = self.states
-        # each character of a string would count as a state
-        if isinstance(states, str) or not isinstance(states, Sequence) or not states:
-            yield Problem("states", states, f"a list of states: {', '.join(END_STATES)}")
-            return
-        for state in states:
-            yield from choice_problems("an element of states", state, END_STATES)

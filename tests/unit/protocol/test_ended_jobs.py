@@ -7,12 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from airflow_provider_ci.protocol.ended_jobs import (
-    END_STATES,
-    OUTPUTS_MAX,
-    EndedJobFilter,
-    ended_job_event,
-)
+from airflow_provider_ci.protocol.ended_job_filter import END_STATES, EndedJobFilter
+from airflow_provider_ci.protocol.ended_jobs import OUTPUTS_MAX, ended_job_event
 from airflow_provider_ci.protocol.fields import SERVICE_ZONE
 from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, STATES, SUCCESS, Job
 from airflow_provider_ci.protocol.results import FILES_MAX
