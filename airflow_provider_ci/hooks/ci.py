@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
@@ -31,7 +31,7 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
     TransportError,
 )
-from airflow_provider_ci.hooks import form, objects, result_files, transport
+from airflow_provider_ci.hooks import form, manifest, objects, result_files, transport
 from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.batches import Batches
 from airflow_provider_ci.hooks.connection import ConnectionSettings
@@ -57,7 +57,15 @@ from airflow_provider_ci.protocol.jobs import (
 )
 from airflow_provider_ci.protocol.lists import PagedRequest
 from airflow_provider_ci.protocol.media_info import MediaInfo
-from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
+from airflow_provider_ci.protocol.objects import (
+    GetMediaInfo,
+    GetObject,
+    HeadObject,
+    ListedObject,
+    ListObjects,
+    ObjectHead,
+    PutObject,
+)
 from airflow_provider_ci.protocol.overlap import overlapping_results_of_job, refuse_overlapping_results
 from airflow_provider_ci.protocol.rules import check_list
 from airflow_provider_ci.protocol.services import BucketBinding, OpenBucket
@@ -67,6 +75,7 @@ from airflow_provider_ci.protocol.wire import Endpoint, SignedRequest
 if TYPE_CHECKING:
     import requests
 
+    from airflow_provider_ci.hooks.manifest import ManifestLine
     from airflow_provider_ci.protocol.results import JobResult
 
 T = TypeVar("T")
@@ -475,6 +484,47 @@ class TencentCIHook(BaseHook):
             return upload.stored
 
         return self._repeat(request, self.settings.endpoint(bucket, region), send)
+
+    def list_objects(
+        self, prefix: str = "", *, bucket: str | None = None, region: str | None = None
+    ) -> Iterator[ListedObject]:
+        """Return an iterator over the objects whose keys begin with ``prefix``, in the order of their UTF-8.
+
+        Each page of 1,000 is requested when the one before has been consumed. An object that was uploaded a
+        moment ago may not be listed yet (436/7734).
+        """
+        return self.pages(ListObjects(prefix), bucket=bucket, region=region)
+
+    def read_manifest(
+        self,
+        key: str,
+        states: Collection[str | None] = (),
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> Iterator[ManifestLine]:
+        """Return an iterator over the lines of the manifest that a bulk task has written.
+
+        It reads one line at a time, from a temporary file that is removed afterwards.
+
+        :param key: of the manifest: ``object`` in ``manifest`` of the task's result.
+        :param states: only items whose job is in one of these states; ``None`` is an item without a job.
+        :raises RequestValidationError: the object is no such manifest, or ``states`` has no state of a job.
+        :raises NotFoundError: there is no such object.
+        """
+        manifest.check_states(states)
+        return manifest.read_manifest(self, key, states, bucket=bucket, region=region)
+
+    def write_manifest(
+        self,
+        lines: Iterable[ManifestLine],
+        key: str,
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> StoredFile:
+        """Upload lines, of which only one at a time is in memory, as a manifest."""
+        return manifest.write_manifest(self, lines, key, bucket=bucket, region=region)
 
     def open_service(
         self, service: str = ASR, *, bucket: str | None = None, region: str | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.tree import Tree
     from airflow_provider_ci.protocol.wire import Endpoint
 
-_INPUT_ARGUMENTS = ("input_object", "input_url")
+INPUT_ARGUMENTS = ("input_object", "input_url")
 #: Values that break no rule, each if the other is not set.
 INPUT_EXAMPLE = {"input_object": "example/input", "input_url": "https://example.com/input"}
 
@@ -36,7 +36,7 @@ class JobRequestOperator(BaseRequestOperator):
 
     template_fields: Sequence[str] = (
         "tag",
-        *_INPUT_ARGUMENTS,
+        *INPUT_ARGUMENTS,
         "input_elements",
         *BaseRequestOperator.template_fields,
     )
@@ -76,7 +76,17 @@ class JobRequestOperator(BaseRequestOperator):
         :param endpoint: the input's bucket and region; results go there unless the arguments say otherwise.
         :raises RequestValidationError: an argument cannot be used, or a result would overwrite the input.
         """
-        arguments = self._read_arguments(*_INPUT_ARGUMENTS)
+        request, problems = self.assemble_request(endpoint)
+        raise_if_any([*problems, *request_problems(request, endpoint.bucket)])
+        return request
+
+    def assemble_request(self, endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
+        """Return the request made of the rendered arguments, not checked yet, and the arguments that exclude
+        each other.
+
+        :raises RequestValidationError: an argument cannot be read.
+        """
+        arguments = self._read_arguments(*INPUT_ARGUMENTS)
         elements = {"Object": arguments["input_object"], "Url": arguments["input_url"]}
         further = read_tree(self, "input_elements")
         source = {**{name: value for name, value in elements.items() if value is not None}, **further}
@@ -86,13 +96,16 @@ class JobRequestOperator(BaseRequestOperator):
             "Operation": self._build_operation(arguments, endpoint),
             **self._build_queue_and_callback(arguments),
         }
-        problems = [*_input_conflicts(arguments, further)]
-        problems += problems_of(
-            refuse_overlapping_results, overlapping_results_of_job(request, endpoint.bucket), request
-        )
-        problems += problems_of(check_job, request)
-        raise_if_any(problems)
-        return request
+        return request, [*_input_conflicts(arguments, further)]
+
+
+def request_problems(request: Tree, bucket: str | None) -> list[str]:
+    """Return the rules that a request breaks, and the results that would overwrite its input.
+
+    :param bucket: the input's bucket.
+    """
+    overlap = overlapping_results_of_job(request, bucket)
+    return [*problems_of(refuse_overlapping_results, overlap, request), *problems_of(check_job, request)]
 
 
 def _input_conflicts(arguments: Mapping[str, Any], further: Mapping[str, Any]) -> Iterator[str]:

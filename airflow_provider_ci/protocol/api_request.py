@@ -67,8 +67,8 @@ def drop_empty(params: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str
     return tuple((name, value) for name, value in params if value)
 
 
-def parse_response(response: HttpResponse, purpose: str) -> xml.Element:
-    """Return the root element of a successful response.
+def parse_response(response: HttpResponse, purpose: str, root_name: str = "Response") -> xml.Element:
+    """Return the root element of a successful response, which is called ``root_name``.
 
     :raises ServiceError: an error status, or an ``Error`` document with a status of 200.
     :raises InvalidResponseError: not the documented XML.
@@ -82,8 +82,8 @@ def parse_response(response: HttpResponse, purpose: str) -> xml.Element:
     name = xml.local_name(root.tag)
     if name == "Error":
         raise service_error(response, purpose)
-    if name != "Response":
-        raise invalid_response_error(response, purpose, f"the response is <{name}>, not <Response>")
+    if name != root_name:
+        raise invalid_response_error(response, purpose, f"the response is <{name}>, not <{root_name}>")
     return root
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_ci.protocol.names import KEY_BYTES_MAX, key_text_violation, utf8_length
 
@@ -26,7 +27,9 @@ BATCH_PLACEHOLDERS = (*JOB_PLACEHOLDERS, "InventoryTriggerJobId", "InputName", "
 #: The extensions that may replace ``${ext}``.
 EXTENSIONS = ("aac", "mp3", "flac", "amr", "wav")
 
-_INPUT_PLACEHOLDERS = ("InputName", "InputNameAndExt", "InputPath")
+#: Those of a batch job whose values follow from the input. In the keys of a single job the service takes them
+#: literally; a bulk task replaces them itself.
+INPUT_PLACEHOLDERS = ("InputName", "InputNameAndExt", "InputPath")
 # Only for comparisons in this module, not known to the service: the extension of the input's name
 _INPUT_EXTENSION = "${InputExtension}"
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -68,24 +71,23 @@ class KnownInputs:
     :param is_batch: the request is a batch job.
     :param job_placeholders: what the service replaces in the keys of a single job; ``None`` if that is not
         known of this type of job.
+    :param replaced_before: what is replaced before the request is sent.
     :param object: the key of the only input.
     :param prefix: what the keys of all inputs begin with.
     """
 
     is_batch: bool = False
     job_placeholders: tuple[str, ...] | None = JOB_PLACEHOLDERS
+    replaced_before: tuple[str, ...] = ()
     object: str | None = None
     prefix: str | None = None
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """The placeholders that the service replaces."""
+        """The placeholders that are replaced."""
         of_job = self.job_placeholders or ()
-        return (
-            (*of_job, *(name for name in BATCH_PLACEHOLDERS if name not in of_job))
-            if self.is_batch
-            else of_job
-        )
+        further = BATCH_PLACEHOLDERS if self.is_batch else self.replaced_before
+        return *of_job, *(name for name in further if name not in of_job)
 
     @property
     def are_several(self) -> bool:
@@ -142,14 +144,17 @@ def placeholder_problem(key: str, inputs: KnownInputs) -> str | None:
     ``${…}`` must be a placeholder. Other signs (``$``, braces, ``<>``, ``%``) are wrong only around the name
     of a placeholder; a key may have them elsewhere.
     """
-    if inputs.job_placeholders is None:
+    is_known = inputs.job_placeholders is not None
+    if not is_known and not inputs.replaced_before:
         return None
     known = inputs.placeholders
     for text, name in _find_placeholders(key):
         if name in known and text == f"${{{name}}}":
             continue
-        allowed = _describe_placeholders(inputs)
         meant = _NAMES_BY_NORMALIZED.get(_normalize(name))
+        if not is_known and meant not in known:
+            continue
+        allowed = _describe_placeholders(inputs)
         if meant is None:
             return f"{allowed}; {text} is none, and would be taken literally"
         if meant in JOB_PLACEHOLDERS and meant not in known:
@@ -158,6 +163,29 @@ def placeholder_problem(key: str, inputs: KnownInputs) -> str | None:
             return f"{allowed}; ${{{meant}}} is for batch jobs: write the name itself"
         return f"${{{meant}}}, spelt exactly so, instead of {text}, which would be taken literally"
     return None
+
+
+def input_placeholder_values(key: str) -> dict[str, str]:
+    """Return what replaces each of :data:`INPUT_PLACEHOLDERS` for an input: its folder without a slash at the
+    end, and its name without folder. A name that has only one dot, at its beginning, has no extension.
+    """
+    folder, _, name = key.rpartition("/")
+    return {"InputPath": folder, "InputName": name.rpartition(".")[0] or name, "InputNameAndExt": name}
+
+
+def key_of_url(url: str) -> str:
+    """Return what counts as the key of an input that has a URL: the decoded path."""
+    return unquote(urlsplit(url).path).lstrip("/")
+
+
+def replace_input_placeholders(text: str, key: str) -> str:
+    """Replace :data:`INPUT_PLACEHOLDERS` in the key of a result, in one pass: the input's name may look like
+    a placeholder.
+
+    :param key: of the input.
+    """
+    values = input_placeholder_values(key)
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def _describe_placeholders(inputs: KnownInputs) -> str:
@@ -213,13 +241,7 @@ def _placeholder_value(name: str, inputs: KnownInputs, extension: str | None) ->
     if name not in inputs.placeholders:
         return _literal(f"${{{name}}}")
     if inputs.object is not None:
-        folder, _, file_name = inputs.object.rpartition("/")
-        values = {
-            "InputPath": folder,
-            "InputName": file_name.rpartition(".")[0] or file_name,
-            "InputNameAndExt": file_name,
-        }
-        return _literal(values[name])
+        return _literal(input_placeholder_values(inputs.object)[name])
     if name == "InputPath":
         return *_literal((inputs.prefix or "").rpartition("/")[0]), _Symbol(_Kind.ANY, repeats=True)
     return _at_least_one(_Kind.NOT_SLASH)
@@ -265,7 +287,7 @@ def differs_between_inputs(key: str) -> bool:
         return False
     # Only the folder has slashes: the name can be read from its segment, the folder from the others
     for segment in key.split("/"):
-        names = [name for name in _PLACEHOLDER.findall(segment) if name in _INPUT_PLACEHOLDERS]
+        names = [name for name in _PLACEHOLDER.findall(segment) if name in INPUT_PLACEHOLDERS]
         if names == ["InputNameAndExt"]:
             return True
     return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from airflow_provider_ci.exceptions import (
@@ -10,7 +12,15 @@ from airflow_provider_ci.exceptions import (
     PermissionDeniedError,
     RequestValidationError,
 )
-from airflow_provider_ci.protocol.objects import GetMediaInfo, GetObject, HeadObject, ObjectHead, PutObject
+from airflow_provider_ci.protocol.objects import (
+    GetMediaInfo,
+    GetObject,
+    HeadObject,
+    ListedObject,
+    ListObjects,
+    ObjectHead,
+    PutObject,
+)
 from airflow_provider_ci.protocol.wire import HttpRequest, Service
 
 from .builders import BUCKET, response
@@ -107,3 +117,80 @@ def test_an_address_is_no_key(call, address):
 
 def test_a_key_may_look_like_another_address():
     assert HeadObject("http://example.org/a.mp3").http_request().path == "/http://example.org/a.mp3"
+
+
+def listing(*contents: str, more: str = "", encoded: bool = True) -> str:
+    encoding = "<EncodingType>url</EncodingType>" if encoded else ""
+    return f"<ListBucketResult><Name>b</Name>{encoding}{more}{''.join(contents)}</ListBucketResult>"
+
+
+def entry(key: str, further: str = "") -> str:
+    return f"<Contents><Key>{key}</Key><Size>5</Size>{further}</Contents>"
+
+
+def test_a_list_is_requested_with_keys_that_xml_can_carry():
+    assert ListObjects("in/声", "in/a").http_request() == HttpRequest(
+        method="GET",
+        service=Service.COS,
+        path="/",
+        params=(("prefix", "in/声"), ("marker", "in/a"), ("encoding-type", "url"), ("max-keys", "1000")),
+    )
+
+
+def test_a_page_of_a_list():
+    further = (
+        '<LastModified>2025-01-02T03:04:05.000Z</LastModified><ETag>"e"</ETag>'
+        "<StorageClass>INTELLIGENT_TIERING</StorageClass><StorageTier>ARCHIVE</StorageTier>"
+    )
+    body = listing(
+        entry("in/%E5%A3%B0%20a%2Bb.mp3", further),
+        entry("in/b"),
+        more="<IsTruncated>true</IsTruncated><NextMarker>in/%E5%A3%B0</NextMarker>",
+    )
+    page = ListObjects("in/").parse(response(200, body))
+    first, second = ListObjects("in/").items(page)
+    assert first == ListedObject(
+        key="in/声 a+b.mp3",
+        size=5,
+        storage_class="INTELLIGENT_TIERING",
+        storage_tier="ARCHIVE",
+        last_modified=datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC),
+        etag='"e"',
+    )
+    assert (second.key, second.storage_class) == ("in/b", "STANDARD")
+    assert ListObjects("in/").next_page(page) == ListObjects("in/", "in/声")
+
+
+def test_keys_that_the_service_did_not_encode_stay_as_they_are():
+    page = ListObjects().parse(response(200, listing(entry("a%20b"), encoded=False)))
+    assert [each.key for each in page.contents] == ["a%20b"]
+    assert ListObjects().next_page(page) is None
+
+
+def test_without_a_marker_the_next_page_begins_after_the_last_key():
+    page = ListObjects().parse(
+        response(200, listing(entry("a"), entry("b%2B"), more="<IsTruncated>true</IsTruncated>"))
+    )
+    assert ListObjects().next_page(page) == ListObjects("", "b+")
+
+
+@pytest.mark.parametrize("contents", [[], [entry("a")]])
+def test_a_list_that_does_not_move_on_is_an_error(contents):
+    more = "<IsTruncated>true</IsTruncated><NextMarker>a</NextMarker>"
+    with pytest.raises(InvalidResponseError, match="Cannot list the objects: NextMarker is 'a' again"):
+        ListObjects("", "a").parse(response(200, listing(*contents, more=more)))
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "tier", "may_be"),
+    [
+        ("STANDARD", None, False),
+        ("DEEP_ARCHIVE", None, True),
+        ("INTELLIGENT_TIERING", None, True),
+        ("INTELLIGENT_TIERING", "FREQUENT", False),
+        ("INTELLIGENT_TIERING", "DEEP_ARCHIVE", True),
+    ],
+)
+def test_whether_a_listed_object_may_be_archived(storage_class, tier, may_be):
+    listed = ListedObject(key="a", storage_class=storage_class, storage_tier=tier)
+    assert listed.may_be_archived is may_be
