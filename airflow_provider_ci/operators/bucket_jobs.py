@@ -24,7 +24,7 @@ from airflow_provider_ci.protocol.jobs import (
 )
 from airflow_provider_ci.protocol.tree import Tree, find_text
 from airflow_provider_ci.submission import durable_submission
-from airflow_provider_ci.submission.recovery import JobLookup
+from airflow_provider_ci.submission.job_list import JobLookup
 from airflow_provider_ci.submission.tracking import J, name_job_in_errors
 
 if TYPE_CHECKING:

@@ -33,14 +33,13 @@ from airflow_provider_ci.submission.idempotency_key import (
     key_of_job,
     with_user_data,
 )
+from airflow_provider_ci.submission.job_list import JobLookup, pauses_between_looks
 from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRecords
 from airflow_provider_ci.submission.recovery import (
-    JobLookup,
     JobSearch,
     SubmittedBy,
     describe_job,
     log_job_of_cleared_try,
-    pauses_between_looks,
     refuse_if_cancelled_by_others,
 )
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, describe_end

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Generic, Protocol
+from typing import Any, Generic
 
-from airflow_provider_ci.exceptions import (
-    AmbiguousSubmissionError,
-    InvalidRequestError,
-    JobCancelledError,
-    JobError,
-    NotFoundError,
-    PermissionDeniedError,
-    TencentCIError,
-)
+from airflow_provider_ci.exceptions import JobCancelledError
 from airflow_provider_ci.protocol.jobs import CANCEL
 from airflow_provider_ci.protocol.tree import Tree
-from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.idempotency_key import (
     ParsedKey,
     TaskIdentity,
@@ -27,44 +17,15 @@ from airflow_provider_ci.submission.idempotency_key import (
     key_of_job,
     key_of_request,
 )
+from airflow_provider_ci.submission.job_list import (
+    CLOCK_SKEW,
+    JobList,
+    JobLookup,
+    created_at,
+    last_arrival_of,
+)
 from airflow_provider_ci.submission.record import SubmissionRecord
-from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
-from airflow_provider_ci.submission.waiting import is_outage
-
-#: Pauses between two looks for a job that may still appear, in seconds; the last one repeats.
-_PAUSES_BETWEEN_LOOKS = (1.0, 2.0, 5.0, 10.0)
-# A recorded time may be this many seconds ahead of the service's clock: the service refuses signatures that
-# begin later. One second more because creation times are in whole seconds
-_CLOCK_SKEW = CLOCK_SKEW_TOLERANCE + 1
-
-
-class JobLookup(Protocol[J]):
-    """The calls that find out what became of jobs, or of batch jobs, in the input's bucket and region.
-
-    ``list_permission`` names the permission that ``list`` needs.
-    """
-
-    list_permission: str
-
-    def describe(self, job_id: str) -> DescribeResponse[J]:
-        """Return the response that holds the job, if the service finds it."""
-
-    def list(self, request: Tree, since: datetime) -> Iterable[J]:
-        """Return the jobs created since then that may belong to ``request``."""
-
-    def is_list_documented(self, request: Tree) -> bool:
-        """Tell whether the documents say that ``list`` shows jobs of this type."""
-
-    def ask_if_listed(self, request: Tree) -> bool:
-        """Find out whether the list shows any job of this type, whoever submitted it. Makes a call."""
-
-    def ask_if_ended_without_result(self, job: J) -> bool:
-        """Find out whether a job ended without a result that is paid for, so that it may be submitted again.
-        For a batch job this makes calls, and may wait some seconds.
-        """
-
-    def ask_if_ended(self, job: J) -> bool:
-        """Find out whether a job has ended; a batch job has when all its jobs have, and this makes a call."""
+from airflow_provider_ci.submission.tracking import J, Log
 
 
 class SubmittedBy(Enum):
@@ -120,7 +81,16 @@ class JobSearch(Generic[J]):
     _abandoned_ids: set[str] = field(default_factory=set, init=False)
     _copied_ids: set[str] = field(default_factory=set, init=False)
     _described: dict[str, J] = field(default_factory=dict, init=False)
-    _undescribed_ids: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._job_list: JobList[J] = JobList(
+            job_api=self.job_api,
+            resubmit_if_unknown=self.resubmit_if_unknown,
+            list_consistency_delay=self.list_consistency_delay,
+            log=self.log,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
 
     def ignore_ended(self, *jobs: J) -> None:
         """Remember jobs that ended: they belong to earlier submissions, so no later search returns them."""
@@ -145,142 +115,31 @@ class JobSearch(Generic[J]):
         :raises AmbiguousSubmissionError: it cannot be found out whether the job exists.
         :raises JobCancelledError: somebody else cancelled the job.
         """
-        certain_at: float | None = None
-        for pause in pauses_between_looks():
+
+        def read() -> list[J] | None:
             sent_since = self.run_start() if record is None else record.since
-            failure: TencentCIError | None = None
-            try:
-                jobs = self._list(submitted_request, sent_since - _CLOCK_SKEW)
-            except TencentCIError as error:
-                if _must_end_search(error):
-                    raise
-                jobs, failure = [], error
-                self.log.warning("The job list could not be read, will try again: %s", error)
-            if jobs is None:  # not permitted to list them, and the user accepts the risk of a second job
-                return None
-            found = self._abandon_others_and_select(jobs, submitted_request, by, record)
-            if found is not None:
-                return found
-            now = self.clock()
-            if certain_at is None:  # only now, because the first response may have corrected the clock
-                last_arrival = self._last_arrival(record, now) if may_be_in_flight else now
-                certain_at = last_arrival + self.list_consistency_delay
-                self._log_search_until(certain_at, now)
-            if now >= certain_at:
-                self._raise_if_unknown(failure)
-                self._conclude_from_empty_list(submitted_request)
-                return None
-            self.sleep(min(pause, certain_at - now))
-        raise AssertionError("pauses never end")
+            return self._list(submitted_request, sent_since - CLOCK_SKEW)
 
-    def _last_arrival(self, record: SubmissionRecord | None, now: float) -> float:
-        """Return the time until which the service may still accept a submission that is in flight."""
-        # a recorded time in the future comes from a clock that was wrong
-        sent_at = now if record is None else min(record.since, now)
-        return max(sent_at + self.validity, now)
+        def select(jobs: list[J]) -> J | None:
+            return self._abandon_others_and_select(jobs, submitted_request, by, record)
 
-    def _log_search_until(self, certain_at: float, now: float) -> None:
-        if now < certain_at:
-            self.log.info(
-                "Looking in the job list until %s for the job of a submission whose response is not known",
-                datetime.fromtimestamp(certain_at, UTC).strftime("%H:%M:%S UTC"),
-            )
+        def last_arrival(now: float) -> float:
+            if not may_be_in_flight:
+                return now
+            return last_arrival_of(now if record is None else record.since, self.validity, now)
 
-    def _raise_if_unknown(self, failure: TencentCIError | None) -> None:
-        """Refuse to conclude that there is no job if the last look did not show all jobs.
-
-        :param failure: why that look failed, if it did.
-        """
-        if self._undescribed_ids:
-            job_id = min(self._undescribed_ids)
-            raise AmbiguousSubmissionError(
-                f"It is unknown whether job {job_id} is this task's: the list leaves out its UserData, and"
-                " the service does not describe it",
-                job_id=job_id,
-                hint="A retry looks at it again",
-            )
-        if failure is not None:
-            raise _unread_list_error(failure) from failure
+        return self._job_list.search_until_certain(read, select, submitted_request, last_arrival)
 
     def _list(self, submitted_request: Tree, since: float) -> list[J] | None:
         """Return the jobs created since then, with their ``UserData``.
 
         ``None``: listing them is not permitted, and the user accepts the risk of a second job.
         """
-        try:
-            listed = list(self.job_api.list(submitted_request, datetime.fromtimestamp(since, UTC)))
-        except PermissionDeniedError as error:
-            if not self.resubmit_if_unknown:
-                raise self._list_not_permitted(error) from error
-            self.log.warning(
-                "Listing jobs is not permitted; submitting, at the risk of a second paid job: %s", error
-            )
+        recent = self._job_list.read(submitted_request, since, list)
+        if recent is None:
             return None
-        except (InvalidRequestError, NotFoundError) as error:
-            if self.job_api.is_list_documented(submitted_request):
-                raise
-            self._accept_risk_or_raise(submitted_request, error)
-            return None
-        recent = [job for job in listed if job.job_id and _created_at(job, unknown=since) >= since]
         complete = (self._with_user_data(job, submitted_request) for job in recent)
         return self._without_copies([job for job in complete if job is not None])
-
-    def _conclude_from_empty_list(self, submitted_request: Tree) -> None:
-        """Conclude that there is no job, if an empty list proves it or the user accepts the risk.
-
-        For some types of job no document says that they are listed. Then the list proves it only if it shows
-        any job of the type.
-
-        :raises AmbiguousSubmissionError: it shows none, or it could not be read.
-        """
-        is_type_listed = self.job_api.is_list_documented(submitted_request)
-        try:
-            is_type_listed = is_type_listed or self.job_api.ask_if_listed(submitted_request)
-        except (InvalidRequestError, NotFoundError) as error:
-            self._accept_risk_or_raise(submitted_request, error)
-            return
-        except TencentCIError as error:
-            if _must_end_search(error):
-                raise
-            raise _unread_list_error(error) from error
-        if is_type_listed:
-            self.log.info("The job list shows no job of an earlier submission: none was accepted")
-        else:
-            self._accept_risk_or_raise(submitted_request, None)
-
-    def _accept_risk_or_raise(self, submitted_request: Tree, cause: TencentCIError | None) -> None:
-        """Log that the job is submitted although the list may not show its type, if the user accepts that.
-
-        :raises AmbiguousSubmissionError: the user does not.
-        """
-        tag = submitted_request.get("Tag")
-        if self.resubmit_if_unknown:
-            self.log.warning(
-                "The job list shows no job with Tag %s at all, and may not show this type; submitting, at the"
-                " risk of a second paid job",
-                tag,
-            )
-            return
-        details = cause.details if cause is not None else {}
-        hint = (
-            "Look in the console and clear the task if there is none, or set"
-            ' on_ambiguous_submit="resubmit"; a retry looks again'
-        )
-        raise AmbiguousSubmissionError(
-            f"It is unknown whether the job was accepted before: the job list shows no job with Tag {tag} at"
-            " all, and may not show this type",
-            **details | {"hint": hint},
-        ) from cause
-
-    def _list_not_permitted(self, error: PermissionDeniedError) -> AmbiguousSubmissionError:
-        hint = (
-            f"Permit {self.job_api.list_permission}, or look in the console and clear the task if there is"
-            ' none, or set on_ambiguous_submit="resubmit"'
-        )
-        return AmbiguousSubmissionError(
-            "It is unknown whether the job was accepted before, and listing jobs is not permitted",
-            **error.details | {"hint": hint},
-        )
 
     def _with_user_data(self, job: J, submitted_request: Tree) -> J | None:
         """Return the job, described if it may be the submission's and the list left out its ``UserData``.
@@ -293,9 +152,9 @@ class JobSearch(Generic[J]):
         if job_id not in self._described:
             described = describe_job(self.job_api, job_id)
             if described is None:
-                self._undescribed_ids.add(job_id)
+                self._job_list.undescribed_ids.add(job_id)
                 return None
-            self._undescribed_ids.discard(job_id)
+            self._job_list.undescribed_ids.discard(job_id)
             self._described[job_id] = described
         described = self._described[job_id]
         return job if described.user_data is None else described
@@ -356,7 +215,7 @@ class JobSearch(Generic[J]):
     def _without_copies(self, jobs: list[J]) -> list[J]:
         """Return the jobs without copies: those whose ``UserData`` somebody copied from an older job."""
         originals: dict[str, J] = {}
-        for job in sorted(jobs, key=_created_at):
+        for job in sorted(jobs, key=created_at):
             key, job_id = key_of_job(job), str(job.job_id)
             original = originals.setdefault(key.nonce if key else job_id, job)
             if original is job or not self._is_of_this_task(key) or job_id in self._copied_ids:
@@ -370,7 +229,7 @@ class JobSearch(Generic[J]):
         return list(originals.values())
 
     def _oldest(self, jobs: list[J]) -> J:
-        oldest, *others = sorted(jobs, key=_created_at)
+        oldest, *others = sorted(jobs, key=created_at)
         if others:
             ids = ", ".join(str(job.job_id) for job in others)
             self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
@@ -382,25 +241,9 @@ class JobSearch(Generic[J]):
 
     def _is_newer_than_ended_jobs(self, job: J) -> bool:
         return all(
-            job.job_id != ended.job_id and _created_at(job, unknown=0.0) >= _created_at(ended, unknown=0.0)
+            job.job_id != ended.job_id and created_at(job, unknown=0.0) >= created_at(ended, unknown=0.0)
             for ended in self._ended_jobs
         )
-
-
-def _must_end_search(error: TencentCIError) -> bool:
-    """Tell whether a call failed for a reason that does not pass, or because the task was killed."""
-    return isinstance(error, JobError) or not is_outage(error)
-
-
-def _unread_list_error(failure: TencentCIError) -> AmbiguousSubmissionError:
-    return AmbiguousSubmissionError(
-        "It is unknown whether a job was accepted: the job list could not be read",
-        **failure.details
-        | {
-            "service_message": failure.service_message or failure.message,
-            "hint": "It may run and be billed. A retry looks for it again",
-        },
-    )
 
 
 def describe_job(job_api: JobLookup[J], job_id: str) -> J | None:
@@ -431,14 +274,3 @@ def log_job_of_cleared_try(job: Any, log: Log) -> None:
         job.job_id,
         job.job_state,
     )
-
-
-def pauses_between_looks() -> Iterator[float]:
-    """Yield the seconds between looks, without end."""
-    yield from _PAUSES_BETWEEN_LOOKS
-    while True:
-        yield _PAUSES_BETWEEN_LOOKS[-1]
-
-
-def _created_at(job: Any, unknown: float = float("inf")) -> float:
-    return job.creation_time.timestamp() if job.creation_time else unknown
