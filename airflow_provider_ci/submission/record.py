@@ -43,11 +43,7 @@ class SubmissionRecord:
 
     def is_own_cancellation(self, job: Any) -> bool:
         """Tell whether a cancelled job ended because a try of this task asked for the cancellation."""
-        if self.cancel_requested_at is None:
-            return False
-        if job.end_time is None:
-            return True
-        return bool(job.end_time.timestamp() <= self.cancel_requested_at + CANCEL_TAKES_EFFECT)
+        return is_effect_of_cancel_request(job, self.cancel_requested_at)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as the store keeps it."""
@@ -66,6 +62,18 @@ class SubmissionRecord:
             return None
 
 
+def is_effect_of_cancel_request(job: Any, requested_at: float | None) -> bool:
+    """Tell whether a cancelled job ended because a try of this task asked for the cancellation.
+
+    :param requested_at: Unix time, by the service's clock, at which it asked; ``None``: it did not.
+    """
+    if requested_at is None:
+        return False
+    if job.end_time is None:
+        return True
+    return bool(job.end_time.timestamp() <= requested_at + CANCEL_TAKES_EFFECT)
+
+
 class TaskStateStore(Protocol):
     """Airflow's task state store."""
 
@@ -74,26 +82,26 @@ class TaskStateStore(Protocol):
     def set(self, key: str, value: Any) -> None: ...  # noqa: D102
 
 
-class SubmissionRecords:
-    """Reads and writes the record of a task instance for one of its tries.
+class TryRecords:
+    """Reads and writes what the tries of a task instance record, for one of them.
 
     Without a store it finds nothing and writes nothing. Errors of the store are
     :class:`~airflow_provider_ci.exceptions.StateStoreError`.
 
     Of two tries that are alive at once only one submits, because each proceeds in this order:
 
-    ====  ==============================  ===============================================
-    step  method                          what it does
-    ====  ==============================  ===============================================
-    1     :meth:`take_over`               writes the number of this try; raises if a later
-                                          try has written its own
-    2     :meth:`load`                    reads what earlier tries recorded
-    3     :meth:`save_before_submission`  raises if another try has taken over since;
-                                          writes the record; raises if another try has
-                                          taken over
-    4                                     the submission
-    5     :meth:`save`                    writes the record with the job id
-    ====  ==============================  ===============================================
+    ====  ====================================  =================================================
+    step  what it does                          how
+    ====  ====================================  =================================================
+    1     takes over                            :meth:`take_over` writes the number of this try;
+                                                raises if a later try has written its own
+    2     reads what earlier tries recorded
+    3     records the submission that is next   :meth:`write_as_latest_try` raises if another try
+                                                has taken over since; writes the record; raises if
+                                                another try has taken over
+    4     submits
+    5     writes the record with the job id
+    ====  ====================================  =================================================
 
     So a later try either reads the record of an earlier one, or has taken over before the earlier one's
     last check, which then raises.
@@ -123,24 +131,67 @@ class SubmissionRecords:
         latest = self._latest_try()
         if latest > self._try_number:
             raise self._error_of_other_try(latest)
-        self._set(TRY_KEY, self._try_number)
+        self.write(TRY_KEY, self._try_number)
+
+    def write_as_latest_try(self, key: str, value: Any) -> None:
+        """Write the record of what is submitted next.
+
+        :raises TaskKilledError: another try has begun. It may submit, so this one must not.
+        """
+        self._raise_if_other_try_took_over()  # the record would overwrite that of the other try
+        self.write(key, value)
+        self._raise_if_other_try_took_over()
+
+    def read(self, key: str, default: Any = None) -> Any:
+        """Return a stored value."""
+        if self._store is None:
+            return default
+        try:
+            return self._store.get(key, default)
+        except Exception as error:
+            raise _store_error("read", error) from error
+
+    def write(self, key: str, value: Any) -> None:
+        """Store a value."""
+        if self._store is None:
+            return
+        try:
+            self._store.set(key, value)
+        except Exception as error:
+            raise _store_error("written", error) from error
+
+    def _latest_try(self) -> int:
+        return int(self.read(TRY_KEY, self._try_number))
+
+    def _raise_if_other_try_took_over(self) -> None:
+        # an earlier try that was held up before it took over may have overwritten the number of this one
+        latest = self._latest_try()
+        if latest != self._try_number:
+            raise self._error_of_other_try(latest)
+
+    def _error_of_other_try(self, latest: int) -> TaskKilledError:
+        return TaskKilledError(
+            f"Try {latest} of this task has taken over; try {self._try_number} does not submit"
+        )
+
+
+class SubmissionRecords(TryRecords):
+    """Reads and writes the record of a task instance that submits one job."""
 
     def load(self) -> SubmissionRecord | None:
         """Return the record of the task instance's latest submission, if there is one."""
-        return SubmissionRecord.from_json(self._get(STORE_KEY))
+        return SubmissionRecord.from_json(self.read(STORE_KEY))
 
     def save_before_submission(self, record: SubmissionRecord) -> None:
         """Write the record of a submission that is sent next.
 
         :raises TaskKilledError: another try has begun. It may submit, so this one must not.
         """
-        self._raise_if_other_try_took_over()  # the record would overwrite that of the other try
-        self._set(STORE_KEY, record.to_json())
-        self._raise_if_other_try_took_over()
+        self.write_as_latest_try(STORE_KEY, record.to_json())
 
     def save(self, record: SubmissionRecord) -> None:
         """Write the record of a submission whose job is known."""
-        self._set(STORE_KEY, record.to_json())
+        self.write(STORE_KEY, record.to_json())
 
     def note_cancel_request(self, job_id: str, requested_at: float | None) -> None:
         """Record that a try of this task asks the service to cancel its job, so that a retry may submit it
@@ -174,36 +225,6 @@ class SubmissionRecords:
     def _load_of_job(self, job_id: str | None) -> SubmissionRecord | None:
         record = self.load()
         return record if record is not None and record.job_id == job_id else None
-
-    def _latest_try(self) -> int:
-        return int(self._get(TRY_KEY, self._try_number))
-
-    def _raise_if_other_try_took_over(self) -> None:
-        # an earlier try that was held up before it took over may have overwritten the number of this one
-        latest = self._latest_try()
-        if latest != self._try_number:
-            raise self._error_of_other_try(latest)
-
-    def _error_of_other_try(self, latest: int) -> TaskKilledError:
-        return TaskKilledError(
-            f"Try {latest} of this task has taken over; try {self._try_number} does not submit"
-        )
-
-    def _get(self, key: str, default: Any = None) -> Any:
-        if self._store is None:
-            return default
-        try:
-            return self._store.get(key, default)
-        except Exception as error:
-            raise _store_error("read", error) from error
-
-    def _set(self, key: str, value: Any) -> None:
-        if self._store is None:
-            return
-        try:
-            self._store.set(key, value)
-        except Exception as error:
-            raise _store_error("written", error) from error
 
 
 def _store_error(action: str, error: Exception) -> StateStoreError:
