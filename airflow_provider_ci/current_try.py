@@ -68,10 +68,11 @@ def _is_live(ti: Any, store: Any) -> bool:
     one as soon as it gives up on a try.
     """
     if store is not None:
+        from airflow_provider_ci.submission.bulk_records import BULK_KEY
         from airflow_provider_ci.submission.record import STORE_KEY
 
         # The record was written before the submission. Airflow's store has none for an id that was replaced
-        return store.get(STORE_KEY) is not None
+        return any(store.get(key) is not None for key in (STORE_KEY, BULK_KEY))
     # Airflow 3.0 to 3.2: the only request about an id that has no other effect
     from airflow.sdk.execution_time.comms import ValidateInletsAndOutlets
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS

@@ -6,7 +6,8 @@ operator and its submission need not know which of the two they have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,16 +80,27 @@ class JobsOfBucket:
         with name_job_in_errors(job_id):
             return self._hook.describe_jobs([job_id], **self._bucket)
 
-    def list(self, request: Tree, since: datetime) -> Iterable[Job]:
+    def list(self, request: Tree, since: datetime, states: Sequence[str] = ()) -> Iterable[Job]:
         # A list that is not documented for a type may not know the type's inputs either, and would seem empty
         is_filtered = self.is_list_documented(request)
         return self._hook.list_jobs(
             tag=str(request["Tag"]),
             # of a type without input, all jobs since then
             input_object=find_text(request, "Input.Object") if is_filtered else None,
+            states=tuple(states),
             start_creation_time=since,
             **self._bucket,
         )
+
+    def describe_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        return self._hook.describe_jobs(job_ids, **self._bucket).jobs_detail
+
+    def cancel_many(self, job_ids: Sequence[str]) -> None:
+        self._hook.cancel_jobs(job_ids, **self._bucket)
+
+    def submitting_at_once(self) -> AbstractContextManager[None]:
+        # what is repeated, and when, is decided for all submissions together
+        return self._hook.limit(attempts=1)
 
     def is_list_documented(self, request: Tree) -> bool:
         return job_type(request["Tag"]).is_listed

@@ -1,0 +1,128 @@
+"""Records what a task instance submits for many items, in Airflow's task state store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_ci.submission.record import TryRecords
+
+#: Key of the number of the latest try that may have submitted. Once it is there, the chunks have all jobs.
+#: Never rename this key, nor those below: tries in progress look them up.
+BULK_KEY = "ci_bulk"
+#: Key of a chunk: the number of the try that submitted it, and the chunk's number in that try.
+_CHUNK_KEY = "ci_bulk_{try_number:03}_{number:04}"
+#: Key of the time at which a try asked the service to cancel its jobs.
+CANCEL_KEY = "ci_bulk_cancel"
+_FINGERPRINT_LENGTH = 12
+#: Items in a chunk, at most. The store warns of values of more than 64 KB; this many need about 30 KB.
+CHUNK_SIZE = 500
+
+
+@dataclass(slots=True)
+class ChunkRecord:
+    """Submissions that were recorded together.
+
+    :param max_tries: as in :class:`~airflow_provider_ci.submission.idempotency_key.TaskIdentity`.
+    :param since: Unix time, by the service's clock, before the first of the submissions.
+    :param fingerprints: of the items, 12 hex digits each.
+    :param job_ids: of the items. ``""``: the service certainly accepted no job; ``None``: that is not known,
+        and another try has to look for it.
+    :param number: of the chunk in its try; 0: it has not been written yet.
+    """
+
+    max_tries: int
+    since: float
+    fingerprints: list[str]
+    job_ids: list[str | None]
+    number: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as the store keeps it."""
+        return {
+            "max_tries": self.max_tries,
+            "since": self.since,
+            "fingerprints": "".join(self.fingerprints),
+            "job_ids": self.job_ids,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], number: int) -> ChunkRecord:
+        """Return a stored record."""
+        joined = value["fingerprints"]
+        starts = range(0, len(joined), _FINGERPRINT_LENGTH)
+        fingerprints = [joined[start : start + _FINGERPRINT_LENGTH] for start in starts]
+        return cls(value["max_tries"], value["since"], fingerprints, value["job_ids"], number)
+
+
+class BulkRecords(TryRecords):
+    """Reads and writes the records of a task instance that submits many jobs.
+
+    Each try writes its chunks under keys of its own, so that a process of an earlier try that lives on cannot
+    overwrite those of a later one.
+    """
+
+    _chunks_written = 0
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether the records have all jobs of the task instance."""
+        return self.read(BULK_KEY) is not None
+
+    def load(self) -> Iterator[ChunkRecord]:
+        """Yield the chunks that were recorded, those of later tries last."""
+        latest = max(int(self.read(BULK_KEY, 0)), self._try_number)
+        for try_number in range(1, latest + 1):
+            for chunk in self._load_of_try(try_number):
+                if try_number == self._try_number:
+                    self._chunks_written = chunk.number
+                yield chunk
+
+    def note_complete(self) -> None:
+        """Write that the records have all jobs of earlier tries, and that this try may submit.
+
+        :raises TaskKilledError: another try has begun.
+        """
+        latest = max(int(self.read(BULK_KEY, 0)), self._try_number)
+        self.write_as_latest_try(BULK_KEY, latest)
+
+    def save_before_submission(self, chunk: ChunkRecord) -> None:
+        """Write a chunk that is submitted next.
+
+        :raises TaskKilledError: another try has begun. It may submit, so this one must not.
+        """
+        self._number(chunk)
+        self.write_as_latest_try(self._key_of(chunk), chunk.to_json())
+
+    def save(self, chunk: ChunkRecord) -> None:
+        """Write a chunk whose jobs are known."""
+        self._number(chunk)
+        self.write(self._key_of(chunk), chunk.to_json())
+
+    def note_cancel_request(self, requested_at: float) -> None:
+        """Record that a try of this task asks the service to cancel its jobs, so that a retry may submit them
+        again.
+
+        :param requested_at: Unix time, by the service's clock.
+        """
+        self.write(CANCEL_KEY, requested_at)
+
+    def cancel_requested_at(self) -> float | None:
+        """Return the time of the latest such request."""
+        requested_at: float | None = self.read(CANCEL_KEY)
+        return requested_at
+
+    def _number(self, chunk: ChunkRecord) -> None:
+        if chunk.number == 0:
+            self._chunks_written += 1
+            chunk.number = self._chunks_written
+
+    def _key_of(self, chunk: ChunkRecord) -> str:
+        return _CHUNK_KEY.format(try_number=self._try_number, number=chunk.number)
+
+    def _load_of_try(self, try_number: int) -> Iterator[ChunkRecord]:
+        number = 1
+        while value := self.read(_CHUNK_KEY.format(try_number=try_number, number=number)):
+            yield ChunkRecord.from_json(value, number)
+            number += 1
