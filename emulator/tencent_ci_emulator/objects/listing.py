@@ -16,6 +16,8 @@ from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject, 
 
 MAX_KEYS = 1000
 
+_SCANNED_FOR_PREFIXES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class _ListRequest:
@@ -101,9 +103,11 @@ def read_max(text: str | None, name: str) -> int:
 
 def _entries(bucket: str, request: _ListRequest, objects: ObjectStore) -> Iterator[StoredObject | str]:
     """Yield objects, and common prefixes instead of the objects under them."""
+    # With a delimiter most of what is scanned may be under one common prefix, and of no use
+    scanned = _SCANNED_FOR_PREFIXES if request.delimiter else MAX_KEYS + 1
     first_key = _first_key(request)
     while first_key is not None:
-        page = objects.scan(bucket, first_key, request.prefix, MAX_KEYS + 1)
+        page = objects.scan(bucket, first_key, request.prefix, scanned)
         first_key = None
         for stored in page:
             group = _common_prefix(stored.key, request)
