@@ -276,6 +276,7 @@ class _Parts:
             ledger,
             clock,
             allow_remote=config.allow_remote_callbacks,
+            call_at=lambda seconds, action: self.engine.call_at(seconds, action),
             notify_config_of_queue=queues.callbacks_of,
         )
         self.engine = JobEngine(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,20 @@ AppliedRules = tuple[tuple[str, Rule], ...]
 
 _DEFAULT_MESSAGE = "as the fault plan demands"
 _GARBAGE = bytes(random.Random(20_140_212).randrange(256) for _ in range(4096))  # noqa: S311 - no secret
+# What a forged callback claims unless its rule says otherwise
+_SUCCESS: Mapping[str, Any] = {"State": "Success", "Code": "Success", "Message": ""}
+
+
+def _first(rules: Sequence[Rule], name: str) -> Any:
+    return next((rule.get(name) for rule in rules if rule.get(name) is not None), None)
+
+
+def _replacement_body(rules: Sequence[Rule]) -> bytes | None:
+    text, garbage = _first(rules, "body"), _first(rules, "garbage")
+    if garbage is not None:
+        size = int(garbage)
+        return (_GARBAGE * (size // len(_GARBAGE) + 1))[:size]
+    return None if text is None else str(text).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ class Effects:
 
     def first(self, name: str) -> Any:
         """Return the value of a field in the first rule that has it, ``None`` if none has."""
-        return next((rule.get(name) for rule in self._rules if rule.get(name) is not None), None)
+        return _first(self._rules, name)
 
     @property
     def rename(self) -> dict[str, str]:
@@ -63,11 +77,7 @@ class Effects:
     @property
     def body(self) -> bytes | None:
         """The bytes that are sent in place of the body, ``None`` for the true body."""
-        text, garbage = self.first("body"), self.first("garbage")
-        if garbage is not None:
-            size = int(garbage)
-            return (_GARBAGE * (size // len(_GARBAGE) + 1))[:size]
-        return None if text is None else str(text).encode()
+        return _replacement_body(self._rules)
 
     @property
     def list_consistency_delay(self) -> float:
@@ -127,20 +137,52 @@ class JobEffects:
             self.result.update(rule.get("result", {}))
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackContent:
+    """What a callback says in place of the truth.
+
+    :ivar claims: children of ``JobsDetail`` in place of the job's own.
+    :ivar body: bytes in place of the whole body, or ``None``.
+    """
+
+    claims: Mapping[str, Any]
+    body: bytes | None
+
+
 class CallbackEffects:
-    """The effects on one callback.
+    """The effects on the callback of one job.
 
     :ivar times: how often it is sent.
     :ivar early: it is sent while the job is still ``Running``.
-    :ivar delay: seconds, by the emulator's clock, between an early callback and the end of the job.
+    :ivar late: seconds, by the emulator's clock, between the end of the job and its callback.
+    :ivar out_of_order: it is sent after the next callback of another job.
+    :ivar content: what it says in place of the truth.
+    :ivar forged: the contents of further callbacks, which are sent while the job is still ``Running``.
+    :ivar delay_of_end: seconds, by the emulator's clock, between these and an early one, and the job's end.
     """
 
     def __init__(self, applied: AppliedRules) -> None:
-        kinds = {rule.get("callback") for _, rule in applied}
+        rules = [rule for _, rule in applied]
+        own = [rule for rule in rules if rule.get("callback") != "forged"]
+        kinds = {rule.get("callback") for rule in own}
         self.rules = tuple(rule_id for rule_id, _ in applied)
         self.times = 0 if "never" in kinds else 2 if "twice" in kinds else 1
         self.early = "early" in kinds
-        self.delay: float = sum(rule.get("delay", 0.0) for _, rule in applied)
+        self.late: float = sum(_delays(rules, "late"))
+        self.out_of_order = "out_of_order" in kinds
+        self.content = _make_content(own)
+        self.forged = tuple(_make_content([rule], **_SUCCESS) for rule in rules if rule not in own)
+        self.delay_of_end: float = sum(_delays(rules, "early", "forged"))
+
+
+def _delays(rules: Sequence[Rule], *kinds: str) -> list[float]:
+    return [rule.get("delay", 0.0) for rule in rules if rule.get("callback") in kinds]
+
+
+def _make_content(rules: Sequence[Rule], **claims: Any) -> CallbackContent:
+    for rule in reversed(rules):
+        claims.update(rule.get("claims", {}))
+    return CallbackContent(claims, _replacement_body(rules))
 
 
 def _make_error(rule: Rule) -> ErrorResponse | None:

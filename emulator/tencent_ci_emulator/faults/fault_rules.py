@@ -12,12 +12,12 @@ from tencent_ci_emulator.http.operations import OPERATIONS
 #: Two operations that are no calls: the execution of a job, and its callback
 JOB, CALLBACK = "job", "callback"
 
-_MAX_GARBAGE = 1024**2
+_MAX_GARBAGE = 64 * 1024**2
 _SELECTIONS = ("nth", "every", "first", "share")
 _PREDICATES = ("id", "operation", *_SELECTIONS, "seed", "job_id", "key")
 _FIELDS_BY_OPERATION = {
     JOB: frozenset((*_PREDICATES, "code", "message", "delay", "result")),
-    CALLBACK: frozenset((*_PREDICATES, "callback", "delay")),
+    CALLBACK: frozenset((*_PREDICATES, "callback", "delay", "claims", "body", "garbage")),
 }
 
 
@@ -100,6 +100,7 @@ def _one_of(*values: str) -> _FieldType:
 _TEXT = _FieldType("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
 _SECONDS = _FieldType("seconds, 0 to 86400", lambda value: _is_number(value, 0, 86400))
 _FLAG = _FieldType("true or false", lambda value: isinstance(value, bool))
+_ELEMENTS = _FieldType("an object of elements: texts, numbers, objects, or lists of these", _is_tree)
 _COUNT = _FieldType("a whole number from 1", lambda value: _is_int(value, 1))
 
 #: The fields of a rule besides ``operation``
@@ -134,8 +135,9 @@ FIELDS: Mapping[str, _FieldType] = {
     "clock_skew": _FieldType("seconds, -10000000 to 10000000", lambda value: _is_number(value, -1e7, 1e7)),
     "expired_token": _FLAG,
     "queue": _one_of("full", "paused"),
-    "callback": _one_of("twice", "early", "never"),
-    "result": _FieldType("an object of elements: texts, numbers, objects, or lists of these", _is_tree),
+    "callback": _one_of("twice", "never", "early", "late", "out_of_order", "forged"),
+    "claims": _ELEMENTS,
+    "result": _ELEMENTS,
 }
 _EFFECTS = tuple(name for name in FIELDS if name not in (*_PREDICATES, "when", "message", "retry_after"))
 
@@ -186,7 +188,7 @@ def _find_conflicts(source: Mapping[str, Any], operations: frozenset[str]) -> It
         if operation in operations:
             for name in [name for name in source if name not in allowed]:
                 yield name, f"for {operation} only {', '.join(sorted(allowed))}"
-    for name, operation in (("callback", CALLBACK), ("result", JOB)):
+    for name, operation in (("callback", CALLBACK), ("claims", CALLBACK), ("result", JOB)):
         if name in source and operation not in operations:
             yield name, f"only with operation {operation}"
     needed = "code" if JOB in operations else "status"

@@ -8,23 +8,22 @@ nothing that authenticates it, as with the real service.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import is_loopback
-from tencent_ci_emulator.faults.effects import CallbackEffects
+from tencent_ci_emulator.faults.effects import CallbackContent, CallbackEffects
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
 from tencent_ci_emulator.http.ci_call import split_list
-from tencent_ci_emulator.http.xml import Element, build, parse, text_of, to_bytes
+from tencent_ci_emulator.http.xml import Element, parse, text_of
+from tencent_ci_emulator.jobs.callback_body import callback_body
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
 from tencent_ci_emulator.jobs.queues import with_scheme
 from tencent_ci_emulator.jobs.states import FAILED, SUCCESS
@@ -34,20 +33,7 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _MAX_CONNECTIONS = 8
-_STREAMS = ("Audio", "Video", "Subtitle")
-# Elements that are lists in JSON even if there is only one, by the names of their parents
-_LISTS = {
-    "Response": {"JobsDetail"},
-    "JobsDetail": {"Workflow"},
-    "OutputFile": {"ObjectName", "Md5Info"},
-    "SpriteOutputFile": {"ObjectName", "Md5Info"},
-    "Stream": {*_STREAMS},
-}
-# The types in whose JSON samples JobsDetail is an object and not a list
-_SINGLE_JOBS = (
-    *("Animation", "Concat", "DigitalWatermark", "ExtractDigitalWatermark"),
-    *("MediaInfo", "NoiseReduction", "QualityEstimate"),
-)
+_REPLACED_KEPT = 1_024  # bytes of a body from the fault plan that a record has
 # A queue has callbacks of jobs if it names one of these events; the second is the older name of the first
 _EVENTS = {"TaskFinish", "TransCodingFinish"}
 
@@ -66,9 +52,21 @@ class Target:
     format: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message about a job: its receiver, how often it is sent, and what it says in place of the truth."""
+
+    target: Target
+    job: StoredJob
+    times: int
+    content: CallbackContent
+    rules: tuple[str, ...]
+
+
 class Callbacks:
     """Sends the callbacks of jobs that end, in the server's event loop.
 
+    :param call_at: calls a function at a time of the clock; the function must not block.
     :param notify_config_of_queue: returns the ``NotifyConfig`` of a queue, ``None`` if its callbacks are off.
     """
 
@@ -80,6 +78,7 @@ class Callbacks:
         clock: Clock,
         *,
         allow_remote: bool,
+        call_at: Callable[[float, Callable[[], object]], None],
         notify_config_of_queue: Callable[[str], Element | None] = lambda _queue_id: None,
     ) -> None:
         self._jobs = jobs
@@ -87,8 +86,10 @@ class Callbacks:
         self._ledger = ledger
         self._clock = clock
         self._allow_remote = allow_remote
+        self._call_at = call_at
         self._callbacks_of_queue = notify_config_of_queue
         self._effects: dict[str, CallbackEffects] = {}  # of jobs that are about to end, by id
+        self._held: deque[_Message] = deque()  # until another message has been sent
         self._sending: set[Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -113,9 +114,9 @@ class Callbacks:
             await self._session.close()
 
     def before_end(self, job: StoredJob) -> float:
-        """Send the callback of a job that is about to end, if the fault plan says ``early``.
+        """Send a job's forged callbacks, and its own one if it is ``early``, as the fault plan says.
 
-        Called by a worker, which is blocked until the callback has a response.
+        Called by a worker, which is blocked until each of them has a response.
 
         :param job: in the state in which it will end.
         :return: seconds by which the job's end is to be delayed.
@@ -124,18 +125,19 @@ class Callbacks:
         if target is None:
             return 0.0
         effects = self._effects[job.id] = self._faults.on_callback(job.id, job.input_object)
-        if not effects.early:
-            return 0.0
-        sending = self._start_sending(target, job, effects)
+        messages = [_Message(target, job, 1, content, effects.rules) for content in effects.forged]
+        if effects.early:
+            messages.append(_Message(target, job, effects.times, effects.content, effects.rules))
         try:
-            if sending is not None:
-                sending.result()
+            for message in messages:
+                if (sending := self._start_sending(message)) is not None:
+                    sending.result()
         except CancelledError:
             return 0.0
-        return effects.delay
+        return effects.delay_of_end
 
     def after_end(self, job: StoredJob) -> None:
-        """Start sending the callback of a job that has ended, and return at once."""
+        """Start sending the callback of a job that has ended, or plan it for later, and return at once."""
         effects = self._effects.pop(job.id, None)
         stored = self._jobs.get(job.id)  # the engine passes the job as it was submitted
         target = self._find_target(stored)
@@ -144,7 +146,17 @@ class Callbacks:
         if effects is None:
             effects = self._faults.on_callback(job.id, stored.input_object)
         if not effects.early:
-            self._start_sending(target, stored, effects)
+            self._send_or_hold(
+                _Message(target, stored, effects.times, effects.content, effects.rules), effects
+            )
+
+    def _send_or_hold(self, message: _Message, effects: CallbackEffects) -> None:
+        if effects.out_of_order:
+            self._held.append(message)
+        elif effects.late:
+            self._call_at(self._clock.now() + effects.late, lambda: self._start_sending(message))
+        else:
+            self._start_sending(message)
 
     def _find_target(self, job: StoredJob) -> Target | None:
         """Return the receiver that the job names, or else the one that its queue names."""
@@ -170,11 +182,11 @@ class Callbacks:
             body_format=body_format or text_of(notify, "ResultFormat") or "XML",
         )
 
-    def _start_sending(self, target: Target, job: StoredJob, effects: CallbackEffects) -> Future[None] | None:
+    def _start_sending(self, message: _Message) -> Future[None] | None:
         if self._loop is None:
             return None
         self._clock.begin_work()
-        sending = asyncio.run_coroutine_threadsafe(self._deliver(target, job, effects), self._loop)
+        sending = asyncio.run_coroutine_threadsafe(self._deliver_with_held(message), self._loop)
         self._sending.add(sending)
         sending.add_done_callback(self._note_done)
         return sending
@@ -185,22 +197,29 @@ class Callbacks:
         if not sending.cancelled() and (error := sending.exception()) is not None:
             _log.error("a callback failed in the emulator itself", exc_info=error)
 
-    async def _deliver(self, target: Target, job: StoredJob, effects: CallbackEffects) -> None:
-        body = callback_body(job, target.format)
+    async def _deliver_with_held(self, message: _Message) -> None:
+        """Send a message, then those that were held back until another one has been sent, newest first."""
+        await self._deliver(message)
+        while self._held:
+            await self._deliver(self._held.pop())
+
+    async def _deliver(self, message: _Message) -> None:
+        job, target, content = message.job, message.target, message.content
+        body = callback_body(job, target.format, content)
         record = CallbackRecord(
             time=self._clock.now(),
             job_id=job.id,
-            state=job.state,
+            state=str(content.claims.get("State", job.state)),
             kind=target.kind,
             format=target.format,
             target=_without_secrets(target),
             outcome="recorded",
-            body=body.decode(),
-            faults=effects.rules,
+            body=(body if content.body is None else body[:_REPLACED_KEPT]).decode(errors="replace"),
+            faults=message.rules,
         )
-        if not effects.times:
+        if not message.times:
             self._ledger.add_callback(replace(record, outcome="suppressed"))
-        for _ in range(effects.times):
+        for _ in range(message.times):
             sent = await self._post(target, body, record) if target.kind == "Url" else record
             if self._loop is None:  # closed meanwhile, which may look like a failure of the receiver
                 return
@@ -240,32 +259,6 @@ def _make_target(
     else:
         return Target("Url", url, body_format) if url else None
     return Target(kind, "/".join(part or "" for part in parts), body_format)
-
-
-def callback_body(job: StoredJob, body_format: str) -> bytes:
-    """Return the message about a job, as ``XML`` or ``JSON``."""
-    root = build("Response", {"EventName": "TaskFinish", "JobsDetail": job.describe()})
-    if body_format != "JSON":
-        return to_bytes(root)
-    message = _to_json(root)
-    if job.tag in _SINGLE_JOBS:
-        message["JobsDetail"] = message["JobsDetail"][0]
-    return json.dumps(message, ensure_ascii=False).encode()
-
-
-def _to_json(element: Element) -> dict[str, Any]:
-    """Return the children of an element as an object, in lists where there are or may be several."""
-    fields: dict[str, Any] = {name: [] for name in _STREAMS} if element.tag == "Stream" else {}
-    lists = _LISTS.get(element.tag, set()) | {
-        name for name, count in Counter(child.tag for child in element).items() if count > 1
-    }
-    for child in element:
-        value: object = _to_json(child) if len(child) else (child.text or "")
-        if child.tag not in lists:
-            fields[child.tag] = value
-        else:  # an empty element is left out of the list
-            fields.setdefault(child.tag, []).extend([value] if value else [])
-    return fields
 
 
 def _without_secrets(target: Target) -> str:

@@ -72,7 +72,7 @@ class JobEngine:
         self._end_callbacks: list[Callable[[StoredJob], None]] = []
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-worker")
         self._lock = threading.Condition()
-        self._schedule: list[tuple[float, int, Callable[[], None]]] = []
+        self._schedule: list[tuple[float, int, Callable[[], object]]] = []
         self._schedule_order = itertools.count()
         self._ready_jobs = QueueScheduler() if ready_jobs is None else ready_jobs
         self._busy_workers = 0
@@ -113,7 +113,12 @@ class JobEngine:
             output.discard()
         self._outputs.clear()
 
-    def _add_to_schedule(self, time: float, action: Callable[[], None]) -> None:
+    def call_at(self, time: float, action: Callable[[], object]) -> None:
+        """Call ``action`` at a time of the clock, in the schedule's thread; it must not block."""
+        with self._lock:
+            self._add_to_schedule(time, action)
+
+    def _add_to_schedule(self, time: float, action: Callable[[], object]) -> None:
         heapq.heappush(self._schedule, (time, next(self._schedule_order), action))
         self._lock.notify_all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 
 import aiohttp
@@ -137,6 +138,17 @@ def test_jobs_of_every_type_have_callbacks(emulator, client, tag):
     assert isinstance(detail, dict) == (tag in SINGLE)
     [job] = [detail] if tag in SINGLE else detail
     assert (job["JobId"], job["Tag"]) == (ids[1], tag)
+
+
+def test_jobs_of_a_type_that_is_not_worked_on_have_callbacks(emulator, client):
+    assert client("PUT", "/in/film.mp4", b"any bytes")[0].status == 200
+    with Receiver() as receiver:
+        for tag in ("VideoTag", "FutureType"):
+            callback = f"<CallBack>{receiver.url}/</CallBack>"
+            job_id = submitted(client, job(callback, key="in/film.mp4").replace("VoiceSeparate", tag))
+            recorded(emulator, job_id)
+            detail = etree.fromstring(receiver.received[-1].body).find("JobsDetail")
+            assert [detail.findtext(name) for name in ("JobId", "Tag", "State")] == [job_id, tag, "Success"]
 
 
 def test_json_has_lists_of_what_is_repeated_and_only_of_that(emulator, client):
@@ -300,6 +312,77 @@ def test_an_early_callback_is_sent_while_the_job_is_running(emulator, client):
             )
             assert len(emulator.ledger.callbacks(job_id)) == 1
     assert seen == [("Success", "Running"), ("Failed", "Running")]
+
+
+def test_an_early_callback_can_say_that_the_job_is_running(emulator, client):
+    emulator.faults.add("callback", callback="early", claims={"State": "Running", "EndTime": "-"})
+    with Receiver() as receiver:
+        (record,) = recorded(emulator, submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>")))
+        detail = etree.fromstring(receiver.received[0].body).find("JobsDetail")
+    assert (detail.findtext("State"), detail.findtext("EndTime"), record.state) == ("Running", "-", "Running")
+
+
+def test_callbacks_out_of_order_follow_the_next_one_newest_first(emulator, client):
+    emulator.faults.add("callback", callback="out_of_order", first=2)
+    with Receiver() as receiver:
+        callback = f"<CallBack>{receiver.url}/</CallBack>"
+        ids = []
+        for _ in range(3):
+            ids.append(submitted(client, job(callback)))
+            wait_until(lambda: b"<State>Failed" in client("GET", f"/jobs/{ids[-1]}")[1])
+        recorded(emulator, ids[0])
+        received = [etree.fromstring(one.body).findtext("JobsDetail/JobId") for one in receiver.received]
+    assert received == [ids[2], ids[1], ids[0]]
+    assert [record.job_id for record in emulator.ledger.callbacks()] == received
+
+
+@pytest.mark.parametrize("body_format", ["XML", "JSON"])
+def test_a_forged_callback_precedes_the_true_one_of_a_job_that_fails(emulator, client, body_format):
+    emulator.faults.add("callback", callback="forged")
+    seen: list[str] = []
+
+    def look(received):
+        job_id = re.search(rb"j[0-9a-f]{32}", received.body).group().decode()
+        seen.append(document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/State"))
+        return 200
+
+    with Receiver(look) as receiver:
+        elements = f"<CallBack>{receiver.url}/</CallBack>", f"<CallBackFormat>{body_format}</CallBackFormat>"
+        records = recorded(emulator, submitted(client, job(*elements)), count=2)
+    assert [(record.state, record.outcome) for record in records] == [("Success", "sent"), ("Failed", "sent")]
+    assert seen == ["Running", "Failed"]
+    assert [b"ResourceNotFound" in one.body for one in receiver.received] == [False, True]
+
+
+def test_a_callback_can_claim_success_of_a_job_that_has_failed(emulator, client):
+    emulator.faults.add("callback", claims={"State": "Success", "Code": "Success"})
+    with Receiver() as receiver:
+        job_id = submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>"))
+        recorded(emulator, job_id)
+        detail = etree.fromstring(receiver.received[0].body).find("JobsDetail")
+    assert detail.findtext("State") == "Success"
+    assert document(client, "GET", f"/jobs/{job_id}").findtext("JobsDetail/State") == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("forged", "body"),
+    [
+        ({"body": "<Response>"}, b"<Response>"),
+        ({"body": ""}, b""),
+        ({"garbage": 3 * 1024**2}, None),
+        ({"claims": {"JobId": "j" + "0" * 32}}, None),
+    ],
+)
+def test_forged_callbacks_have_any_body(emulator, client, forged, body):
+    emulator.faults.add("callback", callback="forged", **forged)
+    with Receiver() as receiver:
+        job_id = submitted(client, job(f"<CallBack>{receiver.url}/</CallBack>"))
+        records = recorded(emulator, job_id, count=2)
+        first, second = (one.body for one in receiver.received)
+    assert body in (None, first)
+    assert len(first) == forged.get("garbage", len(first))
+    assert [job_id.encode() in each for each in (first, second)] == [False, True]
+    assert len(records[0].body) <= 2048
 
 
 def test_a_stop_does_not_wait_for_a_slow_receiver(monkeypatch):

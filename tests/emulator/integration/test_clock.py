@@ -77,6 +77,18 @@ def test_an_early_callback_delays_the_end():
         assert len(emulator.ledger.callbacks()) == 1
 
 
+def test_a_late_callback_is_sent_after_the_end():
+    with Emulator(clock=VirtualClock(START), run_seconds=10) as emulator:
+        emulator.faults.add("callback", callback="late", delay=30)
+        callback = "<CallBack>http://192.0.2.1/</CallBack></Request>"
+        submitted(Client(emulator), JOB.replace("</Request>", callback))
+        emulator.clock.advance(39)
+        assert states(emulator) == ["Failed"]
+        assert emulator.ledger.callbacks() == []
+        emulator.clock.advance(1)
+        assert [(one.state, one.time) for one in emulator.ledger.callbacks()] == [("Failed", START + 40)]
+
+
 def test_signatures_are_checked_by_the_true_time():
     with Emulator(clock=VirtualClock(START)) as emulator:
         emulator.clock.advance(10_000_000)

@@ -89,9 +89,22 @@ def test_effects_on_jobs_and_callbacks():
     second = plan.on_job("j2", "in/a")
     assert (second.failure, second.delay) == (("InternalError", "out of luck"), 5)
     first = plan.on_callback("j1", "in/a")
-    assert (first.times, first.early, first.delay) == (2, True, 3)
+    assert (first.times, first.early, first.delay_of_end) == (2, True, 3)
     assert plan.on_callback("j2", "in/a").times == 0
     assert plan.on_callback("j3", "out/a").times == 1
+
+
+def test_what_forged_callbacks_say_is_no_effect_on_the_true_one():
+    plan = FaultPlan()
+    plan.add("callback", callback="forged", claims={"JobId": "j0"}, delay=2)
+    plan.add("callback", callback="forged", garbage=3)
+    plan.add("callback", callback="late", delay=5, claims={"State": "Running"}, body="text")
+    effects = plan.on_callback("j1", None)
+    success = {"State": "Success", "Code": "Success", "Message": ""}
+    assert [one.claims for one in effects.forged] == [{**success, "JobId": "j0"}, success]
+    assert [one.body and len(one.body) for one in effects.forged] == [None, 3]
+    assert (effects.content.claims, effects.content.body) == ({"State": "Running"}, b"text")
+    assert (effects.delay_of_end, effects.late, effects.times, effects.early) == (2, 5, 1, False)
 
 
 def test_rules_are_removed_and_replaced():
@@ -149,6 +162,9 @@ def test_a_plan_is_read_from_a_file(tmp_path):
         ({"operation": "submit", "rename": {"A": "b c"}}, "rename", "element names"),
         ({"operation": "submit", "callback": "twice"}, "callback", "only with operation callback"),
         ({"operation": "callback", "status": 500}, "status", "for callback only"),
+        ({"operation": "callback", "callback": "lost"}, "callback", "twice, never, early, late"),
+        ({"operation": "callback", "claims": {"State": True}}, "claims", "an object of elements"),
+        ({"operation": "submit", "claims": {"State": "Success"}}, "claims", "only with operation callback"),
         ({"operation": "job", "drop": True}, "drop", "for job only"),
         ({"operation": "job", "message": "x", "delay": 1}, "message", "only together with code"),
         ({"operation": "job", "result": {}}, "result", "an object of elements"),
