@@ -136,7 +136,33 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "How often a read is tried, default 6; a submission is never repeated blindly",
         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 10},
     },
+    "callback_base_url": {
+        "label": "Callback base URL",
+        "description": (
+            'callback_url="auto": address of Airflow\'s API server as CI reaches it, for instance'
+            " https://airflow.example.com"
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
+    "callback_secret": {
+        "label": "Callback secret",
+        "description": 'callback_url="auto": 32 to 128 random letters, digits, - or _',
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "callback_poll_interval": {
+        "label": "Poll interval with callbacks (s)",
+        "description": 'callback_url="auto": seconds between two polls of a deferred task, default 900',
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    },
+    "callback_asset": {
+        "label": "Callback asset",
+        "description": "Name of the asset that gets an event for each job of which a callback comes",
+        "schema": {"type": ["string", "null"]},
+    },
 }
+
+#: The section of ``airflow.cfg``, and its option with the connections of which callbacks are accepted.
+CONFIG_SECTION, CALLBACK_CONN_IDS = "tencent_ci", "callback_conn_ids"
 
 _INTEGRATION = "Tencent Cloud Infinite"
 
@@ -206,4 +232,21 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONN_FIELDS,
             }
         ],
+        "config": {
+            CONFIG_SECTION: {
+                "description": "Tencent Cloud Infinite.",
+                "options": {
+                    CALLBACK_CONN_IDS: {
+                        "description": (
+                            "Connections of which the API server accepts callbacks, separated by commas."
+                            " Empty: the endpoint does not exist. Needs Airflow 3.3 or newer."
+                        ),
+                        "version_added": None,
+                        "type": "string",
+                        "example": "tencent_ci_default",
+                        "default": "",
+                    }
+                },
+            }
+        },
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_ci.hooks.callback_settings import hide_callback_secret, with_callback_address
 from airflow_provider_ci.protocol.batches import (
     BatchesResponse,
     BatchJob,
@@ -50,7 +51,9 @@ class Batches:
         endpoint = self._hook.settings.endpoint(bucket, region)
         batch = with_output_location(batch, endpoint)
         refuse_overlapping_results(overlapping_results_of_batch(batch, endpoint.bucket), batch)
-        response = self._hook.call_paid(CreateBatch(batch, expires_at), bucket=bucket, region=region)
+        submission = CreateBatch(with_callback_address(batch, self._hook.settings), expires_at)
+        with hide_callback_secret(self._hook.settings):
+            response = self._hook.call_paid(submission, bucket=bucket, region=region)
         return response.jobs_detail[0], response.request_id
 
     def describe(

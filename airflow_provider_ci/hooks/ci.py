@@ -34,6 +34,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.hooks import form, manifest, objects, result_files, transport
 from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.batches import Batches
+from airflow_provider_ci.hooks.callback_settings import hide_callback_secret, with_callback_address
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.objects import StoredFile
 from airflow_provider_ci.hooks.queues import Queues
@@ -269,7 +270,8 @@ class TencentCIHook(BaseHook):
     ) -> tuple[Job, str | None]:
         """Submit a job once; return it as accepted, and the request id.
 
-        Results go to the input's bucket and region, unless ``job`` names others.
+        Results go to the input's bucket and region, unless ``job`` names others. The address of the
+        connection's callback endpoint replaces ``auto`` in ``CallBack``.
 
         :param expires_at: time by :meth:`now` after which the service refuses the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
@@ -282,7 +284,9 @@ class TencentCIHook(BaseHook):
         endpoint = self.settings.endpoint(bucket, region)
         job = with_output_location(job, endpoint)
         refuse_overlapping_results(overlapping_results_of_job(job, endpoint.bucket), job)
-        response = self.call_paid(SubmitJob(job, expires_at), bucket=bucket, region=region)
+        submission = SubmitJob(with_callback_address(job, self.settings), expires_at)
+        with hide_callback_secret(self.settings):
+            response = self.call_paid(submission, bucket=bucket, region=region)
         return response.jobs_detail[0], response.request_id
 
     def describe_jobs(

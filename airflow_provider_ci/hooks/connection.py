@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import ConfigurationError
 from airflow_provider_ci.get_provider_info import CONN_FIELDS
+from airflow_provider_ci.hooks.callback_settings import CallbackSettings
 from airflow_provider_ci.hooks.clock import ServiceClock, service_clock
 from airflow_provider_ci.hooks.credentials import RefreshableCredentials, shared_credentials
 from airflow_provider_ci.hooks.credentials_fields import read_provider
@@ -58,6 +59,7 @@ class ConnectionSettings:
     connect_timeout: float
     read_timeout: float
     retry: RetryPolicy
+    callbacks: CallbackSettings | None
     credentials: RefreshableCredentials = field(compare=False, repr=False)
     clock: ServiceClock = field(compare=False, repr=False)
 
@@ -82,10 +84,12 @@ class ConnectionSettings:
         endpoint_url, allow_http = fields.string("endpoint_url"), fields.flag("allow_http")
         if endpoint_url is not None:
             check_origin("endpoint_url", endpoint_url, allow_http=allow_http)
+        callbacks = CallbackSettings.read(fields, allow_http=allow_http)
+        secrets = (password, fields.token("security_token"), callbacks and callbacks.secret)
         return cls(
             conn_id=conn_id,
             credentials_provider=provider,
-            secrets=tuple(secret for secret in (password, fields.token("security_token")) if secret),
+            secrets=tuple(secret for secret in secrets if secret),
             credentials=shared_credentials(provider),
             clock=service_clock(endpoint_url),
             bucket=fields.matching("bucket", BUCKET, "<name>-<appid>, for instance media-1250000001"),
@@ -98,6 +102,7 @@ class ConnectionSettings:
             connect_timeout=fields.number("connect_timeout", CONNECT_TIMEOUT, _TIMEOUT_FORM),
             read_timeout=fields.number("read_timeout", READ_TIMEOUT, _TIMEOUT_FORM),
             retry=RetryPolicy(max_attempts=fields.integer("max_attempts", RetryPolicy().max_attempts, 1, 10)),
+            callbacks=callbacks,
         )
 
     @property

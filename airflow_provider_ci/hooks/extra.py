@@ -12,7 +12,7 @@ from airflow_provider_ci.exceptions import ConfigurationError
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 # Tokens are secret, and a URL may hold a password
-_HIDDEN = ("security_token", "endpoint_url", "sts_endpoint_url")
+_HIDDEN = ("security_token", "endpoint_url", "sts_endpoint_url", "callback_base_url", "callback_secret")
 
 
 def to_string(value: object) -> str | None:

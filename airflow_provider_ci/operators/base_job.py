@@ -67,6 +67,11 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
 
     # What a subclass says of its jobs
 
+    @property
+    def expects_callback(self) -> bool:
+        """Whether the service announces the job's end to this Airflow, so that the triggerer polls rarely."""
+        return False
+
     def _before_submission(self, request: Tree) -> None:
         """Refuse a request that the service would accept, but whose job would fail."""
 
@@ -259,16 +264,25 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
                 job_ids=[str(self.job_id)],
                 tencent_ci_conn_id=self.tencent_ci_conn_id,
                 **self.bucket_and_region,
-                poll_interval=self.poll_interval,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill and is_own_job,
                 started_at=started_at,
+                **self._polling,
             ),
             method_name="execute_complete",
             kwargs={"job_id": str(self.job_id)},
             timeout=self._latest_resumption(deadline),
         )
         raise AssertionError("defer raises")
+
+    @property
+    def _polling(self) -> dict[str, Any]:
+        """The trigger's arguments that say how often it polls."""
+        callbacks = self.hook.settings.callbacks if self.expects_callback else None
+        if callbacks is None:
+            return {"poll_interval": self.poll_interval}
+        interval = max(self.poll_interval, callbacks.poll_interval)
+        return {"poll_interval": interval, "expects_callback": True}
 
     def _make_trigger(self, **arguments: Any) -> TencentCIJobTrigger:
         from airflow_provider_ci.triggers.job import TencentCIJobTrigger

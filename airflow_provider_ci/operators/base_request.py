@@ -44,8 +44,8 @@ class BaseRequestOperator(TencentCIBaseTaskOperator):
         (``UserData``). (templated)
     :param job_level: priority (``JobLevel``), 0 to 2; a higher one runs earlier. (templated)
     :param queue_id: queue (``QueueId``); default: the service chooses. (templated)
-    :param callback_url: URL that the service calls when the job has ended (``CallBack``), or ``no``. It is
-        shown in Airflow's UI. (templated)
+    :param callback_url: URL that the service calls when the job has ended (``CallBack``), ``auto`` for the
+        endpoint of this Airflow (3.3 or newer), or ``no``. A URL is shown in Airflow's UI. (templated)
     :param callback_format: ``XML`` or ``JSON`` (``CallBackFormat``). (templated)
     :param callback_type: ``Url``, ``TDMQ`` or ``Kafka`` (``CallBackType``). (templated)
     :param callback_mq_config: for ``TDMQ`` (``CallBackMqConfig``):

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_provider_ci.hooks.callback_settings import with_callback_address
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, CancelBatch
 from airflow_provider_ci.protocol.job_rules import check_job
@@ -42,9 +43,10 @@ class JobApi(JobLookup[J], Protocol[J]):
     list_method: str
 
     def check(self, request: Tree) -> None:
-        """Refuse a request that breaks a documented rule.
+        """Refuse a request that breaks a documented rule, or expects a callback without an endpoint.
 
-        :raises RequestValidationError: names every such field.
+        :raises RequestValidationError: names every field that breaks a rule.
+        :raises ConfigurationError: the connection or this version of Airflow has no endpoint.
         """
 
     def submit(self, request: Tree, expires_at: float | None) -> tuple[J, str | None]:
@@ -72,6 +74,7 @@ class JobsOfBucket:
 
     def check(self, request: Tree) -> None:
         check_job(request)
+        with_callback_address(request, self._hook.settings)
 
     def submit(self, request: Tree, expires_at: float | None) -> tuple[Job, str | None]:
         return self._hook.submit_job(request, expires_at=expires_at, **self._bucket)
@@ -139,6 +142,7 @@ class BatchesOfBucket:
 
     def check(self, request: Tree) -> None:
         check_batch(request)
+        with_callback_address(request, self._hook.settings)
 
     def submit(self, request: Tree, expires_at: float | None) -> tuple[BatchJob, str | None]:
         return self._hook.batches.create(request, expires_at=expires_at, **self._bucket)

@@ -8,6 +8,7 @@ from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.job_request import JobRequestOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
+from airflow_provider_ci.protocol.job_rules import AUTO
 from airflow_provider_ci.protocol.tree import find_text
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class TencentCIJobOperator(JobRequestOperator, TencentCIBaseJobOperator["Job"]):
 
         check_result_keys(self, context)
         return super().execute(context)
+
+    @property
+    def expects_callback(self) -> bool:
+        """Whether ``callback_url`` is the endpoint of this Airflow."""
+        return self.callback_url == AUTO
 
     def _before_submission(self, request: Tree) -> None:
         key = find_text(request, "Input.Object")

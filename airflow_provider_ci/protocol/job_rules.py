@@ -41,6 +41,8 @@ from airflow_provider_ci.protocol.rules import (
 from airflow_provider_ci.protocol.tree import Tree, find, find_tree, structure_problems
 
 JOB_LEVELS = (0, 1, 2)
+#: In ``CallBack``, stands for the address of this Airflow's own endpoint, which the hook puts there.
+AUTO = "auto"
 USER_DATA_MAX = 1024
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
@@ -181,8 +183,10 @@ def output_field(kind: JobType, element: str) -> str:
 
 def _callback_problems(request: Tree) -> Iterator[Problem]:
     url = request.get("CallBack")
-    if url is not None and url != "no" and not (isinstance(url, str) and is_web_address(url)):
-        yield Problem("CallBack", redact_address(str(url)), "an absolute http or https URL, or no")
+    if url not in (None, "no", AUTO) and not (isinstance(url, str) and is_web_address(url)):
+        yield Problem("CallBack", redact_address(str(url)), f"an absolute http or https URL, {AUTO}, or no")
+    if url == AUTO and request.get("CallBackType") not in (None, "Url"):
+        yield Problem("CallBack", url, f"not {AUTO} if CallBackType is {request['CallBackType']}")
     for name, rule in _CALLBACK_RULES.items():
         yield from rule.problems(name, request.get(name))
     mq, kafka = find_tree(request, "CallBackMqConfig"), find_tree(request, "CallBackKafkaConfig")

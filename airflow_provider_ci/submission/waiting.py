@@ -27,27 +27,30 @@ DEFAULT_TIMEOUT = 7 * 24 * 3600.0
 _SHARE_OF_ELAPSED = 0.25
 
 
-def poll_delay(elapsed: float, poll_interval: float) -> float:
+def poll_delay(elapsed: float, poll_interval: float, shortest: float = FIRST_DELAY) -> float:
     """Return the seconds to the next poll after waiting ``elapsed`` seconds.
 
     A quarter of the time waited, at least 1 second and at most ``poll_interval``: a job of 5 seconds is
     noticed within 1.25 seconds of its end, and one of 30 minutes costs about 75 requests at an interval of 30
     seconds.
+
+    :param shortest: the shortest pause, seconds; longer if polls are not needed to notice the end.
     """
-    return min(max(FIRST_DELAY, elapsed * _SHARE_OF_ELAPSED), poll_interval)
+    return min(max(shortest, elapsed * _SHARE_OF_ELAPSED), poll_interval)
 
 
-def first_delay(elapsed: float, poll_interval: float, phase: float) -> float:
+def first_delay(elapsed: float, poll_interval: float, phase: float, shortest: float = FIRST_DELAY) -> float:
     """Return the seconds to the first poll of a process that continues a wait of another process.
 
     After a restart all waits start at the same moment. If each began with its usual pause, they would poll
     together ever after.
 
-    :param phase: where to poll between the shortest pause (0) and the usual one (1).
+    :param phase: where to poll between a pause of 1 second (0) and the usual one (1).
+    :param shortest: as for :func:`poll_delay`.
     """
-    usual = poll_delay(elapsed, poll_interval)
-    shortest = min(FIRST_DELAY, usual)
-    return shortest + (usual - shortest) * phase
+    usual = poll_delay(elapsed, poll_interval, shortest)
+    earliest = min(FIRST_DELAY, usual)
+    return earliest + (usual - earliest) * phase
 
 
 def is_outage(error: TencentCIError) -> bool:

@@ -30,6 +30,8 @@ ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 REFUSALS_TOLERATED = 10
 # Ids in an event or a log line: thousands would not fit
 _MAX_IDS_LISTED = 20
+# What becomes of a deferred task once the callback endpoint has submitted the event
+_RESUMED_OR_CLEARED = ("scheduled", "queued")
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
 # Keeps the tasks alive that cancel jobs: the event loop has weak references only
@@ -71,6 +73,8 @@ class TencentCIJobTrigger(BaseTrigger):
         3.3 or newer).
     :param started_at: Unix time at which the wait began; default: now. With it a wait continues after a
         restart of the triggerer.
+    :param expects_callback: Airflow's callback endpoint resumes the task when the job has ended, so all
+        pauses last ``poll_interval``, also the first ones.
     :raises RequestValidationError: naming the argument that cannot work. In the triggerer the error would
         come after the jobs have been paid for.
     """
@@ -85,6 +89,7 @@ class TencentCIJobTrigger(BaseTrigger):
         deadline: float | None = None,
         cancel_on_kill: bool = True,
         started_at: float | None = None,
+        expects_callback: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = self._read_ids(job_ids)
@@ -97,7 +102,8 @@ class TencentCIJobTrigger(BaseTrigger):
         for name, unix_time in (("deadline", deadline), ("started_at", started_at)):
             _check(name, unix_time, unix_time is None or _is_number(unix_time), "a Unix time")
         # the string "false" would count as true
-        _check("cancel_on_kill", cancel_on_kill, isinstance(cancel_on_kill, bool), "True or False")
+        for name, flag in (("cancel_on_kill", cancel_on_kill), ("expects_callback", expects_callback)):
+            _check(name, flag, isinstance(flag, bool), "True or False")
         self.tencent_ci_conn_id = tencent_ci_conn_id
         self.bucket = bucket
         self.region = region
@@ -105,6 +111,7 @@ class TencentCIJobTrigger(BaseTrigger):
         self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
         self.started_at = time.time() if started_at is None else started_at
+        self.expects_callback = expects_callback
 
     @staticmethod
     def _read_ids(job_ids: Any) -> list[str]:
@@ -132,6 +139,7 @@ class TencentCIJobTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "cancel_on_kill": self.cancel_on_kill,
                 "started_at": self.started_at,
+                "expects_callback": self.expects_callback,
             },
         )
 
@@ -196,6 +204,10 @@ class TencentCIJobTrigger(BaseTrigger):
         try:
             state = await asyncio.to_thread(current_try.state_of_task, ti)
             needs_jobs = state in current_try.WAITING
+            if self.expects_callback and state in _RESUMED_OR_CLEARED:
+                # Most likely the callback endpoint has resumed it. If it was cleared instead, its next try
+                # cancels the job
+                needs_jobs = True
             if state == "running":
                 # The task was resumed after another triggerer's event, or this is a new try. A new try first
                 # deletes what earlier ones have pushed, so it has no id yet. It finds the job and continues
@@ -217,14 +229,20 @@ class TencentCIJobTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.poller")
         from airflow_provider_ci.submission.tracking import JobTracker
-        from airflow_provider_ci.submission.waiting import is_outage
+        from airflow_provider_ci.submission.waiting import FIRST_DELAY, is_outage
         from airflow_provider_ci.triggers.poller import Group, subscribe
 
         tracker: JobTracker[Job] = JobTracker(self.job_ids, self.log)
         failing: set[str] = set()  # jobs whose last poll failed; one poll covers only some of all jobs
         refusals: Counter[str] = Counter()  # polls in a row that were refused, by job
         group = Group(self.tencent_ci_conn_id, self.bucket, self.region)
-        async with subscribe(group, self.job_ids, self.poll_interval, self._waited) as updates:
+        async with subscribe(
+            group,
+            self.job_ids,
+            self.poll_interval,
+            self._waited,
+            shortest_pause=self.poll_interval if self.expects_callback else FIRST_DELAY,
+        ) as updates:
             while tracker.pending and not tracker.unsuccessful:
                 job_ids, response, error = await updates.get()
                 if response is not None:
@@ -241,6 +259,10 @@ class TencentCIJobTrigger(BaseTrigger):
                     refusals.update(job_ids)
                     if max(refusals[job_id] for job_id in job_ids) > REFUSALS_TOLERATED:
                         raise error
+        return self.ended_event()
+
+    def ended_event(self) -> dict[str, Any]:
+        """Return the event of jobs that have ended, or of which one has failed."""
         return self._event(ENDED)
 
     @property

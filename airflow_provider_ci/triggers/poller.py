@@ -41,6 +41,7 @@ from airflow_provider_ci.protocol.jobs import (
 from airflow_provider_ci.protocol.wire import Endpoint, HttpResponse
 from airflow_provider_ci.protocol.xml import read
 from airflow_provider_ci.submission.waiting import (
+    FIRST_DELAY,
     MAX_BACKOFF_FACTOR,
     MAX_BACKOFF_FACTOR_WHEN_REFUSED,
     decrease_factor,
@@ -95,6 +96,7 @@ class Update(NamedTuple):
 class _Subscriber:
     updates: asyncio.Queue[Update]
     poll_interval: float
+    shortest_pause: float
 
 
 @dataclass(eq=False, slots=True)
@@ -116,10 +118,18 @@ class _PolledJob:
     def poll_interval(self) -> float:
         return min(subscriber.poll_interval for subscriber in self.subscribers)
 
+    @property
+    def shortest_pause(self) -> float:
+        return min(subscriber.shortest_pause for subscriber in self.subscribers)
+
 
 @asynccontextmanager
 async def subscribe(
-    group: Group, job_ids: Sequence[str], poll_interval: float, waited: float = 0.0
+    group: Group,
+    job_ids: Sequence[str],
+    poll_interval: float,
+    waited: float = 0.0,
+    shortest_pause: float = FIRST_DELAY,
 ) -> AsyncIterator[asyncio.Queue[Update]]:
     """Yield a queue of updates about ``job_ids``. Leaving the block, also by cancellation, unsubscribes.
 
@@ -128,12 +138,13 @@ async def subscribe(
 
     :param poll_interval: longest pause between two polls of a job, seconds.
     :param waited: seconds that the wait has lasted already, in another process.
+    :param shortest_pause: shortest pause between two polls, seconds.
     :raises RequestValidationError: a value is not a job id.
     """
     check_job_ids(job_ids)
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get(group) or pollers.setdefault(group, _Poller(group))
-    subscriber = _Subscriber(asyncio.Queue(), poll_interval)
+    subscriber = _Subscriber(asyncio.Queue(), poll_interval, shortest_pause)
     try:
         poller.add(subscriber, job_ids, waited)
         yield subscriber.updates
@@ -181,8 +192,11 @@ class _Poller:
         now = _now()
         for job_id in job_ids:
             job = self.jobs.get(job_id)
-            if job is None:
-                job = self.jobs[job_id] = _PolledJob(job_id, since=now - waited, subscribers={subscriber})
+            if job is None or subscriber.shortest_pause < job.shortest_pause:
+                # in the second case the job's next poll may be far away, and is not made
+                others = set() if job is None else job.subscribers
+                others.add(subscriber)
+                job = self.jobs[job_id] = _PolledJob(job_id, since=now - waited, subscribers=others)
                 self._schedule_first(job, now)
             job.subscribers.add(subscriber)
             job.reported_state = None
@@ -211,17 +225,19 @@ class _Poller:
         spread over their pause, ten at a time; the phase says where in it, from 0 to 1.
         """
         job.backoff_factor = self._backoff_factor
-        job.delay = poll_delay(now - job.since, job.poll_interval)
+        job.delay = poll_delay(now - job.since, job.poll_interval, job.shortest_pause)
         phase = (self._first_phase + self._jobs_added // IDS_PER_REQUEST * _GOLDEN_RATIO) % 1
         self._jobs_added += 1
-        self._enqueue(job, now + first_delay(now - job.since, job.poll_interval, phase))
+        first = first_delay(now - job.since, job.poll_interval, phase, job.shortest_pause)
+        self._enqueue(job, now + first)
 
     def _schedule_next(self, job: _PolledJob, now: float, jitter: float) -> None:
         job.backoff_factor = self._backoff_factor
         # Jobs in requests of half the size are polled half as often
         own_factor = max(job.refusal_factor, IDS_PER_REQUEST / job.max_batch_size)
         factor = min(self._backoff_factor * own_factor, MAX_BACKOFF_FACTOR)
-        job.delay = poll_delay(now - job.since, job.poll_interval) * factor * jitter
+        pause = poll_delay(now - job.since, job.poll_interval, job.shortest_pause)
+        job.delay = pause * factor * jitter
         self._enqueue(job, now + job.delay)
 
     def _enqueue(self, job: _PolledJob, due: float) -> None:

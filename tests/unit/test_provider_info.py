@@ -21,6 +21,7 @@ import pytest
 
 from airflow_provider_ci.assets.cos import convert_asset_to_openlineage, create_asset, sanitize_uri
 from airflow_provider_ci.get_provider_info import CONN_FIELDS, CREDENTIAL_SOURCES, get_provider_info
+from airflow_provider_ci.hooks.callback_settings import CallbackSettings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.credentials_fields import _FILE, _ROLE
@@ -216,11 +217,12 @@ class TestTheForm:
 
     def test_it_hides_the_secret(self) -> None:
         masked = {name for name, field in CONN_FIELDS.items() if field["schema"].get("format") == "password"}
-        assert masked == {"security_token"}
+        assert masked == {"security_token", "callback_secret"}
 
     def test_it_has_every_extra_field_that_is_read(self) -> None:
         made_of_others = {"conn_id", "credentials_provider", "secrets", "retry", "credentials", "clock"}
-        read = {*ConnectionSettings.__dataclass_fields__} - made_of_others
+        read = {*ConnectionSettings.__dataclass_fields__} - made_of_others - {"callbacks"}
+        read |= {f"callback_{name}" for name in CallbackSettings.__dataclass_fields__}
         of_sources = {"credential_source", "security_token", *_ROLE, "external_id", *_FILE}
         assert set(CONN_FIELDS) == read | of_sources | {"max_attempts"}
 

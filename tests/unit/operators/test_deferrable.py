@@ -18,6 +18,7 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     TencentCIError,
 )
+from airflow_provider_ci.hooks import callback_settings
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRecords
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
@@ -76,6 +77,67 @@ def test_defers_what_has_not_ended(
     assert deferred.value.method_name == "execute_complete"
     assert timedelta(seconds=60) < deferred.value.timeout < timedelta(seconds=200), "only a backstop"
     assert context["ti"].xcoms[0] == ("return_value", "j1")
+
+
+SECRET = "the-callback-secret-of-the-tests-00"
+
+
+@pytest.fixture
+def has_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callback_settings, "AIRFLOW_MINOR", (3, 3))
+
+
+@pytest.mark.usefixtures("has_endpoint")
+def test_a_task_that_expects_a_callback_polls_as_rarely_as_the_connection_says(
+    make_operator: MakeOperator,
+    connection: Callable[..., str],
+    server: ScriptedServer,
+    context: dict[str, Any],
+    logs: Logs,
+) -> None:
+    operator = make_operator(callback_url="auto", timeout=60)
+    connection(
+        server.url,
+        callback_base_url="https://airflow.example.com",
+        callback_secret=SECRET,
+        callback_poll_interval=1200,
+    )
+    server.play(SUBMITTED, RUNNING)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    arguments = deferred.value.trigger.serialize()[1]
+    assert (arguments["poll_interval"], arguments["expects_callback"]) == (1200, True)
+    assert timedelta(seconds=60) < deferred.value.timeout < timedelta(seconds=200), "the deadline is the same"
+    address = f"https://airflow.example.com/tencent-ci/callbacks/tencent_ci_default/{SECRET}"
+    assert f"<CallBack>{address}</CallBack>" in server.requests[0].body.decode()
+    assert operator.callback_url == "auto", "what Airflow shows"
+    assert SECRET not in repr(arguments) + repr(context["ti"].xcoms) + logs.everything()
+
+
+@pytest.mark.usefixtures("has_endpoint")
+def test_a_request_that_is_refused_does_not_show_the_secret(
+    make_operator: MakeOperator,
+    connection: Callable[..., str],
+    server: ScriptedServer,
+    context: dict[str, Any],
+) -> None:
+    operator = make_operator(callback_url="auto")
+    connection(server.url, callback_base_url="https://airflow.example.com", callback_secret=SECRET)
+    server.play(error(400, "InvalidArgument", f"https://airflow.example.com/{SECRET} is not reachable"))
+    with pytest.raises(TencentCIError) as caught:
+        operator.execute(context)
+    causes = [caught.value, caught.value.__cause__]
+    assert SECRET not in "".join(f"{each} {each!r} {each.__dict__}" for each in causes if each)
+    assert "https://airflow.example.com/… is not reachable" in str(caught.value)
+
+
+@pytest.mark.usefixtures("has_endpoint")
+def test_without_an_endpoint_nothing_is_sent(
+    make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any]
+) -> None:
+    with pytest.raises(AirflowException, match="has no callback_base_url"):
+        make_operator(callback_url="auto").execute(context)
+    assert not server.requests
 
 
 def test_a_short_job_does_not_defer(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ ALL_ARGUMENTS = {
     "deadline": 1_700_000_000.5,
     "cancel_on_kill": False,
     "started_at": 1_699_999_999.5,
+    "expects_callback": True,
 }
 
 
@@ -104,6 +106,7 @@ class TestSerialization:
             "poll_interval": 30.0,
             "deadline": None,
             "cancel_on_kill": True,
+            "expects_callback": False,
         }
 
     def test_the_caller_s_list_is_copied(self) -> None:
@@ -127,6 +130,24 @@ class TestOutcomes:
             "started_at": EPOCH,
         }
         assert events.parse_event(event) == (False, ids, EPOCH + 500, None, EPOCH)
+
+    def test_a_job_whose_callback_is_expected_is_polled_once_in_each_interval(self, service: Service) -> None:
+        service.ends = {"j1": 4000.0}
+        trigger = TencentCIJobTrigger(["j1"], poll_interval=900.0, expects_callback=True)
+        assert run(fired(trigger))["status"] == "ended"
+        assert len(service.requests) == 5
+        assert min(later - earlier for earlier, later in pairwise(service.polls_of("j1"))) >= 900
+
+    def test_the_deadline_holds_between_two_rare_polls(self, service: Service) -> None:
+        trigger = TencentCIJobTrigger(
+            ["j1"], poll_interval=900.0, expects_callback=True, deadline=EPOCH + 1000
+        )
+
+        async def main() -> tuple[dict[str, Any], float]:
+            return await fired(trigger), now()
+
+        event, ended_at = run(main())
+        assert (event["status"], ended_at) == ("timeout", 1000)
 
     @pytest.mark.parametrize("final", ["Failed", "Cancel"])
     def test_one_job_without_success_ends_the_wait(self, service: Service, final: str) -> None:
@@ -303,6 +324,7 @@ class TestOutcomes:
             ("started_at", "1", "a Unix time"),
             ("cancel_on_kill", "false", "True or False"),
             ("cancel_on_kill", 0, "True or False"),
+            ("expects_callback", "true", "True or False"),
             ("tencent_ci_conn_id", None, "the id of a connection"),
             ("bucket", 5, "a string"),
             ("region", ["ap-guangzhou"], "a string"),

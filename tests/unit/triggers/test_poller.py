@@ -123,6 +123,29 @@ class TestHowManyRequests:
         assert {request.job_ids for request in service.requests} == {("j1",)}
         assert len({request.at for request in service.requests}) == len(service.requests)
 
+    def test_who_expects_no_callback_is_not_held_up_by_one_who_does(self, service: Service) -> None:
+        service.ends = {"j1": 100.0}
+
+        async def main() -> list[float]:
+            rare = asyncio.create_task(wait_for(["j1"], interval=900.0, shortest_pause=900.0))
+            await asyncio.sleep(50)
+            return await asyncio.gather(rare, wait_for(["j1"]))
+
+        assert max(run(main())) <= 130
+
+    def test_who_expects_a_callback_adds_no_poll(self, service: Service) -> None:
+        service.ends = {"j1": 100.0}
+
+        async def main(*others: float) -> None:
+            await asyncio.gather(
+                wait_for(["j1"]), *(wait_for(["j1"], interval=900.0, shortest_pause=each) for each in others)
+            )
+
+        run(main())
+        alone, service.requests = len(service.requests), []
+        run(main(900.0))
+        assert len(service.requests) == alone
+
     def test_a_job_that_has_ended_is_not_polled_again(self, service: Service) -> None:
         service.ends = {"j0": 10.0, "j1": 500.0}
         run(wait_for(["j0", "j1"]))

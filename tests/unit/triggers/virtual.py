@@ -170,11 +170,16 @@ class _Client:
 
 
 async def wait_for(
-    job_ids: Sequence[str], *, interval: float = 30.0, group: poller.Group = GROUP, waited: float = 0.0
+    job_ids: Sequence[str],
+    *,
+    interval: float = 30.0,
+    group: poller.Group = GROUP,
+    waited: float = 0.0,
+    shortest_pause: float = 1.0,
 ) -> float:
     """Subscribe until all jobs have ended; return when that was noticed."""
     left = set(job_ids)
-    async with poller.subscribe(group, job_ids, interval, waited) as updates:
+    async with poller.subscribe(group, job_ids, interval, waited, shortest_pause) as updates:
         while left:
             update = await updates.get()
             if update.error is not None:
