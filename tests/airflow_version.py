@@ -20,6 +20,9 @@ needs_state_store = pytest.mark.skipif(
 )
 needs_no_state_store = pytest.mark.skipif(HAS_STATE_STORE, reason="Airflow has a task state store since 3.3")
 
+#: A policy decides by the error whether a task is retried, and when.
+HAS_RETRY_POLICIES = Version("3.3") <= AIRFLOW
+
 #: Clearing a task discards what its tries have stored, unless ``keep_task_state`` is asked for.
 CLEAR_DISCARDS_STATE = Version("3.4.0b1") <= AIRFLOW
 

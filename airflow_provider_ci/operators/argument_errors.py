@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
+from airflow_provider_ci.exceptions import ConfigurationError, InvalidRequestError, RequestValidationError
 from airflow_provider_ci.protocol.rules import Problem
 from airflow_provider_ci.protocol.tree import find
 
@@ -32,6 +32,12 @@ class TaskConnectionError(ConfigurationError, AirflowFailException):
     """The connection of a task cannot work, or lacks what no argument gives. The task fails without retry."""
 
 
+class RefusedRequestError(InvalidRequestError, AirflowFailException):
+    """The service refused a field of a task's request. It fails without retry, because a retry would send the
+    same.
+    """
+
+
 def argument_error(name: str, value: Any, allowed: str) -> RequestValidationError:
     """Return the error for one argument that cannot be used."""
     return RequestValidationError([str(Problem(name, value, allowed))])
@@ -41,8 +47,8 @@ def argument_error(name: str, value: Any, allowed: str) -> RequestValidationErro
 def fail_without_retry(operator: Any) -> Iterator[None]:
     """Turn an error about arguments or connection into one that ends the task without retry.
 
-    Only for the checks that come before anything is sent. A person may correct between two tries what the
-    service refuses: a permission, a queue, an object that was not there yet.
+    Only for the checks that come before anything is sent. For what the service refuses there is
+    :func:`fail_if_content_is_refused`.
     """
     try:
         yield
@@ -55,6 +61,24 @@ def fail_without_retry(operator: Any) -> Iterator[None]:
         raise TaskArgumentError(message, **error.details) from None
     except ConfigurationError as error:
         raise TaskConnectionError(error.message, **error.details) from None
+
+
+@contextmanager
+def fail_if_content_is_refused() -> Iterator[None]:
+    """Turn the service's refusal of a field into an error that ends the task without retry.
+
+    Other refusals stay as they are: a permission, a quota or a missing object may be corrected between two
+    tries.
+    """
+    try:
+        yield
+    except InvalidRequestError as error:
+        # not at the top: DAG files load this module
+        from airflow_provider_ci.protocol.errors import refuses_content
+
+        if not refuses_content(error):
+            raise
+        raise RefusedRequestError(error.message, **error.details) from error
 
 
 def refuse_task_if_any(task_id: str, problems: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, JobCancelledError
 from airflow_provider_ci.operators import earlier_tries
-from airflow_provider_ci.operators.argument_errors import TaskArgumentError
+from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_if_content_is_refused
 from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
 from airflow_provider_ci.submission.durable_submission import DurableSubmission
 from airflow_provider_ci.submission.idempotency_key import fingerprint
@@ -145,10 +145,13 @@ class TaskSubmission(Generic[J]):
         )
 
     def _submit(self, request: Tree, expires_at: float | None) -> J:
-        """Send a submission once. Costs money."""
+        """Send a submission once. Costs money.
+
+        :raises RefusedRequestError: the service refused a field of the request.
+        """
         self.kill_guard.raise_if_killed()
         where_to_look = f"in the console or with TencentCIHook.{self.job_api.list_method}"
-        with self.try_state.note_sending(request, where_to_look):
+        with fail_if_content_is_refused(), self.try_state.note_sending(request, where_to_look):
             job, request_id = self.job_api.submit(request, expires_at)
             self.try_state.job_id = job.job_id
         self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ci.exceptions import InvalidRequestError, NotFoundError, ServiceError
-from airflow_provider_ci.operators.argument_errors import fail_without_retry
+from airflow_provider_ci.operators.argument_errors import fail_if_content_is_refused, fail_without_retry
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_arguments, read_tree
@@ -58,6 +58,7 @@ class TencentCITemplateOperator(TencentCIBaseOperator):
         """Create or update the template and return its id.
 
         :raises TaskArgumentError: an argument breaks a documented rule; nothing was sent.
+        :raises RefusedRequestError: the service refused a field of the template.
         :raises ServiceError: the service refuses the template, or others keep changing it meanwhile.
         """
         with fail_without_retry(self):
@@ -66,7 +67,8 @@ class TencentCITemplateOperator(TencentCIBaseOperator):
             self.hook.settings.endpoint(**self.bucket_and_region)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._create_or_update(*arguments)
+                with fail_if_content_is_refused():
+                    return self._create_or_update(*arguments)
             except ServiceError as error:
                 if attempt == _ATTEMPTS or not _is_changed_by_others(error):
                     raise

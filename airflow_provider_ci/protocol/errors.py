@@ -303,6 +303,13 @@ def is_not_accepted(error: TencentCIError) -> bool:
     return 300 <= error.status < 500 and error.status != 408
 
 
+def refuses_content(error: TencentCIError) -> bool:
+    """Tell whether the service refused a field of the request, so that the same request is refused again."""
+    return error.status is not None and (
+        _rule(error.status, error.code, error.service_message or "") is _BAD_FIELD
+    )
+
+
 def lacks_service(error: TencentCIError) -> bool:
     """Tell whether the service rejected a call because a service is not opened for the bucket."""
     return error.status is not None and (

@@ -21,6 +21,7 @@ from airflow_provider_ci.exceptions import (
     JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
+    NotFoundError,
     PermissionDeniedError,
     RequestValidationError,
     TaskKilledError,
@@ -162,9 +163,16 @@ class TestSubmit:
 
     @pytest.mark.parametrize(
         ("answer", "kind"),
-        [(error(400, "InvalidArgument"), InvalidRequestError), (error(429, "SlowDown"), ThrottledError)],
+        [
+            (error(429, "SlowDown"), ThrottledError),
+            (error(403, "AccessDenied"), PermissionDeniedError),
+            (error(404, "TemplateNotFound"), NotFoundError),
+            (error(400, "BadDigest"), InvalidRequestError),
+            (error(400, "CreatedTemplateNumLimit"), InvalidRequestError),
+            (error(400, "InvalidArgument", "the asr service is not opened"), PermissionDeniedError),
+        ],
     )
-    def test_a_refusal_may_be_retried(
+    def test_a_refusal_that_may_be_corrected_is_retried(
         self,
         make_operator: MakeOperator,
         server: ScriptedServer,
@@ -173,9 +181,21 @@ class TestSubmit:
         kind: type[TencentCIError],
     ) -> None:
         server.play(answer)
-        with pytest.raises(kind):
+        with pytest.raises(kind) as caught:
             make_operator().execute(context)
+        assert not isinstance(caught.value, AirflowFailException)
         assert not context["ti"].xcoms
+
+    @pytest.mark.parametrize("durable", [True, False])
+    @pytest.mark.parametrize("code", ["InvalidArgument", "InvalidRequest", "1015"])
+    def test_a_refused_field_is_not_retried(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, code: str, durable: bool
+    ) -> None:
+        server.play(error(400, code, "AudioMode is not supported"))
+        with pytest.raises(InvalidRequestError, match=r"AudioMode is not supported .*request id") as caught:
+            make_operator(durable=durable).execute(context)
+        assert isinstance(caught.value, AirflowFailException)
+        assert server.methods() == ["POST"]
 
 
 class TestWait:

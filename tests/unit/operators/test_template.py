@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import (
@@ -131,3 +132,10 @@ def test_bad_arguments_are_not_sent(
         make_operator(**argument).execute({})
     assert says in str(caught.value)
     assert not server.requests
+
+
+def test_a_refused_field_is_not_retried(make_operator: MakeOperator, server: ScriptedServer) -> None:
+    server.play(NONE, error(400, "InvalidArgument", "Bitrate is not supported"))
+    with pytest.raises(InvalidRequestError, match="Bitrate is not supported") as caught:
+        make_operator().execute({})
+    assert isinstance(caught.value, AirflowFailException)

@@ -1,0 +1,66 @@
+"""Whether and when Airflow retries a refused submission (``dag.test()``), on the emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from tencent_ci_emulator.server import Emulator
+from tests.airflow_version import HAS_RETRY_POLICIES
+from tests.integration.airflow_runs import dags_in, tries
+from tests.integration.virtual_time import emulator_in_virtual_time
+from tests.recording import SHORT
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture(scope="session")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(Path(__file__).resolve().parents[1] / "dags")
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with emulator_in_virtual_time() as running:
+        extra = running.connection["extra"] | {"max_attempts": 1}
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection | {"extra": extra})
+        )
+        hook = TencentCIHook()
+        hook.upload_file(SHORT, "in/a.mp3")
+        hook.close()
+        yield running
+
+
+def refuse_once(emulator: Emulator, status: int, code: str) -> None:
+    emulator.faults.add("submit", nth=1, status=status, code=code)
+
+
+@pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="Airflow before 3.3 has no policies")
+@pytest.mark.parametrize(
+    ("status", "code", "ends"),
+    [
+        (429, "SlowDown", ("success", 2)),
+        (403, "QueueSaturated", ("success", 2)),
+        (403, "AccessDenied", ("failed", 1)),
+        (404, "TemplateNotFound", ("failed", 1)),
+    ],
+)
+def test_the_policy_decides(
+    dags: dict[str, Any], emulator: Emulator, status: int, code: str, ends: tuple[str, int]
+) -> None:
+    refuse_once(emulator, status, code)
+    dag_run = dags["retry_policy"].test()
+    assert tries(dag_run)["separate"] == ends
+    assert len(emulator.ledger.accepted_jobs()) == (ends[0] == "success")
+
+
+def test_a_refused_field_is_not_retried(dags: dict[str, Any], emulator: Emulator) -> None:
+    refuse_once(emulator, 400, "InvalidArgument")
+    dag_run = dags["retry_policy"].test()
+    assert tries(dag_run)["separate"] == ("failed", 1)
