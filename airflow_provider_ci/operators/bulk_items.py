@@ -4,14 +4,15 @@ checks that come before anything is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.argument_errors import name_argument
+from airflow_provider_ci.operators.bulk_keys import BulkKeys
+from airflow_provider_ci.operators.bulk_sources import read_source
 from airflow_provider_ci.operators.job_request import INPUT_ARGUMENTS, request_problems
 from airflow_provider_ci.protocol.job_rules import output_field
-from airflow_provider_ci.protocol.job_types.job_type import STREAMS, JobType
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.result_keys import (
     INPUT_PLACEHOLDERS,
@@ -21,22 +22,25 @@ from airflow_provider_ci.protocol.result_keys import (
     replace_input_placeholders,
 )
 from airflow_provider_ci.protocol.rules import Problem, join_values, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree, find_text, find_tree
+from airflow_provider_ci.protocol.tree import Tree, find_text
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from logging import Logger
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
+    from airflow_provider_ci.operators.bulk_sources import Item, ItemSource
     from airflow_provider_ci.operators.job_request import JobRequestOperator
+    from airflow_provider_ci.protocol.objects import ListedObject
     from airflow_provider_ci.protocol.wire import Endpoint
 
-#: A key, or the arguments that differ from those of the task.
-Item: TypeAlias = str | Mapping[str, Any]
-
-#: Digits of a fingerprint that identify an item, as in an idempotency key.
-FINGERPRINT_LENGTH = 12
-_BYTES = FINGERPRINT_LENGTH // 2
+# Bytes of a fingerprint that identify an item: the 12 hexadecimal digits that an idempotency key has
+_FINGERPRINT_BYTES = 6
+#: The items whose problems an error names, at most.
+PROBLEMS_MAX = 20
+# Items that have the same problem, as an error names them
+_NAMES_MAX = 3
 
 _TREES = ("input_elements", "operation")
 # Besides the elements of the operator
@@ -49,19 +53,25 @@ _ITEM_ARGUMENTS = (
 
 class BulkItems:
     """The requests of a bulk task, by the position of their items. Each is built anew when it is asked for,
-    because 100,000 of them would not fit into memory; of an item only six bytes are kept besides itself.
+    because 100,000 of them would not fit into memory: besides the item itself, six bytes are kept of each.
 
-    :param items: as the user wrote them.
-    :param fingerprints: six bytes for each.
+    :param fingerprints: six bytes for each item.
     """
 
     def __init__(
-        self, operator: Any, endpoint: Endpoint, items: Sequence[Item], fingerprints: bytes | bytearray
+        self,
+        operator: JobRequestOperator,
+        endpoint: Endpoint,
+        source: ItemSource,
+        fingerprints: bytes | bytearray,
     ) -> None:
         self._operator = operator
         self._endpoint = endpoint
-        self._items = items
+        self._items: Sequence[Item] = source.items
         self._fingerprints = fingerprints
+        #: Of the objects under a prefix those that are empty or may be archived, by the position of their
+        #: item; ``None`` if the items come from elsewhere.
+        self.suspects: Mapping[int, ListedObject] | None = source.suspects
 
     def __len__(self) -> int:
         return len(self._items)
@@ -72,11 +82,12 @@ class BulkItems:
 
     def fingerprint(self, index: int) -> str:
         """Return the 12 hexadecimal digits that identify the item among those of this task."""
-        return self._fingerprints[index * _BYTES : (index + 1) * _BYTES].hex()
+        return self._fingerprints[index * _FINGERPRINT_BYTES : (index + 1) * _FINGERPRINT_BYTES].hex()
 
     def request(self, index: int) -> Tree:
         """Return the request for an item, without ``UserData``. May be called by several threads."""
-        return build_item_request(self._operator, self._endpoint, self._items[index])
+        request, _ = _view_of(self._operator, self._items[index]).assemble_request(self._endpoint)
+        return _replace_placeholders(request)
 
     def name(self, index: int) -> str:
         """Return how a message names an item: by the key of its input, or else by its number from 1."""
@@ -84,29 +95,29 @@ class BulkItems:
 
     def input_object(self, index: int) -> str | None:
         """Return the key of an item's input, if it has one."""
-        item = self._items[index]
-        key = item if isinstance(item, str) else item.get("input_object")
-        return key if isinstance(key, str) and key else None
+        return _input_object(self._items[index])
 
 
 def read_items(
     operator: Any,
-    hook: TencentCIHook,  # noqa: ARG001
+    hook: TencentCIHook,
     endpoint: Endpoint,
-    log: Logger,  # noqa: ARG001
+    log: Logger,
+    *,
+    manifest_object: str | None = None,
 ) -> BulkItems:
     """Return the items of a bulk task's one source, each of them checked.
 
     :param endpoint: the inputs' bucket and region.
+    :param manifest_object: key of the manifest that the task writes.
     :raises RequestValidationError: names the items that cannot work, and why.
     """
-    items = operator.input_objects
-    location = f"{endpoint.bucket} {endpoint.region}"
-    fingerprints = bytearray()
-    for item in items:
-        request = build_item_request(operator, endpoint, item)
-        fingerprints += bytes.fromhex(fingerprint(request, location)[:FINGERPRINT_LENGTH])
-    return BulkItems(operator, endpoint, items, fingerprints)
+    source = read_source(operator, hook, log)
+    checks = _ItemChecks(operator, endpoint, source)
+    for index in range(len(source.items)):
+        checks.add(index)
+    checks.raise_if_any(manifest_object)
+    return BulkItems(operator, endpoint, source, checks.fingerprints)
 
 
 def build_item_request(operator: Any, endpoint: Endpoint, item: Item) -> Tree:
@@ -115,15 +126,12 @@ def build_item_request(operator: Any, endpoint: Endpoint, item: Item) -> Tree:
     :raises RequestValidationError: names each argument that cannot be used.
     """
     raise_if_any(_item_problems(operator, item))
-    view: JobRequestOperator = _view_of(operator, item)
+    view = _view_of(operator, item)
     try:
         request, problems = view.assemble_request(endpoint)
-        kind = job_type(request["Tag"])
-        problems += map(str, _placeholder_problems(request, kind))
-        if not problems:
-            request = _replace_placeholders(request, kind)
-            problems += request_problems(request, endpoint.bucket)
-        raise_if_any(problems)
+        raise_if_any([*problems, *_placeholder_problems(request)])
+        request = _replace_placeholders(request)
+        raise_if_any(request_problems(request, endpoint.bucket))
     except RequestValidationError as error:
         raise RequestValidationError([name_argument(each, view) for each in error.problems]) from None
     return request
@@ -134,24 +142,99 @@ def item_arguments(operator: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_ITEM_ARGUMENTS, *operator.elements)))
 
 
+class _ItemChecks:
+    """Checks the items one after the other, and collects their problems."""
+
+    def __init__(self, operator: JobRequestOperator, endpoint: Endpoint, source: ItemSource) -> None:
+        self._operator = operator
+        self._endpoint = endpoint
+        self._source = source
+        self._location = f"{endpoint.bucket} {endpoint.region}"
+        self._keys = BulkKeys(str(endpoint.bucket), source.selection, source.manifest, self._label)
+        self._index_by_fingerprint: dict[bytes, int] = {}
+        # names of items by their common problem
+        self._problems: dict[str, list[str]] = {}
+        self.fingerprints = bytearray()
+        self._items_with_problems = 0
+
+    def add(self, index: int) -> None:
+        """Check one item.
+
+        :raises RequestValidationError: so many items have problems that the rest need not be looked at.
+        """
+        item = self._source.items[index]
+        try:
+            request = build_item_request(self._operator, self._endpoint, item)
+            raise_if_any(self._problems_with_others(index, request))
+        except RequestValidationError as error:
+            for problem in error.problems:
+                self._problems.setdefault(problem, []).append(self._label(index))
+            self._items_with_problems += 1
+            if self._items_with_problems == PROBLEMS_MAX and index + 1 < len(self._source.items):
+                self._raise(f"the items after item {index + 1} were not checked")
+
+    def raise_if_any(self, manifest_object: str | None) -> None:
+        """Raise an error that names all problems, if there is any.
+
+        :raises RequestValidationError: there is at least one.
+        """
+        if self._problems:
+            self._raise()
+        if manifest_object:
+            raise_if_any(self._keys.manifest_problems(manifest_object))
+
+    def _problems_with_others(self, index: int, request: Tree) -> Iterator[str]:
+        digest = bytes.fromhex(fingerprint(request, self._location)[: 2 * _FINGERPRINT_BYTES])
+        self.fingerprints += digest
+        other = self._index_by_fingerprint.setdefault(digest, index)
+        if other != index:
+            yield self._same_job(other, request)
+            return
+        for problem in self._keys.add(index, request):
+            yield name_argument(str(problem), _view_of(self._operator, self._source.items[index]))
+
+    def _same_job(self, other: int, request: Tree) -> str:
+        if build_item_request(self._operator, self._endpoint, self._source.items[other]) == request:
+            return f"is the same job as {self._label(other)}, allowed: each job once"
+        return (
+            f"has by chance the same fingerprint as {self._label(other)}, allowed: an item with any other"
+            " argument, or in another task"
+        )
+
+    def _label(self, index: int) -> str:
+        key = _input_object(self._source.items[index])
+        return f"item {index + 1} ({key!r})" if key else f"item {index + 1}"
+
+    def _raise(self, *further: str) -> None:
+        raise RequestValidationError(
+            [*(f"{_join_names(names)}: {problem}" for problem, names in self._problems.items()), *further]
+        )
+
+
+def _join_names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMES_MAX])
+    return shown if len(names) <= _NAMES_MAX else f"{shown} and {len(names) - _NAMES_MAX} more"
+
+
+def _input_object(item: object) -> str | None:
+    key = item.get("input_object") if isinstance(item, Mapping) else item
+    return key if isinstance(key, str) and key else None
+
+
 def _item_problems(operator: Any, item: object) -> Iterator[Problem | str]:
-    if isinstance(item, str):
-        return
-    if not isinstance(item, Mapping):
-        yield Problem("the item", item, "a key, or a dict of arguments")
-        return
-    allowed = item_arguments(operator)
-    for name in item:
-        if name not in allowed:
-            yield f"{name} is no argument of an item, allowed: {join_values(allowed)}"
+    if isinstance(item, Mapping):
+        allowed = item_arguments(operator)
+        for name in sorted(map(str, item.keys() - set(allowed))):
+            yield f"{name!r} is no argument of an item, allowed: {join_values(allowed)}"
+    elif not (isinstance(item, str) and item):
+        yield Problem("the item", item, "a key, or a dict with arguments of the item")
 
 
-def _view_of(operator: Any, item: Item) -> Any:
+def _view_of(operator: JobRequestOperator, item: Item) -> JobRequestOperator:
     """Return a light copy of an operator with the arguments of one item in place of its own."""
     own: Mapping[str, Any] = {"input_object": item} if isinstance(item, str) else item
     view = object.__new__(type(operator))
     attributes = vars(view)
-    attributes |= dict.fromkeys((*INPUT_ARGUMENTS, "input_elements"))
     attributes |= vars(operator)
     for name, value in own.items():
         attributes[name] = _merge(attributes.get(name), value) if name in _TREES else value
@@ -169,8 +252,9 @@ def _merge(common: Any, own: Any) -> Any:
     return {**common, **{name: _merge(common.get(name), value) for name, value in own.items()}}
 
 
-def _placeholder_problems(request: Tree, kind: JobType) -> Iterator[Problem]:
+def _placeholder_problems(request: Tree) -> Iterator[Problem]:
     """Yield the misspelt placeholders in the keys of results, before those of the input are replaced."""
+    kind = job_type(request["Tag"])
     inputs = KnownInputs(
         job_placeholders=kind.placeholders, replaced_before=INPUT_PLACEHOLDERS if _input_key(request) else ()
     )
@@ -187,31 +271,23 @@ def _input_key(request: Tree) -> str | None:
     return key_of_url(url) if url else None
 
 
-def _replace_placeholders(request: dict[str, Any], kind: JobType) -> dict[str, Any]:
+def _replace_placeholders(request: dict[str, Any]) -> dict[str, Any]:
     """Return the request with the placeholders of the input replaced in the keys of its results."""
-    input_key = _input_key(request)
-    output = find_tree(request, "Operation.Output")
-    if not input_key or not any("${Input" in key for key in kind.result_keys(request["Operation"]).values()):
+    kind, input_key = job_type(request["Tag"]), _input_key(request)
+    operation = request["Operation"]
+    if not input_key or not any("${Input" in key for key in kind.result_keys(operation).values()):
         return request
-
-    def replace(value: Any) -> Any:
-        return replace_input_placeholders(value, input_key) if isinstance(value, str) else value
-
-    replaced = {**output}
-    for element in kind.output_objects.values():
-        if element in replaced:
-            replaced[element] = (
-                _replace_in_streams(replaced[element], replace)
-                if element == STREAMS
-                else replace(replaced[element])
-            )
-    return {**request, "Operation": {**request["Operation"], "Output": replaced}}
+    output = {
+        element: _replace_in(value, input_key) if element in kind.output_objects.values() else value
+        for element, value in operation["Output"].items()
+    }
+    return {**request, "Operation": {**operation, "Output": output}}
 
 
-def _replace_in_streams(streams: Any, replace: Any) -> Any:
-    """Replace in the key of each stream: ``StreamExtract`` has a dict with ``Index`` and ``Object`` each."""
-    if isinstance(streams, list | tuple):
-        return [_replace_in_streams(each, replace) for each in streams]
-    if isinstance(streams, Mapping) and "Object" in streams:
-        return {**streams, "Object": replace(streams["Object"])}
-    return streams
+def _replace_in(value: Any, input_key: str) -> Any:
+    """Replace in a key, or in those of several streams."""
+    if isinstance(value, str):
+        return replace_input_placeholders(value, input_key)
+    if isinstance(value, Mapping):
+        return {name: _replace_in(child, input_key) for name, child in value.items()}
+    return [_replace_in(each, input_key) for each in value] if isinstance(value, list | tuple) else value

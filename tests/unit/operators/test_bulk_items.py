@@ -9,27 +9,18 @@ import pytest
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.bulk_items import BulkItems, build_item_request, read_items
-from airflow_provider_ci.operators.job_request import JobRequestOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
-from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
 from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.submission.idempotency_key import fingerprint
+from tests.unit.operators.bulk_operator import BulkJob, VoiceSeparateBulk
 
 ENDPOINT = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
 LOG = logging.getLogger(__name__)
 
 
-class BulkVoiceSeparate(VoiceSeparateArguments, JobRequestOperator):
-    """The arguments of a bulk task that separates voices, without its life."""
-
-    def __init__(self, input_objects: Any = None, **kwargs: Any) -> None:
-        super().__init__(task_id="bulk", **kwargs)
-        self.input_objects = input_objects
-
-
-def bulk(input_objects: Any = None, **arguments: Any) -> BulkVoiceSeparate:
+def bulk(input_objects: Any = None, **arguments: Any) -> VoiceSeparateBulk:
     usual = {"audio_mode": "IsAudio", "voice_object": "out/${InputName}.${ext}"}
-    return BulkVoiceSeparate(input_objects=input_objects, **(usual | arguments))
+    return VoiceSeparateBulk(task_id="bulk", input_objects=input_objects, **(usual | arguments))
 
 
 def items_of(operator: Any) -> BulkItems:
@@ -110,10 +101,12 @@ class TestPlaceholders:
             {"Index": "1", "Object": "1-${InputName}"},
         ]
 
-        class BulkJob(JobRequestOperator):
-            input_objects = ("in/a.mp4",)
-
-        operator = BulkJob(task_id="x", tag="StreamExtract", operation={"Output": {"StreamExtract": streams}})
+        operator = BulkJob(
+            task_id="x",
+            tag="StreamExtract",
+            input_objects=["in/a.mp4"],
+            operation={"Output": {"StreamExtract": streams}},
+        )
         request = items_of(operator).request(0)
         assert [each["Object"] for each in request["Operation"]["Output"]["StreamExtract"]] == [
             "a-0.${ext}",
