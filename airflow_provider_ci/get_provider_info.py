@@ -196,9 +196,11 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_ci.operators.job",
                     "airflow_provider_ci.operators.batch_job",
+                    "airflow_provider_ci.operators.bulk_job",
                     "airflow_provider_ci.operators.template",
                     "airflow_provider_ci.operators.voice_separate",
                     "airflow_provider_ci.operators.voice_separate_batch",
+                    "airflow_provider_ci.operators.voice_separate_bulk",
                     "airflow_provider_ci.operators.voice_separate_template",
                     "airflow_provider_ci.operators.speech_recognition",
                     "airflow_provider_ci.operators.noise_reduction",
@@ -214,7 +216,11 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": _INTEGRATION,
-                "python-modules": ["airflow_provider_ci.triggers.job", "airflow_provider_ci.triggers.batch"],
+                "python-modules": [
+                    "airflow_provider_ci.triggers.job",
+                    "airflow_provider_ci.triggers.batch",
+                    "airflow_provider_ci.triggers.bulk",
+                ],
             }
         ],
         "extra-links": [

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.protocol.jobs import Job
-    from airflow_provider_ci.protocol.results import JobResult
+    from airflow_provider_ci.protocol.results import JobResult, ResultObject
     from airflow_provider_ci.submission.tracking import Log
 
 
@@ -96,6 +96,29 @@ def add_to_events(
             if uri and results is not None and not _is_or_contains_result(uri, results):
                 first = next(iter(results), "there are no results")
                 log.warning("Outlet %s is not one of the %d results: %s", uri, len(results), first)
+        except Exception as error:
+            log.warning("The event of outlet %r lacks details: %s", _name(outlet), error)
+
+
+def add_manifest_to_events(
+    context: Context, outlets: Iterable[Any], manifest: ResultObject, summary: Mapping[str, Any], log: Log
+) -> None:
+    """Add the manifest of a successful bulk task and ``summary`` to each outlet's event. It never raises.
+
+    An alias gets the manifest as its asset. So there is one event for each outlet, however many results
+    there are.
+    """
+    events: Any = context.get("outlet_events")
+    if events is None:
+        return
+    extra = {**summary, "manifest": dict(manifest)}
+    for outlet in outlets:
+        try:
+            if is_alias(outlet):
+                asset = create_asset(bucket=str(manifest["bucket"]), key=manifest["object"])
+                events[outlet].add(asset, extra=extra)
+            else:
+                events[outlet].extra.update(extra)
         except Exception as error:
             log.warning("The event of outlet %r lacks details: %s", _name(outlet), error)
 

@@ -504,6 +504,7 @@ class TencentCIHook(BaseHook):
         key: str,
         states: Collection[str | None] = (),
         *,
+        md5: str | None = None,
         bucket: str | None = None,
         region: str | None = None,
     ) -> Iterator[ManifestLine]:
@@ -513,11 +514,13 @@ class TencentCIHook(BaseHook):
 
         :param key: of the manifest: ``object`` in ``manifest`` of the task's result.
         :param states: only items whose job is in one of these states; ``None`` is an item without a job.
+        :param md5: hex MD5 that the manifest must have.
+        :raises InvalidResponseError: the manifest's MD5 differs.
         :raises RequestValidationError: the object is no such manifest, or ``states`` has no state of a job.
         :raises NotFoundError: there is no such object.
         """
         manifest.check_states(states)
-        return manifest.read_manifest(self, key, states, bucket=bucket, region=region)
+        return manifest.read_manifest(self, key, states, md5=md5, bucket=bucket, region=region)
 
     def write_manifest(
         self,

@@ -49,11 +49,12 @@ def read_manifest(
     key: str,
     states: Collection[str | None] = (),
     *,
+    md5: str | None = None,
     bucket: str | None = None,
     region: str | None = None,
 ) -> Iterator[ManifestLine]:
     """Yield the lines of a result manifest: see :meth:`.TencentCIHook.read_manifest`."""
-    for number, text in _read_lines(hook, key, bucket, region):
+    for number, text in _read_lines(hook, key, bucket, region, md5):
         line = _parse_json(text, key, number)
         if not isinstance(line, dict) or not ManifestLine.__required_keys__ <= line.keys():
             raise _line_error(key, number, text, f"an object with {', '.join(ManifestLine.__annotations__)}")
@@ -109,12 +110,12 @@ def write_manifest(
 
 
 def _read_lines(
-    hook: TencentCIHook, key: str, bucket: str | None, region: str | None
+    hook: TencentCIHook, key: str, bucket: str | None, region: str | None, md5: str | None = None
 ) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that is not empty."""
     # the complete object first: a connection must not stay open for as long as the lines are worked on
     with _temporary_file() as path:
-        hook.download_file(key, path, bucket=bucket, region=region)
+        hook.download_file(key, path, md5=md5, bucket=bucket, region=region)
         with path.open("r", encoding="utf-8-sig", newline="\n") as file:
             try:
                 for number, line in enumerate(file, 1):

@@ -28,11 +28,11 @@ from airflow_provider_ci.assets.outlets import only_result_size
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import Job
-from airflow_provider_ci.protocol.results import BatchTally, batch_result, job_result
+from airflow_provider_ci.protocol.results import BatchTally, BulkResult, batch_result, job_result
 from airflow_provider_ci.protocol.tree import find_text, find_tree
 
 #: Names of the run facets.
-JOBS_FACET, BATCH_FACET = "tencentCi_jobs", "tencentCi_batch"
+JOBS_FACET, BATCH_FACET, BULK_FACET = "tencentCi_jobs", "tencentCi_batch", "tencentCi_bulk"
 #: The facet describes at most this many jobs, those without success first. All datasets are listed.
 JOBS_DESCRIBED = 100
 
@@ -62,6 +62,17 @@ class TencentCiBatchRunFacet(RunFacet):
     @staticmethod
     def _get_schema() -> str:
         return _SCHEMA.format("TencentCiBatchRunFacet")
+
+
+@define
+class TencentCiBulkRunFacet(RunFacet):
+    """The jobs of a bulk task, counted: see ``TencentCiBulkRunFacet.json``."""
+
+    bulk: dict[str, Any]
+
+    @staticmethod
+    def _get_schema() -> str:
+        return _SCHEMA.format("TencentCiBulkRunFacet")
 
 
 def lineage_of_jobs(jobs: Sequence[Job]) -> OperatorLineage[Any, Any]:
@@ -102,6 +113,30 @@ def lineage_of_batch(
         run_facets={
             BATCH_FACET: TencentCiBatchRunFacet(_describe_batch(batch, tally), producer=_PRODUCER),
         },
+    )
+
+
+def lineage_of_bulk(
+    result: BulkResult, source: str | None, folder: tuple[str, str, str] | None, tag: str
+) -> OperatorLineage[Any, Any]:
+    """Return the source of a bulk task's items as input, the manifest and the folder of the results as
+    outputs, and :class:`TencentCiBulkRunFacet`. The items, perhaps 100,000, are in the manifest.
+
+    :param source: the prefix, or the key of the manifest with the items; ``None`` for a list.
+    :param folder: bucket, region and path of the folder that holds all results, if there are any.
+    :param tag: the type of the jobs.
+    """
+    manifest = result["manifest"]
+    bucket = manifest["bucket"]
+    outputs = [OutputDataset(_namespace(bucket), manifest["object"])]
+    if folder is not None:
+        outputs.append(OutputDataset(_namespace(folder[0]), folder[2] or "/"))
+    counts = ("total", "succeeded", "failed", "submitted", "reused")
+    described = {"tag": tag, **{name: result[name] for name in counts}}  # type: ignore[literal-required]
+    return OperatorLineage(
+        inputs=[InputDataset(_namespace(bucket), source.rstrip("/") or "/")] if source else [],
+        outputs=_unique(outputs),
+        run_facets={BULK_FACET: TencentCiBulkRunFacet(described, producer=_PRODUCER)},
     )
 
 

@@ -5,20 +5,20 @@ DAG files import this module, so it loads neither OpenLineage nor the models.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_ci.submission.tracking import J
+T = TypeVar("T")
 
 
 def lineage_of_task(
-    jobs: Sequence[J],
+    jobs: Sequence[T],
     log: Any,
-    describe: Callable[[Sequence[J]], OperatorLineage[Any, Any]] | None = None,
+    describe: Callable[[Sequence[T]], OperatorLineage[Any, Any]] | None = None,
 ) -> OperatorLineage[Any, Any] | None:
     """Return inputs, outputs and facets of a task's jobs. ``None`` if there are no jobs or anything goes
     wrong: lineage must not fail a task.

@@ -96,6 +96,20 @@ class ConsoleLinks:
         bucket = {"bucket": endpoint.bucket, "region": endpoint.region}
         self._push(context, {TencentCIJobsLink.xcom_key: _bucket_url(bucket)})
 
+    def push_folder(self, context: Context, endpoint: Endpoint, folder: tuple[str, str, str] | None) -> None:
+        """Push the URLs of a bucket's page, and of the folder that holds the results of many jobs.
+
+        :param folder: bucket, region and path; ``None``: no result is known.
+        """
+        bucket = {"bucket": endpoint.bucket, "region": endpoint.region}
+        url = ""
+        if folder is not None:
+            path = f"{folder[2]}/" if folder[2] else ""
+            url = _folder_url({"bucket": folder[0], "region": folder[1]}, path)
+        self._push(
+            context, {TencentCIJobsLink.xcom_key: _bucket_url(bucket), TencentCIResultsLink.xcom_key: url}
+        )
+
     def remember(self, results: Sequence[JobResult]) -> None:
         """Keep the URLs without pushing them: Airflow 3 does that at the end of this process."""
         self._urls.update(_urls_of(results))
@@ -126,8 +140,7 @@ def results_url(results: Sequence[JobResult]) -> str | None:
     first = objects[0][0]
     common = posixpath.commonprefix([key for bucket, key in objects if bucket == first])
     folder = common[: common.rfind("/") + 1]
-    path = {"path": quote(f"/{folder}", safe="")} if folder else {}
-    return f"{_CONSOLE}/cos/bucket?{urlencode(first | path)}"
+    return _folder_url(first, folder)
 
 
 def _urls_of(results: Sequence[JobResult]) -> dict[str, str]:
@@ -135,6 +148,11 @@ def _urls_of(results: Sequence[JobResult]) -> dict[str, str]:
         TencentCIJobsLink.xcom_key: jobs_url(results) or "",
         TencentCIResultsLink.xcom_key: results_url(results) or "",
     }
+
+
+def _folder_url(bucket: Mapping[str, str], folder: str) -> str:
+    path = {"path": quote(f"/{folder}", safe="")} if folder else {}
+    return f"{_CONSOLE}/cos/bucket?{urlencode({**bucket, **path})}"
 
 
 def _bucket_url(bucket: Mapping[str, str | None]) -> str:

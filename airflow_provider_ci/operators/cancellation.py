@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -32,7 +32,6 @@ REQUEST_SECONDS = 4.0
 # How long it may take until a job that the service cancels is shown as cancelled, in seconds
 _CANCEL_SHOWS_WITHIN = 10.0
 
-_NOT_CANCELLED = "It was not cancelled and is still running"
 # Airflow's states in which the task continues with its job: in the triggerer, or in another try
 _JOB_IS_STILL_WANTED = {
     current_try.OVERTAKEN: "Airflow has given up on this try, and the job is left to the next one",
@@ -72,13 +71,22 @@ class JobCancellation:
     :param job_api: returns the hook's calls.
     """
 
+    not_cancelled: ClassVar[str] = "It was not cancelled and is still running"
+    was_not_cancelled: ClassVar[str] = "It was not cancelled"
+    not_answered: ClassVar[str] = "Its cancellation was requested and not answered: it may still be running"
+    requested: ClassVar[str] = (
+        "Its cancellation was requested; the service cancels only jobs that have not begun"
+    )
+    #: How long the requests may take after a timeout, seconds.
+    seconds_after_timeout: ClassVar[float] = REQUEST_SECONDS
+
     try_state: TryState
     is_enabled: bool
     hook: Callable[[], TencentCIHook]
     job_api: Callable[[], JobApi[Any]]
     log: Any
     #: A sentence about what became of the job, for the error that ends the task.
-    outcome: str = field(default=_NOT_CANCELLED, init=False)
+    outcome: str = field(default=not_cancelled, init=False)
     # The service or Airflow has decided about the job, so another attempt would change nothing
     _is_settled: bool = field(default=False, init=False)
     # The service has accepted the request
@@ -105,7 +113,7 @@ class JobCancellation:
 
         :param seconds: how long to wait. The attempt continues afterwards.
         """
-        if not self.is_enabled or self.try_state.job_id is None or self._is_settled or self._is_waiting:
+        if not self.is_enabled or not self._has_jobs or self._is_settled or self._is_waiting:
             return
         self._is_waiting = True  # a second signal may call this while the first still waits
         try:
@@ -159,12 +167,20 @@ class JobCancellation:
         latest: float = began.timestamp() + min(self.hook().settings.clock.offset, 0) + _CANCEL_SHOWS_WITHIN
         return bool(job.end_time.timestamp() <= latest)
 
+    @property
+    def _has_jobs(self) -> bool:
+        return self.try_state.job_id is not None
+
+    @property
+    def _subject(self) -> str:
+        """What is cancelled, for the log: the beginning of a sentence."""
+        return f"Job {self.try_state.job_id}"
+
     def _wait_for_attempt(self, seconds: float) -> None:
-        job_id = self.try_state.job_id
         attempt = self._attempt = self._attempt or _start_in_thread(self._cancel_own_job)
         if not wait([attempt], seconds).done:
-            self.outcome = "Its cancellation was requested and not answered: it may still be running"
-            self.log.warning("Job %s could not be cancelled within %.1f s", job_id, seconds)
+            self.outcome = self.not_answered
+            self.log.warning("%s could not be cancelled within %.1f s", self._subject, seconds)
             return
         try:
             reason_to_keep = attempt.result()
@@ -174,20 +190,20 @@ class JobCancellation:
             return
         self._is_settled = True
         if reason_to_keep is not None:
-            self.outcome = f"It was not cancelled: {reason_to_keep}"
-            self.log.warning("Job %s is not cancelled: %s", job_id, reason_to_keep)
+            self.outcome = f"{self.was_not_cancelled}: {reason_to_keep}"
+            self.log.warning("%s: %s", self._subject, self.outcome)
             return
-        self.outcome = "Its cancellation was requested; the service cancels only jobs that have not begun"
-        self.log.info("Asked to cancel job %s; the service cancels only jobs that have not begun", job_id)
+        self.outcome = self.requested
+        self.log.info("%s: %s", self._subject, self.outcome)
 
     def _note_failure(self, error: Exception) -> None:
         self._is_settled = isinstance(error, ServiceError) and not isinstance(
             error, ServerError | ThrottledError
         )
-        self.outcome = _NOT_CANCELLED
+        self.outcome = self.not_cancelled
         if isinstance(error, TransportError) and error.sent:
-            self.outcome = "Its cancellation was requested and not answered: it may still be running"
-        self.log.warning("Job %s could not be cancelled: %s", self.try_state.job_id, error)
+            self.outcome = self.not_answered
+        self.log.warning("%s could not be cancelled: %s", self._subject, error)
 
     def _cancel_own_job(self) -> str | None:
         """Ask the service to cancel the job. Return the reason if this try must not."""
@@ -197,7 +213,7 @@ class JobCancellation:
         self._requested_at = self.hook().now()
         self._record_request()
         try:
-            self.job_api().cancel_within(str(self.try_state.job_id), REQUEST_SECONDS)
+            self._send_requests()
         except TencentCIError as error:
             if _had_no_effect(error):
                 self._requested_at = None
@@ -205,6 +221,9 @@ class JobCancellation:
             raise
         self._is_accepted = True
         return None
+
+    def _send_requests(self) -> None:
+        self.job_api().cancel_within(str(self.try_state.job_id), REQUEST_SECONDS)
 
     def _record_request(self) -> None:
         self.try_state.records.note_cancel_request(str(self.try_state.job_id), self._requested_at)

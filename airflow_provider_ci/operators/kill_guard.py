@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_ci.exceptions import StateStoreError, TaskKilledError
-from airflow_provider_ci.operators.cancellation import REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -42,6 +41,11 @@ class KillGuard:
     log: Any
     _is_killed: bool = field(default=False, init=False)
     _sigkill_at: float = field(default=0.0, init=False)
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether Airflow has asked for the end of the task."""
+        return self._is_killed
 
     def on_kill(self) -> None:
         """Note that the task was killed, and cancel its job. Called from Airflow's signal handler."""
@@ -83,19 +87,23 @@ class KillGuard:
             return
         self._cancel()
         self.cancellation.record_request_again()
+        raise self._error()
+
+    def _error(self) -> TaskKilledError:
+        """Return the error that ends the task, with what became of its job."""
         if self.try_state.job_id is not None:
-            raise TaskKilledError(
+            return TaskKilledError(
                 f"The task was killed while job {self.try_state.job_id} was in progress",
                 job_id=self.try_state.job_id,
                 hint=self.cancellation.outcome,
             )
         if self.try_state.has_lost_response:
-            raise self.try_state.error_of_unknown_submission("The task was killed")
+            return self.try_state.error_of_unknown_submission("The task was killed")
         if self.try_state.is_retry:
-            raise TaskKilledError(
+            return TaskKilledError(
                 "The task was killed before this try submitted a job", hint=self._earlier_submission()
             )
-        raise TaskKilledError("The task was killed before a job was submitted")
+        return TaskKilledError("The task was killed before a job was submitted")
 
     def sleep(self, seconds: float) -> None:
         """Sleep.
@@ -113,7 +121,7 @@ class KillGuard:
 
         Nothing comes after this that would try again, so a request that fails is repeated for some seconds.
         """
-        end, pause = time.monotonic() + REQUEST_SECONDS, 0.5
+        end, pause = time.monotonic() + self.cancellation.seconds_after_timeout, 0.5
         self._cancel()
         while self.cancellation.may_be_repeated and time.monotonic() + pause < end:
             self.sleep(pause)
@@ -122,7 +130,7 @@ class KillGuard:
         return self.cancellation.outcome
 
     def _cancel(self) -> None:
-        seconds = REQUEST_SECONDS
+        seconds = self.cancellation.seconds_after_timeout
         if self._is_killed:
             seconds = max(self._sigkill_at - time.monotonic(), _LEAST_SECONDS)
         self.cancellation.cancel(seconds)

@@ -117,6 +117,49 @@ class BatchResult(TypedDict):
     unsuccessful: list[UnsuccessfulJob]
 
 
+class BulkFailure(TypedDict):
+    """An item of a bulk task without a successful job. ``job_id`` is ``None`` if the service has accepted
+    none, and ``code`` and ``message`` say why.
+    """
+
+    input_object: str | None
+    job_id: str | None
+    state: str | None
+    code: str | None
+    message: str | None
+
+
+class BulkResult(TypedDict):
+    """What a bulk task returns. The manifest has a line for each item; ``failures`` has the first 20 items
+    without a successful job.
+
+    ``submitted`` counts the jobs that the task's last try submitted, ``reused`` those that it found.
+    """
+
+    total: int
+    succeeded: int
+    failed: int
+    submitted: int
+    reused: int
+    manifest: ResultObject
+    failures: list[BulkFailure]
+
+
+class BulkEstimate(TypedDict):
+    """What a bulk task with ``dry_run`` returns.
+
+    ``to_submit`` counts the items without a successful job. ``media_minutes`` is the length of their inputs,
+    estimated from the ``measured`` ones; ``None`` if none could be measured.
+    """
+
+    dry_run: bool
+    total: int
+    reused: int
+    to_submit: int
+    media_minutes: float | None
+    measured: int
+
+
 #: Entries of ``unsuccessful``, at most.
 UNSUCCESSFUL_MAX = 100
 

@@ -21,9 +21,10 @@ class Event(NamedTuple):
     started_at: float | None
 
 
-def parse_event(event: Any) -> Event:
+def parse_event(event: Any, *, needs_ids: bool = True) -> Event:
     """Return a checked event.
 
+    :param needs_ids: the event has to name jobs.
     :raises TencentCIError: it is not an event of this provider; an unknown status must never count as
         success.
     """
@@ -31,10 +32,10 @@ def parse_event(event: Any) -> Event:
     status, job_ids = payload.get("status"), payload.get("job_ids")
     if status not in (ENDED, TIMEOUT, ERROR):
         raise TencentCIError(f"The trigger fired an event with the unknown status {status!r}")
-    if not isinstance(job_ids, list) or not job_ids:
+    if needs_ids and (not isinstance(job_ids, list) or not job_ids):
         raise TencentCIError("The trigger fired an event without job ids")
     error = _parse_error(payload) if status == ERROR else None
-    return Event(status == TIMEOUT, job_ids, payload.get("deadline"), error, payload.get("started_at"))
+    return Event(status == TIMEOUT, job_ids or [], payload.get("deadline"), error, payload.get("started_at"))
 
 
 def _parse_error(payload: dict[str, Any]) -> TencentCIError:

@@ -17,8 +17,10 @@ from airflow_provider_ci.exceptions import RequestValidationError, TencentCIErro
 from airflow_provider_ci.protocol.names import ID
 
 if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.aio import AsyncClient
     from airflow_provider_ci.protocol.api_request import ApiRequest
     from airflow_provider_ci.protocol.jobs import Job
+    from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.submission.tracking import JobTracker
 
 #: The ``status`` of an event: the jobs have ended (successfully or not), the deadline has passed, or the
@@ -188,8 +190,7 @@ class TencentCIJobTrigger(BaseTrigger):
                 settings = await load_settings(self.tencent_ci_conn_id)
                 endpoint = settings.endpoint(self.bucket, self.region)
                 async with AsyncClient(settings) as client:
-                    for request in self._cancel_requests():
-                        await client.call(request, endpoint)
+                    await self._send_cancel_requests(client, endpoint)
         except Exception as error:  # best effort: the user has ended the task already
             reason = str(error) or type(error).__name__
             self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, reason)
@@ -219,6 +220,10 @@ class TencentCIJobTrigger(BaseTrigger):
             reason = str(error) or type(error).__name__
             raise TencentCIError(f"Airflow could not be asked for the task's state: {reason}") from error
         return f"the task is {state} and still needs them" if needs_jobs else None
+
+    async def _send_cancel_requests(self, client: AsyncClient, endpoint: Endpoint) -> None:
+        for request in self._cancel_requests():
+            await client.call(request, endpoint)
 
     def _cancel_requests(self) -> list[ApiRequest[None]]:
         from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CancelJobs

@@ -92,7 +92,9 @@ def test_a_worker_that_was_held_up_does_not_cancel_what_its_retry_waits_for(
     stack.wait(lambda: not task.is_running(), 120, "Airflow has ended the first try")
     (job_id,) = held.accepted("overtaken")
     assert held.states([job_id]) == ["Submitted"]
-    assert f"Job {job_id} is not cancelled: Airflow has given up on this try" in stack.task_logs("on_worker")
+    assert f"Job {job_id}: It was not cancelled: Airflow has given up on this try" in stack.task_logs(
+        "on_worker"
+    )
     held.let_jobs_end()
     assert stack.wait_for_run("on_worker", run_id, 180) == "success"
     assert stack.xcom("on_worker", run_id, "separate") == job_id

@@ -20,9 +20,13 @@ _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.job_wait",
     "airflow_provider_ci.operators.kill_guard",
     "airflow_provider_ci.operators.batch_job",
+    "airflow_provider_ci.operators.bulk_job",
+    "airflow_provider_ci.operators.bulk_task_submission",
+    "airflow_provider_ci.operators.bulk_wait",
     "airflow_provider_ci.hooks.attempts",
     "airflow_provider_ci.hooks.clock",
     "airflow_provider_ci.triggers.batch",
+    "airflow_provider_ci.triggers.bulk",
     "airflow_provider_ci.triggers.job",
     "tencent_ci_emulator.server",
 )

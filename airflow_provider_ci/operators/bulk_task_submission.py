@@ -1,0 +1,131 @@
+"""Gets the jobs of a bulk task for its operator: those of earlier tries, or new ones, for which the service
+charges.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ci import current_try
+from airflow_provider_ci.exceptions import TaskKilledError, TencentCIError
+from airflow_provider_ci.operators import earlier_tries
+from airflow_provider_ci.submission.bulk_submission import BulkSubmission
+from airflow_provider_ci.submission.progress import Counts, Progress
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_ci.operators.bulk_items import BulkItems
+    from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
+    from airflow_provider_ci.protocol.results import BulkEstimate
+    from airflow_provider_ci.submission.bulk_jobs import BulkJobs
+
+# States in which Airflow has given up on a try, or is about to end it
+_NOT_OWNED = frozenset({current_try.OVERTAKEN, current_try.REMOVED, current_try.RESTARTING})
+
+
+def make_submission(
+    operator: TencentCIBulkJobOperator,
+    context: Context,
+    items: BulkItems,
+    tag: str,
+    who_waits: str,
+    raise_if_killed: Callable[[], None],
+) -> BulkSubmission:
+    """Return what gets the jobs of a task.
+
+    :param who_waits: who waits for the jobs: ``worker`` or ``triggerer``.
+    :param raise_if_killed: raises an error if Airflow has asked for the end of the task.
+    """
+    hook = operator.hook
+    clock = hook.settings.clock
+    run_start = earlier_tries.earliest_submission(context)
+
+    def run_start_by_service_clock() -> float:
+        # as for a single job: the service's clock may be behind that of Airflow's database
+        return run_start.timestamp() + min(clock.offset, 0)
+
+    return BulkSubmission(
+        job_api=operator.job_api,
+        tag=tag,
+        before_submission=lambda indexes: check_before_submission(operator, items, indexes),
+        records=operator.records,
+        refuse_if_overtaken=lambda: refuse_if_overtaken(context),
+        raise_if_killed=raise_if_killed,
+        identity=earlier_tries.task_identity(context, hook.settings.deployment),
+        who_waits=who_waits,
+        may_have_submitted=earlier_tries.may_have_earlier_try(context["ti"]),
+        clear_discards_record=earlier_tries.CLEAR_DISCARDS_STATE,
+        only_failed=operator.only_failed,
+        max_submissions_per_second=operator.max_submissions_per_second,
+        max_active_jobs=operator.max_active_jobs,
+        run_start=run_start_by_service_clock,
+        resubmit_if_unknown=operator.on_ambiguous_submit == "resubmit",
+        on_progress=_progress_logger(len(items), operator.log),
+        log=operator.log,
+        clock=hook.now,
+        monotonic=time.monotonic,
+        sleep=hook.sleep,
+    )
+
+
+def check_before_submission(
+    operator: TencentCIBulkJobOperator, items: BulkItems, indexes: Sequence[int]
+) -> None:
+    """Refuse inputs that cannot be used, and more minutes of media than ``max_minutes``.
+
+    :param indexes: the items that are to be submitted.
+    """
+
+
+def estimate(
+    operator: TencentCIBulkJobOperator,  # noqa: ARG001
+    items: BulkItems,
+    submission: BulkSubmission,
+) -> BulkEstimate:
+    """Return what a run would submit. Submits nothing."""
+    to_submit = submission.find_jobs_of_earlier_tries(items)
+    return {
+        "dry_run": True,
+        "total": len(items),
+        "reused": len(items) - len(to_submit),
+        "to_submit": len(to_submit),
+        "media_minutes": None,
+        "measured": 0,
+    }
+
+
+def refuse_if_overtaken(context: Context) -> None:
+    """Ask Airflow whether this try still owns the task. Only before Airflow 3.3, where no store says so.
+
+    :raises TaskKilledError: it does not, so that another try may submit.
+    :raises TencentCIError: Airflow cannot be asked.
+    """
+    try:
+        state = current_try.state_of_try(context)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise TencentCIError(
+            f"Airflow could not be asked whether this try may still submit: {reason}",
+            hint="A retry finds the jobs that are paid for",
+        ) from error
+    if state in _NOT_OWNED:
+        raise TaskKilledError(
+            f"Airflow has given up on try {context['ti'].try_number} of this task; it does not submit",
+            hint="The next try finds the jobs that are paid for",
+        )
+
+
+def _progress_logger(total: int, log: Any) -> Callable[[BulkJobs], None]:
+    """Return a function that says in the log how far the submission is."""
+    progress = Progress(total, log, time.monotonic)
+
+    def report(jobs: BulkJobs) -> None:
+        submitted = total - jobs.counts()[None]
+        running = sum(1 for _ in jobs.pending())
+        failed = sum(1 for _ in jobs.failed())
+        progress.update(Counts(submitted, running, submitted - running, failed))
+
+    return report
