@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from airflow_provider_ci.exceptions import TencentCIError
-from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, JobState
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, Job, JobState
 from airflow_provider_ci.protocol.tree import Tree
+from airflow_provider_ci.submission.job_list import JobLookup
 
 
 class BulkRequests(Protocol):
@@ -32,6 +35,32 @@ class BulkRequests(Protocol):
 
     def input_object(self, index: int) -> str | None:
         """Return the key of the input; ``None`` if it has none, or a URL."""
+
+
+class BulkJobApi(JobLookup[Job], Protocol):
+    """The calls about the jobs of many items, in the inputs' bucket and region.
+
+    A request that has only ``Tag`` stands for all of them in ``list``, ``is_list_documented`` and
+    ``ask_if_listed``.
+    """
+
+    def submit(self, request: Tree, expires_at: float | None) -> tuple[Job, str | None]:
+        """Submit a paid job; return it with the request id. Threads call this.
+
+        :param expires_at: Unix time, by the service's clock, after which the service refuses the request.
+        """
+
+    def submitting_at_once(self) -> AbstractContextManager[None]:
+        """Return a context in which ``submit`` sends each request once, and does not repeat it itself."""
+
+    def list(self, request: Tree, since: datetime, states: Sequence[str] = ()) -> Iterable[Job]:
+        """Return the jobs created since then that may belong to ``request``, the newest first."""
+
+    def describe_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        """Return those of the jobs that the service finds."""
+
+    def cancel_many(self, job_ids: Sequence[str]) -> None:
+        """Ask the service to cancel those of the jobs that have not begun."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,7 +112,7 @@ class BulkJobs:
     def set_job(self, index: int, job_id: str, state: str) -> None:
         """Note the job that counts for an item."""
         self.job_ids[index] = job_id
-        self.states[index] = sys.intern(state)
+        self.states[index] = sys.intern(str(state))
         self.refusals.pop(index, None)
 
     def pending(self) -> Iterator[int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow_provider_ci.submission.record import TryRecords
 
-#: Key of the number of the latest try that may have submitted. Once it is there, the chunks have all jobs.
+#: Key of the number of the latest try that may have submitted, and of its ``max_tries``. Once it is there,
+#: the chunks have all jobs.
 #: Never rename this key, nor those below: tries in progress look them up.
 BULK_KEY = "ci_bulk"
 #: Key of a chunk: the number of the try that submitted it, and the chunk's number in that try.
@@ -63,29 +64,49 @@ class BulkRecords(TryRecords):
     overwrite those of a later one.
     """
 
+    _first_try_takes_over = True
     _chunks_written = 0
+    _has_noted_complete = False
 
-    @property
-    def are_complete(self) -> bool:
-        """Whether the records have all jobs of the task instance."""
-        return self.read(BULK_KEY) is not None
+    def are_complete(self, max_tries: int | None = None) -> bool:
+        """Tell whether the records have all jobs of the task instance.
+
+        :param max_tries: only if a try with this number wrote that: one of before a clear that emptied the
+            store may still write it.
+        """
+        head = self._head
+        return head is not None and max_tries in (None, head["max_tries"])
 
     def load(self) -> Iterator[ChunkRecord]:
         """Yield the chunks that were recorded, those of later tries last."""
-        latest = max(int(self.read(BULK_KEY, 0)), self._try_number)
-        for try_number in range(1, latest + 1):
+        for try_number in range(1, self._latest_to_submit() + 1):
             for chunk in self._load_of_try(try_number):
                 if try_number == self._try_number:
                     self._chunks_written = chunk.number
                 yield chunk
 
-    def note_complete(self) -> None:
+    def note_complete(self, max_tries: int) -> None:
         """Write that the records have all jobs of earlier tries, and that this try may submit.
+
+        This is written once: a store that a clear has emptied since must stay without it.
 
         :raises TaskKilledError: another try has begun.
         """
-        latest = max(int(self.read(BULK_KEY, 0)), self._try_number)
-        self.write_as_latest_try(BULK_KEY, latest)
+        if self._has_noted_complete:
+            return
+        head = {"latest_try": self._latest_to_submit(), "max_tries": max_tries}
+        self.write_as_latest_try(BULK_KEY, head)
+        self._has_noted_complete = True
+
+    @property
+    def _head(self) -> dict[str, int] | None:
+        head: dict[str, int] | None = self.read(BULK_KEY)
+        return head
+
+    def _latest_to_submit(self) -> int:
+        """Return the number of the latest try that may have written chunks."""
+        head = self._head
+        return self._try_number if head is None else max(head["latest_try"], self._try_number)
 
     def save_before_submission(self, chunk: ChunkRecord) -> None:
         """Write a chunk that is submitted next.

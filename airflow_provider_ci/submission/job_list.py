@@ -17,12 +17,15 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
+from airflow_provider_ci.submission.idempotency_key import ParsedKey
 from airflow_provider_ci.submission.tracking import DescribeResponse, J, Log
 from airflow_provider_ci.submission.waiting import is_outage
 
 #: What a reader of the list makes of its jobs, and what is looked for in that.
 Jobs = TypeVar("Jobs")
 Found = TypeVar("Found")
+#: Something with the ``job_id`` and the ``creation_time`` of a job.
+T = TypeVar("T", bound=Any)
 
 #: A recorded time may be this many seconds ahead of the service's clock: the service refuses signatures that
 #: begin later. One second more because creation times are in whole seconds.
@@ -242,6 +245,38 @@ def _unread_list_error(failure: TencentCIError) -> AmbiguousSubmissionError:
             "hint": "It may run and be billed. A retry looks for it again",
         },
     )
+
+
+class CopiedJobs:
+    """Recognises jobs whose ``UserData`` somebody copied from an older job of a task instance.
+
+    :param task_instance: :attr:`~airflow_provider_ci.submission.idempotency_key.TaskIdentity.digest`.
+    """
+
+    def __init__(self, task_instance: str, log: Log) -> None:
+        self._task_instance = task_instance
+        self._log = log
+        self._logged_ids: set[str] = set()
+
+    def leave_out(self, jobs: Iterable[T], key_of: Callable[[T], ParsedKey | None]) -> list[T]:
+        """Return the jobs without copies, the oldest first."""
+        originals: dict[str, Any] = {}
+        for job in sorted(jobs, key=created_at):
+            key, job_id = key_of(job), str(job.job_id)
+            original = originals.setdefault(key.nonce if key else job_id, job)
+            if original is not job and key is not None and key.task_instance == self._task_instance:
+                self._log_once(job_id, original.job_id)
+        return list(originals.values())
+
+    def _log_once(self, job_id: str, original_id: str) -> None:
+        if job_id in self._logged_ids:
+            return
+        self._logged_ids.add(job_id)
+        self._log.warning(
+            "Job %s has the UserData of job %s, which this task submitted: it is not this task's job",
+            job_id,
+            original_id,
+        )
 
 
 def last_arrival_of(sent_at: float, validity: float, now: float) -> float:

@@ -110,9 +110,13 @@ class TryRecords:
     :param try_number: the number of this try.
     """
 
+    # A try that has taken over notices if a clear deletes the records
+    _first_try_takes_over = False
+
     def __init__(self, store: TaskStateStore | None, try_number: int) -> None:
         self._store = store
         self._try_number = try_number
+        self._has_taken_over = False
 
     @property
     def has_store(self) -> bool:
@@ -122,16 +126,17 @@ class TryRecords:
     def take_over(self) -> None:
         """Write that this try has begun.
 
-        The first try does not write it, because no earlier try could read it.
+        The first try of a task with one job does not write it, because no earlier try could read it.
 
         :raises TaskKilledError: a later try has begun.
         """
-        if self._store is None or self._try_number <= 1:
+        if self._store is None or (self._try_number <= 1 and not self._first_try_takes_over):
             return
-        latest = self._latest_try()
+        latest = int(self.read(TRY_KEY, self._try_number))
         if latest > self._try_number:
             raise self._error_of_other_try(latest)
         self.write(TRY_KEY, self._try_number)
+        self._has_taken_over = True
 
     def write_as_latest_try(self, key: str, value: Any) -> None:
         """Write the record of what is submitted next.
@@ -160,14 +165,16 @@ class TryRecords:
         except Exception as error:
             raise _store_error("written", error) from error
 
-    def _latest_try(self) -> int:
-        return int(self.read(TRY_KEY, self._try_number))
-
     def _raise_if_other_try_took_over(self) -> None:
+        latest = self.read(TRY_KEY)
+        if latest is None and self._has_taken_over:
+            raise TaskKilledError(
+                f"The records of this task were deleted, perhaps by a clear; try {self._try_number} does not"
+                " submit"
+            )
         # an earlier try that was held up before it took over may have overwritten the number of this one
-        latest = self._latest_try()
-        if latest != self._try_number:
-            raise self._error_of_other_try(latest)
+        if latest is not None and int(latest) != self._try_number:
+            raise self._error_of_other_try(int(latest))
 
     def _error_of_other_try(self, latest: int) -> TaskKilledError:
         return TaskKilledError(

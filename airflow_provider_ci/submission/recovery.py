@@ -19,6 +19,7 @@ from airflow_provider_ci.submission.idempotency_key import (
 )
 from airflow_provider_ci.submission.job_list import (
     CLOCK_SKEW,
+    CopiedJobs,
     JobList,
     JobLookup,
     created_at,
@@ -76,12 +77,9 @@ class JobSearch(Generic[J]):
     log: Log
     clock: Callable[[], float]
     sleep: Callable[[float], None]
-    #: Jobs besides the one that was found, which the service may have accepted for the same submission.
-    suspected_duplicates: set[str] = field(default_factory=set, init=False)
     # Jobs of earlier submissions that ended without a result
     _ended_jobs: list[J] = field(default_factory=list, init=False)
     _abandoned_ids: set[str] = field(default_factory=set, init=False)
-    _copied_ids: set[str] = field(default_factory=set, init=False)
     _described: dict[str, J] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +91,7 @@ class JobSearch(Generic[J]):
             clock=self.clock,
             sleep=self.sleep,
         )
+        self._copied_jobs = CopiedJobs(self.identity.digest, self.log)
 
     def ignore_ended(self, *jobs: J) -> None:
         """Remember jobs that ended: they belong to earlier submissions, so no later search returns them."""
@@ -141,7 +140,7 @@ class JobSearch(Generic[J]):
         if recent is None:
             return None
         complete = (self._with_user_data(job, submitted_request) for job in recent)
-        return self._without_copies([job for job in complete if job is not None])
+        return self._copied_jobs.leave_out((job for job in complete if job is not None), key_of_job)
 
     def _with_user_data(self, job: J, submitted_request: Tree) -> J | None:
         """Return the job, described if it may be the submission's and the list left out its ``UserData``.
@@ -214,28 +213,11 @@ class JobSearch(Generic[J]):
             if self.abandon(job_id):
                 self._abandoned_ids.add(job_id)
 
-    def _without_copies(self, jobs: list[J]) -> list[J]:
-        """Return the jobs without copies: those whose ``UserData`` somebody copied from an older job."""
-        originals: dict[str, J] = {}
-        for job in sorted(jobs, key=created_at):
-            key, job_id = key_of_job(job), str(job.job_id)
-            original = originals.setdefault(key.nonce if key else job_id, job)
-            if original is job or not self._is_of_this_task(key) or job_id in self._copied_ids:
-                continue
-            self._copied_ids.add(job_id)
-            self.log.warning(
-                "Job %s has the UserData of job %s, which this task submitted: it is not this task's job",
-                job_id,
-                original.job_id,
-            )
-        return list(originals.values())
-
     def _oldest(self, jobs: list[J]) -> J:
         oldest, *others = sorted(jobs, key=created_at)
         if others:
-            ids = [str(job.job_id) for job in others]
-            self.suspected_duplicates.update(ids)
-            self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ", ".join(ids))
+            ids = ", ".join(str(job.job_id) for job in others)
+            self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
         self.log.info("Found job %s (%s), submitted before", oldest.job_id, oldest.job_state)
         return oldest
 

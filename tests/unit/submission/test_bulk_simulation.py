@@ -1,0 +1,185 @@
+"""One accepted job for each item, whatever dies and whenever: random worlds, each from a seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_provider_ci.exceptions import TencentCIError
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED
+from airflow_provider_ci.submission import bulk_sender
+from airflow_provider_ci.submission.bulk_jobs import BulkJobs
+from airflow_provider_ci.submission.job_list import CLOCK_SKEW
+from tests.unit.submission.bulk_world import Chances, Items, Process, Service
+from tests.unit.submission.simulated_world import Crash
+
+SEEDS = 400
+_LAST_TRY = 12
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_sender, "CHUNK_SIZE", 4)
+
+
+@dataclass
+class Task:
+    """A task instance with its tries, of which two may live at once."""
+
+    service: Service
+    requests: Items
+    random: random.Random
+    only_failed: bool = True
+    try_number: int = 0
+    clears: int = 0
+    jobs: BulkJobs | None = None
+    log: list[str] = field(default_factory=list)
+
+    def run_try(self, *, is_undisturbed: bool = False, may_hold: bool = True) -> None:
+        """Run the next try, and perhaps others while it stands still."""
+        self.try_number += 1
+        process = Process(
+            self.service,
+            self.try_number,
+            self.clears,
+            clear_discards_record=self.service.clear_discards,
+            only_failed=self.only_failed,
+        )
+        if not is_undisturbed:
+            self._disturb(process, may_hold)
+        self.log.append(f"try {self.try_number} begins at {self.service.now:.0f}")
+        try:
+            self.jobs = process.run(self.requests)
+            self.log.append(f"try {process.try_number} ends well")
+        except (Crash, TencentCIError) as error:
+            self.jobs = None
+            self.log.append(f"try {process.try_number} ends: {error!r:.100}")
+        self.log += [f"    {process.try_number} {line}" for line in process.log.lines]
+
+    def _disturb(self, process: Process, may_hold: bool) -> None:
+        moment = self.random.randint(0, self.random.choice([20, 60, 200]))
+        fate = self.random.choice(["crash", "kill", "hold", "hold and crash", "nothing"])
+        if fate in ("crash", "hold and crash"):
+            process.crash_at = moment + self.random.randint(0, 30)
+        if fate == "kill":
+            process.kill_at = moment
+        if fate.startswith("hold") and may_hold:
+            process.held_at = moment
+            process.meanwhile = self.run_other_tries
+            self.log.append(f"try {process.try_number} is to stand still at step {moment}")
+
+    def run_other_tries(self) -> None:
+        """What happens while a process stands still: Airflow has given up on it."""
+        self.pause()
+        for _ in range(self.random.randint(1, 2)):
+            self.run_try(may_hold=False)
+            self.pause()
+
+    def pause(self) -> None:
+        """Let time pass between two tries, in which jobs end and the task may be cleared."""
+        self.service.pass_time(self.random.choice([0.0, 1.0, 30.0, 65.0, 300.0]))
+        self.service.end_some(self.random.choice([0.0, 0.5]))
+        if self.random.random() < 0.15:
+            self.clears += 1
+            self.log.append("cleared")
+            if self.service.clear_discards:
+                self.service.store.clear()
+
+
+def world(seed: int) -> Task:
+    choose = random.Random(seed)
+    chances = Chances(
+        **{
+            name: choose.choice([0.0, 0.0, 0.05, 0.3])
+            for name in (
+                "lost_before",
+                "lost_after",
+                "late",
+                "throttled",
+                "no_connection",
+                "queue_full",
+                "list_fails",
+                "fails",
+            )
+        },
+        store_fails=choose.choice([0.0, 0.0, 0.0, 0.05]),
+    )
+    service = Service(
+        chances=chances,
+        seed=seed,
+        lag=choose.choice([0.0, 9.0]),
+        latency=choose.choice([0.01, 0.5, 4.0]),
+        has_store=choose.random() < 0.7,
+        list_has_user_data=choose.random() < 0.8,
+        is_documented=choose.random() < 0.8,
+    )
+    # by which a list is recognised that shows this type of job
+    service.accept_of_stranger()
+    service.pass_time(10)
+    count = choose.randint(1, 12)
+    requests = Items([f"in/{number}.mp3" for number in range(count)])
+    service.clear_discards = service.has_store and choose.random() < 0.2
+    return Task(service, requests, choose, only_failed=choose.random() < 0.8)
+
+
+def run(task: Task) -> None:
+    """Run tries until one ends well, the later ones undisturbed; then one more, when all jobs have ended."""
+    run_until_success(task)
+    task.service.chances = Chances()
+    task.service.pass_time(1000)
+    task.service.end_some(1.0)
+    task.run_try(is_undisturbed=True)
+
+
+def run_until_success(task: Task) -> None:
+    for number in range(_LAST_TRY):
+        is_last = number > _LAST_TRY - 4
+        if is_last:
+            task.service.chances = Chances()
+        task.run_try(is_undisturbed=is_last)
+        if task.jobs is not None and not list(task.jobs.failed()) and not task.service.happens(0.3):
+            return
+        task.pause()
+
+
+def check(task: Task) -> None:
+    service = task.service
+    service.pass_time(1000)
+    trace = "\n".join(
+        [
+            *task.log,
+            *(
+                f"{job.job_id} {job.input_object} {job.state} {job.creation_time}"
+                for job in service.accepted()
+            ),
+        ]
+    )
+    assert service.paid_twice(by_clear=not task.only_failed) == [], trace
+    assert task.jobs is not None, trace
+    for index, job_id in enumerate(task.jobs.job_ids):
+        assert job_id is not None or index in task.jobs.refusals, f"{index} is lost\n{trace}"
+        if job_id is not None:
+            assert service.jobs[job_id].input_object == task.requests.names[index], trace
+            assert service.jobs[job_id].state not in (FAILED, CANCEL) or index in list(task.jobs.failed())
+    own = [str(job.job_id) for job in service.accepted() if job.state not in (FAILED, CANCEL)]
+    if task.only_failed:
+        assert set(own) <= set(task.jobs.job_ids), f"a job is paid for and not used\n{trace}"
+    if own:
+        assert task.jobs.first_submission is not None
+        used = [service.jobs[job_id] for job_id in task.jobs.job_ids if job_id]
+        first = min(job.creation_time.timestamp() for job in used if job.creation_time)
+        assert task.jobs.first_submission - CLOCK_SKEW <= first, trace
+
+
+@pytest.mark.parametrize("block", range(20))
+def test_each_item_has_one_job_in_a_random_world(block: int) -> None:
+    size = SEEDS // 20
+    for seed in range(block * size, (block + 1) * size):
+        task = world(seed)
+        run(task)
+        try:
+            check(task)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
