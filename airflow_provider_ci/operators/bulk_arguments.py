@@ -84,6 +84,8 @@ def source_problems(operator: Any) -> Iterator[str]:
         empty = [f"{name} is {value!r}" for name in SOURCES if (value := getattr(operator, name)) is not None]
         shown = f" ({', '.join(empty)})" if empty else ""
         yield f"no input is set{shown}, {allowed}"
+    if isinstance(operator.input_objects, list | tuple) and not operator.input_objects:
+        yield "input_objects is [], allowed: at least one item"
     for name in ("include", "exclude"):
         if getattr(operator, name) not in (None, "", []) and not operator.prefix:
             yield f"{name} is set, allowed: only together with prefix"

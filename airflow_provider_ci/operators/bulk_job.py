@@ -135,6 +135,10 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         for example in JobRequestOperator.parse_check_examples
     )
     not_copied = JobRequestOperator.not_copied | {"_jobs", "_outcomes"}
+    # A mapped task is checked without a constructor, and these are no template fields
+    input_object: str | None = None
+    input_url: str | None = None
+    user_data: str | None = None
     # What is known of the jobs of this try: while they are submitted, and afterwards
     _jobs: BulkJobs | None = None
     _outcomes: BulkOutcomes | None = None
@@ -201,6 +205,9 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             yield from filter(is_literal, self.input_objects[:_ITEMS_CHECKED_WHEN_PARSED])
         elif self.input_objects is None and self.input_manifest is None:
             yield f"{self.prefix or ''}example"
+
+    def _convert_arguments(self) -> list[str]:
+        return [problem.replace("is_dry_run is", "dry_run is") for problem in super()._convert_arguments()]
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

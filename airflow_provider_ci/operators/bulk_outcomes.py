@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.hooks.result_files import files_of
-from airflow_provider_ci.protocol.jobs import CANCEL, SUCCESS, Job
+from airflow_provider_ci.protocol.jobs import CANCEL, SUCCESS, Job, JobState
 from airflow_provider_ci.protocol.results import BulkFailure, job_result, result_failure
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ class BulkOutcomes:
 
     def _append(self, line: ManifestLine) -> None:
         job_id = line["job_id"]
-        # the outputs of a job that has only been found are not known yet
-        is_known = job_id is None or (line["end_time"] is not None and line["state"] is not None)
-        if is_known or job_id is None:
+        # the results of a job that has been found, and not described, are not known yet
+        is_described = JobState(line["state"] or "").is_terminal and line["end_time"] is not None
+        if job_id is None or is_described:
             self._outcomes.append(_outcome_of(line))
             self._note_files(line)
         else:
