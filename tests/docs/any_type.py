@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import DAG
 
+from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 from airflow_provider_ci.operators.job import TencentCIJobOperator
 
 with DAG("any_type", schedule=None, params={"input_object": "in/video.mp4"}) as dag:
@@ -18,3 +19,16 @@ with DAG("any_type", schedule=None, params={"input_object": "in/video.mp4"}) as 
         },
     )
     # [END operator]
+
+    # [START bulk_operator]
+    snapshots = TencentCIBulkJobOperator(
+        task_id="snapshots",
+        tag="Snapshot",
+        input_manifest="lists/{{ ds }}.jsonl",
+        operation={
+            "Snapshot": {"Mode": "Interval", "Start": "0", "Count": "3"},
+            "Output": {"Object": "out/${InputPath}/${InputName}-${number}.jpg"},
+        },
+        deferrable=True,
+    )
+    # [END bulk_operator]

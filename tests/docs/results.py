@@ -50,6 +50,20 @@ batch = {
 }
 # [END batch]
 
+# [START bulk]
+bulk = {
+    "total": 3000,
+    "succeeded": 2998,
+    "failed": 2,
+    "submitted": 1000,  # by this try
+    "reused": 2000,  # jobs of earlier tries
+    "manifest": {"bucket": "…", "region": "…", "object": "airflow/…/separate-….jsonl", "md5": "…"},
+    "failures": [
+        {"input_object": "in/x.mp3", "job_id": "j…", "state": "Failed", "code": "…", "message": "…"},
+    ],
+}
+# [END bulk]
+
 
 def jobs_of(batch_id: str) -> list[JobResult]:
     """Return the results of a batch job's jobs."""

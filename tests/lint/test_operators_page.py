@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
 from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
@@ -17,6 +18,7 @@ from airflow_provider_ci.operators.text_to_speech import TextToSpeechOperator
 from airflow_provider_ci.operators.transcode import TranscodeOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
 
@@ -45,6 +47,8 @@ def parameters(cls: type) -> set[str]:
         (VoiceSeparateOperator, None),
         # its table says that the rest is as of that operator
         (VoiceSeparateBatchOperator, VoiceSeparateOperator),
+        (VoiceSeparateBulkOperator, VoiceSeparateOperator),
+        (TencentCIBulkJobOperator, VoiceSeparateBulkOperator),
         (VoiceSeparateTemplateOperator, None),
         (TencentCIJobOperator, VoiceSeparateOperator),
         (SpeechRecognitionOperator, TencentCIJobOperator),

@@ -10,8 +10,14 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_ci.assets.cos import create_asset
-from airflow_provider_ci.assets.outlets import add_results_to_events, add_to_events, outlet_problems
+from airflow_provider_ci.assets.outlets import (
+    add_manifest_to_events,
+    add_results_to_events,
+    add_to_events,
+    outlet_problems,
+)
 from airflow_provider_ci.protocol.jobs import Job
+from airflow_provider_ci.protocol.results import ResultObject
 from tests.airflow_version import outlet_event_accessors
 from tests.conftest import Logs
 
@@ -181,3 +187,28 @@ class TestProblems:
             "allowed: keys without placeholders; for results whose keys are not known before, use an"
             in problem
         )
+
+
+MANIFEST: ResultObject = {
+    "bucket": BUCKET,
+    "region": REGION,
+    "object": "airflow/m.jsonl",
+    "md5": "0" * 32,
+}
+SUMMARY = {"state": "Success", "total": 3, "succeeded": 3, "failed": 0}
+
+
+class TestManifests:
+    def test_each_outlet_has_one_event_with_the_manifest(self, context: Any, logs: Logs) -> None:
+        folder, alias = Asset(f"cos://{BUCKET}/out"), AssetAlias("separated")
+        add_manifest_to_events(context, [folder, alias], MANIFEST, SUMMARY, LOG)
+        extra = {**SUMMARY, "manifest": MANIFEST}
+        assert context["outlet_events"][folder].extra == extra
+        assert added(context, alias) == {f"cos://{BUCKET}/airflow/m.jsonl": extra}
+        assert logs.at("warning") == []
+
+    def test_it_never_fails_the_task(self, context: Any, logs: Logs) -> None:
+        broken: Any = {"bucket": None, "region": None, "object": "", "md5": None}
+        add_manifest_to_events(context, [AssetAlias("x")], broken, SUMMARY, LOG)
+        assert len(logs.at("warning")) <= 1
+        add_manifest_to_events({}, [AssetAlias("x")], MANIFEST, SUMMARY, LOG)  # type: ignore[typeddict-item]

@@ -20,16 +20,18 @@ import airflow_provider_ci
 from airflow_provider_ci.lineage import openlineage
 from airflow_provider_ci.lineage.openlineage import (
     BATCH_FACET,
+    BULK_FACET,
     JOBS_DESCRIBED,
     JOBS_FACET,
     lineage_of_batch,
+    lineage_of_bulk,
     lineage_of_jobs,
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.jobs import Job
-from airflow_provider_ci.protocol.results import BatchTally
+from airflow_provider_ci.protocol.results import BatchTally, BulkResult
 from airflow_provider_ci.protocol.tree import with_value
 from tests.conftest import Logs
 
@@ -214,13 +216,47 @@ class TestBatches:
         assert "q-signature" not in str(attrs.asdict(lineage))
 
 
+BULK_RESULT: BulkResult = {
+    "total": 100_000,
+    "succeeded": 99_998,
+    "failed": 2,
+    "submitted": 99_000,
+    "reused": 1000,
+    "manifest": {"bucket": BUCKET, "region": REGION, "object": "airflow/m.jsonl", "md5": "0" * 32},
+    "failures": [],
+}
+
+
+class TestBulkTasks:
+    def test_a_hundred_thousand_jobs_are_a_handful_of_datasets(self) -> None:
+        lineage = lineage_of_bulk(BULK_RESULT, "in/", ("other-1250000001", REGION, "out"), "VoiceSeparate")
+        assert [(each.namespace, each.name) for each in lineage.inputs] == [(f"cos://{BUCKET}", "in")]
+        assert [(each.namespace, each.name) for each in lineage.outputs] == [
+            (f"cos://{BUCKET}", "airflow/m.jsonl"),
+            ("cos://other-1250000001", "out"),
+        ]
+        assert checked(lineage, BULK_FACET)["bulk"] == {
+            "tag": "VoiceSeparate",
+            "total": 100_000,
+            "succeeded": 99_998,
+            "failed": 2,
+            "submitted": 99_000,
+            "reused": 1000,
+        }
+
+    def test_a_list_of_keys_and_no_result(self) -> None:
+        lineage = lineage_of_bulk(BULK_RESULT, None, None, "Transcode")
+        assert lineage.inputs == []
+        assert [each.name for each in lineage.outputs] == ["airflow/m.jsonl"]
+
+
 class TestLineageNeverFailsATask:
     def test_a_task_without_jobs_has_no_lineage(self, logs: Logs) -> None:
         assert lineage_of_task([], LOG) is None
         assert logs.lines == []
 
     def test_an_error_is_a_line_in_the_log(self, logs: Logs) -> None:
-        assert lineage_of_task(["no job"], LOG) is None  # type: ignore[type-var]
+        assert lineage_of_task(["no job"], LOG) is None
         (line,) = logs.at("warning")
         assert line.startswith("No lineage for OpenLineage: AttributeError")
 
