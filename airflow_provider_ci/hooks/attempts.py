@@ -18,6 +18,7 @@ import math
 import time
 from typing import Any
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.exceptions import ClockSkewError, TencentCIError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol.api_request import ApiRequest
@@ -64,6 +65,7 @@ class Attempts:
         self.refused_credentials = None
         self._used = credentials
         self._used_offset = self._clock.offset
+        metrics.count_request(self._request.purpose)
         return sign_request(
             self._request.http_request(),
             self._endpoint,

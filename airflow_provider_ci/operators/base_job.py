@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_results_to_events
 from airflow_provider_ci.exceptions import (
     JobError,
@@ -334,6 +335,7 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         """
         job = tracker.jobs[str(self.job_id)]
         self.known_jobs = [job]
+        self._count_ended(job)
         self._raise_if_unsuccessful(tracker)
         self._push_result(context, job)
         self._kill_guard.raise_if_killed()
@@ -350,6 +352,9 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         if self._cancellation.ask_if_cancelled_by_others(error, tracker.unsuccessful[0]):
             raise JobCancelledByOthersError.from_error(error)
         raise error
+
+    def _count_ended(self, job: J) -> None:
+        metrics.count_ended([cast("Job", job)])
 
     def _emit_asset_events(self, context: Context) -> None:
         add_results_to_events(context, self.outlets, cast("Sequence[Job]", self.known_jobs), self.log)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_to_events, is_alias
 from airflow_provider_ci.exceptions import JobError, JobFailedError
 from airflow_provider_ci.lineage.task import lineage_of_task
@@ -280,15 +281,20 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
 
         if self.job_api.find_job(batch_id, PENDING_STATES) is not None:
             return None
-        tally = BatchTally()
+        tally, ended = BatchTally(), metrics.EndedJobs()
         # there may be many pages: a failed one is tried again, as far as the time allows
         with self.hook.limit(attempts=math.inf):
             for job in self.job_api.jobs(batch_id):
                 tally.add(job)
+                ended.add(job)
         if tally.pending:  # in states that are not documented
             self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
             return None
+        ended.send()
         return tally
+
+    def _count_ended(self, job: BatchJob) -> None:
+        """Do nothing: the jobs of the batch have been counted when they were listed."""
 
     def _complete(self, context: Context, tracker: JobTracker[BatchJob]) -> str:
         tally = self._tally

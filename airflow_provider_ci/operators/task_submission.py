@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.exceptions import AmbiguousSubmissionError, JobCancelledError
 from airflow_provider_ci.operators import earlier_tries
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_if_content_is_refused
@@ -58,6 +59,7 @@ class TaskSubmission(Generic[J]):
     resubmit_if_unknown: bool
     log: Any
     _submitted: _SubmittedRequest | None = field(default=None, init=False)
+    _accepted_id: str | None = field(default=None, init=False)
 
     def get_or_submit(self, request: Tree, input_location: str, context: Context) -> J:
         """Return the job of the task instance, and submit it if there is none. May cost money.
@@ -67,6 +69,7 @@ class TaskSubmission(Generic[J]):
         """
         self._refuse_second_request(request, input_location, context)
         submission = self._durable_submission(context)
+        self._accepted_id = None
         try:
             job = submission.get_or_submit(request, input_location)
         except JobCancelledError as error:
@@ -82,7 +85,14 @@ class TaskSubmission(Generic[J]):
         # in this order: a signal that comes between must not cancel a job that may be somebody else's
         self.try_state.found_by_request = submission.found_by_request
         self.try_state.job_id = job.job_id
+        self._count_found(job, request, submission.suspected_duplicates)
         return job
+
+    def _count_found(self, job: J, request: Tree, duplicates: int) -> None:
+        if job.job_id != self._accepted_id:
+            metrics.count("jobs_found_again", tags=_metric_tags(request))
+        if duplicates:
+            metrics.count("suspected_duplicates", duplicates, _metric_tags(request))
 
     def submit_without_record(self, request: Tree) -> J:
         """Submit a job, whatever earlier tries have submitted. Costs money.
@@ -153,6 +163,15 @@ class TaskSubmission(Generic[J]):
         where_to_look = f"in the console or with TencentCIHook.{self.job_api.list_method}"
         with fail_if_content_is_refused(), self.try_state.note_sending(request, where_to_look):
             job, request_id = self.job_api.submit(request, expires_at)
-            self.try_state.job_id = job.job_id
+            self.try_state.job_id = self._accepted_id = job.job_id
+        metrics.count("jobs_submitted", tags=_metric_tags(request))
         self.log.info("Submitted job %s (%s, request id %s)", job.job_id, job.state, request_id)
         return job
+
+
+def _metric_tags(request: Tree) -> dict[str, str]:
+    """Return the type of the job or of a batch's jobs, and which of the two the request makes."""
+    from airflow_provider_ci.protocol.tree import find_text
+
+    batch_type = find_text(request, "Operation.Tag")
+    return {"job_type": str(batch_type or request.get("Tag")), "kind": "batch_job" if batch_type else "job"}

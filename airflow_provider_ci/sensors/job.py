@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_results_to_events
 from airflow_provider_ci.exceptions import (
     ConfigurationError,
@@ -279,9 +280,11 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
         if self.do_xcom_push:
             self._push_links(context, list(results.values()))
         if error := tracker.error():
+            metrics.count_ended(self.known_jobs)
             raise error
         if tracker.pending:
             return PokeReturnValue(is_done=False)
+        metrics.count_ended(self.known_jobs)
         add_results_to_events(context, self.outlets, self.known_jobs, self.log)
         ordered = [results[job_id] for job_id in self._job_ids]
         return PokeReturnValue(

@@ -134,6 +134,11 @@ class DurableSubmission(Generic[J]):
             sleep=self.sleep,
         )
 
+    @property
+    def suspected_duplicates(self) -> int:
+        """How many jobs besides the task's own were found, which may have been accepted for it too."""
+        return len(self._search.suspected_duplicates)
+
     def get_or_submit(self, request: Tree, input_location: str) -> J:
         """Return the job of ``request``, and submit it only if there is none.
 

@@ -77,6 +77,8 @@ class JobSearch(Generic[J]):
     log: Log
     clock: Callable[[], float]
     sleep: Callable[[float], None]
+    #: Jobs besides the one that was found, which the service may have accepted for the same submission.
+    suspected_duplicates: set[str] = field(default_factory=set, init=False)
     # Jobs of earlier submissions that ended without a result
     _ended_jobs: list[J] = field(default_factory=list, init=False)
     _abandoned_ids: set[str] = field(default_factory=set, init=False)
@@ -216,8 +218,9 @@ class JobSearch(Generic[J]):
     def _oldest(self, jobs: list[J]) -> J:
         oldest, *others = sorted(jobs, key=created_at)
         if others:
-            ids = ", ".join(str(job.job_id) for job in others)
-            self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
+            ids = [str(job.job_id) for job in others]
+            self.suspected_duplicates.update(ids)
+            self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ", ".join(ids))
         self.log.info("Found job %s (%s), submitted before", oldest.job_id, oldest.job_state)
         return oldest
 

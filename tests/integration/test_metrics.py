@@ -1,0 +1,66 @@
+"""What DAGs in real Airflow (``dag.test()``) send to a StatsD server on loopback, with the emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from tests.integration.airflow_runs import dags_in
+from tests.integration.virtual_time import emulator_in_virtual_time
+from tests.recording import SHORT
+from tests.statsd_receiver import StatsdReceiver, send_stats_to, statsd_receiver
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+VOICE = "job_type=VoiceSeparate"
+
+
+@pytest.fixture(scope="session")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(Path(__file__).resolve().parents[1] / "dags")
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
+    with emulator_in_virtual_time() as emulator, statsd_receiver() as receiver:
+        monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+        hook = TencentCIHook()
+        for key in ("in/speech_over_music.mp3", "in/b.mp3"):
+            hook.upload_file(SHORT, key)
+        hook.close()
+        send_stats_to(receiver.port, monkeypatch)
+        yield receiver
+
+
+def test_a_job_that_a_retry_finds_again(dags: dict[str, Any], received: StatsdReceiver) -> None:
+    assert dags["accepted_deferrable"].test().state == "success"
+    counted = received.provider_counters()
+    assert counted[f"jobs_found_again,{VOICE},kind=job"] == 1
+    assert counted[f"jobs_ended,{VOICE},state=Success"] == 1
+    assert f"job_seconds,{VOICE},state=Success" in counted
+    assert counted["requests.submit_the_job"] == 1
+    assert counted["requests.list_jobs"] >= 1
+
+
+def test_a_batch_job_and_its_jobs(dags: dict[str, Any], received: StatsdReceiver) -> None:
+    assert dags["batch_plain_deferrable"].test().state == "success"
+    counted = received.provider_counters()
+    assert counted[f"jobs_submitted,{VOICE},kind=batch_job"] == 1
+    assert counted[f"jobs_ended,{VOICE},state=Success"] == 2
+    assert counted["requests.describe_the_batch_job"] >= 1
+
+
+def test_a_sensor_counts_the_jobs_that_it_has_waited_for(
+    dags: dict[str, Any], received: StatsdReceiver
+) -> None:
+    """As the operators do that wait: here, two of them and one sensor."""
+    assert dags["all_deferred"].test().state == "success"
+    counted = received.provider_counters()
+    assert counted[f"jobs_submitted,{VOICE},kind=job"] == 2
+    assert counted[f"jobs_ended,{VOICE},state=Success"] == 4
+    assert counted["requests.describe_jobs"] >= 3
