@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -63,12 +64,13 @@ def send_stats_to(port: int, patch: pytest.MonkeyPatch) -> None:
     options = {"STATSD_ON": "True", "STATSD_PORT": str(port), "STATSD_INFLUXDB_ENABLED": "True"}
     for name, value in options.items():
         patch.setenv(f"AIRFLOW__METRICS__{name}", value)
-    backend = _statsd_logger().get_statsd_logger()
+    make = _statsd_logger().get_statsd_logger
+    backend = make(Stats) if signature(make).parameters else make()
     module = import_module(Stats.__module__)
     if hasattr(module, "_backend"):
         patch.setattr(module, "_backend", backend)
     else:  # Airflow before 3.3
-        patch.setattr(type(Stats), "instance", backend)
+        patch.setattr(Stats, "instance", backend)
 
 
 def _statsd_logger() -> Any:
