@@ -13,7 +13,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -90,8 +90,8 @@ class TencentCIHook(BaseHook):
     """Makes calls to Tencent Cloud Infinite (CI) through an Airflow connection of type ``tencent_ci``.
 
     Nothing is read or sent before the first call. Reads are repeated after lost connections, timeouts,
-    throttling and 5xx; a submission only if it certainly was not accepted. One hook has one connection pool;
-    it may be used by several threads.
+    throttling and 5xx; a submission only if it certainly was not accepted. One hook has one connection pool,
+    which several threads may use, and which ``with TencentCIHook() as hook:`` closes at the end.
 
     The methods are about jobs and objects; those about other subjects are in :attr:`batches`,
     :attr:`templates` and :attr:`queues`.
@@ -161,6 +161,12 @@ class TencentCIHook(BaseHook):
     def get_conn(self) -> requests.Session:
         """Return the pooled HTTP session of this hook."""
         return self._session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the pooled connections; the next call opens new ones."""

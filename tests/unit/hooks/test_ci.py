@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -170,6 +171,19 @@ class TestWhatIsSent:
         hook.close()
         hook.describe_jobs(["j1"])
         assert [sent.connection for sent in server.requests] == [1, 1, 1, 2]
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_the_end_of_a_with_block_closes_it(
+        self, hook: TencentCIHook, server: ScriptedServer, mocker: MockerFixture, fails: bool
+    ) -> None:
+        server.play(jobs())
+        with pytest.raises(KeyError) if fails else nullcontext(), hook as entered:
+            assert entered is hook
+            hook.describe_jobs(["j1"])
+            closed = mocker.spy(hook.get_conn(), "close")
+            if fails:
+                raise KeyError
+        assert closed.called
 
     def test_a_hook_that_was_never_used_can_be_closed(self) -> None:
         TencentCIHook().close()
