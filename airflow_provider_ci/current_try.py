@@ -41,10 +41,22 @@ def state_of_task(ti: Any) -> str | None:
 
 def pushed_id(ti: Any) -> Any:
     """Return the JobId that a running task has pushed, if any. Works where :func:`state_of_task` does."""
+    return _pushed(ti, "return_value")
+
+
+def pushed_state(ti: Any) -> Any:
+    """Return the state of the job that a task has pushed last, if any. Works where :func:`state_of_task`
+    does.
+    """
+    job = _pushed(ti, "job")
+    return job.get("state") if isinstance(job, dict) else None
+
+
+def _pushed(ti: Any, key: str) -> Any:
     from airflow.sdk.execution_time.xcom import XCom
 
     return XCom.get_one(
-        key="return_value", dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
+        key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index
     )
 
 

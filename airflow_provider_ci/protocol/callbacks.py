@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from lxml import etree
@@ -33,9 +34,17 @@ WORKFLOW_FINISH = "WorkflowFinish"
 #: the transcript of the longest recording 3 to 9 MB.
 MAX_BYTES = xml.MAX_BYTES
 
+#: Where :func:`find_job_ids` looks: the first bytes of a body.
+HEAD_BYTES = 64 * 1024
+#: How many ids it returns at most. The callback of a job names one, that of a workflow those of its nodes.
+MAX_JOB_IDS = 20
 _ELEMENTS = ("EventName", "JobsDetail", "WorkflowExecution")
 _MAX_DEPTH = 32  # documented bodies have 7 levels
 _QUOTED_MAX = 100  # characters of the body that an error quotes
+_JOB_ID = re.compile(
+    rb"<JobId>\s*(?P<xml>[A-Za-z0-9_-]{1,128})\s*</JobId>"
+    rb'|"JobId"\s*:\s*"(?P<json>[A-Za-z0-9_-]{1,128})"'
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -97,6 +106,19 @@ class Callback:
         tasks = self.workflow_execution.tasks if self.workflow_execution else ()
         ids = [job.job_id for job in self.jobs] + [task.job_id for task in tasks]
         return tuple(dict.fromkeys(job_id for job_id in ids if job_id))
+
+
+def find_job_ids(head: bytes) -> tuple[str, ...]:
+    """Return the ids of jobs in the beginning of a callback's body, in XML or JSON.
+
+    For a receiver that asks the service anyway. The id of a job comes before its results, which may be large.
+
+    :param head: the body, or its first ``HEAD_BYTES``.
+    :return: each id once, at most ``MAX_JOB_IDS``; none if it is no callback.
+    """
+    found = (match["xml"] or match["json"] for match in _JOB_ID.finditer(head[:HEAD_BYTES]))
+    ids = islice(dict.fromkeys(job_id.decode() for job_id in found), MAX_JOB_IDS)
+    return tuple(ids)
 
 
 def parse_callback(body: bytes) -> Callback:

@@ -32,8 +32,6 @@ ENDED, TIMEOUT, ERROR = "ended", "timeout", "error"
 REFUSALS_TOLERATED = 10
 # Ids in an event or a log line: thousands would not fit
 _MAX_IDS_LISTED = 20
-# What becomes of a deferred task once the callback endpoint has submitted the event
-_RESUMED_OR_CLEARED = ("scheduled", "queued")
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
 # Keeps the tasks alive that cancel jobs: the event loop has weak references only
@@ -205,10 +203,8 @@ class TencentCIJobTrigger(BaseTrigger):
         try:
             state = await asyncio.to_thread(current_try.state_of_task, ti)
             needs_jobs = state in current_try.WAITING
-            if self.expects_callback and state in _RESUMED_OR_CLEARED:
-                # Most likely the callback endpoint has resumed it. If it was cleared instead, its next try
-                # cancels the job
-                needs_jobs = True
+            if self.expects_callback and await self._was_probably_resumed(state):
+                return f"the task is {state}, after a callback"
             if state == "running":
                 # The task was resumed after another triggerer's event, or this is a new try. A new try first
                 # deletes what earlier ones have pushed, so it has no id yet. It finds the job and continues
@@ -224,6 +220,18 @@ class TencentCIJobTrigger(BaseTrigger):
     async def _send_cancel_requests(self, client: AsyncClient, endpoint: Endpoint) -> None:
         for request in self._cancel_requests():
             await client.call(request, endpoint)
+
+    async def _was_probably_resumed(self, state: str | None) -> bool:
+        """Tell whether the callback endpoint has resumed the task, because its jobs have ended.
+
+        The task may have been cleared instead if it is scheduled or queued: then its next try cancels the
+        jobs. It may have been marked successful by a user: then it has not pushed the end of a job.
+        """
+        from airflow_provider_ci import current_try
+
+        if state != "success":
+            return state in ("scheduled", "queued")
+        return bool(await asyncio.to_thread(current_try.pushed_state, self.task_instance) == "Success")
 
     def _cancel_requests(self) -> list[ApiRequest[None]]:
         from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CancelJobs

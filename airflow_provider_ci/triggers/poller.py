@@ -158,10 +158,12 @@ async def subscribe(
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Group, _Poller]] = WeakKeyDictionary()
 
 
-class _DescribeStates(DescribeJobs):
+class DescribeStates(DescribeJobs):
+    """Describes jobs by id, state, code and message alone."""
+
     __slots__ = ()
 
-    def parse(self, response: HttpResponse) -> JobsResponse:
+    def parse(self, response: HttpResponse) -> JobsResponse:  # noqa: D102 - as in the base class
         root = parse_response(response, self.purpose)
         etree.strip_elements(root, *_UNUSED_ELEMENTS)
         return replace(read(JobsResponse, root), request_id=response.request_id)
@@ -329,7 +331,7 @@ class _Poller:
             with suppress(Exception):  # keep the present settings
                 self._client.settings = await recent_settings(self._group.tencent_ci_conn_id)
         endpoint = self._client.settings.endpoint(self._group.bucket, self._group.region)
-        return await _describe_states(self._client, job_ids, endpoint)
+        return await describe_in_parts(self._client, DescribeStates(job_ids), endpoint)
 
     def _handle_response(self, batch: list[_PolledJob], response: JobsResponse) -> None:
         if self._was_scheduled_with_present_factor(batch):
@@ -413,16 +415,17 @@ class _Poller:
             subscriber.updates.put_nowait(Update(tuple(ids), response, error))
 
 
-async def _describe_states(client: AsyncClient, job_ids: tuple[str, ...], endpoint: Endpoint) -> JobsResponse:
+async def describe_in_parts(client: AsyncClient, request: DescribeJobs, endpoint: Endpoint) -> JobsResponse:
     """Describe jobs, fewer at a time if the results of those that ended are too large for one response."""
     try:
-        return await client.call(_DescribeStates(job_ids), endpoint, max_attempts=1)
+        return await client.call(request, endpoint, max_attempts=1)
     except ResponseTooLargeError:
-        if len(job_ids) == 1:
+        if len(request.job_ids) == 1:
             raise
-    half = (len(job_ids) + 1) // 2
-    first = await _describe_states(client, job_ids[:half], endpoint)
-    return merge_responses(first, await _describe_states(client, job_ids[half:], endpoint))
+    half = (len(request.job_ids) + 1) // 2
+    first, rest = (replace(request, job_ids=ids) for ids in (request.job_ids[:half], request.job_ids[half:]))
+    response = await describe_in_parts(client, first, endpoint)
+    return merge_responses(response, await describe_in_parts(client, rest, endpoint))
 
 
 def _may_join(first: _PolledJob, job: _PolledJob, now: float) -> bool:

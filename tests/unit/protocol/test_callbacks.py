@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import InvalidCallbackError, TencentCIError
 from airflow_provider_ci.protocol import callbacks
-from airflow_provider_ci.protocol.callbacks import Callback, CosHeader, WorkflowTask, parse_callback
+from airflow_provider_ci.protocol.callbacks import (
+    HEAD_BYTES,
+    MAX_JOB_IDS,
+    Callback,
+    CosHeader,
+    WorkflowTask,
+    find_job_ids,
+    parse_callback,
+)
 from airflow_provider_ci.protocol.fields import SERVICE_ZONE
 from airflow_provider_ci.protocol.jobs import Job, Workflow
 from airflow_provider_ci.protocol.results import job_result
@@ -404,3 +412,49 @@ class TestAnything:
         expected = Job(job_id="j1", message=message, operation=operation)
         for body in (tree_to_bytes(said, "Response"), as_json(said)):
             assert parse_callback(body).jobs == (expected,)
+
+
+class TestFindingIds:
+    """Without reading the rest of a body, which may be large or not what it seems."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            f"<Response>{JOB_XML}</Response>",
+            f"<Response><JobId>\n {JOB_ID} </JobId>",  # cut off
+            json.dumps({"JobsDetail": {"JobId": JOB_ID}}),
+            json.dumps({"JobsDetail": [{"JobId": JOB_ID}, {"JobId": JOB_ID}]}, indent=2),
+            f'{{"JobsDetail": [{{"JobId"  :"{JOB_ID}", "Operation": {{"SpeechRecog',
+        ],
+    )
+    def test_in_either_form(self, body: str) -> None:
+        assert find_job_ids(body.encode()) == (JOB_ID,)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"\x00\xff",
+            b"<JobId></JobId>",
+            b"<JobId>../x</JobId>",
+            b"<JobId>" + b"a" * 129 + b"</JobId>",
+            b'{"JobId": 5}',
+            b'{"jobid": "j1"}',
+            b"<InventoryTriggerJobId>j1</InventoryTriggerJobId>",
+            b" " * HEAD_BYTES + b"<JobId>j1</JobId>",
+        ],
+    )
+    def test_of_something_else_there_are_none(self, body: bytes) -> None:
+        assert find_job_ids(body) == ()
+
+    def test_there_are_not_too_many(self) -> None:
+        body = "".join(f"<JobId>j{number}</JobId>" for number in range(1000))
+        assert find_job_ids(body.encode()) == tuple(f"j{number}" for number in range(MAX_JOB_IDS))
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes_can_be_read(self, body: bytes) -> None:
+        assert all(len(job_id) <= 128 for job_id in find_job_ids(body))
+
+    def test_they_are_those_that_reading_finds(self) -> None:
+        body = f"<Response>{JOB_XML}</Response>".encode()
+        assert find_job_ids(body) == parse_callback(body).job_ids

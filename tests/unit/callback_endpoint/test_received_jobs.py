@@ -1,0 +1,97 @@
+"""The queue of jobs of which callbacks have come."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_ci.callback_endpoint.received_jobs import PAUSES, ReceivedJob, ReceivedJobs
+
+
+def ids(jobs: list[ReceivedJob]) -> list[str]:
+    return [job.job_id for job in jobs]
+
+
+def test_a_job_is_taken_once_however_many_callbacks_come() -> None:
+    jobs = ReceivedJobs()
+    for _ in range(3):
+        assert jobs.add("c", ["j1", "j2"], now=0.0)
+    assert ids(jobs.take_due(0.0, 10)) == ["j1", "j2"]
+    assert len(jobs) == 0
+
+
+def test_a_look_is_about_one_connection() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("a", ["j1"], 0.0)
+    jobs.add("b", ["j1"], 0.0)
+    jobs.add("a", ["j2"], 0.0)
+    assert ids(jobs.take_due(0.0, 10)) == ["j1", "j2"]
+    assert ids(jobs.take_due(0.0, 10)) == ["j1"]
+
+
+def test_a_look_has_a_size() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", map(str, range(25)), 0.0)
+    assert [len(jobs.take_due(0.0, 10)) for _ in range(4)] == [10, 10, 5, 0]
+
+
+def test_what_does_not_fit_is_refused_and_the_rest_stays() -> None:
+    jobs = ReceivedJobs(max_jobs=3)
+    assert not jobs.add("c", ["j1", "j2", "j3", "j4"], 0.0)
+    assert jobs.add("c", ["j1"], 0.0), "it is there already"
+    assert len(jobs) == 3
+
+
+def test_a_job_is_looked_at_some_times_with_growing_pauses_and_then_forgotten() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", ["j1"], 0.0)
+    now, looks = 0.0, []
+    while taken := jobs.take_due(now, 10):
+        looks.append(now)
+        if not jobs.return_for_later(taken[0], now):
+            break
+        assert jobs.take_due(now + PAUSES[len(looks) - 1] - 0.1, 10) == []
+        now += PAUSES[len(looks) - 1]
+    assert looks == [0, 2, 6, 14, 30, 62]
+    assert len(jobs) == 0
+
+
+def test_another_callback_brings_the_next_look_forward() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", ["j1"], 0.0)
+    (job,) = jobs.take_due(0.0, 10)
+    job.needs_event = False
+    jobs.return_for_later(job, 0.0)
+    jobs.add("c", ["j1"], 1.0)
+    assert jobs.take_due(1.0, 10) == [job]
+
+
+def test_a_callback_during_the_look_is_not_lost() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", ["j1"], 0.0)
+    (job,) = jobs.take_due(0.0, 10)
+    jobs.add("c", ["j1"], 1.0)
+    jobs.return_for_later(job, 1.0)
+    assert jobs.take_due(1.0, 10) == [job]
+    assert len(jobs) == 0
+
+
+def test_a_look_may_have_to_wait() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", ["j1"], 0.0)
+    (job,) = jobs.take_due(0.0, 10)
+    jobs.return_for_later(job, 0.0, not_before=5.0)
+    assert jobs.take_due(4.9, 10) == []
+    assert jobs.take_due(5.0, 10) == [job]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.booleans()), max_size=60))
+def test_it_never_holds_more_than_its_limit(steps: list[tuple[str, int, bool]]) -> None:
+    jobs, now = ReceivedJobs(max_jobs=5), 0.0
+    for conn_id, number, looks in steps:
+        now += 1
+        jobs.add(conn_id, [f"j{number}"], now)
+        if looks:
+            for job in jobs.take_due(now, 3):
+                jobs.return_for_later(job, now)
+        assert len(jobs) <= 5
