@@ -15,7 +15,7 @@ from airflow_provider_ci.exceptions import (
     strip_signatures,
 )
 from airflow_provider_ci.protocol.batches import BatchJob
-from airflow_provider_ci.protocol.jobs import CANCEL, Job
+from airflow_provider_ci.protocol.jobs import CANCEL, RUNNING, Job
 from airflow_provider_ci.protocol.results import result_failure
 
 #: What is waited for: a job or a batch job.
@@ -59,7 +59,7 @@ class DescribeResponse(Protocol[J_co]):
 
 
 class JobTracker(Generic[J]):
-    """Follows jobs from poll to poll and logs each change of state once.
+    """Follows jobs from poll to poll and logs each change of state once, and each tenth of a job's progress.
 
     With more than 20 jobs it logs only those that end without success, and a count whenever another tenth of
     all has ended.
@@ -77,6 +77,7 @@ class JobTracker(Generic[J]):
         self._log = log
         self._missing_since: dict[str, float] = {}
         self._tenths_logged = 0
+        self._progress_logged: dict[str, int] = {}
 
     @property
     def pending(self) -> list[str]:
@@ -120,7 +121,10 @@ class JobTracker(Generic[J]):
             del self._pending[job_id]
             if not state.is_successful or result_failure(job) is not None:
                 self.unsuccessful.append(job)
-        if before is None or before.job_state != state:
+        tenths = tenths_of_progress(job)
+        if before is None or before.job_state != state or tenths > self._progress_logged.get(job_id, 0):
+            if tenths:
+                self._progress_logged[job_id] = tenths
             self._log_state(job)
 
     def error(self) -> JobError | None:
@@ -161,7 +165,8 @@ class JobTracker(Generic[J]):
         elif not state.is_known:
             self._log.warning("Job %s: unknown state %r, still waiting", job.job_id, str(state))
         elif not self._logs_counts:
-            self._log.info("Job %s: %s", job.job_id, state)
+            progress = f" ({job.progress} %)" if tenths_of_progress(job) else ""
+            self._log.info("Job %s: %s%s", job.job_id, state, progress)
 
     def _log_count(self) -> None:
         total = len(self.job_ids)
@@ -189,6 +194,14 @@ class JobTracker(Generic[J]):
                 request_id=self.request_id,
                 hint="Check that bucket and region are those of the submission (records last about a month)",
             )
+
+
+def tenths_of_progress(job: Job | BatchJob) -> int:
+    """Return how much of a running job is done, from 1 to 9; 0 if that is less, or unknown: the service says
+    it of some types of job only.
+    """
+    is_running = job.job_state == RUNNING and job.progress is not None
+    return min(max(job.progress or 0, 0) // 10, 9) if is_running else 0
 
 
 def describe_end(job: Job | BatchJob) -> str:

@@ -40,6 +40,7 @@ from airflow_provider_ci.protocol.jobs import (
 )
 from airflow_provider_ci.protocol.wire import Endpoint, HttpResponse
 from airflow_provider_ci.protocol.xml import read
+from airflow_provider_ci.submission.tracking import tenths_of_progress
 from airflow_provider_ci.submission.waiting import (
     FIRST_DELAY,
     MAX_BACKOFF_FACTOR,
@@ -68,7 +69,7 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _UNUSED_ELEMENTS = tuple(
     f"{{*}}{name}"
     for name in (
-        *("Input", "Operation", "Workflow", "Progress", "QueueId", "Tag", "SubTag"),
+        *("Input", "Operation", "Workflow", "QueueId", "Tag", "SubTag"),
         *("CreationTime", "StartTime", "EndTime"),
     )
 )
@@ -84,7 +85,7 @@ class Group(NamedTuple):
 
 class Update(NamedTuple):
     """The outcome of a poll for some of a subscriber's jobs: either a response or an error. The response has
-    only the id, state, code and message of each job.
+    only the id, state, progress, code and message of each job.
     """
 
     job_ids: tuple[str, ...]
@@ -109,6 +110,7 @@ class _PolledJob:
     backoff_factor: float = 1.0  # the poller's factor when this pause began
     refusal_factor: float = 1.0  # this job's own; grows while its polls are refused
     reported_state: str | None = None  # the state that all subscribers know; None: the next poll is reported
+    reported_tenths: int = 0  # of the progress, that all subscribers know
     max_batch_size: int = (
         IDS_PER_REQUEST  # ids in a request with this job; fewer while it may be what makes requests fail
     )
@@ -133,8 +135,9 @@ async def subscribe(
 ) -> AsyncIterator[asyncio.Queue[Update]]:
     """Yield a queue of updates about ``job_ids``. Leaving the block, also by cancellation, unsubscribes.
 
-    There is an update for each poll that fails or does not find a job, for each change of a job's state, and
-    for the first successful poll after a failed one. A job is not polled any more once it has ended.
+    There is an update for each poll that fails or does not find a job, for each change of a job's state, for
+    each tenth of its progress, and for the first successful poll after a failed one. A job is not polled any
+    more once it has ended.
 
     :param poll_interval: longest pause between two polls of a job, seconds.
     :param waited: seconds that the wait has lasted already, in another process.
@@ -336,13 +339,14 @@ class _Poller:
     def _handle_response(self, batch: list[_PolledJob], response: JobsResponse) -> None:
         if self._was_scheduled_with_present_factor(batch):
             self._backoff_factor = decrease_factor(self._backoff_factor)
-        states = {job.job_id: job.job_state for job in response.jobs_detail}
+        described = {str(job.job_id): job for job in response.jobs_detail}
         changed = []
         for job in batch:
-            state = states.get(job.job_id)
-            if job.reported_state is None or state != job.reported_state:
+            found = described.get(job.job_id)
+            state, tenths = (None, 0) if found is None else (found.job_state, tenths_of_progress(found))
+            if job.reported_state is None or state != job.reported_state or tenths > job.reported_tenths:
                 changed.append(job)
-            job.reported_state = state
+            job.reported_state, job.reported_tenths = state, max(tenths, job.reported_tenths)
             self._suspects.discard(job.job_id)
             job.may_be_early = job.may_be_early or job.max_batch_size < IDS_PER_REQUEST
             job.max_batch_size = IDS_PER_REQUEST

@@ -82,6 +82,27 @@ class TestJobTracker:
             "info: Job b: Success",
         ]
 
+    def test_each_tenth_of_the_progress_is_logged_once_and_not_each_poll(self, log: RecordingLog) -> None:
+        """The service does not say it of all types, and may begin anew."""
+        tracker = JobTracker(["a"], log)
+        seen: list[tuple[str, int | None]] = [
+            ("Submitted", 0),
+            *(("Running", n) for n in (0, 3, 9, 12, 15, 12)),
+        ]
+        seen += [("Running", n) for n in (29, 30, None, 5, 38, 99, 100, 1000)]
+        seen += [("Success", 100)]
+        for elapsed, (state, progress) in enumerate(seen):
+            tracker.update(response(Job(job_id="a", state=state, progress=progress)), elapsed)
+        assert [line.removeprefix("info: Job a: ") for line in log.lines] == [
+            "Submitted",
+            "Running",
+            "Running (12 %)",
+            "Running (29 %)",
+            "Running (30 %)",
+            "Running (99 %)",
+            "Success",
+        ]
+
     def test_the_log_names_each_of_twenty_jobs(self, log: RecordingLog) -> None:
         ids = [f"j{n}" for n in range(20)]
         tracker = JobTracker(ids, log)

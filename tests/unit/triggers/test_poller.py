@@ -552,6 +552,26 @@ class TestWhenTheServiceFails:
 
 
 class TestSubscriptions:
+    def test_an_update_comes_with_each_tenth_of_the_progress_and_not_with_each_poll(
+        self, service: Service
+    ) -> None:
+        service.ends, service.progress = {"j1": 600.0}, {"j1": 600.0}
+
+        async def main() -> list[int | None]:
+            progress = []
+            async with subscribe(GROUP, ["j1"], 5) as updates:
+                while True:
+                    (job,) = (await updates.get()).response.jobs_detail  # type: ignore[union-attr]
+                    progress.append(job.progress)
+                    if job.job_state.is_terminal:
+                        return progress
+
+        progress = run(main())
+        assert len(service.requests) > 100
+        tenths = [number // 10 for number in progress if number is not None]
+        assert tenths == sorted({*tenths})
+        assert 10 <= len(tenths) <= 11
+
     @pytest.mark.parametrize("moment", [0.0, 0.5, 1.0, 1.02, 1.05, 1.5, 40.0])
     @pytest.mark.parametrize("count", [1, 25])
     def test_cancelled_at_any_moment_nothing_is_left(

@@ -90,6 +90,8 @@ class Service:
     ends: dict[str, float] = field(default_factory=dict)
     final: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    #: Seconds after which a running job has made 100 % of its progress; it is not said of others.
+    progress: dict[str, float] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     requests: list[Request] = field(default_factory=list)
     cancelled: list[tuple[str, ...]] = field(default_factory=list)
@@ -135,7 +137,10 @@ class Service:
     def job(self, job_id: str) -> Job:
         ended = self.ends.get(job_id, float("inf")) <= now()
         state = self.final.get(job_id, "Success") if ended else self.states.get(job_id, "Running")
-        return Job(job_id=job_id, state=state)
+        duration = self.progress.get(job_id)
+        return Job(
+            job_id=job_id, state=state, progress=None if duration is None else int(100 * now() / duration)
+        )
 
     def polls_of(self, job_id: str) -> list[float]:
         return [request.at for request in self.requests if job_id in request.job_ids]
