@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 #: A job that ended longer ago gets no event: its callback was repeated by somebody.
 MAX_AGE = timedelta(days=1)
-# The service's clock may be ahead of that of Airflow's database
-_CLOCK_TOLERANCE = timedelta(minutes=15)
+# The event of a job is younger than the job's end, but clocks may differ
+_CLOCK_TOLERANCE = timedelta(hours=1)
 
 
 def add_event(asset_name: str, job: Job, endpoint: Endpoint) -> bool:
@@ -33,8 +33,9 @@ def add_event(asset_name: str, job: Job, endpoint: Endpoint) -> bool:
     from airflow.utils.sqlalchemy import with_row_locks
     from sqlalchemy import select
 
-    ended_at = job.end_time or datetime.now(UTC)
-    if datetime.now(UTC) - ended_at > MAX_AGE:
+    now = datetime.now(UTC)
+    ended_at = min(job.end_time or now, now)
+    if now - ended_at > MAX_AGE:
         return False
     with create_session(scoped=False) as session:
         named = select(AssetModel).where(AssetModel.name == asset_name, AssetModel.active.has())

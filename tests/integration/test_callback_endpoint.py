@@ -1,0 +1,469 @@
+"""The callback endpoint in the application of Airflow's API server, with its database and the emulator."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.airflow_version import HAS_CALLBACK_ENDPOINT
+
+if not HAS_CALLBACK_ENDPOINT:
+    pytest.skip("the endpoint needs Airflow 3.3", allow_module_level=True)
+
+from airflow import plugins_manager
+from airflow.sdk import Asset
+from airflow.utils.session import create_session
+from fastapi import FastAPI
+from pytest_mock import MockerFixture
+from sqlalchemy import delete, select
+from starlette.testclient import TestClient
+
+from airflow_provider_ci.callback_endpoint import application, asset_events, processing, received_jobs
+from airflow_provider_ci.callback_endpoint.plugin import CallbackEndpoint, configured_apps
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.triggers import settings as trigger_settings
+from airflow_provider_ci.triggers.events import parse_event
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
+from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.server import Emulator
+from tests.conftest import Logs
+from tests.deferred_tasks import defer, event_of, stored
+from tests.e2e.airflow_stack import wait_until
+from tests.job_samples import request_of
+from tests.recording import SHORT
+
+SECRET = "the-callback-secret-of-the-tests-00"
+ASSET = "finished-jobs-of-the-endpoint"
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture
+def service(airflow_db: None) -> Iterator[Emulator]:
+    """A service whose jobs run until the test lets time pass."""
+    settings = {"queue_seconds": 1800, "run_seconds": 1800, "queue_max_concurrent": 100}
+    with Emulator(clock=VirtualClock(start=time.time()), **settings) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def connection_of(service: Emulator, monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Callable[..., None]:
+    def define(conn_id: str = "pushed", **extra: Any) -> None:
+        given = json.loads(json.dumps(service.connection))
+        given["extra"] |= {"callback_base_url": "https://airflow.example.com", "callback_secret": SECRET}
+        given["extra"] |= extra
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(given))
+
+    define()
+    return define
+
+
+@pytest.fixture(scope="module")
+def api_server(airflow_db: None) -> tuple[FastAPI, CallbackEndpoint]:
+    """Airflow's application, and that of the plugin in it."""
+    from airflow.api_fastapi.app import create_app
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__TENCENT_CI__CALLBACK_CONN_IDS", "pushed,other")
+        apps = configured_apps()
+        patch.setattr(plugins_manager, "get_fastapi_plugins", lambda: (apps, []))
+        return create_app(apps="core"), apps[0]["app"]
+
+
+@pytest.fixture
+def client(
+    connection_of: Callable[..., None],
+    api_server: tuple[FastAPI, CallbackEndpoint],
+    mocker: MockerFixture,
+) -> Iterator[TestClient]:
+    """A client of an API server that has received nothing yet."""
+    app, endpoint = api_server
+    endpoint._application = None
+    mocker.patch.object(trigger_settings, "LOOKUP_PAUSE", 0.0)
+    mocker.patch.object(processing, "LOOK_PAUSE", 0.05)
+    mocker.patch.object(processing, "REQUESTS_PER_SECOND", 1000.0)
+    mocker.patch.object(received_jobs, "PAUSES", (0.1,) * 5)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def hook(connection_of: Callable[..., None], service: Emulator) -> TencentCIHook:
+    hook = TencentCIHook("pushed")
+    hook.upload_file(SHORT, "in/a.mp3")
+    return hook
+
+
+@pytest.fixture
+def submit(hook: TencentCIHook, service: Emulator) -> Callable[[], str]:
+    numbers = iter(range(1000))
+
+    def submit() -> str:
+        request = request_of("VoiceSeparate", str(next(numbers)), service.bucket, service.region)
+        job, _ = hook.submit_job(request | {"Input": {"Object": "in/a.mp3"}})
+        return str(job.job_id)
+
+    return submit
+
+
+def end_jobs(service: Emulator, hook: TencentCIHook, *job_ids: str) -> None:
+    assert isinstance(service.clock, VirtualClock)
+    service.clock.advance(7200)
+    wait_until(
+        lambda: all(job.job_state.is_terminal for job in hook.describe_jobs(job_ids).jobs_detail), 60, "ends"
+    )
+
+
+def post(client: TestClient, *job_ids: str, secret: str = SECRET, conn_id: str = "pushed") -> int:
+    body = {
+        "EventName": "TaskFinish",
+        "JobsDetail": [{"JobId": each, "State": "Success"} for each in job_ids],
+    }
+    response = client.post(f"/tencent-ci/callbacks/{conn_id}/{secret}", content=json.dumps(body))
+    return response.status_code
+
+
+def trigger(*job_ids: str, conn_id: str = "pushed", **more: Any) -> TencentCIJobTrigger:
+    return TencentCIJobTrigger(list(job_ids), tencent_ci_conn_id=conn_id, **more)
+
+
+def wait_for_state(task: UUID, state: str) -> None:
+    wait_until(lambda: stored(task).state == state, PATIENCE_SECONDS, f"the task is {state}")
+
+
+def wait_until_forgotten(logs: Logs) -> None:
+    wait_until(lambda: any("Forgot" in line for line in logs.at("warning")), PATIENCE_SECONDS, "is forgotten")
+
+
+@pytest.mark.parametrize("form", ["XML", "JSON"])
+def test_the_callback_of_a_job_that_has_ended_resumes_its_task(
+    client: TestClient, service: Emulator, hook: TencentCIHook, submit: Callable[[], str], form: str
+) -> None:
+    job_id = submit()
+    (task,) = defer([trigger(job_id, deadline=5e9, started_at=1.0, expects_callback=True)])
+    end_jobs(service, hook, job_id)
+    body = {
+        "XML": f"<Response><JobsDetail><JobId>{job_id}</JobId></JobsDetail></Response>",
+        "JSON": json.dumps({"JobsDetail": {"JobId": job_id}}),
+    }[form]
+    assert client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body).status_code == 200
+    wait_for_state(task, "scheduled")
+    assert parse_event(event_of(task)) == (False, [job_id], 5e9, None, 1.0), "as the trigger's own event"
+    assert stored(task).trigger_id is None
+
+
+def test_a_forged_callback_is_only_a_reason_to_ask(
+    client: TestClient, service: Emulator, submit: Callable[[], str], logs: Logs
+) -> None:
+    job_id = submit()
+    (task,) = defer([trigger(job_id)])
+    before = service.ledger.count()
+    assert {post(client, job_id) for _ in range(20)} == {200}
+    wait_until_forgotten(logs)
+    assert stored(task).state == "deferred"
+    assert 1 <= service.ledger.count() - before == service.ledger.count("describe") <= 26
+    assert not service.ledger.requests("cancel")
+
+
+def test_an_early_callback_is_enough(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    mocker.patch.object(received_jobs, "PAUSES", (0.1,) * 1000)
+    job_id = submit()
+    (task,) = defer([trigger(job_id)])
+    post(client, job_id)
+    wait_until(lambda: service.ledger.count("describe") > 0, PATIENCE_SECONDS, "the endpoint asks")
+    end_jobs(service, hook, job_id)
+    wait_for_state(task, "scheduled")
+
+
+def test_a_task_is_not_resumed_in_the_first_seconds_of_its_deferral(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    mocker.patch.object(processing, "DEFERRED_SECONDS", 3600.0)
+    job_id = submit()
+    young, old = defer([trigger(job_id)], seconds_ago=10)[0], defer([trigger(job_id)], seconds_ago=4000)[0]
+    end_jobs(service, hook, job_id)
+    post(client, job_id)
+    wait_for_state(old, "scheduled")
+    assert stored(young).state == "deferred"
+
+
+def test_a_task_of_another_connection_is_not_resumed(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    connection_of: Callable[..., None],
+    logs: Logs,
+) -> None:
+    connection_of("other", callback_secret=SECRET[::-1])
+    job_id = submit()
+    (task,) = defer([trigger(job_id)])
+    end_jobs(service, hook, job_id)
+    assert post(client, job_id, conn_id="other", secret=SECRET[::-1]) == 200
+    wait_until_forgotten(logs)
+    assert stored(task).state == "deferred"
+
+
+def test_a_task_with_several_jobs_waits_for_all(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    jobs = [submit() for _ in range(3)]
+    (task,) = defer([trigger(*jobs)])
+    hook.cancel_jobs([])
+    post(client, jobs[0])
+    wait_until(lambda: service.ledger.count("describe") > 0, PATIENCE_SECONDS, "the endpoint asks")
+    assert stored(task).state == "deferred"
+    end_jobs(service, hook, *jobs)
+    post(client, jobs[1])
+    wait_for_state(task, "scheduled")
+
+
+def test_a_job_without_success_resumes_a_task_at_once(
+    client: TestClient, service: Emulator, hook: TencentCIHook, submit: Callable[[], str]
+) -> None:
+    jobs = [submit() for _ in range(2)]
+    (task,) = defer([trigger(*jobs)])
+    hook.cancel_jobs(jobs[:1])
+    post(client, jobs[0])
+    wait_for_state(task, "scheduled")
+
+
+def test_a_task_with_many_jobs_is_left_to_the_triggerer(
+    client: TestClient, service: Emulator, submit: Callable[[], str], logs: Logs
+) -> None:
+    job_id = submit()
+    (task,) = defer([trigger(job_id, *(f"j{number}" for number in range(10)))])
+    post(client, job_id)
+    wait_until_forgotten(logs)
+    assert service.ledger.count("describe") == 0
+    assert stored(task).state == "deferred"
+
+
+def test_a_second_callback_finds_no_task(
+    client: TestClient, service: Emulator, hook: TencentCIHook, submit: Callable[[], str], logs: Logs
+) -> None:
+    job_id = submit()
+    (task,) = defer([trigger(job_id)])
+    end_jobs(service, hook, job_id)
+    post(client, job_id)
+    wait_for_state(task, "scheduled")
+    describes = service.ledger.count("describe")
+    post(client, job_id)
+    wait_until_forgotten(logs)
+    assert service.ledger.count("describe") == describes
+    assert stored(task).state == "scheduled"
+
+
+def test_ten_jobs_need_one_request(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    mocker.patch.object(processing, "LOOK_PAUSE", 1.0)
+    jobs = [submit() for _ in range(10)]
+    tasks = defer([trigger(job_id) for job_id in jobs])
+    end_jobs(service, hook, *jobs)
+    describes = service.ledger.count("describe")
+    for job_id in jobs:
+        post(client, job_id)
+    for task in tasks:
+        wait_for_state(task, "scheduled")
+    assert service.ledger.count("describe") - describes <= 2  # two if the machine was too slow
+
+
+def test_a_service_that_fails_is_asked_again(
+    client: TestClient, service: Emulator, hook: TencentCIHook, submit: Callable[[], str], logs: Logs
+) -> None:
+    job_id = submit()
+    (task,) = defer([trigger(job_id)])
+    end_jobs(service, hook, job_id)
+    for nth in (1, 2):
+        service.faults.add("describe", nth=nth, status=503, code="SlowDown")
+    post(client, job_id)
+    wait_for_state(task, "scheduled")
+    assert any("looks at jobs of callbacks failed, will try again" in line for line in logs.at("warning"))
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            (f"pushed/{SECRET}x", 404),
+            (f"pushed/{SECRET[:-1]}", 404),
+            (f"pushed/{SECRET.upper()}", 404),
+            (f"absent/{SECRET}", 404),
+            (f"other/{SECRET}", 503),  # it is accepted, but does not exist
+            ("pushed/", 404),
+            ("pushed", 404),
+            (f"pushed/{SECRET}/more", 404),
+        ],
+    )
+    def test_an_address(self, client: TestClient, service: Emulator, path: str, status: int) -> None:
+        assert client.post(f"/tencent-ci/callbacks/{path}", content=b'{"JobId": "j1"}').status_code == status
+        assert service.ledger.count() == 0
+
+    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+    def test_a_method(self, client: TestClient, method: str) -> None:
+        assert client.request(method, f"/tencent-ci/callbacks/pushed/{SECRET}").status_code == 405
+
+    @pytest.mark.parametrize("body", [b"", b"garbage", b"{}", b"<Response/>", b"\xff" * 1000])
+    def test_garbage(self, client: TestClient, body: bytes, logs: Logs) -> None:
+        for _ in range(3):
+            answer = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body)
+            assert answer.status_code == 400
+        refused = [line for line in logs.at("warning") if "Refused" in line]
+        assert refused == ["Refused 1 callbacks: the body has no id of a job"]
+
+    def test_a_huge_body_is_not_kept(self, client: TestClient) -> None:
+        def body() -> Iterator[bytes]:
+            yield b'{"JobId": "j1"'
+            for _ in range(20):
+                yield b" " * 1024 * 1024
+
+        answer = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body())
+        assert answer.status_code == 413
+
+    def test_a_large_result_is_not_read(
+        self, client: TestClient, service: Emulator, hook: TencentCIHook, submit: Callable[[], str]
+    ) -> None:
+        job_id = submit()
+        (task,) = defer([trigger(job_id)])
+        end_jobs(service, hook, job_id)
+        body = json.dumps({"JobsDetail": {"JobId": job_id, "Operation": {"Text": "x" * 5_000_000}}})
+        assert client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body).status_code == 200
+        wait_for_state(task, "scheduled")
+
+    def test_too_many_jobs(self, client: TestClient, mocker: MockerFixture) -> None:
+        mocker.patch.object(processing, "LOOK_PAUSE", 1000.0)
+        mocker.patch.object(received_jobs.ReceivedJobs.__init__, "__defaults__", (30,))
+        statuses = [post(client, *(f"j{each}{n}" for n in range(20))) for each in "abc"]
+        assert statuses == [200, 503, 503]
+
+
+def test_nothing_logged_has_the_secret(client: TestClient, logs: Logs) -> None:
+    post(client, "j1")
+    post(client, "j1", secret="another-secret-that-was-changed-0000")
+    client.post(f"/tencent-ci/callbacks/pushed/{SECRET}/more")
+    assert [line for line in logs.lines if "request finished" in line], "Airflow's access log"
+    of_test_client = "HTTP Request: "
+    lines = [line for line in logs.everything().splitlines() if of_test_client not in line]
+    assert not [line for line in lines if SECRET in line or "another-secret" in line]
+
+
+class TestEvents:
+    @pytest.fixture(autouse=True)
+    def asset(self, airflow_db: None, connection_of: Callable[..., None]) -> Iterator[int]:
+        from airflow.models.asset import AssetActive, AssetModel
+
+        connection_of(callback_asset=ASSET)
+        with create_session() as session:
+            model = AssetModel.from_serialized(Asset(ASSET))
+            session.add(model)
+            session.flush()
+            session.add(AssetActive.for_asset(model))
+            asset_id = model.id
+        yield asset_id
+        with create_session() as session:
+            session.execute(delete(AssetActive).where(AssetActive.name == ASSET))
+            session.execute(delete(AssetModel).where(AssetModel.id == asset_id))
+
+    def events(self, asset_id: int) -> list[dict[str, Any]]:
+        from airflow.models.asset import AssetEvent
+
+        with create_session(scoped=False) as session:
+            return [each.extra for each in session.scalars(select(AssetEvent).filter_by(asset_id=asset_id))]
+
+    def test_a_job_that_has_ended_is_one_event(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        logs: Logs,
+    ) -> None:
+        job_id = submit()
+        (task,) = defer([trigger(job_id)])
+        end_jobs(service, hook, job_id)
+        for _ in range(3):
+            assert post(client, job_id, job_id) == 200
+            wait_for_state(task, "scheduled")
+            wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+        wait_until_forgotten(logs)
+        (extra,) = self.events(asset)
+        assert extra["from_trigger"] is True
+        event = extra["payload"]
+        assert (event["job_id"], event["state"], event["input_object"]) == (job_id, "Success", "in/a.mp3")
+        assert (event["bucket"], event["region"]) == (service.bucket, service.region)
+
+    def test_a_job_that_runs_or_does_not_exist_is_none(
+        self, client: TestClient, submit: Callable[[], str], asset: int, logs: Logs
+    ) -> None:
+        post(client, submit(), "j-of-nobody")
+        wait_until_forgotten(logs)
+        assert self.events(asset) == []
+
+    def test_a_job_that_ended_long_ago_is_none(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        logs: Logs,
+        mocker: MockerFixture,
+    ) -> None:
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        mocker.patch.object(asset_events, "MAX_AGE", -asset_events.MAX_AGE)
+        post(client, job_id)
+        wait_until_forgotten(logs)
+        assert self.events(asset) == []
+
+    def test_an_asset_that_does_not_exist_is_a_warning(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        connection_of: Callable[..., None],
+        logs: Logs,
+    ) -> None:
+        connection_of(callback_asset="nothing")
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        post(client, job_id)
+        message = f"No event of job {job_id}: Airflow has no active asset 'nothing'"
+        wait_until(lambda: message in logs.at("warning"), PATIENCE_SECONDS, "it is logged")
+
+
+def test_reading_is_limited_in_time(client: TestClient, mocker: MockerFixture) -> None:
+    """A client that sends nothing more is not waited for."""
+    mocker.patch.object(application, "READ_SECONDS", 0.1)
+
+    def body() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(1)
+        yield b"}"
+
+    assert client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body()).status_code in (400, 408)
