@@ -57,3 +57,7 @@ def outlet_event_accessors() -> Any:
     except ImportError:  # Airflow 2.11
         from airflow.utils.context import OutletEventAccessors
     return OutletEventAccessors()
+
+
+#: Watchers of assets share streams of events, and have a state store.
+HAS_SHARED_STREAMS = Version("3.3") <= AIRFLOW

@@ -8,13 +8,16 @@ from typing import Any
 
 from packaging.version import Version
 
-from tests.airflow_version import AIRFLOW, CANNOT_RESCHEDULE_IN_DAG_TEST, IS_AIRFLOW_2
+from tests.airflow_version import AIRFLOW, CANNOT_RESCHEDULE_IN_DAG_TEST, HAS_SHARED_STREAMS, IS_AIRFLOW_2
+
+#: Files of DAGs that say themselves that they need a newer release.
+_NOT_FOR_THIS_AIRFLOW = () if HAS_SHARED_STREAMS else ("example_job_events.py",)
 
 
 def dags_in(folder: Path) -> dict[str, Any]:
     """Return the DAGs of a folder, written to the database as the DAG processor does."""
     bag = dag_bag(str(folder))
-    assert not bag.import_errors
+    assert [path for path in bag.import_errors if Path(path).name not in _NOT_FOR_THIS_AIRFLOW] == []
     if CANNOT_RESCHEDULE_IN_DAG_TEST:
         for task in (task for dag in bag.dags.values() for task in dag.tasks if hasattr(task, "reschedule")):
             task.mode = "poke"

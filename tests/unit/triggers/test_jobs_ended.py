@@ -1,0 +1,468 @@
+"""Events about jobs that have ended, in virtual time: which come, when, how often, and at what cost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytest_mock import MockerFixture
+
+from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError, ServerError
+from tests.airflow_version import HAS_SHARED_STREAMS
+
+if not HAS_SHARED_STREAMS:
+    pytest.skip("watchers share streams from Airflow 3.3 on", allow_module_level=True)
+
+from airflow_provider_ci.submission.watermark import OVERLAP_MIN
+from airflow_provider_ci.triggers.jobs_ended import TencentCIJobsEndedTrigger
+
+from . import virtual
+from .simulated_triggerer import BUCKET, REGION, JobList, SimulatedJob, Triggerer, Watcher, counted
+
+
+@pytest.fixture
+def service(mocker: MockerFixture) -> Iterator[JobList]:
+    service = JobList()
+    mocker.patch("airflow_provider_ci.triggers.bucket_jobs.AsyncClient", service.client)
+    mocker.patch("airflow_provider_ci.triggers.bucket_jobs.recent_settings", service.recent_settings)
+    clock = SimpleNamespace(time=virtual.unix_time)
+    for module in ("bucket_jobs", "ended_jobs_stream", "jobs_ended"):
+        mocker.patch(f"airflow_provider_ci.triggers.{module}.time", clock)
+    yield service
+    assert service.open == 0, "sessions are left open"
+
+
+def run_for(seconds: float, *watchers: Watcher, **arguments: Any) -> Triggerer:
+    """Run a triggerer for some virtual seconds, and kill it."""
+
+    async def main() -> Triggerer:
+        triggerer = Triggerer(watchers, **arguments).start()
+        await asyncio.sleep(seconds)
+        await triggerer.kill()
+        return triggerer
+
+    return virtual.run(main())
+
+
+def delays(watcher: Watcher, jobs: list[SimulatedJob]) -> dict[str, float]:
+    """Return how long after the end of its job each event was stored."""
+    ends = {job.job_id: job.ends for job in jobs}
+    return {event["job_id"]: at - ends[event["job_id"]] for at, event in watcher.events}
+
+
+def test_a_job_that_ends_becomes_one_event(service):
+    service.jobs = [SimulatedJob("j1", created=20, ends=35)]
+    watcher = Watcher()
+    run_for(100, watcher)
+    ((at, event),) = watcher.events
+    assert 35 <= at <= 35 + 10 + 2
+    assert event == {
+        "job_id": "j1",
+        "tag": "VoiceSeparate",
+        "state": "Success",
+        "code": None,
+        "message": None,
+        "input_object": "in/song.mp3",
+        "bucket": BUCKET,
+        "region": REGION,
+        "outputs": {},
+        "omitted_files": 0,
+        "creation_time": "2001-09-09T01:47:00+00:00",
+        "end_time": "2001-09-09T01:47:15+00:00",
+        "user_data": None,
+    }
+
+
+def test_jobs_that_ended_before_the_watch_are_no_events_and_those_under_way_are(service):
+    service.jobs = [
+        SimulatedJob("ended", created=-100, ends=-50),
+        SimulatedJob("ended-long-ago", created=-9000, ends=-8000),
+        SimulatedJob("under-way", created=-100, ends=50),
+        SimulatedJob("under-way-for-long", created=-90_000, ends=60),
+    ]
+    watcher = Watcher()
+    run_for(100, watcher)
+    assert watcher.job_ids == ["under-way", "under-way-for-long"]
+
+
+def test_an_end_between_the_start_of_the_trigger_and_its_first_poll_is_announced(service):
+    # the poller of the first trigger has just polled when the second one comes
+    service.jobs = [SimulatedJob("j1", created=-10, ends=6)]
+    first, second = Watcher({"poll_interval": 30}), Watcher({"poll_interval": 30, "input_prefix": "in/"})
+
+    async def main() -> None:
+        triggerer = Triggerer([first]).start()
+        await asyncio.sleep(5)
+        triggerer._tasks.append(asyncio.create_task(triggerer._keep_running(1, second)))
+        await asyncio.sleep(60)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert first.job_ids == second.job_ids == ["j1"]
+
+
+def test_a_slow_job_is_followed_however_old_it_is(service):
+    # hundreds of others come and end meanwhile, so that no page of the list has it any more
+    service.jobs = [SimulatedJob("slow", created=10, ends=8000)]
+    service.jobs += [
+        SimulatedJob(job_id, created=20 + 10 * number, ends=30 + 10 * number)
+        for number, job_id in enumerate(counted("quick", 600))
+    ]
+    watcher = Watcher({"poll_interval": 5})
+    run_for(8060, watcher)
+    assert Counter(watcher.job_ids) == Counter(["slow", *counted("quick", 600)])
+    assert max(delays(watcher, service.jobs).values()) <= 5 + 3
+
+
+def test_jobs_that_end_in_another_order_and_late_in_the_list_are_all_announced(service):
+    dice = random.Random(7)
+    service.jobs = [
+        SimulatedJob(job_id, created=(at := dice.uniform(0, 3000)), ends=at + dice.expovariate(1 / 200))
+        for job_id in counted("j", 800)
+    ]
+    for job in service.jobs:
+        job.lag = dice.choice([0, 0, 0, 30, OVERLAP_MIN - 15])
+    watcher = Watcher()
+    run_for(6000, watcher)
+    assert Counter(watcher.job_ids) == Counter(counted("j", 800))
+
+
+def test_many_pending_jobs_cost_pages_of_the_list_and_not_a_request_for_ten(service):
+    # 1,000 jobs wait for hours in a queue
+    service.jobs = [SimulatedJob(job_id, created=-7200) for job_id in counted("j", 1000)]
+    watcher = Watcher()
+    run_for(60, watcher)
+    assert service.describes() == []
+    # the list of new jobs, and 10 pages of pending ones; at first to find them
+    assert len(service.lists()) <= 7 * (1 + 10 + 1)
+
+
+def test_fifty_watchers_of_one_bucket_cost_one_request_an_interval(service):
+    service.jobs = [
+        SimulatedJob(job_id, created=5.0 * number, ends=5.0 * number + 60)
+        for number, job_id in enumerate(counted("j", 100))
+    ]
+    watchers = [Watcher({"input_prefix": "in/" if n % 2 else "in/s"}) for n in range(50)]
+    run_for(700, *watchers)
+    for watcher in watchers:
+        assert Counter(watcher.job_ids) == Counter(counted("j", 100))
+    # 70 intervals, and one list of pending jobs for each poll at which a watch began
+    assert len(service.lists()) <= 70 + 5
+    assert service.describes() == []
+
+
+def test_triggers_with_other_buckets_or_types_poll_for_themselves(service):
+    service.jobs = [SimulatedJob("j1", created=5, ends=9), SimulatedJob("j2", 5, 9, tag="Transcode")]
+    voices, transcodes = Watcher(), Watcher({"tag": "Transcode", "bucket": "other-1250000001"})
+    run_for(60, voices, transcodes)
+    assert (voices.job_ids, transcodes.job_ids) == (["j1"], ["j2"])
+    assert transcodes.events[0][1]["bucket"] == "other-1250000001"
+
+
+def test_prefix_and_states_filter_events(service):
+    service.jobs = [
+        SimulatedJob("song", created=5, ends=9, input_object="songs/a.mp3"),
+        SimulatedJob("talk", created=5, ends=9, input_object="talks/a.mp3"),
+        SimulatedJob("failed", created=5, ends=9, input_object="talks/b.mp3", state="Failed"),
+        SimulatedJob("cancelled", created=5, ends=9, input_object="songs/c.mp3", state="Cancel"),
+    ]
+    songs = Watcher({"input_prefix": "songs/"})
+    failures = Watcher({"states": ["Failed", "Cancel"]})
+    everything = Watcher()
+    run_for(60, songs, failures, everything)
+    assert set(songs.job_ids) == {"song", "cancelled"}
+    assert set(failures.job_ids) == {"failed", "cancelled"}
+    assert len(everything.job_ids) == 4
+
+
+def test_ends_while_no_triggerer_runs_are_announced_later(service):
+    service.jobs = [
+        SimulatedJob("before", created=5, ends=20),
+        SimulatedJob("meanwhile", created=30, ends=5000),
+        SimulatedJob("created-meanwhile", created=4000, ends=5001),
+        SimulatedJob("after", created=4000, ends=10_030),
+    ]
+    watcher = Watcher()
+
+    async def main() -> None:
+        for start, seconds in ((0, 100), (10_000, 100)):
+            await asyncio.sleep(start)
+            triggerer = Triggerer([watcher]).start()
+            await asyncio.sleep(seconds)
+            await triggerer.kill()
+
+    virtual.run(main())
+    assert Counter(watcher.job_ids) == Counter(["before", "meanwhile", "created-meanwhile", "after"])
+
+
+def test_triggerers_that_die_lose_nothing_and_repeat_little(service):
+    dice = random.Random(1)
+    count, kills, seconds = 2000, 4, 2000
+    for job_id in counted("j", count):
+        created = dice.uniform(0, seconds - 300)
+        service.jobs.append(SimulatedJob(job_id, created, ends=created + dice.uniform(1, 300)))
+    watcher = Watcher({"poll_interval": 5})
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        for _ in range(kills):
+            await asyncio.sleep(dice.uniform(0.5, 1.5) * seconds / (kills + 1))
+            await triggerer.kill()
+            triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(600)
+        await triggerer.kill()
+
+    virtual.run(main())
+    found = Counter(watcher.job_ids)
+    assert set(found) == {*counted("j", count)}
+    assert found.total() - count <= count / 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_burst_of_jobs_is_announced_completely_though_triggerers_die_all_the_time(service, seed):
+    dice = random.Random(seed)
+    service.jobs = [
+        SimulatedJob(job_id, created=10, ends=dice.uniform(11, 60)) for job_id in counted("j", 500)
+    ]
+    watcher = Watcher({"poll_interval": 2})
+
+    async def main() -> None:
+        for _ in range(30):
+            triggerer = Triggerer([watcher]).start()
+            await asyncio.sleep(dice.uniform(1, 12))
+            await triggerer.kill()
+
+    virtual.run(main())
+    assert set(watcher.job_ids) == {*counted("j", 500)}
+
+
+def test_an_event_that_airflow_does_not_store_comes_again(service):
+    service.jobs = [SimulatedJob("j1", created=5, ends=9)]
+    watcher = Watcher()
+
+    async def main() -> Triggerer:
+        triggerer = Triggerer([watcher], ack_timeout=20).start()
+        triggerer.stores_events.clear()
+        await asyncio.sleep(25)
+        triggerer._inbox.clear()
+        triggerer.stores_events.set()
+        await asyncio.sleep(60)
+        await triggerer.kill()
+        return triggerer
+
+    triggerer = virtual.run(main())
+    assert watcher.job_ids == ["j1"]
+    assert [type(error).__name__ for error in triggerer.failures] == ["AckTimeout"]
+
+
+def test_unstored_events_are_bounded(service):
+    service.jobs = [SimulatedJob(job_id, created=5, ends=6) for job_id in counted("j", 1000)]
+    watcher = Watcher()
+
+    async def main() -> int:
+        triggerer = Triggerer([watcher]).start()
+        triggerer.stores_events.clear()
+        await asyncio.sleep(60)
+        waiting = len(triggerer._inbox)
+        triggerer.stores_events.set()
+        await asyncio.sleep(60)
+        await triggerer.kill()
+        return waiting
+
+    assert virtual.run(main()) == 200
+    assert Counter(watcher.job_ids) == Counter(counted("j", 1000))
+
+
+def test_an_outage_is_waited_out_with_fewer_requests_and_one_line(service, caplog):
+    service.jobs = [SimulatedJob("j1", created=5, ends=500)]
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(100)
+        service.failure = ServerError("The service is away", status=503)
+        before = len(service.calls)
+        await asyncio.sleep(1000)
+        assert len(service.calls) - before <= 1000 / 160 + 5
+        service.failure = None
+        await asyncio.sleep(300)
+        await triggerer.kill()
+
+    with caplog.at_level(logging.WARNING):
+        virtual.run(main())
+    assert watcher.job_ids == ["j1"]
+    (line,) = [record.message for record in caplog.records if "cannot be read" in record.message]
+    group = "type VoiceSeparate in the bucket of connection 'tencent_ci_default'"
+    assert line.startswith(f"Jobs of {group} cannot be read, will keep trying: The service is away")
+
+
+def test_a_job_that_the_service_forgets_is_not_followed_for_ever(service, caplog):
+    service.jobs = [SimulatedJob("lost", created=-7200), SimulatedJob("kept", created=-7200, ends=900)]
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(100)
+        service.forgotten.add("lost")
+        await asyncio.sleep(900)
+        before = len(service.describes())
+        await asyncio.sleep(100)
+        assert len(service.describes()) == before
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert watcher.job_ids == ["kept"]
+    assert caplog.text.count("The service does not find job lost any more") == 1
+
+
+def test_a_watermark_store_that_fails_delays_and_repeats_but_loses_nothing(service, capsys):
+    service.jobs = [
+        SimulatedJob("j1", created=5, ends=30),
+        SimulatedJob("j2", created=5, ends=60),
+        SimulatedJob("j3", created=5, ends=200),
+    ]
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(20)
+        watcher.asset.failure = RuntimeError("the database is away")
+        await asyncio.sleep(80)
+        await triggerer.kill()
+        triggerer = Triggerer([watcher]).start()
+        watcher.asset.failure = RuntimeError("the database is away")
+        await asyncio.sleep(60)
+        watcher.asset.failure = None
+        await asyncio.sleep(100)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert Counter(watcher.job_ids) == Counter({"j1": 2, "j2": 2, "j3": 1})
+    printed = capsys.readouterr().out
+    assert printed.count("The asset state store cannot be written, events may come again") == 1
+    assert printed.count("The asset state store cannot be read, will keep trying") == 1
+
+
+def test_a_watermark_that_is_none_begins_a_new_watch(service, capsys):
+    watcher = Watcher()
+    watcher.asset.values[watcher.trigger()._state_key] = json.dumps({"since": "yesterday"})
+    service.jobs = [SimulatedJob("j0", created=-10, ends=-5), SimulatedJob("j1", created=5, ends=9)]
+    run_for(60, watcher)
+    assert watcher.job_ids == ["j1"]
+    assert "is not used, watching begins anew: it is no watermark: ValueError" in capsys.readouterr().out
+
+
+def test_without_a_state_store_events_come_and_a_warning_says_what_is_missing(service, capsys):
+    watcher = Watcher()
+    service.jobs = [SimulatedJob("j1", created=5, ends=9)]
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher])
+        make = watcher.trigger
+
+        def without_store() -> TencentCIJobsEndedTrigger:
+            trigger = make()
+            trigger.asset_state_store = None
+            return trigger
+
+        watcher.trigger = without_store  # type: ignore[method-assign]
+        triggerer.start()
+        await asyncio.sleep(60)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert watcher.job_ids == ["j1"]
+    assert "Airflow provides no asset state store" in capsys.readouterr().out
+
+
+def test_the_stored_state_stays_small(service):
+    service.jobs = [
+        SimulatedJob(f"{job_id}-{'0' * 24}", created=number, ends=number + 30)
+        for number, job_id in enumerate(counted("j", 1500))
+    ]
+    watcher = Watcher()
+    run_for(1600, watcher)
+    (state,) = watcher.asset.values.values()
+    assert len(state) < 16_384
+    assert len(watcher.job_ids) == 1500
+
+
+def test_the_watermark_moves_on_without_events(service):
+    service.jobs = [
+        SimulatedJob(job_id, created=10.0 * n, ends=10.0 * n + 5)
+        for n, job_id in enumerate(counted("j", 900))
+    ]
+    watcher = Watcher({"states": ["Failed"]})
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(9000)
+        await triggerer.kill()
+        before = len(service.lists())
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(5)
+        assert len(service.lists()) - before == 1, "the restarted triggerer lists one page"
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert watcher.asset.writes <= 9000 / 60 + 2
+
+
+def test_a_trigger_is_stored_as_its_arguments():
+    trigger = TencentCIJobsEndedTrigger(
+        tag="Transcode",
+        bucket=BUCKET,
+        region=REGION,
+        input_prefix="in/",
+        states=("Success",),
+        poll_interval=3,
+    )
+    path, arguments = trigger.serialize()
+    assert path == "airflow_provider_ci.triggers.jobs_ended.TencentCIJobsEndedTrigger"
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert TencentCIJobsEndedTrigger(**arguments).serialize() == (path, arguments)
+    assert TencentCIJobsEndedTrigger(**arguments).shared_stream_key() == trigger.shared_stream_key()
+
+
+def test_the_state_is_the_same_as_long_as_the_same_jobs_are_wanted():
+    key = TencentCIJobsEndedTrigger()._state_key
+    assert TencentCIJobsEndedTrigger(poll_interval=3)._state_key == key
+    assert TencentCIJobsEndedTrigger(states=["Cancel", "Success", "Failed"])._state_key == key
+    for argument in ({"states": ["Failed"]}, {"input_prefix": "a"}, {"tag": "Concat"}, {"region": REGION}):
+        assert TencentCIJobsEndedTrigger(**argument)._state_key != key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"tag": ""}, "tag is '', allowed: a string that is not empty"),
+        ({"tencent_ci_conn_id": None}, "tencent_ci_conn_id is None, allowed: a string that is not empty"),
+        ({"bucket": 3}, "bucket is 3, allowed: a string"),
+        ({"poll_interval": 0}, "poll_interval is 0, allowed: seconds above 0"),
+        ({"poll_interval": "5"}, "poll_interval is '5', allowed: seconds above 0"),
+        ({"states": ["Running"]}, "an element of states is 'Running', allowed: Success, Failed, Cancel"),
+        ({"input_prefix": "/in"}, "input_prefix is '/in', allowed: the beginning of object keys"),
+    ],
+)
+def test_an_argument_that_cannot_work_fails_when_the_dag_is_parsed(arguments, problem):
+    with pytest.raises(RequestValidationError) as raised:
+        TencentCIJobsEndedTrigger(**arguments)
+    assert problem in str(raised.value)
+
+
+def test_a_task_cannot_wait_with_it():
+    with pytest.raises(ConfigurationError, match="is for an AssetWatcher, not for a task"):
+        TencentCIJobsEndedTrigger().run()
+
+
+def test_an_older_airflow_is_named(mocker):
+    mocker.patch("airflow_provider_ci.triggers.jobs_ended.AIRFLOW_MINOR", (3, 2))
+    with pytest.raises(ConfigurationError, match=r"TencentCIJobsEndedTrigger needs Airflow 3\.3 or newer"):
+        TencentCIJobsEndedTrigger()
