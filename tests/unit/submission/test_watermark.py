@@ -52,7 +52,7 @@ LIVES = st.lists(
     ),
     max_size=120,
 )
-PAUSES = st.lists(st.integers(1, 900), min_size=1, max_size=60)
+PAUSES = st.lists(st.integers(60, 1800), min_size=6, max_size=40)
 
 
 def poll(watermark: EndedJobsWatermark, lives: Sequence[Life], at: float) -> list[Job]:

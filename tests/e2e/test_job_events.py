@@ -1,0 +1,129 @@
+"""Jobs that end in a bucket start DAGs, with a real scheduler and a triggerer that is killed on the way."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow_version import HAS_SHARED_STREAMS
+from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.services import Service, serve
+
+pytestmark = pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="watchers share streams from Airflow 3.3 on")
+DAGS = Path(__file__).parent / "event_dags"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings = {"queue_seconds": 1, "run_seconds": 5, "queue_max_concurrent": 100}
+    with serve("events", tmp_path_factory.mktemp("events"), **settings) as service:
+        service.put("songs", 1)
+        service.put("talks", 1)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def airflow(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    home = tmp_path_factory.mktemp("airflow-events")
+    with AirflowStack(home, DAGS, service.environment) as running:
+        running.wait(lambda: lists(service) > 2, 120, "the triggers poll")
+        yield running
+
+
+def lists(service: Service) -> int:
+    return service.emulator.ledger.count("list")
+
+
+def submit(service: Service, prefix: str) -> str:
+    """Submit a job as somebody else than Airflow does."""
+    request = {
+        "Tag": "VoiceSeparate",
+        "Input": {"Object": f"{prefix}/0.wav"},
+        "Operation": {
+            "VoiceSeparate": {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "wav"}},
+            "Output": {"AuObject": "out/${jobid}/voice.wav"},
+            "UserData": "by somebody else",
+        },
+    }
+    job, _ = service.hook.submit_job(request)
+    return str(job.job_id)
+
+
+def events(airflow: AirflowStack, asset: str) -> list[dict[str, Any]]:
+    """Return the payloads of an asset's events, oldest first."""
+    (found,) = airflow.api("GET", f"/assets?name_pattern={asset}")["assets"]
+    path = f"/assets/events?asset_id={found['id']}&order_by=timestamp"
+    payloads: list[dict[str, Any]] = []
+    while True:
+        page = airflow.api("GET", f"{path}&limit=100&offset={len(payloads)}")
+        payloads += [event["extra"]["payload"] for event in page["asset_events"]]
+        if len(payloads) >= page["total_entries"]:
+            return payloads
+
+
+def counted(airflow: AirflowStack, asset: str) -> Counter[str]:
+    return Counter(event["job_id"] for event in events(airflow, asset))
+
+
+def read_by(airflow: AirflowStack, dag_id: str) -> list[dict[str, Any]]:
+    """Return what the runs of a DAG that have ended have read."""
+    runs = airflow.api("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    ended = [run["dag_run_id"] for run in runs if run["state"] == "success"]
+    return [payload for run_id in ended for payload in airflow.xcom(dag_id, run_id, "read")]
+
+
+def test_a_job_of_somebody_else_starts_a_dag_with_its_files(airflow: AirflowStack, service: Service) -> None:
+    song, talk = submit(service, "songs"), submit(service, "talks")
+    airflow.wait(lambda: read_by(airflow, "on_songs"), 120, "a run of on_songs")
+    (payload,) = read_by(airflow, "on_songs")
+    assert payload["job_id"] == song
+    assert (payload["state"], payload["tag"], payload["user_data"]) == (
+        "Success",
+        "VoiceSeparate",
+        "by somebody else",
+    )
+    voice = payload["outputs"]["voice"]
+    assert voice["object"] == f"out/{song}/voice.wav"
+    assert service.hook.head_object(voice["object"]).size > 1000
+    airflow.wait(lambda: counted(airflow, "all_jobs") == {song: 1, talk: 1}, 60, "both jobs are events")
+    assert counted(airflow, "songs") == {song: 1}
+
+
+def test_two_watchers_share_one_list_request_an_interval(airflow: AirflowStack, service: Service) -> None:
+    before, began = lists(service), time.monotonic()
+    airflow.wait(lambda: lists(service) >= before + 10, 60, "the triggers poll")
+    assert lists(service) - before <= time.monotonic() - began + 2
+
+
+def test_a_triggerer_that_is_killed_loses_no_end(airflow: AirflowStack, service: Service) -> None:
+    dice = random.Random(5)
+    submitted: list[str] = []
+    for _ in range(3):
+        submitted += [submit(service, "songs") for _ in range(10)]
+        time.sleep(dice.uniform(0, 8))
+        airflow.kill("triggerer")
+        submitted += [submit(service, "songs") for _ in range(5)]
+        airflow.start("triggerer")
+
+    def all_announced() -> bool:
+        return set(counted(airflow, "all_jobs")) >= {*submitted} <= {*counted(airflow, "songs")}
+
+    airflow.wait(all_announced, 180, "all jobs are events")
+    airflow.wait(
+        lambda: {job["job_id"] for job in read_by(airflow, "on_songs")} >= {*submitted},
+        180,
+        "runs have read all jobs",
+    )
+    read = Counter(job["job_id"] for job in read_by(airflow, "on_songs"))
+    assert max(read.values()) == 1, "a run has read a job again"
+    # at most what was stored within the second before each of three deaths
+    assert max(counted(airflow, "songs").values()) <= 4
+    log = airflow.log_of("triggerer")
+    assert service.emulator.secret_key not in log
+    assert "q-signature" not in log
