@@ -64,6 +64,7 @@ class AirflowStack:
         self.logs = home / "logs"
         self._port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._orphaned: list[subprocess.Popen[bytes]] = []
         self._token = ""
         self.url = f"http://127.0.0.1:{self._port}"
         passwords = home / "passwords.json"
@@ -169,6 +170,13 @@ class AirflowStack:
         """SIGKILL a component with all that it started, as when its machine is lost."""
         _kill_session(self._processes.pop(name))
 
+    def kill_alone(self, name: str) -> None:
+        """SIGKILL a component, and nothing that it has started, which lives on until this stack ends."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+        self._orphaned.append(process)
+
     def is_started(self, name: str) -> bool:
         """Tell whether a component was started, and not killed."""
         return name in self._processes
@@ -213,6 +221,8 @@ class AirflowStack:
         for process in processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(end - time.monotonic(), 0.1))
+            _kill_session(process)
+        for process in self._orphaned:
             _kill_session(process)
 
     def log_of(self, name: str) -> str:
