@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_ci.exceptions import InvalidResponseError, ServiceError, TencentCIError
 from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.batches import BatchJob
+from airflow_provider_ci.protocol.ended_jobs import ended_job_event
 from airflow_provider_ci.protocol.errors import is_not_accepted, is_retryable, server_time, service_error
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.protocol.lists import PagedRequest
@@ -93,7 +94,8 @@ def check_value(value: Any) -> None:
         if isinstance(job, Job):
             tally = BatchTally()
             tally.add(job)
-            json.dumps([job_result(job), tally.unsuccessful], allow_nan=False).encode()
+            content = [job_result(job), ended_job_event(job), tally.unsuccessful]
+            json.dumps(content, allow_nan=False).encode()
         if isinstance(job, BatchJob):
             json.dumps(batch_result(job, BatchTally()), allow_nan=False).encode()
 

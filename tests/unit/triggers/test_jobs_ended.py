@@ -20,7 +20,9 @@ from tests.airflow_version import HAS_SHARED_STREAMS
 if not HAS_SHARED_STREAMS:
     pytest.skip("watchers share streams from Airflow 3.3 on", allow_module_level=True)
 
+from airflow_provider_ci.protocol.ended_job_filter import EndedJobFilter
 from airflow_provider_ci.submission.watermark import OVERLAP_MIN
+from airflow_provider_ci.triggers.ended_jobs_stream import Subscription
 from airflow_provider_ci.triggers.jobs_ended import TencentCIJobsEndedTrigger
 
 from . import virtual
@@ -260,6 +262,15 @@ def test_an_event_that_airflow_does_not_store_comes_again(service):
     triggerer = virtual.run(main())
     assert watcher.job_ids == ["j1"]
     assert [type(error).__name__ for error in triggerer.failures] == ["AckTimeout"]
+
+
+def test_a_job_that_a_cancelled_trigger_has_not_passed_on_stays_unconfirmed():
+    subscription = Subscription(
+        wanted=EndedJobFilter(), poll_interval=1, store=None, watermark=None, began_at=0, passed_on=4
+    )
+    subscription.unconfirmed = {"j1": 4, "j2": 5}
+    subscription.confirm(9)
+    assert subscription.unconfirmed == {"j2": 5}
 
 
 def test_unstored_events_are_bounded(service):
