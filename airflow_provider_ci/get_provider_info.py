@@ -207,6 +207,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_ci.operators.text_to_speech",
                     "airflow_provider_ci.operators.transcode",
                     "airflow_provider_ci.operators.cancel",
+                    "airflow_provider_ci.operators.cos",
                 ],
             }
         ],

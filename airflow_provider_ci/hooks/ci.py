@@ -434,6 +434,32 @@ class TencentCIHook(BaseHook):
             for name, file in found.items()
         }
 
+    def download_folder(
+        self,
+        prefix: str,
+        folder: str | PathLike[str],
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+    ) -> dict[str, StoredFile]:
+        """Download all objects whose keys begin with ``prefix``. The folder is made if it does not exist.
+
+        For results of a batch or of streaming, of which no job names all files. Objects below ``prefix`` get
+        folders of their own; characters that a file system may not have become ``_``. A file that is already
+        there is replaced.
+
+        :param prefix: as ``out/b123/``; the part after its last ``/`` belongs to the files' names.
+        :return: the files by their keys; empty if there are none.
+        :raises RequestValidationError: two objects would be the same file. Nothing was downloaded.
+        """
+        listed = self.list_objects(prefix, bucket=bucket, region=region)
+        paths = result_files.paths_below((each.key for each in listed), prefix, folder)
+        for path in paths.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return {
+            key: self.download_file(key, path, bucket=bucket, region=region) for key, path in paths.items()
+        }
+
     def head_object(self, key: str, *, bucket: str | None = None, region: str | None = None) -> ObjectHead:
         """Return size, storage class and other properties of an object, without its content.
 

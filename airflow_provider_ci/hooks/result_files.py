@@ -1,10 +1,10 @@
-"""Which files a job has written, and where they are stored on this machine."""
+"""Which files a job or several have written, and where they are stored on this machine."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,35 @@ def paths_of(files: Mapping[str, ResultObject], folder: str | os.PathLike[str]) 
             file_name = _limit(f"{_NOT_IN_FILE_NAMES.sub('_', name)}-{number}-{stem}", suffix)
         taken.add(file_name.casefold())
         paths[name] = Path(folder) / file_name
+    return paths
+
+
+def paths_below(keys: Iterable[str], prefix: str, folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the path of each object of a list, in folders as its key says, from the last ``/`` of the prefix
+    on. A key that ends with ``/`` is a folder's, and has none.
+
+    :raises RequestValidationError: two objects would be the same file, or one the other's folder, on a file
+        system that does not distinguish upper and lower case.
+    """
+    paths: dict[str, Path] = {}
+    files: dict[Path, str] = {}
+    folders: dict[Path, str] = {}
+    for key in keys:
+        if key.endswith("/"):
+            continue
+        parts = key[prefix.rfind("/") + 1 :].split("/")
+        path = Path(*(_limit(*_split(part or "_")) for part in parts))
+        same = Path(str(path).casefold())
+        parents = [parent for parent in same.parents if parent != Path()]
+        other = files.get(same) or folders.get(same) or next(filter(None, map(files.get, parents)), None)
+        if other is not None:
+            shown = f"prefix {prefix!r} has {other!r} and {key!r}"
+            raise RequestValidationError(
+                [f"{shown}, allowed: keys of which no two need the same file or folder"]
+            )
+        files[same] = key
+        folders |= dict.fromkeys(parents, key)
+        paths[key] = Path(folder) / path
     return paths
 
 

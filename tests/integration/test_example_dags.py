@@ -65,6 +65,24 @@ def test_submit_wait_download(dags, hook, tmp_path):
     assert paths["voice"] != paths["background"]
 
 
+def test_a_file_of_the_worker_and_back(dags, hook, tmp_path):
+    dag_run = dags["example_local_file"].test(
+        run_conf={"path": str(SHORT), "folder": str(tmp_path / "separated")}
+    )
+
+    assert dag_run.state == "success"
+    key = f"in/{dag_run.run_id}/{SHORT.name}"
+    assert xcom(dag_run, "upload") == key
+    assert [job.job_id for job in hook.list_jobs(input_object=key)] == [xcom(dag_run, "separate")]
+    folder = tmp_path / "separated"
+    assert xcom(dag_run, "download") == str(folder / "voice.mp3")
+    assert sorted(xcom(dag_run, "download_all")) == [
+        str(folder / "background.mp3"),
+        str(folder / "voice.mp3"),
+    ]
+    assert seconds(folder / "voice.mp3") == pytest.approx(seconds(SHORT), abs=0.2)
+
+
 def test_mapped_tasks_that_wait(dags, hook, tmp_path):
     other = "in/again.mp3"
     hook.upload_file(SHORT, other)

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator
+from airflow_provider_ci.operators.cos import TencentCOSDownloadOperator, TencentCOSUploadOperator
 from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
 from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
@@ -56,6 +57,8 @@ def parameters(cls: type) -> set[str]:
         (TextToSpeechOperator, TencentCIJobOperator),
         (TranscodeOperator, TencentCIJobOperator),
         (TencentCICancelJobOperator, None),
+        (TencentCOSUploadOperator, None),
+        (TencentCOSDownloadOperator, None),
         (TencentCIJobSensor, None),
     ],
     ids=lambda cls: cls.__name__ if cls else "",

@@ -85,6 +85,7 @@ from airflow_provider_ci.operators.job import TencentCIJobOperator as Any
 from airflow_provider_ci.operators.batch_job import TencentCIBatchJobOperator as AnyBatch
 from airflow_provider_ci.operators.template import TencentCITemplateOperator as AnyTemplate
 from airflow_provider_ci.operators.transcode import TranscodeOperator as Transcode
+from airflow_provider_ci.operators.cos import TencentCOSUploadOperator as Upload
 from airflow_provider_ci.sensors.job import TencentCIJobSensor as Sensor
 kafka = {"region": "ap-guangzhou", "instance_id": "x", "topic": "y"}
 One(task_id="a", input_object="in/{{ ds }}", voice_object="out/a", codec="mp3", bitrate=128,
@@ -93,6 +94,7 @@ One.partial(task_id="b", voice_object="out/a", deferrable=True).expand(input_obj
 Batch(task_id="c", prefix="in/", voice_object="out/${jobid}", time_interval={"start": "2025-01-01T00:00:00Z"})
 Template(task_id="d", name="stems", audio_mode="IsAudio", codec="mp3")
 Cancel(task_id="e", job_id="j1")
+Upload(task_id="u", path="a.mp3", key="in/{{ ds }}")
 Sensor(task_id="f", job_id=["j1"])
 operation = {"Snapshot": {"Start": "{{ ds }}", "Count": 1}, "Output": {"Object": "out/${jobid}-${number}"}}
 Any(task_id="g", tag="Snapshot", input_object="in/a", operation=operation)

@@ -201,3 +201,51 @@ class TestPaths:
         ]
         long = "x" * 300
         self.names(f"a/{long}1.mp3", f"b/{long}2.mp3", f"c/{long}3.mp3")
+
+
+def play_folder(server: ScriptedServer, *keys: str) -> None:
+    """Play a list with these keys, and objects whose content is their key."""
+    contents = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in keys)
+    server.play(http(f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"))
+    server.play(*(http(key) for key in keys if not key.endswith("/")))
+
+
+def test_all_objects_under_a_prefix_are_downloaded_into_a_folder(
+    hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+) -> None:
+    play_folder(server, "out/b1/", "out/b1/list.m3u8", "out/b1/1/a.ts", "out/b1/2/a.ts", "out/b1//../x.ts")
+    stored = hook.download_folder("out/b1/", tmp_path / "new")
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"new/list.m3u8", "new/1/a.ts", "new/2/a.ts", "new/_/_./x.ts"}
+    assert Path(stored["out/b1/2/a.ts"].path).read_text() == "out/b1/2/a.ts"
+    assert server.requests[0].params == {"prefix": "out/b1/", "encoding-type": "url", "max-keys": "1000"}
+
+
+def test_what_follows_the_last_slash_of_a_prefix_is_part_of_the_names(
+    hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+) -> None:
+    play_folder(server, "out/day-1.mp3", "out/day-2/x.mp3")
+    hook.download_folder("out/day-", tmp_path)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"day-1.mp3", "day-2/x.mp3"}
+
+
+def test_an_empty_prefix_downloads_nothing(
+    hook: TencentCIHook, server: ScriptedServer, tmp_path: Path
+) -> None:
+    play_folder(server)
+    assert hook.download_folder("out/", tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("out/a.mp3", "out/A.MP3"), ("out/a", "out/A/b"), ("out/a/b", "out/a"), ("out/a:", "out/a_")],
+)
+def test_objects_that_need_the_same_file_are_refused(
+    hook: TencentCIHook, server: ScriptedServer, tmp_path: Path, keys: tuple[str, str]
+) -> None:
+    contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys)
+    server.play(http(f"<ListBucketResult>{contents}</ListBucketResult>"))
+    with pytest.raises(RequestValidationError, match=f"prefix 'out/' has '{keys[0]}' and '{keys[1]}'"):
+        hook.download_folder("out/", tmp_path)
+    assert [*tmp_path.iterdir()] == []
