@@ -20,7 +20,7 @@ with DAG(
     tags=["example", "tencent-ci"],
     params={
         "path": Param("/tmp/song.mp3", type="string"),  # noqa: S108 - a user enters another one
-        "folder": Param("/tmp/separated", type="string"),  # noqa: S108
+        "folder": Param("/tmp/separated", type="string"),  # noqa: S108 - the same
     },
 ) as dag:
     # [START howto_operator_cos_upload]
