@@ -17,11 +17,10 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.operators.concurrent_reads import read_concurrently
 
 if TYPE_CHECKING:
-    from logging import Logger
-
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.operators.base import BucketAndRegion
     from airflow_provider_ci.operators.bulk_items import BulkItems
+    from airflow_provider_ci.submission.tracking import Log
 
 #: ``media_info_samples`` for all inputs.
 ALL = "all"
@@ -51,7 +50,7 @@ def estimate_length(
     hook: TencentCIHook,
     bucket_and_region: BucketAndRegion,
     raise_if_killed: Callable[[], None],
-    log: Logger,
+    log: Log,
 ) -> MediaLength:
     """Measure inputs with ``media_info``, one request each (``cos:GetObject``).
 

@@ -4,6 +4,7 @@ checks that come before anything is sent.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from airflow_provider_ci.operators.bulk_keys import BulkKeys
 from airflow_provider_ci.operators.bulk_sources import read_source
 from airflow_provider_ci.operators.job_request import INPUT_ARGUMENTS, request_problems
 from airflow_provider_ci.protocol.job_rules import output_field
+from airflow_provider_ci.protocol.job_types.job_type import Need
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.result_keys import (
     INPUT_PLACEHOLDERS,
@@ -27,13 +29,13 @@ from airflow_provider_ci.submission.idempotency_key import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from logging import Logger
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.operators.bulk_sources import Item, ItemSource
     from airflow_provider_ci.operators.job_request import JobRequestOperator
     from airflow_provider_ci.protocol.objects import ListedObject
     from airflow_provider_ci.protocol.wire import Endpoint
+    from airflow_provider_ci.submission.tracking import Log
 
 # Bytes of a fingerprint that identify an item: the 12 hexadecimal digits that an idempotency key has
 _FINGERPRINT_BYTES = 6
@@ -102,7 +104,7 @@ def read_items(
     operator: Any,
     hook: TencentCIHook,
     endpoint: Endpoint,
-    log: Logger,
+    log: Log,
     *,
     manifest_object: str | None = None,
 ) -> BulkItems:
@@ -226,8 +228,18 @@ def _item_problems(operator: Any, item: object) -> Iterator[Problem | str]:
         allowed = item_arguments(operator)
         for name in sorted(map(str, item.keys() - set(allowed))):
             yield f"{name!r} is no argument of an item, allowed: {join_values(allowed)}"
+        if not _is_json(item):
+            yield Problem("the item", item, "a dict that JSON can represent, as the manifest has to")
     elif not (isinstance(item, str) and item):
         yield Problem("the item", item, "a key, or a dict with arguments of the item")
+
+
+def _is_json(item: Mapping[Any, Any]) -> bool:
+    try:
+        json.dumps(item)
+    except (TypeError, ValueError):  # ValueError: it contains itself
+        return False
+    return True
 
 
 def _view_of(operator: JobRequestOperator, item: Item) -> JobRequestOperator:
@@ -255,20 +267,21 @@ def _merge(common: Any, own: Any) -> Any:
 def _placeholder_problems(request: Tree) -> Iterator[Problem]:
     """Yield the misspelt placeholders in the keys of results, before those of the input are replaced."""
     kind = job_type(request["Tag"])
-    inputs = KnownInputs(
-        job_placeholders=kind.placeholders, replaced_before=INPUT_PLACEHOLDERS if _input_key(request) else ()
-    )
+    replaced = INPUT_PLACEHOLDERS if _input_key(request) else ()
+    inputs = KnownInputs(job_placeholders=kind.placeholders, replaced_before=replaced)
     for element, key in kind.result_keys(request["Operation"]).items():
         if allowed := placeholder_problem(key, inputs):
             yield Problem(output_field(kind, element), key, allowed)
 
 
 def _input_key(request: Tree) -> str | None:
-    """Return the key of the input, or what counts as the key of a URL."""
+    """Return the key of the input, or what counts as the key of a URL; ``None`` if there is no input."""
     if key := find_text(request, "Input.Object"):
         return key
-    url = find_text(request, "Input.Url")
-    return key_of_url(url) if url else None
+    if url := find_text(request, "Input.Url"):
+        return key_of_url(url)
+    # in place of one that is missing, which is the problem then, and not the placeholders
+    return "input" if job_type(request["Tag"]).input is Need.REQUIRED else None
 
 
 def _replace_placeholders(request: dict[str, Any]) -> dict[str, Any]:

@@ -18,10 +18,9 @@ from airflow_provider_ci.protocol.result_keys import EXTENSIONS, KnownInputs, ca
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 
 if TYPE_CHECKING:
-    from logging import Logger
-
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from airflow_provider_ci.protocol.objects import ListedObject
+    from airflow_provider_ci.submission.tracking import Log
 
 T = TypeVar("T")
 
@@ -30,7 +29,8 @@ Item: TypeAlias = str | Mapping[str, Any]
 
 _ITEM_LIST = "a list of keys, or of dicts with the arguments of one item each"
 _PATTERN_LIST = "a list of patterns such as '*.mp3'"
-_SAMPLE_OF_JOB_ID = "j00000000000000000000000000000000"
+# Two ids without a common character, because a pattern may have one
+_SAMPLES_OF_JOB_ID = (f"j{'0' * 32}", f"z{'123456789abcdef1' * 2}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Selection:
             and can_begin_with(key_pattern(key, KnownInputs(), None), self.prefix)
         )
         return may_begin and any(
-            self._matches(key.replace("${jobid}", _SAMPLE_OF_JOB_ID).replace("${ext}", extension))
+            self._matches(key.replace("${jobid}", job_id).replace("${ext}", extension))
+            for job_id in _SAMPLES_OF_JOB_ID
             for extension in EXTENSIONS
         )
 
@@ -93,7 +94,7 @@ class ItemSource:
     manifest: str | None = None
 
 
-def read_source(operator: Any, hook: TencentCIHook, log: Logger) -> ItemSource:
+def read_source(operator: Any, hook: TencentCIHook, log: Log) -> ItemSource:
     """Read the items of a bulk task from the one source that it has.
 
     :param operator: has exactly one of ``input_objects``, ``prefix`` and ``input_manifest``.
@@ -125,7 +126,7 @@ def _reason(value: Any) -> str:
     return "; a template rendered text: pass the other task's .output" if is_text else ""
 
 
-def _read_prefix(operator: Any, hook: TencentCIHook, prefix: str, log: Logger) -> ItemSource:
+def _read_prefix(operator: Any, hook: TencentCIHook, prefix: str, log: Log) -> ItemSource:
     raise_if_any(_prefix_problems(prefix))
     selection = Selection(prefix, _read_patterns(operator, "include"), _read_patterns(operator, "exclude"))
     keys, suspects, counter = list[Item](), dict[int, Any](), _Counter()

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_ci.protocol.result_keys import (
+    INPUT_PLACEHOLDERS,
     KnownInputs,
     can_begin_with,
     can_equal,
     cos_problem,
     differs_between_inputs,
+    key_of_url,
     key_pattern,
     may_be_equal,
     placeholder_problem,
+    replace_input_placeholders,
 )
+from tencent_ci_emulator.jobs.job_output import expand_placeholders
+from tencent_ci_emulator.jobs.job_store import StoredJob
 
 JOB = KnownInputs(object="in/song.mp3")
 BATCH = KnownInputs(is_batch=True, prefix="in/")
+BULK = KnownInputs(replaced_before=INPUT_PLACEHOLDERS)
 JOB_ID = "j8d121820f5e411ec926ef19d53ba9c6f"
 
 
@@ -118,6 +125,89 @@ class TestPlaceholders:
             said = placeholder_problem(f"out/${{{name}}}.mp3", inputs)
             assert said is not None
             assert f"${{{name}}} is none, and would be taken literally" in said
+
+
+class TestPlaceholdersOfTheInput:
+    """In the keys of a bulk task's jobs, where the provider replaces them."""
+
+    @pytest.mark.parametrize(
+        ("input_key", "path", "name", "name_and_extension"),
+        [
+            ("in/2025/song.mp3", "in/2025", "song", "song.mp3"),
+            ("song.mp3", "", "song", "song.mp3"),
+            ("in/song", "in", "song", "song"),
+            ("in/a.b.mp3", "in", "a.b", "a.b.mp3"),
+            ("in.d/song", "in.d", "song", "song"),
+            ("in/.mp3", "in", ".mp3", ".mp3"),
+            ("in/song.", "in", "song", "song."),
+            ("a//b.mp3", "a/", "b", "b.mp3"),
+            ("in/${ext}${InputPath}.mp3", "in", "${ext}${InputPath}", "${ext}${InputPath}.mp3"),
+        ],
+    )
+    def test_they_are_replaced_once(self, input_key, path, name, name_and_extension):
+        assert replace_input_placeholders("${InputPath}", input_key) == path
+        assert replace_input_placeholders("${InputName}", input_key) == name
+        assert replace_input_placeholders("${InputNameAndExt}", input_key) == name_and_extension
+        both = replace_input_placeholders("a/${InputName}-${InputName}.${ext}-${jobid}", input_key)
+        assert both == f"a/{name}-{name}.${{ext}}-${{jobid}}"
+
+    @pytest.mark.parametrize("text", ["${inputname}", "$InputName", "{InputName}", "${ext}", "${Other}", "$"])
+    def test_nothing_else_is_replaced(self, text):
+        assert replace_input_placeholders(text, "in/song.mp3") == text
+
+    @pytest.mark.parametrize(
+        ("url", "key"),
+        [
+            ("https://example.com/in/a%20b%2Fc.mp3?sign=x/y#z", "in/a b/c.mp3"),
+            ("https://media-1250000001.cos.ap-guangzhou.myqcloud.com/%E5%A3%B0.mp3", "声.mp3"),
+            ("http://example.com", ""),
+            ("http://example.com//a.mp3", "a.mp3"),
+        ],
+    )
+    def test_of_an_address_the_path_counts(self, url, key):
+        assert key_of_url(url) == key
+
+    @pytest.mark.parametrize("name", ["InputName", "InputNameAndExt", "InputPath"])
+    def test_they_are_right_only_where_they_are_replaced(self, name):
+        assert placeholder_problem(f"${{{name}}}", BULK) is None
+        assert "is for batch jobs: write the name itself" in str(placeholder_problem(f"${{{name}}}", JOB))
+
+    @pytest.mark.parametrize(
+        ("key", "allowed"),
+        [
+            ("${inputName}", "${InputName}, spelt exactly so, instead of ${inputName}, which"),
+            ("$InputNameAndExt", "${InputNameAndExt}, spelt exactly so, instead of $InputNameAndExt, which"),
+            ("<input path>", "${InputPath}, spelt exactly so, instead of <input path>, which"),
+            ("${Name}", "the placeholders of a job: ${jobid}, ${ext}, ${InputName}, ${InputNameAndExt},"),
+            ("${InventoryTriggerJobId}", "the placeholders of a job: ${jobid}, ${ext}, ${InputName}, "),
+        ],
+    )
+    def test_a_misspelt_one_is_found(self, key, allowed):
+        assert str(placeholder_problem(f"out/{key}.mp3", BULK)).startswith(allowed)
+
+    def test_of_a_type_without_documented_placeholders_only_these_are_known(self):
+        inputs = KnownInputs(job_placeholders=None, replaced_before=INPUT_PLACEHOLDERS)
+        assert placeholder_problem("${InputName}/${JobId}/${other}", inputs) is None
+        assert "${InputPath}, spelt exactly so" in str(placeholder_problem("{InputPath}", inputs))
+
+    @given(
+        st.lists(st.sampled_from(["a", ".", "/", "-", "声", "Input", "{", "}"]), min_size=1).map("".join),
+        st.lists(
+            st.sampled_from(
+                ["${InputName}", "${InputNameAndExt}", "${InputPath}", "${jobid}", "${ext}", "${x}", "a", "/"]
+            )
+        ).map("".join),
+    )
+    def test_a_batch_job_of_the_emulator_makes_the_same_keys(self, input_key, key):
+        replaced = replace_input_placeholders(key, input_key)
+        assert expand_placeholders(stored_job(input_key, None), replaced, "mp3") == expand_placeholders(
+            stored_job(input_key, "b1"), key, "mp3"
+        )
+
+
+def stored_job(input_key, batch_id):
+    values = dict.fromkeys(field.name for field in fields(StoredJob))
+    return StoredJob(**{**values, "id": JOB_ID, "input_object": input_key, "batch_id": batch_id})
 
 
 class TestLimitsOfCos:
