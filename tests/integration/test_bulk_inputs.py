@@ -19,9 +19,10 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.bulk_cost import MediaLength, estimate_length, refuse_too_many_minutes
 from airflow_provider_ci.operators.bulk_inputs import check_inputs
 from airflow_provider_ci.operators.bulk_items import BulkItems, read_items
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from tencent_ci_emulator.server import Emulator
 from tests.recording import SHORT, SHORT_SECONDS
-from tests.unit.operators.bulk_operator import VoiceSeparateBulk
+from tests.unit.operators.bulk_operator import rendered
 
 LOG = logging.getLogger("tests.bulk")
 HERE: Any = {"bucket": None, "region": None}
@@ -53,7 +54,7 @@ def not_killed() -> None:
 
 def read(hook: TencentCIHook, **arguments: Any) -> BulkItems:
     usual = {"audio_mode": "IsAudio", "voice_object": "out/${InputPath}/${InputNameAndExt}.${ext}"}
-    operator = VoiceSeparateBulk(task_id="bulk", **(usual | arguments))
+    operator = rendered(VoiceSeparateBulkOperator, **(usual | arguments))
     return read_items(operator, hook, hook.settings.endpoint(), LOG)
 
 

@@ -1,33 +1,19 @@
-"""The arguments of a bulk task, without its life."""
+"""Bulk tasks as they are when they run."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from airflow_provider_ci.operators.job_request import JobRequestOperator
-from airflow_provider_ci.operators.voice_separate_arguments import VoiceSeparateArguments
+from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 
-
-class BulkJob(JobRequestOperator):
-    def __init__(
-        self,
-        *,
-        input_objects: Any = None,
-        prefix: str | None = None,
-        include: Any = None,
-        exclude: Any = None,
-        input_manifest: str | None = None,
-        max_jobs: int = 100_000,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.input_objects = input_objects
-        self.prefix = prefix
-        self.include = include
-        self.exclude = exclude
-        self.input_manifest = input_manifest
-        self.max_jobs = max_jobs
+O = TypeVar("O", bound=TencentCIBulkJobOperator)  # noqa: E741
 
 
-class VoiceSeparateBulk(VoiceSeparateArguments, BulkJob):
-    pass
+def rendered(cls: type[O], **arguments: Any) -> O:
+    """Return a task whose templates became these arguments, which are not checked when it is parsed."""
+    templates = {
+        name: "{{ x }}" if name in cls.template_fields else value for name, value in arguments.items()
+    }
+    operator = cls(task_id="bulk", **templates)
+    vars(operator).update(arguments, templated_arguments={})
+    return operator

@@ -12,19 +12,21 @@ import pytest
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators import bulk_items
 from airflow_provider_ci.operators.bulk_items import BulkItems, build_item_request, read_items
+from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.submission.idempotency_key import fingerprint
-from tests.unit.operators.bulk_operator import BulkJob, VoiceSeparateBulk
+from tests.unit.operators.bulk_operator import rendered
 
 ENDPOINT = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
 LOG = logging.getLogger(__name__)
 HOOK: Any = None  # a list needs none
 
 
-def bulk(input_objects: Any = None, **arguments: Any) -> VoiceSeparateBulk:
+def bulk(input_objects: Any = None, **arguments: Any) -> VoiceSeparateBulkOperator:
     usual = {"audio_mode": "IsAudio", "voice_object": "out/${InputName}.${ext}"}
-    return VoiceSeparateBulk(task_id="bulk", input_objects=input_objects, **(usual | arguments))
+    return rendered(VoiceSeparateBulkOperator, input_objects=input_objects, **(usual | arguments))
 
 
 def items_of(operator: Any, **further: Any) -> BulkItems:
@@ -72,8 +74,8 @@ class TestRequests:
 
     def test_elements_of_the_input_are_those_of_the_task_and_of_the_item(self) -> None:
         translation = {"Operation": {"Output": {"Object": "out/${InputName}"}}}
-        operator = BulkJob(
-            task_id="x",
+        operator = rendered(
+            TencentCIBulkJobOperator,
             tag="Translation",
             input_objects=[{"input_object": "in/a.txt", "input_elements": {"Lang": "en"}}],
             input_elements={"Lang": "zh", "Type": "txt"},
@@ -156,8 +158,8 @@ class TestPlaceholders:
             {"Index": "0", "Object": "${InputName}-0.${ext}"},
             {"Index": "1", "Object": "1-${InputName}"},
         ]
-        operator = BulkJob(
-            task_id="x",
+        operator = rendered(
+            TencentCIBulkJobOperator,
             tag="StreamExtract",
             input_objects=["in/a.mp4"],
             operation={"Output": {"StreamExtract": streams}},
@@ -166,8 +168,8 @@ class TestPlaceholders:
         assert [each["Object"] for each in output["StreamExtract"]] == ["a-0.${ext}", "1-a"]
 
     def test_only_keys_of_results_are_replaced(self) -> None:
-        operator = BulkJob(
-            task_id="x",
+        operator = rendered(
+            TencentCIBulkJobOperator,
             tag="Unknown",
             input_objects=["in/a.mp4"],
             operation={"Text": "${InputName}", "Output": {"Object": "${InputName}", "Other": "${InputName}"}},
@@ -188,8 +190,7 @@ class TestPlaceholders:
         )
 
     def test_those_of_an_input_that_is_not_there_are_refused(self) -> None:
-        operator = BulkJob(
-            task_id="x", tag="Tts", input_objects=[{}],
+        operator = rendered(TencentCIBulkJobOperator, tag="Tts", input_objects=[{}],
             operation={
                 "TtsTpl": {}, "TtsConfig": {"InputType": "Text", "Input": "Good day"},
                 "Output": {"Object": "${InputName}.mp3"},

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators.bulk_items import BulkItems, read_items
+from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 from airflow_provider_ci.operators.bulk_sources import Selection
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.protocol.objects import ListedObject
 from airflow_provider_ci.protocol.wire import Endpoint
-from tests.unit.operators.bulk_operator import BulkJob, VoiceSeparateBulk
+from tests.unit.operators.bulk_operator import rendered
 
 ENDPOINT = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
 OTHER_BUCKET = "results-1250000001"
@@ -35,7 +37,7 @@ class ListingHook:
 
 def read(*items: Any, listed: Iterable[str] = (), manifest_object: Any = None, **arguments: Any) -> BulkItems:
     usual = {"audio_mode": "IsAudio", "codec": "mp3", "input_objects": [*items] or None}
-    operator = VoiceSeparateBulk(task_id="bulk", **(usual | arguments))
+    operator = rendered(VoiceSeparateBulkOperator, **(usual | arguments))
     hook: Any = ListingHook(listed)
     return read_items(operator, hook, ENDPOINT, LOG, manifest_object=manifest_object)
 
@@ -105,8 +107,8 @@ class TestResultsOfTwoItems:
     def test_an_extension_that_a_template_decides_may_be_any(
         self, first: str, second: str, is_refused: bool
     ) -> None:
-        operator = BulkJob(
-            task_id="x",
+        operator = rendered(
+            TencentCIBulkJobOperator,
             tag="Transcode",
             operation={"TemplateId": "t1"},
             input_objects=[
