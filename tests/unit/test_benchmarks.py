@@ -9,7 +9,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 import benchmarks
-from benchmarks import calls, codec, imports
+from benchmarks import calls, codec, events, imports
 from tests.integration.airflow_runs import dag_bag
 
 
@@ -51,3 +51,19 @@ def test_the_dags_parse() -> None:
     assert not bag.import_errors
     ours = {"waits_sync", "waits_sensor", "waits_deferrable", "ours_deferrable", "ours_sync", "python_sdk"}
     assert ours <= set(bag.dag_ids)
+
+
+def test_events_counts_what_is_missing_and_what_came_again() -> None:
+    figures = events.figures_of(
+        ended={"j1": 10.0, "j2": 20.0, "j3": 30.0},
+        stored=[("j1", 12.0), ("j2", 21.0), ("j1", 40.0)],
+        kills=1,
+        seconds=50,
+        lists=12,
+        describes=0,
+    )
+    table = dict(rows(events.report(figures)))
+    assert table["ends without an event"] == "1"
+    assert table["events that came again"] == "1 (33.33%)"
+    assert table["end to stored event, s: median"] == "1.5"
+    assert table["list requests"] == "12"

@@ -25,7 +25,13 @@ from airflow_provider_ci.hooks.callback_settings import CallbackSettings
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.credentials_fields import _FILE, _ROLE
-from tests.airflow_version import CLI_SHOWS_NO_FORM, FORM_NEEDS_FAB, FORM_NEEDS_NO_HOOK, IS_AIRFLOW_2
+from tests.airflow_version import (
+    CLI_SHOWS_NO_FORM,
+    FORM_NEEDS_FAB,
+    FORM_NEEDS_NO_HOOK,
+    HAS_SHARED_STREAMS,
+    IS_AIRFLOW_2,
+)
 
 INFO = get_provider_info()
 (CONNECTION_TYPE,) = INFO["connection-types"]
@@ -101,6 +107,12 @@ Any(task_id="g", tag="Snapshot", input_object="in/a", operation=operation)
 AnyBatch(task_id="h", tag="Snapshot", prefix="in/", operation=operation)
 AnyTemplate(task_id="i", tag="Snapshot", name="n", parameters={"Snapshot": {"Count": 1}})
 Transcode(task_id="j", input_object="in/a", output_object="out/a", container_format="mp3", audio_bitrate=128)
+"""
+if HAS_SHARED_STREAMS:
+    TASKS += """
+from airflow_provider_ci.assets.ended_jobs import unread_ended_jobs
+from airflow_provider_ci.triggers.jobs_ended import TencentCIJobsEndedTrigger as Ended
+Ended(input_prefix="in/", states=["Success"])
 """
 
 
