@@ -305,9 +305,9 @@ def is_not_accepted(error: TencentCIError) -> bool:
 
 def refuses_content(error: TencentCIError) -> bool:
     """Tell whether the service refused a field of the request, so that the same request is refused again."""
-    return error.status is not None and (
-        _rule(error.status, error.code, error.service_message or "") is _BAD_FIELD
-    )
+    if error.status is None or error.status >= 500:
+        return False
+    return _rule(error.status, error.code, error.service_message or "") is _BAD_FIELD
 
 
 def lacks_service(error: TencentCIError) -> bool:

@@ -29,6 +29,7 @@ from airflow_provider_ci.protocol import errors
 from airflow_provider_ci.protocol.errors import (
     is_not_accepted,
     is_retryable,
+    refuses_content,
     rejects_credentials,
     service_error,
 )
@@ -537,3 +538,36 @@ def test_the_cause_is_looked_for_in_the_beginning_of_a_message_only():
 
     assert "strict signature mode" in str(error("x" * 900 + " strict signature").hint)
     assert "strict signature mode" not in str(error("x" * 1000 + " strict signature").hint)
+
+
+def test_the_service_refuses_the_content_of_a_request_by_two_codes_alone() -> None:
+    """Every other cause may be gone at the next try of a task."""
+    refusing = {
+        code
+        for status, code, *_ in ALL_CODES
+        if refuses_content(service_error(response(status, error_body(code)), "submit the job"))
+    }
+    assert refusing == {"InvalidArgument", "InvalidRequest"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "refuses"),
+    [
+        (400, "1015", "AudioMode is not supported", True),
+        (400, "InvalidArgument", "", True),
+        (400, "InvalidArgument", "the asr service is not opened", False),
+        (400, "InvalidRequest", "the bucket is not in this region", False),
+        (503, "InvalidArgument", "", False),
+        (400, None, "bad request", False),
+        (404, None, "", False),
+    ],
+)
+def test_the_message_decides_whether_the_content_is_refused(
+    status: int, code: str | None, message: str, refuses: bool
+) -> None:
+    error = service_error(response(status, error_body(code or "", message)), "submit the job")
+    assert refuses_content(error) is refuses
+
+
+def test_an_error_without_a_response_refuses_no_content() -> None:
+    assert not refuses_content(TransportError("lost"))
