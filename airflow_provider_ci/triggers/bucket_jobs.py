@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,14 +19,18 @@ from airflow_provider_ci.protocol.jobs import (
     ListJobs,
     merge_responses,
 )
+from airflow_provider_ci.submission.watermark import created_at
 from airflow_provider_ci.triggers.settings import recent_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
     from airflow_provider_ci.protocol.api_request import ApiRequest, T
     from airflow_provider_ci.protocol.wire import Endpoint
     from airflow_provider_ci.triggers.job_group import JobGroup
+
+#: Jobs that one poll reads when it has to catch up: some megabytes.
+JOBS_AT_ONCE = 2000
 
 
 class BucketJobs:
@@ -61,14 +66,27 @@ class BucketJobs:
         """Look the connection up before the next request: it may have new keys."""
         self._reload_connection = True
 
-    async def created_since(self, since: float) -> list[Job]:
-        """Return the jobs that were created at the Unix time ``since`` or later."""
+    async def created_since(self, since: float, *, stop_before: float) -> tuple[list[Job], float]:
+        """Return the jobs that were created at a Unix time or later, and the time up to which these are all.
+
+        :param since: Unix time.
+        :param stop_before: of thousands of jobs that were created before this Unix time, only the oldest are
+            returned, so that they fit in memory.
+        """
         start = datetime.fromtimestamp(since, UTC)
-        return await self._list(ListJobs(tag=self._group.tag, start_creation_time=start))
+        request = ListJobs(tag=self._group.tag, start_creation_time=start, order_by_time="Asc")
+        jobs: dict[str | None, Job] = {}
+        async for page in self._pages(request):
+            jobs.update((job.job_id, job) for job in page)
+            newest = created_at(page[-1])
+            if len(jobs) >= JOBS_AT_ONCE and since < newest < stop_before:
+                return list(jobs.values()), newest
+        return list(jobs.values()), math.inf
 
     async def pending(self) -> list[Job]:
         """Return all jobs that have not ended, whenever they were created."""
-        return await self._list(ListJobs(tag=self._group.tag, states=PENDING_STATES))
+        request = ListJobs(tag=self._group.tag, states=PENDING_STATES)
+        return [job async for page in self._pages(request) for job in page]
 
     async def follow(self, job_ids: Collection[str]) -> tuple[list[Job], set[str]]:
         """Return jobs that had not ended so far, and the ids that the service does not find.
@@ -83,8 +101,8 @@ class BucketJobs:
             described += (await self._describe(ids)).jobs_detail
         return described, left.difference(str(job.job_id) for job in described)
 
-    async def _list(self, request: ListJobs) -> list[Job]:
-        jobs: dict[str | None, Job] = {}
+    async def _pages(self, request: ListJobs) -> AsyncIterator[Sequence[Job]]:
+        """Yield the jobs of each page that has any."""
         next_request: ListJobs | None = request
         while next_request is not None:
             try:
@@ -95,9 +113,9 @@ class BucketJobs:
                     raise
                 next_request = smaller
                 continue
-            jobs.update((job.job_id, job) for job in page.jobs_detail)
+            if page.jobs_detail:
+                yield page.jobs_detail
             next_request = next_request.next_page(page)
-        return list(jobs.values())
 
     async def _describe(self, job_ids: tuple[str, ...]) -> JobsResponse:
         try:

@@ -106,11 +106,16 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class _Poll:
-    """What one poll has read, for those who had subscribed before. ``now`` is the service's Unix time."""
+    """What one poll has read, for those who had subscribed before.
+
+    :param now: the service's Unix time.
+    :param listed_until: Unix time of creation up to which all jobs were listed.
+    """
 
     now: float
     subscriptions: list[Subscription]
     listed: list[Job]
+    listed_until: float
     followed: list[Job]
 
 
@@ -150,6 +155,8 @@ class EndedJobsStream:
                         self._unstored[announcement.number] = len(announcement.recipients)
                         yield announcement
                 await self._advance_watermarks(poll)
+                if poll.listed_until < math.inf:  # there is more to catch up with
+                    continue
             await asyncio.sleep(self._pause())
 
     async def note_stored(self, numbers: Sequence[int]) -> None:
@@ -194,7 +201,7 @@ class EndedJobsStream:
         new = [each for each in present if each.watermark is None]
         watermarks = [each.watermark for each in present if each.watermark is not None]
         starts = [each.since for each in watermarks] + [now - OVERLAP_MIN for _ in new]
-        listed = await self._jobs.created_since(min(starts))
+        listed, until = await self._jobs.created_since(min(starts), stop_before=now - OVERLAP_MIN)
         if new:
             pending = [str(job.job_id) for job in await self._jobs.pending()]
             for each in new:
@@ -203,7 +210,7 @@ class EndedJobsStream:
                 each.watermark = EndedJobsWatermark(now - OVERLAP_MIN, pending, before)
                 await each.save_if_needed()
         followed = await self._follow(watermarks, listed, now)
-        return _Poll(now, present, listed, followed)
+        return _Poll(now, present, listed, until, followed)
 
     async def _follow(
         self, watermarks: Iterable[EndedJobsWatermark], listed: Iterable[Job], now: float
@@ -235,7 +242,7 @@ class EndedJobsStream:
             await self._has_room.wait()
 
     async def _advance_watermarks(self, poll: _Poll) -> None:
-        since = next_watermark(poll.now, poll.listed)
+        since = min(next_watermark(poll.now, poll.listed), poll.listed_until)
         pending = [job for job in poll.listed if not job.job_state.is_terminal]
         for each in poll.subscriptions:
             if each.watermark is not None:

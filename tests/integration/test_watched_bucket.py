@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -92,8 +93,10 @@ def test_pending_jobs_are_found_and_followed(monkeypatch: pytest.MonkeyPatch) ->
 
         async def main() -> None:
             jobs = BucketJobs(GROUP)
-            assert {job.job_id for job in await jobs.created_since(emulator.clock.now() - 60)} == ids
-            assert await jobs.created_since(emulator.clock.now() + 60) == []
+            now = emulator.clock.now()
+            listed, until = await jobs.created_since(now - 60, stop_before=now)
+            assert ({job.job_id for job in listed}, until) == (ids, math.inf)
+            assert await jobs.created_since(now + 60, stop_before=now) == ([], math.inf)
             assert {job.job_id for job in await jobs.pending()} == ids
             assert await jobs.follow(ids) == ([], set()), "jobs that are still pending are left out"
             emulator.clock.advance(3600)

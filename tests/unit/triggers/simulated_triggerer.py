@@ -117,7 +117,7 @@ class JobList:
             and (not request.states or job.state_at(at - job.lag) in request.states)
             and job.job_id not in self.forgotten
         ]
-        listed.sort(key=lambda job: (int(job.created), job.job_id), reverse=True)
+        listed.sort(key=lambda job: (int(job.created), job.job_id), reverse=request.order_by_time == "Desc")
         first = int(request.next_token or 0)
         last = first + request.size
         page = tuple(job.as_seen(at - job.lag) for job in listed[first:last])

@@ -204,6 +204,37 @@ def test_ends_while_no_triggerer_runs_are_announced_later(service):
     assert Counter(watcher.job_ids) == Counter(["before", "meanwhile", "created-meanwhile", "after"])
 
 
+def test_a_long_absence_is_caught_up_with_page_by_page(service, mocker):
+    mocker.patch("airflow_provider_ci.triggers.bucket_jobs.JOBS_AT_ONCE", 100)
+    # they all end after the first triggerer has died, most of them before the second one begins
+    service.jobs = [
+        SimulatedJob(job_id, created=200 + 5.0 * number, ends=210 + 5.0 * number + number % 7 * 2000)
+        for number, job_id in enumerate(counted("j", 700))
+    ]
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(100)
+        await triggerer.kill()
+        await asyncio.sleep(10_000)
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(6000)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert Counter(watcher.job_ids) == Counter(counted("j", 700))
+
+
+def test_many_new_jobs_do_not_stop_a_poll_before_the_newest(service, mocker):
+    mocker.patch("airflow_provider_ci.triggers.bucket_jobs.JOBS_AT_ONCE", 100)
+    service.jobs = [SimulatedJob(job_id, created=60, ends=70) for job_id in counted("j", 1000)]
+    service.jobs.append(SimulatedJob("newest", created=80, ends=95))
+    watcher = Watcher()
+    run_for(140, watcher)
+    assert Counter(watcher.job_ids) == Counter(["newest", *counted("j", 1000)])
+
+
 def test_triggerers_that_die_lose_nothing_and_repeat_little(service):
     dice = random.Random(1)
     count, kills, seconds = 2000, 4, 2000
