@@ -115,11 +115,12 @@ def read_items(
     :raises RequestValidationError: names the items that cannot work, and why.
     """
     source = read_source(operator, hook, log)
-    checks = _ItemChecks(operator, endpoint, source)
+    task = _view_of(operator, {})  # whatever the operator becomes later, the requests stay the same
+    checks = _ItemChecks(task, endpoint, source)
     for index in range(len(source.items)):
         checks.add(index)
     checks.raise_if_any(manifest_object)
-    return BulkItems(operator, endpoint, source, checks.fingerprints)
+    return BulkItems(task, endpoint, source, checks.fingerprints)
 
 
 def build_item_request(operator: Any, endpoint: Endpoint, item: Item) -> Tree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -101,6 +102,13 @@ class TestRequests:
         before = {**vars(operator)}
         items_of(operator).request(0)
         assert vars(operator) == before
+
+    def test_requests_do_not_depend_on_later_changes_of_the_operator(self) -> None:
+        operator = bulk(["in/a.mp3"])
+        items = items_of(operator)
+        before = items.request(0)
+        operator.codec, operator.input_objects = "wav", None
+        assert items.request(0) == before
 
     def test_threads_may_ask_for_requests(self) -> None:
         count, barrier = 200, threading.Barrier(4)
@@ -289,6 +297,24 @@ class TestWrongItems:
     def test_a_secret_in_an_address_is_not_shown(self) -> None:
         item = {"input_url": "https://user:secret@example.com/a b.mp3?sign=secret"}
         assert "secret" not in "; ".join(refused(bulk([item, item, "x", None, {**item, "tag": "x"}])))
+
+
+class Lazily(Sequence[str]):
+    """Items that are fetched when they are asked for, as the outputs of mapped tasks."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: Any) -> Any:
+        return [f"in/{number}.mp3" for number in range(3)][index]
+
+
+def test_the_outputs_of_mapped_tasks_are_items() -> None:
+    items = items_of(bulk(Lazily()))
+    assert [items.item(index) for index in range(len(items))] == ["in/0.mp3", "in/1.mp3", "in/2.mp3"]
+    assert refused(bulk(Lazily(), max_jobs=2)) == (
+        "input_objects has 3 items, allowed: at most 2 (max_jobs)",
+    )
 
 
 class TestManyProblems:
