@@ -30,6 +30,9 @@ HEADERS = {
     "Accept-Encoding": "identity",
 }
 CHUNK_SIZE = 64 * 1024
+# For each host: a bulk task has 16 threads that submit, beside its own. If fewer were kept, urllib3 would log
+# a warning for each request, and connect again
+_CONNECTIONS_KEPT = 20
 # ProxyError: urllib3 raises it only until the connection through the proxy is established
 _ERRORS_BEFORE_SENDING = (
     urllib3.exceptions.ConnectTimeoutError,
@@ -73,7 +76,7 @@ def new_session(*, loopback: bool) -> Session:
     session.trust_env = not loopback
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers = requests.structures.CaseInsensitiveDict(HEADERS)
-    adapter = ReadTimeoutAdapter(pool_connections=10, pool_maxsize=10, max_retries=0)
+    adapter = ReadTimeoutAdapter(pool_connections=10, pool_maxsize=_CONNECTIONS_KEPT, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -393,6 +396,38 @@ def test_the_environment_is_read_once_for_each_host(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv("HTTPS_PROXY")
         assert session.settings_for("https://gateway.example/jobs/j2") == first
         assert "https" not in session.settings_for("https://other.example/")["proxies"]
+
+
+def test_the_threads_of_a_bulk_task_keep_their_connections(caplog: pytest.LogCaptureFixture) -> None:
+    threads = 17
+    together = Barrier(threads)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            together.wait(PATIENCE)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = threads
+        daemon_threads = True
+
+    with (
+        Server(("127.0.0.1", 0), Handler) as server,
+        new_session(loopback=True) as session,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        assert [*pool.map(lambda _: session.get(url).status_code, range(threads))] == [200] * threads
+        server.shutdown()
+    assert [record.message for record in caplog.records if "pool is full" in record.message] == []
 
 
 class TestBounds:
