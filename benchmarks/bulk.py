@@ -42,7 +42,8 @@ OPERATIONS = ("submit", "describe", "list", "head_object", "list_objects", "get_
 FILES, MAPPED_FILES, JOB_SECONDS, SLOTS = 1000, 100, 20.0, 4
 _IDLE_SECONDS = 30.0
 _LIMIT = 7200
-_DOOMED = "7.wav"
+#: An input whose job fails, and the message.
+_DOOMED, _FAILURE = "7.wav", "doomed by the benchmark"
 _MIB = 2**20
 
 
@@ -119,7 +120,7 @@ def measure(stack: AirflowStack, service: Service, way: str, files: int) -> Figu
     idle = (cpu_seconds(stack) - before) / _IDLE_SECONDS
     service.emulator.ledger.clear()
     if way.startswith("bulk"):
-        service.emulator.faults.add("job", key=f"{way}/{_DOOMED}", code="Doomed", message="by the benchmark")
+        service.emulator.faults.add("job", key=f"{way}/{_DOOMED}", code="Doomed", message=_FAILURE)
     slots = SlotClock(stack.home / "airflow.db", way)
     slots.start()
     before, begun = cpu_seconds(stack), time.monotonic()
@@ -132,7 +133,7 @@ def measure(stack: AirflowStack, service: Service, way: str, files: int) -> Figu
     ledger = service.emulator.ledger
     created = [job.created for job in ledger.accepted_jobs()]
     first, last = min(created), max(created)
-    seen = first_line_about(f"{way}/{_DOOMED}", stack.task_logs(way)) if way.startswith("bulk") else None
+    seen = first_line_about(_FAILURE, stack.task_logs(way)) if way.startswith("bulk") else None
     paid = ledger.jobs_of_inputs(f"{way}/")
     return Figures(
         wall=wall,
@@ -188,10 +189,9 @@ def report(ways: Sequence[str], files: Mapping[str, int], job_seconds: float) ->
 def describe(way: str, files: int, found: Figures) -> Iterator[str]:
     """Yield what is measured of bulk tasks only."""
     for number, process in enumerate(found.memory, 1):
-        grown = process["peak"] - process["begin"]
         yield (
-            f"- `{way}`, process {number}: {process['begin'] / _MIB:.0f} MiB at its begin,"
-            f" {process['peak'] / _MIB:.0f} at most: {grown / files / 1000:.2f} KB a file"
+            f"- `{way}`, {files:,} files, process {number}: {process['begin'] / _MIB:.1f} MiB at its begin,"
+            f" {process['peak'] / _MIB:.1f} at most"
         )
     if found.failure_seen is not None:
         yield (

@@ -68,6 +68,8 @@ _ROUGH = (
 )
 #: What gets killed, and how often.
 _VICTIMS = {"task": 10, "supervisor": 3, "triggerer": 3, "scheduler": 2, "scheduler alone": 2}
+_OF_TASK, _COMPONENTS = ("task", "supervisor"), ("triggerer", "scheduler")
+_START_SECONDS = 15.0  # of a try; a deferred task has no process at all
 #: Of the kills, so many come while jobs are submitted, and while all are held; the rest comes afterwards.
 _SUBMITTING, _HELD = 0.7, 0.9
 _PAUSE = 0.2
@@ -129,11 +131,18 @@ class Killer:
         self.kills: Counter[str] = Counter()
 
     def kill(self) -> None:
-        """Kill one victim, chosen from those that live."""
-        victims = [name for name in _VICTIMS if name not in ("task", "supervisor") or self._pid(name)]
-        victim = self._chance.choices(victims, [_VICTIMS[name] for name in victims])[0]
+        """Kill one victim. A task that is to be killed is waited for, as it may be between two tries."""
+        victim = self._chance.choices([*_VICTIMS], [*_VICTIMS.values()])[0]
+        if victim in _OF_TASK and not self._find(victim):
+            victim = self._chance.choice(_COMPONENTS)
         if self._kill(victim):
             self.kills[victim] += 1
+
+    def _find(self, victim: str) -> int:
+        end = time.monotonic() + _START_SECONDS * SLOWNESS
+        while not (pid := self._pid(victim)) and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        return pid
 
     def _kill(self, victim: str) -> bool:
         component = victim.removesuffix(" alone")
