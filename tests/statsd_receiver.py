@@ -69,8 +69,9 @@ def send_stats_to(port: int, patch: pytest.MonkeyPatch) -> None:
     module = import_module(Stats.__module__)
     if hasattr(module, "_backend"):
         patch.setattr(module, "_backend", backend)
-    else:  # Airflow before 3.3
-        patch.setattr(Stats, "instance", backend)
+    else:  # Airflow before 3.3; 3.2 makes the backend anew in each process
+        patch.setattr(Stats, "factory", lambda: backend)
+        patch.setattr(Stats, "instance", None)
 
 
 def _statsd_logger() -> Any:
