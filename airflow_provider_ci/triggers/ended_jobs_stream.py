@@ -17,9 +17,15 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.protocol.ended_jobs import ended_job_event
+from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 from airflow_provider_ci.submission.waiting import decrease_factor, increase_factor, retry_after
-from airflow_provider_ci.submission.watermark import OVERLAP_MIN, EndedJobsWatermark, next_watermark
+from airflow_provider_ci.submission.watermark import (
+    OVERLAP_MIN,
+    EndedJobsWatermark,
+    created_at,
+    next_watermark,
+)
 from airflow_provider_ci.triggers.bucket_jobs import BucketJobs
 from airflow_provider_ci.triggers.settings import provider_errors_only
 
@@ -38,6 +44,9 @@ UNSTORED_EVENTS_MAX = 200
 #: Seconds after which a watermark that has moved on is stored although no event was. A restarted triggerer
 #: lists all jobs since the stored one.
 SAVE_INTERVAL = 60.0
+#: Seconds after which all jobs since the watermarks are listed again, as the list may show some late. In
+#: between, only those are listed that are recent, or not older than the oldest that has not ended.
+WHOLE_LIST_INTERVAL = 60.0
 
 log = logging.getLogger(__name__)
 # Shared by all streams of a process: a stream that ends late must not confirm what its successor announced
@@ -109,13 +118,14 @@ class _Poll:
     """What one poll has read, for those who had subscribed before.
 
     :param now: the service's Unix time.
-    :param listed_until: Unix time of creation up to which all jobs were listed.
+    :param listed_until: Unix time of creation up to which all jobs since the watermarks were listed; ``None``
+        if only recent ones were.
     """
 
     now: float
     subscriptions: list[Subscription]
     listed: list[Job]
-    listed_until: float
+    listed_until: float | None
     followed: list[Job]
 
 
@@ -138,6 +148,9 @@ class EndedJobsStream:
         self._backoff_factor = 1.0
         self._retry_after = 0.0
         self._is_failing = False
+        self._listed_whole_at = -math.inf  # the service's Unix time
+        self._listed_for: frozenset[Subscription] = frozenset()
+        self._recent = -math.inf  # Unix time of creation
         # Events that are not stored yet, by the number of their announcement
         self._unstored: dict[int, int] = {}
         self._has_room = asyncio.Event()
@@ -154,9 +167,11 @@ class EndedJobsStream:
                         await self._wait_for_room()
                         self._unstored[announcement.number] = len(announcement.recipients)
                         yield announcement
-                await self._advance_watermarks(poll)
-                if poll.listed_until < math.inf:  # there is more to catch up with
-                    continue
+                if poll.listed_until is not None:
+                    await self._advance_watermarks(poll, poll.listed_until)
+                    if poll.listed_until < math.inf:  # there is more to catch up with
+                        self._listed_whole_at = -math.inf
+                        continue
             await asyncio.sleep(self._pause())
 
     async def note_stored(self, numbers: Sequence[int]) -> None:
@@ -200,17 +215,34 @@ class EndedJobsStream:
         present = list(subscriptions(self._group))
         new = [each for each in present if each.watermark is None]
         watermarks = [each.watermark for each in present if each.watermark is not None]
-        starts = [each.since for each in watermarks] + [now - OVERLAP_MIN for _ in new]
-        listed, until = await self._jobs.created_since(min(starts), stop_before=now - OVERLAP_MIN)
+        is_whole = self._must_list_all(present, now)
+        start = min([each.since for each in watermarks] + [now - OVERLAP_MIN for _ in new], default=now)
+        if is_whole:
+            listed, until = await self._jobs.created_since(start, stop_before=now - OVERLAP_MIN)
+        else:
+            listed, until = await self._jobs.created_since(max(start, self._recent), stop_before=-math.inf)
         if new:
-            pending = [str(job.job_id) for job in await self._jobs.pending()]
-            for each in new:
-                began = math.floor(each.began_at + offset)  # the service's times have no fractions
-                before = {str(job.job_id): now for job in listed if _ended_before(job, began)}
-                each.watermark = EndedJobsWatermark(now - OVERLAP_MIN, pending, before)
-                await each.save_if_needed()
+            await self._begin_watches(new, listed, now, offset)
         followed = await self._follow(watermarks, listed, now)
-        return _Poll(now, present, listed, until, followed)
+        if is_whole:
+            self._listed_whole_at, self._listed_for = now, frozenset(present)
+        self._recent = _start_of_recent(listed)
+        return _Poll(now, present, listed, until if is_whole else None, followed)
+
+    def _must_list_all(self, present: Iterable[Subscription], now: float) -> bool:
+        is_time = now - self._listed_whole_at >= WHOLE_LIST_INTERVAL
+        return is_time or not self._listed_for.issuperset(present)
+
+    async def _begin_watches(
+        self, new: Iterable[Subscription], listed: Iterable[Job], now: float, offset: float
+    ) -> None:
+        """Give a watermark to triggers for which none was stored."""
+        pending = [str(job.job_id) for job in await self._jobs.pending()]
+        for each in new:
+            began = math.floor(each.began_at + offset)  # the service's times have no fractions
+            before = {str(job.job_id): now for job in listed if _ended_before(job, began)}
+            each.watermark = EndedJobsWatermark(now - OVERLAP_MIN, pending, before)
+            await each.save_if_needed()
 
     async def _follow(
         self, watermarks: Iterable[EndedJobsWatermark], listed: Iterable[Job], now: float
@@ -241,8 +273,8 @@ class EndedJobsStream:
             self._has_room.clear()
             await self._has_room.wait()
 
-    async def _advance_watermarks(self, poll: _Poll) -> None:
-        since = min(next_watermark(poll.now, poll.listed), poll.listed_until)
+    async def _advance_watermarks(self, poll: _Poll, listed_until: float) -> None:
+        since = min(next_watermark(poll.now, poll.listed), listed_until)
         pending = [job for job in poll.listed if not job.job_state.is_terminal]
         for each in poll.subscriptions:
             if each.watermark is not None:
@@ -254,6 +286,13 @@ def _ended(poll: _Poll) -> list[Job]:
     """Return the jobs that have ended, in the order of their ends."""
     ended = [job for job in (*poll.listed, *poll.followed) if job.job_state.is_terminal]
     return sorted(ended, key=lambda job: job.end_time.timestamp() if job.end_time else 0.0)
+
+
+def _start_of_recent(listed: Sequence[Job]) -> float:
+    """Return since when jobs are to be listed next: those that have not ended, and those that come."""
+    pending = [created_at(job) for job in listed if not job.job_state.is_terminal]
+    newest = max((created_at(job) for job in listed), default=-math.inf)
+    return min([*pending, newest - LIST_CONSISTENCY_DELAY])
 
 
 def _ended_before(job: Job, unix_time: float) -> bool:

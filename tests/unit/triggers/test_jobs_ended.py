@@ -160,6 +160,35 @@ def test_fifty_watchers_of_one_bucket_cost_one_request_an_interval(service):
     assert service.describes() == []
 
 
+def test_many_short_jobs_cost_a_page_an_interval_and_more_only_once_a_minute(service):
+    service.jobs = [
+        SimulatedJob(job_id, created=0.5 * number, ends=0.5 * number + 6)
+        for number, job_id in enumerate(counted("j", 1200))
+    ]
+    watcher = Watcher({"poll_interval": 5})
+    run_for(600, watcher)
+    # each minute the pages of the last three minutes, which have 360 jobs
+    assert len(service.lists()) <= 120 + 10 * 3 + 3
+    assert max(delays(watcher, service.jobs).values()) <= 5 + 3
+
+
+def test_a_poll_that_fails_halfway_forgets_nothing(service):
+    service.jobs = [SimulatedJob("old", created=-7200)]
+    service.jobs += [SimulatedJob(job_id, created=20, ends=22) for job_id in counted("j", 3)]
+    service.jobs += [SimulatedJob("newest", created=55, ends=57)]
+    watcher = Watcher({"poll_interval": 30})
+    describe = service._describe
+
+    def refuse_once(request: Any) -> Any:
+        if 25 < virtual.now() < 40:
+            raise ServerError("The service is away", status=503)
+        return describe(request)
+
+    service._describe = refuse_once  # type: ignore[method-assign]
+    run_for(100, watcher)
+    assert Counter(watcher.job_ids) == Counter([*counted("j", 3), "newest"])
+
+
 def test_triggers_with_other_buckets_or_types_poll_for_themselves(service):
     service.jobs = [SimulatedJob("j1", created=5, ends=9), SimulatedJob("j2", 5, 9, tag="Transcode")]
     voices, transcodes = Watcher(), Watcher({"tag": "Transcode", "bucket": "other-1250000001"})
