@@ -114,7 +114,11 @@ class TestTheWheel:
     def test_has_the_entry_points_and_they_lead_somewhere(self, wheel: Path) -> None:
         points = entry_points(wheel, INFO)
         assert points == {
-            ("apache_airflow_provider", "provider_info"): f"{NAME}.get_provider_info:get_provider_info"
+            ("apache_airflow_provider", "provider_info"): f"{NAME}.get_provider_info:get_provider_info",
+            (
+                "airflow.plugins",
+                "tencent_ci_callbacks",
+            ): f"{NAME}.callback_endpoint.plugin:TencentCICallbacksPlugin",
         }
         check_entry_points(points)
 
