@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ci.exceptions import ConfigurationError
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset
 
@@ -33,9 +35,9 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
 
     :param asset: the asset whose events are about jobs that have ended.
     :param context: the task's context.
-    :raises KeyError: the asset is no inlet of the task.
+    :raises ConfigurationError: the asset is no inlet of the task, or Airflow is older than 3.3.
     """
-    store = context["asset_state_store"][asset]
+    store = _state_store(asset, context)
     ti = context["ti"]
     key = f"tencent_ci_ended_jobs_read_by_{ti.dag_id}.{ti.task_id}"
     read = {job_id: datetime.fromisoformat(at) for job_id, at in (store.get(key) or {}).items()}
@@ -49,6 +51,16 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
     if read:
         oldest = max(read.values()) - _REMEMBERED
         store.set(key, {job_id: at.isoformat() for job_id, at in read.items() if at >= oldest})
+
+
+def _state_store(asset: Asset, context: Mapping[str, Any]) -> Any:
+    try:
+        return context["asset_state_store"][asset]
+    except KeyError:
+        raise ConfigurationError(
+            f"The asset {asset.name!r} is no inlet of the task, or Airflow is older than 3.3",
+            hint="Name it in the task: @task(inlets=[asset])",
+        ) from None
 
 
 def _events_since(asset: Asset, context: Mapping[str, Any], last_read: datetime | None) -> Any:
