@@ -97,11 +97,14 @@ class BulkSearch:
         """Return the items' jobs as they are now. Those that the service does not find are looked for again
         until :data:`~airflow_provider_ci.submission.tracking.NOT_FOUND_GRACE_PERIOD` is over.
         """
-        found: dict[int, Sequence[FoundJob]] = {}
+        found: defaultdict[int, list[FoundJob]] = defaultdict(list)
         missing, end = dict(known_ids), None
         for pause in pauses_between_looks():
             for job in self._describe_some(list(missing)):
-                found[missing.pop(str(job.job_id))] = [FoundJob.of_job(job, key_of_job(job))]
+                described = FoundJob.of_job(job, key_of_job(job))
+                # it is the item's in any case; this notes its nonce
+                self._copied_jobs.leave_out([described], lambda job: job.key)
+                found[missing.pop(described.job_id)].append(described)
             if not missing:
                 return found
             if end is None:  # only now, because the first response may have corrected the clock

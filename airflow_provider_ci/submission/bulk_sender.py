@@ -75,12 +75,14 @@ class _Chunk:
     :param items: the numbers of its items.
     :param began: seconds of the monotonic clock at which it was recorded.
     :param waiting: the positions in the chunk of the items that are not sent yet, or that are sent again.
+    :param in_flight: how many submissions have no response yet.
     """
 
     items: Sequence[int]
     record: ChunkRecord
     began: float
     waiting: deque[int]
+    in_flight: int = 0
     is_stopped: bool = False
     has_unknown: bool = False
 
@@ -122,6 +124,7 @@ class BulkSender:
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     _calls: ConcurrentCalls[Callable[[], None]] = field(init=False)
+    _is_looking: bool = field(default=False, init=False)
     _reusable_number: int = field(default=0, init=False)
     _clock_refusals: int = field(default=0, init=False)
     _refusals: int = field(default=0, init=False)
@@ -136,6 +139,7 @@ class BulkSender:
 
         :raises TencentCIError: the service refuses all submissions, or has been away for too long.
         """
+        self._is_looking = False
         with self.new_calls() as self._calls:
             while items:
                 self._wait_for_room()
@@ -188,7 +192,7 @@ class BulkSender:
             self._tick()
             if self._may_send(chunk):
                 seconds = self._start_if_due(chunk)
-            elif self._calls.running:
+            elif chunk.in_flight:
                 seconds = _SECONDS_BETWEEN_PROGRESS
             else:
                 return
@@ -210,6 +214,7 @@ class BulkSender:
         if seconds > 0:
             return seconds
         self.pace.note_sent()
+        chunk.in_flight += 1
         self._calls.start(partial(self._submit, chunk, chunk.waiting.popleft()))
         return 0.0
 
@@ -224,17 +229,16 @@ class BulkSender:
 
     def _submit(self, chunk: _Chunk, position: int) -> Callable[[], None]:
         """Send a submission, in a thread. Return what notes the response, for the main thread."""
-        index, nonce = chunk.items[position], None
+        nonce: str | None = None
+        outcome: Job | BaseException
         try:
             key = self.identity.idempotency_key(chunk.record.fingerprints[position], self.who_waits)
             nonce = _nonce_of(key)
-            request = with_user_data(self.requests.request(index), key)
-            job, _ = self.job_api.submit(request, chunk.record.since + SUBMISSION_VALIDITY)
-        except TencentCIError as error:
-            return partial(self._note_error, chunk, position, nonce, error)
-        except BaseException as error:  # a fault of this provider: the position stays unknown
-            return partial(_raise, error)
-        return partial(self._note_job, chunk, position, job)
+            request = with_user_data(self.requests.request(chunk.items[position]), key)
+            outcome, _ = self.job_api.submit(request, chunk.record.since + SUBMISSION_VALIDITY)
+        except BaseException as error:
+            outcome = error
+        return partial(self._note_response, chunk, position, nonce, outcome)
 
     def _save_responses(self, chunk: _Chunk) -> None:
         """Record which jobs were accepted. A failure is only logged: a later try finds them in the list."""
@@ -248,6 +252,21 @@ class BulkSender:
             self.log.warning("%d jobs are known to this try only: %s", len(chunk.items), error)
 
     # Responses
+
+    def _note_response(
+        self, chunk: _Chunk, position: int, nonce: str | None, outcome: Job | BaseException
+    ) -> None:
+        """Note the response to a submission.
+
+        :raises BaseException: ``outcome``, if no other submission may follow.
+        """
+        chunk.in_flight -= 1
+        if isinstance(outcome, Job):
+            self._note_job(chunk, position, outcome)
+        elif isinstance(outcome, TencentCIError):
+            self._note_error(chunk, position, nonce, outcome)
+        else:  # a fault of this provider: it stays unknown whether there is a job
+            raise outcome
 
     def _note_job(self, chunk: _Chunk, position: int, job: Job) -> None:
         chunk.record.job_ids[position] = str(job.job_id)
@@ -354,9 +373,20 @@ class BulkSender:
         if now >= self._next_progress_at:
             self._next_progress_at = now + _SECONDS_BETWEEN_PROGRESS
             self.on_progress(self.jobs)
-        if now >= self._next_look_at and self._calls.have_room:
-            self._next_look_at = now + SECONDS_BETWEEN_LOOKS
-            self._calls.start(self.active_jobs.failures)
+        if now >= self._next_look_at and self._calls.have_room and not self._is_looking:
+            self._is_looking = True
+            self._calls.start(self._look_for_failures)
+
+    def _look_for_failures(self) -> Callable[[], None]:
+        """Look for jobs that have failed, in a thread. Return what notes them, for the main thread."""
+        note_failures = self.active_jobs.failures()
+
+        def note() -> None:
+            self._is_looking = False
+            self._next_look_at = self.monotonic() + SECONDS_BETWEEN_LOOKS
+            note_failures()
+
+        return note
 
 
 def _is_about_item(error: TencentCIError) -> bool:
@@ -382,7 +412,3 @@ def _note_all(notes: Iterable[Callable[[], None]]) -> BaseException | None:
         except Exception as error:
             failure = failure or error
     return failure
-
-
-def _raise(error: BaseException) -> None:
-    raise error

@@ -12,11 +12,10 @@ No Airflow and no I/O of its own: calls, store, clocks and sleep are arguments.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
 from airflow_provider_ci.exceptions import (
@@ -45,9 +44,13 @@ _JOBS_LOGGED = 20
 
 
 class _RecordedJob(NamedTuple):
-    """The latest job that an earlier try recorded for an item."""
+    """A job that an earlier try recorded.
 
-    job_id: str
+    :param item: the number of its item.
+    :param max_tries: the highest of the tries that recorded it.
+    """
+
+    item: int
     max_tries: int
     since: float
 
@@ -136,11 +139,14 @@ class BulkSubmission:
     #: What is known of the jobs, also when :meth:`get_or_submit` raises.
     jobs: BulkJobs = field(default_factory=lambda: BulkJobs.without_jobs(0), init=False)
     _index_of: dict[str, int] = field(default_factory=dict, init=False)
-    _recorded: dict[int, _RecordedJob] = field(default_factory=dict, init=False)
+    # By job ids. An item may have several, of which all but one have failed
+    _recorded: dict[str, _RecordedJob] = field(default_factory=dict, init=False)
     # Submissions in doubt, by their items
     _unknown: dict[int, UnknownSubmission] = field(default_factory=dict, init=False)
-    # The jobs that a search found and that no chunk has yet, as max_tries and item
-    _unrecorded: list[tuple[int, int]] = field(default_factory=list, init=False)
+    # The Unix time of the first chunk; infinite: there is none
+    _first_recorded: float = field(default=math.inf, init=False)
+    # The items whose job was found, and that no chunk since the last clear has
+    _unrecorded: list[int] = field(default_factory=list, init=False)
     _lost_responses: Counter[int] = field(default_factory=Counter, init=False)
     _cancel_requested_at: float | None = field(default=None, init=False)
 
@@ -249,10 +255,11 @@ class BulkSubmission:
 
     def _load_records(self) -> None:
         self._recorded, self._unknown, self._unrecorded = {}, {}, []
+        self._first_recorded = math.inf
         self._cancel_requested_at = self.records.cancel_requested_at()
         since_clear = self.identity.max_tries if self.clear_discards_record else None
         are_complete = self.records.are_complete(since_clear)
-        for chunk in self.records.load():
+        for chunk in sorted(self.records.load(), key=lambda chunk: chunk.since):
             self._note_chunk(chunk)
         # a clear may have emptied the store meanwhile
         if (are_complete and self.records.are_complete(since_clear)) or not self.may_have_submitted:
@@ -260,14 +267,16 @@ class BulkSubmission:
         # With a store, a submission is recorded before it is sent: no record means that none is in flight
         may_be_in_flight = self.clear_discards_record or not self.records.has_store
         unrecorded = UnknownSubmission(None, may_be_in_flight=may_be_in_flight)
+        recorded = {job.item for job in self._recorded.values()}
         for index in self._index_of.values():
-            if index not in self._recorded:
+            if index not in recorded:
                 self._unknown.setdefault(index, unrecorded)
 
     def _note_chunk(self, chunk: ChunkRecord) -> None:
         """Note what a chunk says of its items. A later chunk has an item again only if it was certain then
         what became of the earlier submission.
         """
+        self._first_recorded = min(self._first_recorded, chunk.since)
         unknown = UnknownSubmission(chunk.since)
         for fingerprint, job_id in zip(chunk.fingerprints, chunk.job_ids, strict=True):
             index = self._index_of.get(fingerprint)
@@ -277,7 +286,9 @@ class BulkSubmission:
             if job_id is None:
                 self._unknown[index] = unknown
             elif job_id:
-                self._recorded[index] = _RecordedJob(job_id, chunk.max_tries, chunk.since)
+                known = self._recorded.get(job_id)
+                max_tries = chunk.max_tries if known is None else max(known.max_tries, chunk.max_tries)
+                self._recorded[job_id] = _RecordedJob(index, max_tries, chunk.since)
 
     def _complete_records(self) -> None:
         """Record the jobs that were found, and that the records have all jobs now.
@@ -285,18 +296,16 @@ class BulkSubmission:
         :raises StateStoreError: they could not be written.
         :raises TaskKilledError: another try has begun.
         """
-        self._unrecorded.sort()
-        for max_tries, pairs in groupby(self._unrecorded, key=itemgetter(0)):
-            items = [index for _, index in pairs]
-            for start in range(0, len(items), CHUNK_SIZE):
-                self.records.save(self._chunk_of_found(max_tries, items[start : start + CHUNK_SIZE]))
+        for start in range(0, len(self._unrecorded), CHUNK_SIZE):
+            self.records.save(self._chunk_of_found(self._unrecorded[start : start + CHUNK_SIZE]))
         self._unrecorded = []
         self.records.note_complete(self.identity.max_tries)
 
-    def _chunk_of_found(self, max_tries: int, items: Sequence[int]) -> ChunkRecord:
+    def _chunk_of_found(self, items: Sequence[int]) -> ChunkRecord:
         since = self.clock() if self.jobs.first_submission is None else self.jobs.first_submission
         fingerprints = [self._search.requests.fingerprint(index) for index in items]
-        return ChunkRecord(max_tries, since, fingerprints, [self.jobs.job_ids[index] for index in items])
+        job_ids = [self.jobs.job_ids[index] for index in items]
+        return ChunkRecord(self.identity.max_tries, since, fingerprints, job_ids)
 
     # Searches
 
@@ -304,21 +313,23 @@ class BulkSubmission:
         """Find the jobs of earlier tries, as far as they can be found at once."""
         if not self._recorded and not self._unknown:
             return
-        known_ids = {known.job_id: index for index, known in self._recorded.items()}
-        found = self._read_list(known_ids)
+        found = self._read_list()
         self._note_found_jobs(found)
         listed = {job.job_id for jobs in found.values() for job in jobs}
         unlisted = {
-            job_id: index
-            for job_id, index in known_ids.items()
-            if job_id not in listed and self.jobs.job_ids[index] is None
+            job_id: job.item
+            for job_id, job in self._recorded.items()
+            if job_id not in listed and self.jobs.job_ids[job.item] is None
         }
         self._note_found_jobs(self._search.describe(unlisted))
 
-    def _read_list(self, known_ids: Mapping[str, int]) -> FoundJobs:
+    def _read_list(self) -> FoundJobs:
         """Return the listed jobs of all items of which an earlier try has or may have submitted one."""
-        wanted = self._recorded.keys() | self._unknown.keys()
-        since = min([self._start_of_unknown(), *(known.since for known in self._recorded.values())])
+        known_ids = {job_id: job.item for job_id, job in self._recorded.items()}
+        wanted = {*known_ids.values(), *self._unknown}
+        since = min(self._start_of_unknown(), self._first_recorded)
+        if self.clear_discards_record:  # copies are recognised by their originals, of which no record may be
+            since = self.run_start()
 
         def read() -> FoundJobs | None:
             return self._search.read(since, wanted, known_ids)
@@ -412,61 +423,64 @@ class BulkSubmission:
             sent = next((job for job in jobs if job.key is not None and job.key.nonce == nonce), None)
             if sent is not None:
                 return sent
-        counting = [job for job in jobs if self._counts(index, job)]
+        counting = [job for job in jobs if self._counts(job)]
         if counting:
-            return self._oldest_of_latest(index, counting)
-        return next((job for job in jobs if self._was_cancelled_by_others(index, job)), None)
+            return self._oldest_of_latest(counting)
+        return next((job for job in jobs if self._was_cancelled_by_others(job)), None)
 
-    def _counts(self, index: int, job: FoundJob) -> bool:
+    def _counts(self, job: FoundJob) -> bool:
         if job.state in (FAILED, CANCEL):
             return False
-        was_cleared = self._max_tries_of(index, job) < self.identity.max_tries
+        was_cleared = self._max_tries_of(job) < self.identity.max_tries
         return self.only_failed or not was_cleared or not job.state.is_terminal
 
-    def _oldest_of_latest(self, index: int, jobs: Sequence[FoundJob]) -> FoundJob:
+    def _oldest_of_latest(self, jobs: Sequence[FoundJob]) -> FoundJob:
         """Return the first job that was submitted since the latest clear of which there is one."""
-        latest = max(self._max_tries_of(index, job) for job in jobs)
-        oldest, *others = [job for job in jobs if self._max_tries_of(index, job) == latest]
+        latest = max(self._max_tries_of(job) for job in jobs)
+        oldest, *others = [job for job in jobs if self._max_tries_of(job) == latest]
         if others:
             ids = ", ".join(job.job_id for job in others)
             self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
         return oldest
 
-    def _was_cancelled_by_others(self, index: int, job: FoundJob) -> bool:
+    def _was_cancelled_by_others(self, job: FoundJob) -> bool:
         """Tell whether somebody else cancelled a job since the last clear. Without a store that is unknown.
         So is whose job it is that has no key, unless it is recorded.
         """
         if job.state != CANCEL or not self.records.has_store:
             return False
-        if job.key is None and not self._is_recorded(index, job):
+        if job.key is None and job.job_id not in self._recorded:
             return False
-        if self._max_tries_of(index, job) < self.identity.max_tries:
+        if self._max_tries_of(job) < self.identity.max_tries:
             return False
         return not is_effect_of_cancel_request(job, self._cancel_requested_at)
 
-    def _max_tries_of(self, index: int, job: FoundJob) -> int:
-        if self._is_recorded(index, job):
-            return self._recorded[index].max_tries
-        return self.identity.max_tries if job.key is None else job.key.max_tries
-
-    def _is_recorded(self, index: int, job: FoundJob) -> bool:
-        return index in self._recorded and self._recorded[index].job_id == job.job_id
+    def _max_tries_of(self, job: FoundJob) -> int:
+        """Return the number of the latest clear since which a job counts."""
+        recorded = self._recorded.get(job.job_id)
+        numbers = [recorded.max_tries] if recorded else []
+        if job.key is not None:
+            numbers.append(job.key.max_tries)
+        return max(numbers, default=self.identity.max_tries)
 
     def _note_found_job(self, index: int, job: FoundJob) -> None:
-        unknown = self._unknown.pop(index, None)
-        is_recorded = self._is_recorded(index, job)
+        recorded = self._recorded.get(job.job_id)
         self.jobs.set_job(index, job.job_id, job.state)
-        if not is_recorded:
-            self._unrecorded.append((self._max_tries_of(index, job), index))
-        if job.key is None and not is_recorded:
+        self._count_found_job(job, self._unknown.pop(index, None))
+        # a job of before the last clear is recorded again: it counts since the clear, too, when it has ended
+        if recorded is None or recorded.max_tries < self.identity.max_tries:
+            self._unrecorded.append(index)
+        if job.key is None and recorded is None:
             self.jobs.found_by_request.add(index)
+        since = created_at(job, unknown=self.run_start()) if recorded is None else recorded.since
+        first = self.jobs.first_submission
+        self.jobs.first_submission = since if first is None else min(first, since)
+
+    def _count_found_job(self, job: FoundJob, unknown: UnknownSubmission | None) -> None:
         if unknown is not None and unknown.nonce is not None:
             self.jobs.submitted += 1
         elif job.state not in (FAILED, CANCEL):
             self.jobs.reused += 1
-        since = self._recorded[index].since if is_recorded else created_at(job, unknown=self.run_start())
-        first = self.jobs.first_submission
-        self.jobs.first_submission = since if first is None else min(first, since)
 
     def _cancel_jobs_for_nobody(self) -> None:
         """Cancel the jobs that earlier tries submitted for requests that have changed."""

@@ -256,17 +256,31 @@ class CopiedJobs:
     def __init__(self, task_instance: str, log: Log) -> None:
         self._task_instance = task_instance
         self._log = log
+        # By nonce, the oldest job that was seen: when it was created, and its id
+        self._originals: dict[str, tuple[float, str]] = {}
         self._logged_ids: set[str] = set()
 
     def leave_out(self, jobs: Iterable[T], key_of: Callable[[T], ParsedKey | None]) -> list[T]:
-        """Return the jobs without copies, the oldest first."""
-        originals: dict[str, Any] = {}
-        for job in sorted(jobs, key=created_at):
-            key, job_id = key_of(job), str(job.job_id)
-            original = originals.setdefault(key.nonce if key else job_id, job)
-            if original is not job and key is not None and key.task_instance == self._task_instance:
-                self._log_once(job_id, original.job_id)
-        return list(originals.values())
+        """Return the jobs without copies, the oldest first.
+
+        :param jobs: the newest first, as they are listed: their times are in whole seconds.
+        """
+        by_age = list(jobs)
+        by_age.reverse()
+        by_age.sort(key=created_at)
+        for job in by_age:
+            if (key := key_of(job)) is not None:
+                this = (created_at(job), str(job.job_id))
+                oldest = self._originals.get(key.nonce, this)
+                self._originals[key.nonce] = this if this[0] < oldest[0] else oldest
+        return [job for job in by_age if not self._is_copy(str(job.job_id), key_of(job))]
+
+    def _is_copy(self, job_id: str, key: ParsedKey | None) -> bool:
+        if key is None or self._originals[key.nonce][1] == job_id:
+            return False
+        if key.task_instance == self._task_instance:
+            self._log_once(job_id, self._originals[key.nonce][1])
+        return True
 
     def _log_once(self, job_id: str, original_id: str) -> None:
         if job_id in self._logged_ids:

@@ -75,8 +75,9 @@ class Chances:
     queue_full: float = 0.0
     refused: float = 0.0
     list_fails: float = 0.0
-    fails: float = 0.0
     store_fails: float = 0.0
+    ends: float = 0.0
+    fails: float = 0.0
 
 
 @dataclass
@@ -113,6 +114,8 @@ class Service:
     def pass_time(self, seconds: float) -> None:
         assert seconds >= 0
         self.now += seconds
+        if self.chances.ends:
+            self.end_some(self.chances.ends)
         for moment, request in [arrival for arrival in self._arrivals if arrival[0] <= self.now]:
             self._arrivals.remove((moment, request))
             self.accept(request, moment)

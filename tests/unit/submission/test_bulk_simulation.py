@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_provider_ci.exceptions import TencentCIError
+from airflow_provider_ci.exceptions import TaskKilledError, TencentCIError
 from airflow_provider_ci.protocol.jobs import CANCEL, FAILED
 from airflow_provider_ci.submission import bulk_sender
 from airflow_provider_ci.submission.bulk_jobs import BulkJobs
+from airflow_provider_ci.submission.idempotency_key import key_of_job
 from airflow_provider_ci.submission.job_list import CLOCK_SKEW
 from tests.unit.submission.bulk_world import Chances, Items, Process, Service
-from tests.unit.submission.simulated_world import Crash
+from tests.unit.submission.simulated_world import IDENTITY, Crash
 
 SEEDS = 400
 _LAST_TRY = 12
@@ -34,6 +36,11 @@ class Task:
     only_failed: bool = True
     try_number: int = 0
     clears: int = 0
+    chance_of_clear: float = 0.15
+    has_undecided: bool = False
+    has_cancelled: bool = False
+    has_cancel_by_others: bool = False
+    cancelled_by_others: list[tuple[str, int]] = field(default_factory=list)
     jobs: BulkJobs | None = None
     log: list[str] = field(default_factory=list)
 
@@ -53,10 +60,33 @@ class Task:
         try:
             self.jobs = process.run(self.requests)
             self.log.append(f"try {process.try_number} ends well")
+            self._check_all_are_decided(process)
         except (Crash, TencentCIError) as error:
             self.jobs = None
             self.log.append(f"try {process.try_number} ends: {error!r:.100}")
+            if process.kill_at is not None and isinstance(error, TaskKilledError):
+                self._cancel_some(process)
         self.log += [f"    {process.try_number} {line}" for line in process.log.lines]
+
+    def _check_all_are_decided(self, process: Process) -> None:
+        jobs = process.submission.jobs
+        for index, job_id in enumerate(jobs.job_ids):
+            if job_id is None and index not in jobs.refusals:
+                self.log.append(f"{index} is undecided")
+                self.has_undecided = True
+
+    def _cancel_some(self, process: Process) -> None:
+        """What an operator does that is killed, if it still owns the task."""
+        if process.try_number != self.service.latest_try or not self.service.has_store:
+            return
+        own = [job_id for job_id in process.submission.jobs.job_ids if job_id]
+        with contextlib.suppress(TencentCIError):
+            process.submission.records.note_cancel_request(self.service.now)
+            for job_id in own:
+                if self.service.jobs[job_id].state == "Submitted":
+                    self.service.end(job_id, CANCEL)
+            self.has_cancelled = True
+            self.log.append(f"cancelled {own}")
 
     def _disturb(self, process: Process, may_hold: bool) -> None:
         moment = self.random.randint(0, self.random.choice([20, 60, 200]))
@@ -81,11 +111,43 @@ class Task:
         """Let time pass between two tries, in which jobs end and the task may be cleared."""
         self.service.pass_time(self.random.choice([0.0, 1.0, 30.0, 65.0, 300.0]))
         self.service.end_some(self.random.choice([0.0, 0.5]))
-        if self.random.random() < 0.15:
+        if self.random.random() < 0.1:
+            self._disturb_from_outside()
+        if self.random.random() < self.chance_of_clear:
             self.clears += 1
             self.log.append("cleared")
             if self.service.clear_discards:
                 self.service.store.clear()
+
+    def later_jobs(self, job_id: str, clears: int) -> list[str]:
+        """Return the jobs that were submitted after another one of an item, before the next clear."""
+        job = self.service.jobs[job_id]
+        return [
+            str(other.job_id)
+            for other in self.service.accepted()
+            if other.input_object == job.input_object
+            and str(other.job_id) > job_id
+            and (key := key_of_job(other)) is not None
+            and key.max_tries == IDENTITY.max_tries + clears
+        ]
+
+    def _disturb_from_outside(self) -> None:
+        """Let somebody cancel a job, or copy its key, or submit the same for another Airflow."""
+        jobs = list(self.service.accepted())
+        if not jobs:
+            return
+        job = self.random.choice(jobs)
+        self.service.accept_of_stranger(job.user_data)
+        other = IDENTITY._replace(deployment="staging").idempotency_key(
+            self.requests.fingerprint(self.random.randrange(len(self.requests))), "worker"
+        )
+        self.service.accept_of_stranger(other)
+        if job.state == "Submitted" and not self.has_cancelled:
+            self.log.append(f"somebody cancels {job.job_id}")
+            self.service.end(str(job.job_id), CANCEL)
+            self.has_cancel_by_others = True
+            if (key := key_of_job(job)) and key.max_tries == IDENTITY.max_tries + self.clears:
+                self.cancelled_by_others.append((str(job.job_id), self.clears))
 
 
 def world(seed: int) -> Task:
@@ -105,12 +167,13 @@ def world(seed: int) -> Task:
             )
         },
         store_fails=choose.choice([0.0, 0.0, 0.0, 0.05]),
+        ends=choose.choice([0.0, 0.02]),
     )
     service = Service(
         chances=chances,
         seed=seed,
         lag=choose.choice([0.0, 9.0]),
-        latency=choose.choice([0.01, 0.5, 4.0]),
+        latency=choose.choice([0.01, 0.5, 4.0, 20.0]),
         has_store=choose.random() < 0.7,
         list_has_user_data=choose.random() < 0.8,
         is_documented=choose.random() < 0.8,
@@ -120,8 +183,12 @@ def world(seed: int) -> Task:
     service.pass_time(10)
     count = choose.randint(1, 12)
     requests = Items([f"in/{number}.mp3" for number in range(count)])
-    service.clear_discards = service.has_store and choose.random() < 0.2
-    return Task(service, requests, choose, only_failed=choose.random() < 0.8)
+    task = Task(service, requests, choose, only_failed=choose.random() < 0.8)
+    if service.has_store and choose.random() < 0.3:
+        service.clear_discards, task.chance_of_clear = True, 0.3
+    elif task.only_failed and not service.list_has_user_data and choose.random() < 0.3:
+        service.describe_has_user_data = False
+    return task
 
 
 def run(task: Task) -> None:
@@ -157,7 +224,13 @@ def check(task: Task) -> None:
         ]
     )
     assert service.paid_twice(by_clear=not task.only_failed) == [], trace
+    assert not task.has_undecided, trace
     assert task.jobs is not None, trace
+    if not task.has_cancel_by_others:
+        assert not list(task.jobs.failed()), trace
+    if service.has_store and not task.has_cancelled and service.describe_has_user_data:
+        for job_id, clears in task.cancelled_by_others:
+            assert task.later_jobs(job_id, clears) == [], f"{job_id} is submitted again\n{trace}"
     for index, job_id in enumerate(task.jobs.job_ids):
         assert job_id is not None or index in task.jobs.refusals, f"{index} is lost\n{trace}"
         if job_id is not None:
