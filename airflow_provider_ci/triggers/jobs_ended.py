@@ -10,31 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_ci.exceptions import ConfigurationError, TencentCIError
+from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.protocol.ended_job_filter import END_STATES, EndedJobFilter
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.rules import Problem, raise_if_any
 from airflow_provider_ci.triggers.job import load
 from airflow_provider_ci.triggers.job_group import JobGroup
-from airflow_provider_ci.version_compat import AIRFLOW_MINOR, AIRFLOW_VERSION
+from airflow_provider_ci.triggers.watcher_trigger import SharedStreamProducer, WatcherTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from airflow.triggers.base import BaseEventTrigger
-    from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
+    from airflow.triggers.shared_stream import AdvanceItem
 
     from airflow_provider_ci.triggers.ended_jobs_stream import Announcement, EndedJobsStream, Subscription
-elif AIRFLOW_MINOR >= (3, 3):
-    from airflow.triggers.base import BaseEventTrigger
-    from airflow.triggers.shared_stream import SharedStreamProducer
-else:
-    from airflow.triggers.base import BaseTrigger as BaseEventTrigger
-
-    SharedStreamProducer = object
 
 
-class TencentCIJobsEndedTrigger(BaseEventTrigger):
+class TencentCIJobsEndedTrigger(WatcherTrigger):
     """Makes each job of one type that ends in a bucket an event of the assets that are watched with it.
 
     It does not matter who has submitted the job: this Airflow or another one, a workflow, a batch job, the
@@ -67,12 +59,7 @@ class TencentCIJobsEndedTrigger(BaseEventTrigger):
         states: Sequence[str] = END_STATES,
         poll_interval: float = 10.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        if AIRFLOW_MINOR < (3, 3):
-            raise ConfigurationError(
-                f"{type(self).__name__} needs Airflow 3.3 or newer, this is {AIRFLOW_VERSION}",
-                hint="Wait for jobs with TencentCIJobSensor or an operator with deferrable=True",
-            )
+        super().__init__()
         self.tag = tag
         self.tencent_ci_conn_id = tencent_ci_conn_id
         self.bucket = bucket
@@ -137,16 +124,6 @@ class TencentCIJobsEndedTrigger(BaseEventTrigger):
             from airflow_provider_ci.triggers.ended_jobs_stream import subscriptions
 
             subscriptions(self._group).discard(self._subscription)
-
-    def run(self) -> AsyncIterator[TriggerEvent]:
-        """Refuse to run for a task: Airflow runs a watcher's trigger by :meth:`filter_shared_stream`.
-
-        :raises ConfigurationError: always.
-        """
-        raise ConfigurationError(
-            f"{type(self).__name__} is for an AssetWatcher, not for a task",
-            hint="Let tasks wait for their own jobs with TencentCIJobSensor or deferrable=True",
-        )
 
     async def _subscribe(self) -> Subscription:
         await load("airflow_provider_ci.triggers.ended_jobs_stream")

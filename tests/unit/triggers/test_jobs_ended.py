@@ -534,6 +534,6 @@ def test_a_task_cannot_wait_with_it():
 
 
 def test_an_older_airflow_is_named(mocker):
-    mocker.patch("airflow_provider_ci.triggers.jobs_ended.AIRFLOW_MINOR", (3, 2))
+    mocker.patch("airflow_provider_ci.triggers.watcher_trigger.AIRFLOW_MINOR", (3, 2))
     with pytest.raises(ConfigurationError, match=r"TencentCIJobsEndedTrigger needs Airflow 3\.3 or newer"):
         TencentCIJobsEndedTrigger()
