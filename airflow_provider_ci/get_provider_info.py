@@ -222,6 +222,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_ci.triggers.batch",
                     "airflow_provider_ci.triggers.bulk",
                     "airflow_provider_ci.triggers.jobs_ended",
+                    "airflow_provider_ci.triggers.kafka",
                 ],
             }
         ],
