@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.operators.argument_errors import argument_error
 from airflow_provider_ci.operators.rendered_arguments import read_arguments
 from airflow_provider_ci.operators.templates import NONE_RENDERED, is_rendered_collection
@@ -99,6 +99,7 @@ def read_source(operator: Any, hook: TencentCIHook, log: Log) -> ItemSource:
 
     :param operator: has exactly one of ``input_objects``, ``prefix`` and ``input_manifest``.
     :raises RequestValidationError: the source has no items, more than ``max_jobs``, or cannot be read.
+    :raises NotFoundError: there is no such manifest, or nothing under the prefix. A later try may find it.
     """
     names = read_arguments(operator, ("prefix", "input_manifest"))
     if names["prefix"]:
@@ -137,7 +138,11 @@ def _read_prefix(operator: Any, hook: TencentCIHook, prefix: str, log: Log) -> I
             suspects[len(keys)] = each
         keys.append(each.key)
     if not keys:
-        raise RequestValidationError([_nothing_under_prefix(selection, counter.total)])
+        raise NotFoundError(
+            f"No job was submitted: of the {counter.total} objects under the prefix {prefix!r}, none is"
+            " taken",
+            hint="Check prefix, include and exclude, and that the upload has finished",
+        )
     log.info("%d of the %d objects under %r are taken", len(keys), counter.total, prefix)
     return ItemSource(keys, selection, suspects)
 
@@ -157,19 +162,6 @@ class _Counter:
         for value in values:
             self.total += 1
             yield value
-
-
-def _nothing_under_prefix(selection: Selection, total: int) -> str:
-    patterns = [
-        f"{name} {[*values]!r}"
-        for name, values in (("include", selection.include), ("exclude", selection.exclude))
-        if values
-    ]
-    shown = f" that fits {' and '.join(patterns)}" if patterns else ""
-    return (
-        f"prefix is {selection.prefix!r}, allowed: a prefix with at least one object{shown}; the list shows"
-        f" {total} objects"
-    )
 
 
 def _read_patterns(operator: Any, name: str) -> tuple[str, ...]:

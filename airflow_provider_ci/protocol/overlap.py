@@ -55,10 +55,18 @@ def overlapping_results_of_job(request: Tree, bucket: str | None) -> dict[str, s
     keys += _keys_of_addresses({name: operation[name] for name in operation if name != "Output"}, bucket)
     return {
         element: f"another key than the input's, {key!r}, also when its placeholders are replaced"
-        for element, _, pattern in _results_in(bucket, request, inputs)
+        for element, result_key, extension in _results_in(bucket, request)
         for key in keys
-        if can_equal(pattern, key)
+        if _can_equal(result_key, key, inputs, extension)
     }
+
+
+def _can_equal(result_key: str, key: str, inputs: KnownInputs, extension: str | None) -> bool:
+    # what comes before the first placeholder decides about most, and quickly: a bulk task has many
+    fixed, placeholder, _ = result_key.partition("${")
+    if not placeholder or not key.startswith(fixed):
+        return result_key == key
+    return can_equal(key_pattern(result_key, inputs, extension), key)
 
 
 def _keys_of_addresses(value: Any, bucket: str | None) -> Iterator[str]:
@@ -80,13 +88,14 @@ def overlapping_results_of_batch(batch: Tree, bucket: str | None) -> dict[str, s
     """
     if structure_problems(batch):
         return {}  # check_batch rejects the request
+    inputs = known_inputs(batch)
     return {
         element: (
             f"a key that {rule}, for instance"
             " 'out/${InventoryTriggerJobId}/${InputName}-${jobid}.${ext}', or another bucket for the results"
         )
-        for element, key, pattern in _results_in(bucket, job_of_batch(batch), known_inputs(batch))
-        if (rule := _broken_rule(find_tree(batch, "Input"), key, pattern))
+        for element, key, extension in _results_in(bucket, job_of_batch(batch))
+        if (rule := _broken_rule(find_tree(batch, "Input"), key, key_pattern(key, inputs, extension)))
     }
 
 
@@ -108,17 +117,15 @@ def _broken_rule(source: Tree, key: str, pattern: KeyPattern) -> str | None:
     return None
 
 
-def _results_in(
-    bucket: str | None, request: Tree, inputs: KnownInputs
-) -> Iterator[tuple[str, str, KeyPattern]]:
-    """Yield element, key and pattern of each result that is stored in ``bucket``."""
+def _results_in(bucket: str | None, request: Tree) -> Iterator[tuple[str, str, str | None]]:
+    """Yield element, key and extension, if that is known, of each result that is stored in ``bucket``."""
     kind, operation = job_type(request.get("Tag")), find_tree(request, "Operation")
     if (find_text(operation, "Output.Bucket") or bucket) != bucket:
         return
     extension = kind.extension(operation)
     for element, key in kind.result_keys(operation).items():
         if is_object_key(key):
-            yield element, key, key_pattern(key, inputs, extension)
+            yield element, key, extension
 
 
 def _key_of_file(file: Any) -> str | None:
