@@ -30,6 +30,8 @@ HEADERS = {
     "Accept-Encoding": "identity",
 }
 CHUNK_SIZE = 64 * 1024
+# Threads that use a session at once: those that submit the jobs of a bulk task
+_THREADS = 16
 # For each host: a bulk task has 16 threads that submit, beside its own. If fewer were kept, urllib3 would log
 # a warning for each request, and connect again
 _CONNECTIONS_KEPT = 20

@@ -11,9 +11,12 @@ from datetime import datetime
 from typing import Protocol
 
 from airflow_provider_ci.exceptions import TencentCIError
-from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, Job, JobState
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, SUCCESS, Job
 from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.submission.job_list import JobLookup
+
+_WITHOUT_RESULT = frozenset((FAILED, CANCEL))
+_ENDED = _WITHOUT_RESULT | {SUCCESS}
 
 
 class BulkRequests(Protocol):
@@ -117,14 +120,14 @@ class BulkJobs:
 
     def pending(self) -> Iterator[int]:
         """Yield the items whose job was not seen to end."""
-        return (index for index, state in enumerate(self.states) if state and not JobState(state).is_terminal)
+        return (index for index, state in enumerate(self.states) if state and state not in _ENDED)
 
     def failed(self) -> Iterator[int]:
         """Yield the items that the service refused, or whose job ended ``Failed`` or ``Cancel``."""
         return (
             index
             for index, state in enumerate(self.states)
-            if state in (FAILED, CANCEL) or index in self.refusals
+            if state in _WITHOUT_RESULT or index in self.refusals
         )
 
     def counts(self) -> Counter[str | None]:

@@ -145,6 +145,8 @@ class BulkSubmission:
     _unknown: dict[int, UnknownSubmission] = field(default_factory=dict, init=False)
     # The Unix time of the first chunk; infinite: there is none
     _first_recorded: float = field(default=math.inf, init=False)
+    # Some chunk has submissions that no item asks for
+    _have_requests_changed: bool = field(default=False, init=False)
     # The items whose job was found, and that no chunk since the last clear has
     _unrecorded: list[int] = field(default_factory=list, init=False)
     _lost_responses: Counter[int] = field(default_factory=Counter, init=False)
@@ -255,7 +257,7 @@ class BulkSubmission:
 
     def _load_records(self) -> None:
         self._recorded, self._unknown, self._unrecorded = {}, {}, []
-        self._first_recorded = math.inf
+        self._first_recorded, self._have_requests_changed = math.inf, False
         self._cancel_requested_at = self.records.cancel_requested_at()
         since_clear = self.identity.max_tries if self.clear_discards_record else None
         are_complete = self.records.are_complete(since_clear)
@@ -281,6 +283,7 @@ class BulkSubmission:
         for fingerprint, job_id in zip(chunk.fingerprints, chunk.job_ids, strict=True):
             index = self._index_of.get(fingerprint)
             if index is None:
+                self._have_requests_changed |= job_id != ""
                 continue
             self._unknown.pop(index, None)
             if job_id is None:
@@ -311,7 +314,7 @@ class BulkSubmission:
 
     def _find_known_and_unknown(self) -> None:
         """Find the jobs of earlier tries, as far as they can be found at once."""
-        if not self._recorded and not self._unknown:
+        if not (self._recorded or self._unknown or self._have_requests_changed):
             return
         found = self._read_list()
         self._note_found_jobs(found)

@@ -6,6 +6,8 @@ when. Only what a process does moves time.
 
 from __future__ import annotations
 
+import copy
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -269,6 +271,7 @@ class Process:
         self.log = RecordingLog()
         self.calls: list[str] = []
         self.crash_at: int | None = None
+        self.crash_on = ""  # the name of a step
         self.kill_at: int | None = None
         self.held_at: int | None = None
         self.meanwhile: Callable[[], Any] = lambda: None
@@ -322,7 +325,7 @@ class Process:
         self.calls.append(name)
         if number == self.held_at:
             self.meanwhile()
-        if number == self.crash_at:
+        if number == self.crash_at or name == self.crash_on:
             self.is_dead = True
             raise Crash
 
@@ -356,7 +359,7 @@ class Process:
         self.step("sleep", lambda: None)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self.step("get", lambda: self.service.store.get(key, default))
+        return self.step("get", lambda: copy.deepcopy(self.service.store.get(key, default)))
 
     def set(self, key: str, value: Any) -> None:
         def write() -> None:
@@ -365,7 +368,7 @@ class Process:
             if self.is_replaced and not self.has_written:
                 raise OSError("404: there is no such task instance")
             self.has_written = True
-            self.service.store[key] = value
+            self.service.store[key] = json.loads(json.dumps(value))
 
         self.step("set", write)
 
