@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_provider_ci.exceptions import TaskKilledError, TencentCIError
 from airflow_provider_ci.operators.cancellation import REQUEST_SECONDS, JobCancellation
@@ -46,6 +46,15 @@ class BulkCancellation(JobCancellation):
     def pending(self) -> int:
         """How many jobs have not been seen to end."""
         return len(self.pending_ids())
+
+    def cancel_jobs_if_owner(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs that an earlier try submitted, for which a later try may be waiting.
+
+        :raises TencentCIError: this try does not own the jobs, or Airflow cannot be asked.
+        """
+        if reason := self._ask_reason_to_keep_job():
+            raise TencentCIError(reason)
+        self.hook().cancel_jobs(job_ids, **self.bucket_and_region())
 
     @property
     def _has_jobs(self) -> bool:
@@ -91,7 +100,3 @@ class BulkKillGuard(KillGuard):
             )
         hint = "A retry finds the jobs that are paid for" if self.try_state.is_retry else None
         return TaskKilledError("The task was killed before this try submitted a job", hint=hint)
-
-
-def no_record(requested_at: Any) -> None:
-    """Record nothing: before a submission there is nothing to record."""

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from airflow_provider_ci.operators.bulk_wait import BulkWait
     from airflow_provider_ci.protocol.results import BulkEstimate, BulkResult, ResultObject
     from airflow_provider_ci.protocol.wire import Endpoint
-    from airflow_provider_ci.submission.bulk_jobs import BulkJobs
     from airflow_provider_ci.submission.bulk_records import BulkRecords
     from airflow_provider_ci.submission.bulk_submission import BulkSubmission
     from airflow_provider_ci.submission.bulk_waiting import BulkState
@@ -134,13 +133,13 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         {**example, "input_objects": ["example/input"], "prefix": "example/", "input_manifest": "example"}
         for example in JobRequestOperator.parse_check_examples
     )
-    not_copied = JobRequestOperator.not_copied | {"_jobs", "_outcomes"}
+    not_copied = JobRequestOperator.not_copied | {"_running_submission", "_outcomes"}
     # A mapped task is checked without a constructor, and these are no template fields
     input_object: str | None = None
     input_url: str | None = None
     user_data: str | None = None
     # What is known of the jobs of this try: while they are submitted, and afterwards
-    _jobs: BulkJobs | None = None
+    _running_submission: BulkSubmission | None = None
     _outcomes: BulkOutcomes | None = None
     _result: BulkResult | None = None
     _executed: tuple[str, int, int] | None = None
@@ -291,8 +290,9 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             self._refuse_second_execution(context)
             self._check_arguments()
             endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
-            items = self._read_items(endpoint)
-        return self._get_jobs(context, items)
+            manifest = self._manifest_location(context)
+            items = self._read_items(endpoint, manifest["object"])
+        return self._get_jobs(context, items, manifest)
 
     def _execute_again(self, context: Context) -> BulkResult | BulkEstimate:
         """Begin as a retry does, because the manifest with the jobs of this try is not there any more. The
@@ -301,29 +301,28 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         self._executed = None
         return self._execute(context)
 
-    def _read_items(self, endpoint: Endpoint) -> BulkItems:
+    def _read_items(self, endpoint: Endpoint, manifest_object: str) -> BulkItems:
         from airflow_provider_ci.operators.bulk_items import read_items
 
-        return read_items(self, self.hook, endpoint, cast("Any", self.log))
+        return read_items(self, self.hook, endpoint, cast("Any", self.log), manifest_object=manifest_object)
 
-    def _get_jobs(self, context: Context, items: BulkItems) -> BulkResult | BulkEstimate:
+    def _get_jobs(
+        self, context: Context, items: BulkItems, manifest: ResultObject
+    ) -> BulkResult | BulkEstimate:
         from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
 
         self._kill_guard.raise_if_killed()
         submission = self._submission(context, items)
         if self.is_dry_run:
             return self._estimate(items, submission)
-        self._jobs = submission.jobs
-        try:
-            jobs = submission.get_or_submit(items)
-        finally:
-            self._jobs = submission.jobs
+        self._running_submission = submission
+        jobs = submission.get_or_submit(items)
         self._outcomes = BulkOutcomes.of_jobs(items, jobs)
         self._kill_guard.raise_if_killed()
         now = self.hook.now()
         first = now if jobs.first_submission is None else jobs.first_submission
         state: BulkState = {
-            "manifest": self._manifest_location(context),
+            "manifest": manifest,
             "submitted": jobs.submitted,
             "reused": jobs.reused,
             "since": first - _CLOCK_SKEW,
@@ -350,13 +349,19 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         from airflow_provider_ci.operators.bulk_task_submission import make_submission
 
         return make_submission(
-            self, context, items, self._read_tag(), self._who_waits(), self._kill_guard.raise_if_killed
+            self,
+            context,
+            items,
+            tag=self._read_tag(),
+            who_waits=self._who_waits(),
+            cancellation=self._cancellation,
+            raise_if_killed=self._kill_guard.raise_if_killed,
         )
 
     def _estimate(self, items: BulkItems, submission: BulkSubmission) -> BulkEstimate:
         from airflow_provider_ci.operators.bulk_task_submission import estimate
 
-        return estimate(self, items, submission)
+        return estimate(self, items, submission, self._kill_guard.raise_if_killed)
 
     # Waiting
 
@@ -668,13 +673,13 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
     def _pending_ids(self) -> list[str]:
         """Return the jobs that may not have begun, without those that may be somebody else's."""
-        jobs = self._jobs
         if self._may_be_others:
             return []
         if self._outcomes is not None:
             return self._outcomes.pending_ids
-        if jobs is None:
+        if self._running_submission is None:
             return []
+        jobs = self._running_submission.jobs
         own = (index for index in [*jobs.pending()] if index not in jobs.found_by_request)
         return [job_id for index in own if (job_id := jobs.job_ids[index])]
 

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import TaskKilledError, TencentCIError
 from airflow_provider_ci.operators import earlier_tries
+from airflow_provider_ci.operators.argument_errors import fail_without_retry
+from airflow_provider_ci.operators.bulk_cost import MediaLength, estimate_length, refuse_too_many_minutes
+from airflow_provider_ci.operators.bulk_inputs import check_inputs
 from airflow_provider_ci.submission.bulk_submission import BulkSubmission
 from airflow_provider_ci.submission.progress import Counts, Progress
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_ci.operators.bulk_cancellation import BulkCancellation
     from airflow_provider_ci.operators.bulk_items import BulkItems
     from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
     from airflow_provider_ci.protocol.results import BulkEstimate
@@ -32,11 +36,13 @@ def make_submission(
     items: BulkItems,
     tag: str,
     who_waits: str,
+    cancellation: BulkCancellation,
     raise_if_killed: Callable[[], None],
 ) -> BulkSubmission:
     """Return what gets the jobs of a task.
 
     :param who_waits: who waits for the jobs: ``worker`` or ``triggerer``.
+    :param cancellation: cancels the jobs of items that the task does not have any more.
     :param raise_if_killed: raises an error if Airflow has asked for the end of the task.
     """
     hook = operator.hook
@@ -50,7 +56,8 @@ def make_submission(
     return BulkSubmission(
         job_api=operator.job_api,
         tag=tag,
-        before_submission=lambda indexes: check_before_submission(operator, items, indexes),
+        cancel=cancellation.cancel_jobs_if_owner if cancellation.is_enabled else None,
+        before_submission=lambda indexes: check_before_submission(operator, items, indexes, raise_if_killed),
         records=operator.records,
         refuse_if_overtaken=lambda: refuse_if_overtaken(context),
         raise_if_killed=raise_if_killed,
@@ -72,29 +79,59 @@ def make_submission(
 
 
 def check_before_submission(
-    operator: TencentCIBulkJobOperator, items: BulkItems, indexes: Sequence[int]
+    operator: TencentCIBulkJobOperator,
+    items: BulkItems,
+    indexes: Sequence[int],
+    raise_if_killed: Callable[[], None],
 ) -> None:
-    """Refuse inputs that cannot be used, and more minutes of media than ``max_minutes``.
+    """Refuse inputs that cannot be processed, and more minutes of media than ``max_minutes``.
 
     :param indexes: the items that are to be submitted.
+    :raises RequestValidationError: names these inputs. A retry looks again, as they may be there then.
+    :raises TaskArgumentError: there are more minutes.
     """
+    if operator.check_input:
+        check_inputs(items, indexes, operator.hook, operator.bucket_and_region, raise_if_killed)
+    if operator.max_minutes is not None:
+        length = _length_of(operator, items, indexes, raise_if_killed)
+        with fail_without_retry(operator):
+            refuse_too_many_minutes(length, operator.max_minutes)
 
 
 def estimate(
-    operator: TencentCIBulkJobOperator,  # noqa: ARG001
+    operator: TencentCIBulkJobOperator,
     items: BulkItems,
     submission: BulkSubmission,
+    raise_if_killed: Callable[[], None],
 ) -> BulkEstimate:
     """Return what a run would submit. Submits nothing."""
     to_submit = submission.find_jobs_of_earlier_tries(items)
+    length = _length_of(operator, items, to_submit, raise_if_killed)
     return {
         "dry_run": True,
         "total": len(items),
         "reused": len(items) - len(to_submit),
         "to_submit": len(to_submit),
-        "media_minutes": None,
-        "measured": 0,
+        "media_minutes": length.minutes,
+        "measured": length.measured,
     }
+
+
+def _length_of(
+    operator: TencentCIBulkJobOperator,
+    items: BulkItems,
+    indexes: Sequence[int],
+    raise_if_killed: Callable[[], None],
+) -> MediaLength:
+    return estimate_length(
+        items,
+        indexes,
+        operator.media_info_samples,
+        operator.hook,
+        operator.bucket_and_region,
+        raise_if_killed,
+        cast("Any", operator.log),
+    )
 
 
 def refuse_if_overtaken(context: Context) -> None:

@@ -151,6 +151,22 @@ def test_a_prefix_by_one_batch_job(dags, hook, monkeypatch):
         assert hook.head_object(key).size > 1000
 
 
+def test_a_prefix_by_one_task_with_a_job_for_each_object(dags, hook):
+    hook.upload_file(SHORT, "in/again.mp3")
+    hook.upload_file(SHORT, "in/notes.txt")
+
+    dag_run = _polled_often(dags["example_bulk"]).test()
+
+    assert dag_run.state == "success"
+    result = xcom(dag_run, "separate")
+    assert (result["total"], result["succeeded"], result["submitted"]) == (2, 2, 2)
+    voices = xcom(dag_run, "voices")
+    assert sorted(voices) == ["in/again.mp3", KEY]
+    for key in voices.values():
+        assert key.startswith("out/bulk/")
+        assert hook.head_object(key).size > 1000
+
+
 def test_a_voice_file_starts_another_dag(dags, hook):
     from airflow.models import DagModel
     from airflow.utils.session import create_session

@@ -57,8 +57,8 @@ def replace_time(patch: pytest.MonkeyPatch, virtual: VirtualTime) -> None:
 
 @contextmanager
 def emulator_in_virtual_time(**settings: Any) -> Iterator[Emulator]:
-    """Run an emulator whose clock is that of the worker, and of the batch trigger. The shared poller waits in
-    true time, as it does everything in an event loop's time.
+    """Run an emulator whose clock is that of the worker, and of the triggers that read lists. The shared
+    poller waits in true time, as it does everything in an event loop's time.
     """
     virtual = VirtualTime(clock := VirtualClock())
 
@@ -67,6 +67,7 @@ def emulator_in_virtual_time(**settings: Any) -> Iterator[Emulator]:
 
     with pytest.MonkeyPatch.context() as patch:
         replace_time(patch, virtual)
-        patch.setattr("airflow_provider_ci.triggers.batch.asyncio", SimpleNamespace(sleep=sleep))
+        for module in ("batch", "bulk"):
+            patch.setattr(f"airflow_provider_ci.triggers.{module}.asyncio", SimpleNamespace(sleep=sleep))
         with Emulator(clock=clock, **settings) as emulator:
             yield emulator

@@ -1,0 +1,260 @@
+"""Bulk tasks in real Airflow (``dag.test()``), on the emulator: one accepted job for each item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.links.console import TencentCIJobsLink, TencentCIResultsLink
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
+from airflow_provider_ci.triggers.bulk import TencentCIBulkTrigger
+from tencent_ci_emulator.server import Emulator
+from tests.conftest import Logs
+from tests.dags.bulk import BUCKET, KEYS
+from tests.integration.airflow_runs import asset_events, dags_in, tries, xcom
+from tests.integration.virtual_time import emulator_in_virtual_time
+from tests.recording import SHORT
+
+FAILING = KEYS[3:6]
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
+
+@pytest.fixture(scope="session")
+def dags(airflow_db: None) -> dict[str, Any]:
+    return dags_in(Path(__file__).resolve().parents[1] / "dags")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with emulator_in_virtual_time() as running:
+        yield running
+
+
+@pytest.fixture
+def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[TencentCIHook]:
+    """A hook on the emulator, whose bucket holds twenty recordings."""
+    monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(emulator.connection))
+    hook = TencentCIHook()
+    for key in KEYS:
+        hook.upload_file(SHORT, key)
+    yield hook
+    hook.close()
+
+
+@pytest.fixture
+def paused(hook: TencentCIHook) -> None:
+    """A queue in which no job begins."""
+    (queue,) = hook.queues.list()
+    hook.queues.update(queue.queue_id, state="Paused")
+
+
+def accepted(emulator: Emulator) -> list[str]:
+    return sorted(job.key for job in emulator.ledger.accepted_jobs())
+
+
+def fail_once(emulator: Emulator, keys: list[str]) -> None:
+    for key in keys:
+        emulator.faults.add("job", key=key, first=1, code="ResourceNotSupported", message="no media")
+
+
+@pytest.fixture(params=["by ids", "by the list"])
+def way_to_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few jobs are described, many are counted in the list."""
+    if request.param == "by the list":
+        for module in ("submission.bulk_waiting", "operators.bulk_wait"):
+            monkeypatch.setattr(f"airflow_provider_ci.{module}.FEW", 5)
+
+
+@pytest.mark.usefixtures("way_to_wait")
+@pytest.mark.parametrize("dag_id", ["bulk", "bulk_deferrable"])
+def test_each_item_has_one_job_and_a_line_in_the_manifest(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, dag_id: str
+) -> None:
+    dag_run = dags[dag_id].test()
+
+    assert dag_run.state == "success"
+    assert accepted(emulator) == KEYS
+    result = xcom(dag_run, "separate")
+    assert (result["total"], result["succeeded"], result["failed"]) == (20, 20, 0)
+    assert (result["submitted"], result["reused"], result["failures"]) == (20, 0, [])
+    lines = list(hook.read_manifest(result["manifest"]["object"], md5=result["manifest"]["md5"]))
+    assert [line["item"] for line in lines] == KEYS
+    for line in lines:
+        assert line["state"] == "Success"
+        voice = line["outputs"]["voice"]
+        assert voice["object"] == f"out/{line['input_object'][3:5]}-{line['job_id']}.mp3"
+        assert hook.head_object(voice["object"]).size > 100
+
+
+def test_one_asset_event_for_the_run_and_a_link_to_the_folder(
+    dags: dict[str, Any], hook: TencentCIHook
+) -> None:
+    dag_run = dags["bulk"].test()
+    manifest = xcom(dag_run, "separate")["manifest"]
+    events = dict(asset_events(dag_run, "separate"))
+    assert {uri.partition(BUCKET)[2] for uri in events} == {"/out", f"/{manifest['object']}"}
+    for extra in events.values():
+        assert extra["manifest"] == manifest
+        assert (extra["total"], extra["succeeded"], extra["failed"]) == (20, 20, 0)
+    assert f"bucket={BUCKET}" in xcom(dag_run, "separate", TencentCIJobsLink.xcom_key)
+    assert xcom(dag_run, "separate", TencentCIResultsLink.xcom_key).endswith("path=%252Fout%252F")
+
+
+def test_a_prefix_with_patterns(dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator) -> None:
+    assert dags["bulk_prefix"].test().state == "success"
+    assert accepted(emulator) == KEYS[10:]
+
+
+@pytest.mark.parametrize("dag_id", ["bulk_retried", "bulk_retried_deferrable"])
+def test_three_of_twenty_fail_and_a_retry_pays_for_three(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, dag_id: str
+) -> None:
+    fail_once(emulator, FAILING)
+    dag_run = dags[dag_id].test()
+    assert tries(dag_run)["separate"] == ("success", 2)
+    assert accepted(emulator) == sorted([*KEYS, *FAILING])
+    result = xcom(dag_run, "separate")
+    assert (result["succeeded"], result["submitted"], result["reused"]) == (20, 3, 17)
+
+
+@pytest.mark.parametrize("dag_id", ["bulk_allowed_number", "bulk_allowed_share"])
+def test_so_many_may_fail(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, logs: Logs, dag_id: str
+) -> None:
+    fail_once(emulator, FAILING)
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "success"
+    result = xcom(dag_run, "separate")
+    assert (result["succeeded"], result["failed"]) == (17, 3)
+    assert [failure["input_object"] for failure in result["failures"]] == FAILING
+    assert {failure["code"] for failure in result["failures"]} == {"ResourceNotSupported"}
+
+
+def test_one_more_may_not(dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator) -> None:
+    fail_once(emulator, FAILING)
+    dag_run = dags["bulk_allowed_less"].test()
+    assert dag_run.state == "failed"
+    result = xcom(dag_run, "separate")
+    states = [line["state"] for line in hook.read_manifest(result["manifest"]["object"])]
+    assert (states.count("Success"), states.count("Failed")) == (17, 3)
+
+
+def test_after_lost_responses_the_jobs_are_found(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    emulator.faults.add("submit", every=4, when="after", drop=True)
+    dag_run = dags["bulk"].test()
+    assert dag_run.state == "success"
+    assert accepted(emulator) == KEYS
+
+
+def test_a_retry_finds_the_jobs_of_a_try_that_died(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    dag_run = dags["bulk_dies"].test()
+    assert tries(dag_run)["separate"] == ("success", 2)
+    assert accepted(emulator) == KEYS
+    result = xcom(dag_run, "separate")
+    assert (result["submitted"], result["reused"]) == (0, 20)
+
+
+@pytest.mark.usefixtures("paused")
+@pytest.mark.parametrize("dag_id", ["bulk_deadline", "bulk_deadline_deferrable"])
+def test_a_deadline_cancels_the_jobs_that_have_not_begun(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, logs: Logs, dag_id: str
+) -> None:
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "failed"
+    assert {job.state for job in hook.list_jobs()} == {"Cancel"}
+    result = xcom(dag_run, "separate")
+    states = {line["state"] for line in hook.read_manifest(result["manifest"]["object"])}
+    assert states == {"Cancel"}
+
+
+def test_a_manifest_that_was_changed_meanwhile_is_not_believed(
+    dags: dict[str, Any],
+    hook: TencentCIHook,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = TencentCIBulkTrigger.run
+
+    async def change_and_run(self: TencentCIBulkTrigger) -> AsyncIterator[Any]:
+        hook.upload_file(SHORT, self.state["manifest"]["object"])
+        async for event in run(self):
+            yield event
+
+    monkeypatch.setattr(TencentCIBulkTrigger, "run", change_and_run)
+    dag_run = dags["bulk_deferrable"].test()
+    assert dag_run.state == "success"
+    assert accepted(emulator) == KEYS
+    result = xcom(dag_run, "separate")
+    assert (result["succeeded"], result["submitted"], result["reused"]) == (20, 0, 20)
+
+
+def test_without_a_triggerer_the_jobs_are_looked_at_once_more(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    dag_run = dags["bulk_without_triggerer"].test()
+    assert dag_run.state == "success"
+    assert accepted(emulator) == KEYS
+    assert xcom(dag_run, "separate")["succeeded"] == 20
+
+
+@pytest.mark.usefixtures("paused")
+def test_without_a_triggerer_a_deadline_is_a_deadline(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    dag_run = dags["bulk_without_triggerer_late"].test()
+    assert dag_run.state == "failed"
+    assert {job.state for job in hook.list_jobs()} == {"Cancel"}
+
+
+@pytest.mark.usefixtures("paused")
+def test_a_killed_task_cancels_what_has_not_begun(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    (queue,) = hook.queues.list()
+    save = VoiceSeparateBulkOperator.execute
+
+    def resume_queue_before_retry(self: Any, context: Any) -> Any:
+        if context["ti"].try_number > 1:
+            assert {job.state for job in hook.list_jobs()} == {"Cancel"}
+            hook.queues.update(queue.queue_id, state="Active")
+        return save(self, context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VoiceSeparateBulkOperator, "execute", resume_queue_before_retry)
+        dag_run = dags["bulk_killed"].test()
+    assert tries(dag_run)["separate"] == ("success", 2)
+    assert accepted(emulator) == sorted(KEYS * 2), "those of the killed try were cancelled before they began"
+    assert xcom(dag_run, "separate")["succeeded"] == 20
+
+
+def test_a_dry_run_pays_nothing(dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator) -> None:
+    dag_run = dags["bulk_dry_run"].test()
+    assert dag_run.state == "success"
+    assert accepted(emulator) == []
+    result = xcom(dag_run, "separate")
+    minutes = result.pop("media_minutes")
+    assert result == {"dry_run": True, "total": 20, "reused": 0, "to_submit": 20, "measured": 20}
+    seconds = hook.media_info(KEYS[0]).format.duration  # type: ignore[union-attr]
+    assert minutes == pytest.approx(20 * float(seconds or 0) / 60)
+
+
+@pytest.mark.parametrize("dag_id", ["bulk_few_minutes", "bulk_many", "bulk_absent", "bulk_nested"])
+def test_bad_input_pays_nothing(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, dag_id: str
+) -> None:
+    dag_run = dags[dag_id].test()
+    assert dag_run.state == "failed"
+    ((_, number),) = tries(dag_run).values()
+    assert number == 1, "a retry would find the same"
+    assert accepted(emulator) == []
+    assert emulator.ledger.count("submit") == 0
