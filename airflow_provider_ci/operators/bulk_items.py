@@ -16,6 +16,7 @@ from airflow_provider_ci.operators.job_request import INPUT_ARGUMENTS, request_p
 from airflow_provider_ci.protocol.job_rules import output_field
 from airflow_provider_ci.protocol.job_types.job_type import Need
 from airflow_provider_ci.protocol.job_types.known_types import job_type
+from airflow_provider_ci.protocol.names import redact_addresses
 from airflow_provider_ci.protocol.result_keys import (
     INPUT_PLACEHOLDERS,
     KnownInputs,
@@ -43,6 +44,7 @@ _FINGERPRINT_BYTES = 6
 PROBLEMS_MAX = 20
 # Items that have the same problem, as an error names them
 _NAMES_MAX = 3
+_SHOWN_MAX = 100  # characters of a key in an error
 
 _TREES = ("input_elements", "operation")
 # Besides the elements of the operator
@@ -206,7 +208,11 @@ class _ItemChecks:
 
     def _label(self, index: int) -> str:
         key = _input_object(self._source.items[index])
-        return f"item {index + 1} ({key!r})" if key else f"item {index + 1}"
+        if key is None:
+            return f"item {index + 1}"
+        shown = redact_addresses(key)  # it may be an address with a password, which is refused
+        shown = shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}…"
+        return f"item {index + 1} ({shown!r})"
 
     def _raise(self, *further: str) -> None:
         raise RequestValidationError(

@@ -296,7 +296,17 @@ class TestWrongItems:
 
     def test_a_secret_in_an_address_is_not_shown(self) -> None:
         item = {"input_url": "https://user:secret@example.com/a b.mp3?sign=secret"}
-        assert "secret" not in "; ".join(refused(bulk([item, item, "x", None, {**item, "tag": "x"}])))
+        key = f"https://user:{'secret' * 100}@example.com/a.mp3?sign=secret"
+        values = [item, item, "x", None, {**item, "tag": "x"}, key, {"input_object": key}]
+        problems = refused(bulk(values))
+        shown = "'https://example.com/a.mp3'"
+        assert any(each.startswith(f"item 6 ({shown}), item 7 ({shown}): input_object") for each in problems)
+        assert "secret" not in "; ".join(problems)
+
+    def test_a_very_long_key_is_not_shown_completely(self) -> None:
+        (problem,) = refused(bulk(["a" * 10_000], voice_object="${jobid}"))
+        assert problem.startswith(f"item 1 ('{'a' * 100}…'): input_object is ")
+        assert len(problem) < 500
 
 
 class Lazily(Sequence[str]):
