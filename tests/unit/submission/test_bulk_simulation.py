@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from airflow_provider_ci.submission import bulk_sender
 from airflow_provider_ci.submission.bulk_jobs import BulkJobs
 from airflow_provider_ci.submission.idempotency_key import key_of_job
 from airflow_provider_ci.submission.job_list import CLOCK_SKEW
-from tests.unit.submission.bulk_world import Chances, Items, Process, Service
+from tests.unit.submission.bulk_world import Chances, Items, Process, Service, items
 from tests.unit.submission.simulated_world import IDENTITY, Crash
 
 SEEDS = 400
@@ -256,3 +257,55 @@ def test_each_item_has_one_job_in_a_random_world(block: int) -> None:
             check(task)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
+@pytest.mark.parametrize("retry_after", [0.0, 30.0, 300.0])
+@pytest.mark.parametrize("is_retry", [False, True], ids=["first", "retry"])
+def test_a_try_that_is_held_up_anywhere_submits_nothing_twice(
+    has_store: bool, retry_after: float, is_retry: bool
+) -> None:
+    """It stands still at each of its steps in turn, while the next try runs from its beginning to its end."""
+    requests = items(6)
+    for held_at in itertools.count():
+        service = Service(has_store=has_store, lag=9, seed=held_at)
+        service.accept_of_stranger()
+        if is_retry:
+            died = Process(service, 1)
+            died.crash_at = 30 if has_store else 10
+            with pytest.raises(Crash):
+                died.run(requests)
+        held = Process(service, 2 if is_retry else 1)
+        held.held_at = held_at
+        held.meanwhile = lambda service=service: [  # type: ignore[misc]
+            service.pass_time(retry_after),
+            Process(service, 3).run(requests),
+            service.pass_time(retry_after),
+        ]
+        with contextlib.suppress(TencentCIError):
+            held.run(requests)
+        jobs = Process(service, 4).run(requests)
+        service.pass_time(1000)
+        assert service.paid_twice() == [], (held_at, held.calls)
+        assert None not in jobs.job_ids
+        if held_at >= len(held.calls):
+            break
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["store", "no-store"])
+@pytest.mark.parametrize("chances", [Chances(), Chances(lost_after=0.5), Chances(late=0.5)])
+def test_a_try_that_dies_anywhere_leaves_nothing_to_pay_twice(has_store: bool, chances: Chances) -> None:
+    requests = items(6)
+    for crash_at in itertools.count():
+        service = Service(chances=chances, has_store=has_store, lag=9, seed=crash_at)
+        first = Process(service, 1)
+        first.crash_at = crash_at
+        with contextlib.suppress(Crash):
+            first.run(requests)
+        service.chances = Chances()
+        jobs = Process(service, 2).run(requests)
+        service.pass_time(1000)
+        assert service.paid_twice() == [], (crash_at, first.calls)
+        assert sorted(map(str, jobs.job_ids)) == sorted(service.jobs)
+        if crash_at >= len(first.calls):
+            break
