@@ -121,6 +121,10 @@ class AirflowStack:
 
     def _log_in(self) -> None:
         wait_until(self._is_healthy, _START_SECONDS, "all components are healthy", self._check_alive)
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Get a token from the API server, which must be running."""
         login = {"username": "admin", "password": self._password}
         answer = requests.post(f"{self.url}/auth/token", json=login, timeout=PATIENCE)
         self._token = answer.json()["access_token"]

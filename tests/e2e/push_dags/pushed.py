@@ -29,6 +29,17 @@ with DAG(dag_id="pushed", schedule=None, catchup=False):
         input_object=inputs()
     )
 
+# What benchmarks measure: with and without callbacks
+for interval in (30, 300):
+    with DAG(dag_id=f"measured_callback_{interval}", schedule=None, catchup=False):
+        VoiceSeparateOperator.partial(task_id="separate", poll_interval=interval, **REQUEST).expand(
+            input_object=inputs()
+        )
+    with DAG(dag_id=f"measured_{interval}", schedule=None, catchup=False):
+        VoiceSeparateOperator.partial(
+            task_id="separate", poll_interval=interval, **{**REQUEST, "callback_url": "no"}
+        ).expand(input_object=inputs())
+
 with DAG(dag_id="lost", schedule=None, catchup=False):
     # Nobody listens at the address of this connection, and it polls often
     VoiceSeparateOperator(

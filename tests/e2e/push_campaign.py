@@ -1,0 +1,357 @@
+"""Callbacks that are forged, early, doubled, lost, late, out of order, and ten thousand at once.
+
+``python -m tests.e2e.push_campaign`` prints three reports:
+
+``storm``     tasks of which each has its own kind of callback, while others post forged ones
+``delay``     from the end of a job to the resumption of its task, by callbacks and by polls
+``flood``     ten thousand deferred tasks and their callbacks at once: what other users of the API server
+              notice, its memory, and the requests to the service
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import aiohttp
+import psutil
+import requests
+
+from tests.e2e.airflow_stack import AirflowStack, wait_until
+from tests.e2e.services import Service, serve
+from tests.patience import PATIENCE
+
+SECRET = "the-callback-secret-of-the-campaign"
+KINDS = ("once", "twice", "never", "early", "late", "out_of_order", "forged")
+DAGS = Path(__file__).parent / "push_dags"
+#: The endpoint's address on the API server.
+PATH = f"/tencent-ci/callbacks/tencent_ci_default/{SECRET}"
+_CONNECTIONS = 200
+
+
+def body_of(job_id: str) -> bytes:
+    return json.dumps(
+        {"EventName": "TaskFinish", "JobsDetail": [{"JobId": job_id, "State": "Success"}]}
+    ).encode()
+
+
+@contextmanager
+def running(
+    service: Service, folder: Path, components: dict[str, Sequence[str]] | None = None, **callbacks: Any
+) -> Iterator[AirflowStack]:
+    """Run Airflow with the endpoint."""
+    stack = AirflowStack(folder / "airflow", DAGS, **({"components": components} if components else {}))
+    connection = json.loads(service.environment["AIRFLOW_CONN_TENCENT_CI_DEFAULT"])
+    connection["extra"] |= {"callback_base_url": stack.url, "callback_secret": SECRET, **callbacks}
+    stack.environment |= {
+        "AIRFLOW_CONN_TENCENT_CI_DEFAULT": json.dumps(connection),
+        "AIRFLOW__TENCENT_CI__CALLBACK_CONN_IDS": "tencent_ci_default",
+        "AIRFLOW__CORE__PARALLELISM": "16",
+    }
+    with stack:
+        yield stack
+
+
+# The storm
+
+
+class Forgers:
+    """Post forged callbacks until they are stopped: of true jobs, of unknown ones, with wrong secrets, and
+    garbage.
+    """
+
+    def __init__(self, url: str, job_ids: Callable[[], list[str]], seed: int) -> None:
+        self.statuses: Counter[int] = Counter()
+        self._url = url
+        self._job_ids = job_ids
+        self._random = random.Random(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Forgers:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            while not self._stop.wait(0.02):
+                url, body = self._forge()
+                self.statuses[session.post(url, data=body, timeout=PATIENCE).status_code] += 1
+
+    def _forge(self) -> tuple[str, bytes]:
+        known = self._job_ids() or ["j1"]
+        job_id = self._random.choice([*known, f"j{self._random.getrandbits(64)}"])
+        path = self._random.choice([PATH] * 8 + [PATH[:-1]])
+        return self._url + path, self._random.choice([body_of(job_id)] * 8 + [b"garbage"])
+
+
+def storm(tasks: int, seed: int) -> Iterator[str]:
+    """Run as many tasks, each with the next kind of callback."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = {"queue_seconds": 10, "run_seconds": 15, "queue_max_concurrent": 100}
+        with serve("tencent_ci_default", folder, **settings) as service:
+            kinds = [KINDS[number % len(KINDS)] for number in range(tasks)]
+            for number, kind in enumerate(kinds):
+                if kind != "once":
+                    rule = {"delay": 8} if kind in ("early", "late", "forged") else {}
+                    service.emulator.faults.add("callback", callback=kind, key=f"storm/{number}.wav", **rule)
+            service.put("storm", tasks)
+            with (
+                running(service, folder, callback_poll_interval=45) as stack,
+                Forgers(stack.url, lambda: service.accepted("storm"), seed) as forgers,
+            ):
+                run_id = stack.trigger("pushed", {"prefix": "storm", "count": tasks})
+                state = stack.wait_for_run("pushed", run_id, 300 + 10 * tasks)
+                instances = stack.task_instances("pushed", run_id, "separate")
+                results = [
+                    stack.xcom("pushed", run_id, "separate", "job", index)["state"] for index in range(tasks)
+                ]
+                resumed = stack.log_of("api-server").count("Resumed the task")
+            ledger = service.emulator.ledger
+            bills = Counter(job.key for job in service.jobs("storm"))
+            tries = sum(ti["try_number"] for ti in instances)
+            yield f"{tasks} tasks, callbacks {dict(Counter(kinds))}"
+            yield f"forged callbacks posted beside, by status: {dict(forgers.statuses)}"
+            yield f"run {state}; tries {tries}; results {dict(Counter(results))}"
+            yield (
+                f"jobs paid for {bills.total()}, at most {max(bills.values())} for a task; cancel requests"
+                f" {ledger.count('cancel')}; describe requests {ledger.count('describe')};"
+                f" tasks resumed by callbacks {resumed}"
+            )
+
+
+# The delay
+
+
+def delay(tasks: int) -> Iterator[str]:
+    """Measure, for tasks with and without callbacks, how long after their jobs' ends they are resumed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = {"queue_seconds": 0, "run_seconds": 120, "queue_max_concurrent": 1000}
+        with serve("tencent_ci_default", folder, **settings) as service, running(service, folder) as stack:
+            for dag_id in ("measured_callback_30", "measured_callback_300", "measured_30", "measured_300"):
+                service.put(dag_id, tasks)
+                run_id = stack.trigger(dag_id, {"prefix": dag_id, "count": tasks})
+                state = stack.wait_for_run(dag_id, run_id, 600)
+                ended = {job.job_id: job.ended for job in service.jobs(dag_id)}
+                noticed, worked = [], []
+                for ti in stack.task_instances(dag_id, run_id, "separate"):
+                    job_id = stack.xcom(dag_id, run_id, "separate", index=ti["map_index"])
+                    end = ended[job_id]
+                    assert end is not None
+                    noticed.append(datetime.fromisoformat(ti["scheduled_when"]).timestamp() - end)
+                    looks = service.emulator.ledger.requests("describe", id=job_id)
+                    worked.append(max(look.time for look in looks) - end)
+                yield (
+                    f"{dag_id:24} {state}: resumed {seconds(noticed)} after the job's end;"
+                    f" the task itself asks for the result {seconds(worked)} after it"
+                )
+
+
+def seconds(values: Sequence[float]) -> str:
+    """Return median, 95th percentile and maximum."""
+    ordered = sorted(values)
+    nearly_all = ordered[min(int(len(ordered) * 0.95), len(ordered) - 1)]
+    return f"median {statistics.median(ordered):.2f} s, 95 % {nearly_all:.2f} s, max {ordered[-1]:.2f} s"
+
+
+# The flood
+
+
+class Finished(BaseHTTPRequestHandler):
+    """A service whose jobs have all ended."""
+
+    protocol_version = "HTTP/1.1"
+    requests: Counter[str]
+
+    def do_GET(self) -> None:
+        ids = unquote(self.path).removeprefix("/jobs/").partition("?")[0].split(",")
+        self.requests["requests"] += 1
+        self.requests["jobs"] += len(ids)
+        jobs = "".join(
+            f"<JobsDetail><JobId>{each}</JobId><State>Success</State></JobsDetail>" for each in ids
+        )
+        content = f"<Response>{jobs}</Response>".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def finished_jobs() -> Iterator[tuple[str, Counter[str]]]:
+    """Serve jobs that have ended; yield the address and the count of requests."""
+    counted: Counter[str] = Counter()
+    handler = type("Handler", (Finished,), {"requests": counted})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", counted
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+_DEFER = """
+import sys
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
+from tests.deferred_tasks import defer
+defer([TencentCIJobTrigger([f"j{n:032d}"], expects_callback=True) for n in range(int(sys.argv[1]))])
+"""
+
+
+class Probe:
+    """Another user of the API server, who opens the list of DAGs again and again."""
+
+    def __init__(self, stack: AirflowStack) -> None:
+        self.seconds: list[float] = []
+        self.peak = 0
+        self._stack = stack
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Probe:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            began = time.monotonic()
+            self._stack.api("GET", "/dags?limit=10")
+            self.seconds.append(time.monotonic() - began)
+            self.peak = max(self.peak, memory(self._stack))
+
+
+def is_up(stack: AirflowStack) -> bool:
+    """Tell whether the API server responds."""
+    try:
+        return requests.get(f"{stack.url}/api/v2/version", timeout=PATIENCE).ok
+    except requests.RequestException:
+        return False
+
+
+def resumed(stack: AirflowStack) -> int:
+    """Return how many tasks have been resumed."""
+    with closing(sqlite3.connect(stack.home / "airflow.db", timeout=PATIENCE)) as database:
+        query = "SELECT count(*) FROM task_instance WHERE state = 'scheduled'"
+        return int(database.execute(query).fetchone()[0])
+
+
+def memory(stack: AirflowStack) -> int:
+    """Return the resident bytes of the API server's processes."""
+    server = psutil.Process(stack.pid("api-server"))
+    return sum(process.memory_info().rss for process in (server, *server.children(recursive=True)))
+
+
+async def post_all(url: str, count: int) -> Counter[int]:
+    """Post the callbacks of as many jobs at once, over many connections."""
+    statuses: Counter[int] = Counter()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS)) as session:
+
+        async def post(number: int) -> None:
+            try:
+                async with session.post(url + PATH, data=body_of(f"j{number:032d}")) as response:
+                    statuses[response.status] += 1
+            except aiohttp.ClientError:
+                statuses[0] += 1
+
+        await asyncio.gather(*(post(number) for number in range(count)))
+    return statuses
+
+
+def flood(callbacks: int) -> Iterator[str]:
+    """Send callbacks of as many deferred tasks at once to an API server that others use."""
+    with tempfile.TemporaryDirectory() as name, finished_jobs() as (url, counted):
+        folder = Path(name)
+        extra = {"bucket": "media-1250000001", "region": "ap-guangzhou", "endpoint_url": url}
+        connection = {
+            "conn_type": "tencent_ci",
+            "login": "AKIDcampaign",
+            "password": "campaign",
+            "extra": extra,
+        }
+        stack = AirflowStack(folder / "airflow", DAGS)
+        extra |= {"callback_base_url": stack.url, "callback_secret": SECRET}
+        stack.environment |= {
+            "AIRFLOW_CONN_TENCENT_CI_DEFAULT": json.dumps(connection),
+            "AIRFLOW__TENCENT_CI__CALLBACK_CONN_IDS": "tencent_ci_default",
+        }
+        try:
+            stack.run("db", "migrate")
+            defer = [sys.executable, "-c", _DEFER, str(callbacks)]
+            subprocess.run(defer, env=stack.environment, check=True, capture_output=True)
+            stack.start("api-server")
+            wait_until(lambda: is_up(stack), 60, "the API server responds")
+            stack.log_in()
+            with Probe(stack) as usual:
+                time.sleep(20)
+            with Probe(stack) as flooded:
+                began = time.monotonic()
+                statuses = asyncio.run(post_all(stack.url, callbacks))
+                posted = time.monotonic() - began
+            with Probe(stack) as busy:
+                wait_until(lambda: resumed(stack) >= statuses[200], 900, "all tasks are resumed")
+                took = time.monotonic() - began
+            yield f"{callbacks} callbacks in {posted:.0f} s, by status: {dict(statuses)}"
+            yield f"all tasks were resumed {took:.0f} s after the first callback"
+            for what, probe in (("before", usual), ("while they come", flooded), ("afterwards", busy)):
+                peak = f"; memory {probe.peak / 2**20:.0f} MiB"
+                yield f"another user's list of DAGs, {what:15}: {seconds(probe.seconds)}{peak}"
+            yield f"requests to the service: {counted['requests']} about {counted['jobs']} jobs"
+        finally:
+            stack.stop()
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("reports", nargs="*", default=["storm", "delay", "flood"])
+    arguments.add_argument("--tasks", type=int, default=28)
+    arguments.add_argument("--callbacks", type=int, default=10_000)
+    arguments.add_argument("--seed", type=int, default=1)
+    chosen = arguments.parse_args()
+    reports = {
+        "storm": lambda: storm(chosen.tasks, chosen.seed),
+        "delay": lambda: delay(chosen.tasks),
+        "flood": lambda: flood(chosen.callbacks),
+    }
+    for name in chosen.reports:
+        for line in reports[name]():
+            print(f"{name}: {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
