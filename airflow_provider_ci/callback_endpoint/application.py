@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from airflow_provider_ci.callback_endpoint.processing import Processing
 from airflow_provider_ci.callback_endpoint.rare_warnings import RareWarnings
+from airflow_provider_ci.callback_endpoint.rate_limit import RateLimit
 from airflow_provider_ci.callback_endpoint.received_jobs import ReceivedJobs
 from airflow_provider_ci.protocol.callbacks import HEAD_BYTES, find_job_ids
 from airflow_provider_ci.protocol.xml import MAX_BYTES
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Responses in a second: others use the API server too. A client that gets no response soon sends no further
+#: callback over that connection; its jobs are remembered already.
+RESPONSES_PER_SECOND = 50.0
+#: Seconds that a response is held back at most.
+LONGEST_DELAY = 20.0
 #: Bodies that are read at once; further requests wait.
 MAX_READ_AT_ONCE = 50
 #: Seconds within which a request must have been read.
@@ -65,10 +71,16 @@ class CallbackReceiver:
         self._conn_ids = conn_ids
         self._processing = processing
         self._refusals = RareWarnings()
+        self._responses = RateLimit(RESPONSES_PER_SECOND, LONGEST_DELAY)
         self._reading = asyncio.Semaphore(MAX_READ_AT_ONCE)
 
     async def receive(self, request: Request) -> Response:
-        """Respond to a callback as soon as its jobs are remembered."""
+        """Remember the jobs of a callback, and respond."""
+        response = await self._take(request)
+        await self._responses.wait()
+        return response
+
+    async def _take(self, request: Request) -> Response:
         try:
             conn_id = request.path_params["conn_id"]
             await self._check_address(conn_id, request.path_params["secret"])

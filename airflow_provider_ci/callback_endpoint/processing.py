@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_ci.callback_endpoint.asset_events import add_event
 from airflow_provider_ci.callback_endpoint.rare_warnings import RareWarnings
+from airflow_provider_ci.callback_endpoint.rate_limit import RateLimit
 from airflow_provider_ci.callback_endpoint.waiting_tasks import WaitingTask, WaitingTasks, resume
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks.aio import AsyncClient
@@ -46,23 +47,6 @@ DEFERRED_SECONDS = 5.0
 _JobIds: TypeAlias = "dict[Endpoint, dict[str, None]]"
 # Jobs as the service describes them, by bucket and id
 _Jobs: TypeAlias = "dict[tuple[Endpoint, str], Job]"
-
-
-class RateLimit:
-    """Spaces calls out.
-
-    :param per_second: how many there are in a second at most.
-    """
-
-    def __init__(self, per_second: float) -> None:
-        self._pause = 1 / per_second
-        self._next = 0.0
-
-    async def wait(self) -> None:
-        """Wait until the next call may be made."""
-        now = time.monotonic()
-        self._next = max(self._next, now) + self._pause
-        await asyncio.sleep(self._next - self._pause - now)
 
 
 class Processing:

@@ -1,0 +1,27 @@
+"""Spaces out what would otherwise happen all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+
+class RateLimit:
+    """Makes callers wait, so that they continue one after another.
+
+    :param per_second: how many continue in a second.
+    :param longest: how long one waits at most, seconds.
+    """
+
+    def __init__(self, per_second: float, longest: float = math.inf) -> None:
+        self._pause = 1 / per_second
+        self._longest = longest
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait until it is this caller's turn."""
+        now = time.monotonic()
+        turn = max(self._next, now)
+        self._next = turn + self._pause
+        await asyncio.sleep(min(turn - now, self._longest))
