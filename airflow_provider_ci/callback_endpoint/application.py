@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.callback_endpoint.processing import Processing
 from airflow_provider_ci.callback_endpoint.rare_warnings import RareWarnings
 from airflow_provider_ci.callback_endpoint.rate_limit import RateLimit
@@ -90,9 +91,11 @@ class CallbackReceiver:
             if not self._processing.add(conn_id, job_ids):
                 raise RefusedError(503, "too many jobs wait to be looked at")
         except RefusedError as refused:
+            metrics.count("callbacks_refused")
             if count := self._refusals.count(refused.reason):
                 log.warning("Refused %d callbacks: %s", count, refused.reason)
             return PlainTextResponse("refused", refused.status)
+        metrics.count("callbacks_accepted")
         return PlainTextResponse("ok")
 
     async def _check_address(self, conn_id: str, secret: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeAlias
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.callback_endpoint.asset_events import add_event
 from airflow_provider_ci.callback_endpoint.rare_warnings import RareWarnings
 from airflow_provider_ci.callback_endpoint.rate_limit import RateLimit
@@ -147,6 +148,7 @@ class Processing:
             return
         received.needs_event = False
         if job is not None and await asyncio.to_thread(add_event, asset, job, endpoint):
+            metrics.count("callback_events")
             log.info("Job %s, of which a callback came, is an event of asset %r", job.job_id, asset)
 
     def _return_for_later(self, job: ReceivedJob, not_before: float) -> None:
@@ -193,6 +195,7 @@ async def _resume_if_over(task: WaitingTask, settings: ConnectionSettings, jobs:
     if not ended or (len(ended) < len(states) and all(state.is_successful for state in ended)):
         return False
     if await asyncio.to_thread(resume, task):
+        metrics.count("tasks_resumed_by_callback")
         log.info("Resumed the task that waits for job %s, of which a callback came", task.trigger.job_ids[0])
     return True
 
