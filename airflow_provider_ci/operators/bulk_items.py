@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.result_keys import (
     replace_input_placeholders,
 )
 from airflow_provider_ci.protocol.rules import Problem, join_values, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree, find_text
+from airflow_provider_ci.protocol.tree import Tree, find, find_text
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class BulkItems:
 
     def input_object(self, index: int) -> str | None:
         """Return the key of an item's input, if it has one."""
-        return _input_object(self._items[index])
+        return _input_object(self._operator, self._items[index])
 
 
 def read_items(
@@ -134,7 +134,7 @@ def build_item_request(operator: Any, endpoint: Endpoint, item: Item) -> Tree:
     view = _view_of(operator, item)
     try:
         request, problems = view.assemble_request(endpoint)
-        raise_if_any([*problems, *_placeholder_problems(request)])
+        raise_if_any([*problems, *_user_data_problems(request), *_placeholder_problems(request)])
         request = _replace_placeholders(request)
         raise_if_any(request_problems(request, endpoint.bucket))
     except RequestValidationError as error:
@@ -207,7 +207,7 @@ class _ItemChecks:
         )
 
     def _label(self, index: int) -> str:
-        key = _input_object(self._source.items[index])
+        key = _input_object(self._operator, self._source.items[index])
         if key is None:
             return f"item {index + 1}"
         shown = redact_addresses(key)  # it may be an address with a password, which is refused
@@ -225,8 +225,11 @@ def _join_names(names: Sequence[str]) -> str:
     return shown if len(names) <= _NAMES_MAX else f"{shown} and {len(names) - _NAMES_MAX} more"
 
 
-def _input_object(item: object) -> str | None:
-    key = item.get("input_object") if isinstance(item, Mapping) else item
+def _input_object(operator: JobRequestOperator, item: object) -> str | None:
+    key = item
+    if isinstance(item, Mapping):
+        in_elements = find(item, "input_elements.Object") or find(operator.input_elements, "Object")
+        key = item.get("input_object") or in_elements
     return key if isinstance(key, str) and key else None
 
 
@@ -269,6 +272,13 @@ def _merge(common: Any, own: Any) -> Any:
     if not (isinstance(common, Mapping) and isinstance(own, Mapping)):
         return own
     return {**common, **{name: _merge(common.get(name), value) for name, value in own.items()}}
+
+
+def _user_data_problems(request: Tree) -> Iterator[Problem]:
+    user_data = find(request, "Operation.UserData")
+    if user_data is not None:
+        allowed = "None, because the idempotency key of each item takes its place"
+        yield Problem("Operation.UserData", user_data, allowed)
 
 
 def _placeholder_problems(request: Tree) -> Iterator[Problem]:

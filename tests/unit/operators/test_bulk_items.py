@@ -16,6 +16,7 @@ from airflow_provider_ci.operators.bulk_items import BulkItems, build_item_reque
 from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
+from airflow_provider_ci.protocol.tree import find
 from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 from tests.unit.operators.bulk_operator import rendered
@@ -95,6 +96,13 @@ class TestRequests:
         assert [items.name(index) for index in range(3)] == ["in/a.mp3", "in/b.mp3", "item 3"]
         assert [items.input_object(index) for index in range(3)] == ["in/a.mp3", "in/b.mp3", None]
         assert items.item(1) == {"input_object": "in/b.mp3"}
+
+    def test_the_key_of_an_input_may_be_an_element(self) -> None:
+        item = {"input_elements": {"Object": "in/a.mp3"}}
+        items = items_of(bulk([item, {"input_object": "in/b.mp3"}]))
+        assert [items.input_object(index) for index in range(2)] == ["in/a.mp3", "in/b.mp3"]
+        items = items_of(bulk([{"codec": "mp3", "voice_object": "a"}], input_elements={"Object": "in/c.mp3"}))
+        assert items.input_object(0) == find(items.request(0), "Input.Object") == "in/c.mp3"
 
     def test_the_operator_stays_as_it_is(self) -> None:
         item = {"input_object": "in/a.mp3", "voice_object": "b", "operation": {"VoiceSeparate": {"X": "y"}}}
@@ -307,6 +315,16 @@ class TestWrongItems:
         (problem,) = refused(bulk(["a" * 10_000], voice_object="${jobid}"))
         assert problem.startswith(f"item 1 ('{'a' * 100}…'): input_object is ")
         assert len(problem) < 500
+
+    @pytest.mark.parametrize("value", ["mine", " ", 5])
+    def test_data_in_the_place_of_the_idempotency_key_is_refused(self, value: Any) -> None:
+        allowed = "allowed: None, because the idempotency key of each item takes its place"
+        item = {"input_object": "in/a.mp3", "operation": {"UserData": value}}
+        assert refused(bulk(["in/b.mp3", item])) == (
+            f"item 2 ('in/a.mp3'): operation.UserData is {value!r}, {allowed}",
+        )
+        (problem,) = refused(bulk(["in/b.mp3"], operation={"UserData": value}))
+        assert problem.endswith(f"operation.UserData is {value!r}, {allowed}")
 
 
 class Lazily(Sequence[str]):
