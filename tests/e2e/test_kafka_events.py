@@ -19,12 +19,12 @@ pytest.importorskip("confluent_kafka", reason="airflow-provider-ci[kafka] is not
 if not HAS_SHARED_STREAMS:
     pytest.skip("watchers share streams from Airflow 3.3 on", allow_module_level=True)
 
-from tests.kafka_broker import KafkaBroker
+from tests.kafka_broker import KafkaBroker, librdkafka_broker
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[KafkaBroker]:
-    with KafkaBroker() as running:
+    with librdkafka_broker() as running:
         yield running
 
 

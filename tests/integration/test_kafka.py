@@ -26,14 +26,16 @@ from airflow_provider_ci.triggers import kafka_messages
 from airflow_provider_ci.triggers.kafka import TencentCIKafkaJobsEndedTrigger
 from airflow_provider_ci.triggers.kafka_messages import Position
 from tests.job_samples import request_of
-from tests.kafka_broker import KafkaBroker
+from tests.kafka_broker import TANSU, KafkaBroker, librdkafka_broker, tansu_broker
 from tests.patience import PATIENCE, wait_until
 
+needs_tansu = pytest.mark.skipif(TANSU is None, reason="the program tansu is not installed")
 
-@pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaBroker]:
+
+@pytest.fixture(params=["librdkafka", pytest.param("tansu", marks=needs_tansu)])
+def broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaBroker]:
     monkeypatch.setattr(kafka_messages, "PAUSE_AFTER_FAILURE", 0.0)
-    with KafkaBroker() as running:
+    with librdkafka_broker() if request.param == "librdkafka" else tansu_broker("jobs") as running:
         monkeypatch.setenv("AIRFLOW_CONN_KAFKA_DEFAULT", running.connection)
         yield running
 
