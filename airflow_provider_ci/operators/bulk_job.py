@@ -255,9 +255,9 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         parsed, state_of_event = parse_bulk_event(event)
         # SQLite reuses the ids of triggers, so the event may be that of a trigger from before a clear
         state = state or state_of_event
-        if not self._read_manifest(state):
-            return self._execute_again(context)
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
+        if not self._read_manifest(state):
+            return self._execute_again(context, deadline, self._began_at(parsed))
         failure = self._poll_once(context, state, deadline, is_last=parsed.is_timeout)
         if not self._known_outcomes.pending:
             return self._complete(context, state)
@@ -284,7 +284,14 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
     # Getting the jobs
 
-    def _execute(self, context: Context) -> BulkResult | BulkEstimate:
+    def _execute(
+        self, context: Context, deadline: float | None = None, started_at: float | None = None
+    ) -> BulkResult | BulkEstimate:
+        """Get the jobs, and wait for them.
+
+        :param deadline: Unix time at which a wait ends that has begun before.
+        :param started_at: Unix time at which it began.
+        """
         with fail_without_retry(self):
             refuse_nested_call(self, context)
             self._refuse_second_execution(context)
@@ -292,36 +299,45 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
             manifest = self._manifest_location(context)
             items = self._read_items(endpoint, manifest["object"])
-        return self._get_jobs(context, items, manifest)
+        self._kill_guard.raise_if_killed()
+        submission = self._submission(context, items)
+        if self.is_dry_run:
+            return self._estimate(items, submission)
+        state = self._get_jobs(items, submission, manifest)
+        if not self.deferrable:
+            return self._wait_on_worker(context, state)
+        return self._complete_or_defer(
+            context,
+            state,
+            self._deadline(context) if deadline is None else deadline,
+            time.time() if started_at is None else started_at,
+        )
 
-    def _execute_again(self, context: Context) -> BulkResult | BulkEstimate:
+    def _execute_again(
+        self, context: Context, deadline: float, started_at: float
+    ) -> BulkResult | BulkEstimate:
         """Begin as a retry does, because the manifest with the jobs of this try is not there any more. The
         records and the job list have them, too.
         """
         self._executed = None
-        return self._execute(context)
+        return self._execute(context, deadline, started_at)
 
     def _read_items(self, endpoint: Endpoint, manifest_object: str) -> BulkItems:
         from airflow_provider_ci.operators.bulk_items import read_items
 
         return read_items(self, self.hook, endpoint, cast("Any", self.log), manifest_object=manifest_object)
 
-    def _get_jobs(
-        self, context: Context, items: BulkItems, manifest: ResultObject
-    ) -> BulkResult | BulkEstimate:
+    def _get_jobs(self, items: BulkItems, submission: BulkSubmission, manifest: ResultObject) -> BulkState:
+        """Get the jobs of all items, and submit those of which there are none. May cost money."""
         from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
 
-        self._kill_guard.raise_if_killed()
-        submission = self._submission(context, items)
-        if self.is_dry_run:
-            return self._estimate(items, submission)
         self._running_submission = submission
         jobs = submission.get_or_submit(items)
         self._outcomes = BulkOutcomes.of_jobs(items, jobs)
         self._kill_guard.raise_if_killed()
         now = self.hook.now()
         first = now if jobs.first_submission is None else jobs.first_submission
-        state: BulkState = {
+        return {
             "manifest": manifest,
             "submitted": jobs.submitted,
             "reused": jobs.reused,
@@ -329,9 +345,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             "last_submission": now if jobs.last_submission is None else jobs.last_submission,
             "may_be_others": bool(jobs.found_by_request),
         }
-        if self.deferrable:
-            return self._complete_or_defer(context, state, self._deadline(context), time.time())
-        return self._wait_on_worker(context, state)
 
     def _refuse_second_execution(self, context: Context) -> None:
         """Refuse a subclass that executes the operator twice in one try: a retry could not tell the jobs

@@ -63,21 +63,35 @@ def fail_once(emulator: Emulator, keys: list[str]) -> None:
         emulator.faults.add("job", key=key, first=1, code="ResourceNotSupported", message="no media")
 
 
+@pytest.fixture
+def triggers(
+    hook: TencentCIHook, paused: None, monkeypatch: pytest.MonkeyPatch
+) -> list[TencentCIBulkTrigger]:
+    """The triggers that have begun to wait. No job begins before that, so that tasks are really deferred."""
+    (queue,) = hook.queues.list()
+    begun: list[TencentCIBulkTrigger] = []
+    run = TencentCIBulkTrigger.run
+
+    async def resume_queue_and_run(self: TencentCIBulkTrigger) -> AsyncIterator[Any]:
+        begun.append(self)
+        hook.queues.update(queue.queue_id, state="Active")
+        async for event in run(self):
+            yield event
+
+    monkeypatch.setattr(TencentCIBulkTrigger, "run", resume_queue_and_run)
+    return begun
+
+
 @pytest.fixture(params=["by ids", "by the list"])
-def way_to_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def way_to_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Few jobs are described, many are counted in the list."""
     if request.param == "by the list":
         for module in ("submission.bulk_waiting", "operators.bulk_wait"):
             monkeypatch.setattr(f"airflow_provider_ci.{module}.FEW", 5)
+    return str(request.param)
 
 
-@pytest.mark.usefixtures("way_to_wait")
-@pytest.mark.parametrize("dag_id", ["bulk", "bulk_deferrable"])
-def test_each_item_has_one_job_and_a_line_in_the_manifest(
-    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, dag_id: str
-) -> None:
-    dag_run = dags[dag_id].test()
-
+def check_success(dag_run: Any, hook: TencentCIHook, emulator: Emulator) -> None:
     assert dag_run.state == "success"
     assert accepted(emulator) == KEYS
     result = xcom(dag_run, "separate")
@@ -88,8 +102,27 @@ def test_each_item_has_one_job_and_a_line_in_the_manifest(
     for line in lines:
         assert line["state"] == "Success"
         voice = line["outputs"]["voice"]
-        assert voice["object"] == f"out/{line['input_object'][3:5]}-{line['job_id']}.mp3"
+        assert voice["object"] == f"out/{str(line['input_object'])[3:5]}-{line['job_id']}.mp3"
         assert hook.head_object(voice["object"]).size > 100
+
+
+@pytest.mark.usefixtures("way_to_wait")
+def test_each_item_has_one_job_and_a_line_in_the_manifest(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    check_success(dags["bulk"].test(), hook, emulator)
+
+
+def test_one_deferral_waits_for_all_jobs(
+    dags: dict[str, Any],
+    hook: TencentCIHook,
+    emulator: Emulator,
+    triggers: list[TencentCIBulkTrigger],
+    way_to_wait: str,
+) -> None:
+    check_success(dags["bulk_deferrable"].test(), hook, emulator)
+    (trigger,) = triggers
+    assert len(trigger.job_ids) == (20 if way_to_wait == "by ids" else 0)
 
 
 def test_one_asset_event_for_the_run_and_a_link_to_the_folder(
@@ -181,12 +214,14 @@ def test_a_manifest_that_was_changed_meanwhile_is_not_believed(
     dags: dict[str, Any],
     hook: TencentCIHook,
     emulator: Emulator,
+    triggers: list[TencentCIBulkTrigger],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = TencentCIBulkTrigger.run
 
     async def change_and_run(self: TencentCIBulkTrigger) -> AsyncIterator[Any]:
-        hook.upload_file(SHORT, self.state["manifest"]["object"])
+        if not triggers:
+            hook.upload_file(SHORT, self.state["manifest"]["object"])
         async for event in run(self):
             yield event
 
