@@ -23,8 +23,10 @@ needs_no_state_store = pytest.mark.skipif(HAS_STATE_STORE, reason="Airflow has a
 #: A policy decides by the error whether a task is retried, and when.
 HAS_RETRY_POLICIES = Version("3.3") <= AIRFLOW
 
-#: Clearing a task discards what its tries have stored, unless ``keep_task_state`` is asked for.
+#: The API server takes the service's callbacks.
 HAS_CALLBACK_ENDPOINT = Version("3.3") <= AIRFLOW
+
+#: Clearing a task discards what its tries have stored, unless ``keep_task_state`` is asked for.
 CLEAR_DISCARDS_STATE = Version("3.4.0b1") <= AIRFLOW
 
 #: The connection's form comes from the provider's description alone, and no hook is imported for it.

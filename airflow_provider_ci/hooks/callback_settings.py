@@ -69,6 +69,11 @@ class CallbackSettings:
                 f"Connection {fields.conn_id!r}: extra {missing} is missing, allowed: callback_base_url and"
                 " callback_secret together"
             )
+        if asset is not None and not (fields.string("bucket") and fields.string("region")):
+            raise ConfigurationError(
+                f"Connection {fields.conn_id!r}: extra callback_asset is set, allowed: together with bucket"
+                " and region, in which its jobs are looked for"
+            )
         parts = urlsplit(base_url)
         check_origin("callback_base_url", f"{parts.scheme}://{parts.netloc}", allow_http=allow_http)
         return cls(base_url=base_url.rstrip("/"), secret=secret, poll_interval=poll_interval, asset=asset)

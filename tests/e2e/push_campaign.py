@@ -1,11 +1,12 @@
 """Callbacks that are forged, early, doubled, lost, late, out of order, and ten thousand at once.
 
-``python -m tests.e2e.push_campaign`` prints three reports:
+``python -m tests.e2e.push_campaign`` prints four reports:
 
 ``storm``     tasks of which each has its own kind of callback, while others post forged ones
 ``delay``     from the end of a job to the resumption of its task, by callbacks and by polls
 ``flood``     ten thousand deferred tasks and their callbacks at once: what other users of the API server
               notice, its memory, and the requests to the service
+``polls``     the requests of a triggerer for jobs that wait, with and without callbacks, in virtual time
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import random
 import sqlite3
 import statistics
@@ -27,16 +29,20 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import unquote
 
 import aiohttp
 import psutil
 import requests
 
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.e2e.airflow_stack import AirflowStack, wait_until
 from tests.e2e.services import Service, serve
 from tests.patience import PATIENCE
+from tests.unit.triggers import virtual
 
 SECRET = "the-callback-secret-of-the-campaign"
 KINDS = ("once", "twice", "never", "early", "late", "out_of_order", "forged")
@@ -336,9 +342,51 @@ def flood(callbacks: int) -> Iterator[str]:
             stack.stop()
 
 
+# The polls
+
+
+def polls(jobs: int, seconds: int = 1800) -> Iterator[str]:
+    """Count the requests of a triggerer in the first half hour of as many waits."""
+    counts = {
+        "without callbacks": count_polls(jobs, seconds, poll_interval=30.0),
+        "with callbacks": count_polls(jobs, seconds, poll_interval=900.0, expects_callback=True),
+    }
+    for what, number in counts.items():
+        yield f"{jobs} jobs, {seconds} s, {what}: {number} requests"
+    share = counts["without callbacks"] / counts["with callbacks"]
+    yield f"that is one for {share:.0f}; a callback adds one request for up to ten jobs that end together"
+
+
+def count_polls(jobs: int, seconds: int, **arguments: Any) -> int:
+    """Return how many requests the triggers of running jobs send."""
+    service = virtual.Service()
+    clock = SimpleNamespace(time=virtual.unix_time, monotonic=virtual.now)
+    trigger = "airflow_provider_ci.triggers"
+
+    async def main() -> None:
+        triggers = [
+            TencentCIJobTrigger([f"j{n}"], deadline=virtual.EPOCH + seconds, **arguments) for n in range(jobs)
+        ]
+        await asyncio.gather(*(_run(each) for each in triggers))
+
+    with (
+        patch(f"{trigger}.poller.AsyncClient", service.client),
+        patch("airflow_provider_ci.hooks.aio.load_settings", service.load_settings),
+        patch(f"{trigger}.job.time", clock),
+    ):
+        logging.getLogger(trigger).setLevel(logging.ERROR)
+        virtual.run(main())
+    return len(service.requests)
+
+
+async def _run(trigger: TencentCIJobTrigger) -> None:
+    async for _ in trigger.run():
+        pass
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("reports", nargs="*", default=["storm", "delay", "flood"])
+    arguments.add_argument("reports", nargs="*", default=["storm", "delay", "flood", "polls"])
     arguments.add_argument("--tasks", type=int, default=28)
     arguments.add_argument("--callbacks", type=int, default=10_000)
     arguments.add_argument("--seed", type=int, default=1)
@@ -347,6 +395,7 @@ def main() -> None:
         "storm": lambda: storm(chosen.tasks, chosen.seed),
         "delay": lambda: delay(chosen.tasks),
         "flood": lambda: flood(chosen.callbacks),
+        "polls": lambda: polls(chosen.callbacks),
     }
     for name in chosen.reports:
         for line in reports[name]():

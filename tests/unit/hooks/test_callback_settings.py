@@ -50,6 +50,11 @@ def test_the_address(base: str, address: str) -> None:
     assert with_callbacks(callback_base_url=base).callbacks.address("ci") == address
 
 
+def test_an_asset_for_the_jobs_of_the_connection_s_bucket() -> None:
+    read = with_callbacks(callback_asset="finished_jobs", bucket="media-1250000001", region="ap-guangzhou")
+    assert read.callbacks.asset == "finished_jobs"
+
+
 def test_an_id_with_unusual_characters_is_one_part_of_the_path() -> None:
     assert "/callbacks/a%2Fb%20c/" in with_callbacks().callbacks.address("a/b c")
 
@@ -67,6 +72,8 @@ def test_an_id_with_unusual_characters_is_one_part_of_the_path() -> None:
         {"callback_base_url": f"https://user:{SECRET}@airflow.example.com/x?y"},
         {"callback_poll_interval": 0},
         {"callback_poll_interval": "often"},
+        {"callback_asset": "finished_jobs"},
+        {"callback_asset": "finished_jobs", "bucket": "media-1250000001"},
     ],
 )
 def test_a_field_that_is_not_allowed_is_named_without_a_secret(fields: dict[str, Any]) -> None:
