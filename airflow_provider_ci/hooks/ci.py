@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
@@ -534,7 +534,7 @@ class TencentCIHook(BaseHook):
     def read_manifest(
         self,
         key: str,
-        states: Collection[str | None] = (),
+        states: Iterable[str | None] = (),
         *,
         md5: str | None = None,
         bucket: str | None = None,
@@ -551,8 +551,8 @@ class TencentCIHook(BaseHook):
         :raises RequestValidationError: the object is no such manifest, or ``states`` has no state of a job.
         :raises NotFoundError: there is no such object.
         """
-        manifest.check_states(states)
-        return manifest.read_manifest(self, key, states, md5=md5, bucket=bucket, region=region)
+        chosen = manifest.read_states(states)
+        return manifest.read_manifest(self, key, chosen, md5=md5, bucket=bucket, region=region)
 
     def write_manifest(
         self,

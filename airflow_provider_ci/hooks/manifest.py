@@ -62,17 +62,19 @@ def read_manifest(
             yield cast("ManifestLine", line)
 
 
-def check_states(states: object) -> None:
-    """Check the states by which the lines of a manifest are chosen.
+def read_states(states: Iterable[str | None]) -> tuple[str | None, ...]:
+    """Return the states by which the lines of a manifest are chosen.
 
     :raises RequestValidationError: they are no list, or one is no state of a job.
     """
     check_list("states", states)
+    chosen = tuple(states)
     raise_if_any(
         Problem("states", state, f"{', '.join(STATES)}, None")
-        for state in cast("Iterable[object]", states)
+        for state in chosen
         if state is not None and state not in STATES
     )
+    return chosen
 
 
 def read_input_manifest(

@@ -7,12 +7,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.manifest import ManifestLine, read_input_manifest
+from airflow_provider_ci.protocol.names import is_object_key
 from tencent_ci_emulator.server import Emulator
 
 
@@ -59,6 +63,25 @@ def test_objects_are_listed_page_by_page(
     assert list(hook.list_objects("none/")) == []
 
 
+@given(
+    st.sets(
+        st.text(st.sampled_from("a b/+%&<é声😀\uffee"), min_size=1, max_size=4).filter(is_object_key),
+        max_size=8,
+    )
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_each_object_is_listed_once_in_the_order_of_utf_8(
+    hook: TencentCIHook, tmp_path: Path, keys: set[str]
+) -> None:
+    folder = f"listed-{uuid4().hex}/"
+    for key in keys:
+        put(hook, tmp_path, folder + key)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_ci.protocol.objects.OBJECTS_PER_PAGE", 2)
+        listed = [each.key.removeprefix(folder) for each in hook.list_objects(folder)]
+    assert listed == sorted(keys, key=str.encode)
+
+
 def test_a_manifest_is_written_and_read(hook: TencentCIHook, temporary_files: Path, tmp_path: Path) -> None:
     written = [
         line("in/a.mp3", "Success", job_id="j1", outputs={"voice": {"object": "声.mp3"}}),
@@ -68,6 +91,7 @@ def test_a_manifest_is_written_and_read(hook: TencentCIHook, temporary_files: Pa
     stored = hook.write_manifest(iter(written), "airflow/m.jsonl")
     assert list(hook.read_manifest("airflow/m.jsonl")) == written
     assert list(hook.read_manifest("airflow/m.jsonl", states=["Failed", None])) == written[1:]
+    assert list(hook.read_manifest("airflow/m.jsonl", states=iter(["Failed"]))) == written[1:2]
     hook.download_file("airflow/m.jsonl", tmp_path / "m", md5=stored.md5)
     assert (tmp_path / "m").read_bytes().count(b"\n") == 3
     assert list(temporary_files.glob("tencent-ci-*")) == []
