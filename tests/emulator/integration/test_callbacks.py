@@ -42,6 +42,12 @@ def recorded(emulator, job_id, count=1):
     return emulator.ledger.callbacks(job_id)
 
 
+def recorded_of(emulator, count):
+    """Return the callbacks of all jobs, when there are so many."""
+    wait_until(lambda: len(emulator.ledger.callbacks()) >= count)
+    return emulator.ledger.callbacks()
+
+
 def test_xml_of_a_job_that_succeeded(emulator, client):
     assert client("PUT", "/in/mix.mp3", SHORT.read_bytes())[0].status == 200
     with Receiver() as receiver:
@@ -149,6 +155,29 @@ def test_jobs_of_a_type_that_is_not_worked_on_have_callbacks(emulator, client):
             recorded(emulator, job_id)
             detail = etree.fromstring(receiver.received[-1].body).find("JobsDetail")
             assert [detail.findtext(name) for name in ("JobId", "Tag", "State")] == [job_id, tag, "Success"]
+
+
+def test_jobs_of_one_request_and_of_a_batch_have_a_callback_each(emulator, client):
+    for key in ("in/1.mp3", "in/2.mp3"):
+        assert client("PUT", f"/{key}", b"no media")[0].status == 200
+    several = JOB[JOB.index("<Operation>") : JOB.index("</Operation>") + len("</Operation>")]
+    operation = several.replace("<VoiceSeparate>", "<Tag>VoiceSeparate</Tag><JobParam><VoiceSeparate>")
+    operation = operation.replace("</VoiceSeparate>", "</VoiceSeparate></JobParam>")
+    operation = operation.replace("${ext}", "${InputName}.${ext}")
+    with Receiver() as receiver:
+        callback = f"<CallBack>{receiver.url}/</CallBack>"
+        submitted(client, job(callback, key="in/1.mp3").replace(several, several * 3))
+        recorded_ids = {one.job_id for one in recorded_of(emulator, 3)}
+        batch = (
+            "<Request><Name>b</Name><Type>Job</Type><Input><Prefix>in/</Prefix></Input>"
+            + operation.replace("</Operation>", f"{callback}</Operation></Request>")
+        )
+        response, body = client("POST", "/inventorytriggerjob", batch)
+        assert response.status == 200, body
+        recorded_ids |= {one.job_id for one in recorded_of(emulator, 5)}
+        received = [etree.fromstring(one.body).findtext("JobsDetail/JobId") for one in receiver.received]
+    assert sorted(received) == sorted(recorded_ids)
+    assert len(recorded_ids) == 5
 
 
 def test_json_has_lists_of_what_is_repeated_and_only_of_that(emulator, client):
