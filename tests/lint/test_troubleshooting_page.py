@@ -20,19 +20,23 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_ci import exceptions
 from airflow_provider_ci.exceptions import JobTimeoutError, RequestValidationError, TencentCIError
 from airflow_provider_ci.hooks import ci, sts
+from airflow_provider_ci.operators.bulk_items import read_items
 from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
 from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
 from airflow_provider_ci.operators.transcode import TranscodeOperator
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.protocol import errors
 from airflow_provider_ci.protocol.errors import service_error
 from airflow_provider_ci.protocol.job_rules import check_job
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
-from airflow_provider_ci.protocol.wire import HttpResponse
+from airflow_provider_ci.protocol.objects import ListedObject
+from airflow_provider_ci.protocol.wire import Endpoint, HttpResponse
 from airflow_provider_ci.submission import tracking
 from tests.lint.source_messages import Message, messages
 from tests.scripted_server import ScriptedServer, error, http, job
+from tests.unit.operators.bulk_operator import rendered
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "troubleshooting.md").read_text("utf-8")
@@ -313,6 +317,13 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
             )
         mapped.unmap({"input_object": "b"}).execute({"ti": SimpleNamespace(map_index=0)})
 
+    def said_of_items(*items: str, **arguments: Any) -> str:
+        task = rendered(VoiceSeparateBulkOperator, **usual | {"input_objects": items} | arguments)
+        listed = [ListedObject(key=item, size=1) for item in items]
+        hook: Any = SimpleNamespace(list_objects=lambda *_, **__: listed)
+        endpoint = Endpoint(bucket="media-1250000001", region="ap-guangzhou")
+        return said_by(lambda: read_items(task, hook, endpoint, Log()))
+
     song = {"input_object": "in/song.mp3"}
     recognition = {"engine_model_type": "16k_zh", "output_object": "a"}
     really = [
@@ -333,6 +344,10 @@ def test_what_is_often_refused_is_refused_in_these_words(connection: Callable[..
         ),
         said(VoiceSeparateOperator, input_object="None"),
         said_by(mapped_to_one_key),
+        said_of_items("in/a.mp3", "in/a.mp3"),
+        said_of_items("in/a.mp3", "in/a.wav", voice_object="out/${InputName}.aac"),
+        said_of_items("in/a.mp3", prefix="in/", voice_object="in/${jobid}.aac"),
+        said_of_items("in/a.mp3", "in/b.mp3", max_jobs=1),
         said(VoiceSeparateOperator, input_object="in/None/song.mp3"),
         said(VoiceSeparateBatchOperator, prefix="in/", voice_object="out/${jobid}", time_interval=None),
         said(VoiceSeparateOperator, input_object=["a", "b"]),
