@@ -18,6 +18,7 @@ from airflow_provider_ci.exceptions import (
     StateStoreError,
     TaskKilledError,
     TencentCIError,
+    ThrottledError,
 )
 from airflow_provider_ci.protocol.errors import is_retryable
 from airflow_provider_ci.protocol.jobs import Job
@@ -274,7 +275,7 @@ class BulkSender:
         self.jobs.submitted += 1
         self._note_perhaps_accepted(chunk)
         self._note_good_response()
-        self.pace.speed_up()
+        self.pace.note_success()
 
     def _note_perhaps_accepted(self, chunk: _Chunk) -> None:
         self.active_jobs.count += 1
@@ -309,7 +310,8 @@ class BulkSender:
         self.unknown[chunk.items[position]] = UnknownSubmission(chunk.record.since, nonce, error=error)
         self._note_perhaps_accepted(chunk)
         cause = error.__cause__
-        self._slow_down(retry_after(cause) if isinstance(cause, TencentCIError) else 0.0, error)
+        seconds = retry_after(cause) if isinstance(cause, TencentCIError) else 0.0
+        self._log_pause(error, self.pace.note_failure(seconds))
         self._raise_if_outage_is_long(error)
 
     def _note_refusal(self, chunk: _Chunk, position: int, error: TencentCIError) -> None:
@@ -334,15 +336,16 @@ class BulkSender:
                 raise error
         elif isinstance(error, QueueFullError):
             self._note_good_response()
-            self._slow_down(_QUEUE_FULL_PAUSE, error)
+            self._log_pause(error, self.pace.note_throttled(_QUEUE_FULL_PAUSE))
         elif is_retryable(error):
-            self._slow_down(retry_after(error), error)
+            note = self.pace.note_throttled if isinstance(error, ThrottledError) else self.pace.note_failure
+            self._log_pause(error, note(retry_after(error)))
             self._raise_if_outage_is_long(error)
         else:
             raise error
 
-    def _slow_down(self, least_pause: float, error: TencentCIError) -> None:
-        if self.pace.slow_down(least_pause):
+    def _log_pause(self, error: TencentCIError, begins: bool) -> None:
+        if begins:
             self.log.warning("Submitting at most %.1f jobs a second for now: %s", self.pace.rate, error)
 
     def _raise_if_outage_is_long(self, error: TencentCIError) -> None:

@@ -50,7 +50,7 @@ def test_a_sender_that_was_late_catches_up_a_little(clock: Clock) -> None:
 
 def test_throttling_pauses_and_halves_the_rate(clock: Clock) -> None:
     pace = Pace(20, clock)
-    assert pace.slow_down(5.0)
+    assert pace.note_throttled(5.0)
     assert pace.rate == 10
     assert pace.seconds_to_next() == 5.0
     clock.now += 5
@@ -59,7 +59,7 @@ def test_throttling_pauses_and_halves_the_rate(clock: Clock) -> None:
 
 def test_failures_that_come_together_count_as_one(clock: Clock) -> None:
     pace = Pace(20, clock)
-    assert [pace.slow_down(seconds) for seconds in (0, 0, 3.0, 0)] == [True, False, False, False]
+    assert [pace.note_throttled(seconds) for seconds in (0, 0, 3.0, 0)] == [True, False, False, False]
     assert pace.rate == 10
     assert pace.seconds_to_next() == 3.0
 
@@ -67,19 +67,46 @@ def test_failures_that_come_together_count_as_one(clock: Clock) -> None:
 def test_pauses_grow_while_nothing_succeeds(clock: Clock) -> None:
     pace, pauses = Pace(20, clock), []
     for _ in range(8):
-        pace.slow_down()
+        pace.note_throttled()
         pauses.append(round(pace.seconds_to_next()))
         clock.now += pauses[-1]
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
-    assert pace.rate == pytest.approx(20 / 64)
-    pace.speed_up()
-    pace.slow_down()
+    pace.note_success()
+    pace.note_throttled()
     assert pace.seconds_to_next() == 1
+
+
+def test_one_failure_among_successes_pauses_nothing(clock: Clock) -> None:
+    pace = Pace(20, clock)
+    assert not pace.note_failure()
+    pace.note_success()
+    assert not pace.note_failure()
+    assert pace.seconds_to_next() <= 0
+    assert pace.note_failure()
+    assert pace.seconds_to_next() == 1
+    assert pace.rate == 20
+
+
+def test_a_failure_with_advice_is_obeyed(clock: Clock) -> None:
+    pace = Pace(20, clock)
+    assert pace.note_failure(7.0)
+    assert pace.seconds_to_next() == 7.0
 
 
 def test_the_rate_recovers(clock: Clock) -> None:
     pace = Pace(20, clock)
-    pace.slow_down()
+    pace.note_throttled()
     clock.now += 1
-    send_for(clock, pace, 20.0, pace.speed_up)
+    send_for(clock, pace, 20.0, pace.note_success)
     assert pace.rate == 20
+
+
+def test_a_rate_of_failures_that_does_not_depend_on_the_pace_does_not_stop_it(clock: Clock) -> None:
+    pace, sent = Pace(20, clock), 0
+
+    def note() -> None:
+        nonlocal sent
+        sent += 1
+        pace.note_throttled(1.0) if sent % 7 == 0 else pace.note_success()
+
+    assert send_for(clock, pace, 300.0, note) > 300 * 3
