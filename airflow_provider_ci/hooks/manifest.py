@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.jobs import STATES
+from airflow_provider_ci.protocol.names import redact_addresses
 from airflow_provider_ci.protocol.rules import Problem, check_list, raise_if_any
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 #: The end of a manifest's name, which decides its content type.
 SUFFIX = ".jsonl"
 _SHOWN_MAX = 100  # characters of a line that an error quotes
+# Characters of a line. It is held in memory, and an object without line feeds may be no manifest at all
+_LINE_MAX = 1024 * 1024
 
 
 class ManifestLine(TypedDict):
@@ -119,8 +123,11 @@ def _read_lines(
     with _temporary_file() as path:
         hook.download_file(key, path, md5=md5, bucket=bucket, region=region)
         with path.open("r", encoding="utf-8-sig", newline="\n") as file:
+            lines = iter(partial(file.readline, _LINE_MAX + 1), "")
             try:
-                for number, line in enumerate(file, 1):
+                for number, line in enumerate(lines, 1):
+                    if len(line) > _LINE_MAX:
+                        raise _line_error(key, number, line, f"at most {_LINE_MAX} characters")
                     if text := line.strip():
                         yield number, text
             except UnicodeDecodeError as error:
@@ -141,5 +148,6 @@ def _parse_json(text: str, key: str, number: int) -> Any:
 
 
 def _line_error(key: str, number: int, text: str, allowed: str) -> RequestValidationError:
-    shown = text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+    shown = redact_addresses(text)  # before it is cut off, perhaps in a password
+    shown = shown if len(shown) <= _SHOWN_MAX else f"{shown[:_SHOWN_MAX]}…"
     return RequestValidationError(str(Problem(f"line {number} of manifest {key!r}", shown, allowed)))

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_ci.exceptions import NotFoundError, RequestValidationError
+from airflow_provider_ci.hooks import manifest
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.manifest import ManifestLine, read_input_manifest
 from airflow_provider_ci.protocol.names import is_object_key
@@ -127,6 +128,24 @@ def test_an_object_that_is_no_result_manifest(
     put(hook, tmp_path, "m", content)
     with pytest.raises(RequestValidationError, match=message):
         list(hook.read_manifest("m"))
+
+
+def test_a_line_has_a_limit(hook: TencentCIHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_LINE_MAX", 10)
+    put(hook, tmp_path, "m", b"123456789\n" * 2 + b"1234567890\n1")
+    with pytest.raises(
+        RequestValidationError,
+        match=r"line 3 of manifest 'm' is '1234567890.*', allowed: at most 10 characters",
+    ):
+        list(read_input_manifest(hook, "m"))
+
+
+def test_an_address_in_a_line_is_shown_without_its_secrets(hook: TencentCIHook, tmp_path: Path) -> None:
+    address = f"https://user:{'secret' * 50}@example.com/a?sign=secret"
+    put(hook, tmp_path, "m", f'{{"input_url": "{address}" x}}'.encode())
+    with pytest.raises(RequestValidationError, match=r"https://example\.com/a") as caught:
+        list(read_input_manifest(hook, "m"))
+    assert "secret" not in str(caught.value)
 
 
 def test_states_that_are_none(hook: TencentCIHook) -> None:
