@@ -103,7 +103,8 @@ def add_to_events(
 def add_manifest_to_events(
     context: Context, outlets: Iterable[Any], manifest: ResultObject, summary: Mapping[str, Any], log: Log
 ) -> None:
-    """Add the manifest of a successful bulk task and ``summary`` to each outlet's event. It never raises.
+    """Add where the manifest of a successful bulk task is, and ``summary``, to each outlet's event. It never
+    raises.
 
     An alias gets the manifest as its asset. So there is one event for each outlet, however many results
     there are.
@@ -111,7 +112,7 @@ def add_manifest_to_events(
     events: Any = context.get("outlet_events")
     if events is None:
         return
-    extra = {**summary, "manifest": dict(manifest)}
+    extra = {**summary, **manifest}  # flat, because Airflow 2.11 hashes its values
     for outlet in outlets:
         try:
             if is_alias(outlet):

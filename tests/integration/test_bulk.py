@@ -133,7 +133,7 @@ def test_one_asset_event_for_the_run_and_a_link_to_the_folder(
     events = dict(asset_events(dag_run, "separate"))
     assert {uri.partition(BUCKET)[2] for uri in events} == {"/out", f"/{manifest['object']}"}
     for extra in events.values():
-        assert extra["manifest"] == manifest
+        assert {name: extra[name] for name in manifest} == manifest
         assert (extra["total"], extra["succeeded"], extra["failed"]) == (20, 20, 0)
     assert f"bucket={BUCKET}" in xcom(dag_run, "separate", TencentCIJobsLink.xcom_key)
     assert xcom(dag_run, "separate", TencentCIResultsLink.xcom_key).endswith("path=%252Fout%252F")

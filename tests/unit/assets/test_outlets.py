@@ -202,7 +202,7 @@ class TestManifests:
     def test_each_outlet_has_one_event_with_the_manifest(self, context: Any, logs: Logs) -> None:
         folder, alias = Asset(f"cos://{BUCKET}/out"), AssetAlias("separated")
         add_manifest_to_events(context, [folder, alias], MANIFEST, SUMMARY, LOG)
-        extra = {**SUMMARY, "manifest": MANIFEST}
+        extra = {**SUMMARY, **MANIFEST}
         assert context["outlet_events"][folder].extra == extra
         assert added(context, alias) == {f"cos://{BUCKET}/airflow/m.jsonl": extra}
         assert logs.at("warning") == []
