@@ -40,6 +40,8 @@ LOOK_PAUSE = 0.5
 JOBS_PER_LOOK = 100
 #: Requests to the service in a second, at most, of one process.
 REQUESTS_PER_SECOND = 10.0
+#: Tasks that are resumed in a second, at most: each costs the API server some milliseconds.
+RESUMPTIONS_PER_SECOND = 20.0
 #: Seconds for which a task must have been deferred before it is resumed.
 DEFERRED_SECONDS = 5.0
 
@@ -57,7 +59,8 @@ class Processing:
         self._jobs = jobs
         self._tasks = WaitingTasks()
         self._clients: dict[str, AsyncClient] = {}
-        self._rate = RateLimit(REQUESTS_PER_SECOND)
+        self._requests = RateLimit(REQUESTS_PER_SECOND)
+        self._resumptions = RateLimit(RESUMPTIONS_PER_SECOND)
         self._running: asyncio.Task[None] | None = None
         self._failures = RareWarnings()
         self._forgotten = RareWarnings()
@@ -120,10 +123,10 @@ class Processing:
             if asset is not None and job.needs_event:
                 await self._add_event(asset, job, settings.endpoint(), jobs)
             waiting = tasks.get(job.job_id, ())
-            resumed = [
-                await _resume_if_over(task, settings, jobs) for task in waiting if _may_be_resumed(task)
-            ]
-            if not any(resumed):
+            over = [task for task in waiting if _may_be_resumed(task) and _is_over(task, settings, jobs)]
+            for task in over:
+                await self._resume(task)
+            if not over:
                 self._return_for_later(job, time.monotonic() + _remaining_seconds(waiting))
 
     async def _describe(self, settings: ConnectionSettings, wanted: _JobIds) -> _Jobs:
@@ -136,7 +139,7 @@ class Processing:
         jobs: _Jobs = {}
         for endpoint, ids in wanted.items():
             for some in _chunks(tuple(ids), IDS_PER_REQUEST):
-                await self._rate.wait()
+                await self._requests.wait()
                 request = DescribeJobs(some) if has_asset else DescribeStates(some)
                 response = await describe_in_parts(client, request, endpoint)
                 jobs |= {(endpoint, str(job.job_id)): job for job in response.jobs_detail}
@@ -150,6 +153,13 @@ class Processing:
         if job is not None and await asyncio.to_thread(add_event, asset, job, endpoint):
             metrics.count("callback_events")
             log.info("Job %s, of which a callback came, is an event of asset %r", job.job_id, asset)
+
+    async def _resume(self, task: WaitingTask) -> None:
+        await self._resumptions.wait()
+        if await asyncio.to_thread(resume, task):
+            metrics.count("tasks_resumed_by_callback")
+            job_id = task.trigger.job_ids[0]
+            log.info("Resumed the task that waits for job %s, of which a callback came", job_id)
 
     def _return_for_later(self, job: ReceivedJob, not_before: float) -> None:
         is_kept = self._jobs.return_for_later(job, time.monotonic(), not_before)
@@ -185,19 +195,14 @@ def _remaining_seconds(tasks: Iterable[WaitingTask]) -> float:
     return max((DEFERRED_SECONDS - task.deferred_for() for task in tasks), default=0.0)
 
 
-async def _resume_if_over(task: WaitingTask, settings: ConnectionSettings, jobs: _Jobs) -> bool:
-    """Resume a task if its jobs have ended, or one of them without success, as its trigger would."""
+def _is_over(task: WaitingTask, settings: ConnectionSettings, jobs: _Jobs) -> bool:
+    """Tell whether a task's jobs have ended, or one of them without success, as its trigger would."""
     endpoint = settings.endpoint(task.trigger.bucket, task.trigger.region)
     states = [
         job.job_state if (job := jobs.get((endpoint, job_id))) else None for job_id in task.trigger.job_ids
     ]
     ended = [state for state in states if state is not None and state.is_terminal]
-    if not ended or (len(ended) < len(states) and all(state.is_successful for state in ended)):
-        return False
-    if await asyncio.to_thread(resume, task):
-        metrics.count("tasks_resumed_by_callback")
-        log.info("Resumed the task that waits for job %s, of which a callback came", task.trigger.job_ids[0])
-    return True
+    return len(ended) == len(states) or not all(state.is_successful for state in ended)
 
 
 def _chunks(values: tuple[str, ...], size: int) -> Iterator[tuple[str, ...]]:

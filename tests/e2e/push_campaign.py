@@ -157,9 +157,11 @@ def delay(tasks: int) -> Iterator[str]:
         folder = Path(name)
         settings = {"queue_seconds": 0, "run_seconds": 120, "queue_max_concurrent": 1000}
         with serve("tencent_ci_default", folder, **settings) as service, running(service, folder) as stack:
+            runs = {}
             for dag_id in ("measured_callback_30", "measured_callback_300", "measured_30", "measured_300"):
                 service.put(dag_id, tasks)
-                run_id = stack.trigger(dag_id, {"prefix": dag_id, "count": tasks})
+                runs[dag_id] = stack.trigger(dag_id, {"prefix": dag_id, "count": tasks})
+            for dag_id, run_id in runs.items():
                 state = stack.wait_for_run(dag_id, run_id, 600)
                 ended = {job.job_id: job.ended for job in service.jobs(dag_id)}
                 noticed, worked = [], []
@@ -332,9 +334,17 @@ def flood(callbacks: int) -> Iterator[str]:
             with Probe(stack) as busy:
                 wait_until(lambda: resumed(stack) >= statuses[200], 900, "all tasks are resumed")
                 took = time.monotonic() - began
+            with Probe(stack) as again:
+                time.sleep(20)
             yield f"{callbacks} callbacks in {posted:.0f} s, by status: {dict(statuses)}"
             yield f"all tasks were resumed {took:.0f} s after the first callback"
-            for what, probe in (("before", usual), ("while they come", flooded), ("afterwards", busy)):
+            phases = {
+                "before": usual,
+                "while they come": flooded,
+                "while resuming": busy,
+                "afterwards": again,
+            }
+            for what, probe in phases.items():
                 peak = f"; memory {probe.peak / 2**20:.0f} MiB"
                 yield f"another user's list of DAGs, {what:15}: {seconds(probe.seconds)}{peak}"
             yield f"requests to the service: {counted['requests']} about {counted['jobs']} jobs"
