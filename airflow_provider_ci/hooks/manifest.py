@@ -143,7 +143,7 @@ def _temporary_file() -> Iterator[Path]:
 def _parse_json(text: str, key: str, number: int) -> Any:
     try:
         return json.loads(text)
-    except ValueError:  # not JSON
+    except (ValueError, RecursionError):  # RecursionError: hundreds of levels
         raise _line_error(key, number, text, "JSON") from None
 
 

@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.result_keys import (
     replace_input_placeholders,
 )
 from airflow_provider_ci.protocol.rules import Problem, join_values, raise_if_any
-from airflow_provider_ci.protocol.tree import Tree, find, find_text
+from airflow_provider_ci.protocol.tree import Tree, find, find_text, structure_problems
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 
 if TYPE_CHECKING:
@@ -234,20 +234,25 @@ def _input_object(operator: JobRequestOperator, item: object) -> str | None:
 
 
 def _item_problems(operator: Any, item: object) -> Iterator[Problem | str]:
-    if isinstance(item, Mapping):
-        allowed = item_arguments(operator)
-        for name in sorted(map(str, item.keys() - set(allowed))):
-            yield f"{name!r} is no argument of an item, allowed: {join_values(allowed)}"
-        if not _is_json(item):
-            yield Problem("the item", item, "a dict that JSON can represent, as the manifest has to")
-    elif not (isinstance(item, str) and item):
-        yield Problem("the item", item, "a key, or a dict with arguments of the item")
+    if not isinstance(item, dict):
+        if not (isinstance(item, str) and item):
+            yield Problem("the item", item, "a key, or a dict with arguments of the item")
+        return
+    arguments = item_arguments(operator)
+    allowed = f"allowed: {join_values(arguments)}"
+    unknown = sorted(map(str, item.keys() - set(arguments)))
+    problems = [f"{name!r} is no argument of an item, {allowed}" for name in unknown] or [
+        *map(str, structure_problems(item))
+    ]
+    yield from problems
+    if not problems and not _is_json(item):
+        yield Problem("the item", item, "a dict that JSON can represent, as the manifest has to")
 
 
-def _is_json(item: Mapping[Any, Any]) -> bool:
+def _is_json(item: dict[Any, Any]) -> bool:
     try:
         json.dumps(item)
-    except (TypeError, ValueError):  # ValueError: it contains itself
+    except TypeError:
         return False
     return True
 

@@ -180,7 +180,7 @@ def test_the_lines_of_an_input_manifest(hook: TencentCIHook, tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.parametrize("text", ['{"input_object": }', '"in/a.mp3', '{"a": 1} x'])
+@pytest.mark.parametrize("text", ['{"input_object": }', '"in/a.mp3', '{"a": 1} x', '{"a":' + "[" * 100_000])
 def test_a_line_of_an_input_manifest_that_cannot_be_read(
     hook: TencentCIHook, tmp_path: Path, text: str
 ) -> None:

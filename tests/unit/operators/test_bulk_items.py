@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -281,10 +282,29 @@ class TestWrongItems:
         )
         assert "voice_object" in problem
 
-    def test_a_value_that_a_manifest_cannot_have_is_refused(self) -> None:
-        (problem,) = refused(bulk([{"input_object": "in/a.mp3", "input_elements": {"X": {1, 2}}}]))
-        assert problem.startswith("item 1 ('in/a.mp3'): the item is {'input_object': ")
-        assert problem.endswith("allowed: a dict that JSON can represent, as the manifest has to")
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ({1, 2}, "input_elements.X is {1, 2}, allowed: a string, a number, "),
+            (MappingProxyType({}), "the item is {'input_object': 'in/a.mp3', 'input_elements': "),
+        ],
+    )
+    def test_a_value_that_a_manifest_cannot_have_is_refused(self, value: Any, message: str) -> None:
+        (problem,) = refused(bulk([{"input_object": "in/a.mp3", "input_elements": {"X": value}}]))
+        assert problem.startswith(f"item 1 ('in/a.mp3'): {message}")
+
+    @pytest.mark.parametrize("levels", [30, 200, 500, 100_000])
+    def test_hundreds_of_levels_are_refused(self, levels: int) -> None:
+        deep: Any = {}
+        for _ in range(levels):
+            deep = {"a": deep}
+        (problem,) = refused(bulk([{"input_object": "in/a.mp3", "operation": deep}], voice_object="a"))
+        assert " levels" in problem
+
+    def test_a_dict_that_contains_itself_is_refused(self) -> None:
+        item: dict[str, Any] = {"input_object": "in/a.mp3"}
+        item["operation"] = item
+        assert refused(bulk([item]))[0].endswith("allowed: at most 24 levels")
 
     def test_a_key_of_more_than_850_bytes_is_refused(self) -> None:
         (problem,) = refused(bulk(["in/b.mp3", "声" * 284], voice_object="${jobid}"))
