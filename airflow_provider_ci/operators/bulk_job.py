@@ -301,6 +301,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             items = self._read_items(endpoint, manifest["object"])
         self._kill_guard.raise_if_killed()
         submission = self._submission(context, items)
+        if deadline is not None:  # this try has submitted before it was deferred
+            submission.may_have_submitted = True
         if self.is_dry_run:
             return self._estimate(items, submission)
         state = self._get_jobs(items, submission, manifest)

