@@ -27,7 +27,7 @@ from airflow_provider_ci.triggers.kafka import TencentCIKafkaJobsEndedTrigger
 from airflow_provider_ci.triggers.kafka_messages import Position
 from tests.job_samples import request_of
 from tests.kafka_broker import TANSU, KafkaBroker, librdkafka_broker, tansu_broker
-from tests.patience import PATIENCE, wait_until
+from tests.patience import PATIENCE, SOON, wait_until
 
 needs_tansu = pytest.mark.skipif(TANSU is None, reason="the program tansu is not installed")
 
@@ -260,6 +260,26 @@ def test_nothing_is_committed_after_a_message_that_was_not_stored(broker):
 
     asyncio.run(main())
     assert broker.committed("jobs", group(trigger)) == 1
+
+
+def test_so_many_messages_are_read_before_airflow_has_stored_the_first(broker):
+    """As many may come twice when a triggerer dies."""
+    broker.send("jobs", *map(message, range(101)))
+    trigger = TencentCIKafkaJobsEndedTrigger(["jobs"])
+
+    async def main() -> None:
+        producer = trigger.create_shared_stream_producer(trigger.serialize()[1])
+        stream = producer.open_stream()
+        try:
+            first, *_ = [(await anext(stream))[1] for _ in range(100)]
+            last = asyncio.ensure_future(anext(stream))
+            assert await asyncio.wait([last], timeout=SOON) == (set(), {last})
+            await producer.advance([AdvanceItem(first, AdvanceOutcome(acked=1, failed=0))])
+            assert (await last)[1] == Position("jobs", 0, 100)
+        finally:
+            await producer.aclose()
+
+    asyncio.run(main())
 
 
 def test_each_of_two_triggerers_reads_all_messages_for_its_trigger(broker):
