@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_ci.operators.templates import is_literal
-from airflow_provider_ci.protocol.rules import Problem
+from airflow_provider_ci.protocol.rules import Problem, file_key_problems
 
 #: The arguments that say which inputs to take.
 SOURCES = ("input_objects", "prefix", "input_manifest")
@@ -89,3 +89,9 @@ def source_problems(operator: Any) -> Iterator[str]:
     for name in ("include", "exclude"):
         if getattr(operator, name) not in (None, "", []) and not operator.prefix:
             yield f"{name} is set, allowed: only together with prefix"
+
+
+def manifest_key_problems(operator: Any) -> Iterator[Problem]:
+    """Yield a problem if no manifest can be written under its key. The jobs would be paid for by then."""
+    if isinstance(operator.manifest_object, str) and operator.manifest_object:
+        yield from file_key_problems("manifest_object", operator.manifest_object)

@@ -24,7 +24,11 @@ from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.operators import earlier_tries
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_without_retry
 from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TRIGGER_FAILED
-from airflow_provider_ci.operators.bulk_arguments import bulk_argument_problems, source_problems
+from airflow_provider_ci.operators.bulk_arguments import (
+    bulk_argument_problems,
+    manifest_key_problems,
+    source_problems,
+)
 from airflow_provider_ci.operators.bulk_cancellation import BulkCancellation, BulkKillGuard
 from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
 from airflow_provider_ci.operators.job_arguments import refuse_nested_call
@@ -143,6 +147,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
     _outcomes: BulkOutcomes | None = None
     _result: BulkResult | None = None
     _executed: tuple[str, int, int] | None = None
+    # This try has submitted before it was deferred, of which there may be no record
+    _has_submitted = False
     # A job may be somebody else's, so none is cancelled
     _may_be_others = False
     # Whether a trigger can find the jobs of this task in the list
@@ -194,7 +200,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         raise_if_any(dict.fromkeys(problems))
 
     def _own_problems(self) -> list[str]:
-        return [*map(str, bulk_argument_problems(vars(self))), *source_problems(self)]
+        problems = (*bulk_argument_problems(vars(self)), *manifest_key_problems(self))
+        return [*map(str, problems), *source_problems(self)]
 
     def _items_to_check_when_parsed(self) -> Iterator[Any]:
         """Yield the items that are literals, or one that stands for the objects under a prefix. What a
@@ -322,6 +329,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         records and the job list have them, too.
         """
         self._executed = None
+        self._has_submitted = True
         return self._execute(context, deadline, started_at)
 
     def _read_items(self, endpoint: Endpoint, manifest_object: str) -> BulkItems:
@@ -371,6 +379,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             who_waits=self._who_waits(),
             cancellation=self._cancellation,
             raise_if_killed=self._kill_guard.raise_if_killed,
+            has_submitted=self._has_submitted,
         )
 
     def _estimate(self, items: BulkItems, submission: BulkSubmission) -> BulkEstimate:

@@ -38,12 +38,14 @@ def make_submission(
     who_waits: str,
     cancellation: BulkCancellation,
     raise_if_killed: Callable[[], None],
+    has_submitted: bool,
 ) -> BulkSubmission:
     """Return what gets the jobs of a task.
 
     :param who_waits: who waits for the jobs: ``worker`` or ``triggerer``.
     :param cancellation: cancels the jobs of items that the task does not have any more.
     :param raise_if_killed: raises an error if Airflow has asked for the end of the task.
+    :param has_submitted: this try has submitted before.
     """
     hook = operator.hook
     clock = hook.settings.clock
@@ -53,17 +55,18 @@ def make_submission(
         # as for a single job: the service's clock may be behind that of Airflow's database
         return run_start.timestamp() + min(clock.offset, 0)
 
+    may_cancel = cancellation.is_enabled and not operator.is_dry_run
     return BulkSubmission(
         job_api=operator.job_api,
         tag=tag,
-        cancel=cancellation.cancel_jobs_if_owner if cancellation.is_enabled else None,
+        cancel=cancellation.cancel_jobs_if_owner if may_cancel else None,
         before_submission=lambda indexes: check_before_submission(operator, items, indexes, raise_if_killed),
         records=operator.records,
         refuse_if_overtaken=lambda: refuse_if_overtaken(context),
         raise_if_killed=raise_if_killed,
         identity=earlier_tries.task_identity(context, hook.settings.deployment),
         who_waits=who_waits,
-        may_have_submitted=earlier_tries.may_have_earlier_try(context["ti"]),
+        may_have_submitted=has_submitted or earlier_tries.may_have_earlier_try(context["ti"]),
         clear_discards_record=earlier_tries.CLEAR_DISCARDS_STATE,
         only_failed=operator.only_failed,
         max_submissions_per_second=operator.max_submissions_per_second,

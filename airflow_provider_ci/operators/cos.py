@@ -9,11 +9,10 @@ from airflow_provider_ci.operators.argument_errors import argument_error, fail_w
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_arguments
-from airflow_provider_ci.protocol.names import is_address, key_rule_violation
-from airflow_provider_ci.protocol.rules import Problem, address_problem, key_problems, raise_if_any
+from airflow_provider_ci.protocol.rules import file_key_problems, raise_if_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -39,7 +38,7 @@ class _TransferOperator(TencentCIBaseOperator):
         arguments = read_arguments(self, ("path", "key"))
         if not arguments["path"]:
             raise argument_error("path", self.path, "the path of a file")
-        raise_if_any(_key_problems(arguments["key"]))
+        raise_if_any(file_key_problems("key", arguments["key"]))
 
     def _check(self) -> None:
         with fail_without_retry(self):
@@ -101,13 +100,3 @@ class TencentCOSDownloadOperator(_TransferOperator):
         stored = self.hook.download_file(self.key, self.path, **self.bucket_and_region)
         self.log.info("Downloaded %s as %s: %d bytes, MD5 %s", self.key, stored.path, stored.size, stored.md5)
         return stored.path
-
-
-def _key_problems(key: str | None) -> Iterator[Problem]:
-    if key is not None and is_address(key):
-        yield address_problem("key", key)
-        return
-    problems = list(key_problems("key", key))
-    yield from problems
-    if not problems and (allowed := key_rule_violation(str(key))):
-        yield Problem("key", key, allowed)

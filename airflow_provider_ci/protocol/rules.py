@@ -15,7 +15,9 @@ from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.names import (
     ID,
     NOT_XML,
+    is_address,
     is_object_key,
+    key_rule_violation,
     object_address,
     redact_address,
     redact_addresses,
@@ -99,6 +101,19 @@ def key_problems(field: str, key: str | None) -> Iterator[Problem]:
     """Yield a problem if ``key`` cannot be the key of a file that is read or written."""
     if not is_object_key(key) or str(key).endswith("/"):
         allowed = "an object key that neither begins nor ends with / and has no control characters"
+        yield Problem(field, key, allowed)
+
+
+def file_key_problems(field: str, key: str | None) -> Iterator[Problem]:
+    """Yield a problem if no file can have this key: as :func:`key_problems`, or because it is a complete
+    address, or COS rejects it.
+    """
+    if key is not None and is_address(key):
+        yield address_problem(field, key)
+        return
+    problems = list(key_problems(field, key))
+    yield from problems
+    if not problems and (allowed := key_rule_violation(str(key))):
         yield Problem(field, key, allowed)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
-from airflow_provider_ci.exceptions import JobError, TencentCIError
+from airflow_provider_ci.exceptions import JobError, PermissionDeniedError, TencentCIError
 from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, PENDING_STATES, Job
 from airflow_provider_ci.submission.bulk_jobs import BulkJobApi, BulkJobs
 from airflow_provider_ci.submission.idempotency_key import key_of_job
@@ -61,9 +61,7 @@ class ActiveJobs:
     def recount(self) -> None:
         """Ask the service how many of the jobs have not ended. If it does not say, the count stays."""
         try:
-            if self.job_api.is_list_documented({"Tag": self.tag}):
-                self.count = sum(map(self._is_of_task, self._list(PENDING_STATES)))
-            else:
+            if not self._has_counted_listed():
                 self._describe_oldest()
         except JobError:  # the task was killed
             raise
@@ -80,6 +78,16 @@ class ActiveJobs:
         except TencentCIError:  # the end of the wait finds them
             latest = []
         return lambda: self._note_failures(latest)
+
+    def _has_counted_listed(self) -> bool:
+        """Count the jobs that have not ended in the list; ``False``: it may not show them."""
+        if not self.job_api.is_list_documented({"Tag": self.tag}):
+            return False
+        try:
+            self.count = sum(map(self._is_of_task, self._list(PENDING_STATES)))
+        except PermissionDeniedError:
+            return False
+        return True
 
     def _list(self, states: Iterable[str]) -> Iterable[Job]:
         if self.jobs.first_submission is None:

@@ -322,7 +322,7 @@ class BulkSender:
         self._refusals += 1
         if self._refusals <= _ITEMS_LOGGED:
             self.log.error("No job for %s: %s", self.requests.name(index), error)
-        if self._refusals >= _FIRST_REFUSALS and not self.jobs.submitted:
+        if self._refusals >= _FIRST_REFUSALS and not (self.jobs.submitted or self.jobs.reused):
             raise error
 
     def _pause_or_raise(self, chunk: _Chunk, error: TencentCIError) -> None:

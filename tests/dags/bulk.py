@@ -55,6 +55,18 @@ class KilledWhileSubmitting(VoiceSeparateBulkOperator):
         return submission
 
 
+class DryRunOfFewerItems(VoiceSeparateBulkOperator):
+    """Fails its first try while its jobs wait; the next one is a dry run of one item."""
+
+    def execute(self, context: Any) -> Any:
+        if context["ti"].try_number > 1:
+            self.is_dry_run, self.input_objects = True, KEYS[:1]
+        return super().execute(context)
+
+    def _wait_on_worker(self, context: Any, state: Any) -> Any:
+        raise DiedError
+
+
 class WithoutTriggerer(VoiceSeparateBulkOperator):
     """Is deferred, and resumed as Airflow does when no triggerer has fired an event in time."""
 
@@ -96,9 +108,13 @@ bulk_killed = dag_of("bulk_killed", KilledWhileSubmitting, retries=1)
 bulk_deadline = dag_of("bulk_deadline", timeout=5, retries=1)
 bulk_deadline_deferrable = dag_of("bulk_deadline_deferrable", timeout=5, deferrable=True)
 bulk_dry_run = dag_of("bulk_dry_run", dry_run=True, media_info_samples="all")
+bulk_dry_run_of_fewer = dag_of("bulk_dry_run_of_fewer", DryRunOfFewerItems, retries=1)
 bulk_few_minutes = dag_of("bulk_few_minutes", max_minutes=0.01, retries=1)
 bulk_many = dag_of("bulk_many", max_jobs=19, retries=1)
 bulk_absent = dag_of("bulk_absent", input_objects=[*KEYS, "in/absent.mp3"], check_input=True)
+bulk_manifest_without_key = dag_of(
+    "bulk_manifest_without_key", manifest_object="{{ '/done.jsonl' }}", retries=1
+)
 bulk_without_triggerer = dag_of("bulk_without_triggerer", WithoutTriggerer, deferrable=True)
 bulk_without_triggerer_late = dag_of("bulk_without_triggerer_late", WithoutTriggererLate, deferrable=True)
 bulk_prefix = dag_of("bulk_prefix", input_objects=None, prefix="in/", include=["*.mp3"], exclude=["*/0?.mp3"])

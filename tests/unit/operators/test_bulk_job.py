@@ -73,6 +73,18 @@ def test_what_can_work_is_accepted(arguments: dict[str, Any]) -> None:
             {"prefix": "in/", "max_submissions_per_second": 0},
             "max_submissions_per_second is 0, allowed: a number above 0, at most 1000",
         ),
+        (
+            {"prefix": "in/", "manifest_object": "/done.jsonl"},
+            "manifest_object is '/done.jsonl', allowed: an object key that neither begins nor ends with /",
+        ),
+        (
+            {"prefix": "in/", "manifest_object": "x" * 851},
+            "allowed: a key of at most 850 bytes in UTF-8; this one has 851",
+        ),
+        (
+            {"prefix": "in/", "manifest_object": "cos://media-1250000001/done.jsonl"},
+            "allowed: an object key, here 'done.jsonl'",
+        ),
         ({"prefix": "in/", "dry_run": "maybe"}, "dry_run is 'maybe', allowed: True or False"),
         (
             {"prefix": "in/", "max_jobs": "{{ x }}"},

@@ -506,6 +506,13 @@ class TestResponses:
             process.run(items(100))
         assert 20 <= process.calls.count("submit") <= 20 + 4
 
+    def test_refusals_end_no_task_of_which_a_job_was_accepted_before(self) -> None:
+        requests = Items([*items(3).names, *(f"refused/{number}" for number in range(30))])
+        service = Service()
+        Process(service, 1).run(requests)
+        jobs = Process(service, 2).run(requests)
+        assert (jobs.reused, len(jobs.refusals)) == (3, 30)
+
     def test_a_fault_of_the_provider_leaves_the_item_in_doubt(self, mocker: MockerFixture) -> None:
         service = Service()
         post = service.post
@@ -538,6 +545,12 @@ class TestRoom:
         process = Process(service, 2, max_active_jobs=10)
         assert None not in process.run(items(20)).job_ids
         assert service.most_active <= 10
+
+    def test_without_permission_to_list_jobs_they_are_described(self) -> None:
+        service = Service(chances=Chances(ends=0.05), may_list=False)
+        process = Process(service, 1, max_active_jobs=4)
+        assert None not in process.run(items(12)).job_ids
+        assert service.most_active <= 4
 
     def test_a_count_that_fails_is_repeated(self, mocker: MockerFixture) -> None:
         service = Service(chances=Chances(ends=0.05, list_fails=0.5))
