@@ -21,7 +21,6 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
-from airflow_provider_ci.operators import earlier_tries
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_without_retry
 from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TRIGGER_FAILED
 from airflow_provider_ci.operators.bulk_arguments import (
@@ -450,6 +449,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         return str(read_arguments(self, ("tag",))["tag"])
 
     def _task_digest(self, context: Context) -> str:
+        from airflow_provider_ci.operators import earlier_tries
+
         return earlier_tries.task_identity(context, self.hook.settings.deployment).digest
 
     @property
@@ -653,6 +654,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
     def _pushed_state(self, context: Context) -> BulkState | None:
         """Return the state that follows from the XCom which was pushed before the deferral."""
+        from airflow_provider_ci.operators import earlier_tries
+
         if not self.do_xcom_push:
             return None
         ti: Any = context["ti"]
@@ -724,7 +727,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
 
 def _problems_of_item(operator: TencentCIBulkJobOperator, endpoint: Any, item: Any) -> list[str]:
-    from airflow_provider_ci.operators.bulk_items import build_item_request
+    from airflow_provider_ci.operators.bulk_request import build_item_request
 
     try:
         build_item_request(operator, endpoint, item)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_without_retry
-from airflow_provider_ci.operators.bulk_items import item_arguments, read_items
+from airflow_provider_ci.operators.bulk_items import read_items
 from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
+from airflow_provider_ci.operators.bulk_request import item_arguments
 from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.protocol.wire import Endpoint
 from tests.unit.operators.bulk_operator import rendered

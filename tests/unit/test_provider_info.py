@@ -85,6 +85,7 @@ def tops(modules: set[str]) -> set[str]:
 TASKS = """
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator as One
 from airflow_provider_ci.operators.voice_separate_batch import VoiceSeparateBatchOperator as Batch
+from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator as Bulk
 from airflow_provider_ci.operators.voice_separate_template import VoiceSeparateTemplateOperator as Template
 from airflow_provider_ci.operators.cancel import TencentCICancelJobOperator as Cancel
 from airflow_provider_ci.operators.job import TencentCIJobOperator as Any
@@ -98,6 +99,8 @@ One(task_id="a", input_object="in/{{ ds }}", voice_object="out/a", codec="mp3", 
     callback_type="Kafka", callback_kafka_config=kafka)
 One.partial(task_id="b", voice_object="out/a", deferrable=True).expand(input_object=["in/a"])
 Batch(task_id="c", prefix="in/", voice_object="out/${jobid}", time_interval={"start": "2025-01-01T00:00:00Z"})
+Bulk(task_id="k", input_objects=["in/{{ ds }}", {"input_object": "in/a", "codec": "mp3"}],
+     audio_mode="IsAudio", voice_object="out/${InputName}.${ext}")
 Template(task_id="d", name="stems", audio_mode="IsAudio", codec="mp3")
 Cancel(task_id="e", job_id="j1")
 Upload(task_id="u", path="a.mp3", key="in/{{ ds }}")

@@ -13,8 +13,9 @@ import pytest
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.operators import bulk_items
-from airflow_provider_ci.operators.bulk_items import BulkItems, build_item_request, read_items
+from airflow_provider_ci.operators.bulk_items import BulkItems, read_items
 from airflow_provider_ci.operators.bulk_job import TencentCIBulkJobOperator
+from airflow_provider_ci.operators.bulk_request import build_item_request
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.protocol.tree import find
