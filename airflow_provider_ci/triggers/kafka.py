@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_ci.triggers.kafka_messages import KafkaMessages, Position
 
 # Messages that are read ahead of Airflow's storing their events, which takes it about a second. So many may
-# come twice when a triggerer dies; and Airflow ends a trigger that falls more than [triggerer]
-# shared_stream_subscriber_queue_size messages behind, by default 1,024
+# come twice when a triggerer dies, and when Kafka assigns the partitions again. Airflow ends a trigger that
+# falls more than [triggerer] shared_stream_subscriber_queue_size messages behind, by default 1,024
 _MAX_UNSTORED = 100
 
 

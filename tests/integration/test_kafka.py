@@ -263,7 +263,7 @@ def test_nothing_is_committed_after_a_message_that_was_not_stored(broker):
 
 
 def test_so_many_messages_are_read_before_airflow_has_stored_the_first(broker):
-    """As many may come twice when a triggerer dies."""
+    """As many may come twice when a triggerer dies, or partitions are assigned again."""
     broker.send("jobs", *map(message, range(101)))
     trigger = TencentCIKafkaJobsEndedTrigger(["jobs"])
 
