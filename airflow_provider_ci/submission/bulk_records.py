@@ -86,9 +86,7 @@ class BulkRecords(TryRecords):
                 yield chunk
 
     def note_complete(self, max_tries: int) -> None:
-        """Write that the records have all jobs of earlier tries, and that this try may submit.
-
-        This is written once: a store that a clear has emptied since must stay without it.
+        """Write once that the records have all jobs of earlier tries, and that this try may submit.
 
         :raises TaskKilledError: another try has begun.
         """

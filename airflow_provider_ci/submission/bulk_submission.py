@@ -263,8 +263,7 @@ class BulkSubmission:
         are_complete = self.records.are_complete(since_clear)
         for chunk in sorted(self.records.load(), key=lambda chunk: chunk.since):
             self._note_chunk(chunk)
-        # a clear may have emptied the store meanwhile
-        if (are_complete and self.records.are_complete(since_clear)) or not self.may_have_submitted:
+        if are_complete or not self.may_have_submitted:
             return
         # With a store, a submission is recorded before it is sent: no record means that none is in flight
         may_be_in_flight = self.clear_discards_record or not self.records.has_store

@@ -625,6 +625,17 @@ class TestStore:
             process.run(items(3))
         assert not service.posts
 
+    def test_a_process_of_before_a_clear_does_not_make_an_emptied_store_complete(self) -> None:
+        """Its write came after the clear; the check that follows the write keeps it from submitting."""
+        service = Service()
+        earlier = Process(service, 1).run(items(3))
+        head = service.store[BULK_KEY]
+        service.store.clear()
+        service.store[BULK_KEY] = head
+        service.pass_time(100)
+        jobs = Process(service, 2, clears=1, clear_discards_record=True).run(items(3))
+        assert jobs.job_ids == earlier.job_ids
+
     def test_a_second_run_of_the_same_try_keeps_the_chunks_of_the_first(self) -> None:
         service = Service()
         Process(service, 1).run(items(3))
