@@ -18,7 +18,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.emulator.integration.test_faults import document, submitted
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.receiver import Receiver
-from tests.patience import PATIENCE, wait_until
+from tests.patience import PATIENCE, SOON, wait_until
 from tests.recording import SHORT
 
 
@@ -424,3 +424,17 @@ def test_a_stop_does_not_wait_for_a_slow_receiver(monkeypatch):
         with connection:
             emulator.stop()
     assert emulator.ledger.callbacks(job_id) == []
+
+
+def test_a_receiver_that_does_not_respond_in_time_has_failed_and_is_not_asked_again(monkeypatch):
+    monkeypatch.setattr(callbacks, "_TIMEOUT", aiohttp.ClientTimeout(total=SOON))
+    with Emulator() as emulator, socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        (record,) = recorded(emulator, submitted(Client(emulator), job(f"<CallBack>{url}</CallBack>")))
+        assert (record.outcome, record.status) == ("failed", None)
+        assert "Timeout" in record.detail
+        silent.settimeout(PATIENCE)
+        silent.accept()[0].close()
+        silent.settimeout(SOON)
+        with pytest.raises(TimeoutError):
+            silent.accept()
