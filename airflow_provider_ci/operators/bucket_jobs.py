@@ -102,6 +102,7 @@ class JobsOfBucket:
         self._hook.cancel_jobs(job_ids, **self._bucket)
 
     def submitting_at_once(self) -> AbstractContextManager[None]:
+        self._hook.get_conn()  # threads would each open a session
         # what is repeated, and when, is decided for all submissions together
         return self._hook.limit(attempts=1)
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ci.exceptions import ThrottledError
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.operators.batch_job import BatchJobsFailedError, TencentCIBatchJobOperator
 from airflow_provider_ci.operators.bucket_jobs import BatchesOfBucket, JobsOfBucket
 from airflow_provider_ci.protocol.batches import BatchJob
 from tests.conftest import BUCKET, REGION
-from tests.scripted_server import ScriptedServer, jobs
+from tests.scripted_server import ScriptedServer, error, http, jobs
+from tests.unit.submission.simulated_world import REQUEST
 
 PLACE: Any = {"bucket": BUCKET, "region": REGION}
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,6 +44,40 @@ def detail(tag: str) -> str:
 
 def sent(server: ScriptedServer) -> list[dict[str, str]]:
     return [dict(each.params) for each in server.requests]
+
+
+class TestManyJobs:
+    """The calls that a bulk submission adds."""
+
+    def test_the_list_of_a_type_in_some_states(self, hook: TencentCIHook, server: ScriptedServer) -> None:
+        server.play(jobs())
+        assert list(JobsOfBucket(hook, PLACE).list({"Tag": "Tts"}, SINCE, ("Failed", "Cancel"))) == []
+        (params,) = sent(server)
+        assert params["tag"] == "Tts"
+        assert params["states"] == "Failed,Cancel"
+        assert "inputObject" not in params
+
+    def test_jobs_are_described_and_cancelled_ten_with_a_request(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
+        job_ids = [f"j{number}" for number in range(11)]
+        server.always("GET", jobs(detail("Tts")))
+        server.always("PUT", http(""))
+        described = JobsOfBucket(hook, PLACE).describe_many(job_ids)
+        assert [job.job_id for job in described] == ["j1", "j1"]
+        JobsOfBucket(hook, PLACE).cancel_many(job_ids)
+        assert [(each.method, each.path.count(",")) for each in server.requests] == [
+            *(("GET", 9), ("GET", 0)),
+            *(("PUT", 9), ("PUT", 0)),
+        ]
+
+    def test_a_submission_that_is_one_of_many_is_not_repeated(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
+        server.play(error(429, "SlowDown"))
+        api = JobsOfBucket(hook, PLACE)
+        with api.submitting_at_once(), pytest.raises(ThrottledError):
+            api.submit(REQUEST, hook.now() + 60)
 
 
 class TestJobs:

@@ -298,6 +298,14 @@ class TestRetry:
         assert jobs.job_ids == earlier.job_ids
         assert jobs.found_by_request == (set() if describe_has_user_data else {0, 1, 2})
 
+    def test_recorded_jobs_are_its_own_although_nothing_returns_user_data(self) -> None:
+        service, earlier = self.earlier(list_has_user_data=False, describe_has_user_data=False)
+        process = Process(service, 2)
+        jobs = process.run(items(3))
+        assert jobs.job_ids == earlier.job_ids
+        assert jobs.found_by_request == set()
+        assert "describe" not in process.calls
+
     def test_does_not_guess_whose_job_it_is_that_is_not_described(self, mocker: MockerFixture) -> None:
         service, _ = self.earlier(has_store=False, list_has_user_data=False)
         mocker.patch.object(service, "described", return_value=[])
