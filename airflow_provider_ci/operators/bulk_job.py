@@ -310,6 +310,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         if deadline is not None:  # this try has submitted before it was deferred
             submission.may_have_submitted = True
         if self.is_dry_run:
+            submission.cancel = None
             return self._estimate(items, submission)
         state = self._get_jobs(items, submission, manifest)
         if not self.deferrable:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ import pytest
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.links.console import TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators import bulk_task_submission
+from airflow_provider_ci.operators.bulk_job import BulkJobsFailedError
 from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.submission.bulk_records import BulkRecords
 from airflow_provider_ci.triggers.bulk import TencentCIBulkTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import Logs
-from tests.dags.bulk import BUCKET, KEYS
+from tests.dags.bulk import BUCKET, KEYS, REQUEST
 from tests.integration.airflow_runs import asset_events, dags_in, tries, xcom
 from tests.integration.virtual_time import emulator_in_virtual_time
 from tests.recording import SHORT
@@ -243,6 +245,60 @@ def test_a_manifest_that_was_changed_meanwhile_is_not_believed(
     assert accepted(emulator) == KEYS
     result = xcom(dag_run, "separate")
     assert (result["succeeded"], result["submitted"], result["reused"]) == (20, 0, 20)
+
+
+def test_jobs_that_somebody_else_cancelled_are_not_submitted_again(
+    dags: dict[str, Any],
+    hook: TencentCIHook,
+    emulator: Emulator,
+    triggers: list[TencentCIBulkTrigger],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = TencentCIBulkTrigger.run
+
+    async def cancel_and_run(self: TencentCIBulkTrigger) -> AsyncIterator[Any]:
+        hook.cancel_jobs([str(job.job_id) for job in hook.list_jobs() if job.input_object in FAILING])
+        async for event in run(self):
+            yield event
+
+    monkeypatch.setattr(TencentCIBulkTrigger, "run", cancel_and_run)
+    dag_run = dags["bulk_retried_deferrable"].test()
+    assert tries(dag_run)["separate"] == ("failed", 1)
+    assert accepted(emulator) == KEYS
+    assert [failure["state"] for failure in xcom(dag_run, "separate")["failures"]] == ["Cancel"] * 3
+
+
+@pytest.mark.parametrize(("only_failed", "paid"), [(True, 1), (False, 3)])
+def test_a_cleared_task_pays_for_what_failed_or_for_all(
+    hook: TencentCIHook,
+    emulator: Emulator,
+    make_context: Callable[..., dict[str, Any]],
+    only_failed: bool,
+    paid: int,
+) -> None:
+    """``dag.test()`` clears no task."""
+    fail_once(emulator, KEYS[:1])
+    context, values = make_context(), {}
+    context["task_state_store"] = SimpleNamespace(get=values.get, set=values.__setitem__)
+
+    def execute() -> Any:
+        operator = VoiceSeparateBulkOperator(
+            **{
+                "task_id": "separate",
+                "poll_interval": 1,
+                **REQUEST,
+                "input_objects": KEYS[:3],
+                "only_failed": only_failed,
+            }
+        )
+        return operator.execute(context)  # type: ignore[arg-type]
+
+    with pytest.raises(BulkJobsFailedError, match="1 of 3 items have no successful job: job "):
+        execute()
+    context["ti"].try_number, context["ti"].max_tries = 2, 1
+    result = execute()
+    assert (result["succeeded"], result["submitted"], result["reused"]) == (3, paid, 3 - paid)
+    assert len(accepted(emulator)) == 3 + paid
 
 
 def test_without_a_triggerer_the_jobs_are_looked_at_once_more(

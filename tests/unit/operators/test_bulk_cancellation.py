@@ -17,6 +17,9 @@ from airflow_provider_ci.operators.try_state import TryState
 from tests.conftest import Logs
 from tests.scripted_server import ScriptedServer, error, http
 
+# before the log is watched: Airflow 2.11 changes the logging when it is set up
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
 
 class Task:
     """A bulk task with pending jobs."""
@@ -24,7 +27,6 @@ class Task:
     def __init__(self, hook: TencentCIHook, context: Any, count: int) -> None:
         self.ids = [f"j{number}" for number in range(count)]
         self.recorded: list[float | None] = []
-        # not when this module is imported: Airflow 2.11 disables the loggers that it finds when it is set up
         log = logging.getLogger(__name__)
         self.cancellation = BulkCancellation(
             try_state=TryState(durable=True, context=context),
