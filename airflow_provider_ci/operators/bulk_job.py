@@ -306,11 +306,9 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             manifest = self._manifest_location(context)
             items = self._read_items(endpoint, manifest["object"])
         self._kill_guard.raise_if_killed()
+        self._has_submitted = deadline is not None
         submission = self._submission(context, items)
-        if deadline is not None:  # this try has submitted before it was deferred
-            submission.may_have_submitted = True
         if self.is_dry_run:
-            submission.cancel = None
             return self._estimate(items, submission)
         state = self._get_jobs(items, submission, manifest)
         if not self.deferrable:
@@ -329,7 +327,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         records and the job list have them, too.
         """
         self._executed = None
-        self._has_submitted = True
         return self._execute(context, deadline, started_at)
 
     def _read_items(self, endpoint: Endpoint, manifest_object: str) -> BulkItems:
