@@ -136,6 +136,10 @@ class Service:
         self.most_active = max(self.most_active, len(self.pending()))
         return job
 
+    def show_at(self, job_id: str, moment: float) -> None:
+        """Let the list show a job only from then on."""
+        self._visible_at[job_id] = moment
+
     def accept_of_stranger(self, user_data: str | None = None) -> None:
         """Let somebody else submit a job, perhaps with ``UserData`` that is copied."""
         operation = {"UserData": user_data or "mine"}

@@ -29,6 +29,7 @@ from airflow_provider_ci.protocol.jobs import CANCEL, FAILED
 from airflow_provider_ci.submission.bulk_jobs import BulkJobs
 from airflow_provider_ci.submission.bulk_records import BULK_KEY, BulkRecords, ChunkRecord
 from airflow_provider_ci.submission.concurrent_calls import ConcurrentCalls
+from airflow_provider_ci.submission.idempotency_key import with_user_data
 from airflow_provider_ci.submission.record import TRY_KEY
 from tests.unit.submission.bulk_world import Chances, Items, Process, Service, items
 from tests.unit.submission.simulated_world import IDENTITY, START, Crash
@@ -521,6 +522,22 @@ class TestResponses:
         jobs = Process(service, 2).run(requests)
         assert (jobs.reused, len(jobs.refusals)) == (3, 30)
 
+    def test_a_corrected_clock_ends_the_chunk_whose_time_was_wrong(self, mocker: MockerFixture) -> None:
+        """Whatever corrected it: the signatures of that chunk would be valid for an hour."""
+        service, valid_for = Service(), []
+        ahead, post = [3600.0], service.post
+
+        def note(request: Any, expires_at: float) -> Any:
+            valid_for.append(expires_at - service.now)
+            ahead[0] = 0.0
+            return post(request, expires_at)
+
+        mocker.patch.object(service, "post", note)
+        jobs = Process(service, 1, clock=lambda: service.now + ahead[0]).run(items(20))
+        assert None not in jobs.job_ids
+        under_way = 4  # as many calls as the model runs at once
+        assert max(valid_for[under_way:]) <= 60
+
     def test_a_fault_of_the_provider_leaves_the_item_in_doubt(self, mocker: MockerFixture) -> None:
         service = Service()
         post = service.post
@@ -643,6 +660,31 @@ class TestStore:
         service.pass_time(100)
         jobs = Process(service, 2, clears=1, clear_discards_record=True).run(items(3))
         assert jobs.job_ids == earlier.job_ids
+
+    def test_a_process_of_before_a_clear_does_not_make_a_job_one_of_before_it(self) -> None:
+        service = Service(list_has_user_data=False, describe_has_user_data=False)
+        jobs = Process(service, 1, clears=1).run(items(1))
+        lives_on = BulkRecords(Process(service, 2), 2)
+        fingerprints = [items(1).fingerprint(0)]
+        lives_on.save(ChunkRecord(IDENTITY.max_tries, service.now + 1, fingerprints, jobs.job_ids))
+        service.pass_time(100)
+        service.end_some(1.0)
+        again = Process(service, 3, clears=1, only_failed=False).run(items(1))
+        assert again.job_ids == jobs.job_ids
+
+    def test_the_latest_submission_is_in_doubt_although_an_earlier_one_of_a_later_try_is_not(self) -> None:
+        """Try 1 was held up before it took over, so that it continued after try 2 and submitted again."""
+        service = Service()
+        earlier = Process(service, 2).run(items(1))
+        service.end(str(earlier.job_ids[0]), FAILED)
+        service.pass_time(100)
+        fingerprints = [items(1).fingerprint(0)]
+        lives_on = BulkRecords(Process(service, 1), 1)
+        lives_on.save(ChunkRecord(IDENTITY.max_tries, service.now, fingerprints, [None]))
+        key = IDENTITY.idempotency_key(fingerprints[0], "triggerer")
+        late = service.accept(with_user_data(items(1).request(0), key), service.now)
+        service.show_at(str(late.job_id), service.now + 5)
+        assert Process(service, 3).run(items(1)).job_ids == [late.job_id]
 
     def test_a_second_run_of_the_same_try_keeps_the_chunks_of_the_first(self) -> None:
         service = Service()
