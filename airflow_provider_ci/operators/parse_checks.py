@@ -150,7 +150,7 @@ def _fill(unknown: Collection[str], values: Mapping[str, Any], assumed: Mapping[
             literals = {key: part for key, part in value.items() if is_literal(part)}
             example = {**dict.fromkeys(value), **example, **literals}
         elif isinstance(example, list) and isinstance(value, list | tuple | set | frozenset):
-            example = [part for part in value if is_literal(part)]
+            example = [part for part in value if is_literal(part)] or example
         filled[name] = example
     return filled
 

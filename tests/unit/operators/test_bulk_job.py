@@ -25,6 +25,9 @@ def task(**arguments: Any) -> VoiceSeparateBulkOperator:
     [
         {"input_objects": ["in/a.mp3", {"input_object": "in/b.mp3", "voice_object": "out/b.mp3"}]},
         {"input_objects": "{{ ti.xcom_pull('other') }}", "voice_object": None},
+        {"input_objects": ["in/{{ ds }}.mp3"]},
+        {"input_objects": [{"input_object": "{{ x }}", "voice_object": "out"}], "voice_object": None},
+        {"input_objects": ["in/{{ ds }}.mp3", "in/a.mp3"]},
         {"prefix": "in/", "include": ["*.mp3"], "exclude": ["*/draft-*"]},
         {"prefix": "{{ params.prefix }}"},
         {"input_manifest": "lists/today.jsonl", "voice_object": None},
