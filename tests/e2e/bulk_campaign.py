@@ -58,11 +58,12 @@ SHORT_TIMES = {"CI_E2E_TIMES": json.dumps(_SECONDS)}
 _LAG = 2.0
 #: Three jobs, whose first ends Failed.
 DOOMED_FILES = 3
+# A twelfth of the submissions: each fault halves the rate for a while
 _ROUGH = (
-    {"id": "accepted, no response", "operation": "submit", "drop": True, "when": "after", "share": 0.08},
-    {"id": "accepted, 500", "operation": "submit", "status": 500, "when": "after", "share": 0.04},
-    {"id": "not accepted, no response", "operation": "submit", "drop": True, "share": 0.03},
-    {"id": "429", "operation": "submit", "status": 429, "retry_after": 1, "share": 0.05},
+    {"id": "accepted, no response", "operation": "submit", "drop": True, "when": "after", "share": 0.03},
+    {"id": "accepted, 500", "operation": "submit", "status": 500, "when": "after", "share": 0.02},
+    {"id": "not accepted, no response", "operation": "submit", "drop": True, "share": 0.01},
+    {"id": "429", "operation": "submit", "status": 429, "retry_after": 1, "share": 0.02},
     {"id": "429 to a read", "operation": ["list", "describe"], "status": 429, "share": 0.1},
     {"id": "lagging list", "operation": "list", "list_consistency_delay": _LAG},
 )

@@ -13,7 +13,7 @@ from tests.e2e.bulk_campaign import DOOMED, DOOMED_FILES, SHORT_TIMES, WEATHERS,
 from tests.e2e.services import Service
 
 FILES = int(os.environ.get("CI_BULK_FILES", "60"))
-KILLS = int(os.environ.get("CI_BULK_KILLS", "4"))
+KILLS = int(os.environ.get("CI_BULK_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowStac
 
 
 @pytest.mark.parametrize(
-    ("way", "weather"), zip(("bulk_deferred", "bulk_worker", "bulk_deferred"), WEATHERS, strict=True)
+    ("way", "weather"), [*zip(("bulk_deferred", "bulk_worker", "bulk_deferred"), WEATHERS, strict=True)]
 )
 def test_each_item_is_paid_once(
     bulk: tuple[AirflowStack, Service], capsys: pytest.CaptureFixture[str], way: str, weather: str
