@@ -259,7 +259,10 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
         self._try_state.context = context  # for a caller that does not go through resume_execution()
         parsed, state_of_event = parse_bulk_event(event)
-        # SQLite reuses the ids of triggers, so the event may be that of a trigger from before a clear
+        if state is not None and state["manifest"] != state_of_event["manifest"]:
+            # SQLite reuses the ids of triggers, so this is the event of a trigger from before a clear
+            self.log.warning("The event is not about the manifest %s of this try", self._shown(state))
+            parsed = parsed._replace(is_timeout=False, error=None, deadline=None, started_at=None)
         state = state or state_of_event
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
         if not self._read_manifest(state):
@@ -340,6 +343,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
         self._running_submission = submission
         jobs = submission.get_or_submit(items)
+        self._may_be_others = bool(jobs.found_by_request)
         self._outcomes = BulkOutcomes.of_jobs(items, jobs)
         self._kill_guard.raise_if_killed()
         now = self.hook.now()
@@ -350,7 +354,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             "reused": jobs.reused,
             "since": first - _CLOCK_SKEW,
             "last_submission": now if jobs.last_submission is None else jobs.last_submission,
-            "may_be_others": bool(jobs.found_by_request),
+            "may_be_others": self._may_be_others,
         }
 
     def _refuse_second_execution(self, context: Context) -> None:
@@ -387,7 +391,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
     # Waiting
 
     def _wait_on_worker(self, context: Context, state: BulkState) -> BulkResult:
-        self._may_be_others = state["may_be_others"]
         failure = self._make_wait(context, state).wait(self._longest_wait)
         if self._known_outcomes.pending:
             reason = f"after its timeout of {self._longest_wait:g} s"
@@ -413,7 +416,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         from airflow_provider_ci.submission.waiting import is_outage
 
         wait = self._make_wait(context, state)
-        self._may_be_others = state["may_be_others"]
         try:
             with self.hook.limit(seconds=math.inf if is_last else max(deadline - time.time(), 0.0)):
                 wait.complete() if is_last else wait.poll()
@@ -615,6 +617,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         """
         from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
 
+        self._may_be_others = state["may_be_others"]
         manifest = state["manifest"]
         try:
             lines = self.hook.read_manifest(manifest["object"], md5=manifest["md5"], **self.bucket_and_region)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.links.console import TencentCIJobsLink, TencentCIResultsLink
@@ -266,6 +267,24 @@ def test_jobs_that_somebody_else_cancelled_are_not_submitted_again(
     assert tries(dag_run)["separate"] == ("failed", 1)
     assert accepted(emulator) == KEYS
     assert [failure["state"] for failure in xcom(dag_run, "separate")["failures"]] == ["Cancel"] * 3
+
+
+@pytest.mark.usefixtures("paused")
+def test_the_event_of_an_old_trigger_does_not_end_a_new_try(
+    hook: TencentCIHook, emulator: Emulator, make_context: Callable[..., Any], logs: Logs
+) -> None:
+    """SQLite reuses the ids of triggers, and ``dag.test()`` has one trigger at a time."""
+    operator = VoiceSeparateBulkOperator(task_id="separate", deferrable=True, **REQUEST)
+    context = make_context()
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    state = deferred.value.kwargs["state"]  # type: ignore[index]
+    old_state = {**state, "manifest": {**state["manifest"], "md5": "0" * 32}}
+    event = {"status": "timeout", "state": old_state, "deadline": 1.0, "started_at": 0.0}
+    with pytest.raises(TaskDeferred):
+        operator.resume_execution("execute_complete", {"event": event, "state": state}, context)
+    assert {job.state for job in hook.list_jobs()} == {"Pause"}
+    assert any(line.startswith("The event is not about the manifest ") for line in logs.at("warning"))
 
 
 @pytest.mark.parametrize(("only_failed", "paid"), [(True, 1), (False, 3)])
