@@ -17,6 +17,8 @@ REMOVED = "removed"
 RESTARTING = "restarting"
 #: States in which the task will continue with its job, which must not be cancelled.
 WAITING = frozenset({"deferred", "up_for_retry", "up_for_reschedule"})
+#: States in which no try continues with the jobs of the task.
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", REMOVED})
 
 # In these states the task has no process, so a process that asks belongs to an earlier try
 _NOT_RUNNING = frozenset({None, "scheduled", "queued", "up_for_retry", "up_for_reschedule"})

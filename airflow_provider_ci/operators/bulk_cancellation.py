@@ -71,6 +71,7 @@ class BulkCancellation(JobCancellation):
         hook, location = self.hook(), self.bucket_and_region()
         failures = 0
         for start in range(0, len(ids), IDS_PER_REQUEST):
+            self._renew_record()
             request = CancelJobs(tuple(ids[start : start + IDS_PER_REQUEST]))
             try:
                 hook.call_within(request, REQUEST_SECONDS, **location)
@@ -81,6 +82,17 @@ class BulkCancellation(JobCancellation):
                 failures += 1
                 if failures >= _FAILURES_TOLERATED or len(ids) <= IDS_PER_REQUEST:
                     raise
+
+    def _renew_record(self) -> None:
+        """Record the time again if many requests take so long that the first one's is too long ago: a retry
+        takes a job for cancelled by somebody else that ended much later.
+        """
+        from airflow_provider_ci.submission.record import CANCEL_TAKES_EFFECT
+
+        now = self.hook().now()
+        if self._requested_at is not None and now > self._requested_at + CANCEL_TAKES_EFFECT / 2:
+            self._requested_at = now
+            self._record_request()
 
     def _record_request(self) -> None:
         self.record(self._requested_at)

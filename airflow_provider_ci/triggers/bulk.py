@@ -83,7 +83,9 @@ class TencentCIBulkTrigger(TencentCIJobTrigger):
         }
 
     async def _reason_not_to_cancel(self) -> str | None:
-        """Return why the jobs still belong to the task. A new try continues with them, whatever it pushed."""
+        """Return why the jobs still belong to the task; ``None`` if it has ended. A task that was cleared
+        continues with them.
+        """
         from airflow_provider_ci import current_try
 
         ti: Any = self.task_instance
@@ -92,8 +94,9 @@ class TencentCIBulkTrigger(TencentCIJobTrigger):
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise TencentCIError(f"Airflow could not be asked for the task's state: {reason}") from error
-        needs_jobs = state in current_try.WAITING or state == "running"
-        return f"the task is {state} and still needs them" if needs_jobs else None
+        if state in current_try.ENDED:
+            return None
+        return f"the task is {state or 'cleared'} and still needs them"
 
     async def _send_cancel_requests(self, client: AsyncClient, endpoint: Endpoint) -> None:
         """Cancel the jobs that have not begun, the newest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -61,6 +62,17 @@ def test_the_newest_jobs_are_cancelled_first_ten_with_a_request(
     assert len(task.recorded) == 1, "before the first request, so that a retry knows of it"
     assert "Their cancellation was requested" in task.cancellation.outcome
     assert f"23 jobs of this task: {task.cancellation.outcome}" in logs.at("info")
+
+
+def test_requests_that_take_minutes_are_recorded_again(
+    make_task: Callable[[int], Task], server: ScriptedServer, mocker: MockerFixture
+) -> None:
+    """A retry would take the last jobs for cancelled by somebody else, and would not submit them again."""
+    server.play(*[http()] * 5)
+    mocker.patch.object(TencentCIHook, "now", side_effect=itertools.count(1000.0, 20.0))
+    task = make_task(50)
+    task.cancellation.cancel(4.0)
+    assert task.recorded == [1000.0, 1040.0, 1080.0]
 
 
 def test_a_try_that_does_not_own_the_jobs_cancels_nothing(

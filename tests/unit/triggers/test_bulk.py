@@ -205,7 +205,7 @@ class TestOnKill:
         mocker: MockerFixture,
     ) -> None:
         server.play(listed("Submitted", of=OTHERS))
-        self.kill(make_trigger(), mocker, None)
+        self.kill(make_trigger(), mocker, "failed")
         assert server.methods() == ["GET"]
 
     def test_ids_are_cancelled_without_a_list(
@@ -218,19 +218,22 @@ class TestOnKill:
         self.kill(make_trigger(job_ids=["j1", "j2"]), mocker, "skipped")
         assert [sent.path for sent in server.requests] == ["/jobs/j1,j2"]
 
-    @pytest.mark.parametrize("state", ["deferred", "running", "up_for_retry"])
+    @pytest.mark.parametrize(
+        "state", ["deferred", "running", "up_for_retry", "scheduled", "queued", "restarting", None]
+    )
     def test_jobs_that_the_task_still_needs_are_not_cancelled(
         self,
         make_trigger: Callable[..., TencentCIBulkTrigger],
         server: ScriptedServer,
         mocker: MockerFixture,
         logs: Logs,
-        state: str,
+        state: str | None,
     ) -> None:
+        """The next try of a task that was cleared finds them, perhaps while they would be cancelled."""
         self.kill(make_trigger(), mocker, state)
         assert not server.requests
         assert logs.at("info") == [
-            f"Jobs of this bulk task are not cancelled: the task is {state} and still needs them"
+            f"Jobs of this bulk task are not cancelled: the task is {state or 'cleared'} and still needs them"
         ]
 
 
