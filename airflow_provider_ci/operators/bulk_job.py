@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_manifest_to_events
 from airflow_provider_ci.exceptions import (
     InvalidResponseError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.operators.bulk_wait import BulkWait
     from airflow_provider_ci.protocol.results import BulkEstimate, BulkResult, ResultObject
     from airflow_provider_ci.protocol.wire import Endpoint
+    from airflow_provider_ci.submission.bulk_jobs import BulkJobs
     from airflow_provider_ci.submission.bulk_records import BulkRecords
     from airflow_provider_ci.submission.bulk_submission import BulkSubmission
     from airflow_provider_ci.submission.bulk_waiting import BulkState
@@ -342,7 +344,10 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
 
         self._running_submission = submission
-        jobs = submission.get_or_submit(items)
+        try:
+            jobs = submission.get_or_submit(items)
+        finally:
+            self._count_jobs(submission.jobs)
         self._may_be_others = bool(jobs.found_by_request)
         self._outcomes = BulkOutcomes.of_jobs(items, jobs)
         self._kill_guard.raise_if_killed()
@@ -356,6 +361,17 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             "last_submission": now if jobs.last_submission is None else jobs.last_submission,
             "may_be_others": self._may_be_others,
         }
+
+    def _count_jobs(self, jobs: BulkJobs) -> None:
+        """Count for Airflow's metrics how the items got their jobs."""
+        counts = {
+            "jobs_submitted": jobs.submitted,
+            "jobs_found_again": jobs.reused,
+            "suspected_duplicates": jobs.suspected_duplicates,
+        }
+        for name, number in counts.items():
+            if number:
+                metrics.count(name, number, {"job_type": self._read_tag(), "kind": "job"})
 
     def _refuse_second_execution(self, context: Context) -> None:
         """Refuse a subclass that executes the operator twice in one try: a retry could not tell the jobs

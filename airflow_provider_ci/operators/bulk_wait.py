@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.exceptions import PermissionDeniedError, TencentCIError
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, IDS_PER_REQUEST, PENDING_STATES, Job
@@ -56,6 +57,7 @@ class BulkWait:
         self._lists = job_type(self.tag).is_listed
         self._counts = CountSchedule()
         self._progress = Progress(len(self.outcomes), self.log, time.monotonic)
+        self._ended = metrics.EndedJobs()
 
     def wait(self, longest: float) -> TencentCIError | None:
         """Poll until all jobs have ended, or the wait is over. An outage is waited out.
@@ -107,7 +109,7 @@ class BulkWait:
         if is_count_due:
             self._counts.note_count(read, now)
             for job in islice(self._list((FAILED, CANCEL)), _FAILURES_READ_MAX):
-                self.outcomes.update(job)
+                self._update(job)
             if own:
                 self._report(own)
         return own > 0
@@ -116,9 +118,15 @@ class BulkWait:
         """Complete the outcomes of the jobs that the list shows, and return those that have not ended."""
         seen = set()
         for job in self._list():
-            if self._is_own(job) and self.outcomes.update(job) and not job.job_state.is_terminal:
+            if self._is_own(job) and self._update(job) and not job.job_state.is_terminal:
                 seen.add(str(job.job_id))
         return seen
+
+    def _update(self, job: Job) -> bool:
+        is_pending = self.outcomes.update(job)
+        if is_pending:
+            self._ended.add(job)
+        return is_pending
 
     def _is_own(self, job: Job) -> bool:
         if not self.outcomes.is_pending(job.job_id):
@@ -145,7 +153,7 @@ class BulkWait:
             ids = job_ids[start : start + IDS_PER_REQUEST]
             response = self.hook.describe_jobs(ids, **self.bucket_and_region)
             for job in response.jobs_detail:
-                self.outcomes.update(job)
+                self._update(job)
             found = {job.job_id for job in response.jobs_detail}
             if not may_be_late:
                 for job_id in set(ids) - found:
@@ -154,3 +162,5 @@ class BulkWait:
     def _report(self, running: int) -> None:
         total, failed = len(self.outcomes), self.outcomes.failed
         self._progress.update(Counts(total, running, total - running, failed))
+        self._ended.send()
+        self._ended = metrics.EndedJobs()

@@ -92,6 +92,7 @@ class BulkJobs:
         be somebody else's, and must not be cancelled.
     :param submitted: how many jobs this try has submitted.
     :param reused: how many jobs of earlier tries count.
+    :param suspected_duplicates: how many further jobs were found for the same submissions, each billed.
     :param first_submission: a Unix time, by the service's clock, at or before which the first of the jobs
         was submitted; ``None``: there is none. The list has the jobs since a minute before it.
     :param last_submission: the Unix time, by the service's clock, of this try's last submission that may have
@@ -104,6 +105,7 @@ class BulkJobs:
     found_by_request: set[int] = field(default_factory=set)
     submitted: int = 0
     reused: int = 0
+    suspected_duplicates: int = 0
     first_submission: float | None = None
     last_submission: float | None = None
 

@@ -443,6 +443,7 @@ class BulkSubmission:
         if others:
             ids = ", ".join(job.job_id for job in others)
             self.log.error("Suspected duplicates of job %s, each billed: %s", oldest.job_id, ids)
+            self.jobs.suspected_duplicates += len(others)
         return oldest
 
     def _was_cancelled_by_others(self, job: FoundJob) -> bool:

@@ -64,3 +64,16 @@ def test_a_sensor_counts_the_jobs_that_it_has_waited_for(
     assert counted[f"jobs_submitted,{VOICE},kind=job"] == 2
     assert counted[f"jobs_ended,{VOICE},state=Success"] == 4
     assert counted["requests.describe_jobs"] >= 3
+
+
+def test_a_bulk_task_whose_first_try_died(dags: dict[str, Any], received: StatsdReceiver) -> None:
+    """Its retry finds the jobs that were accepted, and sees all of them end."""
+    with TencentCIHook() as hook:
+        for number in range(20):
+            hook.upload_file(SHORT, f"in/{number:02}.mp3")
+    assert dags["bulk_dies"].test().state == "success"
+    counted = received.provider_counters()
+    assert counted[f"jobs_submitted,{VOICE},kind=job"] == 20
+    assert counted[f"jobs_found_again,{VOICE},kind=job"] == 20
+    assert counted[f"jobs_ended,{VOICE},state=Success"] == 20
+    assert f"suspected_duplicates,{VOICE},kind=job" not in counted
