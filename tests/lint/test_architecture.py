@@ -116,6 +116,19 @@ def test_triggers_know_nothing_of_operators_and_sensors(path):
     assert {name for name in within_package(path) if is_within(name, *above)} == set()
 
 
+@pytest.mark.parametrize("path", modules("callback_endpoint"), ids=label)
+def test_the_endpoint_knows_nothing_of_operators_and_sensors(path):
+    above = (f"{NAME}.operators", f"{NAME}.sensors")
+    assert {name for name in within_package(path) if is_within(name, *above)} == set()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.parent.name != "callback_endpoint"], ids=label
+)
+def test_nothing_needs_the_endpoint(path):
+    assert {name for name in within_package(path) if is_within(name, f"{NAME}.callback_endpoint")} == set()
+
+
 @pytest.mark.parametrize("path", modules("assets", "lineage"), ids=label)
 def test_what_tasks_tell_knows_nothing_of_them(path):
     tasks = tuple(f"{NAME}.{part}" for part in ("operators", "sensors", "triggers", "hooks"))
