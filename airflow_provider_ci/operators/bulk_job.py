@@ -593,8 +593,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         error = BulkJobsFailedError(
             f"{failed} of {total} items have no successful job: {reasons}",
             state="Failed",
-            hint="A retry submits only these, each a new paid job."
-            f" The manifest {self._shown(state)} has all",
+            hint="A retry submits only those that ended Failed or have no job, each a new paid job; a clear"
+            f" submits all of these. The manifest {self._shown(state)} has all",
         )
         if outcomes.has_only_cancelled_failures():
             raise BulkJobsCancelledError.from_error(error)

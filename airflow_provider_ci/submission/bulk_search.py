@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from airflow_provider_ci.protocol.jobs import Job, JobState
+from airflow_provider_ci.protocol.results import result_failure
 from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.submission.bulk_jobs import BulkJobApi, BulkRequests
 from airflow_provider_ci.submission.idempotency_key import ParsedKey, is_job_of, key_of_job
@@ -20,18 +21,22 @@ _JOBS_AT_ONCE = 100
 
 
 class FoundJob(NamedTuple):
-    """What is kept of a job. ``key`` is ``None`` if the service does not return ``UserData``."""
+    """What is kept of a job. ``key`` is ``None`` if the service does not return ``UserData``.
+    ``reports_failure``: it ended ``Success``, but its result says that it failed.
+    """
 
     job_id: str
     state: JobState
     creation_time: datetime | None
     end_time: datetime | None
     key: ParsedKey | None
+    reports_failure: bool
 
     @classmethod
     def of_job(cls, job: Job, key: ParsedKey | None) -> FoundJob:
         """Return what is kept of a job."""
-        return cls(str(job.job_id), job.job_state, job.creation_time, job.end_time, key)
+        reports_failure = result_failure(job) is not None
+        return cls(str(job.job_id), job.job_state, job.creation_time, job.end_time, key, reports_failure)
 
 
 #: The jobs of each item, the oldest first.

@@ -69,7 +69,8 @@ class BulkSubmission:
     no record at all, perhaps an earlier try    likewise, for all items
     a job that has not ended                    it is the item's job
     a job that ended ``Success``                likewise, unless the task was cleared since and
-                                                ``only_failed`` is ``False``
+                                                ``only_failed`` is ``False`` or its result reports a
+                                                failure
     a job that ended ``Failed``                 submit
     a job that ended ``Cancel``                 the item has failed if somebody else cancelled it since
                                                 the last clear; otherwise submit
@@ -434,7 +435,9 @@ class BulkSubmission:
         if job.state in (FAILED, CANCEL):
             return False
         was_cleared = self._max_tries_of(job) < self.identity.max_tries
-        return self.only_failed or not was_cleared or not job.state.is_terminal
+        # the service charges for a job whose result reports a failure: only a clear asks for another
+        counts_after_clear = not job.state.is_terminal or (self.only_failed and not job.reports_failure)
+        return counts_after_clear or not was_cleared
 
     def _oldest_of_latest(self, jobs: Sequence[FoundJob]) -> FoundJob:
         """Return the first job that was submitted since the latest clear of which there is one."""

@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,6 +190,18 @@ class TestRetry:
     def test_continues_with_good_jobs_after_a_clear(self, has_store: bool) -> None:
         service, earlier = self.earlier("Success", has_store=has_store)
         assert Process(service, 2, clears=1).run(items(3)).job_ids == earlier.job_ids
+
+    @pytest.mark.parametrize("has_store", [True, False])
+    def test_only_a_clear_submits_a_success_again_whose_result_reports_a_failure(
+        self, has_store: bool
+    ) -> None:
+        service, earlier = self.earlier("Success", has_store=has_store)
+        first = str(earlier.job_ids[0])
+        operation = {**(service.jobs[first].operation or {}), "VideoTagResult": {"SubErrCode": "1"}}
+        service.jobs[first] = replace(service.jobs[first], operation=operation)
+        assert Process(service, 2).run(items(3)).job_ids == earlier.job_ids
+        jobs = Process(service, 3, clears=1).run(items(3))
+        assert jobs.job_ids == ["j0004", *earlier.job_ids[1:]]
 
     @pytest.mark.parametrize("has_store", [True, False])
     def test_pays_anew_after_a_clear_if_asked_to(self, has_store: bool) -> None:
