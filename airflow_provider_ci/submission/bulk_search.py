@@ -184,13 +184,13 @@ class BulkSearch:
         new = {
             str(job.job_id): job
             for job in jobs
-            if job.job_id not in self._described and job.input_object in self._items_by_input
+            if job.job_id not in self._described and _input_of(job) in self._items_by_input
         }
         self.job_list.undescribed_ids.update(new)
         for job in self._describe_some(list(new)):
             job_id = str(job.job_id)
             self.job_list.undescribed_ids.discard(job_id)
-            candidates = self._items_by_input[new[job_id].input_object]
+            candidates = self._items_by_input[_input_of(new[job_id])]
             self._described[job_id] = self._item_of_described(job, candidates)
 
     def _group_by_input(self, items: Iterable[int]) -> Mapping[str | None, Sequence[int]]:
@@ -211,3 +211,8 @@ class BulkSearch:
             return None, None
         matching = (index for index in candidates if is_job_of(job, self.requests.request(index)))
         return next(matching, None), None
+
+
+def _input_of(job: Job) -> str | None:
+    """Return the key of a job's input. Some responses in the documents put a slash before it."""
+    return job.input_object.removeprefix("/") if job.input_object else None

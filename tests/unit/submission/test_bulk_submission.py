@@ -192,6 +192,22 @@ class TestRetry:
         assert Process(service, 2, clears=1).run(items(3)).job_ids == earlier.job_ids
 
     @pytest.mark.parametrize("has_store", [True, False])
+    def test_are_found_although_the_list_has_no_user_data_and_a_slash_before_each_key(
+        self, has_store: bool
+    ) -> None:
+        service = Service(has_store=has_store, list_has_user_data=False)
+        process = Process(service, 1)
+        process.crash_on = "after submit"
+        with pytest.raises(Crash):
+            process.run(items(3))
+        for job_id, job in service.jobs.items():
+            slashed = {**(job.input or {}), "Object": f"/{job.input_object}"}
+            service.jobs[job_id] = replace(job, input=slashed)
+        assert service.jobs
+        jobs = Process(service, 2).run(items(3))
+        assert sorted(map(str, jobs.job_ids)) == sorted(service.jobs)
+
+    @pytest.mark.parametrize("has_store", [True, False])
     def test_only_a_clear_submits_a_success_again_whose_result_reports_a_failure(
         self, has_store: bool
     ) -> None:
