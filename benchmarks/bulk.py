@@ -35,9 +35,9 @@ from tests.e2e.emulator_process import short_wav
 from tests.e2e.services import Service, serve
 
 DAG_FILE = Path(__file__).parent / "dags" / "bulk.py"
-WAYS = ("bulk", "mapped", "sdk_threads", "http")
+WAYS = ("bulk", "mapped", "sdk_threads", "http_mapped")
 #: Ways in which each file is a task: so many files take too long.
-MAPPED = ("mapped", "http")
+MAPPED = ("mapped", "http_mapped")
 OPERATIONS = ("submit", "describe", "list", "head_object", "list_objects", "get_object", "put_object")
 FILES, MAPPED_FILES, JOB_SECONDS, SLOTS = 1000, 100, 20.0, 4
 _IDLE_SECONDS = 30.0

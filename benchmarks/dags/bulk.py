@@ -128,7 +128,7 @@ def separate_with_threads(keys: list[str], dag_run: Any = None) -> int:
 with DAG(dag_id="sdk_threads", schedule=None):
     separate_with_threads(inputs())
 
-with DAG(dag_id="http", schedule=None, max_active_tasks=1000):
+with DAG(dag_id="http_mapped", schedule=None, max_active_tasks=1000):
     from airflow.providers.http.operators.http import HttpOperator
     from airflow.providers.http.sensors.http import HttpSensor
 
