@@ -25,7 +25,6 @@ with DAG(
         voice_object="{{ params.folder }}/${InputName}-${jobid}.${ext}",
         audio_mode="IsAudio",
         codec="mp3",
-        allow_failed=0.01,
         max_jobs=20_000,
         retries=2,
         deferrable=True,

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from airflow_provider_ci.submission.bulk_records import BulkRecords
     from airflow_provider_ci.submission.bulk_submission import BulkSubmission
     from airflow_provider_ci.submission.bulk_waiting import BulkState
+    from airflow_provider_ci.submission.idempotency_key import TaskIdentity
     from airflow_provider_ci.triggers.events import Event
 
 # What describes one item alone; of a bulk task, an item of input_objects may have it
@@ -213,9 +214,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         elif self.input_objects is None and self.input_manifest is None:
             yield f"{self.prefix or ''}example"
 
-    def _convert_arguments(self) -> list[str]:
-        return [problem.replace("is_dry_run is", "dry_run is") for problem in super()._convert_arguments()]
-
     def _check_arguments(self) -> None:
         super()._check_arguments()
         raise_if_any(self._own_problems())
@@ -313,6 +311,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         self._kill_guard.raise_if_killed()
         self._has_submitted = deadline is not None
         submission = self._submission(context, items)
+        self._refuse_to_pay_again(context, items, submission)
         if self.is_dry_run:
             return self._estimate(items, submission)
         state = self._get_jobs(items, submission, manifest)
@@ -392,12 +391,19 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             self,
             context,
             items,
+            self._task_identity(context),
             tag=self._read_tag(),
             who_waits=self._who_waits(),
             cancellation=self._cancellation,
             raise_if_killed=self._kill_guard.raise_if_killed,
             has_submitted=self._has_submitted,
         )
+
+    def _refuse_to_pay_again(self, context: Context, items: BulkItems, submission: BulkSubmission) -> None:
+        from airflow_provider_ci.operators.bulk_task_submission import refuse_to_pay_again
+
+        if not self._has_submitted:
+            refuse_to_pay_again(self, context, items, submission)
 
     def _estimate(self, items: BulkItems, submission: BulkSubmission) -> BulkEstimate:
         from airflow_provider_ci.operators.bulk_task_submission import estimate
@@ -465,9 +471,13 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         return str(read_arguments(self, ("tag",))["tag"])
 
     def _task_digest(self, context: Context) -> str:
+        return self._task_identity(context).digest
+
+    def _task_identity(self, context: Context) -> TaskIdentity:
         from airflow_provider_ci.operators import earlier_tries
 
-        return earlier_tries.task_identity(context, self.hook.settings.deployment).digest
+        deployment = self.records.deployment or self.hook.settings.deployment
+        return earlier_tries.task_identity(context, deployment)
 
     @property
     def _known_outcomes(self) -> BulkOutcomes:
@@ -593,8 +603,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         error = BulkJobsFailedError(
             f"{failed} of {total} items have no successful job: {reasons}",
             state="Failed",
-            hint="A retry submits only those that ended Failed or have no job, each a new paid job; a clear"
-            f" submits all of these. The manifest {self._shown(state)} has all",
+            hint="A retry submits only those that ended Failed or have no job, each a new paid job; clearing"
+            f" the task submits all of these, and no others. The manifest {self._shown(state)} has all",
         )
         if outcomes.has_only_cancelled_failures():
             raise BulkJobsCancelledError.from_error(error)

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ci import current_try
 from airflow_provider_ci.exceptions import TaskKilledError, TencentCIError
 from airflow_provider_ci.operators import earlier_tries
-from airflow_provider_ci.operators.argument_errors import fail_without_retry
+from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_without_retry
 from airflow_provider_ci.operators.bulk_cost import MediaLength, estimate_length, refuse_too_many_minutes
 from airflow_provider_ci.operators.bulk_inputs import check_inputs
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED
 from airflow_provider_ci.submission.bulk_submission import BulkSubmission
+from airflow_provider_ci.submission.idempotency_key import TaskIdentity, key_of_job
 from airflow_provider_ci.submission.progress import Counts, Progress
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def make_submission(
     operator: TencentCIBulkJobOperator,
     context: Context,
     items: BulkItems,
+    identity: TaskIdentity,
     tag: str,
     who_waits: str,
     cancellation: BulkCancellation,
@@ -42,6 +46,7 @@ def make_submission(
 ) -> BulkSubmission:
     """Return what gets the jobs of a task.
 
+    :param identity: of the task instance.
     :param who_waits: who waits for the jobs: ``worker`` or ``triggerer``.
     :param cancellation: cancels the jobs of items that the task does not have any more.
     :param raise_if_killed: raises an error if Airflow has asked for the end of the task.
@@ -49,7 +54,13 @@ def make_submission(
     """
     hook = operator.hook
     clock = hook.settings.clock
-    run_start = earlier_tries.earliest_submission(context)
+    # a clear of a run that has ended changes when the run started
+    find_start = (
+        earlier_tries.earliest_submission_before_clear
+        if earlier_tries.was_cleared_after_its_end(context)
+        else earlier_tries.earliest_submission
+    )
+    run_start = find_start(context)
 
     def run_start_by_service_clock() -> float:
         # as for a single job: the service's clock may be behind that of Airflow's database
@@ -64,7 +75,7 @@ def make_submission(
         records=operator.records,
         refuse_if_overtaken=lambda: refuse_if_overtaken(context),
         raise_if_killed=raise_if_killed,
-        identity=earlier_tries.task_identity(context, hook.settings.deployment),
+        identity=identity,
         who_waits=who_waits,
         may_have_submitted=has_submitted or earlier_tries.may_have_earlier_try(context["ti"]),
         clear_discards_record=earlier_tries.CLEAR_DISCARDS_STATE,
@@ -79,6 +90,38 @@ def make_submission(
         monotonic=time.monotonic,
         sleep=hook.sleep,
     )
+
+
+def refuse_to_pay_again(
+    operator: TencentCIBulkJobOperator, context: Context, items: BulkItems, submission: BulkSubmission
+) -> None:
+    """Refuse a cleared task for whose items there are jobs that may be its own, and cannot be recognised.
+
+    Without a record and without ``deployment`` in the connection, the moment at which the DAG run started
+    tells the jobs of this Airflow from those of another, and a clear of a run that has ended changes it.
+
+    :raises TaskArgumentError: names one of these jobs. Nothing was submitted.
+    """
+    is_recognised = operator.records.deployment or operator.hook.settings.deployment
+    is_cleared = submission.may_have_submitted and earlier_tries.was_cleared_after_its_end(context)
+    if is_recognised or not is_cleared or not operator.only_failed or submission.resubmit_if_unknown:
+        return
+    if operator.records.has_store and not submission.clear_discards_record:
+        return  # no try has submitted, or there were a record
+    identity, since = submission.identity, datetime.fromtimestamp(submission.run_start(), UTC)
+    wanted = {items.fingerprint(index) for index in range(len(items))}
+    for job in operator.job_api.list({"Tag": submission.tag}, since):
+        key = key_of_job(job)
+        if key is None or key.request not in wanted or job.job_state in (FAILED, CANCEL):
+            continue
+        if key.task_instance != identity.digest and identity.may_have_sent(job.user_data):
+            raise TaskArgumentError(
+                f"only_failed is True, allowed: False, because job {job.job_id} and perhaps others were"
+                " submitted before the DAG run was cleared, and this Airflow has no record of them. They"
+                " would be paid for again: submit the failed items of the manifest in another run, or set"
+                " only_failed=False. With the field deployment in the connection, or from Airflow 3.3 on, a"
+                " cleared task finds its jobs"
+            )
 
 
 def check_before_submission(
@@ -110,6 +153,14 @@ def estimate(
     """Return what a run would submit. Submits nothing."""
     to_submit = submission.find_jobs_of_earlier_tries(items)
     length = _length_of(operator, items, to_submit, raise_if_killed)
+    operator.log.info(
+        "A run would submit %d jobs for %s minutes of media; %d of %d items have a job already. Nothing was"
+        " submitted",
+        len(to_submit),
+        "an unknown number of" if length.minutes is None else f"{length.minutes:.1f}",
+        len(items) - len(to_submit),
+        len(items),
+    )
     return {
         "dry_run": True,
         "total": len(items),

@@ -47,6 +47,22 @@ def earliest_submission(context: Context) -> datetime:
     return min((date for date in (run_start, ti.start_date) if date is not None), default=datetime.now(UTC))
 
 
+def was_cleared_after_its_end(context: Context) -> bool:
+    """Tell whether the DAG run was cleared, before Airflow 3.3 only if it had ended. Airflow then changes the
+    moment at which it started.
+    """
+    return bool(getattr(context.get("dag_run"), "clear_number", 0))
+
+
+def earliest_submission_before_clear(context: Context) -> datetime:
+    """Return a moment before which no try submitted a job, also not before the DAG run was cleared. No run
+    starts before it is due.
+    """
+    dag_run = context.get("dag_run")
+    due: list[datetime | None] = [getattr(dag_run, name, None) for name in ("run_after", "logical_date")]
+    return min([earliest_submission(context), *(moment for moment in due if moment is not None)])
+
+
 def may_have_earlier_try(ti: Any) -> bool:
     """Find out whether there may have been an earlier try since the task instance was created or cleared.
 

@@ -16,6 +16,8 @@ _TRUE = ("true", "t", "yes", "y", "on", "1")
 _FALSE = ("false", "f", "no", "n", "off", "0")
 # Their default depends on other settings
 _OPTIONAL = ("wait_for_completion", "deferrable", "timeout")
+# Arguments that are kept under another name, because Airflow's operators have a method of that name
+_ARGUMENTS = {"is_dry_run": "dry_run"}
 
 
 def convert_untemplated_arguments(operator: Any, values: MutableMapping[str, Any]) -> list[str]:
@@ -39,9 +41,10 @@ def convert_untemplated_arguments(operator: Any, values: MutableMapping[str, Any
                 try:
                     values[name] = convert(operator, name, value)
                 except ValueError as error:
-                    problems.append(Problem(name, value, str(error)))
+                    problems.append(Problem(_ARGUMENTS.get(name, name), value, str(error)))
             elif name not in operator.template_fields:
-                problems.append(Problem(name, value, "a value, because this argument is not templated"))
+                argument = _ARGUMENTS.get(name, name)
+                problems.append(Problem(argument, value, "a value, because this argument is not templated"))
     limit = values.get("execution_timeout")
     if isinstance(limit, timedelta) and limit > MAX_DURATION:  # Airflow accepts it
         problems.append(Problem("execution_timeout", limit, f"at most {MAX_DURATION.days} days"))

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_ci.submission.idempotency_key import TaskIdentity
 from airflow_provider_ci.submission.record import TryRecords
 
-#: Key of the number of the latest try that may have submitted, and of its ``max_tries``. Once it is there,
-#: the chunks have all jobs.
+#: Key of the number of the latest try that may have submitted, and of the ``max_tries`` and ``deployment`` of
+#: its identity. Once it is there, the chunks have all jobs.
 #: Never rename this key, nor those below: tries in progress look them up.
 BULK_KEY = "ci_bulk"
 #: Key of a chunk: the number of the try that submitted it, and the chunk's number in that try.
@@ -85,20 +86,32 @@ class BulkRecords(TryRecords):
                     self._chunks_written = chunk.number
                 yield chunk
 
-    def note_complete(self, max_tries: int) -> None:
+    @property
+    def deployment(self) -> str | None:
+        """The ``deployment`` in the keys of earlier tries, if they have submitted. A clear of a DAG run that
+        has ended changes the moment at which the run started, which is the default.
+        """
+        head = self._head
+        return None if head is None else head["deployment"]
+
+    def note_complete(self, identity: TaskIdentity) -> None:
         """Write once that the records have all jobs of earlier tries, and that this try may submit.
 
         :raises TaskKilledError: another try has begun.
         """
         if self._has_noted_complete:
             return
-        head = {"latest_try": self._latest_to_submit(), "max_tries": max_tries}
+        head = {
+            "latest_try": self._latest_to_submit(),
+            "max_tries": identity.max_tries,
+            "deployment": identity.deployment,
+        }
         self.write_as_latest_try(BULK_KEY, head)
         self._has_noted_complete = True
 
     @property
-    def _head(self) -> dict[str, int] | None:
-        head: dict[str, int] | None = self.read(BULK_KEY)
+    def _head(self) -> dict[str, Any] | None:
+        head: dict[str, Any] | None = self.read(BULK_KEY)
         return head
 
     def _latest_to_submit(self) -> int:

@@ -302,7 +302,7 @@ class BulkSubmission:
         for start in range(0, len(self._unrecorded), CHUNK_SIZE):
             self.records.save(self._chunk_of_found(self._unrecorded[start : start + CHUNK_SIZE]))
         self._unrecorded = []
-        self.records.note_complete(self.identity.max_tries)
+        self.records.note_complete(self.identity)
 
     def _chunk_of_found(self, items: Sequence[int]) -> ChunkRecord:
         since = self.clock() if self.jobs.first_submission is None else self.jobs.first_submission

@@ -64,12 +64,24 @@ class TaskIdentity(NamedTuple):
 
         :param who_waits: ``worker``, ``triggerer`` or ``nobody``.
         """
-        names = ("dag", "run", "task", "map", "deployment", "max_tries")
-        parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=True)]
+        names = ("deployment", "max_tries")
+        rest = [f"{name}={_readable(str(getattr(self, name)))}" for name in names]
         return (
-            f"airflow {' '.join(parts)} waits={who_waits} request={request_fingerprint[:12]} id={self.digest}"
-            f" nonce={secrets.token_hex(4)}"
+            f"{self._names} {' '.join(rest)} waits={who_waits} request={request_fingerprint[:12]}"
+            f" id={self.digest} nonce={secrets.token_hex(4)}"
         )
+
+    def may_have_sent(self, user_data: str | None) -> bool:
+        """Tell whether a key is for a task instance with these names, of whichever Airflow."""
+        return ParsedKey.parse(user_data) is not None and f"{user_data}".startswith(
+            f"{self._names} deployment="
+        )
+
+    @property
+    def _names(self) -> str:
+        names = ("dag", "run", "task", "map")
+        parts = [f"{name}={_readable(str(value))}" for name, value in zip(names, self, strict=False)]
+        return f"airflow {' '.join(parts)}"
 
 
 class ParsedKey(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,14 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.links.console import TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators import bulk_task_submission
+from airflow_provider_ci.operators.argument_errors import TaskArgumentError
 from airflow_provider_ci.operators.bulk_job import BulkJobsFailedError
 from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.submission.bulk_records import BulkRecords
 from airflow_provider_ci.triggers.bulk import TencentCIBulkTrigger
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import Logs
-from tests.dags.bulk import BUCKET, KEYS, REQUEST
+from tests.dags.bulk import BUCKET, KEYS, REQUEST, DiedError, DiesOnFirstTry
 from tests.integration.airflow_runs import asset_events, dags_in, tries, xcom
 from tests.integration.virtual_time import emulator_in_virtual_time
 from tests.recording import SHORT
@@ -287,6 +289,19 @@ def test_the_event_of_an_old_trigger_does_not_end_a_new_try(
     assert any(line.startswith("The event is not about the manifest ") for line in logs.at("warning"))
 
 
+class JsonStore:
+    """Keeps values as Airflow's store does: as JSON, so that a change of what was stored has no effect."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self._values[key]) if key in self._values else default
+
+    def set(self, key: str, value: Any) -> None:
+        self._values[key] = json.dumps(value)
+
+
 @pytest.mark.parametrize(("only_failed", "paid"), [(True, 1), (False, 3)])
 def test_a_cleared_task_pays_for_what_failed_or_for_all(
     hook: TencentCIHook,
@@ -297,8 +312,8 @@ def test_a_cleared_task_pays_for_what_failed_or_for_all(
 ) -> None:
     """``dag.test()`` clears no task."""
     fail_once(emulator, KEYS[:1])
-    context, values = make_context(), {}
-    context["task_state_store"] = SimpleNamespace(get=values.get, set=values.__setitem__)
+    context = make_context()
+    context["task_state_store"] = JsonStore()
 
     def execute() -> Any:
         operator = VoiceSeparateBulkOperator(
@@ -318,6 +333,69 @@ def test_a_cleared_task_pays_for_what_failed_or_for_all(
     result = execute()
     assert (result["succeeded"], result["submitted"], result["reused"]) == (3, paid, 3 - paid)
     assert len(accepted(emulator)) == 3 + paid
+
+
+def run_of(context: dict[str, Any], **changes: Any) -> SimpleNamespace:
+    """Return the DAG run of a context. A clear of one that has ended changes when it started."""
+    started = context["ti"].start_date
+    run = {"start_date": started, "logical_date": started - timedelta(hours=1), "clear_number": 0}
+    return SimpleNamespace(**{**run, **changes})
+
+
+def clear_after_end(context: dict[str, Any]) -> None:
+    context["ti"].try_number, context["ti"].max_tries = 2, 1
+    started = context["ti"].start_date + timedelta(minutes=10)
+    context["dag_run"] = run_of(context, start_date=started, clear_number=1)
+
+
+def execute_three(context: dict[str, Any], kind: type = VoiceSeparateBulkOperator, **arguments: Any) -> Any:
+    few = {"task_id": "separate", "poll_interval": 1, **REQUEST, "input_objects": KEYS[:3]}
+    return kind(**few, **arguments).execute(context)
+
+
+def test_a_clear_of_an_ended_run_finds_what_a_killed_try_submitted(
+    hook: TencentCIHook, emulator: Emulator, make_context: Callable[..., dict[str, Any]]
+) -> None:
+    """The last try died after its submissions were accepted, before their ids were recorded."""
+    context = make_context()
+    context["task_state_store"] = JsonStore()
+    context["dag_run"] = run_of(context)
+    with pytest.raises(DiedError):
+        execute_three(context, DiesOnFirstTry)
+    assert accepted(emulator) == KEYS[:3]
+    clear_after_end(context)
+    result = execute_three(context)
+    assert (result["submitted"], result["reused"]) == (0, 3)
+    assert accepted(emulator) == KEYS[:3]
+
+
+@pytest.mark.parametrize("deployment", [None, "prod"])
+def test_without_a_record_a_clear_of_an_ended_run_pays_for_nothing_twice(
+    hook: TencentCIHook,
+    emulator: Emulator,
+    make_context: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    deployment: str | None,
+) -> None:
+    if deployment is not None:
+        extra = {**emulator.connection["extra"], "deployment": deployment}
+        connection = {**emulator.connection, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(connection))
+    fail_once(emulator, KEYS[:1])
+    context = make_context()
+    context["dag_run"] = run_of(context)
+    with pytest.raises(BulkJobsFailedError):
+        execute_three(context)
+    clear_after_end(context)
+    if deployment is None:
+        with pytest.raises(TaskArgumentError, match="only_failed is True, allowed: False, because job j"):
+            execute_three(context)
+        assert len(accepted(emulator)) == 3
+        assert execute_three(context, only_failed=False)["submitted"] == 3
+    else:
+        result = execute_three(context)
+        assert (result["submitted"], result["reused"]) == (1, 2)
+        assert len(accepted(emulator)) == 4
 
 
 def test_without_a_triggerer_the_jobs_are_looked_at_once_more(

@@ -742,7 +742,7 @@ class TestStore:
         records = BulkRecords(Process(service, 3), 3)
         records.take_over()
         records.save(ChunkRecord(3, START, ["0" * 12], [None]))
-        records.note_complete(3)
+        records.note_complete(IDENTITY)
         loaded = list(BulkRecords(Process(service, 2), 2).load())
         assert [chunk.fingerprints for chunk in loaded][-1] == ["0" * 12]
 
