@@ -343,6 +343,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
 
         self._running_submission = submission
+        if not submission.may_have_submitted:
+            self._write_empty_manifest_first(submission, manifest)
         try:
             jobs = submission.get_or_submit(items)
         finally:
@@ -360,6 +362,18 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             "last_submission": now if jobs.last_submission is None else jobs.last_submission,
             "may_be_others": self._may_be_others,
         }
+
+    def _write_empty_manifest_first(self, submission: BulkSubmission, manifest: ResultObject) -> None:
+        """Let the first submission follow an empty manifest: a missing permission to write it would otherwise
+        show when all jobs have been paid for.
+        """
+        check = submission.before_submission
+
+        def check_and_write(indexes: Sequence[int]) -> None:
+            check(indexes)
+            self.hook.write_manifest((), manifest["object"], **self.bucket_and_region)
+
+        submission.before_submission = check_and_write
 
     def _count_jobs(self, jobs: BulkJobs) -> None:
         """Count for Airflow's metrics how the items got their jobs."""

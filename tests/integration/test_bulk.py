@@ -204,6 +204,14 @@ def test_a_retry_finds_the_jobs_of_a_try_that_died(
     assert (result["submitted"], result["reused"]) == (0, 20)
 
 
+def test_without_permission_to_write_the_manifest_nothing_is_paid(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
+) -> None:
+    emulator.faults.add("put_object", key="airflow/*", status=403, code="AccessDenied")
+    assert dags["bulk"].test().state == "failed"
+    assert accepted(emulator) == []
+
+
 @pytest.mark.usefixtures("paused")
 @pytest.mark.parametrize("dag_id", ["bulk_deadline", "bulk_deadline_deferrable"])
 def test_a_deadline_cancels_the_jobs_that_have_not_begun(
