@@ -49,6 +49,8 @@ SAVE_INTERVAL = 60.0
 WHOLE_LIST_INTERVAL = 60.0
 
 log = logging.getLogger(__name__)
+# Smaller than any correction of a clock, seconds
+_CLOCK_TOLERANCE = 1.0
 # Shared by all streams of a process: a stream that ends late must not confirm what its successor announced
 _numbers = count(1)
 
@@ -188,7 +190,7 @@ class EndedJobsStream:
         await self._jobs.close()
 
     async def _poll(self) -> _Poll | None:
-        """Read jobs; ``None`` if that failed."""
+        """Read jobs; ``None`` if that failed, or has to be repeated."""
         try:
             with provider_errors_only():
                 poll = await self._read()
@@ -209,18 +211,21 @@ class EndedJobsStream:
         intervals = [each.poll_interval for each in subscriptions(self._group)]
         return max(min(intervals, default=0.0) * self._backoff_factor, self._retry_after)
 
-    async def _read(self) -> _Poll:
+    async def _read(self) -> _Poll | None:
         offset = await self._jobs.clock_offset()
         now = time.time() + offset
         present = list(subscriptions(self._group))
         new = [each for each in present if each.watermark is None]
         watermarks = [each.watermark for each in present if each.watermark is not None]
         is_whole = self._must_list_all(present, now)
-        start = min([each.since for each in watermarks] + [now - OVERLAP_MIN for _ in new], default=now)
+        begins = [each.began_at + offset - OVERLAP_MIN for each in new]
+        start = min([each.since for each in watermarks] + begins, default=now)
         if is_whole:
             listed, until = await self._jobs.created_since(start, stop_before=now - OVERLAP_MIN)
         else:
             listed, until = await self._jobs.created_since(max(start, self._recent), stop_before=-math.inf)
+        if abs(await self._jobs.clock_offset() - offset) > _CLOCK_TOLERANCE:
+            return None  # the clock was corrected: a watermark that a wrong one moves on would miss jobs
         if new:
             await self._begin_watches(new, listed, now, offset)
         followed = await self._follow(watermarks, listed, now)
@@ -241,7 +246,7 @@ class EndedJobsStream:
         for each in new:
             began = math.floor(each.began_at + offset)  # the service's times have no fractions
             before = {str(job.job_id): now for job in listed if _ended_before(job, began)}
-            each.watermark = EndedJobsWatermark(now - OVERLAP_MIN, pending, before)
+            each.watermark = EndedJobsWatermark(began - OVERLAP_MIN, pending, before)
             await each.save_if_needed()
 
     async def _follow(

@@ -110,6 +110,39 @@ def test_an_end_between_the_start_of_the_trigger_and_its_first_poll_is_announced
     assert first.job_ids == second.job_ids == ["j1"]
 
 
+def test_an_end_before_the_first_poll_that_succeeds_is_announced(service):
+    service.jobs = [SimulatedJob("ended", created=-100, ends=-50), SimulatedJob("j1", created=200, ends=300)]
+    service.failure = ServerError("The service is away", status=503)
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(1000)
+        service.failure = None
+        await asyncio.sleep(300)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert watcher.job_ids == ["j1"]
+
+
+def test_a_clock_that_was_wrong_until_the_first_response_misses_no_job(service, mocker):
+    service.jobs = [SimulatedJob("before", created=20, ends=50), SimulatedJob("after", created=200, ends=300)]
+    watcher = Watcher()
+    run_for(100, watcher)
+    ahead = [8 * 3600.0]
+    service.clock = SimpleNamespace(now=lambda: virtual.unix_time() + ahead[0])
+    call = service.call
+
+    async def corrected(*arguments: Any, **more: Any) -> Any:
+        ahead[0] = 0.0  # as the client does when a signature is refused
+        return await call(*arguments, **more)
+
+    mocker.patch.object(service, "call", corrected)
+    run_for(400, watcher)
+    assert watcher.job_ids == ["before", "after"]
+
+
 def test_a_slow_job_is_followed_however_old_it_is(service):
     # hundreds of others come and end meanwhile, so that no page of the list has it any more
     service.jobs = [SimulatedJob("slow", created=10, ends=8000)]
