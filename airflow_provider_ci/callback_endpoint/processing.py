@@ -89,15 +89,22 @@ class Processing:
         return has_room
 
     async def _run(self) -> None:
-        try:
-            while len(self._jobs):
-                await asyncio.sleep(LOOK_PAUSE)
-                if batch := self._jobs.take_due(time.monotonic(), JOBS_PER_LOOK):
-                    await self._look(batch)
-        finally:
-            clients, self._clients = self._clients, {}
-            for client in clients.values():
-                await client.close()
+        while len(self._jobs):
+            try:
+                await self._look_at_all()
+            finally:  # callbacks may come while it closes the sessions
+                await self._close_sessions()
+
+    async def _look_at_all(self) -> None:
+        while len(self._jobs):
+            await asyncio.sleep(LOOK_PAUSE)
+            if batch := self._jobs.take_due(time.monotonic(), JOBS_PER_LOOK):
+                await self._look(batch)
+
+    async def _close_sessions(self) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
 
     async def _look(self, batch: list[ReceivedJob]) -> None:
         try:
@@ -149,10 +156,11 @@ class Processing:
         job = jobs.get((endpoint, received.job_id))
         if job is not None and not job.job_state.is_terminal:
             return
-        received.needs_event = False
-        if job is not None and await asyncio.to_thread(add_event, asset, job, endpoint):
+        is_added = job is not None and await asyncio.to_thread(add_event, asset, job, endpoint)
+        received.needs_event = False  # not earlier: the database may fail
+        if is_added:
             metrics.count("callback_events")
-            log.info("Job %s, of which a callback came, is an event of asset %r", job.job_id, asset)
+            log.info("Job %s, of which a callback came, is an event of asset %r", received.job_id, asset)
 
     async def _resume(self, task: WaitingTask) -> None:
         await self._resumptions.wait()

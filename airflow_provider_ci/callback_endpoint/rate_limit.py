@@ -22,6 +22,6 @@ class RateLimit:
     async def wait(self) -> None:
         """Wait until it is this caller's turn."""
         now = time.monotonic()
-        turn = max(self._next, now)
+        turn = min(max(self._next, now), now + self._longest)  # a flood is over for those who come after it
         self._next = turn + self._pause
-        await asyncio.sleep(min(turn - now, self._longest))
+        await asyncio.sleep(turn - now)

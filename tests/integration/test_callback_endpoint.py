@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -304,6 +306,33 @@ def test_a_service_that_fails_is_asked_again(
     assert any("looks at jobs of callbacks failed, will try again" in line for line in logs.at("warning"))
 
 
+def test_a_callback_that_comes_while_the_sessions_are_closed_is_not_left(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    closing, posted = threading.Event(), threading.Event()
+    close = processing.AsyncClient.close
+
+    async def slow_close(self: processing.AsyncClient) -> None:
+        closing.set()
+        while not posted.is_set():
+            await asyncio.sleep(0.01)
+        await close(self)
+
+    mocker.patch.object(processing.AsyncClient, "close", slow_close)
+    job_id = submit()
+    (task,) = defer([trigger(job_id)])
+    end_jobs(service, hook, job_id)
+    post(client, "nobody-waits-for-this-one")
+    assert closing.wait(PATIENCE_SECONDS)
+    post(client, job_id)
+    posted.set()
+    wait_for_state(task, "scheduled")
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("path", "status"),
@@ -415,6 +444,28 @@ class TestEvents:
         event = extra["payload"]
         assert (event["job_id"], event["state"], event["input_object"]) == (job_id, "Success", "in/a.mp3")
         assert (event["bucket"], event["region"]) == (service.bucket, service.region)
+
+    def test_a_database_that_fails_once_costs_no_event(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        mocker: MockerFixture,
+    ) -> None:
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        outcomes = iter([OSError("the database is away")])
+
+        def add_event(*arguments: Any) -> bool:
+            for failure in outcomes:
+                raise failure
+            return asset_events.add_event(*arguments)
+
+        mocker.patch.object(processing, "add_event", add_event)
+        post(client, job_id)
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
 
     def test_a_job_that_runs_or_does_not_exist_is_none(
         self, client: TestClient, submit: Callable[[], str], asset: int, logs: Logs

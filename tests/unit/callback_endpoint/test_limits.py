@@ -45,6 +45,18 @@ def test_nobody_waits_longer_than_the_limit() -> None:
     assert max(run(turns(RateLimit(10, longest=2.0), 100))) == 2.0
 
 
+def test_a_flood_delays_nobody_for_long_who_comes_after_it() -> None:
+    async def main() -> float:
+        limit = RateLimit(10, longest=2.0)
+        await turns(limit, 10_000)
+        await asyncio.sleep(3)
+        came = now()
+        await limit.wait()
+        return now() - came
+
+    assert run(main()) == 0.0
+
+
 def test_a_warning_comes_at_once_and_then_once_a_minute() -> None:
     async def main() -> list[int]:
         warnings, logged = RareWarnings(), []
