@@ -33,7 +33,7 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
     none, if an earlier one has read them all. The asset must be an inlet of the task, and only one run may be
     active at a time (``max_active_runs=1``).
 
-    :param asset: the asset whose events are about jobs that have ended.
+    :param asset: the asset whose events are about jobs that have ended; others are left out.
     :param context: the task's context.
     :raises ConfigurationError: the asset is no inlet of the task, or Airflow is older than 3.3.
     """
@@ -43,7 +43,10 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
     read = {job_id: datetime.fromisoformat(at) for job_id, at in (store.get(key) or {}).items()}
     jobs: dict[str, EndedJobEvent] = {}
     for event in _events_since(asset, context, max(read.values(), default=None)):
-        payload = event.extra["payload"]
+        payload = event.extra.get("payload")
+        is_about_job = isinstance(payload, dict) and "job_id" in payload
+        if not is_about_job:
+            continue  # a user or another task has made it
         if payload["job_id"] not in read:
             jobs.setdefault(payload["job_id"], payload)
         read[payload["job_id"]] = event.timestamp

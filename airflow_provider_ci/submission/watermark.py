@@ -10,9 +10,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_ci.protocol.jobs import LIST_SIZE_MAX, Job
+from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.jobs import LIST_SIZE_MAX, Job, check_job_ids
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 
@@ -89,8 +91,11 @@ class EndedJobsWatermark:
         try:
             since, announced = float(state["since"]), dict(state["announced"])
             times = {str(job_id): float(at) for job_id, at in announced.items()}
-            return cls(since, [str(job_id) for job_id in state["pending"]], times)
-        except (KeyError, TypeError, ValueError) as error:
+            pending = list(state["pending"])
+            check_job_ids(pending)
+            datetime.fromtimestamp(since, UTC)
+            return cls(since, pending, times)
+        except (KeyError, TypeError, ValueError, OverflowError, OSError, RequestValidationError) as error:
             raise ValueError(f"it is no watermark: {type(error).__name__}: {error}") from None
 
 

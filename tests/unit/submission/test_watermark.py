@@ -131,7 +131,18 @@ def test_the_overlap_has_half_a_page_of_jobs_within_its_bounds(created, expected
     assert next_watermark(EPOCH, jobs) == EPOCH + expected
 
 
-@pytest.mark.parametrize("state", [None, [], {"since": 1}, {"since": None, "pending": [], "announced": {}}])
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        [],
+        {"since": 1},
+        {"since": None, "pending": [], "announced": {}},
+        {"since": 1e18, "pending": [], "announced": {}},
+        {"since": float("nan"), "pending": [], "announced": {}},
+        {"since": 1, "pending": ["no id"], "announced": {}},
+    ],
+)
 def test_another_value_is_no_watermark(state):
     with pytest.raises(ValueError, match="it is no watermark"):
         EndedJobsWatermark.from_json(state)
