@@ -18,6 +18,7 @@ class ReceivedJob:
 
     :param conn_id: the connection in the callback's address.
     :param due: when to look at it, by the queue's clock.
+    :param not_before: when the next look has a chance, however many callbacks come before.
     :param looks: how often it has been looked at.
     :param needs_event: whether its asset may still lack an event.
     """
@@ -25,6 +26,7 @@ class ReceivedJob:
     conn_id: str
     job_id: str
     due: float
+    not_before: float = 0.0
     looks: int = 0
     needs_event: bool = True
 
@@ -43,14 +45,14 @@ class ReceivedJobs:
         return len(self._jobs)
 
     def add(self, conn_id: str, job_ids: Iterable[str], now: float) -> bool:
-        """Add jobs to look at now, or earlier than planned if they are there already.
+        """Add jobs to look at now, or as soon as a look has a chance if they are there already.
 
         :return: ``False`` if there was no room for one of them.
         """
         for job_id in job_ids:
             job = self._jobs.get((conn_id, job_id))
             if job is not None:
-                job.due = min(job.due, now)
+                job.due = min(job.due, max(now, job.not_before))
             elif len(self._jobs) >= self._max_jobs:
                 return False
             else:
@@ -73,10 +75,11 @@ class ReceivedJobs:
         """
         if job.looks >= len(PAUSES):
             return False
+        job.not_before = not_before
         job.due = max(now + PAUSES[job.looks], not_before)
         job.looks += 1
         key = job.conn_id, job.job_id
         if (newer := self._jobs.get(key)) is not None:  # another callback has come meanwhile
-            job.due = min(job.due, newer.due)
+            job.due = min(job.due, max(newer.due, not_before))
         self._jobs[key] = job
         return True

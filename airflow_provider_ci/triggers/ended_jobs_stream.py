@@ -49,6 +49,8 @@ SAVE_INTERVAL = 60.0
 WHOLE_LIST_INTERVAL = 60.0
 
 log = logging.getLogger(__name__)
+# How often to look whether a new watch begins, seconds
+_LOOK_FOR_NEW_WATCHES = 0.5
 # Smaller than any correction of a clock, seconds
 _CLOCK_TOLERANCE = 1.0
 # Shared by all streams of a process: a stream that ends late must not confirm what its successor announced
@@ -174,7 +176,7 @@ class EndedJobsStream:
                     if poll.listed_until < math.inf:  # there is more to catch up with
                         self._listed_whole_at = -math.inf
                         continue
-            await asyncio.sleep(self._pause())
+            await self._wait_for_next_poll()
 
     async def note_stored(self, numbers: Sequence[int]) -> None:
         """Store the watermarks of all triggers, after Airflow has stored all events up to an announcement."""
@@ -206,6 +208,15 @@ class EndedJobsStream:
         self._backoff_factor = decrease_factor(self._backoff_factor)
         self._retry_after = 0.0
         return poll
+
+    async def _wait_for_next_poll(self) -> None:
+        """Wait for the interval, or until a new watch begins, which has to find the jobs under way."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._pause()
+        while (left := end - loop.time()) > 0:
+            if not self._is_failing and any(each.watermark is None for each in subscriptions(self._group)):
+                return
+            await asyncio.sleep(min(left, _LOOK_FOR_NEW_WATCHES))
 
     def _pause(self) -> float:
         intervals = [each.poll_interval for each in subscriptions(self._group)]

@@ -85,6 +85,18 @@ def test_a_look_may_have_to_wait() -> None:
     assert jobs.take_due(5.0, 10) == [job]
 
 
+def test_callbacks_cannot_use_the_looks_up_before_one_has_a_chance() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", ["j1"], 0.0)
+    (job,) = jobs.take_due(0.0, 10)
+    jobs.add("c", ["j1"], 0.5)
+    jobs.return_for_later(job, 0.5, not_before=5.0)
+    for tenths in range(10, 50):
+        jobs.add("c", ["j1"], tenths / 10)
+        assert jobs.take_due(tenths / 10, 10) == []
+    assert jobs.take_due(5.0, 10) == [job]
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.booleans()), max_size=60))
 def test_it_never_holds_more_than_its_limit(steps: list[tuple[str, int, bool]]) -> None:
     jobs, now = ReceivedJobs(max_jobs=5), 0.0

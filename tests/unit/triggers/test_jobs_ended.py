@@ -94,6 +94,21 @@ def test_jobs_that_ended_before_the_watch_are_no_events_and_those_under_way_are(
     assert watcher.job_ids == ["under-way", "under-way-for-long"]
 
 
+def test_a_new_watch_finds_jobs_under_way_though_another_trigger_has_just_polled(service):
+    service.jobs = [SimulatedJob("j1", created=-1000, ends=20)]
+    first, second = Watcher({"poll_interval": 60}), Watcher({"poll_interval": 60, "input_prefix": "in/"})
+
+    async def main() -> None:
+        triggerer = Triggerer([first]).start()
+        await asyncio.sleep(10)
+        triggerer._tasks.append(asyncio.create_task(triggerer._keep_running(1, second)))
+        await asyncio.sleep(120)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert first.job_ids == second.job_ids == ["j1"]
+
+
 def test_an_end_between_the_start_of_the_trigger_and_its_first_poll_is_announced(service):
     # the poller of the first trigger has just polled when the second one comes
     service.jobs = [SimulatedJob("j1", created=-10, ends=6)]
