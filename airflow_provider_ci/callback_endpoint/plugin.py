@@ -35,11 +35,11 @@ class CallbackEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request. Its path, which has the secret, is not left for Airflow's access log."""
-        if self._application is None:
-            from airflow_provider_ci.callback_endpoint.application import make_application
-
-            self._application = make_application(self._conn_ids)
         try:
+            if self._application is None:
+                from airflow_provider_ci.callback_endpoint.application import make_application
+
+                self._application = make_application(self._conn_ids)
             await self._application(scope, receive, send)
         finally:
             scope["path"] = f"{self._url_prefix}/…"

@@ -28,7 +28,7 @@ NEEDED_AIRFLOW = (3, 3)
 POLL_INTERVAL = 900.0
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32,128}")
-_BASE_URL = re.compile(r"https?://[^/?#\s]+(/[A-Za-z0-9._~-]+)*/?")
+_BASE_URL = re.compile(r"https?://[^/?#\s\[\]]+(/[A-Za-z0-9._~-]+)*/?")
 _BASE_URL_FORM = "scheme://host[:port], perhaps with a path"
 _INTERVAL_FORM = "a number of seconds above 0"
 # Where a job and a batch job have the address

@@ -68,6 +68,7 @@ def test_an_id_with_unusual_characters_is_one_part_of_the_path() -> None:
         {"callback_base_url": None},
         {"callback_base_url": "airflow.example.com"},
         {"callback_base_url": f"{BASE}?a=b"},
+        {"callback_base_url": "https://[bad"},
         {"callback_base_url": "http://airflow.example.com"},
         {"callback_base_url": f"https://user:{SECRET}@airflow.example.com/x?y"},
         {"callback_poll_interval": 0},
