@@ -148,10 +148,13 @@ print("MISSING", json.dumps(missing))
 """
 
 
-def test_only_lineage_needs_its_extra(installed: Installed, airflow: dict[str, str]) -> None:
+def test_only_lineage_and_kafka_need_their_extras(installed: Installed, airflow: dict[str, str]) -> None:
     printed = installed.run("python", "-W", "ignore", "-c", IMPORT_ALL, **airflow)
     missing = json.loads(printed.rpartition("MISSING")[2])
-    assert missing == {"airflow_provider_ci.lineage.openlineage": "airflow.providers.openlineage"}
+    assert missing == {
+        "airflow_provider_ci.lineage.openlineage": "airflow.providers.openlineage",
+        "airflow_provider_ci.triggers.kafka_messages": "airflow.providers.apache",
+    }
 
 
 def test_nothing_of_the_emulator_comes_with_the_provider(installed: Installed) -> None:
