@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 
 @pytest.fixture
 def hook(server: ScriptedServer, connection: Callable[..., str]) -> Iterator[TencentCIHook]:
-    hook = TencentCIHook(connection(server.url, max_attempts=2, read_timeout=PATIENCE))
+    hook = TencentCIHook(connection(server.url, read_timeout=PATIENCE))
     hook.sleep = lambda _: None
     yield hook
     hook.close()
