@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
-from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
-from airflow_provider_ci.triggers.job import ENDED, REFUSALS_TOLERATED, TencentCIJobTrigger, load
+from airflow_provider_ci.triggers.job import TencentCIJobTrigger, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,36 +55,11 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.settings")
-        from airflow_provider_ci.hooks.aio import AsyncClient
         from airflow_provider_ci.submission.tracking import JobTracker
-        from airflow_provider_ci.submission.waiting import Wait, first_delay
-        from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
 
         batch = _TrackedBatch(self.job_ids[0], self.tag, JobTracker(self.job_ids, self.log))
-        wait = Wait(
-            self.poll_interval,
-            self.log,
-            time.monotonic,
-            elapsed=self._waited,
-            refusals_tolerated=REFUSALS_TOLERATED,
-        )
-        client = None
-        # the worker has looked just before
-        pause = first_delay(wait.elapsed, self.poll_interval, random.random())  # noqa: S311 - not for security
-        async with AsyncExitStack() as stack:
-            while True:
-                await asyncio.sleep(pause)
-                with wait.poll(), provider_errors_only():
-                    if client is None:
-                        opened = AsyncClient(await recent_settings(self.tencent_ci_conn_id))
-                        client = await stack.enter_async_context(opened)
-                    elif wait.failure is not None:  # the connection may have new keys
-                        with suppress(Exception):  # then the present settings have to do
-                            client.settings = await recent_settings(self.tencent_ci_conn_id)
-                    endpoint = client.settings.endpoint(self.bucket, self.region)
-                    if await batch.update(client, endpoint, wait.elapsed):
-                        return self._event(ENDED)
-                pause = wait.pause()
+        await self._look_until_over(batch.update)
+        return self.ended_event()
 
 
 class _TrackedBatch:

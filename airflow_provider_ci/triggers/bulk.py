@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import RequestValidationError, TencentCIError
@@ -147,35 +145,7 @@ class TencentCIBulkTrigger(TencentCIJobTrigger):
     async def _wait_for_list(self) -> None:
         """Wait until the list shows no pending job of the task."""
         await load("airflow_provider_ci.triggers.settings")
-        from airflow_provider_ci.hooks.aio import AsyncClient
-        from airflow_provider_ci.submission.waiting import Wait, first_delay
-        from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
-
-        look = _ListLook(self)
-        wait = Wait(
-            self.poll_interval,
-            self.log,
-            time.monotonic,
-            elapsed=self._waited,
-            refusals_tolerated=REFUSALS_TOLERATED,
-        )
-        client = None
-        # the worker has looked just before
-        pause = first_delay(wait.elapsed, self.poll_interval, random.random())  # noqa: S311 - not for security
-        async with AsyncExitStack() as stack:
-            while True:
-                await asyncio.sleep(pause)
-                with wait.poll(), provider_errors_only():
-                    if client is None:
-                        opened = AsyncClient(await recent_settings(self.tencent_ci_conn_id))
-                        client = await stack.enter_async_context(opened)
-                    elif wait.failure is not None:  # the connection may have new keys
-                        with suppress(Exception):  # then the present settings have to do
-                            client.settings = await recent_settings(self.tencent_ci_conn_id)
-                    endpoint = client.settings.endpoint(self.bucket, self.region)
-                    if await look.is_over(client, endpoint, wait.elapsed):
-                        return
-                pause = wait.pause()
+        await self._look_until_over(_ListLook(self).is_over)
 
     async def _own_jobs(
         self, client: AsyncClient, endpoint: Endpoint, states: Sequence[str]

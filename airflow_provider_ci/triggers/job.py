@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -273,6 +275,43 @@ class TencentCIJobTrigger(BaseTrigger):
                     if max(refusals[job_id] for job_id in job_ids) > REFUSALS_TOLERATED:
                         raise error
         return self.ended_event()
+
+    async def _look_until_over(
+        self, is_over: Callable[[AsyncClient, Endpoint, float], Awaitable[bool]]
+    ) -> None:
+        """Ask the service by requests of this trigger alone, until there is nothing more to wait for.
+
+        :param is_over: makes the requests; called with the client, the endpoint of the jobs' bucket, and the
+            seconds since the wait began.
+        """
+        from airflow_provider_ci.hooks.aio import AsyncClient
+        from airflow_provider_ci.submission.waiting import Wait, first_delay
+        from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
+
+        wait = Wait(
+            self.poll_interval,
+            self.log,
+            time.monotonic,
+            elapsed=self._waited,
+            refusals_tolerated=REFUSALS_TOLERATED,
+        )
+        client = None
+        # the worker has looked just before
+        pause = first_delay(wait.elapsed, self.poll_interval, random.random())  # noqa: S311 - not for security
+        async with AsyncExitStack() as stack:
+            while True:
+                await asyncio.sleep(pause)
+                with wait.poll(), provider_errors_only():
+                    if client is None:
+                        opened = AsyncClient(await recent_settings(self.tencent_ci_conn_id))
+                        client = await stack.enter_async_context(opened)
+                    elif wait.failure is not None:  # the connection may have new keys
+                        with suppress(Exception):  # then the present settings have to do
+                            client.settings = await recent_settings(self.tencent_ci_conn_id)
+                    endpoint = client.settings.endpoint(self.bucket, self.region)
+                    if await is_over(client, endpoint, wait.elapsed):
+                        return
+                pause = wait.pause()
 
     def ended_event(self) -> dict[str, Any]:
         """Return the event of jobs that have ended, or of which one has failed."""

@@ -25,7 +25,6 @@ _MODULES_WITH_TIME = (
     "airflow_provider_ci.operators.bulk_wait",
     "airflow_provider_ci.hooks.attempts",
     "airflow_provider_ci.hooks.clock",
-    "airflow_provider_ci.triggers.batch",
     "airflow_provider_ci.triggers.bulk",
     "airflow_provider_ci.triggers.job",
     "tencent_ci_emulator.server",
@@ -67,7 +66,7 @@ def emulator_in_virtual_time(**settings: Any) -> Iterator[Emulator]:
 
     with pytest.MonkeyPatch.context() as patch:
         replace_time(patch, virtual)
-        for module in ("batch", "bulk"):
-            patch.setattr(f"airflow_provider_ci.triggers.{module}.asyncio", SimpleNamespace(sleep=sleep))
+        in_virtual_time = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
+        patch.setattr("airflow_provider_ci.triggers.job.asyncio", in_virtual_time)
         with Emulator(clock=clock, **settings) as emulator:
             yield emulator
