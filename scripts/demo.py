@@ -41,7 +41,7 @@ SLOW_ENOUGH_TO_SEE = ["--queue-seconds", "1", "--run-seconds", "2"]
 
 
 class DemoError(Exception):
-    """The demo cannot go on: the message says why, and what to do."""
+    """The demo cannot continue: the message says why, and what to do."""
 
 
 def main(arguments: list[str]) -> int:

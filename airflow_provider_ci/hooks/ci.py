@@ -298,7 +298,7 @@ class TencentCIHook(BaseHook):
     def describe_jobs(
         self, job_ids: Sequence[str], *, bucket: str | None = None, region: str | None = None
     ) -> JobsResponse:
-        """Return the jobs, in the service's order, and the ids that it does not know.
+        """Return the jobs, in the service's order, and the ids that it does not find.
 
         Any number of ids, also none; one request for each ten of them, or for fewer if their results are
         large. ``request_id`` is the last request's.

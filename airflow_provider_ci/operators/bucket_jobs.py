@@ -209,5 +209,5 @@ class BatchesOfBucket:
 def shows_type(hook: TencentCIHook, tag: str, bucket_and_region: BucketAndRegion) -> bool:
     """Find out whether the job list of a bucket shows any job of a type."""
     any_job = next(iter(hook.list_jobs(tag=tag, size=1, **bucket_and_region)), None)
-    # a service that does not know the tag may list jobs of other types
+    # a service without this tag may list jobs of other types
     return any_job is not None and any_job.tag == tag

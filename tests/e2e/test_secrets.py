@@ -200,7 +200,7 @@ def _signature(request: fakes.Request) -> str:
 def _check_that_all_was_searched(texts: dict[str, str], triggers: dict[str, str]) -> None:
     """What is known to be there was found, so that nothing was overlooked."""
     logs = "\n".join(text for name, text in texts.items() if name.startswith("logs/dag_id=scanned"))
-    assert "POST /jobs HTTP/1.1" in logs, "urllib3 has told at DEBUG what it sent"
+    assert "POST /jobs HTTP/1.1" in logs, "urllib3 has logged at DEBUG what it sent"
     for said in ("SignatureDoesNotMatch", "AmbiguousSubmissionError", "No response from", "JobFailedError"):
         assert said in logs, said
     assert any("TencentCIJobTrigger" in rows and "marked" in rows for rows in triggers.values()), triggers

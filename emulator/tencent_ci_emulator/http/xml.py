@@ -1,6 +1,6 @@
 """XML: a parser for requests, and a writer for responses.
 
-Documents are trees of lxml elements, so that elements which the emulator does not know are kept and echoed.
+Documents are trees of lxml elements, so that unknown elements are kept and echoed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One thread runs the schedule, and a small pool does the work (PyAV releases the GIL). A job that must stay
 ``Running`` after its work is done waits in the schedule, not in the pool, so many can run at once.
-The clock is told of waits and of work, because a virtual one advances only while nothing is running.
+The clock is notified of waits and of work, because a virtual one advances only while nothing is running.
 
 ``_lock`` guards everything here. It is re-entrant: the schedule's thread holds it while it runs actions.
 """

@@ -83,7 +83,7 @@ class TestOutlets:
         with pytest.raises(JobFailedError):
             operator.execute(context)
         assert context["outlet_events"][voice].extra == {}
-        assert [str(seen.job_state) for seen in operator.known_jobs] == ["Failed"], "OpenLineage is told"
+        assert [str(seen.job_state) for seen in operator.known_jobs] == ["Failed"], "OpenLineage is notified"
 
 
 class TestSubmit:

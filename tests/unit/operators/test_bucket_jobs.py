@@ -91,7 +91,7 @@ class TestJobs:
     def test_a_type_is_listed_if_any_job_of_it_is(
         self, hook: TencentCIHook, server: ScriptedServer, listed: tuple[str, ...], shown: bool
     ) -> None:
-        """A service that does not know a tag may list the jobs of another."""
+        """A service without a tag may list the jobs of another."""
         server.play(jobs(*map(detail, listed), next_token="t"))
         assert JobsOfBucket(hook, PLACE).ask_if_listed({"Tag": "Tts"}) is shown
         assert sent(server) == [{"tag": "Tts", "orderByTime": "Desc", "size": "1"}]
