@@ -17,6 +17,7 @@ from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database, PageQuery
 from tencent_ci_emulator.http.xml import SERVICE_ZONE, parse, text_of
+from tencent_ci_emulator.jobs.batch_inputs import key_of
 from tencent_ci_emulator.jobs.job_output import METHOD_HEADER
 from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.queues import Queues
@@ -25,6 +26,9 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _JOBS_SHOWN = 50
 _OBJECTS_SHOWN = 50
+# Where a job names what it reads besides its input object: the fragments of Concat, sound to be mixed in, and
+# a recording that is given by its address
+_FURTHER_INPUTS = ("Operation//ConcatFragment/Url", "Operation//AudioSource", "Input/Url")
 # No other type is ever sent to a browser: a stored page or picture must not run in this origin
 _MEDIA_TYPES = {
     "aac": "audio/aac",
@@ -80,15 +84,18 @@ class StatusPage:
 
     def serve_page(self) -> web.Response:
         """Return the page."""
+        buckets = [self._bucket(bucket) for bucket in self._config.buckets]
         text = self._template.render(
             style=_STYLE,
             region=self._config.region,
             now=self._clock.now(),
             states=list(STATES),
-            buckets=[self._bucket(bucket) for bucket in self._config.buckets],
+            buckets=buckets,
+            paid_jobs=sum(bucket["paid_jobs"] for bucket in buckets),
             queues=self._busy_queues(),
             address=_address,
             is_playable=self._is_playable,
+            inputs_of=_inputs_of,
             result_of=self._result_of,
         )
         return web.Response(body=text.encode(errors="replace"), headers=_PAGE_HEADERS)
@@ -108,6 +115,7 @@ class StatusPage:
     def _bucket(self, bucket: str) -> dict[str, Any]:
         query = "SELECT COUNT(*) AS count, COALESCE(SUM(size), 0) AS size FROM objects WHERE bucket = ?"
         totals = self._database.rows(query, (bucket,))[0]
+        paid_jobs = self._database.rows("SELECT COUNT(*) AS n FROM jobs WHERE bucket = ?", (bucket,))[0]["n"]
         query = "SELECT key, size, modified FROM objects WHERE bucket = ? ORDER BY modified DESC LIMIT ?"
         newest = [dict(row) for row in self._database.rows(query, (bucket, _OBJECTS_SHOWN))]
         query_of_jobs = PageQuery({"bucket": bucket}, size=_JOBS_SHOWN)
@@ -115,6 +123,7 @@ class StatusPage:
         return {
             "name": bucket,
             **dict(totals),
+            "paid_jobs": paid_jobs,
             "jobs": jobs,
             "has_more_jobs": next_token is not None,
             "objects": [row | {"key": row["key"].decode(errors="surrogateescape")} for row in newest],
@@ -140,6 +149,14 @@ class StatusPage:
 
     def _is_playable(self, bucket: str, key: str) -> bool:
         return _extension(key) in _MEDIA_TYPES and self._objects.get(bucket, key) is not None
+
+
+def _inputs_of(job: StoredJob) -> list[str]:
+    """Return the keys of all objects that a job reads. An address loses its query: it may be a signature."""
+    request = parse(job.request)
+    named = [element.text or "" for path in _FURTHER_INPUTS for element in request.iterfind(path)]
+    further = [key.removeprefix("/") for text in named if (key := key_of(text.strip(), job.bucket))]
+    return list(dict.fromkeys(key for key in (job.input_object, *further) if key))
 
 
 def _extension(key: str) -> str:

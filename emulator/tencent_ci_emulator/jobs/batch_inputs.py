@@ -98,10 +98,13 @@ def _listed_keys(job_input: Element | None, bucket: str, objects: ObjectStore) -
 
 
 def key_of(text: str, bucket: str) -> str | None:
-    """Return the key that a URL, or a bare key, names; ``None`` for a URL of another bucket."""
+    """Return the key that a URL, or a bare key, names; ``None`` for a URL of another bucket, or for none."""
     if not re.match("https?://", text):
         return text
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
     host = _COS_HOST.fullmatch(parts.netloc.lower())
     if host is not None and host["bucket"] != bucket:
         return None

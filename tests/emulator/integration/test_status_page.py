@@ -87,6 +87,39 @@ def test_results_that_no_answer_describes_and_messages_are_shown():
     assert "not processed: the emulator does not work on jobs of type SmartCover" in text
 
 
+def test_the_number_of_paid_jobs_is_shown(emulator):
+    page = html.fromstring(get(emulator)[1].decode())
+    assert "Paid jobs: 2" in page.text_content()
+    rows = [[cell.text_content() for cell in row.iter("td")][:2] for row in page.find(".//table").iter("tr")]
+    assert rows[1:] == [[emulator.bucket, "2"], ["results-1250000000", "0"]]
+
+
+def test_every_input_of_a_job_is_shown():
+    """Of an address the key is shown, and never the query, which may be a signature."""
+    host = f"https://{DEMO_BUCKET}.cos.ap-guangzhou.myqcloud.com"
+    fragments = "".join(
+        f"<ConcatFragment><Url>{url}</Url></ConcatFragment>"
+        for url in ("in/b.mp3", f"{host}/in/c%20d.mp3?q-signature=hush", "https://[/broken?q-signature=hush")
+    )
+    output = f"<Bucket>{DEMO_BUCKET}</Bucket><Region>ap-guangzhou</Region><Object>out/all.mp3</Object>"
+    request = (
+        "<Request><Tag>Concat</Tag><Input><Object>in/a.mp3</Object></Input><Operation><ConcatTemplate>"
+        f"{fragments}<Container><Format>mp3</Format></Container>"
+        f"<AudioMix><AudioSource>in/music.mp3</AudioSource></AudioMix></ConcatTemplate>"
+        f"<Output>{output}</Output></Operation></Request>"
+    )
+    with Emulator() as emulator:
+        client = Client(emulator)
+        client("PUT", "/in/b.mp3", SHORT.read_bytes())
+        submitted(client, request)
+        body = get(emulator)[1].decode()
+    (row,) = html.fromstring(body).xpath("//tr[td//span[text()='Concat']]")
+    shown = [div.text_content().strip() for div in row.iter("div")]
+    assert shown == ["in/a.mp3", "in/b.mp3", "in/c d.mp3", "in/music.mp3"]
+    assert [audio.get("src").rpartition("/")[2] for audio in row.iter("audio")] == ["in%2Fb.mp3"]
+    assert "hush" not in body
+
+
 def test_results_can_be_played(emulator):
     page = html.fromstring(get(emulator)[1].decode())
     played = {audio.get("src") for audio in page.iter("audio")}
