@@ -277,8 +277,10 @@ class TencentCIHook(BaseHook):
         """Submit a job once; return it as accepted, and the request id.
 
         Results go to the input's bucket and region, unless ``job`` names others. The address of the
-        connection's callback endpoint replaces ``auto`` in ``CallBack``.
+        connection's callback endpoint replaces ``auto`` in ``CallBack``. The hook records nothing: after an
+        ``AmbiguousSubmissionError`` look for the job before you submit it again.
 
+        :param job: a dict with the names of Tencent's elements.
         :param expires_at: time by :meth:`now` after which the service refuses the submission.
         :param bucket: the input's bucket, ``<name>-<appid>``.
         :raises RequestValidationError: the job breaks a documented rule; nothing was sent.
@@ -508,7 +510,8 @@ class TencentCIHook(BaseHook):
     ) -> StoredFile:
         """Upload a file of at most 5 GB as an object; the service checks its MD5.
 
-        The object's content type is guessed from the end of the key, else from that of the path.
+        The object's content type is guessed from the end of the key, else from that of the path. An object
+        that is already there is replaced.
         """
         upload = objects.Upload(path, key)
         request = PutObject(key, upload.content_md5, upload.content_type)
@@ -571,7 +574,7 @@ class TencentCIHook(BaseHook):
         """Open a service for a bucket, which also binds the bucket to CI.
 
         :param service: ``asr`` (smart audio, which voice separation needs), ``media``, ``pic``, ``ai_`` or
-            ``file_``; ``docs/operators.md`` says which type of job needs which.
+            ``file_``; ``docs/job-types.md`` says which type of job needs which.
         :return: the binding; ``None`` if the service was open already.
         """
         return self.call(OpenBucket(service), bucket=bucket, region=region)

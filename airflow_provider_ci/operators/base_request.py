@@ -38,18 +38,23 @@ class BaseRequestOperator(TencentCIBaseTaskOperator):
     :param tag: the type of the job (``Tag``), for instance ``Transcode``; ``docs/job-types.md`` lists all
         that are known. (templated)
     :param operation: what the job does (``Operation``), with the names of Tencent's pages: a dict of
-        elements, in which a list is an element that is repeated. The results go to the input's bucket and
-        region unless ``Output`` names others. It is shown in Airflow's UI. (templated)
+        elements, in which a list is an element that is repeated, ``""`` and ``{}`` are an empty element, and
+        ``None`` is none. Each value, a part or the whole may be a template or another task's output. A
+        template that renders to an empty string leaves its element out; one that renders to ``None`` is
+        refused. An element that another argument gives is refused, too. The results go to the input's bucket
+        and region unless ``Output`` names others. It is shown in Airflow's UI. (templated)
     :param user_data: printable ASCII, at most 1,024 characters, which the service returns with the job
-        (``UserData``). (templated)
-    :param job_level: priority (``JobLevel``), 0 to 2; a higher one runs earlier. (templated)
+        (``UserData``). Default: with ``durable``, the idempotency key of the task. (templated)
+    :param job_level: priority (``JobLevel``): 0, 1 or 2; a higher one runs earlier. (templated)
     :param queue_id: queue (``QueueId``); default: the service chooses. (templated)
-    :param callback_url: URL that the service calls when the job has ended (``CallBack``), ``auto`` for the
-        endpoint of this Airflow (3.3 or newer), or ``no``. A URL is shown in Airflow's UI. (templated)
+    :param callback_url: http or https URL that the service calls when the job has ended (``CallBack``),
+        ``auto`` for the endpoint of this Airflow (3.3 or newer), or ``no``. A URL is shown in Airflow's UI,
+        so put no secret into it. (templated)
     :param callback_format: ``XML`` or ``JSON`` (``CallBackFormat``). (templated)
     :param callback_type: ``Url``, ``TDMQ`` or ``Kafka`` (``CallBackType``). (templated)
     :param callback_mq_config: for ``TDMQ`` (``CallBackMqConfig``):
-        ``{"mq_region": …, "mq_mode": …, "mq_name": …}``. (templated)
+        ``{"mq_region": …, "mq_mode": …, "mq_name": …}``; the region is ``sh``, ``bj``, ``gz``, ``cd`` or
+        ``hk``, the mode ``Queue`` or ``Topic``. (templated)
     :param callback_kafka_config: for ``Kafka`` (``CallBackKafkaConfig``):
         ``{"region": …, "instance_id": …, "topic": …}``. (templated)
     """

@@ -54,9 +54,11 @@ class TencentCIBaseTaskOperator(TencentCIBaseOperator):
     :param deferrable: wait in the triggerer instead of on the worker. ``[operators] default_deferrable``
         decides where a task waits, but not whether it does. ``True`` has no effect together with
         ``wait_for_completion=False``.
-    :param poll_interval: longest pause between two polls, seconds or a ``timedelta``.
-    :param timeout: longest wait for the job, seconds or a ``timedelta``; default: ``execution_timeout``
-        alone limits it, or seven days if there is none either, as for Airflow's sensors.
+    :param poll_interval: longest pause between two polls, seconds or a ``timedelta``. A pause is a quarter of
+        the time waited so far, and at least 1 s.
+    :param timeout: longest wait for the job, seconds or a ``timedelta``, at most 3,650 days; default:
+        ``execution_timeout`` alone limits it, or seven days if there is none either, as for Airflow's
+        sensors.
     :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
         only jobs that have not begun.
     :param durable: a retry continues with the job of an earlier try instead of paying for another; see

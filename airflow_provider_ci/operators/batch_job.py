@@ -81,8 +81,10 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
         characters; default: the ids of DAG and task, and the map index. (templated)
     :param time_interval: only objects that were uploaded at or after ``start`` and before ``end``
         (``Operation.TimeInterval``): ``{"start": …, "end": …}``, each a time with its zone, as
-        ``{{ data_interval_start }}``, or left out. (templated)
-    :param allow_failed_jobs: succeed although jobs of the batch have ended without success.
+        ``{{ data_interval_start }}``, or left out. Uploads are timed in whole seconds. Equal times are
+        refused. (templated)
+    :param allow_failed_jobs: succeed although jobs of the batch have ended without success. Otherwise the
+        task fails without retry: a new batch job would pay for the good jobs again.
     """
 
     template_fields: Sequence[str] = (

@@ -103,25 +103,30 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
     .. seealso:: ``docs/operators.md``
 
-    :param input_objects: the inputs: a list of keys, or of dicts ``{"input_object": …}`` with any further
-        argument of the request, which holds for this item only. (templated)
-    :param prefix: or all objects whose keys begin with this. (templated)
+    :param input_objects: the inputs: a list, or another task's output, of keys or of dicts
+        ``{"input_object": …}`` with any further argument of the request, which holds for this item only;
+        ``operation`` and ``input_elements`` are merged with those of the task. (templated)
+    :param prefix: or all objects whose keys begin with this. Each try lists them anew. Folders, which
+        consoles store as objects whose keys end with ``/``, are no items. (templated)
     :param include: of the objects under ``prefix`` only those whose keys match one of these patterns, in
-        which ``*`` and ``?`` stand for any text and any character. (templated)
+        which ``*`` and ``?`` stand for any text (also ``/``) and any character. (templated)
     :param exclude: and none of these. (templated)
-    :param input_manifest: or the lines of an object: each is a key, or a JSON object as an item of
-        ``input_objects``. (templated)
-    :param max_submissions_per_second: how many jobs are submitted in a second, at most.
-    :param max_active_jobs: how many of the task's jobs wait or run at once, at most.
+    :param input_manifest: or the lines of an object, by its key: each is a key, or a JSON object as an item
+        of ``input_objects``. A key that begins with ``{`` or ``"`` is written as a JSON string. (templated)
+    :param max_submissions_per_second: how many jobs are submitted in a second, at most. Tencent documents no
+        limit. The rate is halved while the service throttles.
+    :param max_active_jobs: how many of the task's jobs wait or run at once, at most. A queue of the service
+        holds 10,000.
     :param only_failed: a cleared task submits only what has no successful job; ``False``: all anew. A retry
         always submits only what has none.
     :param allow_failed: succeed although so many items (an integer), or such a share of them (a number
-        between 0 and 1), have no successful job.
+        between 0 and 1), have no successful job. ``1`` is one item, ``1.0`` all.
     :param manifest_object: key of the manifest, in the inputs' bucket; default: made of the ids of DAG, run
         and task, under ``airflow/``. (templated)
-    :param dry_run: submit nothing, and return what would be submitted.
+    :param dry_run: submit nothing, write no manifest, and return what would be submitted.
     :param max_jobs: refuse more items than this.
-    :param max_minutes: refuse to submit jobs for more minutes of media than this.
+    :param max_minutes: refuse to submit jobs for more minutes of media than this; default: no limit. The
+        length is measured for some inputs before the first job is submitted.
     :param media_info_samples: of how many inputs ``dry_run`` and ``max_minutes`` measure the length; ``all``
         for all of them.
     """

@@ -27,9 +27,11 @@ _MAX_IDS_IN_MESSAGE = 20
 class TencentCICancelJobOperator(TencentCIBaseOperator):
     """Cancels jobs, and returns the state of each.
 
-    The service cancels only jobs that have not begun (``Submitted``, ``Pause``). What it does with others
-    is not documented, so the operator does not ask for them. XCom ``return_value`` is a dict from JobId to
-    state. It is no failure if a job has ended already: running twice does no harm.
+    The service cancels only jobs that have not begun (``Submitted``, ``Pause``). What it does with others is
+    not documented, so the operator does not ask for them. A job that was cancelled is polled for up to 7 s,
+    until its state shows it. XCom ``return_value`` is a dict from JobId to state. It is no failure if a job
+    has ended already: running twice does no harm. A job that has begun continues, and is billed. A job that
+    the service does not find raises ``JobNotFoundError`` after the others are done.
 
     .. seealso:: ``docs/operators.md``, and Tencent's page 436/120620.
 

@@ -30,8 +30,10 @@ class JobRequestOperator(BaseRequestOperator):
         Airflow's UI. (templated)
     :param input_elements: further elements of ``Input``, for instance ``{"Lang": "zh", "Type": "pdf"}`` of a
         translation. (templated)
-    :param check_input: submit a job only if the input object exists, is not empty and not archived. Needs the
-        permission ``cos:HeadObject``.
+    :param check_input: submit a job only if the input object exists, is not empty and not archived.
+        Otherwise the task fails with ``NotFoundError`` or ``RequestValidationError`` before anything is paid.
+        It costs one ``HEAD`` and needs the permission ``cos:HeadObject``. A retry that continues with an
+        earlier job does not check.
     """
 
     template_fields: Sequence[str] = (

@@ -13,14 +13,18 @@ class NoiseReductionOperator(TypedJobOperator):
     """Submits a noise-reduction job (``NoiseReduction``, 音频降噪), and waits for it if asked to.
 
     The result is ``outputs["file"]`` of XCom ``job``. The service does not say where it has written it, so
-    ``output_object`` has no placeholders. The input has at most 10 MB, and its first channel counts.
+    ``output_object`` has no placeholders, and the file has no MD5. The input has at most 10 MB, and its first
+    channel counts. The service needs to be opened for smart audio, and the account ``ci:CreateAsrJobs``.
 
     All other arguments are those of :class:`~airflow_provider_ci.operators.typed_job.TypedJobOperator` and
     :class:`~airflow_provider_ci.operators.job.TencentCIJobOperator`. The fields are on Tencent's page
     460/84796.
 
-    :param format: the result's format (``Format``): ``mp3``, ``m4a`` or ``wav`` (default). (templated)
-    :param samplerate: Hz (``Samplerate``); the service's default is 16000. (templated)
+    :param format: the result's format (``Format``): ``mp3``, ``m4a`` or ``wav`` (the service's default).
+        (templated)
+    :param samplerate: Hz (``Samplerate``): 8000, 12000, 16000 (the service's default), 24000, 32000, 44100 or
+        48000. Tencent's pages use two spellings; for the other one:
+        ``operation={"NoiseReduction": {"SampleRate": 8000}}``. (templated)
     """
 
     kind = NOISE_REDUCTION_TYPE

@@ -12,29 +12,45 @@ from airflow_provider_ci.protocol.job_types.speech_recognition import SPEECH_REC
 class SpeechRecognitionOperator(TypedJobOperator):
     """Submits a speech-recognition job (``SpeechRecognition``, 语音识别), and waits for it if asked to.
 
-    The transcript is the file ``outputs["transcript"]`` of XCom ``job``, and in its ``result`` under
-    ``SpeechRecognitionResult``; that of a long recording is shortened there, and complete in
-    ``TencentCIHook.job_result``. The input may be an object or a URL.
+    The transcript is the file ``outputs["transcript"]`` of XCom ``job``, with ``outputs["detail"]`` beside it
+    if the service has written one. It is in ``result["SpeechRecognitionResult"]``, too: ``Result`` (text with
+    times), and ``ResultDetail`` or, in the fast mode, ``FlashResult`` (lists). That of a long recording is
+    shortened there, and complete in ``TencentCIHook.job_result``. The input may be an object or a URL. The
+    service needs to be opened for smart audio, and the account ``ci:CreateAsrJobs``.
 
     All other arguments are those of :class:`~airflow_provider_ci.operators.typed_job.TypedJobOperator` and
     :class:`~airflow_provider_ci.operators.job.TencentCIJobOperator`. The fields are on Tencent's page
     1045/73385.
 
-    :param engine_model_type: the engine (``EngineModelType``), as ``16k_zh`` or ``16k_en``. (templated)
-    :param channel_num: ``1``, or ``2`` with ``8k_zh`` (``ChannelNum``), unless ``flash_asr``. (templated)
-    :param res_text_format: detail of the result (``ResTextFormat``), 0 to 3; 3 is for subtitles. (templated)
-    :param filter_dirty: ``1`` removes and ``2`` masks swear words (``FilterDirty``). (templated)
-    :param filter_modal: filter of modal particles (``FilterModal``), 0 to 2. (templated)
-    :param filter_punc: filter of punctuation (``FilterPunc``), 0 to 2. (templated)
-    :param convert_num_mode: spelling of numbers (``ConvertNumMode``): 0, 1 or 3. (templated)
-    :param speaker_diarization: ``1`` tells speakers apart (``SpeakerDiarization``). (templated)
-    :param speaker_number: number of speakers (``SpeakerNumber``), 0 (automatic) to 10. (templated)
-    :param sentence_max_length: characters of a subtitle (``SentenceMaxLength``), 6 to 40. (templated)
-    :param output_file_type: ``txt`` or ``srt`` (``OutputFileType``). (templated)
-    :param flash_asr: the fast mode (``FlashAsr``). (templated)
-    :param format: format of the input, for the fast mode (``Format``). (templated)
-    :param first_channel_only: ``0``: all channels, in the fast mode (``FirstChannelOnly``). (templated)
-    :param word_info: times of words, in the fast mode (``WordInfo``), 0 to 2. (templated)
+    :param engine_model_type: the engine, for language and sample rate (``EngineModelType``), as ``16k_zh``,
+        ``16k_en`` or ``8k_zh``. Required without a template. Tencent's list grows, so any name is sent.
+        (templated)
+    :param channel_num: ``1``, or ``2`` with ``8k_zh`` (``ChannelNum``). Required, except with ``flash_asr``,
+        which does not allow it. (templated)
+    :param res_text_format: detail of the result (``ResTextFormat``): 0 segments with times; 1 words; 2 words
+        and punctuation; 3 split at punctuation, for subtitles. Not with ``flash_asr``. (templated)
+    :param filter_dirty: swear words (``FilterDirty``): ``1`` removes and ``2`` masks them; this and the next
+        two are for Chinese engines. (templated)
+    :param filter_modal: modal particles (``FilterModal``): 0, 1 or 2. (templated)
+    :param filter_punc: punctuation (``FilterPunc``): 0, 1 or 2. (templated)
+    :param convert_num_mode: how numbers are written (``ConvertNumMode``): 0, 1 or 3. Not with ``flash_asr``.
+        Tencent's pages contradict each other on the default. (templated)
+    :param speaker_diarization: ``1`` tells speakers apart (``SpeakerDiarization``): only with one channel,
+        and of the engines that documents name only with ``8k_zh``, ``16k_zh`` and ``16k_zh_video``.
+        (templated)
+    :param speaker_number: number of speakers (``SpeakerNumber``), 0 (the service counts) to 10, only with
+        ``speaker_diarization``. Not with ``flash_asr``. (templated)
+    :param sentence_max_length: characters of a subtitle (``SentenceMaxLength``): 0, or 6 to 40 with
+        ``res_text_format=3``. (templated)
+    :param output_file_type: ``txt`` or ``srt`` (``OutputFileType``). ``srt`` neither with ``flash_asr`` nor
+        with ``res_text_format=3``. (templated)
+    :param flash_asr: ``True``: the fast mode (``FlashAsr``), for at most two hours and 100 MB; otherwise the
+        limits are five hours and 512 MB. (templated)
+    :param format: format of the input (``Format``), required with ``flash_asr`` and only then: ``wav``,
+        ``pcm``, ``ogg-opus``, ``speex``, ``silk``, ``mp3``, ``m4a`` or ``aac``. (templated)
+    :param first_channel_only: ``1``, or ``0`` for all channels (``FirstChannelOnly``). Only with
+        ``flash_asr``. (templated)
+    :param word_info: times of words (``WordInfo``): 0, 1 or 2. Only with ``flash_asr``. (templated)
     """
 
     kind = SPEECH_RECOGNITION_TYPE

@@ -26,8 +26,10 @@ _PAUSE = 2.0  # seconds
 class TencentCITemplateOperator(TencentCIBaseOperator):
     """Creates or updates the template of a name, so that it has exactly these parameters.
 
-    XCom ``return_value`` is the TemplateId. Running twice leaves one template and returns the same id. As far
-    as is known, jobs that are running meanwhile keep the parameters that they started with.
+    XCom ``return_value`` is the TemplateId. Running twice leaves one template and returns the same id. An
+    update replaces the whole definition (460/84757). If somebody else creates or deletes the template at the
+    same time, it is looked up again. As far as is known, jobs that are running meanwhile keep the parameters
+    that they started with.
 
     .. seealso:: ``docs/operators.md``, and Tencent's pages 436/84510 and 460/84757.
 
@@ -35,7 +37,8 @@ class TencentCITemplateOperator(TencentCIBaseOperator):
     :param name: the template's name, unique in its bucket: Chinese, letters, digits, ``_``, ``-``, ``*``, at
         most 64 characters. (templated)
     :param parameters: as in the ``Operation`` of a job, for instance
-        ``{"Transcode": {"Container": {"Format": "mp4"}}}``. (templated)
+        ``{"Transcode": {"Container": {"Format": "mp4"}}}``. Elements that are missing are the service's
+        choice. (templated)
     :param tencent_ci_conn_id: the Airflow connection. (templated)
     :param bucket: the bucket that the template is for; default: the connection's. (templated)
     :param region: its region; default: the connection's. (templated)

@@ -20,20 +20,24 @@ if TYPE_CHECKING:
 class TextToSpeechOperator(TypedJobOperator):
     """Submits a job that speaks a text (``Tts``, 语音合成), and waits for it if asked to.
 
-    The recording is ``outputs["file"]`` of XCom ``job``. Such a job has no input object.
+    The recording is ``outputs["file"]`` of XCom ``job``. Such a job has no input object. The service needs to
+    be opened for smart audio.
 
     All other arguments are those of :class:`~airflow_provider_ci.operators.typed_job.TypedJobOperator` and
     :class:`~airflow_provider_ci.operators.job.TencentCIJobOperator`. The fields are on Tencent's page
     1045/73380.
 
     :param text: what is spoken, at most 300 characters (``TtsConfig.Input``). (templated)
-    :param text_url: or the address of a longer text in COS (``InputType`` ``Url``). (templated)
-    :param mode: ``Sync``, or the default, asynchronous (``Mode``). (templated)
+    :param text_url: or the address of a text in COS (``InputType`` ``Url``): UTF-8, at most 10,000
+        characters, with ``mode="Sync"`` 300. (templated)
+    :param mode: ``Sync``; or ``Asyc`` or ``Async``, in which documents spell the default differently
+        (``Mode``). (templated)
     :param codec: ``wav``, ``mp3`` or ``pcm`` (``Codec``). (templated)
-    :param voice_type: the voice (``VoiceType``); the service's default is ``ruxue``. (templated)
-    :param volume: -10 to 10 (``Volume``). (templated)
+    :param voice_type: the voice (``VoiceType``). ``ruxue``, the service's default, is sent if no other
+        parameter is set, because the service needs one. (templated)
+    :param volume: -10 to 10 (``Volume``); the service's default is 0. (templated)
     :param speed: 50 to 200 (``Speed``); the service's default is 100. (templated)
-    :param emotion: an emotion that the voice has (``Emotion``). (templated)
+    :param emotion: an emotion that the voice has (``Emotion``), as ``arousal``. (templated)
     """
 
     kind = TTS_TYPE

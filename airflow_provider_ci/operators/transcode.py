@@ -20,17 +20,23 @@ class TranscodeOperator(TypedJobOperator):
     :class:`~airflow_provider_ci.operators.job.TencentCIJobOperator`. The fields are on Tencent's page
     1045/49911.
 
-    :param container_format: ``mp4``, ``hls``, ``mp3`` and others (``Container.Format``). (templated)
-    :param audio_codec: ``aac``, ``mp3`` and others (``Audio.Codec``). (templated)
-    :param audio_samplerate: Hz (``Audio.Samplerate``). (templated)
+    :param container_format: ``mp4``, ``hls``, ``mkv``, ``ts``, ``flv``, ``avi``, ``mov``, ``dash`` or
+        ``webm``; for sound only ``aac``, ``mp3``, ``flac``, ``amr``, ``adts``, ``m4a`` or ``wav``
+        (``Container.Format``). Required without a template. (templated)
+    :param audio_codec: ``aac``, ``mp3``, ``flac``, ``amr``, ``Vorbis``, ``opus`` or ``pcm_s16le``
+        (``Audio.Codec``). (templated)
+    :param audio_samplerate: Hz (``Audio.Samplerate``): 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100,
+        48000, 88200, 96000. ``amr``: 8000. ``opus``: 8000, 16000, 24000 or 48000. (templated)
     :param audio_bitrate: kbit/s, 8 to 1000 (``Audio.Bitrate``). (templated)
-    :param audio_channels: number of channels (``Audio.Channels``). (templated)
+    :param audio_channels: number of channels (``Audio.Channels``). ``aac`` and ``flac``: 1, 2, 4, 5, 6, 8.
+        ``mp3``, ``opus`` and ``pcm_s16le``: 1, 2. ``Vorbis``: 2. ``amr``: 1. (templated)
     :param video_codec: ``H.264``, ``H.265``, ``VP8``, ``VP9`` or ``AV1`` (``Video.Codec``). (templated)
-    :param video_width: pixels, 128 to 4096 (``Video.Width``). (templated)
-    :param video_height: pixels, 128 to 4096 (``Video.Height``). (templated)
+    :param video_width: pixels, an even number from 128 to 4096 (``Video.Width``). One of width and height
+        alone keeps the ratio. (templated)
+    :param video_height: pixels, an even number from 128 to 4096 (``Video.Height``). (templated)
     :param video_fps: pictures a second, at most 60 (``Video.Fps``). (templated)
-    :param video_bitrate: kbit/s, 10 to 50000 (``Video.Bitrate``). (templated)
-    :param video_crf: quality, at most 51 (``Video.Crf``). (templated)
+    :param video_bitrate: kbit/s, 10 to 50000, or ``auto`` (``Video.Bitrate``). (templated)
+    :param video_crf: quality, at most 51 (``Video.Crf``); it wins over ``video_bitrate``. (templated)
     :param time_interval_start: seconds at which the result begins (``TimeInterval.Start``). (templated)
     :param time_interval_duration: seconds (``TimeInterval.Duration``); default: to the end. (templated)
     """

@@ -42,22 +42,26 @@ class VoiceSeparateArguments(BaseRequestOperator):
     """Arguments of voice separation (460/84794, 460/80155).
 
     In the keys of results the service replaces placeholders such as ``${jobid}``; ``docs/operators.md`` has
-    all.
+    all. A key for a result that the mode does not make is refused.
 
     :param background_object: key of the background (``Output.Object``). (templated)
     :param voice_object: key of the voice (``Output.AuObject``). (templated)
-    :param bass_object: key of the bass, for ``MusicMode`` (``Output.BassObject``). (templated)
-    :param drum_object: key of the drums, for ``MusicMode`` (``Output.DrumObject``). (templated)
+    :param bass_object: key of the bass, only with ``MusicMode`` (``Output.BassObject``). (templated)
+    :param drum_object: key of the drums, only with ``MusicMode`` (``Output.DrumObject``). (templated)
     :param output_bucket: bucket of the results (``Output.Bucket``); default: the input's. (templated)
     :param output_region: that bucket's region (``Output.Region``); default: the input's. (templated)
     :param template_id: a voice-separation template (``TemplateId``), instead of the next five. (templated)
-    :param audio_mode: what to make (``AudioMode``): ``IsAudio`` (voice), ``IsBackground``,
-        ``AudioAndBackground`` or ``MusicMode`` (voice, background, bass, drums). (templated)
+    :param audio_mode: what to make (``AudioMode``): ``IsAudio`` (needs ``voice_object``), ``IsBackground``
+        (needs ``background_object``), ``AudioAndBackground`` or ``MusicMode`` (both need both; the latter
+        also makes bass and drums). (templated)
     :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``
-        (``AudioConfig.Codec``). (templated)
-    :param samplerate: Hz (``AudioConfig.Samplerate``); which are allowed depends on the codec. (templated)
+        (``AudioConfig.Codec``); with ``MusicMode`` ``mp3``, ``wav`` or ``aac``. (templated)
+    :param samplerate: Hz (``AudioConfig.Samplerate``): 11025, 22050, 32000, 44100, 48000, 96000. ``mp3``: not
+        96000. ``wav``: 8000, too. ``amr``: only 8000. ``MusicMode`` ignores this and the next two.
+        (templated)
     :param bitrate: kbit/s, 8 to 1000 (``AudioConfig.Bitrate``). (templated)
-    :param channels: number of channels (``AudioConfig.Channels``). (templated)
+    :param channels: number of channels (``AudioConfig.Channels``): 1, 2, 4, 5, 6, 8. ``mp3``: 1 or 2.
+        ``amr``: 1. (templated)
     """
 
     tag = VOICE_SEPARATE

@@ -25,10 +25,13 @@ class VoiceSeparateTemplateOperator(TencentCITemplateOperator):
         most 64 characters. (templated)
     :param audio_mode: ``IsAudio`` (voice), ``IsBackground``, ``AudioAndBackground`` or ``MusicMode``.
         (templated)
-    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``. (templated)
-    :param samplerate: Hz. (templated)
+    :param codec: ``aac`` (the service's default), ``mp3``, ``flac``, ``amr`` or ``wav``; with ``MusicMode``
+        ``mp3``, ``wav`` or ``aac``. (templated)
+    :param samplerate: Hz, as of
+        :class:`~airflow_provider_ci.operators.voice_separate_arguments.VoiceSeparateArguments`; default: the
+        service's choice, as for the next two. (templated)
     :param bitrate: kbit/s, 8 to 1000. (templated)
-    :param channels: number of channels. (templated)
+    :param channels: number of channels, as there. (templated)
     """
 
     tag = VOICE_SEPARATE

@@ -85,7 +85,12 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
     id, and a list of them in the same order when it is a list. A job that ended ``Failed`` or ``Cancel``, or
     has been missing for two minutes, fails the sensor without retry (or skips it with ``soft_fail``). The
     sensor waits until its ``timeout`` while a job is in ``Pause`` or in a state that the documents do not
-    name, and during an outage of the service.
+    name, and during an outage of the service: no response or an unreadable one, 429, 5xx, a gateway's 404.
+    Any other error fails the sensor, and its retries apply; ``silent_fail`` and ``never_fail`` count as in
+    poke mode. One request describes ten jobs.
+
+    ``mode``, ``poke_interval``, ``timeout``, ``soft_fail`` and others are as of every sensor. A time is at
+    most 3,650 days; with ``deferrable``, a ``poke_interval`` of 0 counts as 1 s.
 
     .. seealso:: ``docs/operators.md``
 
