@@ -30,6 +30,8 @@ HEADERS = {
     "Accept-Encoding": "identity",
 }
 CHUNK_SIZE = 64 * 1024
+# The SecretId of the emulator's example begins so; no SecretId of Tencent Cloud has a hyphen
+_DEMO_KEY = "q-ak=AKIDdemo-"
 # Threads that use a session at once: those that submit the jobs of a bulk task
 _THREADS = 16
 # For each host: a bulk task has 16 threads that submit, beside its own. If fewer were kept, urllib3 would log
@@ -221,11 +223,14 @@ def too_large_error(status: int, request_id: str | None) -> ResponseTooLargeErro
 
 def no_response_error(request: SignedRequest, reason: str, *, sent: bool) -> TransportError:
     """Return the error for a request without a complete response."""
-    return TransportError(
-        f"No response from {request.headers['Host']} to {request.method}: {reason}",
-        sent=sent,
-        hint="Check the network, the proxy settings, and bucket, region and endpoint_url of the connection",
-    )
+    hint = "Check the network, the proxy settings, and bucket, region and endpoint_url of the connection"
+    host = request.headers["Host"]
+    if urlsplit(request.url).netloc == host and _DEMO_KEY in request.headers.get("Authorization", ""):
+        hint = (
+            "The SecretId is that of the emulator's example, but the connection has no endpoint_url: set it to"
+            " the emulator's address, for instance http://127.0.0.1:8180"
+        )
+    return TransportError(f"No response from {host} to {request.method}: {reason}", sent=sent, hint=hint)
 
 
 def _transport_error(error: Exception, request: SignedRequest) -> TransportError:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, conf
 
 from airflow_provider_ci.exceptions import ConfigurationError, InvalidRequestError, RequestValidationError
 from airflow_provider_ci.protocol.rules import Problem
@@ -29,7 +29,9 @@ class TaskArgumentError(RequestValidationError, AirflowFailException):
 
 
 class TaskConnectionError(ConfigurationError, AirflowFailException):
-    """The connection of a task cannot work, or lacks what no argument gives. The task fails without retry."""
+    """The connection of a task does not exist, cannot work, or lacks what no argument gives. The task fails
+    without retry.
+    """
 
 
 class RefusedRequestError(InvalidRequestError, AirflowFailException):
@@ -61,6 +63,20 @@ def fail_without_retry(operator: Any) -> Iterator[None]:
         raise TaskArgumentError(message, **error.details) from None
     except ConfigurationError as error:
         raise TaskConnectionError(error.message, **error.details) from None
+    except AirflowNotFoundException as error:
+        if _has_secrets_backend():
+            raise  # Airflow says the same while the backend does not respond, so a retry may find it
+        raise TaskConnectionError(
+            f"{error}",
+            hint="Add it where the task runs (airflow connections add), or name another one in"
+            " tencent_ci_conn_id. Airflow says the same of a URI that it cannot read: write it as JSON",
+        ) from None
+
+
+def _has_secrets_backend() -> bool:
+    return bool(
+        conf.get("secrets", "backend", fallback="") or conf.get("workers", "secrets_backend", fallback="")
+    )
 
 
 @contextmanager

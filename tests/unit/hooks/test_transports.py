@@ -289,6 +289,20 @@ class TestWhetherARequestWasSent:
         assert not caught.value.sent
         assert "pass-of-the-proxy" not in shown(caught.value)
 
+    @pytest.mark.parametrize("url", [None, "https://gateway.example"])
+    def test_keys_of_the_emulators_example_without_its_address(
+        self,
+        connection: Define,
+        monkeypatch: pytest.MonkeyPatch,
+        closed_port: int,
+        send: Send,
+        url: str | None,
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port}")
+        with pytest.raises(TransportError) as caught:
+            send(connection(url, login="AKIDdemo-not-a-real-id", max_attempts=1), DESCRIBE)
+        assert ("has no endpoint_url: set it to the emulator's address" in str(caught.value)) is (url is None)
+
 
 def test_the_loop_names_a_socks_proxy_which_it_cannot_use(
     connection: Define, monkeypatch: pytest.MonkeyPatch

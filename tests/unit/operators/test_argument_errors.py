@@ -8,7 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 
 from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError
 from airflow_provider_ci.operators.argument_errors import (
@@ -157,6 +161,23 @@ class TestWithoutRetry:
         connection("http://127.0.0.1:1", bucket=None)
         with pytest.raises(TaskConnectionError, match="No bucket: give it as an argument"):
             make(owner).execute(make_context())
+
+    @pytest.mark.usefixtures("airflow_db")
+    @pytest.mark.parametrize("owner", [ONE, BATCH, TEMPLATE, CANCEL])
+    def test_a_connection_that_does_not_exist(
+        self, owner: type[Any], make_context: Callable[..., dict[str, Any]]
+    ) -> None:
+        with pytest.raises(TaskConnectionError, match=r"`nowhere` isn't defined.*airflow connections add"):
+            make(owner, tencent_ci_conn_id="nowhere").execute(make_context())
+
+    @pytest.mark.parametrize("option", ["AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"])
+    def test_but_a_secrets_backend_may_have_been_away(
+        self, monkeypatch: pytest.MonkeyPatch, option: str
+    ) -> None:
+        monkeypatch.setenv(option, "example.Backend")
+        with pytest.raises(AirflowNotFoundException) as caught, fail_without_retry(ONE):
+            raise AirflowNotFoundException("The conn_id `x` isn't defined")
+        assert not isinstance(caught.value, AirflowFailException)
 
     @pytest.mark.parametrize("owner", [ONE, BATCH, TEMPLATE, CANCEL])
     @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket")])
