@@ -1,4 +1,9 @@
-"""The fault plan: rules for calls, jobs and callbacks that are to fail, and how."""
+"""The fault plan: rules for calls, jobs and callbacks that are to fail, and how.
+
+A plan is a JSON document ``{"rules": [...]}``. Each rule names an operation, selects some of its calls, and
+says what happens to them. :meth:`FaultPlan.add` explains every field. A rule that is not allowed is refused
+with the field, its value, and what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +66,9 @@ class _CountingRule:
 class FaultPlan:
     """The rules in force. Safe to use from several threads.
 
-    Rules are added as keyword arguments or as the JSON objects of a plan file; docs/emulator.md lists the
-    fields. A rule counts the calls that it concerns from the moment it is added.
+    Rules are added as keyword arguments or as the JSON objects of a plan file, with the fields of
+    :meth:`add`. They may come and go while the emulator runs. A rule counts the calls that it concerns from
+    the moment it is added.
     """
 
     def __init__(self) -> None:
@@ -76,6 +82,77 @@ class FaultPlan:
         For instance ``add("submit", nth=1, drop=True, when="after")``: the first submission is accepted,
         and its connection dropped without a response.
 
+        At most one of ``nth``, ``every``, ``first`` and ``share`` selects among the calls that the rule
+        concerns; without one it applies to all of them. Several rules may apply to one call: their delays
+        add up, and of any other effect the first rule's counts. An object call is held in memory if its
+        response is changed.
+
+        :param operation: a name or a list of names, or ``*`` for all calls. The calls about jobs are
+            ``submit``, ``describe``, ``list`` and ``cancel``; about batch jobs ``create_batch``,
+            ``describe_batch``, ``list_batches`` and ``cancel_batch``; about templates ``create_template``,
+            ``update_template``, ``list_templates`` and ``delete_template``; about queues ``list_queues``,
+            ``update_queue``, ``list_asr_queues``, ``update_asr_queue``, ``list_pic_queues``,
+            ``update_pic_queue``, ``list_ai_queues``, ``update_ai_queue``, ``list_file_queues`` and
+            ``update_file_queue``; about the services of buckets ``open_media``, ``close_media``,
+            ``list_media_buckets``, ``open_asr``, ``close_asr``, ``list_asr_buckets``, ``open_pic``,
+            ``close_pic``, ``list_pic_buckets``, ``open_ai``, ``close_ai``, ``list_ai_buckets``,
+            ``open_file``, ``close_file`` and ``list_file_buckets``; about objects ``put_object``,
+            ``get_object``, ``head_object``, ``delete_object``, ``copy_object``, ``multipart``,
+            ``media_info``, ``list_objects`` and ``head_bucket``. ``other`` are all other calls. Two are no
+            calls and stand alone: ``job`` is the execution of a job, and ``callback`` its callback.
+        :param nth: the n-th call, or a list of such numbers, counted from 1.
+        :param every: every n-th call.
+        :param first: the first n calls.
+        :param share: a share of the calls from 0 to 1; which ones depends on the seed alone.
+        :param seed: of ``share``; default 0.
+        :param job_id: only calls about this id (of jobs, a template, a queue, a batch job); ``*`` and ``?``
+            stand for any text and any character.
+        :param key: only calls about this object key: of an object call, of the input of a submission, a job
+            or a callback, or ``inputObject`` of a list; with ``*`` and ``?`` as above.
+        :param id: a name for the rule; default ``rule-1`` and so on.
+        :param delay: true seconds of waiting before the emulator acts, or with ``when="after"`` after it.
+            Of a ``job``: further seconds that it is ``Running``, and of a ``callback`` see there; both by
+            the emulator's clock.
+        :param drop: ``True``: the connection is closed without a response, before the emulator acts, or
+            with ``when="after"`` after it.
+        :param when: ``before`` (default) or ``after``: whether the emulator acts although ``drop`` or
+            ``status`` hides it, and when ``delay`` passes.
+        :param status: of an error document in place of the response, 200 to 599. 2xx is an error document
+            in a successful response.
+        :param code: of the error document; default: the usual one of the status. Of a ``job``: the code
+            with which it fails.
+        :param message: of the error document, or of the failed ``job``.
+        :param retry_after: with ``status``: the header ``Retry-After``, in seconds or as an HTTP date.
+        :param queue: ``full`` or ``paused``: 403 ``QueueSaturated`` or ``QueuePaused``.
+        :param expired_token: ``True``: 400 ``ExpiredToken``.
+        :param clock_skew: seconds that the service's clock is ahead, in the header ``Date`` and in the
+            check of the signature.
+        :param truncate: this number of bytes of the body is sent under the full ``Content-Length``, then
+            the connection is closed.
+        :param body: this text in place of the body; of a ``callback`` in place of its body.
+        :param garbage: this number of random bytes in place of the body, likewise.
+        :param content_type: of the response.
+        :param headers: set in the response.
+        :param list_consistency_delay: seconds, by the emulator's clock; jobs that are younger are missing
+            in a list.
+        :param state: every job in the response reports this state.
+        :param elements: ``single``: all unknown ids stand in one ``NonExistJobIds``, with commas;
+            ``repeated``: every ``JobsDetail`` comes twice.
+        :param rename: elements get other names, for instance ``{"BucketId": "Bucket"}``.
+        :param empty_times: ``True``: unknown times are empty elements, not ``-``.
+        :param result: of a ``job`` that succeeds: elements of ``Operation`` in place of its own, for
+            instance ``{"VideoTagResult": {"StreamData": {"SubErrCode": 1}}}``.
+        :param callback: of a ``callback``, also of one for TDMQ or Kafka that is only recorded. ``twice``:
+            it is sent two times. ``never``: it is not sent. ``early``: it is sent while the job is still
+            ``Running``, which then lasts ``delay`` seconds more. ``late``: it is sent ``delay`` seconds
+            after the job's end. ``out_of_order``: it is sent after the next callback of another job (never,
+            if none follows), several of them newest first. ``forged``: another callback precedes it, which
+            says ``Success`` while the job is still ``Running``, also of a job that will fail; the job lasts
+            ``delay`` seconds more.
+        :param claims: of a ``callback``: elements of ``JobsDetail`` in place of the true ones, for instance
+            ``{"State": "Success", "Code": "Success"}`` of a job that has failed, ``{"State": "Running"}``
+            in an early one, ``{"JobId": "j00…"}`` of an unknown job. ``claims``, ``body`` and ``garbage``
+            of a ``forged`` rule are about the forged callback only.
         :raises FaultPlanError: naming the field, its value and what is allowed.
         """
         return self.add_rules([{"operation": operation, **fields}])[0]

@@ -33,7 +33,7 @@ class FaultPlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The operations that a rule concerns, and its fields, which docs/emulator.md explains to users."""
+    """The operations that a rule concerns, and its fields, which ``FaultPlan.add`` explains."""
 
     operations: frozenset[str]
     fields: Mapping[str, Any]
@@ -103,7 +103,7 @@ _FLAG = _FieldType("true or false", lambda value: isinstance(value, bool))
 _ELEMENTS = _FieldType("an object of elements: texts, numbers, objects, or lists of these", _is_tree)
 _COUNT = _FieldType("a whole number from 1", lambda value: _is_int(value, 1))
 
-#: The fields of a rule besides ``operation``
+#: The fields of a rule besides ``operation``: the values that each may have
 FIELDS: Mapping[str, _FieldType] = {
     "id": _TEXT,
     "nth": _FieldType("a whole number from 1, or a list of such", _is_nth),

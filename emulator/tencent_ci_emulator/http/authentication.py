@@ -1,6 +1,16 @@
 """Whether a request carries a valid signature and token (436/7778).
 
-A signature names the headers and parameters that it covers. It says nothing about the others.
+A signature names the headers and parameters that it covers, and is verified over exactly these, with the
+port in ``Host`` or without it. It says nothing about the others. A token is taken as
+``x-ci-security-token`` or ``x-cos-security-token``.
+
+What is refused, from CI and from COS: no ``Authorization`` is 401 ``MissingAuthorization`` and 403
+``AccessDenied``; a malformed one 401 ``InvalidAuthorization`` and 403 ``AccessDenied``; an unknown SecretId
+401 ``SecretidNotExist`` and 403 ``InvalidAccessKeyId``; a signature outside its validity 401
+``SignatureExpired`` and 403 ``AccessDenied``; a wrong key or a changed request 401 ``InvalidAuthorization``
+(a guess) and 403 ``SignatureDoesNotMatch``; a token that is missing or wrong 401 ``InvalidAuthorization``
+and 403 ``InvalidAccessKeyId``. The fault plan's expired token is 400 ``ExpiredToken`` on both, which is
+documented for COS only.
 """
 
 from __future__ import annotations

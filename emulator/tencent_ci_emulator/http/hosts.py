@@ -1,7 +1,21 @@
 """The host names that the emulator serves: its own and the service's, no others.
 
-The demo keys are public. A page in a developer's browser could let its own host name point to 127.0.0.1 (DNS
-rebinding), sign requests with them and read the emulator's objects, if the emulator served any name.
+``<bucket>.ci.<region>.myqcloud.com`` and ``<bucket>.cos.<region>.myqcloud.com`` name the bucket (under
+``tencentci.cn`` and ``tencentcos.cn`` too, as do COS's internal and accelerated domains). ``localhost`` and
+loopback addresses mean the first bucket; if remote clients are allowed, so do the machine's addresses, its
+host name and the address to listen on. A bucket or region that is not configured gives 404 ``NoSuchBucket``
+from COS and 400 ``InvalidHost`` from CI. Every other host gets 400 ``InvalidHost``, signed or not; so do a
+request without a ``Host`` and one that names two hosts.
+
+On a COS host a path is an object's key, ``jobs/x`` and ``queue`` too. On hosts that name no bucket, the
+paths of CI's calls and all under ``/jobs/`` are CI calls, but with ``ci-process``, an upload's parameters
+or a presigned URL; objects of such keys need the COS host, which the provider always names. Tencent's
+Python SDK with ``IP=`` sends CI calls to the COS host, so there these go to CI: ``POST`` of a call of CI,
+its lists with one of their parameters, ``?cancel``, and paths with the id of a job, template, queue or
+batch job that exists, unless an object has that key.
+
+The demo keys are public. A page in a developer's browser could let its own host name point to 127.0.0.1
+(DNS rebinding), sign requests with them and read the emulator's objects, if the emulator served any name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""The inputs of a batch job: the keys under a prefix, in an inventory (436/33703), or in a list of URLs."""
+"""The inputs of a batch job: the keys under a prefix, in an inventory (436/33703), or in a list of URLs.
+
+Not documented, and so decided here: ``Manifest`` and ``UrlFile`` are keys or COS URLs; keys in inventories
+are percent-encoded; entries of other buckets are ignored; each key counts once; of a prefix nothing is
+taken that came after the batch job, so none of its results.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Batch jobs: create (460/80155, 436/113271), describe, list, cancel (460/76892), and how they make jobs."""
+"""Batch jobs: create (460/80155, 436/113271), describe, list, cancel (460/76892), and how they make jobs.
+
+Not documented, and so decided here. A batch job is ``Running`` until each of its jobs has ended, then
+``Success``, whatever became of them; ``Failed`` if the list of inputs cannot be read. ``Progress`` is the
+share of the jobs made so far that have ended. A full or paused queue is waited for. Cancelling cancels
+waiting jobs and lets running ones end. In a list, ``name`` is the complete name, and ``type`` defaults to
+``Job``; the Python SDK asks for ``Workflow`` by default, and so finds nothing. ``${InputNameAndExt}`` is
+replaced, too, and ``${InputPath}`` has no slash at its end.
+"""
 
 from __future__ import annotations
 

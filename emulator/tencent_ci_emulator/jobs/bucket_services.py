@@ -1,7 +1,15 @@
 """Opening services for a bucket, and the lists of buckets.
 
-Smart audio: 460/95754 (open), 436/98018 (close), 1045/49551 (list). Media processing: 436/115298, 1045/49940;
-that it can be closed is known from the CAM action ``ci:DeleteMediaBucket``. The others from Tencent's SDKs.
+Smart audio: 460/95754 (open), 436/98018 (close), 1045/49551 (list). Media processing: 436/115298,
+1045/49940; that it can be closed is known from the CAM action ``ci:DeleteMediaBucket``. The others from
+Tencent's SDKs.
+
+Not documented, and so decided here. All services are open at first. A job needs the service of its type, or
+that of the queue that it names; without it 400 ``MediaBucketUnBinded``, also for closing twice. ``DELETE
+/mediabucket`` answers as ``DELETE /asrbucket``. Opening an open service is 403
+``MediaBucketAlreadyBinded``, or with another code for unbound buckets, for instance
+``AsrBucketAlreadyBinded``. Queues of a closed service are not listed, but its jobs continue. Lists leave
+out buckets that are not open and are ordered by name; ``AliasBucketId`` is empty.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""The body of a job's callback, in XML and in JSON (460/76959, 460/84821, 436/121037)."""
+"""The body of a job's callback, in XML and in JSON (460/76959, 460/84821, 436/121037).
+
+Not documented, and so decided here. Lists in JSON are ``ObjectName``, ``Md5Info``, the streams,
+``Workflow``, and all that is there more than once, and ``JobsDetail`` but for the seven types in whose
+samples it is an object (``Animation``, ``Concat``, ``DigitalWatermark``, ``ExtractDigitalWatermark``,
+``MediaInfo``, ``NoiseReduction``, ``QualityEstimate``). Empty ``Audio``, ``Video`` and ``Subtitle`` are
+``[]``, empty texts ``""``.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,14 @@
 """Callbacks: one POST for each job that ends ``Success`` or ``Failed`` (460/76959, 460/84821).
 
+It goes to the job's ``CallBack``, or else to its queue's notification, and only to loopback addresses
+(``localhost``, ``127.0.0.1``, ``::1``) unless others are allowed; other names are not even looked up.
+Messages to TDMQ and Kafka are not sent but recorded. The body holds nothing that authenticates it, as with
+the real service.
+
 Not documented, and so decided here: each is sent once, whatever the response, with a time limit of ten
-seconds, and no redirect is followed. Messages to TDMQ and Kafka are not sent but recorded. The body holds
-nothing that authenticates it, as with the real service.
+seconds, and no redirect is followed. They are sent in the order in which jobs end, but not one after the
+other. One is lost if the emulator is killed before it is sent. A cancelled job has none. The
+``Content-Type`` is ``application/xml`` or ``application/json``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,14 @@
-"""The calls about jobs: submit (460/84794), describe (460/84765), list (460/84766), cancel (460/82393)."""
+"""The calls about jobs: submit (460/84794), describe (460/84765), list (460/84766), cancel (460/82393).
+
+Describing and cancelling take 1 to 10 ids, with commas that are plain or percent-encoded; unknown ones are
+in ``NonExistJobIds``. A list has all documented filters, a ``size`` of 1 to 100, and a ``NextToken`` that
+is empty on the last page. A job that has not begun, ``Submitted`` or ``Pause``, can be cancelled.
+
+Not documented, and so decided here. Cancelling a job that has begun, has ended or is unknown is 400
+``InvalidArgument``, ``The job provided can not be modified``, and none of the ids is cancelled; a lenient
+emulator responds with 200, and again none is. A ``NextToken`` names a position in the list, so that nothing
+is skipped or repeated when new jobs come.
+"""
 
 from __future__ import annotations
 

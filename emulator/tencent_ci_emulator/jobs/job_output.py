@@ -1,4 +1,9 @@
-"""What all types of jobs have in common: finding the input, naming the result files, describing them."""
+"""What all types of jobs have in common: finding the input, naming the result files, describing them.
+
+Not documented for all types, and so decided here: ``${jobid}`` and ``${ext}``, the name of the format or
+container, are replaced in the keys of every type; all other placeholders only in the jobs of batch jobs.
+``${Number}`` of a series counts from 0.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """The types of jobs and of templates: what each needs, and the service that it belongs to.
 
 The sources are the pages of each type, and Tencent's SDKs where there is none. A job of another tag is
-accepted, too: its operation is kept and echoed as it was sent.
+accepted, too: its operation is kept and echoed as it was sent. The first letter of a job's id is that of
+samples (``j``, ``s``, ``a``, ``c``, ``f``); ``c`` for ``ImageInspect``, ``ImageOCR`` and
+``PosterProduction``, and ``j`` for all that nobody names, are guesses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Which job runs next: each queue runs ``MaxConcurrent`` jobs at once, and a paused one begins none."""
+"""Which job runs next: each queue runs ``MaxConcurrent`` jobs at once, and a paused one begins none.
+
+The higher ``JobLevel`` runs first, then the older job. Of the jobs that are ``Running`` only as many as
+there are workers are processed at once. A job that is kept ``Running`` for some seconds shows the share of
+that time as its ``Progress``, but never more than the progress of its work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""Queues: list (436/54045, 460/46234), update (460/42324, 460/46235), and the queue that a job waits in."""
+"""Queues: list (436/54045, 460/46234), update (460/42324, 460/46235), and the queue that a job waits in.
+
+A bucket has one queue for each service. A job waits in that of its type's service, or in the one that its
+``QueueId`` names. Pausing a queue changes its waiting jobs to ``Pause``, and running ones continue; a new
+job is ``Pause`` at once. Resuming changes them back to ``Submitted``.
+
+Not documented, and so decided here. The service of voice separation is smart audio, of ``VideoTargetRec``
+and ``SegmentVideoBody`` AI, of ``ImageInspect`` and ``ImageOCR`` pictures. Ids are made from the bucket,
+and are always the same. ``NonExistPIDs`` repeats. There is no queue ``SpeedTranscoding``; the ``Category``
+of file queues is ``FileProcess``. ``QueueType`` selects nothing but what a list shows. Private addresses in
+``Url`` are accepted. An unknown queue, or one of the other kind, is 400 ``QueueNotFound``. Jobs that are
+held count as waiting. From Tencent's SDKs only: ``state=All``; ``Kafka``; the event ``TransCodingFinish``,
+which counts as ``TaskFinish``; a ``Url`` without scheme, which means ``http://``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,12 @@
 """Checks requests and makes jobs of them: ``POST /jobs`` with one operation (460/84794) or several
 (1545/65243), and the jobs of batch jobs.
+
+Of any job is checked what all jobs have in common, and that what a documented tag needs is there: its
+parameters or a ``TemplateId``, an input, an output.
+
+Not documented, and so decided here: each of several operations has its own ``UserData`` and ``JobLevel``, a
+common ``Tag`` will do, and all or none are accepted. An output bucket that is unknown, or an output region
+that is not the bucket's, is 400 ``InvalidArgument``.
 """
 
 from __future__ import annotations

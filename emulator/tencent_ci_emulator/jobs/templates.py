@@ -1,4 +1,18 @@
-"""Templates: create (for instance 436/84510), update (460/84757), list (1045/49919), delete (1045/49918)."""
+"""Templates: create (for instance 436/84510), update (460/84757), list (1045/49919), delete (1045/49918).
+
+Templates of every documented tag are served: their parameters stand in the request itself (``Transcode``,
+``Tts``, …) or in an element of it (``Snapshot``, ``Concat``, …), and are described in ``TransTpl``,
+``TtsTpl`` and so on.
+
+Not documented, and so decided here. A job's parameters are those that the template has when the job is
+submitted; they are not shown in the response, and the outputs must fit their mode. An unknown template is
+400 ``TemplateNotFound``, also as ``TranscodeTemplateId`` and ``WatermarkTemplateId``; one for jobs of
+another tag 400 ``InvalidArgument``. Names are unique within the bucket (400 ``TemplateNameDuplicate``);
+Chinese is U+3400 to U+9FFF. ``HighSpeedHd`` is described in ``TransTpl``, and only what jobs check is
+checked. ``State`` is ``Normal``. An update replaces all. A list is newest first, with a ``pageSize`` of at
+most 100 and a ``tag`` that may be a comma list. Too many are 400 ``CreatedTemplateNumLimit``. There are no
+official templates.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,10 @@
 """The encoding of results, chosen from a job's ``AudioConfig`` and the source.
 
-The allowed values and defaults are from Tencent documents 436/84510 and 436/120977.
+The allowed values and defaults are from Tencent documents 436/84510 and 436/120977: ``Codec`` ``aac``
+(ADTS, the default), ``mp3``, ``flac``, ``wav`` (16 bits), ``amr`` (narrow band). ``Samplerate`` defaults to
+44,100 Hz, ``Channels`` to the source's count or the next smaller that the codec has, ``Bitrate`` to the
+source's, at most 320 kbit/s. AMR is always 8,000 Hz and mono, at the nearest of its eight bitrates. More
+than two channels carry the stereo result in the front pair. ``MusicMode`` ignores all but the codec.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
-"""The filter graphs that separate, built from FFmpeg's filters.
+"""The filter graphs that separate, built from FFmpeg's filters. They hear where a sound is, not what it is.
 
-**Stereo** (and more channels, mixed down to stereo): the voice is the centre channel that ``dialoguenhance``
-extracts, scaled to its original loudness, without the frequencies below speech. The background is the mix
-minus that voice, so voice + background = mix, sample by sample.
+**Stereo** (and more channels, mixed down to stereo): the voice is the centre channel that
+``dialoguenhance`` extracts, scaled to its original loudness, without the frequencies below speech (70 Hz).
+The background is the mix minus that voice, so voice + background = mix, sample by sample. A centred bass,
+snare or singer is therefore voice, and a singer at one side is background. A recording whose two sides are
+equal has everything but its lowest bass in the voice.
 
 **Mono**: there is no centre channel. The voice is pushed into the graph by a speech enhancer, or it is the
-denoised speech band. The background is again the mix minus the voice.
+denoised speech band, 100 to 6,000 Hz. The background is again the mix minus the voice.
 
 **Music mode** splits the background further, by frequency alone: bass is below 150 Hz (with the kick drum),
-drums are above 4 kHz (cymbals, and the attacks of all instruments), and the background is between. FFmpeg has
-no filter that separates instruments. The four stems add up to the mix, too.
+drums are above 4 kHz (cymbals, and the attacks and overtones of all instruments), and the background is
+between. FFmpeg has no filter that separates instruments. The four stems add up to the mix, too.
 
-Filters delay their signal. Every branch is delayed equally, and the common delay, :attr:`Separation.latency`,
-is cut off.
+Filters delay their signal. Every branch is delayed equally, and the common delay,
+:attr:`Separation.latency`, is cut off.
 """
 
 from __future__ import annotations

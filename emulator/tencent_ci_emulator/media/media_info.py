@@ -1,4 +1,8 @@
-"""Facts about media files, measured from their packets and named as in Tencent document 460/38935."""
+"""Facts about media files, measured from their packets and named as in Tencent document 460/38935.
+
+Values are those that FFmpeg knows. Durations are from the packets, or found by decoding where packets have
+none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Noise reduction of speech: DeepFilterNet if the extra ``speech`` is installed, or else FFmpeg's afftdn."""
+"""Noise reduction of speech: DeepFilterNet if the extra ``speech`` is installed, or else FFmpeg's afftdn.
+
+Measured on ``example_dags/media/speech_only.mp3`` with white noise 5 dB below it
+(``tests/emulator/unit/test_noise.py``): the signal-to-distortion ratio rises from 5.0 to 15.8 dB with the
+extra, and to 12.7 dB without it. Without it, a recording that has hardly any noise becomes worse, from 25
+to 20 dB.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,12 @@
 """Speech recognition by PocketSphinx, whose model of English comes with the extra ``recognition``.
 
 Before it, DeepFilterNet takes everything else out of the recording: PocketSphinx hears words in music.
+Without the extra ``speech`` hardly a word that is spoken over music is understood. A sentence ends where
+the speaker pauses for 0.15 s. There is no punctuation and there are no capital letters.
+
+Measured on ``example_dags/media/announcement_over_music.mp3`` (22 s, 64 words), after separating its voice,
+with both extras: 3 wrong words with ``aac``, 2 with ``mp3`` (``tests/emulator/unit/test_recognition.py``
+counts them). It takes 6 s on one core, and real voices, rooms and instruments make it worse.
 """
 
 from __future__ import annotations

@@ -1,4 +1,16 @@
-"""Decode, separate, encode: frame by frame, so that memory does not grow with the recording."""
+"""Decode, separate, encode: frame by frame, so that memory does not grow with the recording.
+
+A process that separates one recording peaks at about 60 MB, for 13 seconds as for 3.5 minutes. The stems
+add up to the mix, with ``wav`` within rounding. Results last as long as the input, to the sample in ``wav``
+and ``flac``; encoders add up to 25 ms at usual rates, and up to 0.1 s of padding at 11,025 Hz.
+
+Measured on ``example_dags/media/speech_over_music.mp3`` as scale-invariant signal-to-distortion ratio
+against the clean signals, with mp3 results (``tests/emulator/unit/test_audio.py``): the voice against the
+mix as mono rises from -0.2 to 6.4 dB, against one side of the mix from -3.0 to 6.4 dB, the left side of the
+background from 2.9 to 9.8 dB, and the voice of the recording mixed down to mono, with the extra ``speech``,
+from -0.2 to 7.6 dB. The recording is made for it: its music is wide. Expect less from a mix whose
+instruments stand in the centre.
+"""
 
 from __future__ import annotations
 

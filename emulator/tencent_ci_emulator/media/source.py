@@ -1,4 +1,11 @@
-"""Opening media files, which may be malicious, and decoding them."""
+"""Opening media files, which may be malicious, and decoding them.
+
+Any single file with sound that FFmpeg reads: mp3, wav, flac, m4a, aac, amr, ogg, mp4, mov, avi, mkv, and
+more. Playlists are refused: they could make FFmpeg open other files or addresses. A file that is cut off or
+damaged in places is decoded as far as that is possible. A job fails with ``ResourceNotSupported`` if its
+input is no media, has no audio stream, no sound that can be decoded, a sample rate outside 1 kHz to 1 MHz,
+or more channels than FFmpeg can mix down; its ``Message`` says which.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Speech synthesis by eSpeak NG, whose library and voices come with the extra ``synthesis``."""
+"""Speech synthesis by eSpeak NG, whose library and voices come with the extra ``synthesis``.
+
+Speech is Chinese if the text has a Chinese character, and English otherwise, at 16,000 Hz, mono.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""The data folder: only one that an emulator has made is used, and only by one emulator at a time."""
+"""The data folder: only one that an emulator has made is used, and only by one emulator at a time.
+
+It is known by the file ``lock``. Any other folder that is not empty is refused, so that the emulator
+neither mixes its files with yours nor deletes yours. Folders of earlier versions still open. Only files of
+names that the emulator gives are ever deleted, and no symbolic link is followed; the folder itself may be
+reached by one.
+
+Objects, jobs, templates, queues, services and batch jobs are committed before the response is sent. After a
+restart on the same folder, ended jobs and objects are there, waiting jobs still wait, and running ones are
+done again with the same id and start time. An incomplete upload leaves nothing. ``python -m
+tests.e2e.emulator_kill_campaign --rounds 50`` shows it: SIGKILL at random moments while four clients
+upload, overwrite, read and submit; no accepted job was lost or doubled, no object was damaged, and every
+job was done in the end.
+"""
 
 from __future__ import annotations
 

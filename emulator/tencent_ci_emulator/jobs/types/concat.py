@@ -1,6 +1,10 @@
 """``Concat`` (1045/48929; structures 1045/49945): recordings one after another.
 
-Other than in a transcoding, sound and pictures stay as they are unless their elements remove them.
+They are encoded anew with the settings of a transcoding: ``ConcatFragment`` in order, with ``StartTime``
+and ``EndTime``, the input at the place ``Index`` among them, or ``Mode`` as in templates. Not ``hls``, and
+never without encoding (``DirectConcat``). Other than in a transcoding, sound and pictures stay as they are
+unless their elements remove them. Not documented, and so decided here: ``FragmentIndex`` orders the
+fragments; the first recording gives size, frame rate and channels; a shorter sound is followed by silence.
 """
 
 from __future__ import annotations

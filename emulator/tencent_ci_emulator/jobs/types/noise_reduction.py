@@ -1,6 +1,7 @@
-"""``NoiseReduction`` (460/84796, 1045/73375; template 460/94315).
+"""``NoiseReduction`` (460/84796, 1045/73375; template 460/94315): mono, as ``wav``, ``mp3`` or ``m4a``.
 
 The template's page and the SDKs write ``Samplerate``, the job's pages ``SampleRate``: both are read here.
+An input of more than 10 MB fails, as documented.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""``Segment`` (1045/48936; further elements from Tencent's Go SDK): a recording in pieces of equal length."""
+"""``Segment`` (1045/48936; further elements from Tencent's Go SDK): a recording in pieces of equal length.
+
+It is cut where a picture is stored completely, or at any packet of sound. It is encoded anew only if the
+kind of file cannot hold the streams. Not ``hls``. Pieces are numbered from 0, and ``MediaInfo`` is that of
+the first one.
+"""
 
 from __future__ import annotations
 

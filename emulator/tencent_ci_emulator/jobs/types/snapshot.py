@@ -1,4 +1,8 @@
-"""``Snapshot`` (1045/48938; template 1045/49909): single pictures of a film."""
+"""``Snapshot`` (1045/48938; template 1045/49909): single pictures of a film.
+
+They are jpg, png or webp by the key's extension, in the three modes, with ``Start``, ``TimeInterval``,
+``Count``, ``Width``, ``Height`` and ``IsCheckCount``. No sprites. Pictures are numbered from 0.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,25 @@
 """``SpeechRecognition`` (460/84798, 1045/73385; template 436/50157; result 460/80773).
 
-To decide what is recognised, hand in the text: as an object beside the input, whose key is the input's with
-``.transcript.txt`` behind it. Each of its lines is a sentence.
+To decide what is recognised, hand in the text before the job runs: a UTF-8 object of at most 1 MB beside
+the input, whose key is the input's with ``.transcript.txt`` behind it. Each of its lines is a sentence. It
+is the result, whatever is installed and whatever the ``EngineModelType`` is; its words get times in
+proportion to their length, from the beginning of the recording to its end. Without such a text, English is
+recognised (``16k_en``, ``8k_en``, ``16k_en_edu``) if the extra ``recognition`` is installed. Otherwise
+nothing is, and the job's ``Message`` says why.
+
+``ResTextFormat``: 0 gives sentences without ``Words``; 1 words; 2 words and punctuation; 3 sentences that
+are divided at punctuation, and before more than ``SentenceMaxLength`` characters. ``FilterPunc`` has an
+effect on a text that was handed in. ``OutputFileType`` ``txt`` has the lines of ``Result``, ``srt``
+subtitles. ``FlashAsr`` gives ``FlashResult`` instead of ``Result`` and ``ResultDetail``, of the first
+channel, or of two with ``FirstChannelOnly`` 0; other jobs listen to all channels together. ``ChannelNum``
+2, ``FilterDirty``, ``FilterModal``, ``ConvertNumMode`` and ``SpeakerDiarization`` have no effect, and the
+``Message`` says so; ``SpeakerId`` is always 0. More than 5 hours or 512 MB, with ``FlashAsr`` 2 hours or
+100 MB, fail with ``ResourceNotSupported``. ``Input.Url`` is read as an object if its host is one that the
+emulator serves; with any other host the job fails, as nothing is downloaded.
+
+Not documented, and so decided here: ``VoiceType`` of words is 1 for punctuation; times of ``Words`` count
+from the sentence's start, those of ``FlashResult`` from the recording's; ``ConvertNumMode`` is 0 by
+default; there is no file ``.detail``; ``${jobid}`` and ``${ext}`` are replaced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``StreamExtract`` (1045/48939): streams of a recording in files of their own."""
+"""``StreamExtract`` (1045/48939): streams of a recording in files of their own.
+
+A stream is copied into a file of the kind that the key's extension says, otherwise mkv.
+"""
 
 from __future__ import annotations
 

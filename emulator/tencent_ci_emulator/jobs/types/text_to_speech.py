@@ -1,4 +1,14 @@
-"""``Tts`` (460/84797, 1045/73380; template 1045/49913). The job has no input."""
+"""``Tts`` (460/84797, 1045/73380; template 1045/49913). The job has no input.
+
+Each ``VoiceType`` is another voice of eSpeak NG, none of them like the service's. ``Speed`` and ``Volume``
+have their effect (10 doubles the loudness, -10 halves it), ``Emotion`` has none. ``Mode`` ``Sync`` makes
+``wav`` unless ``Codec`` says otherwise, all others ``pcm`` without a header. A text may hold 300 characters
+with ``Sync``, or else 10,000. A ``Url`` is read as an object if its host is one that the emulator serves;
+with any other the job fails.
+
+Not documented, and so decided here: both ``Asyc`` and ``Async`` are read; every codec and every voice is
+there in every mode; ``${jobid}`` and ``${ext}`` are replaced.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,10 @@
 """``Transcode`` (1045/73062, 1045/48941; parameters 1045/49911, 1045/49945).
 
-A job whose parameters have no ``Video`` has no picture, and one without ``Audio`` no sound.
+Done by FFmpeg's decoders and encoders: container, codecs, bitrates, sample rate, channels, size, frame
+rate, ``Crf``, ``Gop``, ``Profile``, ``Preset``, ``TimeInterval``, ``AudioMix``, ``AudioMixArray``. Not
+``hls`` and ``dash``. A job whose parameters have no ``Video`` has no picture, and one without ``Audio`` no
+sound. Pictures have a constant rate, and ``Crf`` 25 without a bitrate. Vorbis is made by FFmpeg's own
+encoder, always in stereo. A leap of more than a minute in a film's clock is left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Jobs that are not worked on: they end well, and their result says that nothing was done."""
+"""Jobs that are not worked on: they end well, and their result says that nothing was done.
+
+Such a job fails if its input does not exist. Otherwise its ``Message`` begins with ``not processed``, there
+is no ``MediaInfo``, and under the key of its result, if ``Output`` names an ``Object``, is a short text
+that says the same.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Voice separation: its parameters, their rules, and its work (460/84794, 436/84510, 436/120977)."""
+"""Voice separation: its parameters, their rules, and its work (460/84794, 436/84510, 436/120977).
+
+Without ``AudioMode`` both voice and background are made, those that have an output. A stem of the mode that
+has no output is not written, and an output for a stem that the mode does not have is ignored. ``MediaInfo``
+and the MD5s are measured from the files written; ``MediaInfo.Format`` is the first result's.
+"""
 
 from __future__ import annotations
 
