@@ -35,7 +35,7 @@ python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(
 	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
 endef
 
-.PHONY: demo demo-speech test fuzz e2e lint types matrix matrix-beta dist snippets constraints clean
+.PHONY: demo demo-speech test fuzz e2e lint types matrix matrix-beta dist sbom audit snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -72,6 +72,18 @@ dist: $(VENV)/.installed-dist  ## build sdist and wheel of both distributions in
 		|| { echo "The two builds differ: something depends on where, when or by whom it is built."; exit 1; }
 	@$(BIN)/twine check --strict build/dist/first/*
 	@mv build/dist/first dist && cd dist && sha256sum *
+
+# What comes with a wheel where nothing else is installed: read from an environment that has only the wheel
+sbom: dist  ## write a software bill of materials (CycloneDX) beside each wheel in dist/
+	@for wheel in dist/*.whl; do \
+		alone=build/sbom/$$(basename "$$wheel" -py3-none-any.whl); rm -rf "$$alone"; \
+		$(PYTHON) -m venv --without-pip "$$alone"; \
+		$(BIN)/pip --quiet --disable-pip-version-check --python "$$alone"/bin/python install -c constraints.txt "$$wheel"; \
+		$(BIN)/cyclonedx-py environment --output-reproducible --output-file "dist/$${alone##*/}.cdx.json" "$$alone"/bin/python; \
+		done; ls dist/*.cdx.json
+
+audit: $(VENV)/.installed-dist  ## ask the index for known vulnerabilities of all that constraints.txt names
+	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 snippets:  ## copy the excerpts of tested files into the pages anew
 	@$(PYTHON) scripts/snippets.py

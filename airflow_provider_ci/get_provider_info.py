@@ -181,7 +181,10 @@ def get_provider_info() -> dict[str, Any]:
         # must equal the canonical distribution name, or Airflow refuses to start
         "package-name": "airflow-provider-ci",
         "name": "Tencent Cloud Infinite",
-        "description": "Voice-separation jobs of `Tencent Cloud Infinite <https://cloud.tencent.com/product/ci>`__.",
+        "description": (
+            "Voice separation and other media jobs of"
+            " `Tencent Cloud Infinite <https://cloud.tencent.com/product/ci>`__."
+        ),
         "integrations": [
             {
                 "integration-name": _INTEGRATION,
