@@ -227,8 +227,8 @@ def no_response_error(request: SignedRequest, reason: str, *, sent: bool) -> Tra
     host = request.headers["Host"]
     if urlsplit(request.url).netloc == host and _DEMO_KEY in request.headers.get("Authorization", ""):
         hint = (
-            "The SecretId is that of the emulator's example, but the connection has no endpoint_url: set it to"
-            " the emulator's address, for instance http://127.0.0.1:8180"
+            "The SecretId is that of the emulator's example, but the connection has no endpoint_url: set it"
+            " to the emulator's address, for instance http://127.0.0.1:8180"
         )
     return TransportError(f"No response from {host} to {request.method}: {reason}", sent=sent, hint=hint)
 
