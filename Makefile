@@ -35,7 +35,7 @@ python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(
 	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
 endef
 
-.PHONY: demo demo-speech test fuzz e2e lint types matrix matrix-beta dist sbom audit snippets constraints clean
+.PHONY: demo demo-speech test fuzz e2e lint types matrix matrix-beta docs dist sbom audit snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
@@ -59,6 +59,9 @@ lint: $(VENV)/.installed-dev  ## check style, pages, links, imports and distribu
 
 types: $(VENV)/.installed-dev  ## check types
 	@$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs  ## build the site from pages and docstrings: build/docs/index.html
+	@rm -rf build/docs && $(BIN)/sphinx-build -q -E -W --keep-going -c docs -d build/doctrees . build/docs
 
 # The provider and the emulator. sdist and wheel of each once from this folder and once from what the sdist holds: the
 # same bytes, or none of them are kept
@@ -120,6 +123,7 @@ WANTED_demo := -e . -e './emulator[speech]'
 WANTED_demo-speech := -e . -e './emulator[speech,recognition]'
 WANTED_dev := -e '.[dev]' $(EMULATOR)
 WANTED_e2e := -e '.[e2e]' $(EMULATOR)
+WANTED_docs := -e '.[docs]' -e ./emulator
 WANTED_dist := -e '.[dist]'
 # not isolated: with the versions of constraints.txt; hatchling's own date, whatever the shell's
 BUILD = env -u SOURCE_DATE_EPOCH $(BIN)/python -m build --no-isolation --sdist --wheel

@@ -58,7 +58,7 @@ def make_targets(command: str) -> list[str]:
     return [word for word in words if re.fullmatch(r"[a-z][a-z0-9]*", word)]
 
 
-@pytest.mark.parametrize("target", ["test", "demo", "lint", "types", "e2e", "dist", "sbom", "audit"])
+@pytest.mark.parametrize("target", ["test", "demo", "lint", "types", "docs", "e2e", "dist", "sbom", "audit"])
 def test_it_runs_what_contributors_run(target: str) -> None:
     run = [
         each
