@@ -75,6 +75,7 @@ def _make_emulator(arguments: argparse.Namespace) -> Emulator:
         buckets=others,
         clock=VirtualClock() if arguments.virtual_clock else None,
         faults=arguments.faults,
+        as_observed=arguments.as_observed,
         **settings,
     )
 
@@ -108,6 +109,13 @@ def _make_parser() -> argparse.ArgumentParser:
     for setting in _settings():
         add("--" + setting.name.replace("_", "-"), **_make_option(setting))
     add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file")
+    add(
+        "--as-observed",
+        type=Path,
+        metavar="FILE",
+        help='behave as the service did, where no document says how: a report of "make live", a JSON file;'
+        " --lenient-cancel and --unbound win over it",
+    )
     add(
         "--virtual-clock",
         action="store_true",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tencent_ci_emulator.objects.names import BUCKET_NAME, REGION_NAME
+from tencent_ci_emulator.observed import CancelOutcome, ObservedBehaviour, Refusal
 
 # Invented, and refused by the real service
 DEMO_BUCKET = "demo-1250000000"
@@ -56,6 +57,8 @@ class EmulatorConfig:
     """The settings of one emulator. The help of the command describes those that are options.
 
     :param data_dir: folder for objects and jobs; made if absent; only one running emulator may use it.
+    :param observed: how the emulator behaves where the documents are silent. ``lenient_cancel`` and
+        ``unbound`` change parts of it.
     :param max_object_bytes: largest object accepted; COS takes 5 GB in one PUT.
     :param max_request_bytes: largest CI request body accepted.
     """
@@ -112,9 +115,10 @@ class EmulatorConfig:
     )
     max_object_bytes: int = 5 * _GIGABYTE
     max_request_bytes: int = 1024**2
+    observed: ObservedBehaviour = field(default_factory=ObservedBehaviour)
 
     def __post_init__(self) -> None:
-        """Check every setting.
+        """Check every setting, and let the options that say how the service behaves change ``observed``.
 
         :raises ValueError: naming the setting and what is allowed.
         """
@@ -150,6 +154,14 @@ class EmulatorConfig:
                 f"host {self.host!r} is not a loopback address: other machines could use the emulator."
                 " To allow that, use allow_remote (--allow-remote)"
             )
+        observed = self.observed
+        if self.lenient_cancel:
+            ignored = CancelOutcome(200, False)
+            observed = replace(observed, cancel_running=ignored, cancel_ended=ignored)
+        if self.unbound is not None:
+            refusal = Refusal(UNBOUND_CODES[self.unbound], self.unbound)
+            observed = replace(observed, unbound_bucket=refusal)
+        object.__setattr__(self, "observed", observed)
 
     @property
     def default_bucket(self) -> str:

@@ -180,7 +180,7 @@ def _to_sql(where: Where) -> tuple[str, tuple[Any, ...]]:
             conditions.append(f"{condition} (?, ?)")
             values.extend((value.created, value.number))
         elif isinstance(value, tuple):
-            conditions.append(f"{condition} IN ({', '.join('?' * len(value))})")
+            conditions.append(f"{condition.removesuffix(' =')} IN ({', '.join('?' * len(value))})")
             values.extend(value)
         elif value is not None:
             conditions.append(f"{condition}{' =' if _COLUMN.fullmatch(condition) else ''} ?")

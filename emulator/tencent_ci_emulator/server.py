@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,12 @@ from tencent_ci_emulator.jobs.queues import Queues
 from tencent_ci_emulator.jobs.submission import Submission
 from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.ledger import Ledger
+from tencent_ci_emulator.objects.buckets import Buckets
 from tencent_ci_emulator.objects.data_folder import DATABASE, lock_data_folder
 from tencent_ci_emulator.objects.multipart import UploadStore
 from tencent_ci_emulator.objects.object_calls import ObjectCalls
 from tencent_ci_emulator.objects.object_store import ObjectStore
+from tencent_ci_emulator.observed import ObservedBehaviour
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,9 @@ class Emulator:
 
     :param clock: another clock than the machine's, such as :class:`~tencent_ci_emulator.clock.VirtualClock`.
     :param faults: a fault plan, or the file that holds one.
+    :param as_observed: a report of ``make live``, or the JSON file that holds one: the emulator behaves as
+        the service did, where no document says how
+        (:class:`~tencent_ci_emulator.observed.ObservedBehaviour`).
     :ivar faults: the fault plan, a :class:`~tencent_ci_emulator.faults.fault_plan.FaultPlan`.
     :ivar ledger: the requests, jobs and callbacks, a :class:`~tencent_ci_emulator.ledger.Ledger`.
     :ivar bucket: the default bucket.
@@ -72,8 +77,8 @@ class Emulator:
     :ivar secret_id: the one SecretId that is known.
     :ivar secret_key: its key.
     :ivar admin_token: the token of the admin path, for the header ``X-Emulator-Token``.
-    :raises ValueError: a setting or the fault plan is not allowed.
-    :raises OSError: the fault plan's file cannot be read.
+    :raises ValueError: a setting, the fault plan or the report is not allowed.
+    :raises OSError: the file of the fault plan or of the report cannot be read.
     """
 
     def __init__(
@@ -85,11 +90,14 @@ class Emulator:
         admin_token: str | None = None,
         clock: Clock | None = None,
         faults: Path | str | Mapping[str, Any] | None = None,
+        as_observed: Path | str | Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         self._is_temporary = data_dir is None
         if admin_token is not None:
             settings["admin_token"] = admin_token
+        if as_observed is not None:
+            settings["observed"] = ObservedBehaviour.read(as_observed)
         # The folder is made by start(), so that an emulator that is never started leaves nothing behind
         folder = Path(tempfile.gettempdir()) if data_dir is None else Path(data_dir)
         names = tuple(dict.fromkeys((bucket, *buckets)))
@@ -135,6 +143,13 @@ class Emulator:
             server.stop()
             self._remove_temporary_folder()
 
+    def buckets(self) -> list[str]:
+        """Return the names of all buckets, those that clients have made too.
+
+        :raises RuntimeError: the emulator is not running.
+        """
+        return self._require_server().bucket_names()
+
     def __enter__(self) -> Emulator:
         return self.start()
 
@@ -147,9 +162,7 @@ class Emulator:
 
         :raises RuntimeError: the emulator is not running.
         """
-        if self._server is None:
-            raise RuntimeError("the emulator is not running")
-        return self._server.port
+        return self._require_server().port
 
     @property
     def url(self) -> str:
@@ -181,6 +194,11 @@ class Emulator:
             "extra": extra,
         }
 
+    def _require_server(self) -> _Server:
+        if self._server is None:
+            raise RuntimeError("the emulator is not running")
+        return self._server
+
     def _remove_temporary_folder(self) -> None:
         if self._is_temporary:
             shutil.rmtree(self.config.data_dir, ignore_errors=True)
@@ -200,6 +218,7 @@ class _Server:
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="emulator-server", daemon=True)
         self.port = 0
+        self.bucket_names: Callable[[], list[str]] = list
 
     def start(self) -> None:
         self._thread.start()
@@ -231,6 +250,7 @@ class _Server:
             self._ledger.attach(database)
             try:
                 parts = _Parts(self._config, database, self._clock, self._faults, self._ledger)
+                self.bucket_names = parts.buckets.names
                 await self._serve(parts, stop)
             finally:
                 self._ledger.attach(None)
@@ -267,9 +287,10 @@ class _Parts:
         self, config: EmulatorConfig, database: Database, clock: Clock, faults: FaultPlan, ledger: Ledger
     ) -> None:
         objects, jobs = ObjectStore(database, config.data_dir), JobStore(database)
-        services = BucketServices(config, database, clock)
+        self.buckets = buckets = Buckets(config, database, clock)
+        services = BucketServices(config, database, clock, buckets)
         templates = Templates(config, database, clock)
-        queues = Queues(config, database, clock, services, jobs)
+        queues = Queues(config, database, clock, buckets, services, jobs)
         self.callbacks = Callbacks(
             jobs,
             faults,
@@ -291,7 +312,7 @@ class _Parts:
             faults=faults,
             before_end=self.callbacks.before_end,
         )
-        submission = Submission(config, database, clock, jobs, templates, queues, self.engine)
+        submission = Submission(config, database, clock, buckets, jobs, templates, queues, self.engine)
         self.batch_runner = BatchRunner(database, clock, jobs, objects, submission)
         self.engine.on_end(self.callbacks.after_end)
         self.engine.on_end(lambda _job: self.batch_runner.wake())
@@ -311,12 +332,15 @@ class _Parts:
 
         self.application = Application(
             config,
+            buckets,
             time.time,
             clock.now,
             handlers,
             has_ids,
-            ObjectCalls(config, clock, objects, UploadStore(database, objects, config.data_dir)),
+            ObjectCalls(config, clock, buckets, objects, UploadStore(database, objects, config.data_dir)),
             faults,
             ledger,
-            AdminCalls(config, clock, faults, ledger, StatusPage(config, database, clock, queues, objects)),
+            AdminCalls(
+                config, clock, faults, ledger, StatusPage(config, database, clock, buckets, queues, objects)
+            ),
         ).build()

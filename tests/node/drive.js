@@ -338,8 +338,24 @@ async function wrongKey() {
   await refused(wrong.headBucket({ Bucket, Region }), 403, undefined);
 }
 
+// The last part: it deletes the bucket with all that it holds. Its jobs stay
+async function buckets() {
+  await refused(object('deleteBucket'), 409, 'BucketNotEmpty');
+  await refused(object('putBucket'), 409, 'BucketAlreadyOwnedByYou');
+  const Objects = (await object('getBucket')).Contents.map(({ Key }) => ({ Key }));
+  const { Deleted } = await object('deleteMultipleObject', { Objects });
+  assert.equal(Deleted.length, Objects.length);
+  await refused(object('deleteMultipleObject', { Objects: Array(1001).fill({ Key: 'a' }) }), 400, 'MalformedXML');
+  assert.equal((await object('deleteBucket')).statusCode, 204);
+  await refused(object('headBucket'), 404, undefined);
+  assert.equal((await object('putBucket')).statusCode, 200);
+  assert.equal((await object('headBucket')).statusCode, 200);
+}
+
+const parts = [objects, uploadsInParts, services, jobs, types, templates, queues, batches, doubled, wrongKey, buckets];
+
 async function main() {
-  for (const part of [objects, uploadsInParts, services, jobs, types, templates, queues, batches, doubled, wrongKey]) {
+  for (const part of parts) {
     await part();
     console.log(part.name);
   }

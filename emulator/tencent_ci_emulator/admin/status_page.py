@@ -22,6 +22,7 @@ from tencent_ci_emulator.jobs.job_output import METHOD_HEADER
 from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.queues import Queues
 from tencent_ci_emulator.jobs.states import STATES
+from tencent_ci_emulator.objects.buckets import Buckets
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _JOBS_SHOWN = 50
@@ -68,11 +69,18 @@ class StatusPage:
     """Shows buckets, queues, jobs and objects; changes nothing."""
 
     def __init__(
-        self, config: EmulatorConfig, database: Database, clock: Clock, queues: Queues, objects: ObjectStore
+        self,
+        config: EmulatorConfig,
+        database: Database,
+        clock: Clock,
+        buckets: Buckets,
+        queues: Queues,
+        objects: ObjectStore,
     ) -> None:
         self._config = config
         self._database = database
         self._clock = clock
+        self._buckets = buckets
         self._queues = queues
         self._objects = objects
         environment = jinja2.Environment(
@@ -84,7 +92,7 @@ class StatusPage:
 
     def serve_page(self) -> web.Response:
         """Return the page."""
-        buckets = [self._bucket(bucket) for bucket in self._config.buckets]
+        buckets = [self._bucket(bucket) for bucket in self._buckets.names()]
         text = self._template.render(
             style=_STYLE,
             region=self._config.region,

@@ -36,6 +36,7 @@ from tencent_ci_emulator.http.operations import BUCKET_LISTS, CANCELLATIONS, JOB
 from tencent_ci_emulator.http.service_request import Service, ServiceRequest
 from tencent_ci_emulator.http.xml import Element, XMLError, build, parse, to_bytes
 from tencent_ci_emulator.ledger import Ledger
+from tencent_ci_emulator.objects.buckets import Buckets
 from tencent_ci_emulator.objects.names import is_xml_text
 from tencent_ci_emulator.objects.object_calls import ObjectCalls
 
@@ -81,6 +82,7 @@ class Application:
     """
 
     config: EmulatorConfig
+    buckets: Buckets
     now: Callable[[], float]
     clock_now: Callable[[], float]
     handlers: Mapping[str, Handler]
@@ -227,10 +229,12 @@ class Application:
         if request.names_no_bucket and request.operation not in BUCKET_LISTS:
             raise ServiceError(404, "InvalidUrl", "this path is not served on the regional host")
         bucket = request.bucket or self.config.default_bucket
-        if bucket not in self.config.buckets:
+        if not self.buckets.exists(bucket):
             raise ServiceError(400, "InvalidHost", f"bucket {bucket} does not exist here")
         if request.region not in (None, self.config.region):
-            raise ServiceError(400, "InvalidHost", f"bucket {bucket} is in region {self.config.region}")
+            refusal = self.config.observed.wrong_region
+            message = f"bucket {bucket} is in region {self.config.region}"
+            raise ServiceError(refusal.status, refusal.code, message)
         return bucket
 
     async def _read_body(self, raw: web.Request) -> bytes:

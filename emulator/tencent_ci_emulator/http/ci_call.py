@@ -15,6 +15,7 @@ from tencent_ci_emulator.http.errors import ServiceError, invalid_argument
 from tencent_ci_emulator.http.rules import read_number
 from tencent_ci_emulator.http.xml import Element, XMLError, parse
 from tencent_ci_emulator.jobs.states import STATES
+from tencent_ci_emulator.observed import CancelOutcome, ObservedBehaviour
 
 T = TypeVar("T")
 #: The children of ``Response``, or ``None`` for a response without a body
@@ -110,24 +111,31 @@ class Call:
         size = self.number("pageSize", _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
         return Page(self.number("pageNumber", 1), size)
 
-    def page_query(self, **where: Any) -> PageQuery:
+    def page_query(self, observed: ObservedBehaviour, state: str = "state", **where: Any) -> PageQuery:
         """Return the query for a page of jobs or batch jobs.
 
         Times are printed in whole seconds, so a job is as old as the second that it shows.
 
+        :param state: the column, or the expression in SQL, that ``states`` is about.
         :param where: further conditions.
         """
         states = self.listed("states") or ["All"]
         unknown = [state for state in states if state not in (*STATES, "All")]
         if unknown:
             raise invalid_argument(f"states holds {', '.join(unknown)}, allowed: All, {', '.join(STATES)}")
+        start, end = self._time("startCreationTime"), self._time("endCreationTime")
+        if observed.list_ends_included:
+            end = None if end is None else end + 1
+        else:
+            start = None if start is None else start + 1
         conditions = {
             **where,
-            "state": None if "All" in states else tuple(states),
-            "created >=": self._time("startCreationTime"),
-            "created <": None if (end := self._time("endCreationTime")) is None else end + 1,
+            state: None if "All" in states else tuple(states),
+            "created >=": start,
+            "created <": end,
         }
         ascending = self.choice("orderByTime", "Desc", ("Asc", "Desc")) == "Asc"
+        ascending = ascending and observed.list_order_by_time_asc == "honoured"
         size = self.number("size", _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
         return PageQuery(conditions, ascending, size, self.params.get("nexttoken"))
 
@@ -160,6 +168,7 @@ def read_time(name: str, text: str | None) -> float | None:
         raise invalid_argument(f"{name} is {text!r}, allowed: for instance {example}") from None
 
 
-def cannot_be_modified(ids: list[str]) -> ServiceError:
+def cannot_be_modified(ids: list[str], outcome: CancelOutcome) -> ServiceError:
     """Return the error for a cancellation that comes too late; only its words are documented (1045/43702)."""
-    return invalid_argument(f"The job provided can not be modified: {', '.join(ids)}")
+    message = f"The job provided can not be modified: {', '.join(ids)}"
+    return ServiceError(outcome.status, outcome.code, message)

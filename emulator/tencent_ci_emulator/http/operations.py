@@ -58,7 +58,13 @@ BUCKET_LISTS = tuple(name for name in CI_CALLS if name.endswith("_buckets"))
 
 #: COS's calls by method; :mod:`.service_request` names those that have other parameters
 OBJECT_CALLS = {"PUT": "put_object", "GET": "get_object", "HEAD": "head_object", "DELETE": "delete_object"}
-BUCKET_CALLS = {"GET": "list_objects", "HEAD": "head_bucket"}
+BUCKET_CALLS = {
+    "PUT": "create_bucket",
+    "GET": "list_objects",
+    "HEAD": "head_bucket",
+    "DELETE": "delete_bucket",
+    "POST": "delete_objects",
+}
 #: The name of a request that is none of the named calls
 OTHER = "other"
 #: The name of every operation
@@ -94,7 +100,8 @@ _PARAMETERS_OF_BUCKET_CALLS: dict[str, Collection[str]] = {
         *("prefix", "delimiter", "marker", "max-keys", "encoding-type"),
         *("uploads", "max-uploads", "key-marker", "upload-id-marker"),
         *("location", "versioning"),
-    )
+    ),
+    "POST": ("delete",),
 }
 
 _NAMES = {call: name for name, call in CI_CALLS.items()}

@@ -100,8 +100,9 @@ class ServiceRequest:
         if unserved_parameter(self.method, self.path, self.params) is not None:
             return OTHER
         if self.path in ("", "/"):
-            is_list_or_head = not self.has_param("location", "versioning")
-            return BUCKET_CALLS.get(self.method, OTHER) if is_list_or_head else OTHER
+            is_other = self.has_param("location", "versioning")
+            is_other |= self.method == "POST" and not self.has_param("delete")
+            return OTHER if is_other else BUCKET_CALLS.get(self.method, OTHER)
         if self.method == "GET" and self.nonempty_params.get("ci-process") == "videoinfo":
             return "media_info"
         if self.has_param("uploads", "uploadid", "partnumber"):

@@ -284,7 +284,12 @@ class BatchCalls:
         kind = call.choice("type", "Job", ("Job", "Workflow"))
         if kind == "Workflow" or call.params.get("workflowid"):
             return {"NextToken": ""}  # there are no workflows here
-        query = call.page_query(bucket=call.bucket, id=call.params.get("jobid"), name=call.params.get("name"))
+        query = call.page_query(
+            self.config.observed,
+            bucket=call.bucket,
+            id=call.params.get("jobid"),
+            name=call.params.get("name"),
+        )
         batches, token = self.database.page(Batch, "batches", query)
         return {"JobsDetail": self._details(batches), "NextToken": token or ""}
 
@@ -297,8 +302,9 @@ class BatchCalls:
                 for batch_id in ids:
                     self.runner.change(batch_id, _UNFINISHED, CANCEL, ended=now)
                     self.jobs.cancel_batch(batch_id, now)
-        if refused and not self.config.lenient_cancel:
-            raise cannot_be_modified(refused)
+        outcome = self.config.observed.cancel_ended
+        if refused and outcome.status != 200:
+            raise cannot_be_modified(refused, outcome)
         self.runner.wake()
         return None
 

@@ -19,12 +19,14 @@ from enum import Enum
 from functools import partial
 
 from tencent_ci_emulator.clock import Clock
-from tencent_ci_emulator.config import UNBOUND_CODES, EmulatorConfig
+from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler
 from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.operations import CI_CALLS
 from tencent_ci_emulator.http.xml import service_time
+from tencent_ci_emulator.objects.buckets import Buckets
+from tencent_ci_emulator.observed import Refusal
 
 # A closed service keeps its row, so that the next start does not open it again
 _SCHEMA = """
@@ -76,14 +78,19 @@ class BucketServices:
     config: EmulatorConfig
     database: Database
     clock: Clock
+    buckets: Buckets
 
     def __post_init__(self) -> None:
-        """Open the services of new buckets, unless the configuration leaves that to the client."""
+        """Open the services of the settings' new buckets, unless the configuration leaves that to the client.
+
+        Those of buckets that clients make are closed at first.
+        """
         self.database.create(_SCHEMA)
         opened = None if self.config.unbound else self.clock.now()
         for bucket in self.config.buckets:
             for service in BucketService:
                 self._set(bucket, service, opened, conflict="IGNORE")
+        self.buckets.on_create(self._close_all)
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handler of each call by the operation's name."""
@@ -100,20 +107,22 @@ class BucketServices:
         return row.opened if row else None
 
     def require_open(self, bucket: str, service: BucketService) -> None:
-        """Refuse a call that needs a service.
+        """Refuse a job that needs a service.
 
-        :raises ServiceError: it is not open. The code is a setting, because no document names it.
+        :raises ServiceError: it is not open.
         """
-        if self.opened(bucket, service) is None:
-            code = self.config.unbound or next(iter(UNBOUND_CODES))
+        refusal = self.config.observed.unbound_bucket
+        if isinstance(refusal, Refusal) and self.opened(bucket, service) is None:
             opens = CI_CALLS[f"open_{service.value}"]
             message = f"{service.title} is not open for bucket {bucket}: {opens} opens it"
-            raise ServiceError(UNBOUND_CODES[code], code, message)
+            raise ServiceError(refusal.status, refusal.code, message)
 
     def _open(self, service: BucketService, call: Call) -> Content:
         if self.opened(call.bucket, service) is not None:
-            # AsrBucketUnBinded, if that is the setting, has the counterpart AsrBucketAlreadyBinded
-            kind, has_counterpart, _ = (self.config.unbound or "").partition("Bucket")
+            # AsrBucketUnBinded, if that is the error for a closed service, has this counterpart
+            refusal = self.config.observed.unbound_bucket
+            code = refusal.code if isinstance(refusal, Refusal) else ""
+            kind, has_counterpart, _ = code.partition("Bucket")
             code = f"{kind if has_counterpart else 'Media'}BucketAlreadyBinded"
             raise ServiceError(403, code, f"the service is open for bucket {call.bucket} already")
         self._set(call.bucket, service, self.clock.now())
@@ -124,9 +133,13 @@ class BucketServices:
         self._set(call.bucket, service, None)
         return {"BucketName": call.bucket}
 
+    def _close_all(self, bucket: str) -> None:
+        for service in BucketService:
+            self._set(bucket, service, None)
+
     def _list(self, service: BucketService, call: Call) -> Content:
         page, regions, names = call.page(), call.listed("regions"), call.listed("bucketNames")
-        buckets = [bucket for bucket in sorted(self.config.buckets) if self.opened(bucket, service)]
+        buckets = [bucket for bucket in sorted(self.buckets.names()) if self.opened(bucket, service)]
         if regions and not {"All", self.config.region} & set(regions):
             buckets = []
         if names:

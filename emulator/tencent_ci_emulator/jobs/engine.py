@@ -24,7 +24,7 @@ from tencent_ci_emulator.jobs.job_output import JobOutput
 from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore, StoredJob
 from tencent_ci_emulator.jobs.processing import process, publish, skip
 from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
-from tencent_ci_emulator.jobs.states import FAILED, SUCCESS, WAITING
+from tencent_ci_emulator.jobs.states import FAILED, RUNNING, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -209,6 +209,10 @@ class JobEngine:
 
     def _succeed(self, job: StoredJob) -> None:
         output = self._outputs.pop(job.id)
+        if self._jobs.get(job.id).state != RUNNING:  # cancelled while it was running
+            output.discard()
+            self._finish(job)
+            return
         try:
             publish(job, output, self._objects, self._clock.now())
             self._jobs.succeed(job.id, self._clock.now(), output.document, output.message, output.files)

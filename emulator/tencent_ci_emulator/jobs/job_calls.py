@@ -19,12 +19,13 @@ from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.config import EmulatorConfig
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.ci_call import Call, Content, Handler, cannot_be_modified
-from tencent_ci_emulator.http.errors import invalid_argument
-from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
+from tencent_ci_emulator.http.errors import ServiceError, invalid_argument
+from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob, listed_state
 from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.jobs.queues import QUEUE_TYPES
-from tencent_ci_emulator.jobs.states import RUNNING
+from tencent_ci_emulator.jobs.states import RUNNING, STATES, WAITING
 from tencent_ci_emulator.jobs.submission import Submission
+from tencent_ci_emulator.observed import CANCELLED, REFUSED, CancelOutcome, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,26 @@ class JobCalls:
     def _describe(self, call: Call) -> Content:
         ids = call.ids()
         found = self.database.find(StoredJob, "jobs", call.bucket, ids)
-        missing = [job_id for job_id in ids if job_id not in found]
+        unknown_job = self.config.observed.unknown_job
+        if not found and isinstance(unknown_job, Refusal):
+            message = f"there is no such job: {', '.join(ids)}"
+            raise ServiceError(unknown_job.status, unknown_job.code, message)
+        missing = [job_id for job_id in ids if job_id not in found and unknown_job != "empty"]
         return {"JobsDetail": self._details([*found.values()]), "NonExistJobIds": missing}
 
     def _list(self, call: Call) -> Content:
-        tag, params, delay = call.params.get("tag"), call.params, call.list_consistency_delay
+        tag, params, now, observed = (
+            call.params.get("tag"),
+            call.params,
+            self.clock.now(),
+            self.config.observed,
+        )
         if tag is None:
             raise invalid_argument("tag is missing")
-        if not job_type(tag).is_listed and not self.jobs.has_tag(call.bucket, tag):
+        if not self._can_be_listed(call.bucket, tag):
             raise invalid_argument(f"tag {tag!r} is unknown")
+        delay = max(call.list_consistency_delay, observed.list_lag_seconds)
+        seen = now - observed.ended_lag_seconds
         queue_id, queue_type = params.get("queueid"), call.choice("queueType", "", ("", *QUEUE_TYPES))
         where = {
             "bucket": call.bucket,
@@ -74,23 +86,45 @@ class JobCalls:
             "queue_type": None if queue_id else queue_type or None,
             "input_object": params.get("inputobject"),
             "batch_id": params.get("inventorytriggerjobid"),
-            "created <=": self.clock.now() - delay if delay else None,
+            "created <=": now - delay if delay else None,
         }
-        query = call.page_query(**where)
+        state = listed_state(seen) if observed.ended_lag_seconds else "state"
+        query = call.page_query(observed, state, **where)
         if params.get("workflowid"):
             return {"NextToken": ""}  # no job here is made by a workflow
         jobs, token = self.database.page(StoredJob, "jobs", query)
-        return {"JobsDetail": self._details(jobs), "NextToken": token or ""}
+        listed = [job.as_listed(seen) for job in jobs]
+        return {"JobsDetail": self._details(listed, in_list=True), "NextToken": token or ""}
+
+    def _can_be_listed(self, bucket: str, tag: str) -> bool:
+        observed = self.config.observed.listed_tags.get(tag)
+        if observed is not None:
+            return observed
+        return job_type(tag).is_listed or self.jobs.has_tag(bucket, tag)
 
     def _cancel(self, call: Call) -> Content:
-        refused = self.jobs.cancel(call.bucket, call.ids(), self.clock.now())
-        if refused and not self.config.lenient_cancel:
-            raise cannot_be_modified(refused)
+        ids, now = call.ids(), self.clock.now()
+        with self.database.transaction():
+            found = self.database.find(StoredJob, "jobs", call.bucket, ids)
+            outcomes = {each: self._outcome_of_cancelling(found.get(each)) for each in ids}
+            if all(outcome.is_effective for outcome in outcomes.values()):  # all of them, or none
+                self.jobs.cancel(call.bucket, [*found], now, STATES)
         self.on_cancel()
+        refused = [each for each, outcome in outcomes.items() if outcome.status != 200]
+        if refused:
+            raise cannot_be_modified(refused, outcomes[refused[0]])
         return None
 
-    def _details(self, jobs: list[StoredJob]) -> list[object]:
-        return [job.describe(self._progress(job)) for job in jobs]
+    def _outcome_of_cancelling(self, job: StoredJob | None) -> CancelOutcome:
+        observed = self.config.observed
+        if job is not None and job.state in WAITING:
+            return CANCELLED if observed.cancel_submitted == "cancelled" else REFUSED
+        is_running = job is not None and job.state == RUNNING
+        return observed.cancel_running if is_running else observed.cancel_ended
+
+    def _details(self, jobs: list[StoredJob], *, in_list: bool = False) -> list[object]:
+        observed = self.config.observed
+        return [job.describe(observed, progress=self._progress(job), in_list=in_list) for job in jobs]
 
     def _progress(self, job: StoredJob) -> int:
         """Return the progress of its work, or of the time that it stays ``Running`` if that is less."""

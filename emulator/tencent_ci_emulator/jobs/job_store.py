@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import uuid
+import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.xml import (
@@ -29,6 +29,7 @@ from tencent_ci_emulator.jobs.states import (
     UNFINISHED,
     WAITING,
 )
+from tencent_ci_emulator.observed import ASSUMED, ObservedBehaviour
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -63,6 +64,11 @@ _COUNTING = (
     END
     """,
 )
+
+
+def make_id(letter: str, length: int) -> str:
+    """Return a new id: a letter, and hexadecimal digits."""
+    return letter + secrets.token_hex(length // 2)[: length - 1]
 
 
 class JobFailedError(Exception):
@@ -106,7 +112,13 @@ class StoredJob:
     batch_id: str | None
     result_keys: str | None
 
-    def describe(self, progress: int | None = None) -> Element:
+    def describe(
+        self,
+        observed: ObservedBehaviour = ASSUMED,
+        *,
+        progress: int | None = None,
+        in_list: bool = False,
+    ) -> Element:
         """Return the job as the service describes it (460/84765).
 
         :param progress: replaces the stored progress.
@@ -115,12 +127,19 @@ class StoredJob:
         job_input = request.find("Input")
         if job_input is not None:
             append(job_input, {"BucketId": self.bucket, "Region": self.region})
+        if observed.progress == "absent":
+            shown_progress = None
+        else:
+            shown_progress = self.progress if progress is None else progress
+        operation = self._describe_operation(request.find("Operation"))
+        if not (observed.user_data_in_list if in_list else observed.user_data_in_description):
+            remove(operation, "UserData")
         detail = {
             "Code": self.code,
             "Message": self.message,
             "JobId": self.id,
             "State": self.state,
-            "Progress": self.progress if progress is None else progress,
+            "Progress": shown_progress,
             "CreationTime": service_time(self.created),
             "StartTime": service_time(self.started) or "-",
             "EndTime": service_time(self.ended) or "-",
@@ -128,9 +147,18 @@ class StoredJob:
             "QueueType": self.queue_type,
             "Tag": self.tag,
             "Input": job_input,
-            "Operation": self._describe_operation(request.find("Operation")),
+            "Operation": operation,
         }
         return build("JobsDetail", detail)
+
+    def as_listed(self, seen: float) -> StoredJob:
+        """Return the job as a list shows it that has not seen any end after this time."""
+        if self.ended is None or self.ended <= seen:
+            return self
+        state, progress = SUBMITTED if self.started is None else RUNNING, min(self.progress, 99)
+        return replace(
+            self, state=state, progress=progress, ended=None, code="Success", message="", result=None
+        )
 
     def _describe_operation(self, operation: Element | None) -> Element:
         if operation is None:
@@ -144,6 +172,12 @@ class StoredJob:
         if text_of(operation, "JobLevel") is None:
             append(operation, {"JobLevel": 0})
         return operation
+
+
+def listed_state(seen: float) -> str:
+    """Return, as an expression in SQL, the state that :meth:`StoredJob.as_listed` has."""
+    unseen = f"CASE WHEN started IS NULL THEN '{SUBMITTED}' ELSE '{RUNNING}' END"
+    return f"CASE WHEN ended > {seen!r} THEN {unseen} ELSE state END ="
 
 
 class JobStore:
@@ -166,12 +200,13 @@ class JobStore:
         state: str = SUBMITTED,
         queue_type: str | None = None,
         batch_id: str | None = None,
+        id_length: int = 33,
     ) -> StoredJob:
         """Store a new job, ``Submitted`` or ``Pause``, and return it.
 
         :raises sqlite3.IntegrityError: the batch job has a job for this input already.
         """
-        job_id = job_type(text_of(request, "Tag")).id_letter + uuid.uuid4().hex
+        job_id = make_id(job_type(text_of(request, "Tag")).id_letter, id_length)
         row = {
             "id": job_id,
             "bucket": bucket,
@@ -268,13 +303,17 @@ class JobStore:
         """Change from ``Running`` to ``Failed``."""
         self._change_running(job_id, state=FAILED, ended=ended, code=code, message=message)
 
-    def cancel(self, bucket: str, job_ids: Collection[str], ended: float) -> list[str]:
-        """Cancel jobs of a bucket; return the ids of those that have begun or do not exist.
+    def cancel(
+        self, bucket: str, job_ids: Collection[str], ended: float, states: Collection[str] = WAITING
+    ) -> list[str]:
+        """Cancel jobs of a bucket; return the ids of those that are in other states or do not exist.
 
         If there is any such, none is cancelled.
+
+        :param states: of jobs that can be cancelled: those that have not begun.
         """
         with self._database.transaction():
-            where = {"bucket": bucket, "id": tuple(job_ids), "state": WAITING}
+            where = {"bucket": bucket, "id": tuple(job_ids), "state": tuple(states)}
             waiting = {job.id for job in self._database.select(StoredJob, "jobs", where)}
             refused = [job_id for job_id in job_ids if job_id not in waiting]
             if not refused:

@@ -34,6 +34,7 @@ from tencent_ci_emulator.jobs.bucket_services import BucketService, BucketServic
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.jobs.queue_scheduler import QueueLimits
+from tencent_ci_emulator.objects.buckets import Buckets
 from tencent_ci_emulator.objects.names import PLAIN_TEXT, name_rule
 
 ACTIVE = "Active"
@@ -134,6 +135,7 @@ class Queues:
     config: EmulatorConfig
     database: Database
     clock: Clock
+    buckets: Buckets
     services: BucketServices
     jobs: JobStore
     _change_callbacks: list[Callable[[], None]] = field(default_factory=list)
@@ -141,15 +143,9 @@ class Queues:
     def __post_init__(self) -> None:
         """Create the table, and the queues of new buckets."""
         self.database.create(_SCHEMA)
-        notify, now = (
-            to_bytes(build("NotifyConfig", {"State": "Off", "ResultFormat": "XML"})),
-            self.clock.now(),
-        )
-        for bucket in self.config.buckets:
-            for service, (name, _) in _QUEUES.items():
-                queue_id = queue_id_of(bucket, service)
-                queue = Queue(queue_id, bucket, service.value, name, ACTIVE, notify, now, now)
-                self.database.insert("queues", asdict(queue), conflict="IGNORE")
+        for bucket in self.buckets.names():
+            self._add(bucket)
+        self.buckets.on_create(self._add)
 
     def handlers(self) -> dict[str, Handler]:
         """Return the handler of each call by the operation's name."""
@@ -194,6 +190,15 @@ class Queues:
     def room(self, queue_id: str) -> int:
         """Return how many more jobs may wait in a queue."""
         return max(0, self.config.queue_max_size - self.jobs.count_waiting(queue_id))
+
+    def _add(self, bucket: str) -> None:
+        """Create those queues of a bucket that do not exist."""
+        notify = to_bytes(build("NotifyConfig", {"State": "Off", "ResultFormat": "XML"}))
+        now = self.clock.now()
+        for service, (name, _) in _QUEUES.items():
+            queue_id = queue_id_of(bucket, service)
+            queue = Queue(queue_id, bucket, service.value, name, ACTIVE, notify, now, now)
+            self.database.insert("queues", asdict(queue), conflict="IGNORE")
 
     def _list(self, service: BucketService, call: Call) -> Content:
         page, ids = call.page(), call.listed("queueIds", _MAX_IDS)

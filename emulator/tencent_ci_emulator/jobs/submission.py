@@ -28,6 +28,7 @@ from tencent_ci_emulator.jobs.queues import ACTIVE, QUEUE_TYPES, Queue, Queues
 from tencent_ci_emulator.jobs.states import PAUSE, SUBMITTED
 from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION, fill_in_defaults
+from tencent_ci_emulator.objects.buckets import Buckets
 
 _MAX_OPERATIONS = 6
 # Other elements of Operation that name templates, and the tag of the templates that each may name
@@ -53,6 +54,7 @@ class Submission:
     config: EmulatorConfig
     database: Database
     clock: Clock
+    buckets: Buckets
     jobs: JobStore
     templates: Templates
     queues: Queues
@@ -86,7 +88,7 @@ class Submission:
         self._fill_in_template(bucket, request)
         problems = Problems()
         check_job(request, problems)
-        check_output(request, self.config.buckets, self.config.region, problems)
+        check_output(request, self.buckets.names(), self.config.region, problems)
         problems.raise_if_any(prefix)
         recognition = request.find(f"Operation/{SPEECH_RECOGNITION}")
         if recognition is not None:

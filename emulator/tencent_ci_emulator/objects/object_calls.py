@@ -1,5 +1,6 @@
-"""COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743), uploads in parts;
-HEAD and GET of a bucket, its location (436/8275) and versioning (436/19888); media information (460/38935).
+"""COS object calls: PUT (436/7749), GET (436/7753), HEAD (436/7745), DELETE (436/7743, several 436/8289),
+uploads in parts; PUT (436/7738), DELETE (436/7732), HEAD and GET of a bucket, its location (436/8275) and
+versioning (436/19888); media information (460/38935).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from tencent_ci_emulator.http.service_request import ServiceRequest
 from tencent_ci_emulator.http.xml import Element, build, to_bytes
 from tencent_ci_emulator.media.media_info import inspect
 from tencent_ci_emulator.media.source import UnsupportedMediaError
+from tencent_ci_emulator.objects.buckets import Buckets
+from tencent_ci_emulator.objects.deletion import read_deletion
 from tencent_ci_emulator.objects.listing import list_objects
 from tencent_ci_emulator.objects.multipart import (
     Upload,
@@ -83,6 +86,7 @@ class ObjectCalls:
 
     config: EmulatorConfig
     clock: Clock
+    buckets: Buckets
     objects: ObjectStore
     uploads: UploadStore
 
@@ -95,14 +99,16 @@ class ObjectCalls:
         :param effects: of the fault plan; the caller applies them.
         :raises ServiceError: it cannot be served.
         """
-        bucket, key = self._bucket(request), request.path.removeprefix("/")
+        key = request.path.removeprefix("/")
+        bucket = self._bucket(request, is_new=request.method == "PUT" and not key)
         parameter = unserved_parameter(request.method, request.path, request.params)
         if parameter is not None:
             raise ServiceError(501, "NotImplemented", f"{request.method} with {parameter} is not served")
         call = _ObjectCall(bucket, key, request, raw, headers, effects)
         if not key:
             return await self._handle_bucket_call(call)
-        if len(key.encode(errors="surrogateescape")) > MAX_KEY_BYTES:
+        is_too_long = len(key.encode(errors="surrogateescape")) > MAX_KEY_BYTES
+        if is_too_long and self.objects.get(bucket, key) is None:  # the result of a job may have such a key
             raise ServiceError(400, "KeyTooLong", f"the object key is longer than {MAX_KEY_BYTES} bytes")
         handler = self._find_handler(request)
         if handler is None:
@@ -136,12 +142,15 @@ class ObjectCalls:
             handlers["POST"] = self._begin_upload
         return handlers.get(request.method)
 
-    def _bucket(self, request: ServiceRequest) -> str:
+    def _bucket(self, request: ServiceRequest, is_new: bool) -> str:
         if request.names_no_bucket:
             raise ServiceError(501, "NotImplemented", "calls without a bucket are not served")
         bucket = request.bucket or self.config.default_bucket
         regions = (None, self.config.region, "accelerate")  # global acceleration names no region
-        if bucket not in self.config.buckets or request.region not in regions:
+        if is_new and request.region not in regions:
+            message = f"all buckets are in region {self.config.region} here"
+            raise ServiceError(400, "InvalidRegionName", message)
+        if not is_new and not (request.region in regions and self.buckets.exists(bucket)):
             raise ServiceError(404, "NoSuchBucket", f"bucket {bucket} does not exist in this region")
         return bucket
 
@@ -149,8 +158,17 @@ class ObjectCalls:
         request, region = call.request, {"x-cos-bucket-region": self.config.region}
         if request.method == "HEAD":
             return call.respond(region)
+        if request.method == "PUT":
+            self.buckets.create(call.bucket)
+            return call.respond({})
+        if request.method == "DELETE":
+            self.buckets.delete(call.bucket)
+            return call.respond({}, status=204)
+        if request.method == "POST" and request.has_param("delete"):
+            return await self._delete_several(call)
         if request.method != "GET":
-            raise ServiceError(501, "NotImplemented", "of the bucket calls, HEAD and GET are served")
+            message = "of the bucket calls, PUT, GET, HEAD, DELETE and POST with delete are served"
+            raise ServiceError(501, "NotImplemented", message)
         if request.has_param("versioning"):
             document = build("VersioningConfiguration", {})  # never enabled
         elif request.has_param("location"):
@@ -190,13 +208,17 @@ class ObjectCalls:
 
     async def _complete_upload(self, call: _ObjectCall) -> web.StreamResponse:
         upload = self._upload(call)
-        async with self._receive_body(call) as (path, _):
-            if path.stat().st_size > self.config.max_request_bytes:
-                raise ServiceError(400, "XMLSizeLimit", "the list of parts is too long")
-            body = path.read_bytes()
+        body = await self._receive_list(call, "parts")
         stored = await asyncio.to_thread(self.uploads.complete, upload, body, self.clock.now())
         location = (call.request.header("host") or "") + call.request.path
         return call.respond_xml(describe_completed(location, call.bucket, stored), {_CRC64: stored.crc64})
+
+    async def _receive_list(self, call: _ObjectCall, kind: str) -> bytes:
+        """Return a body in XML that lists parts or objects."""
+        async with self._receive_body(call) as (path, _):
+            if path.stat().st_size > self.config.max_request_bytes:
+                raise ServiceError(400, "XMLSizeLimit", f"the list of {kind} is too long")
+            return path.read_bytes()
 
     async def _abort_upload(self, call: _ObjectCall) -> web.StreamResponse:
         self.uploads.abort(self._upload(call))
@@ -262,6 +284,16 @@ class ObjectCalls:
     async def _delete(self, call: _ObjectCall) -> web.StreamResponse:
         self.objects.delete(call.bucket, call.key)
         return call.respond({}, status=204)
+
+    async def _delete_several(self, call: _ObjectCall) -> web.StreamResponse:
+        """Delete the objects that the body lists. An object that does not exist counts as deleted."""
+        if call.request.header("content-md5") is None:
+            raise ServiceError(400, "InvalidRequest", "Content-MD5 is missing")
+        keys, is_quiet = read_deletion(await self._receive_list(call, "objects"))
+        for key in keys:
+            await asyncio.to_thread(self.objects.delete, call.bucket, key)
+        deleted = [] if is_quiet else [{"Key": key} for key in keys]
+        return call.respond_xml(build("DeleteResult", {"Deleted": deleted}))
 
 
 async def _send(stored: StoredObject, call: _ObjectCall) -> web.StreamResponse:

@@ -1,12 +1,19 @@
-"""Opening services and listing buckets, by Tencent's Python SDK and by plain HTTP."""
+"""Making and deleting buckets, opening services, listing buckets: by Tencent's Python SDK and plain HTTP."""
 
 from __future__ import annotations
+
+import base64
+import hashlib
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from lxml import etree
 from qcloud_cos import CosServiceError
 
+from tencent_ci_emulator.config import DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
 from tencent_ci_emulator.server import Emulator
+from tests.emulator.integration.test_cli import running
 from tests.emulator.integration.test_http import JOB, Client
 from tests.emulator.integration.test_queues import code_of
 from tests.emulator.sdk_clients import WAYS, python_client
@@ -124,3 +131,130 @@ def test_a_closed_service_stays_closed(tmp_path):
         python_client(emulator).ci_close_asr_bucket(Bucket=BUCKETS[0])
     with Emulator(tmp_path) as emulator:
         assert Client(emulator).error("POST", "/jobs", JOB)[:2] == (400, "MediaBucketUnBinded")
+
+
+NEW = "new-1250000000"
+NEW_COS_HOST = f"{NEW}.cos.ap-guangzhou.myqcloud.com"
+
+
+@pytest.mark.parametrize("way", ["session", "ip", "proxy"])  # the others name no bucket
+def test_a_bucket_is_made_used_and_deleted(emulator, way):
+    client = python_client(emulator, way)
+    assert not client.bucket_exists(Bucket=NEW)
+    client.create_bucket(Bucket=NEW)
+    assert client.bucket_exists(Bucket=NEW)
+    assert emulator.buckets() == [*BUCKETS, NEW]
+    with pytest.raises(CosServiceError) as caught:
+        client.create_bucket(Bucket=NEW)
+    assert code_of(caught) == (409, "BucketAlreadyOwnedByYou")
+
+    for key in ("a", "b/ü", "c"):
+        client.put_object(Bucket=NEW, Key=key, Body=b"content")
+    with pytest.raises(CosServiceError) as caught:
+        client.delete_bucket(Bucket=NEW)
+    assert code_of(caught) == (409, "BucketNotEmpty")
+    client.delete_object(Bucket=NEW, Key="c")
+    deleted = client.delete_objects(Bucket=NEW, Delete={"Object": [{"Key": "a"}, {"Key": "none"}]})
+    assert [one["Key"] for one in deleted["Deleted"]] == ["a", "none"]
+    quiet = client.delete_objects(Bucket=NEW, Delete={"Quiet": "true", "Object": [{"Key": "b/ü"}]})
+    assert "Deleted" not in quiet
+    assert "Contents" not in client.list_objects(Bucket=NEW)
+
+    upload = client.create_multipart_upload(Bucket=NEW, Key="d")["UploadId"]
+    with pytest.raises(CosServiceError) as caught:
+        client.delete_bucket(Bucket=NEW)
+    assert code_of(caught) == (409, "BucketNotEmpty")
+    client.abort_multipart_upload(Bucket=NEW, Key="d", UploadId=upload)
+    client.delete_bucket(Bucket=NEW)
+    assert not client.bucket_exists(Bucket=NEW)
+    assert emulator.buckets() == [*BUCKETS]
+    for act in (client.delete_bucket, client.list_objects, client.ci_get_media_queue):
+        with pytest.raises(CosServiceError) as caught:
+            act(Bucket=NEW)
+        assert caught.value.get_status_code() in (400, 404)
+
+
+def test_the_services_of_a_new_bucket_are_closed(emulator):
+    client = python_client(emulator)
+    client.create_bucket(Bucket=NEW)
+    try:
+        assert client.ci_get_media_queue(Bucket=NEW)["TotalCount"] == "0"
+        with pytest.raises(CosServiceError) as caught:
+            client.ci_create_media_jobs(Bucket=NEW, Jobs=JOB_OF_SDK, Lst={})
+        assert code_of(caught) == (400, "MediaBucketUnBinded")
+        client.ci_open_asr_bucket(Bucket=NEW)
+        assert names(client.ci_get_asr_bucket(BucketNames=NEW), "Asr") == [NEW]
+        assert client.ci_get_asr_queue(Bucket=NEW)["QueueList"][0]["BucketId"] == NEW
+        accepted = client.ci_create_media_jobs(Bucket=NEW, Jobs=JOB_OF_SDK, Lst={})["JobsDetail"]
+        assert accepted[0]["Input"]["BucketId"] == NEW
+    finally:
+        client.delete_bucket(Bucket=NEW)
+    client.create_bucket(Bucket=NEW)  # which has nothing of the old one
+    assert names(client.ci_get_asr_bucket(BucketNames=NEW), "Asr") == []
+    client.delete_bucket(Bucket=NEW)
+
+
+JOB_OF_SDK = {
+    "Tag": "VoiceSeparate",
+    "Input": {"Object": "in/none.mp3"},
+    "Operation": {
+        "VoiceSeparate": {"AudioMode": "IsAudio"},
+        "Output": {"Region": "ap-guangzhou", "Bucket": BUCKETS[0], "AuObject": "out/v.aac"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("nodigits.cos.ap-guangzhou.myqcloud.com", "InvalidBucketName"),
+        (f"{NEW}.cos.ap-beijing.myqcloud.com", "InvalidRegionName"),
+    ],
+)
+def test_a_bucket_that_cannot_be_made(emulator, host, code):
+    assert Client(emulator).error("PUT", "/", b"", host=host)[:2] == (400, code)
+    assert emulator.buckets() == [*BUCKETS]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"<Delete/>", "MalformedXML"),
+        (b"<Delete><Object/></Delete>", "MalformedXML"),
+        (b"<Other><Object><Key>a</Key></Object></Other>", "MalformedXML"),
+        (b"<Delete>" + b"<Object><Key>a</Key></Object>" * 1001 + b"</Delete>", "MalformedXML"),
+        (b"<Delete", "MalformedXML"),
+        (None, "InvalidRequest"),
+    ],
+)
+def test_a_deletion_of_several_objects_that_is_malformed(emulator, body, code):
+    raw, host = Client(emulator), f"{BUCKETS[0]}.cos.ap-guangzhou.myqcloud.com"
+    digest = base64.b64encode(hashlib.md5(body or b"", usedforsecurity=False).digest()).decode()
+    headers = {} if body is None else {"Content-MD5": digest}
+    assert raw.error("POST", "/", body or b"", query="delete", host=host, headers=headers)[:2] == (400, code)
+    assert raw.error("POST", "/", body or b"", host=host)[:2] == (501, "NotImplemented")
+
+
+def test_buckets_survive_a_killed_emulator(tmp_path):
+    with running("--data-dir", tmp_path / "data") as process:
+        client = process_client(process)
+        client.create_bucket(Bucket=NEW)
+        client.put_object(Bucket=NEW, Key="a", Body=b"content")
+        client.ci_open_asr_bucket(Bucket=NEW)
+        client.create_bucket(Bucket="gone-1250000000")
+        client.delete_bucket(Bucket="gone-1250000000")
+        process.kill()
+    # Named on the command line, too, it keeps its closed services
+    with running("--data-dir", tmp_path / "data", "--bucket", BUCKETS[0], "--bucket", NEW) as process:
+        client = process_client(process)
+        assert client.get_object(Bucket=NEW, Key="a")["Body"].get_raw_stream().read() == b"content"
+        assert not client.bucket_exists(Bucket="gone-1250000000")
+        assert names(client.ci_get_asr_bucket(), "Asr") == [BUCKETS[0], NEW]
+        assert names(client.ci_get_media_bucket()) == [BUCKETS[0]]
+
+
+def process_client(process):
+    url = process.stdout.readline().split()[1]
+    address = {"url": url, "port": urlsplit(url).port, "region": DEMO_REGION}
+    keys = {"secret_id": DEMO_SECRET_ID, "secret_key": DEMO_SECRET_KEY}
+    return python_client(SimpleNamespace(**address, **keys))

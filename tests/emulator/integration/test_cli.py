@@ -69,6 +69,8 @@ def test_options_are_accepted_and_the_data_dir_is_used(tmp_path):
         (["--host", "0.0.0.0"], "--allow-remote"),
         (["--bucket", "nodigits"], "nodigits"),
         (["--data-dir", "/dev/null/x"], "/dev/null"),
+        (["--as-observed", "/dev/null"], "the report /dev/null is"),
+        (["--as-observed", "/dev/null/x"], "/dev/null/x"),
     ],
 )
 def test_bad_settings_end_with_a_sentence(arguments, message):

@@ -104,11 +104,6 @@ def test_a_sub_resource_is_never_taken_for_the_bucket_or_the_object(client, emul
     assert emulator.ledger.count("list_objects") == before
 
 
-def test_a_bucket_is_neither_made_nor_deleted(client):
-    for method in ("PUT", "DELETE", "POST"):
-        assert client.error(method, "/", b"", host=COS_HOST)[:2] == (501, "NotImplemented")
-
-
 def test_location_and_versioning_have_other_documents(client):
     location = etree.fromstring(client("GET", "/", query="location", host=COS_HOST)[1])
     assert (location.tag, location.text) == ("LocationConstraint", "ap-guangzhou")

@@ -22,7 +22,7 @@ ALLOWED = "CI_EMULATOR_NPM_INSTALL"
 INSTALL = ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
 #: What drive.js does, in this order.
 PARTS = ["objects", "uploadsInParts", "services", "jobs", "types", "templates", "queues", "batches"]
-PARTS += ["doubled", "wrongKey"]
+PARTS += ["doubled", "wrongKey", "buckets"]
 #: Copying is not served.
 CALLS = sorted(set(OPERATIONS) - {"copy_object", OTHER})
 #: An unknown id is no error there, but a NonExistJobIds.

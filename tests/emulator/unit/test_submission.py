@@ -9,6 +9,7 @@ from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.submission import Order, Submission
 from tencent_ci_emulator.jobs.templates import Templates
+from tencent_ci_emulator.objects.buckets import Buckets
 from tests.emulator.unit.test_job_store import BUCKET, request
 
 
@@ -28,7 +29,8 @@ def world(tmp_path):
 
     config, clock = EmulatorConfig(data_dir=tmp_path, buckets=(BUCKET,)), SimpleNamespace(now=lambda: 1000.0)
     templates, engine = Templates(config, database, clock), SimpleNamespace(submit=submit)
-    made.submission = Submission(config, database, clock, made.jobs, templates, made.queue, engine)
+    buckets = Buckets(config, database, clock)
+    made.submission = Submission(config, database, clock, buckets, made.jobs, templates, made.queue, engine)
     yield made
     database.close()
 
