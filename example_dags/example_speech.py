@@ -24,7 +24,6 @@ with DAG(
         "download_dir": Param("/tmp/speech", type="string"),  # noqa: S108 - yours to choose
     },
 ) as dag:
-    # [START howto_operator_speech_recognition]
     separate = VoiceSeparateOperator(
         task_id="separate",
         input_object="{{ params.input_object }}",
@@ -34,6 +33,7 @@ with DAG(
         poll_interval=2,
         deferrable=True,
     )
+    # [START howto_operator_speech_recognition]
     recognise = SpeechRecognitionOperator(
         task_id="recognise",
         input_object="{{ ti.xcom_pull(task_ids='separate', key='job').outputs.voice.object }}",

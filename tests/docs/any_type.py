@@ -1,4 +1,4 @@
-"""A job of a type without an operator of its own, as docs/operators.md shows it."""
+"""Jobs of a type without an operator of its own, for docs/operators.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ with DAG("any_type", schedule=None, params={"input_object": "in/video.mp4"}) as 
     )
     # [END operator]
 
-    # [START bulk_operator]
     snapshots = TencentCIBulkJobOperator(
         task_id="snapshots",
         tag="Snapshot",
@@ -31,4 +30,3 @@ with DAG("any_type", schedule=None, params={"input_object": "in/video.mp4"}) as 
         },
         deferrable=True,
     )
-    # [END bulk_operator]

@@ -1,11 +1,10 @@
-"""A job submitted by the hook, as docs/operators.md shows it."""
+"""A job submitted by the hook alone, to which docs/operators.md links."""
 
 from __future__ import annotations
 
 
 def separate(song: str) -> list[str]:
     """Separate a song, as the page shows it; return the files."""
-    # [START submit]
     import time
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -39,5 +38,4 @@ def separate(song: str) -> list[str]:
         )
     for name, stem in result["outputs"].items():
         hook.download_file(stem["object"], f"{name}.mp3", md5=stem["md5"])
-    # [END submit]
     return [f"{name}.mp3" for name in result["outputs"]]

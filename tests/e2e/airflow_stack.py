@@ -98,7 +98,7 @@ class AirflowStack:
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
                 "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
                 # a supervisor sometimes notices the end of its task only after this interval
-                # (docs/operators.md)
+                # (docs/waiting.md)
                 "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
                 "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
                 "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
@@ -309,7 +309,7 @@ class AirflowStack:
     def wait_until_deferred(self, dag_id: str, run_id: str, count: int, seconds: float) -> None:
         """Wait until ``count`` tasks of a run have been deferred, and the scheduler knows that their
         processes have ended: it takes the late news of a task that already continues for a failure
-        (docs/operators.md).
+        (docs/waiting.md).
         """
 
         def known() -> bool:

@@ -122,7 +122,7 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
 
 def test_the_example_in_the_grid(page: Page, stack: AirflowStack, quick: Service, tmp_path: Path) -> None:
     """On a recording so short that its job has ended when the sensor first looks: a task resumed within
-    a second of being rescheduled may be failed by Airflow's scheduler (docs/operators.md).
+    a second of being rescheduled may be failed by Airflow's scheduler (docs/waiting.md).
     """
     given = quick.emulator.connection
     connection = {name: given[name] for name in ("conn_type", "login", "password")}

@@ -79,6 +79,14 @@ def test_the_dag_of_the_readme(hook: TencentCIHook, emulator: Emulator, tmp_path
     assert xcom(run, "wait")["outputs"]["voice"]["object"] == f"out/{xcom(run, 'submit')}/voice.mp3"
 
 
+def test_the_task_that_waits(hook: TencentCIHook, emulator: Emulator, tmp_path: Path) -> None:
+    run = dag_of(tmp_path, (ROOT / "tests/docs/waiting.py").read_text("utf-8"), "waiting").test()
+
+    assert tries(run) == {"separate": ("success", 1)}
+    assert [xcom(run, "separate")] == accepted(emulator)
+    assert xcom(run, "separate", "job")["state"] == "Success"
+
+
 class TestResults:
     def test_of_a_job(self, hook: TencentCIHook, emulator: Emulator) -> None:
         client = python_client(emulator)
