@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEDIA ?= example_dags/media/speech_over_music.mp3
 PYTEST_ARGS ?=
+ARGS ?=
 # One of the processes runs all DAGs, from the beginning: see pytest_xdist_make_scheduler
 PARALLEL = -n $$(getconf _NPROCESSORS_ONLN) --dist loadfile --no-loadscope-reorder
 FUZZ ?= 50
@@ -35,13 +36,19 @@ python=; for each in python$(python) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(
 	test "$$python" || { echo "The cell $* needs Python $(python), which is not on this machine."; exit 1; }
 endef
 
-.PHONY: demo demo-speech test fuzz e2e lint types matrix matrix-beta docs dist sbom audit snippets constraints clean
+.PHONY: demo demo-speech live live-clean test fuzz e2e lint types matrix matrix-beta docs dist sbom audit snippets constraints clean
 
 demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the emulator: make demo MEDIA=song.mp3
 	@$(BIN)/python scripts/demo.py "$(MEDIA)"
 
 demo-speech: $(VENV)/.installed-demo-speech  ## make subtitles of speech over music, on the emulator
 	@$(BIN)/python scripts/demo_speech.py
+
+live: $(VENV)/.installed-demo  ## settle with a real account what documents leave open, for a few cents: docs/live.md
+	@$(BIN)/python -m live $(ARGS)
+
+live-clean: $(VENV)/.installed-demo  ## remove what a killed `make live` has left
+	@$(BIN)/python -m live --clean $(ARGS)
 
 test: $(VENV)/.installed-dev  ## run the tests, in processes beside each other
 	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)

@@ -76,7 +76,8 @@ CONNECTIONS = [(page, block) for page, block in BLOCKS if "export AIRFLOW_CONN_"
 def test_every_connection_is_one(page: Path, block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell exports it, and the hook reads it. Without a PATH no other command is run."""
     script = commands(block).replace("<SecretId>", "AKIDexample").replace("<SecretKey>", "example")
-    shown = 'printf %s "$AIRFLOW_CONN_TENCENT_CI_DEFAULT"'
+    variable = re.findall(r"export (AIRFLOW_CONN_\w+)=", script)[-1]
+    shown = f'printf %s "${variable}"'
     ran = subprocess.run(
         [BASH, "-c", f"{script}\n{shown}"],
         env={"PATH": os.devnull},

@@ -1,0 +1,1 @@
+"""``make live``: settles with a real account what Tencent's documents leave open (``docs/live.md``)."""

@@ -1,0 +1,142 @@
+"""Runs the DAG with the typed operators in a process of its own, with real Airflow in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from live import job_requests
+from live.connection import CONN_ID, CONN_VARIABLE
+from live.facts import AirflowJob
+from live.plan import SPOKEN_TEXT, PaidJob
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+    from live.journal import Journal
+
+_ROOT = Path(__file__).resolve().parent.parent
+_DAGS = Path(__file__).resolve().parent / "dags"
+#: The format of the input of each job.
+_INPUTS = {
+    "voice_separate": "mp3",
+    "transcode": "m4a",
+    "noise_reduction": "wav",
+    "speech_recognition": "mp3",
+    "media_info": "flac",
+}
+_MOST_LOG_LINES = 15
+
+
+class AirflowRun:
+    """A run of the DAG. It begins with :meth:`start`, and the kit works on meanwhile.
+
+    :param home: the temporary ``AIRFLOW_HOME``.
+    """
+
+    def __init__(
+        self, hook: TencentCIHook, journal: Journal, jobs: Sequence[PaidJob], home: Path, *, poll: float
+    ) -> None:
+        self._hook = hook
+        self._journal = journal
+        self._jobs = {job.name: job for job in jobs}
+        self._outcome = home / "outcome.json"
+        self._log = home / "airflow.log"
+        self._home = home
+        self._poll = poll
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, patience: float) -> None:
+        """Begin, if there are jobs. What the DAG submits is noted in the journal before."""
+        if not self._jobs:
+            return
+        for job in self._jobs.values():
+            self._journal.add("jobs", job.tag)
+        place = self._journal.place
+        run = {
+            "prefix": place.prefix,
+            "jobs": [*self._jobs],
+            "inputs": {name: job_requests.input_key(place, kind) for name, kind in _INPUTS.items()},
+            "rate": job_requests.WANTED_RATE,
+            "text": SPOKEN_TEXT,
+            "outcome": str(self._outcome),
+            "poll": max(1.0, self._poll),
+            "patience": patience,
+        }
+        environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(self._home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "CI_LIVE_RUN": json.dumps(run),
+            CONN_VARIABLE: self._connection(),
+        }
+        for name in ("AIRFLOW_CONFIG", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"):
+            environment.pop(name, None)
+        command = [sys.executable, "-m", "live.airflow_process"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=_ROOT,
+                start_new_session=True,
+            )
+
+    def wait(self, seconds: float) -> dict[str, AirflowJob]:
+        """Wait for the end of the run; return its jobs as the service describes them."""
+        if self._process is None:
+            return {}
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+        outcome = json.loads(self._outcome.read_text()) if self._outcome.exists() else {}
+        return {name: self._describe(name, outcome.get(name) or {}) for name in self._jobs}
+
+    def stop(self) -> None:
+        """End the process, if it runs."""
+        if self._process is not None:
+            _close(self._process.stdin)
+            self._process.wait()
+
+    def log_end(self) -> str:
+        """Return the end of Airflow's log, for the terminal."""
+        if not self._log.exists():
+            return ""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-_MOST_LOG_LINES:])
+
+    def _describe(self, name: str, outcome: Mapping[str, Any]) -> AirflowJob:
+        place, job_id = self._journal.place, outcome.get("job_id")
+        described = None
+        if job_id:
+            found = self._hook.describe_jobs([job_id], bucket=place.bucket, region=place.region).jobs_detail
+            described = found[0] if found else None
+        return AirflowJob(
+            extension=_INPUTS.get(name),
+            description=described,
+            is_successful=bool(outcome.get("is_successful")),
+        )
+
+    def _connection(self) -> str:
+        """Return the connection, with bucket and region of the run, for the environment of the process."""
+        connection, place = self._hook.get_connection(CONN_ID), self._journal.place
+        return json.dumps(
+            {
+                "conn_type": connection.conn_type,
+                "login": connection.login,
+                "password": connection.password,
+                "extra": {**connection.extra_dejson, "bucket": place.bucket, "region": place.region},
+            }
+        )
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        pipe.close()

@@ -1,0 +1,123 @@
+"""One job of each typed operator, and one of another type: ``live/airflow_run.py`` runs it.
+
+All jobs are submitted before any is waited for, so that they run beside each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_ci.operators.job import TencentCIJobOperator
+from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
+from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
+from airflow_provider_ci.operators.text_to_speech import TextToSpeechOperator
+from airflow_provider_ci.operators.transcode import TranscodeOperator
+from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from airflow_provider_ci.sensors.job import TencentCIJobSensor
+
+RUN: dict[str, Any] = json.loads(os.environ.get("CI_LIVE_RUN", "{}"))
+PREFIX = RUN.get("prefix", "")
+COMMON: dict[str, Any] = {"tencent_ci_conn_id": "tencent_ci_live"}
+
+
+def input_of(name: str) -> str:
+    """Return the key of the input of a job."""
+    return str(RUN["inputs"][name])
+
+
+def make_task(name: str) -> Any:
+    """Return the task that submits the job."""
+    if name == "voice_separate":
+        return VoiceSeparateOperator(
+            task_id=name,
+            input_object=input_of(name),
+            voice_object=PREFIX + "out/voice-${jobid}.${ext}",
+            background_object=PREFIX + "out/background-${jobid}.${ext}",
+            audio_mode="AudioAndBackground",
+            codec="mp3",
+            **COMMON,
+        )
+    if name == "transcode":
+        return TranscodeOperator(
+            task_id=name,
+            input_object=input_of(name),
+            output_object=PREFIX + "out/transcode.mp3",
+            container_format="mp3",
+            audio_codec="mp3",
+            audio_bitrate=64,
+            **COMMON,
+        )
+    if name == "noise_reduction":
+        return NoiseReductionOperator(
+            task_id=name,
+            input_object=input_of(name),
+            output_object=PREFIX + "out/noise_reduction.wav",
+            format="wav",
+            samplerate=RUN["rate"],
+            **COMMON,
+        )
+    if name == "speech_recognition":
+        return SpeechRecognitionOperator(
+            task_id=name,
+            input_object=input_of(name),
+            output_object=PREFIX + "out/transcript.txt",
+            engine_model_type="16k_en",
+            channel_num=1,
+            res_text_format=1,
+            output_file_type="txt",
+            **COMMON,
+        )
+    if name == "text_to_speech":
+        return TextToSpeechOperator(
+            task_id=name,
+            text=RUN["text"],
+            output_object=PREFIX + "out/spoken.wav",
+            mode="Sync",
+            codec="wav",
+            **COMMON,
+        )
+    return TencentCIJobOperator(task_id=name, tag="MediaInfo", input_object=input_of(name), **COMMON)
+
+
+with DAG(
+    dag_id="live_jobs",
+    schedule=None,
+    catchup=False,
+    default_args={"retries": 0, "wait_for_completion": False},
+) as dag:
+    submissions = [make_task(name) for name in RUN.get("jobs", ())]
+
+    @task(trigger_rule="all_done")
+    def all_submitted() -> None:
+        """Let no task wait before every job is submitted."""
+
+    @task(trigger_rule="all_done")
+    def write_outcome(ti: Any = None) -> None:
+        """Write the JobIds, and which tasks have waited successfully, where the kit reads them."""
+        found = {
+            name: {
+                "job_id": ti.xcom_pull(task_ids=name),
+                "is_successful": ti.xcom_pull(task_ids=f"wait_{name}") is not None,
+            }
+            for name in RUN["jobs"]
+        }
+        Path(RUN["outcome"]).write_text(json.dumps(found))
+
+    if submissions:
+        barrier, outcome = all_submitted(), write_outcome()
+        for submission in submissions:
+            wait = TencentCIJobSensor(
+                task_id=f"wait_{submission.task_id}",
+                job_id=submission.output,
+                trigger_rule="all_done",
+                poke_interval=RUN["poll"],
+                timeout=RUN["patience"],
+                mode="poke",
+                **COMMON,
+            )
+            submission >> barrier >> wait >> outcome

@@ -1,0 +1,150 @@
+"""What the probes work with: the hook, the place of the run, and what was seen of its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ci.exceptions import ServiceError
+from airflow_provider_ci.protocol.jobs import Job
+from live.watched_jobs import JobWatch, WatchedJob
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+    from live.clock import Clock
+    from live.journal import Journal, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a probe has found, and one line about how. Neither names anything of the account."""
+
+    value: Any
+    evidence: str
+
+
+class NotObservedError(Exception):
+    """A probe could not settle its question. The text says why, and names nothing of the account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirflowJob:
+    """A job that an operator has submitted in Airflow.
+
+    :param extension: the format of its input.
+    :param description: the service's newest one; ``None`` if there is no job.
+    :param is_successful: the task that waited for it has succeeded.
+    """
+
+    extension: str | None
+    description: Job | None
+    is_successful: bool
+
+
+@dataclass(kw_only=True)
+class Facts:
+    """What is known so far.
+
+    :param occupied_etag: the ETag of the object that has the key of a result before the job.
+    :param airflow_jobs: by name; empty before Airflow has run.
+    """
+
+    hook: TencentCIHook
+    journal: Journal
+    clock: Clock
+    token: str
+    watch: JobWatch
+    occupied_etag: str | None = None
+    airflow_jobs: Mapping[str, AirflowJob] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Where the run works."""
+        return self.journal.place
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Bucket and region, as arguments of the hook's methods."""
+        return {"bucket": self.place.bucket, "region": self.place.region}
+
+    def job(self, name: str) -> WatchedJob:
+        """Return a job that the hook has submitted.
+
+        :raises NotObservedError: there is none.
+        """
+        job = self.watch.jobs.get(name)
+        if job is None:
+            raise NotObservedError("its job was not submitted in this run")
+        if job.error is not None:
+            raise NotObservedError(f"it is not known whether its job was accepted: {describe(job.error)}")
+        return job
+
+    def accepted_job(self, name: str) -> WatchedJob:
+        """Return a job that the service has accepted.
+
+        :raises NotObservedError: there is none.
+        """
+        job = self.job(name)
+        if job.job_id is None:
+            raise NotObservedError(f"its job was refused: {describe(next(iter(job.refusals.values())))}")
+        return job
+
+    def successful_job(self, name: str) -> WatchedJob:
+        """Return a job that has ended ``Success``.
+
+        :raises NotObservedError: there is none.
+        """
+        job = self.accepted_job(name)
+        if not job.state.is_successful:
+            raise NotObservedError(f"its job ended {outcome(job.description)}")
+        return job
+
+    def jobs(self) -> list[WatchedJob]:
+        """Return the jobs that the hook has submitted and the service accepted.
+
+        :raises NotObservedError: there are none.
+        """
+        accepted = [job for job in self.watch.jobs.values() if job.job_id]
+        if not accepted:
+            raise NotObservedError("no job was accepted in this run")
+        return accepted
+
+
+def describe(error: Exception) -> str:
+    """Return an error for the report: not its message, which may name the bucket."""
+    status, code = getattr(error, "status", None), getattr(error, "code", None)
+    return f"{type(error).__name__}, HTTP {status}, code {code}" if status else type(error).__name__
+
+
+def refusal(error: ServiceError) -> dict[str, Any]:
+    """Return status and code of an error, as the report has them.
+
+    :raises NotObservedError: it has no code.
+    """
+    if not error.code:
+        raise NotObservedError(f"the service refused without a code: {describe(error)}")
+    return {"status": error.status, "code": error.code}
+
+
+def outcome(job: Job | None) -> str:
+    """Return how a job has ended, for the report."""
+    if job is None:
+        return "unseen"
+    if not job.job_state.is_terminal:
+        return f"not in time: it was still {job.job_state}"
+    return f"{job.job_state}, code {job.code}" if job.job_state == "Failed" else str(job.job_state)
+
+
+def variant_or_refusal(job: WatchedJob, tried: str) -> dict[str, Any] | None:
+    """Return ``None`` if the variant was accepted, and the refusal if only the plain request was.
+
+    :raises NotObservedError: the plain request was refused too.
+    """
+    if job.variant == tried:
+        return None
+    if job.variant is None:
+        raise NotObservedError(
+            f"its job was refused without it, too: {describe([*job.refusals.values()][-1])}"
+        )
+    return refusal(job.refusals[tried])

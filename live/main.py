@@ -1,0 +1,105 @@
+"""The command: ``python -m live``, which ``make live`` and ``make live-clean`` run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from airflow_provider_ci.exceptions import TencentCIError
+from live.clock import Clock
+from live.connection import CONN_ID, CONN_VARIABLE, NoConnectionError, find_connection
+from live.journal import Journal, JournalInUseError, Place, journals
+from live.options import Options, read_options
+from live.plan import confirm, make_plan
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+
+_BUCKET_BEGIN = "airflow-ci-live"
+
+
+def main(arguments: Sequence[str], *, clock: Clock | None = None, terminal: TextIO | None = None) -> int:
+    """Run the command; return the exit status."""
+    options = read_options(arguments)
+    clock, terminal = clock or Clock(), terminal or sys.stdin
+    try:
+        connection = find_connection(options.conn_id)
+    except NoConnectionError as error:
+        _say(str(error))
+        return 2
+    # Airflow reads its folder when it is imported, and would write into the user's
+    with tempfile.TemporaryDirectory(prefix="airflow-ci-live-") as home:
+        os.environ.update({"AIRFLOW_HOME": home, CONN_VARIABLE: connection})
+        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
+        from airflow_provider_ci.hooks.ci import TencentCIHook
+        from live.run import interruptible
+
+        try:
+            with interruptible(), TencentCIHook(CONN_ID) as hook:
+                if options.clean:
+                    return _clean(options, hook, clock)
+                return _run(options, hook, clock, terminal, Path(home))
+        except KeyboardInterrupt:
+            _say("Interrupted, before anything was created.")
+            return 130
+        except TencentCIError as error:
+            _say(f"{error}")
+            return 2
+
+
+def _run(options: Options, hook: TencentCIHook, clock: Clock, terminal: TextIO, home: Path) -> int:
+    from live.run import Run
+
+    try:
+        plan = make_plan(options, can_create_bucket=options.bucket is None)
+    except ValueError as error:
+        _say(str(error))
+        return 2
+    endpoint = hook.settings.endpoint(options.bucket)
+    token = f"{_BUCKET_BEGIN}-{secrets.token_hex(6)}"
+    place = Place(
+        conn_id=options.conn_id or CONN_ID,
+        bucket=options.bucket or f"{token}-{endpoint.bucket.rpartition('-')[2]}",
+        region=endpoint.region,
+        prefix=f"{token}/",
+        has_own_bucket=options.bucket is None,
+    )
+    where = "a new bucket" if place.has_own_bucket else f"the bucket {place.bucket}, below a new prefix"
+    for line in ("", f"In {where}, in {place.region}:", *plan.lines(), ""):
+        _say(line)
+    if not confirm(plan, options, _say, terminal):
+        return 2
+    journal = Journal.create(options.folder, token, place)
+    _say(f"If this is killed, `make live-clean` removes what {journal.path} lists.")
+    run = Run(
+        options=options, plan=plan, hook=hook, journal=journal, token=token, home=home, clock=clock, say=_say
+    )
+    return run.execute()
+
+
+def _clean(options: Options, hook: TencentCIHook, clock: Clock) -> int:
+    from live.run import clean_up
+
+    is_clean = True
+    paths = [*journals(options.folder)]
+    if not paths:
+        _say("There is nothing to remove: no run has left a journal.")
+    for path in paths:
+        try:
+            journal = Journal.open(path)
+        except JournalInUseError as error:
+            _say(str(error))
+            is_clean = False
+            continue
+        _say(f"{path.name}:")
+        is_clean &= clean_up(hook, journal, clock, _say, patience=options.patience)
+    return 0 if is_clean else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

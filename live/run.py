@@ -1,0 +1,271 @@
+"""One run of the kit: make a place to work, observe, write the report, remove everything."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from airflow_provider_ci.exceptions import PermissionDeniedError, TencentCIError
+from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.job_types.job_type import ASR, MEDIA
+from live import job_requests, media
+from live.airflow_run import AirflowRun
+from live.cleanup import Cleanup
+from live.clock import Clock
+from live.facts import Facts, NotObservedError, describe, outcome
+from live.journal import Journal
+from live.observations import Stage
+from live.options import Options
+from live.plan import Plan
+from live.report import Report, SecretInReportError
+from live.requests import CreateBucket, presigned_url
+from live.watched_jobs import JobWatch
+
+# A new bucket may not be known to CI at once
+_OPEN_ATTEMPTS = 6
+_OPEN_PAUSE = 5.0
+_OWN_ALREADY = "BucketAlreadyOwnedByYou"  # the response to the first attempt was lost
+
+
+class CannotRunError(Exception):
+    """The run cannot begin. The text says why, and what to do."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run.
+
+    :param home: a temporary folder, ``AIRFLOW_HOME`` of the DAG.
+    :param say: prints a line on the terminal.
+    """
+
+    options: Options
+    plan: Plan
+    hook: TencentCIHook
+    journal: Journal
+    token: str
+    home: Path
+    clock: Clock
+    say: Callable[[str], None]
+
+    def execute(self) -> int:
+        """Run; return the exit status."""
+        status = 1
+        try:
+            try:
+                report = self._observe()
+                status = self._write(report)
+            except KeyboardInterrupt:
+                self.say("\nInterrupted. Everything that this run has created is removed now.")
+                status = 130
+            except CannotRunError as error:
+                self.say(f"The run failed: {error}")
+            except TencentCIError as error:
+                self.say(f"The run failed: {error}")
+            except Exception as error:
+                self.say(f"The run failed because of an error in the kit: {error!r}")
+        finally:
+            is_clean = clean_up(self.hook, self.journal, self.clock, self.say, patience=self.options.patience)
+        return status if is_clean else max(status, 1)
+
+    def _observe(self) -> Report:
+        place = self.journal.place
+        report = Report(date=f"{datetime.now(UTC):%Y-%m-%d}", region=place.region)
+        watch = JobWatch(self.hook, self.journal, self.clock)
+        facts = Facts(hook=self.hook, journal=self.journal, clock=self.clock, token=self.token, watch=watch)
+        self._make_place(facts)
+        self._probe(Stage.NEW_BUCKET, facts, report)
+        self._open_services()
+        self._probe(Stage.FREE, facts, report)
+        airflow_jobs = [job for job in self.plan.jobs if job.operator]
+        airflow = AirflowRun(self.hook, self.journal, airflow_jobs, self.home, poll=self.options.poll)
+        try:
+            airflow.start(patience=self.options.patience)
+            self._submit(facts)
+            self.say("Waiting for the jobs")
+            watch.wait(patience=self.options.patience, poll=self.options.poll, cancel_when_running="long_key")
+            # Airflow needs a minute of its own to start
+            facts.airflow_jobs = airflow.wait(self.options.patience + 60)
+        finally:
+            airflow.stop()
+        self._probe(Stage.ENDED, facts, report)
+        for job in airflow_jobs:
+            found = facts.airflow_jobs[job.name]
+            ended = outcome(found.description) if found.description else "submitted no job"
+            if found.description and found.description.job_state.is_successful and not found.is_successful:
+                ended = "Success, but the task that waited has failed"
+            report.operators[job.operator] = ended
+        if any(not found.is_successful for found in facts.airflow_jobs.values()):
+            self.say(f"A task in Airflow has failed. The end of its log:\n{airflow.log_end()}")
+        accepted = [job for job in watch.jobs.values() if job.job_id or job.error is not None]
+        in_airflow = [found for found in facts.airflow_jobs.values() if found.description is not None]
+        report.paid_jobs = len(accepted) + len(in_airflow)
+        return report
+
+    def _make_place(self, facts: Facts) -> None:
+        place = self.journal.place
+        if place.has_own_bucket:
+            self.say(f"Creating the bucket {place.bucket}")
+            self.journal.add("bucket", place.bucket)
+            try:
+                self.hook.call(CreateBucket(), **facts.where)
+            except TencentCIError as error:
+                if error.code != _OWN_ALREADY:
+                    if isinstance(error, PermissionDeniedError):
+                        raise CannotRunError(
+                            f"{error} Allow cos:PutBucket, or name an existing bucket with the services open:"
+                            " make live ARGS='--bucket <name>-<appid>'"
+                        ) from error
+                    raise
+        else:
+            self.journal.add("prefix", place.prefix)
+        self.say("Uploading the inputs")
+        with tempfile.TemporaryDirectory() as folder:
+            for extension in media.FORMATS:
+                path = Path(folder) / f"speech.{extension}"
+                media.write_speech(extension, path)
+                self.hook.upload_file(path, job_requests.input_key(place, extension), **facts.where)
+            path = Path(folder) / "before.txt"
+            path.write_text("This object was here before the job.\n")
+            key = job_requests.occupied_key(place)
+            self.hook.upload_file(path, key, **facts.where)
+        facts.occupied_etag = self.hook.head_object(key, **facts.where).etag
+
+    def _open_services(self) -> None:
+        """Open the services of a bucket of the kit's own. Those of another one are its owner's matter."""
+        place = self.journal.place
+        if not place.has_own_bucket:
+            return
+        self.say("Opening its services")
+        for service in (ASR, MEDIA):
+            self.journal.add("service", service)
+            for attempt in range(1, _OPEN_ATTEMPTS + 1):
+                try:
+                    self.hook.open_service(service, bucket=place.bucket, region=place.region)
+                    break
+                except TencentCIError:
+                    if attempt == _OPEN_ATTEMPTS:
+                        raise
+                self.clock.sleep(_OPEN_PAUSE)
+
+    def _submit(self, facts: Facts) -> None:
+        """Submit the jobs of the hook."""
+        place, names = self.journal.place, self.plan.names
+
+        def user_data(name: str) -> str:
+            return f"{self.token}-{name}"
+
+        if "placeholder" in names:
+            url = presigned_url(
+                job_requests.input_key(place, "wav"),
+                self.hook.settings.endpoint(place.bucket, place.region),
+                self.hook.settings.credentials.get(),
+                now=self.hook.now(),
+                seconds=int(self.options.patience) + 600,
+            )
+            text = user_data("placeholder")
+            facts.watch.submit("placeholder", "Transcode", text, job_requests.placeholder(place, text, url))
+        for name, tag, build in (
+            ("misspelt", "Transcode", job_requests.misspelt),
+            ("cancelled", "Transcode", job_requests.cancelled),
+            ("same_key", "NoiseReduction", job_requests.same_key),
+            ("long_key", "Transcode", job_requests.long_key),
+        ):
+            if name in names:
+                text = user_data(name)
+                facts.watch.submit(name, tag, text, build(place, text), cancel=name == "cancelled")
+
+    def _probe(self, stage: Stage, facts: Facts, report: Report) -> None:
+        for each in self.plan.observations:
+            if each.stage is not stage:
+                continue
+            if each.needs and not self.plan.names.intersection(each.needs):
+                report.not_observed[each] = "its paid job is not among those of this run"
+                continue
+            try:
+                found = each.probe(facts)
+            except NotObservedError as error:
+                report.not_observed[each] = str(error)
+            except TencentCIError as error:
+                report.not_observed[each] = f"the probe failed: {describe(error)}"
+            except Exception as error:
+                report.not_observed[each] = (
+                    f"the probe failed because of an error in the kit: {describe(error)}"
+                )
+                self.say(f"  {each.name}: {error!r}")
+            else:
+                report.observations[each] = found
+                self.say(f"  {each.name}: {found.evidence}")
+
+    def _write(self, report: Report) -> int:
+        secrets = self._secrets()
+        try:
+            text, summary = report.as_json(secrets), report.as_markdown(secrets)
+        except SecretInReportError as error:
+            self.say(f"The report was not written: {error}. Please report this fault of the kit.")
+            return 1
+        self.options.report.write_text(text, encoding="utf-8")
+        self.say(f"\n{summary}\nThe report is in {self.options.report}; it can be shared.")
+        return 0
+
+    def _secrets(self) -> Collection[str]:
+        """Return what must not be in the report."""
+        settings, place = self.hook.settings, self.journal.place
+        credentials = settings.credentials.get()
+        buckets = [place.bucket, *([settings.bucket] if settings.bucket else [])]
+        return {
+            self.token,
+            credentials.secret_id,
+            credentials.secret_key,
+            credentials.token or "",
+            *buckets,
+            *(bucket.rpartition("-")[2] for bucket in buckets),
+        }
+
+
+def clean_up(
+    hook: TencentCIHook, journal: Journal, clock: Clock, say: Callable[[str], None], *, patience: float
+) -> bool:
+    """Remove what the journal lists; return whether nothing is left. What is left is said."""
+    cleanup = Cleanup(hook=hook, journal=journal, clock=clock, say=say, patience=patience)
+    if not journal.existing():
+        journal.close()
+        return True
+    say("Removing what was created")
+    try:
+        is_clean = cleanup.run()
+    except KeyboardInterrupt:
+        say("\nInterrupted again, while this was being removed.")
+        is_clean = False
+    if not is_clean:
+        say("This is left; `make live-clean` tries to remove it again:")
+        for line in cleanup.left():
+            say(f"  {line}")
+    else:
+        say("Nothing is left.")
+    journal.close()
+    return is_clean
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous: list[tuple[int, Any]] = [
+        (number, signal.signal(number, interrupt)) for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)
