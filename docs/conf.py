@@ -31,6 +31,7 @@ copyright = "the authors of airflow-provider-ci, Apache License 2.0"  # noqa: A0
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 root_doc = "docs/README"
 include_patterns = ["*.md", "docs/**", "benchmarks/RESULTS.md", "example_dags/*"]
+include_patterns += ["tests/docs/any_type.py", "tests/docs/submit.py"]
 exclude_patterns = ["docs/conf.py"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext", ".py": "python"}
 myst_heading_anchors = 6
@@ -54,6 +55,10 @@ python_use_unqualified_type_names = True
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s#]+\.(?:md|rst))\)")
 _PAGE = re.compile(r"``docs/([\w-]+)\.md``")
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
+# A link of a page to a module of the package: to its folder's page of the API reference
+_MODULE = re.compile(
+    r"\]\(\.\./airflow_provider_ci/(operators|sensors|triggers|hooks|exceptions)\b[^)]*\.py\)"
+)
 
 
 def add_tables_of_contents(_: Sphinx, docname: str, source: list[str]) -> None:
@@ -71,6 +76,11 @@ def _table_of_contents(caption: str, text: str) -> str:
         for link in _LINK.finditer(text)
     )
     return f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{entries}\n```\n"
+
+
+def link_api_reference(_: Sphinx, __: str, source: list[str]) -> None:
+    """Lead links to modules, which a code host shows, to the API reference."""
+    source[0] = _MODULE.sub(r"](api/\1.rst)", source[0])
 
 
 class PythonFile(Parser):
@@ -139,6 +149,7 @@ def setup(app: Sphinx) -> None:
     """Register what this file adds to Sphinx."""
     app.add_source_parser(PythonFile)
     app.connect("source-read", add_tables_of_contents)
+    app.connect("source-read", link_api_reference)
     app.connect("autodoc-process-signature", show_inherited_arguments)
     app.connect("autodoc-process-docstring", add_inherited_arguments)
     app.connect("autodoc-process-docstring", link_pages)
