@@ -1,7 +1,7 @@
 """Fixtures for test suites: a running emulator, and an Airflow connection to it.
 
 pytest loads this module in every environment that has the package, so it imports nothing until a fixture is
-used. docs/emulator.md shows how to use them.
+used. docs/testing-dags.md shows how to use them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""How the emulator is used from Python, as docs/emulator.md shows it."""
+"""How the emulator is used from Python, as docs/emulator.md and docs/testing-dags.md show it."""
 
 # ruff: noqa: B018 - a page shows what there is
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tencent_ci_emulator.server import Emulator as _Emulator
@@ -24,21 +23,6 @@ def start() -> dict[str, Any]:
         emulator.admin_url, emulator.admin_token
         # [END start]
         return {"url": emulator.url, "connection": emulator.connection, "admin_url": emulator.admin_url}
-
-
-def plan_faults(emulator: _Emulator, folder: Path) -> list[Any]:
-    """Let rules come and go, and return what was seen of them."""
-    seen = []
-    plan = folder / "plan.json"
-    # [START faults]
-    rule = emulator.faults.add("submit", nth=1, drop=True, when="after")  # the rule's id
-    rules = emulator.faults.rules()  # as added, with "matched" and "applied": how often
-    emulator.faults.remove(rule)
-    emulator.faults.load(plan)
-    # [END faults]
-    seen += [rules, emulator.faults.rules()]
-    emulator.faults.clear()
-    return [*seen, emulator.faults.rules()]
 
 
 def read_ledger(emulator: _Emulator, job_id: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# [START watch]
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
@@ -10,10 +9,12 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 from airflow_provider_ci.assets.ended_jobs import unread_ended_jobs
 from airflow_provider_ci.triggers.kafka import TencentCIKafkaJobsEndedTrigger
 
+# [START watch]
 TRIGGER = TencentCIKafkaJobsEndedTrigger(
     topics=["ci-jobs"], kafka_config_id="ckafka", tag="VoiceSeparate", input_prefix="in/"
 )
 SEPARATIONS = Asset("separations_by_kafka", watchers=[AssetWatcher(name="kafka", trigger=TRIGGER)])
+# [END watch]
 
 with DAG(dag_id="on_separation_by_kafka", schedule=[SEPARATIONS], catchup=False, max_active_runs=1):
 
@@ -24,7 +25,6 @@ with DAG(dag_id="on_separation_by_kafka", schedule=[SEPARATIONS], catchup=False,
             return {job["job_id"]: job["state"] for job in jobs}
 
     use()
-# [END watch]
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator  # noqa: E402
 

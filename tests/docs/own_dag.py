@@ -1,4 +1,4 @@
-"""A test of a DAG of one's own, as docs/emulator.md shows it."""
+"""A test of a DAG of one's own, as docs/testing-dags.md shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the emulator really posts is what ``parse_callback`` reads; the snippets of docs/callbacks.md work."""
+"""What the emulator really posts is what ``parse_callback`` reads; the code of docs/events.md works."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from tests.emulator.receiver import Receiver
 from tests.patience import wait_until
 from tests.recording import SHORT
 
-PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text("utf-8")
-ASKING, READING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text("utf-8")
+ASKING, READING = re.findall(
+    r"<!-- run by: tests/integration/test_callbacks\.py -->\n```python\n(.*?)```", PAGE, re.DOTALL
+)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from airflow_provider_ci.protocol.results import batch_result, job_result
 from scripts.snippets import ROOT, excerpt
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST
-from tests.docs import before_script, emulator_use, find_jobs, results, submit
+from tests.docs import before_script, emulator_use, find_jobs, load_objects, results, submit
 from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
 from tests.emulator.sdk_clients import python_client
 from tests.integration.airflow_runs import dags_in, tries, xcom
@@ -230,11 +230,10 @@ class TestEmulator:
         said = emulator_use.start()
         assert said["connection"]["extra"]["endpoint_url"] == said["url"]
 
-    def test_faults(self, emulator: Emulator, tmp_path: Path) -> None:
-        (tmp_path / "plan.json").write_text('{"rules": [{"operation": "list", "first": 1, "status": 503}]}')
-        one, planned, none = emulator_use.plan_faults(emulator, tmp_path)
-        assert [rule["operation"] for rule in (*one, *planned)] == ["submit", "list"]
-        assert none == []
+    def test_many_objects(self, hook: TencentCIHook, emulator: Emulator) -> None:
+        load_objects.load(str(SHORT), 25, "many/")
+        keys = [item.key for item in hook.list_objects("many/")]
+        assert keys == [f"many/{number:06}.mp3" for number in range(25)]
 
     def test_ledger(self, hook: TencentCIHook, emulator: Emulator) -> None:
         job_id = submit_by_the_script(python_client(emulator))

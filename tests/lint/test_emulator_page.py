@@ -1,4 +1,6 @@
-"""docs/emulator.md names every option of the command, and every field and operation of the fault plan."""
+"""docs/emulator.md names every option of the command and every field of the fault plan. The docstring of
+``FaultPlan.add`` explains the fields, and names every operation.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,25 @@ import subprocess
 import sys
 
 from scripts.snippets import ROOT
-from tencent_ci_emulator.faults.fault_rules import FIELDS
+from tencent_ci_emulator.faults.fault_plan import FaultPlan
+from tencent_ci_emulator.faults.fault_rules import CALLBACK, FIELDS, JOB
 from tencent_ci_emulator.http.operations import OPERATIONS
 
 TEXT = (ROOT / "docs" / "emulator.md").read_text("utf-8")
 
 
-def test_every_field_and_operation_of_the_fault_plan_is_documented():
-    section = TEXT[TEXT.index("### Fault plan") : TEXT.index("### Ledger")]
-    names = {"operation", *FIELDS}
-    assert {
-        name for name in (*names, *OPERATIONS) if f"`{name}`" not in section and f'"{name}"' not in section
-    } == set()
+def test_every_field_of_the_fault_plan_is_on_the_page():
+    section = TEXT[TEXT.index("## Fault plan") : TEXT.index("## Ledger")]
+    table = section[section.index("| Fields |") :]
+    assert {name for name in ("operation", *FIELDS) if f"`{name}`" not in table} == set()
+
+
+def test_every_field_and_operation_of_the_fault_plan_is_explained():
+    docstring = FaultPlan.add.__doc__ or ""
+    explained = re.findall(r":param (\w+):", docstring)
+    assert sorted(explained) == sorted(["operation", *FIELDS])
+    operations = docstring[docstring.index(":param operation:") : docstring.index(":param nth:")]
+    assert {name for name in (*OPERATIONS, JOB, CALLBACK) if f"``{name}``" not in operations} == set()
 
 
 def test_every_option_is_documented_and_has_help():

@@ -98,8 +98,9 @@ class FaultPlan:
             ``close_pic``, ``list_pic_buckets``, ``open_ai``, ``close_ai``, ``list_ai_buckets``,
             ``open_file``, ``close_file`` and ``list_file_buckets``; about objects ``put_object``,
             ``get_object``, ``head_object``, ``delete_object``, ``copy_object``, ``multipart``,
-            ``media_info``, ``list_objects`` and ``head_bucket``. ``other`` are all other calls. Two are no
-            calls and stand alone: ``job`` is the execution of a job, and ``callback`` its callback.
+            ``media_info``, ``list_objects`` and ``delete_objects``; about buckets ``create_bucket``,
+            ``head_bucket`` and ``delete_bucket``. ``other`` are all other calls. Two are no calls and stand
+            alone: ``job`` is the execution of a job, and ``callback`` its callback.
         :param nth: the n-th call, or a list of such numbers, counted from 1.
         :param every: every n-th call.
         :param first: the first n calls.

@@ -28,10 +28,9 @@ def test_the_fault_plan_of_the_documents_does_what_they_say(tmp_path):
         query = "tag=VoiceSeparate"
         shown = [len(document(client, "GET", "/jobs", query=query).findall("JobsDetail")) for _ in range(3)]
         assert shown == [0, 0, 1]
-        answers = [client("GET", "/jobs/j1")[0] for _ in range(50)]
-        assert answers[4].status in (429, 503)
-        assert {answer.status for answer in answers} == {200, 429, 503}
-        assert {answer.getheader("Retry-After") for answer in answers} == {None, "2"}
+        answers = [client("GET", "/jobs/j1")[0] for _ in range(6)]
+        assert [answer.status for answer in answers] == [200, 200, 200, 200, 429, 200]
+        assert answers[4].getheader("Retry-After") == "2"
         client("PUT", "/out/a.mp3", b"x" * 5000)
         with pytest.raises(http.client.IncompleteRead) as broken:
             client("GET", "/out/a.mp3")
