@@ -95,7 +95,9 @@ def add_to_events(
             events[outlet].extra.update((results or {}).get(uri, summary))
             if uri and results is not None and not _is_or_contains_result(uri, results):
                 first = next(iter(results), "there are no results")
-                log.warning("Outlet %s is not one of the %d results: %s", uri, len(results), first)
+                log.warning(
+                    "Outlet %s is not one of the %d results. Correct its key: %s", uri, len(results), first
+                )
         except Exception as error:
             log.warning("The event of outlet %r lacks details: %s", _name(outlet), error)
 

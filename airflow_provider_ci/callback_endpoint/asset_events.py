@@ -41,7 +41,12 @@ def add_event(asset_name: str, job: Job, endpoint: Endpoint) -> bool:
         named = select(AssetModel).where(AssetModel.name == asset_name, AssetModel.active.has())
         asset: Any = session.scalars(with_row_locks(named, session, of=AssetModel)).first()
         if asset is None:
-            log.warning("No event of job %s: Airflow has no active asset %r", job.job_id, asset_name)
+            log.warning(
+                "No event of job %s: Airflow has no active asset %r. Unpause a DAG that uses it, or correct"
+                " callback_asset",
+                job.job_id,
+                asset_name,
+            )
             return False
         if _has_event(session, asset.id, str(job.job_id), ended_at - _CLOCK_TOLERANCE):
             return False

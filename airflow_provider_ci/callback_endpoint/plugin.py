@@ -56,7 +56,7 @@ def configured_apps() -> list[dict[str, Any]]:
 
         if AIRFLOW_MINOR < NEEDED_AIRFLOW:
             log.warning(
-                "[%s] %s is set, but the callback endpoint needs Airflow 3.3 or newer; this is %s",
+                "[%s] %s is set, but the callback endpoint needs Airflow 3.3 or newer; this is %s. Remove it",
                 CONFIG_SECTION,
                 CALLBACK_CONN_IDS,
                 AIRFLOW_VERSION,

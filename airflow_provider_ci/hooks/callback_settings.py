@@ -101,7 +101,8 @@ def with_callback_address(request: Tree, settings: ConnectionSettings) -> Tree:
         return request
     if AIRFLOW_MINOR < NEEDED_AIRFLOW:
         raise ConfigurationError(
-            f"callback_url is 'auto', which needs Airflow 3.3 or newer; this is {AIRFLOW_VERSION}"
+            f"callback_url is 'auto', which needs Airflow 3.3 or newer; this is {AIRFLOW_VERSION}",
+            hint="Leave it out: the task polls",
         )
     if settings.callbacks is None:
         raise ConfigurationError(

@@ -74,7 +74,7 @@ class ConnectionSettings:
         if getattr(connection, "conn_type", None) == "":
             raise ConfigurationError(
                 f"Connection {conn_id!r} has no type",
-                hint="Its type is tencent_ci; a URI begins with tencent-ci://, with a hyphen, because an"
+                hint="Set it to tencent_ci. Let a URI begin with tencent-ci://, with a hyphen, because an"
                 " underscore makes it no scheme",
             )
         fields = _read_extra(conn_id, connection.extra_dejson if extra is None else extra)
@@ -141,8 +141,11 @@ class ConnectionSettings:
 
 def _read_extra(conn_id: str, extra: Any) -> Extra:
     if not isinstance(extra, dict):
-        raise ConfigurationError(f"Connection {conn_id!r}: extra is not a JSON object")
+        raise ConfigurationError(
+            f"Connection {conn_id!r}: extra is not a JSON object",
+            hint='Write it as one, for instance {"region": "ap-guangzhou"}',
+        )
     if unknown := sorted(set(extra) - set(CONN_FIELDS)):
         known = ", ".join(CONN_FIELDS)
-        log.warning("Connection %r: extra fields %s are not known; known: %s", conn_id, unknown, known)
+        log.warning("Connection %r: extra fields %s are not used, allowed: %s", conn_id, unknown, known)
     return Extra(conn_id, extra)

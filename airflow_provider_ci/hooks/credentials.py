@@ -156,7 +156,8 @@ class RefreshableCredentials:
         time_left = cached.expires_at - now
         if is_first_failure:
             log.warning(
-                "Credentials of source %s could not be replaced; the old ones are used for %.0f s more: %s",
+                "Credentials of source %s could not be replaced; the old ones are used for %.0f s more,"
+                " trying again: %s",
                 self.provider.name,
                 time_left,
                 error,

@@ -93,7 +93,7 @@ def _check_fields(extra: Extra, source: str, login: str | None, password: str | 
     if problems:
         raise ConfigurationError(
             f"Connection {extra.conn_id!r}: with credential_source {source}, {'; '.join(problems)}",
-            hint=f"Sources are {', '.join(CREDENTIAL_SOURCES)}",
+            hint=f"Correct these fields, or set another source: {', '.join(CREDENTIAL_SOURCES)}",
         )
 
 
@@ -101,7 +101,8 @@ def _key(extra: Extra, field: str, value: str | None) -> str:
     # the error must not show the value
     if not (isinstance(value, str) and is_header_value(value)):
         raise ConfigurationError(
-            f"Connection {extra.conn_id!r}: {field} has whitespace around it or characters that no key has"
+            f"Connection {extra.conn_id!r}: {field} has whitespace around it or characters that no key has",
+            hint="Enter it again",
         )
     return value
 

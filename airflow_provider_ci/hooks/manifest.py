@@ -131,7 +131,9 @@ def _read_lines(
                     if text := line.strip():
                         yield number, text
             except UnicodeDecodeError as error:
-                raise RequestValidationError(f"Manifest {key!r} is not UTF-8: {error.reason}") from None
+                raise RequestValidationError(
+                    f"Manifest {key!r} is not UTF-8: {error.reason}", hint="Write it as UTF-8"
+                ) from None
 
 
 @contextmanager

@@ -72,7 +72,9 @@ class Download:
         if response.status_code != 200:
             self._request.parse(transport.read_response(response, request, seconds))
             raise InvalidResponseError(
-                f"HTTP {response.status_code} is not the complete object", status=response.status_code
+                f"HTTP {response.status_code} is not the complete object",
+                status=response.status_code,
+                hint="Check endpoint_url and the proxies on the way",
             )
         try:
             return _write(transport.read_chunks(response), self._path, self._md5)
@@ -124,7 +126,7 @@ def _write(chunks: Iterator[bytes], path: Path, md5: str | None) -> StoredFile:
         if md5 is not None and digest.hexdigest() != md5.lower():
             raise _DifferentMD5Error(
                 f"The content for {path} has MD5 {digest.hexdigest()}, not {md5}",
-                hint="Another object may have been written to this key since",
+                hint="Another object may have been written to this key since: check who else writes to it",
             )
         partial.replace(path)
     except BaseException:

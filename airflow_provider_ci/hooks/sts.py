@@ -47,6 +47,7 @@ _HINTS = {
     "InvalidParameter.WebIdentityTokenError": "Check the cluster's OIDC provider and the role's trust",
     _CLOCK_CODE: "Synchronise this machine's clock",
 }
+_WEB_IDENTITY_HINT = "Check that the service account of this TKE container is bound to a CAM role"
 _DEFAULT_HINT = "Check role_arn, role_session_name, duration_seconds, external_id and the role's trust policy"
 
 
@@ -100,7 +101,7 @@ class WebIdentity:
         if missing := [name for name, value in values if not value]:
             raise CredentialsError(
                 f"No credentials from web_identity: the environment lacks {', '.join(missing)}",
-                hint="It works in containers of TKE whose service account is bound to a CAM role",
+                hint="Bind the service account of this TKE container to a CAM role, or use another source",
             )
         body = {
             "ProviderId": provider,
@@ -120,11 +121,14 @@ def _read_token(path: str) -> str:
     except (OSError, UnicodeError) as error:
         raise CredentialsError(
             f"The token file {path} of TKE_WEB_IDENTITY_TOKEN_FILE cannot be read: {type(error).__name__}",
+            hint=_WEB_IDENTITY_HINT,
             transient=True,  # the platform replaces it from time to time
         ) from None
     if not token:
         raise CredentialsError(
-            f"The token file {path} of TKE_WEB_IDENTITY_TOKEN_FILE is empty", transient=True
+            f"The token file {path} of TKE_WEB_IDENTITY_TOKEN_FILE is empty",
+            hint=_WEB_IDENTITY_HINT,
+            transient=True,
         )
     return token
 

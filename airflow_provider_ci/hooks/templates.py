@@ -57,7 +57,11 @@ class Templates:
             found = self.find(tag, name, bucket=bucket, region=region)
             if found is None or not has_parameters(found, tag, parameters):
                 raise
-            log.warning("The response was lost, but template %s was created: %s", found.template_id, error)
+            log.warning(
+                "The response was lost, but template %s was created: %s. Nothing to do",
+                found.template_id,
+                error,
+            )
             return found
 
     def update(

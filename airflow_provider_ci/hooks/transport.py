@@ -217,7 +217,10 @@ def read_response(response: requests.Response, request: SignedRequest, seconds: 
 def too_large_error(status: int, request_id: str | None) -> ResponseTooLargeError:
     """Return the error for a response of more than ``MAX_BYTES``."""
     return ResponseTooLargeError(
-        f"The response is larger than {MAX_BYTES} bytes", status=status, request_id=request_id
+        f"The response is larger than {MAX_BYTES} bytes",
+        status=status,
+        request_id=request_id,
+        hint="Look at the job or the list in the console: no result should be so large",
     )
 
 

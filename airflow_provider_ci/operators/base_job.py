@@ -124,7 +124,11 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         self._try_state.job_id = job_id or parsed.job_ids[0]
         if self.job_id not in parsed.job_ids:
             # SQLite reuses the ids of triggers, so this may be the event of a trigger from before a clear
-            self.log.warning("The event of job %s is not about job %s", parsed.job_ids[0], self.job_id)
+            self.log.warning(
+                "The event of job %s is not about job %s, for which this try still waits: nothing to do",
+                parsed.job_ids[0],
+                self.job_id,
+            )
             return self._complete_or_defer(context, None, self._deadline(context), time.time())
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
         outcome = self._wait.poll(self.job_id, seconds=deadline - time.time(), is_last=parsed.is_timeout)
@@ -258,7 +262,11 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         try:
             is_own_job = not self._try_state.may_be_others_job
         except StateStoreError as error:
-            self.log.warning("The job is not cancelled if the task is killed while it is deferred: %s", error)
+            self.log.warning(
+                "The job is not cancelled if the task is killed while it is deferred: %s. Cancel it in the"
+                " console if that happens",
+                error,
+            )
             is_own_job = False
         self.defer(
             trigger=self._make_trigger(

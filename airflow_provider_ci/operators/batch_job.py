@@ -191,7 +191,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
         if self.time_interval and not self.prefix:
             self.log.warning(
                 "time_interval may have no effect without prefix: Tencent's page 1045/47029 says so, and all"
-                " inputs of the list would be paid for"
+                " inputs of the list would be paid for. List only new inputs, or use prefix"
             )
         return super().execute(context)
 
@@ -290,7 +290,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
                 tally.add(job)
                 ended.add(job)
         if tally.pending:  # in states that are not documented
-            self.log.warning("Jobs of batch job %s by state: %s", batch_id, dict(tally.counts))
+            self.log.warning("Jobs of batch job %s by state, still waiting: %s", batch_id, dict(tally.counts))
             return None
         ended.send()
         return tally
@@ -315,11 +315,15 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
         :raises BatchJobsFailedError: the list may not show them, and ``allow_failed_jobs`` is not set.
         """
         if self.job_api.ask_if_jobs_are_listed():
-            self.log.warning("Batch job %s found no input", self.job_id)
+            self.log.warning(
+                "Batch job %s found no input. Check prefix and time_interval, and that the upload has"
+                " finished",
+                self.job_id,
+            )
         elif self.allow_failed_jobs:
             self.log.warning(
                 "It is unknown how the jobs of batch job %s end: the job list shows no job with Tag %s at"
-                " all, and may not show this type",
+                " all, and may not show this type. See them in the console",
                 self.job_id,
                 self.tag,
             )

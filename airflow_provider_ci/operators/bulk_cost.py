@@ -68,7 +68,11 @@ def estimate_length(
     if len(seconds) < len(keys):
         reason = errors[0] if errors else "media_info shows no duration"
         log.warning(
-            "The length of %d of %d inputs is unknown: %s", len(keys) - len(seconds), len(keys), reason
+            "The length of %d of %d inputs is unknown and taken as the average. Check that they are media"
+            " files: %s",
+            len(keys) - len(seconds),
+            len(keys),
+            reason,
         )
     lengths = [seconds[key] for index in chosen if (key := str(items.input_object(index))) in seconds]
     if not lengths:

@@ -47,7 +47,8 @@ def check_inputs(
     if first:
         more = "; there may be more" if len(first) == INPUTS_MAX else ""
         raise RequestValidationError(
-            f"No job was submitted by this try, because of its input objects: {'; '.join(first)}{more}"
+            f"No job was submitted by this try, because of its input objects: {'; '.join(first)}{more}",
+            hint="Check bucket, region and keys, and that the upload has finished",
         )
 
 

@@ -266,7 +266,10 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         parsed, state_of_event = parse_bulk_event(event)
         if state is not None and state["manifest"] != state_of_event["manifest"]:
             # SQLite reuses the ids of triggers, so this is the event of a trigger from before a clear
-            self.log.warning("The event is not about the manifest %s of this try", self._shown(state))
+            self.log.warning(
+                "The event is not about the manifest %s of this try, which still waits: nothing to do",
+                self._shown(state),
+            )
             parsed = parsed._replace(is_timeout=False, error=None, deadline=None, started_at=None)
         state = state or state_of_event
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
@@ -612,7 +615,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         reasons = f"{'; '.join(names)}{more}"
         if (failed / total if isinstance(self.allow_failed, float) else failed) <= self.allow_failed:
             self.log.warning(
-                "%d of %d items have no successful job, which allow_failed=%s allows: %s",
+                "%d of %d items have no successful job, which allow_failed=%s allows: %s. Look into the"
+                " manifest for all",
                 failed,
                 total,
                 self.allow_failed,
@@ -669,7 +673,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             self._outcomes = BulkOutcomes(lines)
         except (NotFoundError, InvalidResponseError, RequestValidationError) as error:
             self.log.warning(
-                "The manifest %s was changed or deleted while the task waited, looking for its jobs: %s",
+                "The manifest %s was changed or deleted while the task waited, looking for its jobs: %s. Let"
+                " nobody else write to it or delete it",
                 self._shown(state),
                 error,
             )

@@ -144,7 +144,11 @@ class BulkWait:
                 **self.bucket_and_region,
             )
         except PermissionDeniedError as error:
-            self.log.warning("Listing jobs is not permitted; describing them, ten at a time: %s", error)
+            self.log.warning(
+                "Listing jobs is not permitted; describing them, ten at a time, which needs ten times as many"
+                " requests. Permit ci:DescribeMediaJobs: %s",
+                error,
+            )
             self._lists = False
 
     def _describe(self, job_ids: Sequence[str]) -> None:

@@ -140,5 +140,5 @@ class TencentCICancelJobOperator(TencentCIBaseOperator):
                 f"{len(running)} of {len(states)} jobs are still running: {', '.join(shown)}",
                 state=str(state),
                 job_id=job_id,
-                hint="The service cancels only jobs that have not begun",
+                hint="The service cancels only jobs that have not begun: wait for the end of the others",
             )

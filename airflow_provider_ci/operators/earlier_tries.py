@@ -76,7 +76,7 @@ def may_have_earlier_try(ti: Any) -> bool:
     try:
         return _has_recorded_try(ti)
     except Exception as error:  # if this worker has no access to the database: a search costs only time
-        log.warning("Airflow's earlier tries of this task could not be read, assuming one: %s", error)
+        log.warning("Airflow's earlier tries of this task could not be read, looking for its job: %s", error)
         return True
 
 

@@ -71,9 +71,13 @@ class TencentCIJobOperator(JobRequestOperator, TencentCIBaseJobOperator["Job"]):
                 hint="Check bucket, region and key, and that the upload has finished",
             ) from error
         if not head.size:
-            raise RequestValidationError(f"No job was submitted: the input object {key!r} is empty")
+            raise RequestValidationError(
+                f"No job was submitted: the input object {key!r} is empty",
+                hint="Check that the upload has finished",
+            )
         if head.is_archived:
             raise RequestValidationError(
                 f"No job was submitted: the input object {key!r} is archived"
-                f" ({head.tier or head.storage_class}), and must be restored first"
+                f" ({head.tier or head.storage_class}), and must be restored first",
+                hint="Restore it in the console of COS, then clear the task",
             )

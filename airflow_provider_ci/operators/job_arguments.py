@@ -43,7 +43,7 @@ def warn_of_ignored_arguments(operator: Any, base: type[Any], *, ignores_deferra
     if ignored:
         operator.log.warning(
             "%s: no effect, because this task does not wait: it succeeds once the job is accepted."
-            " wait_for_completion=True makes it wait",
+            " Set wait_for_completion=True to wait",
             ", ".join(ignored),
         )
 

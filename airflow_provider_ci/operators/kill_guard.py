@@ -103,7 +103,10 @@ class KillGuard:
             return TaskKilledError(
                 "The task was killed before this try submitted a job", hint=self._earlier_submission()
             )
-        return TaskKilledError("The task was killed before a job was submitted")
+        return TaskKilledError(
+            "The task was killed before a job was submitted",
+            hint="Nothing was paid. Clear the task to run it",
+        )
 
     def sleep(self, seconds: float) -> None:
         """Sleep.

@@ -72,7 +72,7 @@ def check_result_keys(operator: Any, context: Any) -> None:
         if collision is Collision.POSSIBLE:
             operator.log.warning(
                 "%s is %r: if it is the same in another instance of this mapped task, their results overwrite"
-                " each other, and each is paid for. A key with %s is never the same",
+                " each other, and each is paid for. Put %s into the key",
                 name,
                 _value(vars(operator), name),
                 hint,

@@ -80,7 +80,10 @@ class TaskSubmission(Generic[J]):
                     "%s", self.try_state.error_of_unknown_submission("execution_timeout ended this try")
                 )
             else:
-                self.log.error("execution_timeout ended this try before it submitted a job")
+                self.log.error(
+                    "execution_timeout ended this try before it submitted a job. Raise it if that happens"
+                    " again"
+                )
             raise
         # in this order: a signal that comes between must not cancel a job that may be somebody else's
         self.try_state.found_by_request = submission.found_by_request

@@ -101,5 +101,8 @@ def raise_for_error(response: HttpResponse, purpose: str) -> None:
 def invalid_response_error(response: HttpResponse, purpose: str, reason: str) -> InvalidResponseError:
     """Return the error for a response that is not the documented one."""
     return InvalidResponseError(
-        f"Cannot {purpose}: {reason[:_REASON_MAX]}", status=response.status, request_id=response.request_id
+        f"Cannot {purpose}: {reason[:_REASON_MAX]}",
+        status=response.status,
+        request_id=response.request_id,
+        hint="Check endpoint_url and the proxies: something on the way may have sent this response",
     )

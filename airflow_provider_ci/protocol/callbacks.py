@@ -33,6 +33,7 @@ WORKFLOW_FINISH = "WorkflowFinish"
 #: The largest body that is read, in bytes. A callback about a job with two results has about 5 kB, one with
 #: the transcript of the longest recording 3 to 9 MB.
 MAX_BYTES = xml.MAX_BYTES
+_HINT = "Use nothing of it: it is not what CI sends"
 
 #: Where :func:`find_job_ids` looks: the first bytes of a body.
 HEAD_BYTES = 64 * 1024
@@ -148,7 +149,9 @@ def _from_xml(body: bytes) -> etree._Element:
         root = xml.parse_response(body, max_bytes=MAX_BYTES)
     except xml.XMLError as error:
         reason = str(error)[:_QUOTED_MAX]
-        raise InvalidCallbackError(f"The callback is neither JSON nor readable XML: {reason}") from None
+        raise InvalidCallbackError(
+            f"The callback is neither JSON nor readable XML: {reason}", hint=_HINT
+        ) from None
     name = etree.QName(root).localname
     if name != "Response":
         raise InvalidCallbackError(f"The callback is <{name[:_QUOTED_MAX]}>, allowed: <Response>")
@@ -161,7 +164,8 @@ def _from_json(body: bytes) -> etree._Element:
         # strict=False accepts control characters that are not escaped
         content = json.loads(body.decode("utf-8", "replace"), strict=False)
     except (ValueError, RecursionError) as error:
-        raise InvalidCallbackError(f"The callback is not readable JSON: {type(error).__name__}") from None
+        reason = type(error).__name__
+        raise InvalidCallbackError(f"The callback is not readable JSON: {reason}", hint=_HINT) from None
     if not isinstance(content, dict):
         raise InvalidCallbackError("The callback is a JSON list, allowed: an object")
     # No example has the outer element of the XML form, but it is accepted
@@ -173,7 +177,7 @@ def _from_json(body: bytes) -> etree._Element:
 
 def _fill(parent: etree._Element, content: dict[str, Any], depth: int) -> None:
     if depth > _MAX_DEPTH:
-        raise InvalidCallbackError(f"The callback has more than {_MAX_DEPTH} levels")
+        raise InvalidCallbackError(f"The callback has more than {_MAX_DEPTH} levels", hint=_HINT)
     for name, value in content.items():
         if not _NAME.fullmatch(name):  # not a name of the service, and perhaps not one that XML allows
             continue

@@ -55,7 +55,7 @@ class Rule:
 
 
 _BAD_FIELD = Rule(InvalidRequestError, "Correct the field that the message names")
-_BUG = Rule(InvalidRequestError, "This is a fault of the client: please report it with the request id")
+_BUG = Rule(InvalidRequestError, "This is a fault of the client: report it with the request id")
 _CREDENTIALS = Rule(
     AuthenticationError,
     "Check the connection's SecretId (login) and SecretKey (password), and the token if temporary",
@@ -89,7 +89,7 @@ _BLOCKED = Rule(PermissionDeniedError, "The account is blocked or in arrears: co
 _CONFLICT = Rule(
     InvalidRequestError, "Something of this name or state exists already: check it in the console"
 )
-_LIMIT = Rule(InvalidRequestError, "A quota is used up: delete what is not needed or ask Tencent for more")
+_LIMIT = Rule(InvalidRequestError, "A quota is used up: remove what is not needed, or ask Tencent for more")
 _UNBOUND = Rule(
     PermissionDeniedError,
     "Bind the bucket to CI and open the smart audio service for it (or, for other types of job, the service"
@@ -110,7 +110,9 @@ _STRICT = Rule(
     "The bucket's strict signature mode requires a signature over a header that this client does not sign:"
     " remove the header from that mode's rules",
 )
-_NOT_CANCELLABLE = Rule(InvalidRequestError, "The job has begun or ended: it cannot be cancelled any more")
+_NOT_CANCELLABLE = Rule(
+    InvalidRequestError, "The job has begun or ended, and cannot be cancelled any more: wait for its end"
+)
 _ARCHIVED = Rule(InvalidRequestError, "The object is archived: restore it first")
 
 _BY_STATUS_AND_CODE: dict[tuple[int, str], Rule] = {

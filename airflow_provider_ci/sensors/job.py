@@ -385,14 +385,14 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             try:
                 store.set(_MISSING_KEY, missing_since)
             except Exception as error:  # the next poke asks again
-                self.log.warning("The task state store cannot be written: %s", error)
+                self.log.warning("The task state store cannot be written, will try again: %s", error)
 
     def _load_missing(self, store: TaskStateStore) -> dict[str, float] | None:
         """Return since when jobs are missing, as Unix times; ``None`` if the store cannot be read."""
         try:
             stored = store.get(_MISSING_KEY)
         except Exception as error:
-            self.log.warning("The task state store cannot be read: %s", error)
+            self.log.warning("The task state store cannot be read, will try again: %s", error)
             return None
         if not isinstance(stored, dict):
             return {}

@@ -116,7 +116,9 @@ class BulkSearch:
                 end = self.clock() + NOT_FOUND_GRACE_PERIOD
                 self._log_missing(missing)
             if self.clock() + pause > end:
-                self.log.warning("The service no longer finds %d jobs of earlier tries", len(missing))
+                self.log.warning(
+                    "The service no longer finds %d jobs of earlier tries, looking in the list", len(missing)
+                )
                 return found
             self.sleep(pause)
         raise AssertionError("pauses never end")

@@ -250,7 +250,11 @@ class BulkSender:
             self.records.save(chunk.record)
         except StateStoreError as error:
             self._reusable_number = 0
-            self.log.warning("%d jobs are known to this try only: %s", len(chunk.items), error)
+            self.log.warning(
+                "%d jobs are known to this try only: %s. A later try finds them in the job list",
+                len(chunk.items),
+                error,
+            )
 
     # Responses
 
@@ -346,7 +350,9 @@ class BulkSender:
 
     def _log_pause(self, error: TencentCIError, begins: bool) -> None:
         if begins:
-            self.log.warning("Submitting at most %.1f jobs a second for now: %s", self.pace.rate, error)
+            self.log.warning(
+                "Submitting at most %.1f jobs a second for now, and trying again: %s", self.pace.rate, error
+            )
 
     def _raise_if_outage_is_long(self, error: TencentCIError) -> None:
         if self.monotonic() - self._last_response_at > _OUTAGE_TOLERATED:

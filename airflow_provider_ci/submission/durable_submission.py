@@ -319,7 +319,11 @@ class DurableSubmission(Generic[J]):
         try:
             self.records.save(with_job)
         except StateStoreError as error:  # this try has the job, and a later try finds it in the list
-            self.log.warning("Job %s is known to this try only: %s", job.job_id, error)
+            self.log.warning(
+                "Job %s is known to this try only: %s. A later try finds it in the job list",
+                job.job_id,
+                error,
+            )
 
     def _abandon(self, job_id: str | None, reason: str) -> bool:
         """Log that an earlier job no longer counts, and cancel it if it has not begun.
@@ -348,7 +352,9 @@ class DurableSubmission(Generic[J]):
     def _cancel_if_not_begun(self, job_id: str, cancel: Callable[[str], None]) -> None:
         job = describe_job(self.job_api, job_id)
         if job is None:  # its input may be in another bucket
-            self.log.warning("Job %s is not found in this bucket, and is not cancelled", job_id)
+            self.log.warning(
+                "Job %s is not found in this bucket: cancel it in the console, in its own", job_id
+            )
         elif job.may_be_cancelled:
             cancel(job_id)
             self.log.info("Asked to cancel job %s", job_id)

@@ -287,7 +287,8 @@ class CopiedJobs:
             return
         self._logged_ids.add(job_id)
         self._log.warning(
-            "Job %s has the UserData of job %s, which this task submitted: it is not this task's job",
+            "Job %s has the UserData of job %s, which this task submitted: it is not this task's job."
+            " Nothing to do",
             job_id,
             original_id,
         )

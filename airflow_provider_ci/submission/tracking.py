@@ -184,7 +184,7 @@ class JobTracker(Generic[J]):
         newly_missing = [job_id for job_id in missing if job_id not in self._missing_since]
         if newly_missing:
             self._missing_since.update(dict.fromkeys(newly_missing, now))
-            self._log.warning("Jobs not found yet: %s", _list_ids(newly_missing))
+            self._log.warning("Jobs not found yet, looking again: %s", _list_ids(newly_missing))
         lost = [job_id for job_id in missing if now - self._missing_since[job_id] > NOT_FOUND_GRACE_PERIOD]
         if lost:
             seconds = now - self._missing_since[lost[0]]

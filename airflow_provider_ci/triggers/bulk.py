@@ -230,10 +230,10 @@ def parse_bulk_event(event: Any) -> tuple[Event, BulkState]:
 
     :raises TencentCIError: it is no such event.
     """
-    from airflow_provider_ci.triggers.events import parse_event
+    from airflow_provider_ci.triggers.events import parse_event, wrong_event_error
 
     parsed = parse_event(event, needs_ids=False)
     state = event.get("state")
     if not isinstance(state, dict) or "manifest" not in state:
-        raise TencentCIError("The trigger fired an event without the state of its task")
+        raise wrong_event_error("without the state of its task")
     return parsed, state  # type: ignore[return-value]

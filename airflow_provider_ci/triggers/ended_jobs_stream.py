@@ -270,7 +270,10 @@ class EndedJobsStream:
         self._missing_since = {job_id: self._missing_since.get(job_id, now) for job_id in missing}
         lost = {job_id for job_id, at in self._missing_since.items() if now - at > NOT_FOUND_GRACE_PERIOD}
         for job_id in sorted(lost):
-            log.warning("The service does not find job %s any more, so its end is not announced", job_id)
+            log.warning(
+                "The service does not find job %s any more, so its end is not announced. Look in the console",
+                job_id,
+            )
         for each in watermarks:
             each.pending -= lost
         return described

@@ -31,11 +31,22 @@ def parse_event(event: Any, *, needs_ids: bool = True) -> Event:
     payload = event if isinstance(event, dict) else {}
     status, job_ids = payload.get("status"), payload.get("job_ids")
     if status not in (ENDED, TIMEOUT, ERROR):
-        raise TencentCIError(f"The trigger fired an event with the unknown status {status!r}")
+        raise wrong_event_error(f"with the unknown status {status!r}")
     if needs_ids and (not isinstance(job_ids, list) or not job_ids):
-        raise TencentCIError("The trigger fired an event without job ids")
+        raise wrong_event_error("without job ids")
     error = _parse_error(payload) if status == ERROR else None
     return Event(status == TIMEOUT, job_ids or [], payload.get("deadline"), error, payload.get("started_at"))
+
+
+def wrong_event_error(what: str) -> TencentCIError:
+    """Return the error for an event that is not this provider's, or not of this version.
+
+    :param what: what is wrong: the end of a sentence.
+    """
+    return TencentCIError(
+        f"The trigger fired an event {what}",
+        hint="Install one version of this provider everywhere, and restart the triggerer",
+    )
 
 
 def _parse_error(payload: dict[str, Any]) -> TencentCIError:

@@ -179,7 +179,10 @@ class _Producer(SharedStreamProducer):
             continues with the stored watermarks.
         """
         if failed := sum(item.outcome.failed for item in batch):
-            raise TencentCIError(f"Airflow has not stored {failed} events of ended jobs, they are sent again")
+            raise TencentCIError(
+                f"Airflow has not stored {failed} events of ended jobs, they are sent again",
+                hint="Check the load of Airflow's database",
+            )
         assert self._stream is not None  # noqa: S101 - for the type checker
         await self._stream.note_stored([item.broker_payload for item in batch])
 

@@ -62,10 +62,14 @@ class KafkaMessages:
                     yield message
         except Exception as error:
             await asyncio.sleep(PAUSE_AFTER_FAILURE)
-            raise TencentCIError(f"Reading {self._names} from Kafka failed: {error}") from None
+            raise TencentCIError(
+                f"Reading {self._names} from Kafka failed: {error}",
+                hint="Check bootstrap.servers, user, topics and group of the connection. It is tried again",
+            ) from None
         await asyncio.sleep(PAUSE_AFTER_FAILURE)
         raise TencentCIError(
-            f"Airflow has not stored an event of a message in {self._names} of Kafka, which is read again"
+            f"Airflow has not stored an event of a message in {self._names} of Kafka, which is read again",
+            hint="Check the load of Airflow's database",
         )
 
     def give_back(self) -> None:
@@ -105,7 +109,9 @@ class KafkaMessages:
             return _ended_jobs(message.value(), position), position
         if error.fatal():
             raise KafkaException(error)
-        _log.warning("Kafka reports for %s: %s. Reading continues", self._names, error)
+        _log.warning(
+            "Kafka reports for %s: %s. Reading continues; check topics and brokers", self._names, error
+        )
         return None
 
 
@@ -130,6 +136,11 @@ def _ended_jobs(body: bytes | None, position: Position) -> list[EndedJobEvent]:
     try:
         jobs = parse_callback(body or b"").jobs
     except InvalidCallbackError as error:
-        _log.warning("Message %d of %s[%d] in Kafka is skipped: %s", position.offset, *position[:2], error)
+        _log.warning(
+            "Message %d of %s[%d] in Kafka is skipped. Find out who sent it, if not CI: %s",
+            position.offset,
+            *position[:2],
+            error,
+        )
         return []
     return [ended_job_event(job) for job in jobs if job.job_id and job.job_state.is_terminal]

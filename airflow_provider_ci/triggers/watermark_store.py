@@ -36,7 +36,8 @@ class WatermarkStore:
         """Return the stored watermark, or ``None`` if there is none. Waits until the store can be read."""
         if not self._assets:
             self._log.warning(
-                "Airflow provides no asset state store, so ends of jobs while no triggerer runs are missed"
+                "Airflow provides no asset state store, so ends of jobs while no triggerer runs are missed."
+                " Put the trigger into an AssetWatcher of an Asset"
             )
         is_failing = False
         while True:
@@ -59,7 +60,10 @@ class WatermarkStore:
             return EndedJobsWatermark.from_json(state)
         except ValueError as error:
             self._log.warning(
-                "The asset state store's value for %r is not used, watching begins anew: %s", self._key, error
+                "The asset state store's value for %r is not used, watching begins anew: %s. Look in the"
+                " console for jobs that ended since the last event",
+                self._key,
+                error,
             )
             return None
 

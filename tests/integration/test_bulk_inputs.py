@@ -132,7 +132,7 @@ class TestCheckInputs:
             check(hook, items)
         assert str(caught.value) == (
             "No job was submitted by this try, because of its input objects: 'in/absent.mp3' does not exist;"
-            " 'in/empty.mp3' is empty"
+            " 'in/empty.mp3' is empty. Check bucket, region and keys, and that the upload has finished"
         )
 
     def test_only_the_items_that_are_to_be_submitted_count(self, hook: TencentCIHook, put: Put) -> None:
@@ -143,7 +143,7 @@ class TestCheckInputs:
 
     def test_the_first_twenty_are_named(self, hook: TencentCIHook, emulator: Emulator) -> None:
         items = read(hook, input_objects=[f"in/{number:03}" for number in range(600)])
-        with pytest.raises(RequestValidationError, match=r"there may be more$") as caught:
+        with pytest.raises(RequestValidationError, match=r"there may be more\. Check") as caught:
             check(hook, items)
         assert emulator.ledger.count("head_object") < 600
         assert str(caught.value).count("does not exist") == 20
@@ -168,7 +168,7 @@ class TestCheckInputs:
         items = read(hook, prefix="in/")
         monkeypatch.setattr(hook, "head_object", None)  # is not called
         check(hook, items, [0, 1])
-        with pytest.raises(RequestValidationError, match=r"'in/c\.mp3' is empty$"):
+        with pytest.raises(RequestValidationError, match=r"'in/c\.mp3' is empty\. Check"):
             check(hook, items)
 
     def test_a_killed_task_looks_no_further(self, hook: TencentCIHook, put: Put) -> None:
@@ -216,7 +216,7 @@ class TestLength:
         assert (length.items, length.measured) == (3, 1)
         assert length.minutes == pytest.approx(3 * SHORT_SECONDS / 60, rel=0.1)
         (warning,) = [each.getMessage() for each in caplog.records if each.name == LOG.name]
-        assert warning.startswith("The length of 2 of 3 inputs is unknown: Cannot read the media information")
+        assert warning.startswith("The length of 2 of 3 inputs is unknown and taken as the average")
 
     def test_if_none_can_be_measured_the_error_is_the_first_one(self, hook: TencentCIHook) -> None:
         with pytest.raises(NotFoundError):

@@ -128,11 +128,15 @@ class TestResults:
     @pytest.mark.parametrize("key", ["out/voice", "out/voice.mp3/x", "other.mp3"])
     def test_an_outlet_that_no_job_wrote_is_a_warning(self, context: Any, logs: Logs, key: str) -> None:
         add_results_to_events(context, [Asset(f"cos://{BUCKET}/{key}")], [job()], LOG)
-        assert logs.at("warning") == [f"Outlet cos://{BUCKET}/{key} is not one of the 1 results: {VOICE}"]
+        assert logs.at("warning") == [
+            f"Outlet cos://{BUCKET}/{key} is not one of the 1 results. Correct its key: {VOICE}"
+        ]
 
     def test_without_jobs_there_are_no_results(self, context: Any, logs: Logs) -> None:
         add_results_to_events(context, [Asset(VOICE)], [], LOG)
-        assert logs.at("warning") == [f"Outlet {VOICE} is not one of the 0 results: there are no results"]
+        assert logs.at("warning") == [
+            f"Outlet {VOICE} is not one of the 0 results. Correct its key: there are no results"
+        ]
 
 
 class TestNothingIsRaised:

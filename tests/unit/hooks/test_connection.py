@@ -260,7 +260,7 @@ def test_a_uri_with_an_underscore_in_its_scheme_says_what_to_write(
     monkeypatch: pytest.MonkeyPatch, logs: Logs
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CI", f"tencent_ci://{ID}:{KEY}@/?region={REGION}&bucket={BUCKET}")
-    with pytest.raises(ConfigurationError, match="begins with tencent-ci://, with a hyphen") as caught:
+    with pytest.raises(ConfigurationError, match="begin with tencent-ci://, with a hyphen") as caught:
         _ = TencentCIHook("ci").settings
     assert ID not in str(caught.value)
     assert KEY not in str(caught.value)

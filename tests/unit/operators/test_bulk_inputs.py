@@ -81,7 +81,7 @@ class TestArchivedInputs:
         )
         with pytest.raises(RequestValidationError) as caught:
             check(hook, read(hook, input_objects=["in/a", "in/b", "in/c"]))
-        assert str(caught.value).endswith(
+        assert caught.value.message.endswith(
             "'in/a' is archived (ARCHIVE), and must be restored first; 'in/c' is archived (DEEP_ARCHIVE), and"
             " must be restored first"
         )
@@ -138,7 +138,8 @@ class TestLength:
         items = read(hook, input_objects=["in/a", "in/b", "in/c"])
         assert estimate_length(items, range(3), "all", hook, HERE, not_killed, LOG) == MediaLength(3, 4.5, 2)
         (warning,) = [each.getMessage() for each in caplog.records if each.name == LOG.name]
-        assert warning == "The length of 1 of 3 inputs is unknown: media_info shows no duration"
+        assert warning.startswith("The length of 1 of 3 inputs is unknown")
+        assert warning.endswith(": media_info shows no duration")
 
     def test_without_any_duration_it_is_unknown(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><MediaInfo><Stream/></MediaInfo></Response>"))

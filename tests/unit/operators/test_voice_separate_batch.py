@@ -526,7 +526,7 @@ class TestWait:
     ) -> None:
         server.play(SUBMITTED, SUCCESS, NONE, NONE)
         assert make_operator().execute(context) == "b1"
-        assert "Batch job b1 found no input" in logs.at("warning")
+        assert "Batch job b1 found no input. Check prefix" in " ".join(logs.at("warning"))
 
     def test_an_empty_job_list_is_read_again(
         self,

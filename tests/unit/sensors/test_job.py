@@ -614,7 +614,9 @@ class TestMissingBetweenPokes:
         connection(server.url)
         server.play(RUNNING)
         assert not self.poke(connection, make_context, Broken(), begun=datetime.now(UTC))
-        assert logs.at("warning") == ["The task state store cannot be read: the API server is away"]
+        assert logs.at("warning") == [
+            "The task state store cannot be read, will try again: the API server is away"
+        ]
 
     def test_without_a_store_the_poke_asks_again_until_it_is_certain(
         self,

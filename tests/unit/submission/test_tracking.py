@@ -154,7 +154,7 @@ class TestMissingJobs:
         for elapsed in (0.0, 60.0, NOT_FOUND_GRACE_PERIOD):
             tracker.update(response(("b", "Running"), non_exist_job_ids=("a",)), elapsed)
         assert tracker.pending == ["a", "b"]
-        assert log.lines == ["info: Job b: Running", "warning: Jobs not found yet: a"]
+        assert log.lines == ["info: Job b: Running", "warning: Jobs not found yet, looking again: a"]
 
     def test_a_job_that_is_missing_for_longer_than_the_grace_period_is_an_error(
         self, log: RecordingLog
