@@ -17,6 +17,8 @@ from tencent_ci_emulator.database import Database
 from tencent_ci_emulator.http.service_request import ServiceRequest
 from tencent_ci_emulator.http.xml import parse
 from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.jobs.states import CANCEL
+from tencent_ci_emulator.observed import ASSUMED, ObservedBehaviour
 
 _REQUESTS_KEPT = 10_000
 _CALLBACKS_KEPT = 1_000
@@ -65,7 +67,11 @@ class RequestRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedJob:
-    """The present state of one accepted job. Times in Unix seconds of the emulator's clock."""
+    """The present state of one accepted job. Times in Unix seconds of the emulator's clock.
+
+    :param billed: whether the service would charge for it. For a cancelled job it does not, unless a report
+        of ``make live`` says so.
+    """
 
     number: int
     job_id: str
@@ -79,6 +85,7 @@ class AcceptedJob:
     created: float
     started: float | None
     ended: float | None
+    billed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +120,7 @@ class Ledger:
         self._callbacks: deque[CallbackRecord] = deque(maxlen=_CALLBACKS_KEPT)
         self._counts: Counter[str] = Counter()
         self._database: Database | None = None
+        self._observed = ASSUMED
 
     def requests(
         self,
@@ -149,7 +157,8 @@ class Ledger:
         """
         where = {"number >": after, "input_object": key}
         rows = self._require_database().select(StoredJob, "jobs", where, order="number", limit=limit)
-        return [job for job in map(_to_accepted_job, rows) if user_data in (None, job.user_data)]
+        jobs = [_to_accepted_job(row, self._observed) for row in rows]
+        return [job for job in jobs if user_data in (None, job.user_data)]
 
     def jobs_of_inputs(self, prefix: str = "") -> Counter[str]:
         """Return how many jobs were ever accepted for each input object under a prefix.
@@ -177,9 +186,13 @@ class Ledger:
             self._callbacks.clear()
             self._counts.clear()
 
-    def attach(self, database: Database | None) -> None:
-        """Read accepted jobs from this database, from none if it is ``None``."""
+    def attach(self, database: Database | None, observed: ObservedBehaviour = ASSUMED) -> None:
+        """Read accepted jobs from this database, from none if it is ``None``.
+
+        :param observed: whether cancelled jobs are billed.
+        """
         self._database = database
+        self._observed = observed
 
     def _require_database(self) -> Database:
         if self._database is None:
@@ -226,7 +239,7 @@ def _shorten(text: str) -> str:
     return text[:_CHARACTERS_KEPT].encode(errors="replace").decode()
 
 
-def _to_accepted_job(job: StoredJob) -> AcceptedJob:
+def _to_accepted_job(job: StoredJob, observed: ObservedBehaviour) -> AcceptedJob:
     return AcceptedJob(
         number=job.number,
         job_id=job.id,
@@ -240,4 +253,5 @@ def _to_accepted_job(job: StoredJob) -> AcceptedJob:
         created=job.created,
         started=job.started,
         ended=job.ended,
+        billed=job.state != CANCEL or observed.cancelled_job_billed,
     )

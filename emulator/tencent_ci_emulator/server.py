@@ -247,7 +247,7 @@ class _Server:
         self._loop, self._stop = asyncio.get_running_loop(), (stop := asyncio.Event())
         with lock_data_folder(self._config.data_dir):
             database = Database(self._config.data_dir / DATABASE)
-            self._ledger.attach(database)
+            self._ledger.attach(database, self._config.observed)
             try:
                 parts = _Parts(self._config, database, self._clock, self._faults, self._ledger)
                 self.bucket_names = parts.buckets.names
@@ -297,6 +297,7 @@ class _Parts:
             ledger,
             clock,
             allow_remote=config.allow_remote_callbacks,
+            observed=config.observed,
             call_at=lambda seconds, action: self.engine.call_at(seconds, action),
             notify_config_of_queue=queues.callbacks_of,
         )
@@ -311,6 +312,7 @@ class _Parts:
             ready_jobs=QueueScheduler(queues.limits),
             faults=faults,
             before_end=self.callbacks.before_end,
+            observed=config.observed,
         )
         submission = Submission(config, database, clock, buckets, jobs, templates, queues, self.engine)
         self.batch_runner = BatchRunner(database, clock, jobs, objects, submission)

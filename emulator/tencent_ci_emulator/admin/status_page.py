@@ -21,7 +21,7 @@ from tencent_ci_emulator.jobs.batch_inputs import key_of
 from tencent_ci_emulator.jobs.job_output import METHOD_HEADER
 from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.queues import Queues
-from tencent_ci_emulator.jobs.states import STATES
+from tencent_ci_emulator.jobs.states import CANCEL, STATES
 from tencent_ci_emulator.objects.buckets import Buckets
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
@@ -123,7 +123,8 @@ class StatusPage:
     def _bucket(self, bucket: str) -> dict[str, Any]:
         query = "SELECT COUNT(*) AS count, COALESCE(SUM(size), 0) AS size FROM objects WHERE bucket = ?"
         totals = self._database.rows(query, (bucket,))[0]
-        paid_jobs = self._database.rows("SELECT COUNT(*) AS n FROM jobs WHERE bucket = ?", (bucket,))[0]["n"]
+        unpaid = None if self._config.observed.cancelled_job_billed else CANCEL
+        paid_jobs = self._database.count("jobs", {"bucket": bucket, "state <>": unpaid})
         query = "SELECT key, size, modified FROM objects WHERE bucket = ? ORDER BY modified DESC LIMIT ?"
         newest = [dict(row) for row in self._database.rows(query, (bucket, _OBJECTS_SHOWN))]
         query_of_jobs = PageQuery({"bucket": bucket}, size=_JOBS_SHOWN)

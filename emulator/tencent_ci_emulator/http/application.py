@@ -30,11 +30,16 @@ from tencent_ci_emulator.faults.fault_injection import (
 from tencent_ci_emulator.faults.fault_plan import FaultPlan, Subject
 from tencent_ci_emulator.http.authentication import authenticate
 from tencent_ci_emulator.http.ci_call import Call, Handler, split_list
-from tencent_ci_emulator.http.errors import ServiceError, error_document, invalid_argument
+from tencent_ci_emulator.http.errors import (
+    InvalidArgumentError,
+    ServiceError,
+    error_document,
+    invalid_argument,
+)
 from tencent_ci_emulator.http.hosts import find_host_problem
 from tencent_ci_emulator.http.operations import BUCKET_LISTS, CANCELLATIONS, JOB_CALLS
 from tencent_ci_emulator.http.service_request import Service, ServiceRequest
-from tencent_ci_emulator.http.xml import Element, XMLError, build, parse, to_bytes
+from tencent_ci_emulator.http.xml import Element, XMLError, build, parse, shift_times, to_bytes
 from tencent_ci_emulator.ledger import Ledger
 from tencent_ci_emulator.objects.buckets import Buckets
 from tencent_ci_emulator.objects.names import is_xml_text
@@ -147,6 +152,9 @@ class Application:
         try:
             response = await handler(raw)
         except ServiceError as error:
+            if isinstance(error, InvalidArgumentError) and exchange.request.service is Service.CI:
+                refusal = self.config.observed.invalid_argument
+                error = ServiceError(refusal.status, refusal.code, error.message)
             self.ledger.update_request(exchange.record, code=error.code)
             response = _error_response(error, exchange)
         except (ConnectionError, HttpProcessingError):
@@ -220,6 +228,7 @@ class Application:
             return None
         request_id = {} if name in JOB_CALLS else {"RequestId": exchange.request_id}
         document = build("Response", {**request_id, **content})
+        shift_times(document, self.config.observed.timestamps_offset)
         if name == "submit":
             ids = tuple(one.text or "" for one in document.iterfind("JobsDetail/JobId"))
             self.ledger.update_request(exchange.record, ids=ids)

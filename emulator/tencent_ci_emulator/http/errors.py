@@ -20,9 +20,13 @@ class ServiceError(Exception):
         self.headers: dict[str, str] = {}
 
 
-def invalid_argument(message: str) -> ServiceError:
+class InvalidArgumentError(ServiceError):
+    """A field or parameter breaks a rule; the message names it."""
+
+
+def invalid_argument(message: str) -> InvalidArgumentError:
     """Return the error for a field or parameter that breaks a rule; the message names it."""
-    return ServiceError(400, "InvalidArgument", message)
+    return InvalidArgumentError(400, "InvalidArgument", message)
 
 
 def error_document(error: ServiceError, request_id: str, trace_id: str, resource: str | None) -> bytes:

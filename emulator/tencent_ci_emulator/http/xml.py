@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -16,6 +17,7 @@ Element = etree._Element
 
 #: The time zone of all times that the service prints
 SERVICE_ZONE = timezone(timedelta(hours=8))
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 
 
 class XMLError(ValueError):
@@ -101,8 +103,19 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
+def shift_times(root: Element, offset: str) -> None:
+    """Write the times in a document with another offset from UTC, such as ``+0000``."""
+    zone = datetime.strptime(offset, "%z").tzinfo
+    if zone == SERVICE_ZONE:
+        return
+    for element in root.iter("CreationTime", "StartTime", "EndTime", "CreateTime", "UpdateTime"):
+        with suppress(ValueError):  # StartTime may be a parameter, too: seconds
+            time = datetime.strptime(element.text or "", _TIME_FORMAT)
+            element.text = time.astimezone(zone).strftime(_TIME_FORMAT)
+
+
 def service_time(seconds: float | None) -> str | None:
     """Return a time as the service prints it: whole seconds, in its zone."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(int(seconds), SERVICE_ZONE).strftime("%Y-%m-%dT%H:%M:%S%z")
+    return datetime.fromtimestamp(int(seconds), SERVICE_ZONE).strftime(_TIME_FORMAT)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +33,12 @@ from tencent_ci_emulator.http.xml import (
     to_bytes,
 )
 from tencent_ci_emulator.jobs.batch_inputs import INPUT_KINDS, find_input_keys, read_upload_times
-from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore
+from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore, make_id
 from tencent_ci_emulator.jobs.states import CANCEL, FAILED, RUNNING, SUBMITTED, SUCCESS
 from tencent_ci_emulator.jobs.submission import Order, Submission
 from tencent_ci_emulator.objects.names import name_rule
 from tencent_ci_emulator.objects.object_store import ObjectStore
+from tencent_ci_emulator.observed import ObservedBehaviour
 
 _log = logging.getLogger(__name__)
 
@@ -75,11 +75,11 @@ class Batch:
     request: bytes
     job: bytes
 
-    def describe(self, progress: int) -> dict[str, Any]:
+    def describe(self, progress: int, observed: ObservedBehaviour) -> dict[str, Any]:
         """Return it as the service describes it. Of ``Tag``, ``Progress`` and ``QueueId`` only SDKs tell."""
         request = parse(self.request)
         operation = build("Operation", request.find("Operation"))
-        remove(operation, "QueueId")
+        remove(operation, "QueueId", *(() if observed.batch_user_data else ("UserData",)))
         append(operation, {"QueueId": self.queue_id})
         return {
             "Code": self.code,
@@ -260,7 +260,7 @@ class BatchCalls:
         job = _make_job_request(request)
         self.submission.complete_and_check(call.bucket, job)
         row = {
-            "id": "b" + uuid.uuid4().hex,
+            "id": make_id("b", self.config.observed.batch_id_length),
             "bucket": call.bucket,
             "queue_id": self.submission.find_queue(call.bucket, job).id,
             "name": text_of(request, "Name"),
@@ -309,7 +309,7 @@ class BatchCalls:
         return None
 
     def _details(self, batches: list[Batch]) -> list[dict[str, Any]]:
-        return [batch.describe(self._progress(batch)) for batch in batches]
+        return [batch.describe(self._progress(batch), self.config.observed) for batch in batches]
 
     def _progress(self, batch: Batch) -> int:
         """Return the percentage of the jobs made until now that have ended; 100 only after the end."""

@@ -14,8 +14,9 @@ from collections import Counter
 from typing import Any
 
 from tencent_ci_emulator.faults.effects import CallbackContent
-from tencent_ci_emulator.http.xml import Element, append, build, remove, to_bytes
+from tencent_ci_emulator.http.xml import Element, append, build, remove, shift_times, to_bytes
 from tencent_ci_emulator.jobs.job_store import StoredJob
+from tencent_ci_emulator.observed import ASSUMED, ObservedBehaviour
 
 _STREAMS = ("Audio", "Video", "Subtitle")
 # Elements that are lists in JSON even if there is only one, by the names of their parents
@@ -33,14 +34,17 @@ _SINGLE_JOBS = (
 )
 
 
-def callback_body(job: StoredJob, body_format: str, content: CallbackContent) -> bytes:
+def callback_body(
+    job: StoredJob, body_format: str, content: CallbackContent, observed: ObservedBehaviour = ASSUMED
+) -> bytes:
     """Return the message about a job, as ``XML`` or ``JSON``.
 
     :param content: what the fault plan has the message say in place of the truth.
     """
     if content.body is not None:
         return content.body
-    detail = job.describe()
+    detail = job.describe(observed)
+    shift_times(detail, observed.timestamps_offset)
     remove(detail, *content.claims)
     append(detail, content.claims)
     root = build("Response", {"EventName": "TaskFinish", "JobsDetail": detail})

@@ -34,6 +34,7 @@ from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
 from tencent_ci_emulator.jobs.queues import with_scheme
 from tencent_ci_emulator.jobs.states import FAILED, SUCCESS
 from tencent_ci_emulator.ledger import CallbackRecord, Ledger
+from tencent_ci_emulator.observed import ASSUMED, ObservedBehaviour
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Callbacks:
         clock: Clock,
         *,
         allow_remote: bool,
+        observed: ObservedBehaviour = ASSUMED,
         call_at: Callable[[float, Callable[[], object]], None],
         notify_config_of_queue: Callable[[str], Element | None] = lambda _queue_id: None,
     ) -> None:
@@ -92,6 +94,7 @@ class Callbacks:
         self._ledger = ledger
         self._clock = clock
         self._allow_remote = allow_remote
+        self._observed = observed
         self._call_at = call_at
         self._callbacks_of_queue = notify_config_of_queue
         self._effects: dict[str, CallbackEffects] = {}  # of jobs that are about to end, by id
@@ -211,7 +214,7 @@ class Callbacks:
 
     async def _deliver(self, message: _Message) -> None:
         job, target, content = message.job, message.target, message.content
-        body = callback_body(job, target.format, content)
+        body = callback_body(job, target.format, content, self._observed)
         record = CallbackRecord(
             time=self._clock.now(),
             job_id=job.id,

@@ -20,12 +20,13 @@ from typing import Any
 
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.faults.fault_plan import FaultPlan
-from tencent_ci_emulator.jobs.job_output import JobOutput
+from tencent_ci_emulator.jobs.job_output import JobAtWork, JobOutput
 from tencent_ci_emulator.jobs.job_store import JobFailedError, JobStore, StoredJob
 from tencent_ci_emulator.jobs.processing import process, publish, skip
 from tencent_ci_emulator.jobs.queue_scheduler import QueueScheduler
 from tencent_ci_emulator.jobs.states import FAILED, RUNNING, SUCCESS, WAITING
 from tencent_ci_emulator.objects.object_store import ObjectStore
+from tencent_ci_emulator.observed import ASSUMED, ObservedBehaviour
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class JobEngine:
     :param queue_seconds: least time that a job stays ``Submitted``.
     :param run_seconds: least time that a job stays ``Running``.
     :param skip_processing: jobs that have an input end with notes in place of results.
+    :param observed: how the service treats the keys of results, and inputs.
     :param before_end: called with a job in the state in which it will end; returns seconds by which to
         delay its end.
     """
@@ -59,6 +61,7 @@ class JobEngine:
         ready_jobs: QueueScheduler | None = None,
         faults: FaultPlan | None = None,
         before_end: Callable[[StoredJob], float] = lambda _job: 0.0,
+        observed: ObservedBehaviour = ASSUMED,
     ) -> None:
         self._jobs = jobs
         self._objects = objects
@@ -69,6 +72,7 @@ class JobEngine:
         self._skip_processing = skip_processing
         self._faults = faults or FaultPlan()
         self._before_end = before_end
+        self._observed = observed
         self._end_callbacks: list[Callable[[StoredJob], None]] = []
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-worker")
         self._lock = threading.Condition()
@@ -177,7 +181,9 @@ class JobEngine:
             if effects.failure is not None:
                 raise JobFailedError(*effects.failure)
             work = skip if self._skip_processing else process
-            output = work(job, self._objects, self._make_progress_reporter(job.id))
+            output = work(
+                JobAtWork.of(job, self._observed), self._objects, self._make_progress_reporter(job.id)
+            )
         except JobFailedError as failure:
             code, message = failure.code, failure.message
             delay = self._announce_end(job, state=FAILED, code=code, message=message)
@@ -214,8 +220,11 @@ class JobEngine:
             self._finish(job)
             return
         try:
-            publish(job, output, self._objects, self._clock.now())
+            publish(job, output, self._objects, self._clock.now(), self._observed.same_result_key)
             self._jobs.succeed(job.id, self._clock.now(), output.document, output.message, output.files)
+        except JobFailedError as failure:
+            output.discard()
+            self._fail(job, failure.code, failure.message)
         except Exception as error:
             output.discard()
             self._fail_internally(job, error)

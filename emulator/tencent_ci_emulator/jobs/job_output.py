@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from tencent_ci_emulator.http.xml import Element, build, text_of, to_bytes
 from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
 from tencent_ci_emulator.media import UnsupportedMediaError
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
+from tencent_ci_emulator.observed import ASSUMED, ObservedBehaviour
 
 T = TypeVar("T")
 
@@ -30,6 +31,25 @@ _OF_ALL_JOBS = ("Output", "UserData", "JobLevel", "TemplateId", "TemplateName")
 _ASKS_FOR_NOTHING = ("", "false", "none", "auto")
 _NUMBER = re.compile(r"\$\{[Nn]umber\}")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+# The placeholders that documents or samples have, for whatever jobs
+_DOCUMENTED_PLACEHOLDERS = frozenset(
+    (
+        *("jobid", "ext", "Number", "number"),
+        *("InventoryTriggerJobId", "InputPath", "InputName", "InputNameAndExt"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobAtWork(StoredJob):
+    """A job as the work on it sees it, with how the service behaves."""
+
+    observed: ObservedBehaviour = ASSUMED
+
+    @classmethod
+    def of(cls, job: StoredJob, observed: ObservedBehaviour) -> JobAtWork:
+        """Return a stored job as the work on it sees it."""
+        return cls(**{each.name: getattr(job, each.name) for each in fields(job)}, observed=observed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,7 @@ class NotProcessedError(Exception):
 #: Does the work of a job of one type. It calls the last argument with the share that is done, 0.0 to 1.0, and
 #: that call raises if the work is to stop. A processor raises :class:`JobFailedError` if the input is missing
 #: or unusable, and :class:`NotProcessedError`
-Processor = Callable[[StoredJob, ObjectStore, Callable[[float], None]], JobOutput]
+Processor = Callable[[JobAtWork, ObjectStore, Callable[[float], None]], JobOutput]
 
 
 class NewFiles:
@@ -110,7 +130,7 @@ def find_object(bucket: str, key: str, objects: ObjectStore, name: str = "the in
     return found
 
 
-def read_input(job: StoredJob, objects: ObjectStore, read: Callable[[Path], T]) -> T:
+def read_input(job: JobAtWork, objects: ObjectStore, read: Callable[[Path], T]) -> T:
     """Call ``read`` with the file of the job's input, and return what it returns.
 
     ``read`` is called again if it raises :class:`FileNotFoundError` and the input has a new file.
@@ -139,14 +159,27 @@ def unsupported_media_fails_the_job() -> Iterator[None]:
         raise JobFailedError("ResourceNotSupported", message) from None
 
 
-def expand_placeholders(job: StoredJob, pattern: str, extension: str, number: int | None = None) -> str:
+def is_misspelt(placeholder: str) -> bool:
+    """Return whether no document has a placeholder of this name."""
+    return placeholder not in _DOCUMENTED_PLACEHOLDERS
+
+
+def placeholders_of(pattern: str) -> list[str]:
+    """Return the names of the placeholders in an object key."""
+    return _PLACEHOLDER.findall(pattern)
+
+
+def expand_placeholders(job: JobAtWork, pattern: str, extension: str, number: int | None = None) -> str:
     """Replace the placeholders of an object key, in one pass: the input's name may look like one.
 
     Some are for the jobs of a batch job only (460/80155; ``InputName`` and others from samples).
 
     :param number: of a file in a series (1045/48938).
     """
-    values = {"jobid": job.id, "ext": extension}
+    values = {"ext": extension}
+    # Documented for voice separation
+    if job.observed.placeholder_jobid == "replaced" or job.tag == "VoiceSeparate":
+        values["jobid"] = job.id
     if number is not None:
         values |= {"Number": str(number), "number": str(number)}
     if job.batch_id is not None:
@@ -157,7 +190,13 @@ def expand_placeholders(job: StoredJob, pattern: str, extension: str, number: in
             "InputName": name.rpartition(".")[0] or name,
             "InputNameAndExt": name,
         }
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), pattern)
+    are_removed = job.observed.misspelt_placeholder == "removed"
+
+    def replace(match: re.Match[str]) -> str:
+        unknown = "" if are_removed and is_misspelt(match[1]) else match[0]
+        return values.get(match[1], unknown)
+
+    return _PLACEHOLDER.sub(replace, pattern)
 
 
 def describe_unapplied(operation: Element, applied: Collection[str]) -> str:
@@ -185,7 +224,7 @@ def _leaves(element: Element, path: str = "") -> Iterator[tuple[str, str]]:
             yield f"{path}{child.tag}", (child.text or "").strip()
 
 
-def name_series(job: StoredJob, pattern: str, extension: str, count: int) -> tuple[str, list[str]]:
+def name_series(job: JobAtWork, pattern: str, extension: str, count: int) -> tuple[str, list[str]]:
     """Return the keys of files in a series, and the part before their numbers, which they have in common.
 
     A pattern without a number names one file, and has no common part.

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from tencent_ci_emulator.http.errors import ServiceError
 from tencent_ci_emulator.http.rules import Problems, Rule, Rules, matches, one_number_of, one_of
-from tencent_ci_emulator.http.xml import Element, text_of
+from tencent_ci_emulator.http.xml import Element, remove, text_of
+from tencent_ci_emulator.jobs.job_output import is_misspelt, placeholders_of
 from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.jobs.types.concat import check_concat
 from tencent_ci_emulator.jobs.types.noise_reduction import RULES as NOISE_RULES
@@ -21,6 +23,8 @@ from tencent_ci_emulator.jobs.types.text_to_speech import check_text, check_voic
 from tencent_ci_emulator.jobs.types.transcode import check_transcode
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
+from tencent_ci_emulator.objects.object_store import MAX_KEY_BYTES
+from tencent_ci_emulator.observed import ObservedBehaviour, Refusal
 
 
 def is_web_address(text: str) -> bool:
@@ -116,6 +120,48 @@ def check_job(request: Element, problems: Problems) -> None:
             check(parameters, problems, f"Operation.{name}.")
     if operation is not None and tag in _OUTPUT_CHECKS:
         _OUTPUT_CHECKS[tag](operation, problems)
+
+
+def check_as_observed(request: Element, problems: Problems, observed: ObservedBehaviour) -> None:
+    """Note or refuse what the service refused, although no document says so.
+
+    :raises ServiceError: a refusal of its own status and code.
+    """
+    keys = [
+        key
+        for element in request.iterfind("Operation/Output//*")
+        if str(element.tag).endswith("Object") and (key := text_of(element, ".")) is not None
+    ]
+    for key in keys:
+        if len(key.encode()) > MAX_KEY_BYTES:
+            _refuse(observed.long_result_key, f"the key of a result is longer than {MAX_KEY_BYTES} bytes")
+        for name in placeholders_of(key):
+            if is_misspelt(name):
+                _refuse(observed.misspelt_placeholder, f"{key} has an unknown placeholder: {name}")
+    if request.find("CallBackKafkaConfig/*") is not None:
+        _refuse(observed.callback_kafka_config, "CallBackKafkaConfig is not allowed")
+    tag = text_of(request, "Tag")
+    if text_of(request, "Input/Url") is not None and not (observed.input_url or tag == SPEECH_RECOGNITION):
+        problems.add_sentence(f"Input.Url is not allowed for the tag {tag}")
+    parameters = request.find("Operation/Transcode")
+    container, codec = (text_of(parameters, path) or "" for path in ("Container/Format", "Audio/Codec"))
+    if not observed.codec_containers.get(container, {}).get(codec, True):
+        problems.add(
+            "Operation.Transcode.Audio.Codec", codec, f"a codec that the container {container} takes"
+        )
+
+
+def _refuse(observed: str | Refusal, message: str) -> None:
+    if isinstance(observed, Refusal):
+        raise ServiceError(observed.status, observed.code, message)
+
+
+def drop_unknown_spelling(request: Element, observed: ObservedBehaviour) -> None:
+    """Drop the spelling of noise reduction's sample rate that the service does not know."""
+    if observed.samplerate_spelling != "both":
+        unknown = {"Samplerate", "SampleRate"} - {observed.samplerate_spelling}
+        for parameters in request.iterfind("Operation/NoiseReduction"):
+            remove(parameters, *unknown)
 
 
 def _is_given(element: Element | None) -> bool:

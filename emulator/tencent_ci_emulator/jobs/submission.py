@@ -21,7 +21,12 @@ from tencent_ci_emulator.http.errors import ServiceError, invalid_argument
 from tencent_ci_emulator.http.rules import Problems, one_of, require_single_elements
 from tencent_ci_emulator.http.xml import Element, append, build, parse, remove, text_of
 from tencent_ci_emulator.jobs.engine import JobEngine
-from tencent_ci_emulator.jobs.job_rules import check_job, check_output
+from tencent_ci_emulator.jobs.job_rules import (
+    check_as_observed,
+    check_job,
+    check_output,
+    drop_unknown_spelling,
+)
 from tencent_ci_emulator.jobs.job_store import JobStore, StoredJob
 from tencent_ci_emulator.jobs.job_types import template_elements
 from tencent_ci_emulator.jobs.queues import ACTIVE, QUEUE_TYPES, Queue, Queues
@@ -86,8 +91,10 @@ class Submission:
         :raises ServiceError: a rule is broken.
         """
         self._fill_in_template(bucket, request)
+        drop_unknown_spelling(request, self.config.observed)
         problems = Problems()
         check_job(request, problems)
+        check_as_observed(request, problems, self.config.observed)
         check_output(request, self.buckets.names(), self.config.region, problems)
         problems.raise_if_any(prefix)
         recognition = request.find(f"Operation/{SPEECH_RECOGNITION}")
@@ -127,6 +134,7 @@ class Submission:
                     state=PAUSE if is_paused else SUBMITTED,
                     queue_type=order.queue_type or (queue.category if queue else None),
                     batch_id=order.batch_id,
+                    id_length=self.config.observed.job_id_length,
                 )
                 for request in order.requests
             ]

@@ -110,8 +110,9 @@ class Templates:
         :raises ServiceError: there is none of this id.
         """
         template = self.database.first(Template, "templates", {"id": template_id, "bucket": bucket})
-        if template is None:  # the status is guessed
-            raise ServiceError(400, "TemplateNotFound", f"template {template_id} does not exist")
+        if template is None:
+            refusal = self.config.observed.template_not_found
+            raise ServiceError(refusal.status, refusal.code, f"template {template_id} does not exist")
         return template
 
     def _create(self, call: Call) -> Content:

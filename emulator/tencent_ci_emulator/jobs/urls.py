@@ -6,12 +6,12 @@ from urllib.parse import unquote, urlsplit
 
 from tencent_ci_emulator.config import is_loopback
 from tencent_ci_emulator.http.service_request import match_service_host
-from tencent_ci_emulator.jobs.job_output import find_object
-from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
+from tencent_ci_emulator.jobs.job_output import JobAtWork, find_object
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
 
 
-def find_object_of_url(job: StoredJob, url: str, objects: ObjectStore, name: str) -> tuple[str, StoredObject]:
+def find_object_of_url(job: JobAtWork, url: str, objects: ObjectStore, name: str) -> tuple[str, StoredObject]:
     """Return the bucket and the object that a URL names; its port and a signature do not matter.
 
     :param name: of the URL, for messages.

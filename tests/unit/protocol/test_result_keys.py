@@ -23,7 +23,7 @@ from airflow_provider_ci.protocol.result_keys import (
     placeholder_problem,
     replace_input_placeholders,
 )
-from tencent_ci_emulator.jobs.job_output import expand_placeholders
+from tencent_ci_emulator.jobs.job_output import JobAtWork, expand_placeholders
 from tencent_ci_emulator.jobs.job_store import StoredJob
 
 JOB = KnownInputs(object="in/song.mp3")
@@ -207,7 +207,7 @@ class TestPlaceholdersOfTheInput:
 
 def stored_job(input_key, batch_id):
     values = dict.fromkeys(field.name for field in fields(StoredJob))
-    return StoredJob(**{**values, "id": JOB_ID, "input_object": input_key, "batch_id": batch_id})
+    return JobAtWork(**{**values, "id": JOB_ID, "input_object": input_key, "batch_id": batch_id})
 
 
 class TestLimitsOfCos:

@@ -16,6 +16,7 @@ from tencent_ci_emulator.http.rules import Problems, Rules, one_of, read_decimal
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of
 from tencent_ci_emulator.jobs.batch_inputs import key_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     NotProcessedError,
     describe_files,
@@ -25,7 +26,7 @@ from tencent_ci_emulator.jobs.job_output import (
     new_files,
     unsupported_media_fails_the_job,
 )
-from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.jobs.types.transcode import (
     AUDIO_RULES,
     BOOLEAN,
@@ -70,7 +71,7 @@ def check_concat(concat: Element, problems: Problems, prefix: str = "") -> None:
             problems.add_sentence(f"{field}.Url is missing")
 
 
-def concatenate(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def concatenate(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: an input is missing or unusable.
@@ -101,7 +102,7 @@ def concatenate(job: StoredJob, objects: ObjectStore, on_progress: Callable[[flo
         return JobOutput(METHOD, {key: path}, result, describe_unapplied(operation, _APPLIED))
 
 
-def _find_clips(job: StoredJob, parameters: Element, objects: ObjectStore) -> list[Clip]:
+def _find_clips(job: JobAtWork, parameters: Element, objects: ObjectStore) -> list[Clip]:
     """Return the recordings in their order.
 
     The input is at the place ``Index`` among the fragments. In the form of templates each fragment says if
@@ -124,7 +125,7 @@ def _find_clips(job: StoredJob, parameters: Element, objects: ObjectStore) -> li
     return clips
 
 
-def _find_clip(job: StoredJob, fragment: Element, objects: ObjectStore) -> Clip:
+def _find_clip(job: JobAtWork, fragment: Element, objects: ObjectStore) -> Clip:
     url = text_of(fragment, "Url") or ""
     key = (key_of(url, job.bucket) or url).removeprefix("/")
     clip = Clip(find_object(job.bucket, key, objects, "the object of ConcatFragment.Url").path)

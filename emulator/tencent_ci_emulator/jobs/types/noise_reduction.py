@@ -11,13 +11,14 @@ from collections.abc import Callable
 from tencent_ci_emulator.http.rules import one_number_of, one_of, read_number
 from tencent_ci_emulator.http.xml import parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     expand_placeholders,
     find_object,
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.media.noise import FORMATS, reduce_noise
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
@@ -31,7 +32,7 @@ RULES = {"Format": one_of(*FORMATS), "Samplerate": _SAMPLE_RATES, "SampleRate": 
 
 
 def reduce_noise_of_input(
-    job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]
+    job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]
 ) -> JobOutput:
     """Do the work of a job. Its answer describes no result: the only key is the echoed one.
 

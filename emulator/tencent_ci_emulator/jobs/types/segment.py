@@ -12,6 +12,7 @@ from collections.abc import Callable
 from tencent_ci_emulator.http.rules import Problems, Rules, one_of, read_decimal, read_number, whole_number
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     NotProcessedError,
     describe_names,
@@ -22,7 +23,6 @@ from tencent_ci_emulator.jobs.job_output import (
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.types.transcode import PLAYLISTS, SECONDS
 from tencent_ci_emulator.media.copying import cut_into_pieces
 from tencent_ci_emulator.media.media_info import inspect
@@ -46,7 +46,7 @@ def check_output(operation: Element, problems: Problems) -> None:
         problems.add_sentence("Operation.Output.Object needs ${Number}, because Segment has a Duration")
 
 
-def cut_input(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def cut_input(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing or unusable.

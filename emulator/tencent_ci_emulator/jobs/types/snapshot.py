@@ -20,6 +20,7 @@ from tencent_ci_emulator.http.rules import (
 )
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     NotProcessedError,
     describe_names,
@@ -30,7 +31,6 @@ from tencent_ci_emulator.jobs.job_output import (
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.types.transcode import BOOLEAN, SECONDS
 from tencent_ci_emulator.media.pictures import AVERAGE, INTERVAL, KEY_FRAME, PICTURES, Moments, take_pictures
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -57,7 +57,7 @@ def check_output(operation: Element, problems: Problems) -> None:
         problems.add_sentence("Operation.Output.Object needs ${Number}, because Snapshot has a Count above 1")
 
 
-def take_snapshots(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def take_snapshots(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing or unusable.

@@ -26,21 +26,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tencent_ci_emulator.http.rules import Problems, Rule, matches, one_number_of, one_of, read_number
 from tencent_ci_emulator.http.xml import Element, append, parse, printable, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     NotProcessedError,
     expand_placeholders,
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
-from tencent_ci_emulator.jobs.urls import find_object_of_url
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.media import UnsupportedMediaError, recognition
 from tencent_ci_emulator.media.media_info import inspect
 from tencent_ci_emulator.media.transcript import Sentence, spread_text
@@ -203,7 +203,7 @@ class _Speech:
         return [sentence for channel in self.channels for sentence in channel]
 
 
-def recognize_speech(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def recognize_speech(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing, unusable or beyond the limits.
@@ -211,7 +211,6 @@ def recognize_speech(job: StoredJob, objects: ObjectStore, on_progress: Callable
     """
     request = parse(job.request)
     parameters = _Parameters.read(request.find(f"Operation/{SPEECH_RECOGNITION}"))
-    job = _resolve_url(job, text_of(request, "Input/Url"), objects)
     text = _read_transcript(job, objects)
     if text is None:
         # The input is looked at even if nothing can be recognised: a bad one fails the job
@@ -229,15 +228,7 @@ def recognize_speech(job: StoredJob, objects: ObjectStore, on_progress: Callable
         return JobOutput(method, {key: path}, result, f"not applied: {names}" if names else "")
 
 
-def _resolve_url(job: StoredJob, url: str | None, objects: ObjectStore) -> StoredJob:
-    """Return the job with the object that its URL names as input, unless it names one itself."""
-    if job.input_object or url is None:
-        return job
-    bucket, found = find_object_of_url(job, url, objects, "Input.Url")
-    return replace(job, bucket=bucket, input_object=found.key)
-
-
-def _read_transcript(job: StoredJob, objects: ObjectStore) -> str | None:
+def _read_transcript(job: JobAtWork, objects: ObjectStore) -> str | None:
     stored = objects.get(job.bucket, job.input_object + TRANSCRIPT_SUFFIX)
     if stored is None:
         return None

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from tencent_ci_emulator.http.rules import read_number
 from tencent_ci_emulator.http.xml import parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     describe_files,
     expand_placeholders,
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.media.copying import extract_streams
 from tencent_ci_emulator.media.tracks import CONTAINERS
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -24,7 +25,7 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 _KIND_OF_OTHER_NAMES = "mkv"  # which holds any stream
 
 
-def extract_input(job: StoredJob, objects: ObjectStore, _: Callable[[float], None]) -> JobOutput:
+def extract_input(job: JobAtWork, objects: ObjectStore, _: Callable[[float], None]) -> JobOutput:
     """Do the work of a job. The kind of each file is that of its key's extension.
 
     :raises JobFailedError: the input is missing or unusable, or has no such stream.

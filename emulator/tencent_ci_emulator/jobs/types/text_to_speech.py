@@ -18,13 +18,14 @@ from collections.abc import Callable
 from tencent_ci_emulator.http.rules import Problems, Rule, one_of, read_number
 from tencent_ci_emulator.http.xml import Element, parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     NotProcessedError,
     describe_files,
     expand_placeholders,
     new_files,
 )
-from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
+from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.jobs.urls import find_object_of_url
 from tencent_ci_emulator.media import describe, synthesis
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -81,7 +82,7 @@ def check_text(config: Element, problems: Problems, prefix: str) -> None:
         problems.add_sentence(sentence)
 
 
-def speak_text(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def speak_text(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the text is missing, unusable or too long.
@@ -114,7 +115,7 @@ def speak_text(job: StoredJob, objects: ObjectStore, on_progress: Callable[[floa
         )
 
 
-def _read_text(job: StoredJob, request: Element, is_synchronous: bool, objects: ObjectStore) -> str:
+def _read_text(job: JobAtWork, request: Element, is_synchronous: bool, objects: ObjectStore) -> str:
     text = text_of(request, "Operation/TtsConfig/Input") or ""
     if text_of(request, "Operation/TtsConfig/InputType") == "Text":
         return text

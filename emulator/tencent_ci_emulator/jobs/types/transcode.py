@@ -24,6 +24,7 @@ from tencent_ci_emulator.http.rules import (
 from tencent_ci_emulator.http.xml import Element, build, parse, text_of
 from tencent_ci_emulator.jobs.batch_inputs import key_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     NotProcessedError,
     describe_files,
@@ -33,7 +34,6 @@ from tencent_ci_emulator.jobs.job_output import (
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.media.clips import Clip
 from tencent_ci_emulator.media.encode import encode
 from tencent_ci_emulator.media.media_info import inspect
@@ -106,7 +106,7 @@ def check_transcode(transcode: Element, problems: Problems, prefix: str = "") ->
     problems.check(transcode.find("Video"), VIDEO_RULES, f"{prefix}Video.")
 
 
-def transcode(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def transcode(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing or unusable.
@@ -183,7 +183,7 @@ def _encoder_options(video: Element, codec: str | None) -> Iterator[tuple[str, s
         yield "preset", preset
 
 
-def read_mixes(job: StoredJob, parameters: Element | None, objects: ObjectStore) -> Iterator[Mix]:
+def read_mixes(job: JobAtWork, parameters: Element | None, objects: ObjectStore) -> Iterator[Mix]:
     """Yield the recordings that are to be mixed with the input.
 
     :raises JobFailedError: one does not exist.

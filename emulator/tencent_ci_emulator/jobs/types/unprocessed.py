@@ -11,20 +11,20 @@ from collections.abc import Collection
 
 from tencent_ci_emulator.http.xml import parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     describe_files,
     expand_placeholders,
     find_object,
     new_files,
 )
-from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.jobs.job_types import job_type
 from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _METHOD = "nothing"
 
 
-def note_unprocessed(job: StoredJob, objects: ObjectStore, reason: str) -> JobOutput:
+def note_unprocessed(job: JobAtWork, objects: ObjectStore, reason: str) -> JobOutput:
     """Return a result that says that nothing was done, and a note under the key that the request names.
 
     :raises JobFailedError: the input is missing.
@@ -32,7 +32,7 @@ def note_unprocessed(job: StoredJob, objects: ObjectStore, reason: str) -> JobOu
     return _note(job, objects, reason, ("Object",))
 
 
-def note_skipped(job: StoredJob, objects: ObjectStore, reason: str) -> JobOutput:
+def note_skipped(job: JobAtWork, objects: ObjectStore, reason: str) -> JobOutput:
     """Return such a result with a note under every key that the request names.
 
     :raises JobFailedError: the input is missing.
@@ -42,7 +42,7 @@ def note_skipped(job: StoredJob, objects: ObjectStore, reason: str) -> JobOutput
     return _note(job, objects, reason, names)
 
 
-def _note(job: StoredJob, objects: ObjectStore, reason: str, names: Collection[str]) -> JobOutput:
+def _note(job: JobAtWork, objects: ObjectStore, reason: str, names: Collection[str]) -> JobOutput:
     """Write notes under the keys that elements of ``Output`` hold."""
     if job.input_object:
         find_object(job.bucket, job.input_object, objects)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from tencent_ci_emulator.http.rules import Problems, one_number_of, one_of, read_number, whole_number
 from tencent_ci_emulator.http.xml import Element, parse, text_of
 from tencent_ci_emulator.jobs.job_output import (
+    JobAtWork,
     JobOutput,
     describe_files,
     expand_placeholders,
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.job_store import StoredJob
 from tencent_ci_emulator.media import EXTENSIONS, Stem, describe, separate
 from tencent_ci_emulator.objects.names import OBJECT_KEY
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -122,7 +122,7 @@ def check_outputs(operation: Element, problems: Problems) -> None:
         )
 
 
-def separate_voice(job: StoredJob, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
+def separate_voice(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing or unusable.
@@ -147,7 +147,7 @@ def separate_voice(job: StoredJob, objects: ObjectStore, on_progress: Callable[[
         return JobOutput(method, files, {"MediaInfo": info, "MediaResult": describe_files(output, files)})
 
 
-def _result_keys(job: StoredJob, output: Element | None, parameters: Parameters) -> dict[Stem, str]:
+def _result_keys(job: JobAtWork, output: Element | None, parameters: Parameters) -> dict[Stem, str]:
     """Return the object keys of the stems that the mode produces and the request names."""
     extension = EXTENSIONS[(parameters.codec or DEFAULT_CODEC).lower()]
     return {
