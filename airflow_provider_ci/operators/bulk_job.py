@@ -95,6 +95,9 @@ class TencentCIBulkJobOperator(JobRequestOperator):
     :class:`~airflow_provider_ci.protocol.results.BulkEstimate`. ``TencentCIHook.read_manifest`` iterates over
     the manifest.
 
+    In the keys of results the provider replaces ``${InputName}``, ``${InputNameAndExt}`` and
+    ``${InputPath}``; of an ``input_url`` the decoded path counts as the key.
+
     Further arguments for the request are those of
     :class:`~airflow_provider_ci.operators.job_request.JobRequestOperator`, except ``input_object``,
     ``input_url`` and ``user_data``; those for the connection and for waiting are those of
