@@ -182,7 +182,7 @@ class BatchTally:
         self.failed_results += failure is not None
         has_failed = failure is not None or (state.is_terminal and not state.is_successful)
         if has_failed and len(self.unsuccessful) < UNSUCCESSFUL_MAX:
-            code, message = _reason(job) if failure is None else (None, failure)
+            code, message = failure_reason(job) if failure is None else (None, failure)
             self.unsuccessful.append(
                 {
                     "job_id": job.job_id,
@@ -210,7 +210,7 @@ _BATCH_INPUTS = {"Manifest": "manifest", "UrlFile": "url_file", "Prefix": "prefi
 
 def batch_result(batch: BatchJob, tally: BatchTally) -> BatchResult:
     """Return a batch job as it is pushed to XCom."""
-    code, message = _reason(batch)
+    code, message = failure_reason(batch)
     source = batch.input or {}
     return {
         "job_id": batch.job_id,
@@ -236,8 +236,8 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
     :param max_bytes: the longest ``result``, in bytes of JSON; ``None`` for no limit, neither for it nor for
         the number of files.
     """
-    code, message = _reason(job)
-    outputs, other = _match_outputs(job)
+    code, message = failure_reason(job)
+    outputs, other = match_outputs(job)
     whole_result = service_result(job)
     # an echoed parameter may be a signed address, which others may read in an XCom
     shown = whole_result if max_bytes is None else _without_signatures(whole_result)
@@ -256,7 +256,7 @@ def job_result(job: Job, max_bytes: int | None = RESULT_BYTES_MAX) -> JobResult:
         "queue_id": job.queue_id,
         "tag": job.tag,
         "user_data": job.user_data,
-        "input": _describe_input(job),
+        "input": describe_input(job),
         "outputs": outputs,
         "other_objects": other,
         "result": shown if is_short else _shorten(shown, max_bytes or 0),
@@ -307,7 +307,8 @@ def _failures(value: Any, path: str) -> Iterator[str]:
             yield from _failures(child, f"{path}.{name}" if path else name)
 
 
-def _describe_input(job: Job) -> dict[str, str | None]:
+def describe_input(job: Job) -> dict[str, str | None]:
+    """Return bucket, region and key of the input; of an address, what is no secret in it."""
     described = {
         "bucket": find_text(job.input, "BucketId") or find_text(job.input, "Bucket"),
         "region": find_text(job.input, "Region"),
@@ -349,14 +350,14 @@ def _cut(value: Any, text_left: int, entries_left: int) -> Any:
     return value
 
 
-def _reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
+def failure_reason(job: Job | BatchJob) -> tuple[str | None, str | None]:
     """Return code and message of a job that failed. Other jobs have codes such as "Success"."""
     if job.job_state != FAILED:
         return None, None
     return job.code, strip_signatures(job.message) if job.message else None
 
 
-def _match_outputs(job: Job) -> tuple[dict[str, ResultObject], list[ResultObject]]:
+def match_outputs(job: Job) -> tuple[dict[str, ResultObject], list[ResultObject]]:
     """Return the files by output, and those that fit no output.
 
     The order of the files is not documented, so their keys are matched with those of the request.

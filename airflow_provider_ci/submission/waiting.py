@@ -9,7 +9,15 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from airflow_provider_ci.exceptions import JobError, ServerError, TencentCIError, ThrottledError
+from airflow_provider_ci.exceptions import (
+    InvalidRequestError,
+    InvalidResponseError,
+    JobError,
+    NotFoundError,
+    ServerError,
+    TencentCIError,
+    ThrottledError,
+)
 from airflow_provider_ci.protocol.errors import is_retryable
 from airflow_provider_ci.submission.tracking import Log
 
@@ -61,6 +69,15 @@ def is_outage(error: TencentCIError) -> bool:
     find the service.
     """
     return is_retryable(error) or (error.status == 404 and not error.code)
+
+
+def may_be_due_to_one_id(error: TencentCIError) -> bool:
+    """Tell whether one of several ids may have made a request fail: the service itself refused the request,
+    or the response cannot be read.
+    """
+    if isinstance(error, InvalidRequestError | NotFoundError):
+        return not is_outage(error)
+    return isinstance(error, InvalidResponseError)
 
 
 def retry_after(error: TencentCIError) -> float:

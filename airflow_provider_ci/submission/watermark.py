@@ -10,10 +10,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
+from airflow_provider_ci.protocol.ended_jobs import EndedJobEvent
 from airflow_provider_ci.protocol.jobs import LIST_SIZE_MAX, Job, check_job_ids
 from airflow_provider_ci.protocol.wire import CLOCK_SKEW_TOLERANCE
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
@@ -23,8 +25,38 @@ from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 OVERLAP_MIN = NOT_FOUND_GRACE_PERIOD + CLOCK_SKEW_TOLERANCE
 #: Seconds by which it stays behind at most, as long as the jobs since then fit on one page of the list.
 OVERLAP_MAX = 3600.0
+#: The age in seconds that a job may have when a watch begins, and ends before the first list. Older ones are
+#: found if they are under way at the first list.
+LOOK_BACK = 3600.0
+#: The same if the first list comes more than ``PROMPT`` seconds after the watch has begun: the service, the
+#: connection or the triggerer was away.
+LOOK_BACK_AFTER_OUTAGE = 86_400.0
+PROMPT = 30.0
 # With half a page of jobs behind the watermark, there is room on the page for those that come meanwhile
 _JOBS_IN_OVERLAP = LIST_SIZE_MAX // 2
+
+
+@dataclass(frozen=True, slots=True)
+class SeenJob:
+    """What a watch keeps of a job: some hundred bytes, while its description may have megabytes.
+
+    :param created_at: Unix time. A job without one is older than all others.
+    :param ended_at: Unix time; of a job that has ended without one, the time of its creation. ``None`` if it
+        has not ended.
+    :param event: what is announced, if the job has ended and that is news.
+    """
+
+    job_id: str
+    created_at: float
+    ended_at: float | None
+    event: EndedJobEvent | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> SeenJob:
+        """Return what is kept of a job, without an event."""
+        created_at = job.creation_time.timestamp() if job.creation_time else -math.inf
+        ended_at = job.end_time.timestamp() if job.end_time else created_at
+        return cls(str(job.job_id), created_at, ended_at if job.job_state.is_terminal else None)
 
 
 class EndedJobsWatermark:
@@ -36,36 +68,61 @@ class EndedJobsWatermark:
     :param since: Unix time of creation.
     :param pending: ids of jobs that are to be announced when they end, whenever they were created.
     :param announced: ids of jobs with the Unix times of their creation.
+    :param began_at: Unix time; jobs that ended before are not announced.
+    :param has_begun: whether a list of jobs has been read. Until then, only ``began_at`` has a meaning, and
+        that is a time of the machine, not of the service.
     """
 
     def __init__(
-        self, since: float, pending: Iterable[str] = (), announced: Mapping[str, float] | None = None
+        self,
+        since: float,
+        pending: Iterable[str] = (),
+        announced: Mapping[str, float] | None = None,
+        *,
+        began_at: float = 0.0,
+        has_begun: bool = True,
     ) -> None:
         self.since = since
         self.pending = set(pending)
         self.announced = dict(announced or {})
+        self.began_at = began_at
+        self.has_begun = has_begun
 
-    def is_new(self, job: Job) -> bool:
+    @classmethod
+    def beginning(
+        cls, began_at: float, look_back: float = LOOK_BACK, pending: Iterable[str] = ()
+    ) -> EndedJobsWatermark:
+        """Return the watermark of a watch that begins.
+
+        :param began_at: Unix time.
+        :param look_back: the age in seconds that a job may have that ends before the first list.
+        :param pending: ids of the jobs under way.
+        """
+        began_at = math.floor(began_at)  # the service's times have no fractions
+        return cls(began_at - look_back, pending, began_at=began_at, has_begun=False)
+
+    def is_new(self, job: SeenJob) -> bool:
         """Return whether a job has not been announced. Whether it has ended is another question."""
         if job.job_id in self.pending:
             return True
-        return created_at(job) >= self.since and job.job_id not in self.announced
+        if job.ended_at is not None and job.ended_at < self.began_at:
+            return False
+        return job.created_at >= self.since and job.job_id not in self.announced
 
-    def note_announced(self, job: Job) -> None:
+    def note_announced(self, job: SeenJob) -> None:
         """Remember that a job has been announced."""
-        job_id, created = str(job.job_id), created_at(job)
-        self.pending.discard(job_id)
-        if created >= self.since:
-            self.announced[job_id] = created
+        self.pending.discard(job.job_id)
+        if job.created_at >= self.since:
+            self.announced[job.job_id] = job.created_at
 
-    def advance(self, since: float, pending: Iterable[Job]) -> None:
+    def advance(self, since: float, pending: Iterable[SeenJob]) -> None:
         """Move on to a later time of creation. All ended jobs that were listed up to it have been announced.
 
         :param pending: the jobs that were listed, and that have not ended.
         """
         if since <= self.since:
             return
-        self.pending.update(str(job.job_id) for job in pending if self.since <= created_at(job) < since)
+        self.pending.update(job.job_id for job in pending if self.since <= job.created_at < since)
         self.announced = {job_id: at for job_id, at in self.announced.items() if at >= since}
         self.since = since
 
@@ -75,6 +132,8 @@ class EndedJobsWatermark:
         :param unconfirmed: ids that count as not announced yet, because their events may not be stored.
         """
         return {
+            "began_at": self.began_at,
+            "has_begun": self.has_begun,
             "since": self.since,
             "pending": sorted(self.pending.union(unconfirmed)),
             "announced": {
@@ -93,23 +152,20 @@ class EndedJobsWatermark:
             times = {str(job_id): float(at) for job_id, at in announced.items()}
             pending = list(state["pending"])
             check_job_ids(pending)
-            datetime.fromtimestamp(since, UTC)
-            return cls(since, pending, times)
+            began_at, has_begun = float(state["began_at"]), bool(state["has_begun"])
+            for unix_time in (since, began_at):
+                datetime.fromtimestamp(unix_time, UTC)
+            return cls(since, pending, times, began_at=began_at, has_begun=has_begun)
         except (KeyError, TypeError, ValueError, OverflowError, OSError, RequestValidationError) as error:
             raise ValueError(f"it is no watermark: {type(error).__name__}: {error}") from None
 
 
-def created_at(job: Job) -> float:
-    """Return the Unix time of a job's creation. A job without one is older than all others."""
-    return job.creation_time.timestamp() if job.creation_time else -math.inf
-
-
-def next_watermark(now: float, jobs: Iterable[Job]) -> float:
+def next_watermark(now: float, jobs: Iterable[SeenJob]) -> float:
     """Return the time of creation to which a watermark may advance.
 
     :param now: the service's Unix time.
     :param jobs: the jobs that the list has since the present watermark.
     """
-    newest = heapq.nlargest(_JOBS_IN_OVERLAP, (created_at(job) for job in jobs))
+    newest = heapq.nlargest(_JOBS_IN_OVERLAP, (job.created_at for job in jobs))
     fits_on_page = newest[-1] if len(newest) == _JOBS_IN_OVERLAP else -math.inf
     return min(max(now - OVERLAP_MAX, fits_on_page), now - OVERLAP_MIN)

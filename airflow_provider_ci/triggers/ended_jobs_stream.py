@@ -11,30 +11,32 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from airflow_provider_ci.exceptions import TencentCIError
-from airflow_provider_ci.protocol.ended_jobs import ended_job_event
+from airflow_provider_ci.exceptions import ResponseTooLargeError, TencentCIError
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 from airflow_provider_ci.submission.waiting import decrease_factor, increase_factor, retry_after
 from airflow_provider_ci.submission.watermark import (
+    LOOK_BACK,
+    LOOK_BACK_AFTER_OUTAGE,
     OVERLAP_MIN,
+    PROMPT,
     EndedJobsWatermark,
-    created_at,
+    SeenJob,
     next_watermark,
 )
 from airflow_provider_ci.triggers.bucket_jobs import BucketJobs
 from airflow_provider_ci.triggers.settings import provider_errors_only
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from airflow_provider_ci.protocol.ended_job_filter import EndedJobFilter
     from airflow_provider_ci.protocol.ended_jobs import EndedJobEvent
-    from airflow_provider_ci.protocol.jobs import Job
     from airflow_provider_ci.triggers.job_group import JobGroup
     from airflow_provider_ci.triggers.watermark_store import WatermarkStore
 
@@ -47,6 +49,8 @@ SAVE_INTERVAL = 60.0
 #: Seconds after which all jobs since the watermarks are listed again, as the list may show some late. In
 #: between, only those are listed that are recent, or not older than the oldest that has not ended.
 WHOLE_LIST_INTERVAL = 60.0
+#: Seconds after which a job whose description the service refused is described again.
+REFUSED_PAUSE = 600.0
 
 log = logging.getLogger(__name__)
 # How often to look whether a new watch begins, seconds
@@ -59,9 +63,9 @@ _numbers = count(1)
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Subscription:
-    """One trigger that takes part in a stream. Its watermark is ``None`` until its first poll.
+    """One trigger that takes part in a stream.
 
-    :param began_at: this machine's Unix time from which on ends are announced if no watermark was stored.
+    :param began_at: this machine's Unix time from which on a watch that has not begun announces ends.
     :param passed_on: the number of the last announcement that the trigger has passed on to Airflow.
     :param unconfirmed: jobs whose events may not be stored yet, with the numbers of their announcements.
     """
@@ -69,21 +73,22 @@ class Subscription:
     wanted: EndedJobFilter
     poll_interval: float
     store: WatermarkStore
-    watermark: EndedJobsWatermark | None
-    began_at: float
+    watermark: EndedJobsWatermark
+    began_at: float = 0.0
     passed_on: int = 0
     unconfirmed: dict[str, int] = field(default_factory=dict)
+    is_logged: bool = False
     _is_changed: bool = False
     _saved_since: float = -math.inf
 
-    def announce(self, job: Job, event: EndedJobEvent, number: int) -> bool:
+    def announce(self, job: SeenJob, event: EndedJobEvent, number: int) -> bool:
         """Move the watermark past a job that has ended; return whether that is news for the trigger."""
-        if self.watermark is None or not self.watermark.is_new(job):
+        if not self.watermark.is_new(job):
             return False
         self.watermark.note_announced(job)
         if not self.wanted.matches(event):
             return False
-        self.unconfirmed[str(job.job_id)] = number
+        self.unconfirmed[job.job_id] = number
         return True
 
     def confirm(self, number: int) -> None:
@@ -96,7 +101,7 @@ class Subscription:
 
     async def save_if_needed(self) -> None:
         """Store the watermark if events were confirmed since, or if it has moved on far."""
-        if self.watermark is None:
+        if not self.watermark.has_begun:  # the store has the time at which it began
             return
         since = self.watermark.since
         if not self._is_changed and since - self._saved_since < SAVE_INTERVAL:
@@ -128,9 +133,33 @@ class _Poll:
 
     now: float
     subscriptions: list[Subscription]
-    listed: list[Job]
+    listed: list[SeenJob]
     listed_until: float | None
-    followed: list[Job]
+    followed: list[SeenJob]
+
+
+class _Attempts:
+    """How requests that are repeated for ever fare, and the pauses between them."""
+
+    def __init__(self) -> None:
+        self.is_failing = False
+        self._backoff_factor = 1.0
+        self._retry_after = 0.0
+
+    def note_success(self) -> None:
+        self.is_failing = False
+        self._backoff_factor = decrease_factor(self._backoff_factor)
+        self._retry_after = 0.0
+
+    def note_failure(self, error: TencentCIError) -> bool:
+        """Return whether this is the first failure of an outage."""
+        is_first, self.is_failing = not self.is_failing, True
+        self._backoff_factor = increase_factor(self._backoff_factor)
+        self._retry_after = retry_after(error)
+        return is_first
+
+    def pause(self, interval: float) -> float:
+        return max(interval * self._backoff_factor, self._retry_after)
 
 
 _subscriptions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[JobGroup, set[Subscription]]] = (
@@ -148,10 +177,10 @@ class EndedJobsStream:
 
     def __init__(self, group: JobGroup) -> None:
         self._group = group
-        self._jobs = BucketJobs(group)
-        self._backoff_factor = 1.0
-        self._retry_after = 0.0
-        self._is_failing = False
+        self._present: list[Subscription] = []  # those that take part in the present poll
+        self._jobs = BucketJobs(group, self._is_news)
+        self._lists, self._descriptions = _Attempts(), _Attempts()
+        self._describe_from = -math.inf  # the loop's time
         self._listed_whole_at = -math.inf  # the service's Unix time
         self._listed_for: frozenset[Subscription] = frozenset()
         self._recent = -math.inf  # Unix time of creation
@@ -159,6 +188,7 @@ class EndedJobsStream:
         self._unstored: dict[int, int] = {}
         self._has_room = asyncio.Event()
         self._missing_since: dict[str, float] = {}
+        self._refused_at: dict[str, float] = {}
 
     async def announcements(self) -> AsyncIterator[Announcement]:
         """Yield announcements for ever. An outage is no error."""
@@ -197,48 +227,48 @@ class EndedJobsStream:
             with provider_errors_only():
                 poll = await self._read()
         except TencentCIError as error:
-            if not self._is_failing:
+            if self._lists.note_failure(error):
                 log.warning("Jobs of %s cannot be read, will keep trying: %s", self._group, error)
-            self._is_failing = True
-            self._backoff_factor = increase_factor(self._backoff_factor)
-            self._retry_after = retry_after(error)
             self._jobs.reload_connection()
             return None
-        self._is_failing = False
-        self._backoff_factor = decrease_factor(self._backoff_factor)
-        self._retry_after = 0.0
+        self._lists.note_success()
         return poll
 
     async def _wait_for_next_poll(self) -> None:
         """Wait for the interval, or until a new watch begins, which has to find the jobs under way."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._pause()
+        end = loop.time() + self._lists.pause(self._interval())
         while (left := end - loop.time()) > 0:
-            if not self._is_failing and any(each.watermark is None for each in subscriptions(self._group)):
+            if not self._lists.is_failing and _new(subscriptions(self._group)):
                 return
             await asyncio.sleep(min(left, _LOOK_FOR_NEW_WATCHES))
 
-    def _pause(self) -> float:
-        intervals = [each.poll_interval for each in subscriptions(self._group)]
-        return max(min(intervals, default=0.0) * self._backoff_factor, self._retry_after)
+    def _interval(self) -> float:
+        return min((each.poll_interval for each in subscriptions(self._group)), default=0.0)
 
     async def _read(self) -> _Poll | None:
         offset = await self._jobs.clock_offset()
         now = time.time() + offset
-        present = list(subscriptions(self._group))
-        new = [each for each in present if each.watermark is None]
-        watermarks = [each.watermark for each in present if each.watermark is not None]
+        present = self._present = list(subscriptions(self._group))
+        watermarks = [each.watermark for each in present if each.watermark.has_begun]
+        new = _new(present)
+        if new:
+            await self._begin_watches(new, now, offset)
         is_whole = self._must_list_all(present, now)
-        begins = [each.began_at + offset - OVERLAP_MIN for each in new]
-        start = min([each.since for each in watermarks] + begins, default=now)
+        start = min((each.watermark.since for each in present), default=now)
         if is_whole:
             listed, until = await self._jobs.created_since(start, stop_before=now - OVERLAP_MIN)
         else:
             listed, until = await self._jobs.created_since(max(start, self._recent), stop_before=-math.inf)
         if abs(await self._jobs.clock_offset() - offset) > _CLOCK_TOLERANCE:
             return None  # the clock was corrected: a watermark that a wrong one moves on would miss jobs
-        if new:
-            await self._begin_watches(new, listed, now, offset)
+        for each in present:
+            each.watermark.pending |= self._jobs.unlisted
+        self._jobs.unlisted.clear()
+        for each in new:
+            each.watermark.has_begun = True
+            await each.save_if_needed()
+        self._log_watches(present, new)
         followed = await self._follow(watermarks, listed, now)
         if is_whole:
             self._listed_whole_at, self._listed_for = now, frozenset(present)
@@ -249,41 +279,102 @@ class EndedJobsStream:
         is_time = now - self._listed_whole_at >= WHOLE_LIST_INTERVAL
         return is_time or not self._listed_for.issuperset(present)
 
-    async def _begin_watches(
-        self, new: Iterable[Subscription], listed: Iterable[Job], now: float, offset: float
-    ) -> None:
-        """Give a watermark to triggers for which none was stored."""
-        pending = [str(job.job_id) for job in await self._jobs.pending()]
+    async def _begin_watches(self, new: Iterable[Subscription], now: float, offset: float) -> None:
+        """Give a watermark to triggers for which none was stored. It counts when jobs have been listed."""
+        pending = await self._jobs.pending()
         for each in new:
-            began = math.floor(each.began_at + offset)  # the service's times have no fractions
-            before = {str(job.job_id): now for job in listed if _ended_before(job, began)}
-            each.watermark = EndedJobsWatermark(began - OVERLAP_MIN, pending, before)
-            await each.save_if_needed()
+            began_at = each.began_at + offset
+            look_back = LOOK_BACK if now - began_at <= PROMPT else LOOK_BACK_AFTER_OUTAGE
+            each.watermark = EndedJobsWatermark.beginning(began_at, look_back, pending)
+
+    def _log_watches(self, present: Iterable[Subscription], new: Sequence[Subscription]) -> None:
+        """Say once of each watch what it announces."""
+        for each in present:
+            if each.is_logged:
+                continue
+            each.is_logged = True
+            began = datetime.fromtimestamp(each.watermark.began_at, UTC).isoformat(" ", "seconds")
+            log.info(
+                "%s jobs of type %s in bucket %s that end from %s on",
+                "Watching" if each in new else "Watching again, from where it stopped,",
+                self._group.tag,
+                self._jobs.endpoint.bucket,
+                began,
+            )
 
     async def _follow(
-        self, watermarks: Iterable[EndedJobsWatermark], listed: Iterable[Job], now: float
-    ) -> list[Job]:
-        """Return pending jobs that are older than the list, as they are now."""
+        self, watermarks: Sequence[EndedJobsWatermark], listed: Iterable[SeenJob], now: float
+    ) -> list[SeenJob]:
+        """Return pending jobs that are older than the list, as they are now. A failure holds up no others."""
         pending = set[str]().union(*(each.pending for each in watermarks))
-        left = pending.difference(str(job.job_id) for job in listed)
-        described, missing = await self._jobs.follow(left)
-        self._missing_since = {job_id: self._missing_since.get(job_id, now) for job_id in missing}
+        left = pending.difference(job.job_id for job in listed)
+        self._refused_at = {job_id: at for job_id, at in self._refused_at.items() if job_id in left}
+        due = {job_id for job_id in left if now - self._refused_at.get(job_id, -math.inf) >= REFUSED_PAUSE}
+        loop_time = asyncio.get_running_loop().time
+        if loop_time() < self._describe_from:
+            return []
+        followed = await self._jobs.follow(due)
+        if followed.failure is None:
+            self._descriptions.note_success()
+            self._missing_since = {
+                job_id: self._missing_since.get(job_id, now) for job_id in followed.missing
+            }
+        else:
+            if self._descriptions.note_failure(followed.failure):
+                log.warning(
+                    "Older jobs of %s cannot be described, so their ends are announced later. The ends of "
+                    "newer jobs are announced. Will keep trying: %s",
+                    self._group,
+                    followed.failure,
+                )
+            self._describe_from = loop_time() + self._descriptions.pause(self._interval())
+            self._jobs.reload_connection()
+        dropped = self._missing_for_long(now) | self._note_refused(followed.refused, now)
+        for each in watermarks:
+            each.pending -= dropped
+        return followed.jobs
+
+    def _missing_for_long(self, now: float) -> set[str]:
+        """Return the ids that the service has not found for so long that it never will."""
         lost = {job_id for job_id, at in self._missing_since.items() if now - at > NOT_FOUND_GRACE_PERIOD}
         for job_id in sorted(lost):
             log.warning(
                 "The service does not find job %s any more, so its end is not announced. Look in the console",
                 job_id,
             )
-        for each in watermarks:
-            each.pending -= lost
-        return described
+            del self._missing_since[job_id]
+        return lost
 
-    def _announce(self, job: Job, present: Iterable[Subscription]) -> Announcement | None:
-        if not any(each.watermark and each.watermark.is_new(job) for each in present):
+    def _note_refused(self, refused: Mapping[str, TencentCIError], now: float) -> set[str]:
+        """Note which jobs are described later, and return the ids of those that never can be."""
+        for job_id, error in refused.items():
+            if isinstance(error, ResponseTooLargeError):
+                log.warning(
+                    "Job %s has ended with a description that is too large to be read, so its end is not "
+                    "announced. Look the job up in CI's console, and use its result from there: %s",
+                    job_id,
+                    error,
+                )
+            elif job_id not in self._refused_at:
+                log.warning(
+                    "The service refuses to describe job %s, so its end is not announced as long as it does. "
+                    "Look the job up in CI's console. It is asked again every %d minutes: %s",
+                    job_id,
+                    REFUSED_PAUSE / 60,
+                    error,
+                )
+        too_large = {job_id for job_id, error in refused.items() if isinstance(error, ResponseTooLargeError)}
+        self._refused_at |= dict.fromkeys(refused.keys() - too_large, now)
+        return too_large
+
+    def _is_news(self, job: SeenJob) -> bool:
+        return any(each.watermark.is_new(job) for each in self._present)
+
+    def _announce(self, job: SeenJob, present: Iterable[Subscription]) -> Announcement | None:
+        if job.event is None:
             return None
-        endpoint = self._jobs.endpoint
-        event = ended_job_event(job, bucket=endpoint.bucket, region=endpoint.region)
         number = next(_numbers)
+        event = job.event
         recipients = frozenset(each for each in present if each.announce(job, event, number))
         return Announcement(number, event, recipients) if recipients else None
 
@@ -294,26 +385,25 @@ class EndedJobsStream:
 
     async def _advance_watermarks(self, poll: _Poll, listed_until: float) -> None:
         since = min(next_watermark(poll.now, poll.listed), listed_until)
-        pending = [job for job in poll.listed if not job.job_state.is_terminal]
+        pending = [job for job in poll.listed if job.ended_at is None]
         for each in poll.subscriptions:
-            if each.watermark is not None:
-                each.watermark.advance(since, pending)
-                await each.save_if_needed()
+            each.watermark.advance(since, pending)
+            await each.save_if_needed()
 
 
-def _ended(poll: _Poll) -> list[Job]:
+def _new(present: Iterable[Subscription]) -> list[Subscription]:
+    """Return the subscriptions whose watch has not begun."""
+    return [each for each in present if not each.watermark.has_begun]
+
+
+def _ended(poll: _Poll) -> list[SeenJob]:
     """Return the jobs that have ended, in the order of their ends."""
-    ended = [job for job in (*poll.listed, *poll.followed) if job.job_state.is_terminal]
-    return sorted(ended, key=lambda job: job.end_time.timestamp() if job.end_time else 0.0)
+    ended = [(job.ended_at, job) for job in (*poll.listed, *poll.followed) if job.ended_at is not None]
+    return [job for _, job in sorted(ended, key=lambda pair: pair[0])]
 
 
-def _start_of_recent(listed: Sequence[Job]) -> float:
+def _start_of_recent(listed: Sequence[SeenJob]) -> float:
     """Return since when jobs are to be listed next: those that have not ended, and those that come."""
-    pending = [created_at(job) for job in listed if not job.job_state.is_terminal]
-    newest = max((created_at(job) for job in listed), default=-math.inf)
+    pending = [job.created_at for job in listed if job.ended_at is None]
+    newest = max((job.created_at for job in listed), default=-math.inf)
     return min([*pending, newest - LIST_CONSISTENCY_DELAY])
-
-
-def _ended_before(job: Job, unix_time: float) -> bool:
-    is_earlier = job.end_time is None or job.end_time.timestamp() < unix_time
-    return job.job_state.is_terminal and is_earlier

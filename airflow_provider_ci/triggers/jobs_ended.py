@@ -127,17 +127,23 @@ class TencentCIJobsEndedTrigger(WatcherTrigger):
 
     async def _subscribe(self) -> Subscription:
         await load("airflow_provider_ci.triggers.ended_jobs_stream")
+        from airflow_provider_ci.submission.watermark import EndedJobsWatermark
         from airflow_provider_ci.triggers.ended_jobs_stream import Subscription, subscriptions
         from airflow_provider_ci.triggers.watermark_store import WatermarkStore
 
-        began_at = time.time()
+        now = time.time()
         store = WatermarkStore(self.asset_state_store, self._state_key, self.log)
+        watermark = await store.load()
+        if watermark is None:
+            # stored before the first list succeeds, in case that the triggerer dies until then
+            watermark = EndedJobsWatermark.beginning(now)
+            await store.save(watermark, ())
         self._subscription = Subscription(
             wanted=self.wanted,
             poll_interval=self.poll_interval,
             store=store,
-            watermark=await store.load(),
-            began_at=began_at,
+            watermark=watermark,
+            began_at=watermark.began_at,
         )
         subscriptions(self._group).add(self._subscription)
         return self._subscription

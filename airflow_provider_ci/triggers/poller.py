@@ -21,9 +21,6 @@ from weakref import WeakKeyDictionary
 from lxml import etree
 
 from airflow_provider_ci.exceptions import (
-    InvalidRequestError,
-    InvalidResponseError,
-    NotFoundError,
     ResponseTooLargeError,
     ServerError,
     TencentCIError,
@@ -49,6 +46,7 @@ from airflow_provider_ci.submission.waiting import (
     first_delay,
     increase_factor,
     is_outage,
+    may_be_due_to_one_id,
     poll_delay,
     retry_after,
 )
@@ -379,7 +377,7 @@ class _Poller:
                 job.refusal_factor = 1.0
             else:
                 job.refusal_factor = increase_factor(job.refusal_factor, MAX_BACKOFF_FACTOR_WHEN_REFUSED)
-        is_halved = _may_be_due_to_one_id(error) and self._may_halve(batch)
+        is_halved = may_be_due_to_one_id(error) and self._may_halve(batch)
         if is_halved:
             for job in batch:
                 job.max_batch_size = (len(batch) + 1) // 2
@@ -436,15 +434,6 @@ def _may_join(first: _PolledJob, job: _PolledJob, now: float) -> bool:
     """Tell whether a job may be polled in one request with ``first``: it is due or almost due."""
     early = job.delay * (1.0 if job.may_be_early else _EARLY_SHARE)
     return job.due - early <= now and job.max_batch_size == first.max_batch_size
-
-
-def _may_be_due_to_one_id(error: TencentCIError) -> bool:
-    """Tell whether one of several ids may have made a request fail: the service itself refused the request,
-    or the response cannot be read.
-    """
-    if isinstance(error, InvalidRequestError | NotFoundError):
-        return not is_outage(error)
-    return isinstance(error, InvalidResponseError)
 
 
 def _now() -> float:

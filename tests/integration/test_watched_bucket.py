@@ -21,7 +21,7 @@ from tests.recording import SHORT
 if not HAS_SHARED_STREAMS:
     pytest.skip("watchers share streams from Airflow 3.3 on", allow_module_level=True)
 
-from airflow_provider_ci.triggers.bucket_jobs import BucketJobs
+from airflow_provider_ci.triggers.bucket_jobs import BucketJobs, Followed
 from airflow_provider_ci.triggers.job_group import JobGroup
 from tests.unit.triggers.simulated_triggerer import Triggerer, Watcher
 
@@ -66,7 +66,7 @@ def test_ended_jobs_are_events_also_after_the_triggerer_was_killed(
         await until(lambda: watcher.asset.values)
         first = await asyncio.to_thread(submit, hook, 3)
         await until(lambda: set(watcher.job_ids) == {*first})
-        await until(lambda: watcher.asset.writes > 1)
+        await until(lambda: watcher.asset.writes > 2)
         await triggerer.kill()
         second = await asyncio.to_thread(submit, hook, 3)
         triggerer = Triggerer([watcher]).start()
@@ -92,18 +92,18 @@ def test_pending_jobs_are_found_and_followed(monkeypatch: pytest.MonkeyPatch) ->
         ids = {*submit(hook, 12)}
 
         async def main() -> None:
-            jobs = BucketJobs(GROUP)
+            jobs = BucketJobs(GROUP, is_news=lambda job: True)
             now = emulator.clock.now()
             listed, until = await jobs.created_since(now - 60, stop_before=now)
             assert ({job.job_id for job in listed}, until) == (ids, math.inf)
             assert await jobs.created_since(now + 60, stop_before=now) == ([], math.inf)
-            assert {job.job_id for job in await jobs.pending()} == ids
-            assert await jobs.follow(ids) == ([], set()), "jobs that are still pending are left out"
+            assert await jobs.pending() == ids
+            assert await jobs.follow(ids) == Followed(), "jobs that are still pending are left out"
             emulator.clock.advance(3600)
-            described, missing = await jobs.follow({*ids, "j0"})
-            assert {job.job_id: job.state for job in described} == dict.fromkeys(ids, "Success")
-            assert missing == {"j0"}
-            assert await jobs.pending() == []
+            followed = await jobs.follow({*ids, "j0"})
+            assert {job.job_id for job in followed.jobs if job.ended_at is not None} == ids
+            assert (followed.missing, followed.refused, followed.failure) == ({"j0"}, {}, None)
+            assert await jobs.pending() == set()
             await jobs.close()
 
         asyncio.run(main())

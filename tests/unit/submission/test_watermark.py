@@ -8,21 +8,21 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.submission.watermark import (
     OVERLAP_MAX,
     OVERLAP_MIN,
     EndedJobsWatermark,
+    SeenJob,
     next_watermark,
 )
 
 EPOCH = 1_800_000_000
+STATE = EndedJobsWatermark(EPOCH).to_json()
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,9 @@ class Life:
     duration: int
     lag: int
 
-    def seen(self, number: int, at: float) -> Job:
-        ended = self.created + self.duration <= at
-        return Job(
-            job_id=f"j{number}",
-            state="Success" if ended else "Running",
-            creation_time=datetime.fromtimestamp(EPOCH + self.created, UTC),
-        )
+    def seen(self, number: int, at: float) -> SeenJob:
+        end = EPOCH + self.created + self.duration
+        return SeenJob(f"j{number}", EPOCH + self.created, end if end <= EPOCH + at else None)
 
 
 LIVES = st.lists(
@@ -55,19 +51,19 @@ LIVES = st.lists(
 PAUSES = st.lists(st.integers(60, 1800), min_size=6, max_size=40)
 
 
-def poll(watermark: EndedJobsWatermark, lives: Sequence[Life], at: float) -> list[Job]:
+def poll(watermark: EndedJobsWatermark, lives: Sequence[Life], at: float) -> list[SeenJob]:
     """Read jobs as the stream does, and return those that are announced."""
     listed = [
         life.seen(number, at - life.lag)
         for number, life in enumerate(lives)
         if life.created + EPOCH >= watermark.since and life.created + life.lag <= at
     ]
-    left = watermark.pending.difference(str(job.job_id) for job in listed)
+    left = watermark.pending.difference(job.job_id for job in listed)
     followed = [life.seen(number, at) for number, life in enumerate(lives) if f"j{number}" in left]
-    news = [job for job in (*listed, *followed) if job.job_state.is_terminal and watermark.is_new(job)]
+    news = [job for job in (*listed, *followed) if job.ended_at is not None and watermark.is_new(job)]
     for job in news:
         watermark.note_announced(job)
-    pending = [job for job in listed if not job.job_state.is_terminal]
+    pending = [job for job in listed if job.ended_at is None]
     watermark.advance(next_watermark(EPOCH + at, listed), pending)
     return news
 
@@ -79,7 +75,7 @@ def test_each_job_is_announced_and_only_again_if_its_event_may_be_lost(lives, pa
     at = 0.0
     for pause in (*pauses, 30_000, 300, 300):  # at last all have ended, and the list has caught up
         at += pause
-        news = [str(job.job_id) for job in poll(watermark, lives, at)]
+        news = [job.job_id for job in poll(watermark, lives, at)]
         announced.update(news)
         if data.draw(st.booleans(), "the triggerer dies"):
             lost = data.draw(
@@ -87,7 +83,7 @@ def test_each_job_is_announced_and_only_again_if_its_event_may_be_lost(lives, pa
             )
             repeated.update(lost)
             watermark = EndedJobsWatermark.from_json(json.loads(json.dumps(watermark.to_json(lost))))
-    news = [str(job.job_id) for job in poll(watermark, lives, at + 300)]
+    news = [job.job_id for job in poll(watermark, lives, at + 300)]
     announced.update(news)
     expected = {f"j{number}" for number in range(len(lives))}
     assert set(announced) == expected
@@ -137,10 +133,11 @@ def test_the_overlap_has_half_a_page_of_jobs_within_its_bounds(created, expected
         None,
         [],
         {"since": 1},
-        {"since": None, "pending": [], "announced": {}},
-        {"since": 1e18, "pending": [], "announced": {}},
-        {"since": float("nan"), "pending": [], "announced": {}},
-        {"since": 1, "pending": ["no id"], "announced": {}},
+        {**STATE, "since": None},
+        {**STATE, "since": 1e18},
+        {**STATE, "since": float("nan")},
+        {**STATE, "began_at": float("nan")},
+        {**STATE, "pending": ["no id"]},
     ],
 )
 def test_another_value_is_no_watermark(state):

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.triggers.shared_stream import SharedStreamManager
 
-from airflow_provider_ci.exceptions import TencentCIError
+from airflow_provider_ci.exceptions import ResponseTooLargeError, TencentCIError
 from airflow_provider_ci.protocol.jobs import DescribeJobs, Job, JobsResponse, ListJobs
 from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.triggers import ended_jobs_stream
@@ -34,6 +34,10 @@ class SimulatedJob:
     state: str = "Success"
     tag: str = "VoiceSeparate"
     input_object: str = "in/song.mp3"
+    #: No response has room for its description once it has ended.
+    is_too_large: bool = False
+    #: Bytes of its result.
+    result_size: int = 0
 
     def state_at(self, at: float) -> str:
         return self.state if self.ends <= at else "Running"
@@ -46,6 +50,7 @@ class SimulatedJob:
             creation_time=unix(self.created),
             end_time=unix(self.ends) if self.ends <= at else None,
             input={"BucketId": BUCKET, "Region": REGION, "Object": self.input_object},
+            operation={"SpeechRecognitionResult": {"Text": self.job_id.ljust(self.result_size, ".")}},
         )
 
 
@@ -63,6 +68,8 @@ class JobList:
     #: The service refuses requests while this is set.
     failure: TencentCIError | None = None
     forgotten: set[str] = field(default_factory=set)
+    #: Errors of requests that describe a job by its id.
+    refused: dict[str, TencentCIError] = field(default_factory=dict)
     open: int = 0
 
     @property
@@ -100,18 +107,27 @@ class JobList:
         return self._list(request)
 
     def _describe(self, request: DescribeJobs) -> JobsResponse:
+        for job_id in request.job_ids:
+            if job_id in self.refused:
+                raise self.refused[job_id]
         found = {job.job_id: job for job in self.jobs if job.job_id not in self.forgotten}
         known = [found[job_id] for job_id in request.job_ids if job_id in found]
         missing = tuple(job_id for job_id in request.job_ids if job_id not in found)
+        self._check_size(known, now())
         return JobsResponse(jobs_detail=tuple(job.as_seen(now()) for job in known), non_exist_job_ids=missing)
+
+    def _check_size(self, jobs: Sequence[SimulatedJob], at: float) -> None:
+        if any(job.is_too_large and job.ends <= at for job in jobs):
+            raise ResponseTooLargeError("The response is larger than 16777216 bytes")
 
     def _list(self, request: ListJobs) -> JobsResponse:
         start = request.start_creation_time.timestamp() - EPOCH if request.start_creation_time else -INF
+        end = request.end_creation_time.timestamp() - EPOCH if request.end_creation_time else INF
         at = now()
         listed = [
             job
             for job in self.jobs
-            if start <= int(job.created)
+            if start <= int(job.created) <= end
             and job.created + job.lag <= at
             and job.tag == request.tag
             and (not request.states or job.state_at(at - job.lag) in request.states)
@@ -120,6 +136,7 @@ class JobList:
         listed.sort(key=lambda job: (int(job.created), job.job_id), reverse=request.order_by_time == "Desc")
         first = int(request.next_token or 0)
         last = first + request.size
+        self._check_size(listed[first:last], at)
         page = tuple(job.as_seen(at - job.lag) for job in listed[first:last])
         return JobsResponse(jobs_detail=page, next_token=str(last) if last < len(listed) else None)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import pickle
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -14,15 +16,24 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
-from airflow_provider_ci.exceptions import ConfigurationError, RequestValidationError, ServerError
+from airflow_provider_ci.exceptions import (
+    ConfigurationError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    RequestValidationError,
+    ServerError,
+)
 from tests.airflow_version import HAS_SHARED_STREAMS
 
 if not HAS_SHARED_STREAMS:
     pytest.skip("watchers share streams from Airflow 3.3 on", allow_module_level=True)
 
 from airflow_provider_ci.protocol.ended_job_filter import EndedJobFilter
-from airflow_provider_ci.submission.watermark import OVERLAP_MIN
+from airflow_provider_ci.protocol.jobs import DescribeJobs
+from airflow_provider_ci.submission.watermark import OVERLAP_MIN, EndedJobsWatermark, SeenJob
+from airflow_provider_ci.triggers.bucket_jobs import BucketJobs
 from airflow_provider_ci.triggers.ended_jobs_stream import Subscription
+from airflow_provider_ci.triggers.job_group import JobGroup
 from airflow_provider_ci.triggers.jobs_ended import TencentCIJobsEndedTrigger
 
 from . import virtual
@@ -51,6 +62,10 @@ def run_for(seconds: float, *watchers: Watcher, **arguments: Any) -> Triggerer:
         return triggerer
 
     return virtual.run(main())
+
+
+def is_description(request: Any) -> bool:
+    return isinstance(request, DescribeJobs)
 
 
 def delays(watcher: Watcher, jobs: list[SimulatedJob]) -> dict[str, float]:
@@ -374,7 +389,7 @@ def test_an_event_that_airflow_does_not_store_comes_again(service):
 
 def test_a_job_that_a_cancelled_trigger_has_not_passed_on_stays_unconfirmed():
     subscription = Subscription(
-        wanted=EndedJobFilter(), poll_interval=1, store=None, watermark=None, began_at=0, passed_on=4
+        wanted=EndedJobFilter(), poll_interval=1, store=None, watermark=EndedJobsWatermark(0.0), passed_on=4
     )
     subscription.unconfirmed = {"j1": 4, "j2": 5}
     subscription.confirm(9)
@@ -439,6 +454,167 @@ def test_a_job_that_the_service_forgets_is_not_followed_for_ever(service, caplog
     virtual.run(main())
     assert watcher.job_ids == ["kept"]
     assert caplog.text.count("The service does not find job lost any more") == 1
+
+
+def test_a_refused_job_holds_up_no_other(service, caplog):
+    service.jobs = [SimulatedJob(job_id, created=-7200, ends=100) for job_id in counted("old", 9)]
+    service.jobs.append(SimulatedJob("new", created=30, ends=60))
+    error = InvalidRequestError("The service refused the request", status=400, code="InvalidArgument")
+    service.refused = {"old00003": error}
+    watcher = Watcher()
+    run_for(590, watcher)
+    assert set(watcher.job_ids) == {"new", *counted("old", 9)} - {"old00003"}
+    assert caplog.text.count("The service refuses to describe job old00003, so its end is not announced") == 1
+    assert "asked again every 10 minutes: The service refused the request" in caplog.text
+    assert "cannot be" not in caplog.text
+    # with nine jobs, with five, with two, and alone
+    assert sum("old00003" in request.job_ids for _, request in service.calls if is_description(request)) == 4
+
+
+def test_a_job_that_is_refused_no_longer_is_announced_after_ten_minutes(service):
+    service.jobs = [SimulatedJob("old", created=-7200, ends=100)]
+    service.refused = {"old": InvalidRequestError("Refused", status=400, code="InvalidArgument")}
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(200)
+        service.refused.clear()
+        await asyncio.sleep(300)
+        assert watcher.job_ids == []
+        await asyncio.sleep(200)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert watcher.job_ids == ["old"]
+
+
+def test_an_old_job_with_a_description_that_is_too_large_is_named_and_dropped(service, caplog):
+    service.jobs = [SimulatedJob(job_id, created=-7200, ends=100) for job_id in counted("old", 9)]
+    service.jobs[4].is_too_large = True
+    watcher = Watcher()
+    run_for(300, watcher)
+    assert set(watcher.job_ids) == {*counted("old", 9)} - {"old00004"}
+    assert caplog.text.count("Job old00004 has ended with a description that is too large") == 1
+    (state,) = watcher.asset.values.values()
+    assert json.loads(state)["pending"] == []
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_listed_job_with_a_description_that_is_too_large_holds_up_no_other(service, caplog, is_known):
+    """Also none that was created in the same second. An unknown one has ended before it was ever listed."""
+    ends = 40 if is_known else 20.9
+    service.jobs = [
+        SimulatedJob("before", created=10, ends=45),
+        SimulatedJob("j1-same-second", created=20.5, ends=21.5),
+        SimulatedJob("j2-large", created=20.5, ends=ends, is_too_large=True),
+        SimulatedJob("j3-same-second", created=20.5, ends=2000),
+        SimulatedJob("other-large", created=27, ends=ends + 10, is_too_large=True),
+        SimulatedJob("after", created=30, ends=45),
+        SimulatedJob("late", created=1000, ends=1030),
+    ]
+    watcher = Watcher()
+    run_for(2100, watcher)
+    assert Counter(watcher.job_ids) == Counter(
+        ["before", "j1-same-second", "j3-same-second", "after", "late"]
+    )
+    named = "j2-large" if is_known else "(id not known)"
+    group = "type VoiceSeparate in the bucket of connection 'tencent_ci_default'"
+    created = "created at 2001-09-09 01:47:00+00:00"
+    assert caplog.text.count(f"Job {named} of {group}, {created}, has a description that is too large") == 1
+    assert caplog.text.count("has a description that is too large") == 2
+    assert "cannot be read" not in caplog.text
+    assert len([at for at in service.lists() if at < 100]) <= 130
+    # what is left out divides a list in three, and is not searched again
+    assert len([at for at in service.lists() if at > 100]) <= 3 * 200
+
+
+def test_ends_are_announced_while_old_jobs_cannot_be_described(service, caplog):
+    service.jobs = [SimulatedJob(job_id, created=-7200, ends=100) for job_id in counted("old", 3)]
+    service.jobs.append(SimulatedJob("new", created=130, ends=160))
+    denied = PermissionDeniedError("No permission", status=403, code="AccessDenied")
+    service.refused = dict.fromkeys(counted("old", 3), denied)
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(1000)
+        assert watcher.job_ids == ["new"]
+        assert delays(watcher, service.jobs)["new"] <= 10 + 2
+        assert len(service.describes()) <= 1000 / 160 + 5, "it is asked less often while that fails"
+        service.refused.clear()
+        await asyncio.sleep(200)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert Counter(watcher.job_ids) == Counter(["new", *counted("old", 3)])
+    group = "type VoiceSeparate in the bucket of connection 'tencent_ci_default'"
+    assert caplog.text.count(f"Older jobs of {group} cannot be described") == 1
+
+
+def test_of_a_job_only_what_an_event_needs_is_kept(service):
+    """One page of descriptions is in memory at a time, whatever the number of jobs."""
+    size, count = 120_000, 1000
+    service.jobs = [SimulatedJob(job_id, 0, 5, result_size=size) for job_id in counted("j", count)]
+
+    async def main() -> tuple[list[SeenJob], float]:
+        await asyncio.sleep(10)
+        jobs = BucketJobs(JobGroup("c", None, None, "VoiceSeparate"), is_news=lambda job: True)
+        tracemalloc.start()
+        try:
+            listed, _ = await jobs.created_since(virtual.EPOCH, stop_before=virtual.EPOCH)
+            await jobs.close()
+            return listed, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    listed, peak = virtual.run(main())
+    assert len(listed) == count
+    assert all(job.event is not None for job in listed)
+    assert max(len(pickle.dumps(job)) for job in listed) < 1000
+    assert peak < 1.5 * 100 * size, "more than a page was in memory"
+
+
+def test_an_old_job_that_ends_before_the_first_list_of_a_new_watch_is_announced(service):
+    """The service is away when the watch begins, and the triggerer is killed before it is back."""
+    service.jobs = [
+        SimulatedJob("ended", created=-7200, ends=-3600),
+        SimulatedJob("under-way", created=-7200, ends=500),
+        SimulatedJob("under-way-at-last", created=-7200, ends=1300),
+        SimulatedJob("meanwhile", created=100, ends=400),
+    ]
+    service.failure = ServerError("The service is away", status=503)
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(300)
+        await triggerer.kill()
+        await asyncio.sleep(600)
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(300)
+        service.failure = None
+        await asyncio.sleep(400)
+        await triggerer.kill()
+
+    virtual.run(main())
+    assert Counter(watcher.job_ids) == Counter(["under-way", "under-way-at-last", "meanwhile"])
+
+
+def test_the_log_says_once_since_when_a_watch_announces_ends(service, caplog):
+    watcher = Watcher()
+
+    async def main() -> None:
+        for _ in range(2):
+            triggerer = Triggerer([watcher]).start()
+            await asyncio.sleep(100)
+            await triggerer.kill()
+
+    with caplog.at_level(logging.INFO):
+        virtual.run(main())
+    jobs = f"jobs of type VoiceSeparate in bucket {BUCKET} that end from 2001-09-09 01:46:40+00:00 on"
+    lines = [record.message for record in caplog.records if "atching" in record.message]
+    assert lines == [f"Watching {jobs}", f"Watching again, from where it stopped, {jobs}"]
 
 
 def test_a_watermark_store_that_fails_delays_and_repeats_but_loses_nothing(service, capsys):
