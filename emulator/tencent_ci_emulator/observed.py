@@ -18,7 +18,7 @@ _MOST_SECONDS = 86400
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d")
 _QUOTED_CHARACTERS = 100
-_REFUSAL = 'an object such as {"status": 400, "code": "InvalidArgument"}, with a status from 400 to 599'
+_REFUSAL = 'an object such as {"status": 400, "code": "InvalidArgument"}, with a status from 300 to 599'
 
 
 class ObservedError(ValueError):
@@ -89,8 +89,8 @@ class ObservedBehaviour:
     :param misspelt_placeholder: a placeholder that no document has, such as ``${jobId}``, stays in the key,
         is removed, or is refused.
     :param placeholder_jobid: ``${jobid}`` in jobs of other types than voice separation is replaced or not.
-    :param same_result_key: the object that has the key of a result is overwritten, is kept, or lets the job
-        fail.
+    :param same_result_key: the object that has the key of a result is overwritten or kept, or the job is
+        refused.
     :param input_formats: by extension of the input's key, whether the service can read it: otherwise the job
         fails.
     :param codec_containers: by container and codec, whether ``Transcode`` can put the sound into it.
@@ -123,7 +123,7 @@ class ObservedBehaviour:
     long_result_key: str | Refusal = "accepted"
     misspelt_placeholder: str | Refusal = "literal"
     placeholder_jobid: str = "replaced"
-    same_result_key: str = "overwritten"
+    same_result_key: str | Refusal = "overwritten"
     input_formats: Mapping[str, bool] = field(default_factory=dict)
     codec_containers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     callback_kafka_config: str | Refusal = "accepted"
@@ -225,7 +225,7 @@ def _read_refusal(value: Any) -> Refusal:
     if not isinstance(value, Mapping) or value.keys() != {"status", "code"}:
         raise _NotAllowedError
     status, code = value["status"], value["code"]
-    if not _is_int(status, 400, 599) or not isinstance(code, str) or not _CODE.fullmatch(code):
+    if not _is_int(status, 300, 599) or not isinstance(code, str) or not _CODE.fullmatch(code):
         raise _NotAllowedError
     return Refusal(status, code)
 
@@ -262,10 +262,10 @@ def _words_or_refusal(*words: str) -> _Answer:
 _OUTCOME = ("status", "effect", "code")
 _FLAG = _Answer("true or false", _accept(lambda value: isinstance(value, bool)))
 _SECONDS = _Answer(f"seconds, 0 to {_MOST_SECONDS}", _accept(_is_number))
-_LENGTH = _Answer("a whole number from 17 to 128", _accept(lambda value: _is_int(value, 17, 128)))
+_LENGTH = _Answer("a whole number from 9 to 128", _accept(lambda value: _is_int(value, 9, 128)))
 _ERROR = _Answer(_REFUSAL, _read_refusal)
 _CANCELLATION = _Answer(
-    'an object such as {"status": 400, "effect": "none"}, with a status of 200 or from 400 to 599, an effect'
+    'an object such as {"status": 400, "effect": "none"}, with a status of 200 or from 300 to 599, an effect'
     ' "none" or "cancelled", and perhaps the "code" of the error',
     _read_cancellation,
 )
@@ -290,7 +290,7 @@ _ANSWERS = {
     "long_result_key": _words_or_refusal("accepted"),
     "misspelt_placeholder": _words_or_refusal("literal", "removed"),
     "placeholder_jobid": _words("replaced", "literal"),
-    "same_result_key": _words("overwritten", "kept", "failed"),
+    "same_result_key": _words_or_refusal("overwritten", "kept"),
     "input_formats": _Answer("an object of extensions, each true or false", _accept(_is_flags)),
     "codec_containers": _Answer(
         'an object of containers, each an object of codecs, such as {"ogg": {"opus": true}}',

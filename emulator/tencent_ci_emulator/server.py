@@ -314,7 +314,9 @@ class _Parts:
             before_end=self.callbacks.before_end,
             observed=config.observed,
         )
-        submission = Submission(config, database, clock, buckets, jobs, templates, queues, self.engine)
+        submission = Submission(
+            config, database, clock, buckets, objects, jobs, templates, queues, self.engine
+        )
         self.batch_runner = BatchRunner(database, clock, jobs, objects, submission)
         self.engine.on_end(self.callbacks.after_end)
         self.engine.on_end(lambda _job: self.batch_runner.wake())

@@ -25,7 +25,7 @@ _SERVICE_HOST = re.compile(
 )
 _PATH_OF_CANCELLATION = re.compile(r"/(?:jobs|inventorytriggerjob)/[A-Za-z0-9_,-]+")
 _PATH_WITH_ONE_ID = re.compile(r"/[a-z_]+/[A-Za-z0-9_-]+")
-_PATH_WITH_IDS_OF_THE_SERVICE = re.compile(r"/[a-z_]+/[a-z][0-9a-f]{16,127}(?:,[a-z][0-9a-f]{16,127})*")
+_PATH_WITH_IDS_OF_THE_SERVICE = re.compile(r"/[a-z_]+/[a-z][0-9a-f]{8,127}(?:,[a-z][0-9a-f]{8,127})*")
 # None of them is a parameter of COS's object calls
 _PARAMETERS_OF_CI_LISTS = frozenset(
     (

@@ -220,11 +220,9 @@ class JobEngine:
             self._finish(job)
             return
         try:
-            publish(job, output, self._objects, self._clock.now(), self._observed.same_result_key)
+            keep = self._observed.same_result_key == "kept"
+            publish(job, output, self._objects, self._clock.now(), keep_existing=keep)
             self._jobs.succeed(job.id, self._clock.now(), output.document, output.message, output.files)
-        except JobFailedError as failure:
-            output.discard()
-            self._fail(job, failure.code, failure.message)
         except Exception as error:
             output.discard()
             self._fail_internally(job, error)

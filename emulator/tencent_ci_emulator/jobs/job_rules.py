@@ -23,7 +23,7 @@ from tencent_ci_emulator.jobs.types.text_to_speech import check_text, check_voic
 from tencent_ci_emulator.jobs.types.transcode import check_transcode
 from tencent_ci_emulator.jobs.types.voice_separation import VOICE_SEPARATE, check_outputs, check_parameters
 from tencent_ci_emulator.objects.names import BUCKET, ID, OBJECT_KEY, PLAIN_TEXT, REGION
-from tencent_ci_emulator.objects.object_store import MAX_KEY_BYTES
+from tencent_ci_emulator.objects.object_store import MAX_KEY_BYTES, ObjectStore
 from tencent_ci_emulator.observed import ObservedBehaviour, Refusal
 
 
@@ -122,17 +122,22 @@ def check_job(request: Element, problems: Problems) -> None:
         _OUTPUT_CHECKS[tag](operation, problems)
 
 
-def check_as_observed(request: Element, problems: Problems, observed: ObservedBehaviour) -> None:
+def check_as_observed(
+    request: Element, problems: Problems, observed: ObservedBehaviour, objects: ObjectStore
+) -> None:
     """Note or refuse what the service refused, although no document says so.
 
     :raises ServiceError: a refusal of its own status and code.
     """
+    bucket = text_of(request, "Operation/Output/Bucket") or ""
     keys = [
         key
         for element in request.iterfind("Operation/Output//*")
         if str(element.tag).endswith("Object") and (key := text_of(element, ".")) is not None
     ]
     for key in keys:
+        if isinstance(observed.same_result_key, Refusal) and objects.get(bucket, key) is not None:
+            _refuse(observed.same_result_key, f"there is an object {key} in bucket {bucket}")
         if len(key.encode()) > MAX_KEY_BYTES:
             _refuse(observed.long_result_key, f"the key of a result is longer than {MAX_KEY_BYTES} bytes")
         for name in placeholders_of(key):

@@ -85,21 +85,16 @@ def skip(job: JobAtWork, objects: ObjectStore, _on_progress: Callable[[float], N
 
 
 def publish(
-    job: StoredJob, output: JobOutput, objects: ObjectStore, now: float, same_key: str = "overwritten"
+    job: StoredJob, output: JobOutput, objects: ObjectStore, now: float, *, keep_existing: bool = False
 ) -> None:
     """Store the result files as objects in the output bucket.
 
-    :param same_key: what becomes of an object that has the key of a result: it is ``overwritten``, is
-        ``kept``, or the job has ``failed``.
-    :raises JobFailedError: there is such an object, and it lets the job fail.
+    :param keep_existing: an object that has the key of a result is kept, and the result is lost.
     """
     bucket = text_of(parse(job.request), "Operation/Output/Bucket") or job.bucket
     headers = {METHOD_HEADER: output.method}
-    existing = [key for key in output.files if objects.get(bucket, key) is not None]
-    if existing and same_key == "failed":
-        raise JobFailedError("ObjectAlreadyExists", f"there is an object {existing[0]} in bucket {bucket}")
     for key, path in output.files.items():
-        if key in existing and same_key == "kept":
+        if keep_existing and objects.get(bucket, key) is not None:
             path.unlink()
             continue
         objects.put(bucket, key, path, md5=md5_of(path), modified=now, headers=headers)

@@ -34,6 +34,7 @@ from tencent_ci_emulator.jobs.states import PAUSE, SUBMITTED
 from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.jobs.types.speech_recognition import SPEECH_RECOGNITION, fill_in_defaults
 from tencent_ci_emulator.objects.buckets import Buckets
+from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _MAX_OPERATIONS = 6
 # Other elements of Operation that name templates, and the tag of the templates that each may name
@@ -60,6 +61,7 @@ class Submission:
     database: Database
     clock: Clock
     buckets: Buckets
+    objects: ObjectStore
     jobs: JobStore
     templates: Templates
     queues: Queues
@@ -94,7 +96,7 @@ class Submission:
         drop_unknown_spelling(request, self.config.observed)
         problems = Problems()
         check_job(request, problems)
-        check_as_observed(request, problems, self.config.observed)
+        check_as_observed(request, problems, self.config.observed, self.objects)
         check_output(request, self.buckets.names(), self.config.region, problems)
         problems.raise_if_any(prefix)
         recognition = request.find(f"Operation/{SPEECH_RECOGNITION}")

@@ -382,16 +382,16 @@ def test_the_placeholder_of_the_job_id_outside_voice_separation(start):
         assert object_status(service, f"out/{separation.findtext('JobId')}.mp3") == 200
 
 
-@pytest.mark.parametrize("observed", ["overwritten", "kept", "failed"])
+@pytest.mark.parametrize("observed", ["overwritten", "kept", REFUSAL])
 def test_the_key_of_a_result_that_is_taken(start, observed):
     with start(same_result_key=observed) as service:
         service.raw("PUT", "/out/a.mp3", b"old")
-        job = run_job(service, transcode("out/a.mp3"))
+        if observed == REFUSAL:
+            assert response_to(service, transcode("out/a.mp3")) == (422, "Refused")
+        else:
+            assert run_job(service, transcode("out/a.mp3")).findtext("State") == "Success"
         kept = service.raw("GET", "/out/a.mp3")[1] == b"old"
         assert kept == (observed != "overwritten")
-        assert job.findtext("State") == ("Failed" if observed == "failed" else "Success")
-        if observed == "failed":
-            assert job.findtext("Code") == "ObjectAlreadyExists"
         assert run_job(service, transcode("out/b.mp3")).findtext("State") == "Success"
         assert object_status(service, "out/b.mp3") == 200
 
@@ -493,7 +493,7 @@ BATCH = """<Request><Name>batch</Name><Type>Job</Type><Input><Prefix>in/</Prefix
 <AuObject>out/${InputName}.${ext}</AuObject></Output></Operation></Request>"""
 
 
-@pytest.mark.parametrize("length", [17, 33, 64])
+@pytest.mark.parametrize("length", [9, 33, 64])
 def test_the_length_of_ids(start, length):
     with start(HELD, job_id_length=length, batch_id_length=length + 1) as service:
         job = service.submit()

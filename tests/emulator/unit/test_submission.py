@@ -10,6 +10,7 @@ from tencent_ci_emulator.jobs.job_store import JobStore
 from tencent_ci_emulator.jobs.submission import Order, Submission
 from tencent_ci_emulator.jobs.templates import Templates
 from tencent_ci_emulator.objects.buckets import Buckets
+from tencent_ci_emulator.objects.object_store import ObjectStore
 from tests.emulator.unit.test_job_store import BUCKET, request
 
 
@@ -30,7 +31,10 @@ def world(tmp_path):
     config, clock = EmulatorConfig(data_dir=tmp_path, buckets=(BUCKET,)), SimpleNamespace(now=lambda: 1000.0)
     templates, engine = Templates(config, database, clock), SimpleNamespace(submit=submit)
     buckets = Buckets(config, database, clock)
-    made.submission = Submission(config, database, clock, buckets, made.jobs, templates, made.queue, engine)
+    objects = ObjectStore(database, tmp_path)
+    made.submission = Submission(
+        config, database, clock, buckets, objects, made.jobs, templates, made.queue, engine
+    )
     yield made
     database.close()
 
