@@ -55,9 +55,9 @@ python_use_unqualified_type_names = True
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s#]+\.(?:md|rst))\)")
 _PAGE = re.compile(r"``docs/([\w-]+)\.md``")
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-# A link of a page to a module of the package: to its folder's page of the API reference
+# A link of a page to a module of a package: to its folder's page of the API reference
 _MODULE = re.compile(
-    r"\]\(\.\./airflow_provider_ci/(operators|sensors|triggers|hooks|exceptions)\b[^)]*\.py\)"
+    r"\]\(\.\./(?:airflow_provider_ci/)?(operators|sensors|triggers|hooks|exceptions|emulator)(?:/[^)]*|\.py)\)"
 )
 
 
