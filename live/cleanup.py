@@ -45,6 +45,9 @@ class Cleanup:
             self._remove(created, self._close_service)
         for created in self.journal.existing("bucket"):
             self._remove(created, self._delete_bucket)
+        if self.journal.place.has_own_bucket and not self.journal.existing("bucket"):
+            for created in self.journal.existing("jobs"):  # they can write nothing any more
+                self.journal.remove(created)
         return not self.journal.existing()
 
     def left(self) -> list[str]:
@@ -68,6 +71,7 @@ class Cleanup:
         """Cancel the jobs that have not begun, and wait for those that are running."""
         entries = self.journal.existing("jobs")
         deadline = self.clock.now() + self.patience
+        has_said = False
         while entries:
             try:
                 jobs = [job for entry in entries for job in self._pending_jobs(entry.name)]
@@ -84,6 +88,9 @@ class Cleanup:
                 for entry in entries:
                     self.cannot_remove[entry] = "jobs have not ended yet"
                 return
+            if not has_said:
+                self.say(f"  waiting for {len(jobs)} jobs that have not ended, at most {self.patience:g} s")
+                has_said = True
             self.clock.sleep(_POLL_SECONDS)
         for entry in entries:
             self.journal.remove(entry)

@@ -8,7 +8,7 @@ from airflow_provider_ci.exceptions import ServiceError
 from airflow_provider_ci.protocol.job_types.known_types import JOB_TYPES
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from live import job_requests
-from live.facts import Facts, Found, NotObservedError, refusal
+from live.facts import Facts, Found, NotObservedError, describe, refusal
 from live.requests import CreateTemplateUnchecked, DeleteTemplateStrictly
 
 _OTHER_REGIONS = ("ap-beijing", "ap-shanghai")
@@ -25,8 +25,10 @@ def unbound_bucket(facts: Facts) -> Found:
         job_requests.unbound(facts.place, f"{facts.token}-unbound"),
         cancel=True,
     )
-    if job.error is not None or job.job_id is not None:
-        raise NotObservedError("the job was accepted, or may have been, although no service is open")
+    if job.error is not None:
+        raise NotObservedError(f"it is not known whether the job was accepted: {describe(job.error)}")
+    if job.job_id is not None:
+        return Found("accepted", "POST /jobs for a new bucket, before a service was opened; it was cancelled")
     return Found(refusal(job.refusals["plain"]), "POST /jobs for a new bucket, before a service was opened")
 
 

@@ -1,0 +1,120 @@
+"""The kit of ``make live`` as a process that gets signals: nothing is left, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_IMODE
+
+import pytest
+
+from live.connection import CONN_VARIABLE
+from tencent_ci_emulator.server import Emulator
+from tests.live.account import OTHER_BUCKET, Account
+from tests.live.kit import Kit, kit
+from tests.patience import PATIENCE, wait_until
+
+__all__ = ["kit"]
+
+ROOT = Path(__file__).resolve().parents[2]
+ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "template_not_found")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """An emulator in which jobs wait so long that they can be cancelled."""
+    with Emulator(buckets=(OTHER_BUCKET,), queue_seconds=600) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def account(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
+    return Account(emulator, tmp_path, monkeypatch)
+
+
+def start(emulator: Emulator, kit: Kit, *options: str) -> subprocess.Popen[str]:
+    """Start the kit in a process of its own."""
+    files = ["--report", str(kit.report), "--folder", str(kit.journals)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "live", *files, *options],
+        cwd=ROOT,
+        env={**os.environ, CONN_VARIABLE: json.dumps(emulator.connection)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_removes_everything(
+    number: signal.Signals, emulator: Emulator, account: Account, kit: Kit
+) -> None:
+    process = start(emulator, kit, *ONLY)
+    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 2 or process.poll() is not None)
+    assert len(account.new_buckets()) == 1
+    assert [S_IMODE(path.stat().st_mode) for path in kit.journal_files()] == [0o600]
+
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 130
+    assert "Nothing is left." in said
+    assert kit.journal_files() == []
+    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
+    assert not kit.report.exists()
+    account.assert_untouched()
+
+
+def test_what_a_killed_run_has_left_is_removed_later(emulator: Emulator, account: Account, kit: Kit) -> None:
+    process = start(emulator, kit, *ONLY)
+    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 2 or process.poll() is not None)
+    running = start(emulator, kit, "--clean")
+    said, _ = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, "has not ended" in said) == (1, True)
+
+    process.kill()
+    process.communicate()
+    assert len(account.new_buckets()) == 1
+    cleaning = start(emulator, kit, "--clean")
+    said, _ = cleaning.communicate(timeout=PATIENCE)
+
+    assert (cleaning.returncode, "Nothing is left." in said) == (0, True)
+    assert kit.journal_files() == []
+    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
+    account.assert_untouched()
+
+
+def group_of_child(pid: int) -> int:
+    """Return the process group of the only child."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return os.getpgid(int(child))
+
+
+def is_running(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_airflow_ends_with_a_kit_that_is_killed(emulator: Emulator, account: Account, kit: Kit) -> None:
+    process = start(emulator, kit, "--yes", "--only", "samplerate_spelling")
+    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 2 or process.poll() is not None)
+    group = group_of_child(process.pid)
+    assert (is_running(group), group) != (True, os.getpgid(process.pid))
+
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not is_running(group))
+    cleaning = start(emulator, kit, "--clean")
+    said, _ = cleaning.communicate(timeout=PATIENCE)
+
+    assert (cleaning.returncode, "Nothing is left." in said) == (0, True)
+    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
+    account.assert_untouched()

@@ -1,0 +1,98 @@
+"""What the kit leaves behind: nothing, however it ends, and whatever is not its own.
+
+``tests/e2e/test_live_killed.py`` has processes that get signals.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.account import OTHER_BUCKET, Account
+from tests.live.kit import Kit, VirtualTime, virtual_emulator
+
+ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "template_not_found")
+
+
+def test_in_a_bucket_that_existed_only_the_prefix_is_removed(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        outcome = kit.run(emulator, *ONLY, "--bucket", OTHER_BUCKET)
+        assert outcome.status == 0
+        assert set(outcome.observed) == {"progress", "misspelt_placeholder", "template_not_found"}
+        assert {record.operation for record in emulator.ledger.requests()}.isdisjoint(
+            ("create_bucket", "delete_bucket", "open_asr", "open_media", "close_asr", "close_media")
+        )
+        account.assert_untouched()
+
+
+def test_what_cannot_be_removed_is_named_on_the_terminal_only(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add("delete_object", status=403, code="AccessDenied")
+        outcome = kit.run(emulator, *ONLY)
+        (left,) = account.new_buckets()
+        assert outcome.status == 1
+        assert f"bucket {left}" in outcome.said
+        assert "AccessDenied" in outcome.said
+        assert f"{left.removesuffix('-1250000000')}/in/speech.wav" in outcome.said
+        assert left not in kit.report.read_text()
+        assert len(kit.journal_files()) == 1
+
+        emulator.faults.clear()
+        cleaned = kit.run(emulator, "--clean")
+        assert (cleaned.status, kit.journal_files()) == (0, [])
+        account.assert_untouched()
+        assert "no run has left a journal" in kit.run(emulator, "--clean").said
+
+
+class ImpatientUser(VirtualTime):
+    """Presses Ctrl-C while the kit waits: the first time, and each time from then on."""
+
+    def sleep(self, seconds: float) -> None:
+        if seconds >= 2:  # not between two submissions
+            raise KeyboardInterrupt
+        super().sleep(seconds)
+
+
+def test_a_second_ctrl_c_says_what_is_left(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        outcome = kit.run(emulator, *ONLY, "--poll", "2", clock=ImpatientUser(emulator.clock))
+        (left,) = account.new_buckets()
+        assert outcome.status == 130
+        assert "Interrupted again" in outcome.said
+        for line in (f"bucket {left}", "jobs Transcode", "service asr", "template airflow-ci-live-"):
+            assert line in outcome.said
+        assert kit.run(emulator, "--clean").status == 0
+        account.assert_untouched()
+
+
+def test_an_error_of_the_kit_removes_everything(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of the kit")
+
+    monkeypatch.setattr("live.run.Run._submit", fail)
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        outcome = kit.run(emulator, *ONLY)
+        assert (outcome.status, outcome.report) == (1, {})
+        assert "a fault of the kit" in outcome.said
+        assert kit.journal_files() == []
+        account.assert_untouched()
+
+
+def test_a_bucket_that_may_not_be_created_is_the_end(kit: Kit) -> None:
+    with virtual_emulator() as emulator:
+        emulator.faults.add("create_bucket", status=403, code="AccessDenied")
+        outcome = kit.run(emulator, *ONLY)
+        assert outcome.status == 1
+        assert "make live ARGS='--bucket" in outcome.said
+        assert (kit.journal_files(), emulator.ledger.accepted_jobs()) == ([], [])
