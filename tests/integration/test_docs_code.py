@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,13 +22,14 @@ from pytest_mock import MockerFixture
 from airflow_provider_ci.assets.outlets import ResultEvent
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.results import batch_result, job_result
+from airflow_provider_ci.version_compat import AIRFLOW_MINOR
 from scripts.snippets import ROOT, excerpt
 from tencent_ci_emulator.server import Emulator
-from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST
+from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST, IS_AIRFLOW_2
 from tests.docs import before_script, emulator_use, find_jobs, load_objects, results, submit
 from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
 from tests.emulator.sdk_clients import python_client
-from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.integration.airflow_runs import dag_bag, dags_in, tries, xcom
 from tests.patience import wait_until
 from tests.recording import SHORT
 
@@ -54,13 +56,16 @@ def hook(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tencen
     hook.close()
 
 
-def dag_of(folder: Path, code: str, dag_id: str) -> Any:
-    """Return the DAG of a page's code, which in Airflow 2.11 is changed as the page says."""
-    try:
-        import airflow.sdk  # noqa: F401
-    except ModuleNotFoundError:
+def write_dag(folder: Path, code: str) -> None:
+    """Write a page's code into a folder of DAGs, for Airflow 2.11 changed as the page says."""
+    if IS_AIRFLOW_2:
         code = code.replace("from airflow.sdk import DAG", "from airflow import DAG")
     (folder / "dag.py").write_text(code)
+
+
+def dag_of(folder: Path, code: str, dag_id: str) -> Any:
+    """Return the DAG of a page's code."""
+    write_dag(folder, code)
     return dags_in(folder)[dag_id]
 
 
@@ -131,6 +136,64 @@ def submit_by_the_script(client: Any, key: str = KEY) -> str:
     """Separate by the script, without its long pauses."""
     with patch.object(before_script, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.05))):
         return before_script.separate(client, key)
+
+
+class TestTutorial:
+    """With other folders than ``/tmp/tutorial``, which the page's reader makes."""
+
+    def test_the_first_dag_gets_a_voice_even_if_a_response_is_lost(
+        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        (tmp_path / "files").mkdir()
+        shutil.copy(SHORT, tmp_path / "files/song.mp3")
+        code = excerpt("tests/docs/tutorial.py#first").replace("/tmp/tutorial", str(tmp_path / "files"))
+        fault = (ROOT / "docs/tutorial.md").read_text("utf-8").split("echo '", 1)[1].partition("'")[0]
+        emulator.faults.load(json.loads(fault))
+
+        run = dag_of(tmp_path, code, "first_voice").test()
+
+        assert run.state == "success"
+        (job,) = emulator.ledger.accepted_jobs()
+        assert xcom(run, "separate") == job.job_id
+        assert (tmp_path / "files/voice.mp3").stat().st_size > 1000
+
+    def test_the_dag_for_production_waits_in_the_triggerer(
+        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        dag = dag_of(tmp_path, excerpt("tests/docs/tutorial.py#production"), "separate_song")
+        run = dag.test()
+        assert tries(run) == {"separate": ("success", 1)}
+        assert len(accepted(emulator)) == 1
+
+    @pytest.mark.skipif(AIRFLOW_MINOR < (3, 3), reason="Airflow has no retry policies before 3.3")
+    def test_an_absent_input_fails_at_once_and_somebody_hears_of_it(
+        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        dag = dag_of(tmp_path, excerpt("tests/docs/tutorial.py#production"), "separate_song")
+        run = dag.test(run_conf={"input_object": "in/absent.mp3"})
+        assert tries(run) == {"separate": ("failed", 1)}
+        assert accepted(emulator) == []
+        assert "separate failed: No job was submitted: the input object 'in/absent.mp3'" in caplog.text
+
+    def test_a_wrong_argument_is_an_import_error(self, tmp_path: Path) -> None:
+        code = excerpt("tests/docs/tutorial.py#production")
+        assert code.count('codec="mp3"') == 1
+        write_dag(tmp_path, code.replace('codec="mp3"', 'codec="mp4"'))
+        (problem,) = dag_bag(str(tmp_path)).import_errors.values()
+        assert "codec is 'mp4', allowed: aac" in problem
+
+    def test_all_files_of_a_day_by_one_task(
+        self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        from tests.docs import tutorial
+
+        hook.upload_file(SHORT, "in/2026-11-30/a.mp3")
+        hook.upload_file(SHORT, "in/2026-11-30/b.mp3")
+        run = dag_of(tmp_path, Path(tutorial.__file__).read_text("utf-8"), "nightly").test(
+            **{"execution_date" if IS_AIRFLOW_2 else "logical_date": datetime(2026, 11, 30, tzinfo=UTC)}
+        )
+        assert xcom(run, "separate_all")["succeeded"] == 2
+        assert len(accepted(emulator)) == 2
 
 
 class TestMigrating:
