@@ -24,13 +24,25 @@ os.environ["AIRFLOW_HOME"] = str(Path(__file__).parents[1] / "build" / "airflow"
 import airflow_provider_ci
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 
+
+def _linked_code() -> set[str]:
+    """Return the paths of the Python files to which the pages link: each becomes a page."""
+    root = Path(__file__).parents[1]
+    links = (
+        (page.parent / link).resolve()
+        for page in (root / "docs").rglob("*.md")
+        for link in re.findall(r"\]\(([^)\s:]+\.py)\)", page.read_text("utf-8"))
+    )
+    return {str(link.relative_to(root)) for link in links}
+
+
 project = "airflow-provider-ci"
 version = release = airflow_provider_ci.__version__
 copyright = "the authors of airflow-provider-ci, Apache License 2.0"  # noqa: A001 - Sphinx's name
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 root_doc = "docs/README"
-include_patterns = ["*.md", "docs/**", "benchmarks/RESULTS.md", "example_dags/*"]
+include_patterns = ["*.md", "docs/**", "benchmarks/RESULTS.md", "example_dags/*", *_linked_code()]
 include_patterns += ["tests/docs/any_type.py", "tests/docs/submit.py"]
 exclude_patterns = ["docs/conf.py"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext", ".py": "python"}
