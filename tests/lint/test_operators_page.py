@@ -104,9 +104,11 @@ def test_every_argument_is_explained_in_a_docstring(cls: type) -> None:
 def test_every_argument_in_a_table_is_one(title: str) -> None:
     classes = [cls for cls in CLASSES if title in (cls.__name__, _SECTIONS.get(cls.__name__))]
     of_every_sensor = {"mode", "poke_interval", "timeout", "soft_fail"} if title.endswith("Sensor") else set()
-    tables = re.findall(r"^\| Argument \|.*?(?=\n\n)", section(title), re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"^\| Argument \|.*?(?=\n\n|\Z)", section(title), re.MULTILINE | re.DOTALL)
     known = of_every_sensor.union(*(parameters(cls) for cls in classes))
-    assert first_cells("".join(tables)) - known == set()
+    named = first_cells("".join(tables))
+    assert named or title == "TencentCIJobOperator"
+    assert named - known == set()
 
 
 def test_every_method_of_the_hook_is_one() -> None:
