@@ -78,7 +78,8 @@ def watching(dags: int) -> Iterator[tuple[AirflowStack, Service]]:
         with serve("events", Path(folder), **settings) as service:
             for number in range(dags):
                 service.put(f"in/{number}", 1)
-            submit(service, 1, 1, 0)  # the emulator lists jobs of types that it has seen
+            service.put("first", 1)
+            submit(service, ["first"], 1, 0)  # the emulator lists jobs of types that it has seen
             dag_folder = Path(folder, "dags")
             dag_folder.mkdir()
             content = DAG_FILE.format(dags=dags, tag=TAG, poll_seconds=POLL_SECONDS)
@@ -103,13 +104,13 @@ def rows(stack: AirflowStack, query: str) -> list[tuple[str, ...]]:
         return database.execute(query).fetchall()
 
 
-def submit(service: Service, dags: int, count: int, seconds: float) -> None:
+def submit(service: Service, folders: Sequence[str], count: int, seconds: float) -> None:
     """Submit so many jobs, one after the other, at an even rate."""
     began = time.monotonic()
     for number in range(count):
         request = {
             "Tag": TAG,
-            "Input": {"Object": f"in/{number % dags}/0.wav"},
+            "Input": {"Object": f"{folders[number % len(folders)]}/0.wav"},
             "Operation": {"UserData": "benchmark"},
         }
         service.hook.submit_job(request)
@@ -122,7 +123,8 @@ def measure(dags: int, jobs: int, kills: int, seconds: float) -> Figures:
     with watching(dags) as (stack, service):
         ledger = service.emulator.ledger
         lists, describes, began = ledger.count("list"), ledger.count("describe"), time.monotonic()
-        submitting = threading.Thread(target=submit, args=(service, dags, jobs, seconds))
+        folders = [f"in/{number}" for number in range(dags)]
+        submitting = threading.Thread(target=submit, args=(service, folders, jobs, seconds))
         submitting.start()
         for _ in range(kills):
             time.sleep(dice.uniform(0.5, 1.5) * seconds / (kills + 1))

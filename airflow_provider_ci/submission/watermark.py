@@ -28,10 +28,10 @@ OVERLAP_MAX = 3600.0
 #: The age in seconds that a job may have when a watch begins, and ends before the first list. Older ones are
 #: found if they are under way at the first list.
 LOOK_BACK = 3600.0
-#: The same if the first list comes more than ``PROMPT`` seconds after the watch has begun: the service, the
-#: connection or the triggerer was away.
+#: The same if the first list comes more than ``PROMPT`` seconds after the watch has begun, which is a minute
+#: before its trigger runs: the service, the connection or the triggerer was away.
 LOOK_BACK_AFTER_OUTAGE = 86_400.0
-PROMPT = 30.0
+PROMPT = 90.0
 # With half a page of jobs behind the watermark, there is room on the page for those that come meanwhile
 _JOBS_IN_OVERLAP = LIST_SIZE_MAX // 2
 

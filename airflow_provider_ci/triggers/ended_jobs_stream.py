@@ -295,11 +295,13 @@ class EndedJobsStream:
             each.is_logged = True
             began = datetime.fromtimestamp(each.watermark.began_at, UTC).isoformat(" ", "seconds")
             log.info(
-                "%s jobs of type %s in bucket %s that end from %s on",
+                "%s jobs of type %s in bucket %s that end from %s on (states: %s; input_prefix: %s)",
                 "Watching" if each in new else "Watching again, from where it stopped,",
                 self._group.tag,
                 self._jobs.endpoint.bucket,
                 began,
+                ", ".join(each.wanted.states),
+                each.wanted.input_prefix or "all",
             )
 
     async def _follow(

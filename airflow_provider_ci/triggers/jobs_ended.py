@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from airflow_provider_ci.triggers.ended_jobs_stream import Announcement, EndedJobsStream, Subscription
 
 
+# Seconds by which a new watch begins before its trigger first runs. After a DAG was unpaused, Airflow reads
+# its file again before it runs the trigger, by default after half a minute. Ends in between are wanted too
+_BEGINS_EARLIER = 60.0
+
+
 class TencentCIJobsEndedTrigger(WatcherTrigger):
     """Makes each job of one type that ends in a bucket an event of the assets that are watched with it.
 
@@ -34,9 +39,10 @@ class TencentCIJobsEndedTrigger(WatcherTrigger):
     :class:`~airflow_provider_ci.protocol.ended_jobs.EndedJobEvent`. All triggers of a triggerer with the same
     connection, bucket, region and tag share one poller.
 
-    A new watch begins when its trigger first runs; jobs that ended before are not announced. From then on,
-    each end is announced at least once, also one while no triggerer runs: the watermark lies in
-    the asset state store. With another argument than ``poll_interval`` changed, a watch is a new one.
+    A new watch begins a minute before its trigger first runs, as Airflow needs up to half a minute to run it
+    after its DAG was unpaused; jobs that ended before are not announced. From then on, each end is announced
+    at least once, also one while the DAG is paused or no triggerer runs: the watermark lies in the asset
+    state store. With another argument than ``poll_interval`` changed, a watch is a new one.
 
     :param tag: the type of the jobs.
     :param tencent_ci_conn_id: the Airflow connection.
@@ -136,7 +142,7 @@ class TencentCIJobsEndedTrigger(WatcherTrigger):
         watermark = await store.load()
         if watermark is None:
             # stored before the first list succeeds, in case that the triggerer dies until then
-            watermark = EndedJobsWatermark.beginning(now)
+            watermark = EndedJobsWatermark.beginning(now - _BEGINS_EARLIER)
             await store.save(watermark, ())
         self._subscription = Subscription(
             wanted=self.wanted,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,35 @@ def test_two_watchers_share_one_list_request_an_interval(airflow: AirflowStack, 
     before, began = lists(service), time.monotonic()
     airflow.wait(lambda: lists(service) >= before + 10, 60, "the triggers poll")
     assert lists(service) - before <= time.monotonic() - began + 2
+
+
+def test_what_ends_while_the_dags_are_paused_is_announced_when_they_run_again(
+    airflow: AirflowStack, service: Service
+) -> None:
+    def pause(is_paused: bool) -> None:
+        for dag_id in ("on_songs", "on_all"):
+            airflow.api("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
+
+    def triggers() -> int:
+        with closing(sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM trigger").fetchone()[0])
+
+    pause(True)
+    airflow.wait(lambda: triggers() == 0, 120, "Airflow has removed the triggers")
+    submitted = {submit(service, "songs") for _ in range(3)}
+    airflow.kill("triggerer")
+    airflow.start("triggerer")
+    airflow.wait(
+        lambda: {job.job_id for job in service.hook.list_jobs(states=["Success"])} >= submitted,
+        60,
+        "the jobs have ended",
+    )
+    pause(False)
+    airflow.wait(lambda: set(counted(airflow, "songs")) >= submitted, 120, "the jobs are events")
+    airflow.wait(lambda: set(counted(airflow, "all_jobs")) >= submitted, 120, "also of the other asset")
+    log = airflow.log_of("triggerer")
+    assert f"Watching jobs of type VoiceSeparate in bucket {service.emulator.bucket} that end from" in log
+    assert "Watching again, from where it stopped, jobs of type VoiceSeparate in bucket" in log
 
 
 def test_a_triggerer_that_is_killed_loses_no_end(airflow: AirflowStack, service: Service) -> None:

@@ -99,7 +99,7 @@ def test_a_job_that_ends_becomes_one_event(service):
 
 def test_jobs_that_ended_before_the_watch_are_no_events_and_those_under_way_are(service):
     service.jobs = [
-        SimulatedJob("ended", created=-100, ends=-50),
+        SimulatedJob("ended", created=-100, ends=-61),
         SimulatedJob("ended-long-ago", created=-9000, ends=-8000),
         SimulatedJob("under-way", created=-100, ends=50),
         SimulatedJob("under-way-for-long", created=-90_000, ends=60),
@@ -107,6 +107,17 @@ def test_jobs_that_ended_before_the_watch_are_no_events_and_those_under_way_are(
     watcher = Watcher()
     run_for(100, watcher)
     assert watcher.job_ids == ["under-way", "under-way-for-long"]
+
+
+def test_jobs_that_end_while_airflow_has_not_yet_run_the_trigger_of_an_unpaused_dag_are_announced(service):
+    service.jobs = [
+        SimulatedJob("before", created=-3000, ends=-61),
+        SimulatedJob("meanwhile", created=-3000, ends=-50),
+        SimulatedJob("short", created=-30, ends=-25),
+    ]
+    watcher = Watcher()
+    run_for(60, watcher)
+    assert watcher.job_ids == ["meanwhile", "short"]
 
 
 def test_a_new_watch_finds_jobs_under_way_though_another_trigger_has_just_polled(service):
@@ -141,7 +152,7 @@ def test_an_end_between_the_start_of_the_trigger_and_its_first_poll_is_announced
 
 
 def test_an_end_before_the_first_poll_that_succeeds_is_announced(service):
-    service.jobs = [SimulatedJob("ended", created=-100, ends=-50), SimulatedJob("j1", created=200, ends=300)]
+    service.jobs = [SimulatedJob("ended", created=-100, ends=-61), SimulatedJob("j1", created=200, ends=300)]
     service.failure = ServerError("The service is away", status=503)
     watcher = Watcher()
 
@@ -602,7 +613,7 @@ def test_an_old_job_that_ends_before_the_first_list_of_a_new_watch_is_announced(
 
 
 def test_the_log_says_once_since_when_a_watch_announces_ends(service, caplog):
-    watcher = Watcher()
+    watcher = Watcher({"states": ["Failed", "Cancel"], "input_prefix": "in/"})
 
     async def main() -> None:
         for _ in range(2):
@@ -612,9 +623,10 @@ def test_the_log_says_once_since_when_a_watch_announces_ends(service, caplog):
 
     with caplog.at_level(logging.INFO):
         virtual.run(main())
-    jobs = f"jobs of type VoiceSeparate in bucket {BUCKET} that end from 2001-09-09 01:46:40+00:00 on"
+    jobs = f"jobs of type VoiceSeparate in bucket {BUCKET} that end from 2001-09-09 01:45:40+00:00 on"
+    wanted = "(states: Failed, Cancel; input_prefix: in/)"
     lines = [record.message for record in caplog.records if "atching" in record.message]
-    assert lines == [f"Watching {jobs}", f"Watching again, from where it stopped, {jobs}"]
+    assert lines == [f"Watching {jobs} {wanted}", f"Watching again, from where it stopped, {jobs} {wanted}"]
 
 
 def test_a_watermark_store_that_fails_delays_and_repeats_but_loses_nothing(service, capsys):
@@ -648,7 +660,7 @@ def test_a_watermark_store_that_fails_delays_and_repeats_but_loses_nothing(servi
 def test_a_watermark_that_is_none_begins_a_new_watch(service, capsys):
     watcher = Watcher()
     watcher.asset.values[watcher.trigger()._state_key] = json.dumps({"since": "yesterday"})
-    service.jobs = [SimulatedJob("j0", created=-10, ends=-5), SimulatedJob("j1", created=5, ends=9)]
+    service.jobs = [SimulatedJob("j0", created=-90, ends=-80), SimulatedJob("j1", created=5, ends=9)]
     run_for(60, watcher)
     assert watcher.job_ids == ["j1"]
     assert "is not used, watching begins anew: it is no watermark: ValueError" in capsys.readouterr().out
