@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from live import job_requests
-from live.connection import CONN_ID, CONN_VARIABLE
+from live.connection import CONN_ID, CONN_VARIABLE, LOG_LEVEL_VARIABLE
 from live.facts import AirflowJob
 from live.plan import SPOKEN_TEXT, PaidJob
 
@@ -69,14 +69,12 @@ class AirflowRun:
         }
         environment = {
             **os.environ,
-            "AIRFLOW_HOME": str(self._home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "CI_LIVE_RUN": json.dumps(run),
             CONN_VARIABLE: self._connection(),
         }
-        for name in ("AIRFLOW_CONFIG", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"):
-            environment.pop(name, None)
+        del environment[LOG_LEVEL_VARIABLE]
         command = [sys.executable, "-m", "live.airflow_process"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - no shell

@@ -14,7 +14,7 @@ from live.journal import Created, Journal
 from live.requests import CloseService, DeleteBucket, DeleteObject
 
 _POLL_SECONDS = 2.0
-_ATTEMPTS = 3  # to empty a bucket: a job that was running may have written a result meanwhile
+_ATTEMPTS = 5  # to empty a bucket
 
 
 @dataclass(kw_only=True)
@@ -69,31 +69,32 @@ class Cleanup:
 
     def _end_jobs(self) -> None:
         """Cancel the jobs that have not begun, and wait for those that are running."""
-        entries = self.journal.existing("jobs")
         deadline = self.clock.now() + self.patience
         has_said = False
-        while entries:
-            try:
-                jobs = [job for entry in entries for job in self._pending_jobs(entry.name)]
-                if not jobs:
-                    break
-                for job in jobs:
-                    if job.may_be_cancelled and job.job_id:
-                        self._cancel(job.job_id)
-            except TencentCIError as error:
-                for entry in entries:
-                    self.cannot_remove[entry] = str(error)
-                return
+        while pending := self._find_pending_jobs():
+            for job in pending:
+                if job.may_be_cancelled and job.job_id:
+                    self._cancel(job.job_id)
             if self.clock.now() > deadline:
-                for entry in entries:
-                    self.cannot_remove[entry] = "jobs have not ended yet"
+                for entry in self.journal.existing("jobs"):
+                    self.cannot_remove[entry] = f"{len(pending)} jobs of the run have not ended yet"
                 return
             if not has_said:
-                self.say(f"  waiting for {len(jobs)} jobs that have not ended, at most {self.patience:g} s")
+                self.say(f"  waiting for {len(pending)} jobs to end, at most {self.patience:g} s")
                 has_said = True
             self.clock.sleep(_POLL_SECONDS)
-        for entry in entries:
-            self.journal.remove(entry)
+        for entry in self.journal.existing("jobs"):
+            if entry not in self.cannot_remove:
+                self.journal.remove(entry)
+
+    def _find_pending_jobs(self) -> list[Job]:
+        pending: list[Job] = []
+        for entry in self.journal.existing("jobs"):
+            try:
+                pending += self._pending_jobs(entry.name)
+            except TencentCIError as error:
+                self.cannot_remove[entry] = str(error)
+        return pending
 
     def _pending_jobs(self, tag: str) -> Iterator[Job]:
         """Yield the jobs of a tag that have not ended, and that the kit has submitted."""
@@ -159,4 +160,5 @@ class Cleanup:
                     return
                 if attempt == _ATTEMPTS:
                     raise
+            # a job may have written its result meanwhile
             self.clock.sleep(_POLL_SECONDS)

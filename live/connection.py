@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 CONN_ID = "tencent_ci_live"
 CONN_VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"
+LOG_LEVEL_VARIABLE = "AIRFLOW__LOGGING__LOGGING_LEVEL"
 
 HOW_TO_SET = f"""\
 make live runs a few tiny jobs with your Tencent account, to find out what Tencent's documents leave open.
@@ -36,6 +38,19 @@ def find_connection(conn_id: str | None) -> str:
     if value := os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}"):
         return value
     return _ask_airflow(conn_id)
+
+
+def use_private_airflow(home: Path, connection: str) -> None:
+    """Let this process and its children have an Airflow of their own, which only knows the connection.
+
+    To be called before Airflow is imported. The user's Airflow, its database above all, stays as it is.
+
+    :param home: an empty folder.
+    """
+    for name in [*os.environ]:
+        if name.startswith("AIRFLOW__") or name == "AIRFLOW_CONFIG":
+            del os.environ[name]
+    os.environ.update({"AIRFLOW_HOME": str(home), CONN_VARIABLE: connection, LOG_LEVEL_VARIABLE: "WARNING"})
 
 
 def _ask_airflow(conn_id: str) -> str:

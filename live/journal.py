@@ -58,7 +58,6 @@ class Journal:
     @classmethod
     def create(cls, folder: Path, token: str, place: Place) -> Journal:
         """Begin the journal of a new run."""
-        folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{token}.journal"
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
         _lock(path, file)

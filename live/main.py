@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import secrets
+import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from airflow_provider_ci.exceptions import TencentCIError
 from live.clock import Clock
-from live.connection import CONN_ID, CONN_VARIABLE, NoConnectionError, find_connection
+from live.connection import CONN_ID, NoConnectionError, find_connection, use_private_airflow
 from live.journal import Journal, JournalInUseError, Place, journals
 from live.options import Options, read_options
 from live.plan import confirm, make_plan
@@ -32,27 +32,34 @@ def main(arguments: Sequence[str], *, clock: Clock | None = None, terminal: Text
     except NoConnectionError as error:
         _say(str(error))
         return 2
-    # Airflow reads its folder when it is imported, and would write into the user's
-    with tempfile.TemporaryDirectory(prefix="airflow-ci-live-") as home:
-        os.environ.update({"AIRFLOW_HOME": home, CONN_VARIABLE: connection})
-        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
-        from airflow_provider_ci.hooks.ci import TencentCIHook
-        from live.run import interruptible
+    token = f"{_BUCKET_BEGIN}-{secrets.token_hex(6)}"
+    options.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home = _home_of(options.folder.resolve() / token)
+    home.mkdir(mode=0o700)
+    use_private_airflow(home, connection)
+    from airflow_provider_ci.hooks.ci import TencentCIHook
+    from live.run import interruptible
 
-        try:
-            with interruptible(), TencentCIHook(CONN_ID) as hook:
-                if options.clean:
-                    return _clean(options, hook, clock)
-                return _run(options, hook, clock, terminal, Path(home))
-        except KeyboardInterrupt:
-            _say("Interrupted, before anything was created.")
-            return 130
-        except TencentCIError as error:
-            _say(f"{error}")
-            return 2
+    try:
+        with interruptible(), TencentCIHook(CONN_ID) as hook:
+            if options.clean:
+                return _clean(options, hook, clock)
+            return _run(options, hook, clock, terminal, token, home)
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        return 130
+    except TencentCIError as error:
+        _say(f"{error}")
+        return 2
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        with suppress(OSError):  # a journal is in it
+            options.folder.rmdir()
 
 
-def _run(options: Options, hook: TencentCIHook, clock: Clock, terminal: TextIO, home: Path) -> int:
+def _run(
+    options: Options, hook: TencentCIHook, clock: Clock, terminal: TextIO, token: str, home: Path
+) -> int:
     from live.run import Run
 
     try:
@@ -61,7 +68,6 @@ def _run(options: Options, hook: TencentCIHook, clock: Clock, terminal: TextIO, 
         _say(str(error))
         return 2
     endpoint = hook.settings.endpoint(options.bucket)
-    token = f"{_BUCKET_BEGIN}-{secrets.token_hex(6)}"
     place = Place(
         conn_id=options.conn_id or CONN_ID,
         bucket=options.bucket or f"{token}-{endpoint.bucket.rpartition('-')[2]}",
@@ -97,8 +103,14 @@ def _clean(options: Options, hook: TencentCIHook, clock: Clock) -> int:
             is_clean = False
             continue
         _say(f"{path.name}:")
+        shutil.rmtree(_home_of(path), ignore_errors=True)
         is_clean &= clean_up(hook, journal, clock, _say, patience=options.patience)
     return 0 if is_clean else 1
+
+
+def _home_of(path: Path) -> Path:
+    """Return the folder for Airflow of a run, beside its journal."""
+    return path.with_suffix(".airflow")
 
 
 def _say(line: str) -> None:

@@ -238,10 +238,12 @@ def clean_up(
     if not journal.existing():
         journal.close()
         return True
-    say("Removing what was created")
     try:
+        say("Removing what was created")
         is_clean = cleanup.run()
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):  # the list of what is left must be complete
+            signal.signal(number, signal.SIG_IGN)
         say("\nInterrupted again, while this was being removed.")
         is_clean = False
     if not is_clean:

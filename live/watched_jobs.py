@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -152,21 +153,19 @@ class JobWatch:
 
     def look(self) -> None:
         """Describe and list the jobs once."""
-        pending = [job for job in self.jobs.values() if not job.is_done]
-        by_id = {job.job_id: job for job in pending if job.job_id}
-        try:
-            described = self._hook.describe_jobs([*by_id], **self._where).jobs_detail
-            for description in described:
+        by_id = {job.job_id: job for job in self.jobs.values() if job.job_id and not job.is_done}
+        # the next look may succeed; what was never seen is not observed
+        with suppress(TencentCIError):
+            for description in self._hook.describe_jobs([*by_id], **self._where).jobs_detail:
                 if description.job_id in by_id:
                     by_id[description.job_id].see_description(description, self._clock.now())
-            for tag in {job.tag for job in by_id.values()}:
+        for tag in {job.tag for job in by_id.values()}:
+            with suppress(TencentCIError):
                 found = self._hook.list_jobs(tag=tag, start_creation_time=self.since, **self._where)
                 listed = {job.job_id: job for job in found}
                 for job_id, job in by_id.items():
                     if job.tag == tag:
                         job.see_list(listed.get(job_id), self._clock.now())
-        except TencentCIError:
-            return  # the next look may succeed; what was not seen is not observed
 
     def cancel(self, job: WatchedJob) -> ServiceError | None:
         """Try to cancel a job; return the service's refusal, if it refuses."""

@@ -72,7 +72,7 @@ class Kit:
         self._capsys = capsys
 
     def journal_files(self) -> list[Path]:
-        return [*self.journals.glob("*")]
+        return [*self.journals.glob("*.journal")]
 
     def run(
         self,
@@ -83,15 +83,17 @@ class Kit:
     ) -> Outcome:
         """Run it; without ``clock`` the emulator's virtual clock is the kit's."""
         self._monkeypatch.setenv(CONN_VARIABLE, json.dumps(emulator.connection))
-        # the kit sets them for itself, and the fixture restores them
-        self._monkeypatch.setenv("AIRFLOW_HOME", os.environ["AIRFLOW_HOME"])
-        self._monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
+        environment = {**os.environ}
         if clock is None:
             assert isinstance(emulator.clock, VirtualClock)
             clock = VirtualTime(emulator.clock)
         self.report.unlink(missing_ok=True)
         files = ["--report", str(self.report), "--folder", str(self.journals)]
-        status = main([*files, *options], clock=clock, terminal=terminal or io.StringIO())
+        try:
+            status = main([*files, *options], clock=clock, terminal=terminal or io.StringIO())
+        finally:  # the kit has changed it for itself, and for Airflow
+            os.environ.clear()
+            os.environ.update(environment)
         report = json.loads(self.report.read_text()) if self.report.exists() else {}
         return Outcome(status, self._capsys.readouterr().out, report)
 

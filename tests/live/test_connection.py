@@ -1,0 +1,32 @@
+"""The kit's Airflow is its own: the user's is neither read nor changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from live.connection import use_private_airflow
+
+
+def test_no_setting_of_the_users_airflow_reaches_the_kits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://airflow@example.org/airflow",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": "cat /run/secrets/database",
+        "AIRFLOW__SECRETS__BACKEND": "example.Backend",
+        "AIRFLOW_CONFIG": "/etc/airflow.cfg",
+        "AIRFLOW_HOME": "/opt/airflow",
+        "AIRFLOW_CONN_TENCENT_CI_LIVE": "tencent-ci://",
+        "UNRELATED": "stays",
+    }
+    monkeypatch.setattr(os, "environ", settings)
+    use_private_airflow(tmp_path, '{"conn_type": "tencent_ci"}')
+    assert os.environ == {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_CONN_TENCENT_CI_LIVE": '{"conn_type": "tencent_ci"}',
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "UNRELATED": "stays",
+    }
