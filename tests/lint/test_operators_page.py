@@ -94,6 +94,22 @@ def test_every_argument_is_in_a_table(cls: type) -> None:
 
 
 @each_operator
+def test_every_default_is_in_parentheses(cls: type) -> None:
+    """Other defaults than ``None``, for which the page says what it stands for."""
+    text = section(_COMMON) + section(_SECTIONS.get(cls.__name__, cls.__name__))
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    inits = [vars(base)["__init__"] for base in own_bases(cls) if "__init__" in vars(base)]
+    for name, parameter in [pair for init in inits for pair in inspect.signature(init).parameters.items()]:
+        default = parameter.default
+        if default in (None, inspect.Parameter.empty):
+            continue
+        shown = f"{default:g}" if type(default) is float else f"{default}"
+        written = {f"({shown})", f"(`{shown}`)"} | ({f"({default:,})"} if type(default) is int else set())
+        (row,) = (row for row in rows if f"`{name}`" in row.split(" | ")[0])
+        assert any(each in row for each in written), (name, default)
+
+
+@each_operator
 def test_every_argument_is_explained_in_a_docstring(cls: type) -> None:
     """The site makes the API reference of the docstrings."""
     explained = {name for base in own_bases(cls) for name in re.findall(r":param (\w+):", base.__doc__ or "")}
