@@ -53,7 +53,10 @@ def test_ready_line_signal_and_exit_status(tmp_path, number):
 
 
 def test_options_are_accepted_and_the_data_dir_is_used(tmp_path):
+    report = tmp_path / "report.json"
+    report.write_text('{"version": 1, "observations": {"progress": {"observed": "absent"}}}')
     with running(
+        *("--as-observed", report, "--unbound", "--lenient-cancel"),
         *("--data-dir", tmp_path / "data", "--bucket", "a-1250000001", "--bucket", "b-1250000001"),
         *("--region", "ap-beijing", "--queue-seconds", "1", "--run-seconds", "2.5", "--log-level", "warning"),
     ) as process:
