@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ MAX_AGE = timedelta(days=1)
 _CLOCK_TOLERANCE = timedelta(hours=1)
 
 
-def add_event(asset_name: str, job: Job, endpoint: Endpoint) -> bool:
-    """Add an event of a job to an asset, in the form of Airflow's own events of triggers. Blocks.
+def add_events(asset_name: str, jobs: Sequence[Job], endpoint: Endpoint) -> list[str]:
+    """Add an event of each job to an asset, in the form of Airflow's own events of triggers. Blocks.
 
-    :return: ``False`` if the asset does not exist, or has an event of this job already.
+    :return: the ids of jobs whose events were added: of none if the asset does not exist, and not of jobs of
+        which it has an event already.
     """
     from airflow.assets.manager import AssetManager
     from airflow.models.asset import AssetModel
@@ -34,36 +36,38 @@ def add_event(asset_name: str, job: Job, endpoint: Endpoint) -> bool:
     from sqlalchemy import select
 
     now = datetime.now(UTC)
-    ended_at = min(job.end_time or now, now)
-    if now - ended_at > MAX_AGE:
-        return False
+    recent = {str(job.job_id): job for job in jobs if now - (job.end_time or now) <= MAX_AGE}
+    if not recent:
+        return []
     with create_session(scoped=False) as session:
         named = select(AssetModel).where(AssetModel.name == asset_name, AssetModel.active.has())
         asset: Any = session.scalars(with_row_locks(named, session, of=AssetModel)).first()
         if asset is None:
-            log.warning(
-                "No event of job %s: Airflow has no active asset %r. Unpause a DAG that uses it, or correct"
-                " callback_asset",
-                job.job_id,
-                asset_name,
+            for job_id in recent:
+                log.warning(
+                    "No event of job %s: Airflow has no active asset %r. Unpause a DAG that uses it, or"
+                    " correct callback_asset",
+                    job_id,
+                    asset_name,
+                )
+            return []
+        earliest_end = min(min(job.end_time or now, now) for job in recent.values())
+        known = _jobs_with_event(session, asset.id, list(recent), earliest_end - _CLOCK_TOLERANCE)
+        new = {job_id: job for job_id, job in recent.items() if job_id not in known}
+        for job in new.values():
+            payload = ended_job_event(job, bucket=endpoint.bucket, region=endpoint.region)
+            AssetManager.register_asset_change(
+                asset=asset, extra={"from_trigger": True, "payload": payload}, session=session
             )
-            return False
-        if _has_event(session, asset.id, str(job.job_id), ended_at - _CLOCK_TOLERANCE):
-            return False
-        payload = ended_job_event(job, bucket=endpoint.bucket, region=endpoint.region)
-        AssetManager.register_asset_change(
-            asset=asset, extra={"from_trigger": True, "payload": payload}, session=session
-        )
-        return True
+        return list(new)
 
 
-def _has_event(session: Session, asset_id: int, job_id: str, since: datetime) -> bool:
+def _jobs_with_event(session: Session, asset_id: int, job_ids: list[str], since: datetime) -> set[str]:
     from airflow.models.asset import AssetEvent
     from sqlalchemy import select
 
-    event = select(AssetEvent.id).where(
-        AssetEvent.asset_id == asset_id,
-        AssetEvent.timestamp >= since,
-        AssetEvent.extra["payload"]["job_id"].as_string() == job_id,
+    job_id = AssetEvent.extra["payload"]["job_id"].as_string()
+    events = select(job_id).where(
+        AssetEvent.asset_id == asset_id, AssetEvent.timestamp >= since, job_id.in_(job_ids)
     )
-    return session.scalars(event.limit(1)).first() is not None
+    return set(session.scalars(events))

@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from airflow_provider_ci import metrics
-from airflow_provider_ci.callback_endpoint.asset_events import add_event
+from airflow_provider_ci.callback_endpoint.asset_events import add_events
 from airflow_provider_ci.callback_endpoint.rare_warnings import RareWarnings
-from airflow_provider_ci.callback_endpoint.rate_limit import RateLimit
+from airflow_provider_ci.callback_endpoint.rate_limit import REST, RateLimit
 from airflow_provider_ci.callback_endpoint.waiting_tasks import WaitingTask, WaitingTasks, resume
 from airflow_provider_ci.exceptions import TencentCIError
 from airflow_provider_ci.hooks.aio import AsyncClient
 from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs
-from airflow_provider_ci.submission.waiting import retry_after
+from airflow_provider_ci.submission.waiting import may_be_due_to_one_id, retry_after
 from airflow_provider_ci.triggers.poller import DescribeStates, describe_in_parts
 from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
 
@@ -34,14 +35,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks, in which callbacks are gathered: ten jobs need one request to the service.
+T = TypeVar("T")
+
+#: Seconds between two looks, in which callbacks are gathered.
 LOOK_PAUSE = 0.5
-#: Jobs in one look at most.
-JOBS_PER_LOOK = 100
+#: The same while there are more jobs than a look is about: 50 jobs in a second.
+LOOK_PAUSE_WHEN_BUSY = 0.2
+#: Jobs in one look at most: one request to the service, and one transaction that resumes their tasks.
+JOBS_PER_LOOK = IDS_PER_REQUEST
 #: Requests to the service in a second, at most, of one process.
 REQUESTS_PER_SECOND = 10.0
-#: Tasks that are resumed in a second, at most: each costs the API server some milliseconds.
-RESUMPTIONS_PER_SECOND = 20.0
 #: Seconds for which a task must have been deferred before it is resumed.
 DEFERRED_SECONDS = 5.0
 
@@ -59,8 +62,9 @@ class Processing:
         self._jobs = jobs
         self._tasks = WaitingTasks()
         self._clients: dict[str, AsyncClient] = {}
+        self._masked: dict[str, ConnectionSettings] = {}
         self._requests = RateLimit(REQUESTS_PER_SECOND)
-        self._resumptions = RateLimit(RESUMPTIONS_PER_SECOND)
+        self._worked = 0.0  # seconds of the processor that the present look has used in threads
         self._running: asyncio.Task[None] | None = None
         self._failures = RareWarnings()
         self._forgotten = RareWarnings()
@@ -73,8 +77,10 @@ class Processing:
         from airflow.providers.common.compat.sdk import mask_secret
 
         settings = await recent_settings(conn_id)
-        for secret in settings.secrets:
-            mask_secret(secret)
+        if self._masked.get(conn_id) is not settings:
+            for secret in settings.secrets:
+                mask_secret(secret)
+            self._masked[conn_id] = settings
         return settings
 
     def add(self, conn_id: str, job_ids: Iterable[str]) -> bool:
@@ -96,10 +102,14 @@ class Processing:
                 await self._close_sessions()
 
     async def _look_at_all(self) -> None:
+        pause = LOOK_PAUSE
         while len(self._jobs):
-            await asyncio.sleep(LOOK_PAUSE)
+            await asyncio.sleep(pause)
+            self._worked = 0.0
             if batch := self._jobs.take_due(time.monotonic(), JOBS_PER_LOOK):
                 await self._look(batch)
+            pause = LOOK_PAUSE if len(batch) < JOBS_PER_LOOK else LOOK_PAUSE_WHEN_BUSY
+            pause = max(pause, REST * self._worked)
 
     async def _close_sessions(self) -> None:
         clients, self._clients = self._clients, {}
@@ -112,29 +122,38 @@ class Processing:
                 settings = await self.settings(batch[0].conn_id)
                 await self._look_with(settings, batch)
         except TencentCIError as error:
-            if count := self._failures.count(type(error).__name__):
-                log.warning("%d looks at jobs of callbacks failed, will try again: %s", count, error)
+            self._log_failure(error)
             not_before = time.monotonic() + retry_after(error)
             for job in batch:
                 self._return_for_later(job, not_before)
 
     async def _look_with(self, settings: ConnectionSettings, batch: list[ReceivedJob]) -> None:
         job_ids = [job.job_id for job in batch]
-        tasks = await asyncio.to_thread(self._tasks.find, settings.conn_id, job_ids)
+        tasks = await self._in_thread(self._tasks.find, settings.conn_id, job_ids)
         asset = settings.callbacks.asset if settings.callbacks else None
         if asset is None:
             for job in batch:
                 job.needs_event = False
         jobs = await self._describe(settings, _jobs_to_describe(settings, batch, tasks))
+        if asset is not None:
+            await self._add_events(asset, batch, settings.endpoint(), jobs)
+        found = [task for each in tasks.values() for task in each]
+        over = [task for task in found if _may_be_resumed(task) and _is_over(task, settings, jobs)]
+        resumed = await self._resume(over)
         for job in batch:
-            if asset is not None and job.needs_event:
-                await self._add_event(asset, job, settings.endpoint(), jobs)
-            waiting = tasks.get(job.job_id, ())
-            over = [task for task in waiting if _may_be_resumed(task) and _is_over(task, settings, jobs)]
-            for task in over:
-                await self._resume(task)
-            if not over:
+            waiting = tasks.get(job.job_id, [])
+            if not any(task.trigger_id in resumed for task in waiting):
                 self._return_for_later(job, time.monotonic() + _remaining_seconds(waiting))
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        def run() -> T:
+            began = time.thread_time()
+            try:
+                return work(*arguments)
+            finally:
+                self._worked += time.thread_time() - began
+
+        return await asyncio.to_thread(run)
 
     async def _describe(self, settings: ConnectionSettings, wanted: _JobIds) -> _Jobs:
         """Return the jobs that the service finds, by bucket and id."""
@@ -146,28 +165,57 @@ class Processing:
         jobs: _Jobs = {}
         for endpoint, ids in wanted.items():
             for some in _chunks(tuple(ids), IDS_PER_REQUEST):
-                await self._requests.wait()
                 request = DescribeJobs(some) if has_asset else DescribeStates(some)
-                response = await describe_in_parts(client, request, endpoint)
-                jobs |= {(endpoint, str(job.job_id)): job for job in response.jobs_detail}
+                described = await self._describe_some(client, request, endpoint)
+                jobs |= {(endpoint, str(job.job_id)): job for job in described}
         return jobs
 
-    async def _add_event(self, asset: str, received: ReceivedJob, endpoint: Endpoint, jobs: _Jobs) -> None:
-        job = jobs.get((endpoint, received.job_id))
-        if job is not None and not job.job_state.is_terminal:
-            return
-        is_added = job is not None and await asyncio.to_thread(add_event, asset, job, endpoint)
-        received.needs_event = False  # not earlier: the database may fail
-        if is_added:
-            metrics.count("callback_events")
-            log.info("Job %s, of which a callback came, is an event of asset %r", received.job_id, asset)
+    async def _describe_some(
+        self, client: AsyncClient, request: DescribeJobs, endpoint: Endpoint
+    ) -> tuple[Job, ...]:
+        """Describe jobs, fewer at a time if the service refuses the request: one id may be the reason."""
+        await self._requests.wait()
+        try:
+            return (await describe_in_parts(client, request, endpoint)).jobs_detail
+        except TencentCIError as error:
+            if not may_be_due_to_one_id(error):
+                raise
+            if len(request.job_ids) == 1:
+                self._log_failure(error)
+                return ()
+        half = (len(request.job_ids) + 1) // 2
+        parts = (replace(request, job_ids=ids) for ids in (request.job_ids[:half], request.job_ids[half:]))
+        first, rest = [await self._describe_some(client, part, endpoint) for part in parts]
+        return first + rest
 
-    async def _resume(self, task: WaitingTask) -> None:
-        await self._resumptions.wait()
-        if await asyncio.to_thread(resume, task):
+    async def _add_events(
+        self, asset: str, batch: list[ReceivedJob], endpoint: Endpoint, jobs: _Jobs
+    ) -> None:
+        found = {job.job_id: jobs.get((endpoint, job.job_id)) for job in batch if job.needs_event}
+        ended = [job for job in found.values() if job is not None and job.job_state.is_terminal]
+        added = await self._in_thread(add_events, asset, ended, endpoint) if ended else []
+        for received in batch:  # not earlier: the database may fail
+            job = found.get(received.job_id)
+            received.needs_event = job is not None and not job.job_state.is_terminal
+        for job_id in added:
+            metrics.count("callback_events")
+            log.info("Job %s, of which a callback came, is an event of asset %r", job_id, asset)
+
+    async def _resume(self, tasks: list[WaitingTask]) -> set[int]:
+        """Resume tasks, and return the triggers of those that were resumed."""
+        if not tasks:
+            return set()
+        resumed = await self._in_thread(resume, tasks)
+        self._tasks.forget(tasks)
+        for task in {task.trigger_id: task for task in tasks if task.trigger_id in resumed}.values():
             metrics.count("tasks_resumed_by_callback")
             job_id = task.trigger.job_ids[0]
             log.info("Resumed the task that waits for job %s, of which a callback came", job_id)
+        return resumed
+
+    def _log_failure(self, error: TencentCIError) -> None:
+        if count := self._failures.count(type(error).__name__):
+            log.warning("%d looks at jobs of callbacks failed, will try again: %s", count, error)
 
     def _return_for_later(self, job: ReceivedJob, not_before: float) -> None:
         is_kept = self._jobs.return_for_later(job, time.monotonic(), not_before)

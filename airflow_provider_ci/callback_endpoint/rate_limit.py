@@ -6,6 +6,10 @@ import asyncio
 import math
 import time
 
+#: After work in a thread, the endpoint rests for so many times as long as the thread has used the processor:
+#: only one thread of a process runs Python at a time, so the API server's other requests wait for it.
+REST = 4.0
+
 
 class RateLimit:
     """Makes callers wait, so that they continue one after another.

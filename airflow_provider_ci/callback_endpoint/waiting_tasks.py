@@ -6,12 +6,14 @@ This needs Airflow's own models, which only its server processes may use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ci.callback_endpoint.rate_limit import REST
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 
 if TYPE_CHECKING:
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CLASSPATH = f"{TencentCIJobTrigger.__module__}.{TencentCIJobTrigger.__qualname__}"
-# Rows that are read at once
-_CHUNK = 500
+# Triggers that are read and decrypted at once. Other requests of the API server wait that long
+_CHUNK = 100
+# After the deferred tasks have been listed, they are not listed again for so many times as long as that took
+# of the processor
+_PAUSE_FACTOR = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,55 +54,86 @@ class WaitingTasks:
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[int, datetime], WaitingTask | None] = {}
+        self._by_job: dict[tuple[str, str], list[WaitingTask]] = {}
+        self._next_update = 0.0
 
-    def find(self, conn_id: str, job_ids: Iterable[str]) -> dict[str, list[WaitingTask]]:
-        """Return the tasks that wait for each job with this connection. Blocks to read the database."""
+    def find(self, conn_id: str, job_ids: Collection[str]) -> dict[str, list[WaitingTask]]:
+        """Return the tasks that wait for each job with this connection, perhaps some that wait no more.
+
+        Blocks to read the database, if it is not known of one of the jobs who waits for it.
+        """
+        if any((conn_id, job_id) not in self._by_job for job_id in job_ids):
+            self._update()
+        return {job_id: found for job_id in job_ids if (found := self._by_job.get((conn_id, job_id)))}
+
+    def forget(self, tasks: Iterable[WaitingTask]) -> None:
+        """Read these tasks again if they are needed once more."""
+        for task in tasks:
+            self._tasks.pop((task.trigger_id, task.deferred_at), None)
+            for job_id in task.trigger.job_ids:
+                self._by_job.pop((task.trigger.tencent_ci_conn_id, job_id), None)
+
+    def _update(self) -> None:
+        if time.monotonic() < self._next_update:
+            return
+        began = time.thread_time()
         with _session() as session:
-            self._update(session)
-        wanted = dict.fromkeys(job_ids)
-        found: dict[str, list[WaitingTask]] = {}
-        for task in self._tasks.values():
-            if task is not None and task.trigger.tencent_ci_conn_id == conn_id:
-                for job_id in task.trigger.job_ids:
-                    if job_id in wanted:
-                        found.setdefault(job_id, []).append(task)
-        return found
-
-    def _update(self, session: Session) -> None:
-        deferred = _deferred(session)
+            deferred = _deferred(session)
+        self._next_update = time.monotonic() + _PAUSE_FACTOR * (time.thread_time() - began)
         new = [key for key in deferred if key not in self._tasks]
         self._tasks = {key: self._tasks[key] for key in deferred if key in self._tasks}
         for start in range(0, len(new), _CHUNK):
-            keys = dict(new[start : start + _CHUNK])
-            for trigger_id, trigger in _load_triggers(session, keys):
-                key = trigger_id, keys[trigger_id]
+            self._read(dict(new[start : start + _CHUNK]))
+        self._by_job = {}
+        for task in self._tasks.values():
+            if task is not None:
+                for job_id in task.trigger.job_ids:
+                    self._by_job.setdefault((task.trigger.tencent_ci_conn_id, job_id), []).append(task)
+
+    def _read(self, deferred_at: dict[int, datetime]) -> None:
+        began = time.thread_time()
+        with _session() as session:
+            for trigger_id, trigger in _load_triggers(session, deferred_at):
+                key = trigger_id, deferred_at[trigger_id]
                 self._tasks[key] = None if trigger is None else WaitingTask(*key, trigger)
+        time.sleep(REST * (time.thread_time() - began))
 
 
-def resume(task: WaitingTask) -> bool:
-    """Resume a deferred task as if its trigger had fired. Blocks while it writes to the database.
+def resume(tasks: Iterable[WaitingTask]) -> set[int]:
+    """Resume deferred tasks as if their triggers had fired. Blocks while it writes to the database.
 
-    :return: ``False`` if it does not wait any more.
+    One transaction for several tasks costs a tenth of one for each by ``Trigger.submit_event``, which also
+    looks for assets and callbacks that these triggers do not have.
+
+    :return: the triggers whose tasks were resumed: not those of tasks that wait no more, and not those of
+        tasks that another process changes at this moment, perhaps after the same callback.
     """
     from airflow.models.taskinstance import TaskInstance
-    from airflow.models.trigger import Trigger
+    from airflow.models.trigger import Trigger, handle_event_submit
     from airflow.triggers.base import TriggerEvent
     from airflow.utils.sqlalchemy import with_row_locks
     from sqlalchemy import select
+    from sqlalchemy.orm import lazyload
 
+    wanted = {task.trigger_id: task for task in tasks}
+    if not wanted:
+        return set()
+    resumed = set()
     with _session() as session:
-        waiting = select(TaskInstance).join(Trigger, Trigger.id == TaskInstance.trigger_id)
-        waiting = waiting.where(
-            Trigger.id == task.trigger_id,
-            Trigger.created_date == task.deferred_at,
-            TaskInstance.state == "deferred",
+        waiting = select(TaskInstance, Trigger.id, Trigger.created_date).join(
+            Trigger, Trigger.id == TaskInstance.trigger_id
         )
-        # another process may have received the same callback
-        if session.scalars(with_row_locks(waiting, session, of=TaskInstance)).first() is None:
-            return False
-        event = TriggerEvent(task.trigger.ended_event())  # type: ignore[no-untyped-call]
-        Trigger.submit_event(task.trigger_id, event, session=session)
-        return True
+        waiting = waiting.where(Trigger.id.in_(list(wanted)), TaskInstance.state == "deferred")
+        waiting = waiting.options(lazyload("*"))
+        # a transaction that waited for several locks might be one of two that wait for each other
+        waiting = with_row_locks(waiting, session, of=TaskInstance, skip_locked=True)
+        for task_instance, trigger_id, created_date in session.execute(waiting).all():
+            task = wanted[trigger_id]
+            if created_date == task.deferred_at:
+                event = TriggerEvent(task.trigger.ended_event())  # type: ignore[no-untyped-call]
+                handle_event_submit(event, task_instance=task_instance, session=session)
+                resumed.add(task.trigger_id)
+    return resumed
 
 
 def _deferred(session: Session) -> list[tuple[int, datetime]]:

@@ -456,12 +456,12 @@ class TestEvents:
         end_jobs(service, hook, job_id)
         outcomes = iter([OSError("the database is away")])
 
-        def add_event(*arguments: Any) -> bool:
+        def add_events(*arguments: Any) -> list[str]:
             for failure in outcomes:
                 raise failure
-            return asset_events.add_event(*arguments)
+            return asset_events.add_events(*arguments)
 
-        mocker.patch.object(processing, "add_event", add_event)
+        mocker.patch.object(processing, "add_events", add_events)
         post(client, job_id)
         wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
 
