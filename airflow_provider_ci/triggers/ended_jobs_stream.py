@@ -19,7 +19,13 @@ from weakref import WeakKeyDictionary
 from airflow_provider_ci.exceptions import ResponseTooLargeError, TencentCIError
 from airflow_provider_ci.submission.durable_submission import LIST_CONSISTENCY_DELAY
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
-from airflow_provider_ci.submission.waiting import decrease_factor, increase_factor, retry_after
+from airflow_provider_ci.submission.waiting import (
+    MAX_BACKOFF_FACTOR,
+    decrease_factor,
+    increase_factor,
+    is_outage,
+    retry_after,
+)
 from airflow_provider_ci.submission.watermark import (
     LOOK_BACK,
     LOOK_BACK_AFTER_OUTAGE,
@@ -51,6 +57,10 @@ SAVE_INTERVAL = 60.0
 WHOLE_LIST_INTERVAL = 60.0
 #: Seconds after which a job whose description the service refused is described again.
 REFUSED_PAUSE = 600.0
+#: The longest pause while the service refuses polls, as a multiple of the usual one. Somebody has to correct
+#: the tag, the keys or a permission, so each refused poll is logged. To end the trigger would not help:
+#: Airflow starts one that has failed again at once.
+MAX_BACKOFF_FACTOR_WHEN_REFUSED = 64.0
 
 log = logging.getLogger(__name__)
 # How often to look whether a new watch begins, seconds
@@ -154,7 +164,8 @@ class _Attempts:
     def note_failure(self, error: TencentCIError) -> bool:
         """Return whether this is the first failure of an outage."""
         is_first, self.is_failing = not self.is_failing, True
-        self._backoff_factor = increase_factor(self._backoff_factor)
+        limit = MAX_BACKOFF_FACTOR if is_outage(error) else MAX_BACKOFF_FACTOR_WHEN_REFUSED
+        self._backoff_factor = increase_factor(self._backoff_factor, limit)
         self._retry_after = retry_after(error)
         return is_first
 
@@ -227,7 +238,7 @@ class EndedJobsStream:
             with provider_errors_only():
                 poll = await self._read()
         except TencentCIError as error:
-            if self._lists.note_failure(error):
+            if self._lists.note_failure(error) or not is_outage(error):
                 log.warning("Jobs of %s cannot be read, will keep trying: %s", self._group, error)
             self._jobs.reload_connection()
             return None

@@ -92,7 +92,7 @@ class AcceptedJob:
 class CallbackRecord:
     """One callback.
 
-    :param target: the address without user and query, which may hold a secret.
+    :param target: the address without user, last part of the path and query, which may hold a secret.
     :param outcome: ``sent`` (with the ``status`` of the response), ``recorded`` (a message queue),
         ``failed``, ``refused`` (not a loopback address) or ``suppressed`` (by the fault plan).
     """

@@ -33,7 +33,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def stack(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    stack = AirflowStack(tmp_path_factory.mktemp("airflow"), Path(__file__).parent / "push_dags")
+    with stack_with_endpoint(service, tmp_path_factory.mktemp("airflow")) as stack:
+        yield stack
+
+
+def stack_with_endpoint(service: Service, home: Path) -> AirflowStack:
+    stack = AirflowStack(home, Path(__file__).parent / "push_dags")
     stack.environment |= {
         "AIRFLOW_CONN_TENCENT_CI_DEFAULT": connection(
             service, callback_base_url=stack.url, callback_asset=ASSET
@@ -43,8 +48,7 @@ def stack(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         ),
         "AIRFLOW__TENCENT_CI__CALLBACK_CONN_IDS": "tencent_ci_default, absent",
     }
-    with stack:
-        yield stack
+    return stack
 
 
 def connection(service: Service, **callbacks: object) -> str:

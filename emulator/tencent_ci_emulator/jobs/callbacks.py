@@ -271,8 +271,12 @@ def _make_target(
 
 
 def _without_secrets(target: Target) -> str:
-    """Return the address without user, query and fragment, which may hold the receiver's secret."""
+    """Return the address without user, last part of the path, query and fragment, which may hold the
+    receiver's secret.
+    """
     if target.kind != "Url":
         return target.address
     parts = urlsplit(target.address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    folder, _, last = parts.path.rpartition("/")
+    path = f"{folder}/…" if last else parts.path
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"

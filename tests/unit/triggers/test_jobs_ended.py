@@ -448,6 +448,25 @@ def test_an_outage_is_waited_out_with_fewer_requests_and_one_line(service, caplo
     assert line.startswith(f"Jobs of {group} cannot be read, will keep trying: The service is away")
 
 
+def test_a_tag_that_the_service_refuses_costs_few_requests_and_is_logged_again(service, caplog):
+    watcher = Watcher()
+
+    async def main() -> int:
+        triggerer = Triggerer([watcher]).start()
+        service.failure = InvalidRequestError("Unknown tag", status=400, code="InvalidArgument")
+        await asyncio.sleep(3600)
+        before = len(service.calls)
+        await asyncio.sleep(24 * 3600)
+        await triggerer.kill()
+        return len(service.calls) - before
+
+    with caplog.at_level(logging.WARNING):
+        requests = virtual.run(main())
+    assert requests <= 24 * 3600 / 640 + 1
+    refused = [record for record in caplog.records if "cannot be read" in record.message]
+    assert 24 * 3600 / 640 - 1 <= len(refused) <= 24 * 3600 / 640 + 15
+
+
 def test_a_job_that_the_service_forgets_is_not_followed_for_ever(service, caplog):
     service.jobs = [SimulatedJob("lost", created=-7200), SimulatedJob("kept", created=-7200, ends=900)]
     watcher = Watcher()
