@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from airflow_provider_ci.triggers.job_group import JobGroup
     from airflow_provider_ci.triggers.watermark_store import WatermarkStore
 
-#: Events that Airflow has not stored yet, of all triggers of a stream together, at most. This bounds how many
-#: come again after a triggerer has died.
-UNSTORED_EVENTS_MAX = 200
+#: Events of all triggers of a stream together, at most, that no stored watermark has passed. So many come
+#: again after a triggerer has died that had to catch up: a slow Airflow stores all of them, one after the
+#: other, before it confirms the first.
+UNSTORED_EVENTS_MAX = 50
 #: Seconds after which a watermark that has moved on is stored although no event was. A restarted triggerer
 #: lists all jobs since the stored one.
 SAVE_INTERVAL = 60.0
@@ -195,7 +196,7 @@ class EndedJobsStream:
         self._listed_whole_at = -math.inf  # the service's Unix time
         self._listed_for: frozenset[Subscription] = frozenset()
         self._recent = -math.inf  # Unix time of creation
-        # Events that are not stored yet, by the number of their announcement
+        # How many events no stored watermark has passed, by the number of their announcement
         self._unstored: dict[int, int] = {}
         self._has_room = asyncio.Event()
         self._missing_since: dict[str, float] = {}
@@ -221,12 +222,12 @@ class EndedJobsStream:
 
     async def note_stored(self, numbers: Sequence[int]) -> None:
         """Store the watermarks of all triggers, after Airflow has stored all events up to an announcement."""
-        for number in numbers:
-            self._unstored.pop(number, None)
-        self._has_room.set()
         for subscription in list(subscriptions(self._group)):
             subscription.confirm(max(numbers))
             await subscription.save_if_needed()
+        for number in numbers:  # not before: until then they come again after a death
+            self._unstored.pop(number, None)
+        self._has_room.set()
 
     async def close(self) -> None:
         """Close the session."""

@@ -417,11 +417,35 @@ def test_unstored_events_are_bounded(service):
         await asyncio.sleep(60)
         waiting = len(triggerer._inbox)
         triggerer.stores_events.set()
-        await asyncio.sleep(60)
+        await asyncio.sleep(90)
         await triggerer.kill()
         return waiting
 
-    assert virtual.run(main()) == 200
+    assert virtual.run(main()) == 50
+    assert Counter(watcher.job_ids) == Counter(counted("j", 1000))
+
+
+def test_events_that_come_again_after_a_death_are_bounded_though_the_watermark_is_stored_slowly(service):
+    service.jobs = [SimulatedJob(job_id, created=5, ends=6) for job_id in counted("j", 1000)]
+    watcher = Watcher()
+
+    async def main() -> None:
+        triggerer = Triggerer([watcher]).start()
+        await asyncio.sleep(4)
+        store, is_free = watcher.asset.aset, asyncio.Event()
+
+        async def store_slowly(key: str, value: Any) -> None:
+            await is_free.wait()
+            await store(key, value)
+
+        watcher.asset.aset = store_slowly  # type: ignore[method-assign]
+        await asyncio.sleep(60)
+        assert len(watcher.events) == 50
+        is_free.set()
+        await asyncio.sleep(90)
+        await triggerer.kill()
+
+    virtual.run(main())
     assert Counter(watcher.job_ids) == Counter(counted("j", 1000))
 
 
