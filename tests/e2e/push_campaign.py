@@ -5,7 +5,8 @@
 ``storm``     tasks of which each has its own kind of callback, while others post forged ones
 ``delay``     from the end of a job to the resumption of its task, by callbacks and by polls
 ``flood``     ten thousand deferred tasks and their callbacks at once: what other users of the API server
-              notice, its memory, and the requests to the service
+              notice, its memory, and the requests to the service. Needs PostgreSQL: with SQLite, whoever
+              reads the database last writes back what others have changed
 ``polls``     the requests of a triggerer for jobs that wait, with and without callbacks, in virtual time
 """
 
@@ -15,8 +16,8 @@ import argparse
 import asyncio
 import json
 import logging
+import multiprocessing
 import random
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,9 +39,11 @@ from urllib.parse import unquote
 import aiohttp
 import psutil
 import requests
+import sqlalchemy
 
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.e2e.airflow_stack import AirflowStack, wait_until
+from tests.e2e.postgres_redis import postgres_and_redis
 from tests.e2e.services import Service, serve
 from tests.patience import PATIENCE
 from tests.unit.triggers import virtual
@@ -271,11 +275,11 @@ def is_up(stack: AirflowStack) -> bool:
         return False
 
 
-def resumed(stack: AirflowStack) -> int:
+def resumed(database: sqlalchemy.Engine) -> int:
     """Return how many tasks have been resumed."""
-    with closing(sqlite3.connect(stack.home / "airflow.db", timeout=PATIENCE)) as database:
-        query = "SELECT count(*) FROM task_instance WHERE state = 'scheduled'"
-        return int(database.execute(query).fetchone()[0])
+    query = "SELECT count(*) FROM task_instance WHERE state = 'scheduled'"
+    with database.connect() as connection:
+        return int(connection.execute(sqlalchemy.text(query)).scalar_one())
 
 
 def memory(stack: AirflowStack) -> int:
@@ -284,8 +288,12 @@ def memory(stack: AirflowStack) -> int:
     return sum(process.memory_info().rss for process in (server, *server.children(recursive=True)))
 
 
-async def post_all(url: str, count: int) -> Counter[int]:
+def post_all(url: str, count: int) -> Counter[int]:
     """Post the callbacks of as many jobs at once, over many connections."""
+    return asyncio.run(_post_all(url, count))
+
+
+async def _post_all(url: str, count: int) -> Counter[int]:
     statuses: Counter[int] = Counter()
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS)) as session:
@@ -303,7 +311,14 @@ async def post_all(url: str, count: int) -> Counter[int]:
 
 def flood(callbacks: int) -> Iterator[str]:
     """Send callbacks of as many deferred tasks at once to an API server that others use."""
-    with tempfile.TemporaryDirectory() as name, finished_jobs() as (url, counted):
+    # by another process than the one that measures
+    poster = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        finished_jobs() as (url, counted),
+        postgres_and_redis() as settings,
+        poster,
+    ):
         folder = Path(name)
         extra = {"bucket": "media-1250000001", "region": "ap-guangzhou", "endpoint_url": url}
         connection = {
@@ -317,7 +332,9 @@ def flood(callbacks: int) -> Iterator[str]:
         stack.environment |= {
             "AIRFLOW_CONN_TENCENT_CI_DEFAULT": json.dumps(connection),
             "AIRFLOW__TENCENT_CI__CALLBACK_CONN_IDS": "tencent_ci_default",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"],
         }
+        database = sqlalchemy.create_engine(settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
         try:
             stack.run("db", "migrate")
             defer = [sys.executable, "-c", _DEFER, str(callbacks)]
@@ -325,17 +342,20 @@ def flood(callbacks: int) -> Iterator[str]:
             stack.start("api-server")
             wait_until(lambda: is_up(stack), 60, "the API server responds")
             stack.log_in()
+            poster.submit(time.sleep, 0).result()
+            with Probe(stack):
+                time.sleep(5)
             with Probe(stack) as usual:
-                time.sleep(20)
+                time.sleep(30)
             with Probe(stack) as flooded:
                 began = time.monotonic()
-                statuses = asyncio.run(post_all(stack.url, callbacks))
+                statuses = poster.submit(post_all, stack.url, callbacks).result()
                 posted = time.monotonic() - began
             with Probe(stack) as busy:
-                wait_until(lambda: resumed(stack) >= statuses[200], 900, "all tasks are resumed")
+                wait_until(lambda: resumed(database) >= statuses[200], 900, "all tasks are resumed")
                 took = time.monotonic() - began
             with Probe(stack) as again:
-                time.sleep(20)
+                time.sleep(30)
             yield f"{callbacks} callbacks in {posted:.0f} s, by status: {dict(statuses)}"
             yield f"all tasks were resumed {took:.0f} s after the first callback"
             phases = {
@@ -350,6 +370,7 @@ def flood(callbacks: int) -> Iterator[str]:
             yield f"requests to the service: {counted['requests']} about {counted['jobs']} jobs"
         finally:
             stack.stop()
+            database.dispose()
 
 
 # The polls
