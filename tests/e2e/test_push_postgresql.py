@@ -25,6 +25,7 @@ from tests.e2e.test_push import (  # noqa: F401 - pytest runs them with the fixt
     test_clearing_the_task_cancels_its_job,
     test_the_end_of_a_job_resumes_its_task,
 )
+from tests.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(not HAS_CALLBACK_ENDPOINT, reason="the endpoint needs Airflow 3.3"),
@@ -39,6 +40,8 @@ def stack(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.environment |= {
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"],
             "AIRFLOW__API__WORKERS": "2",
+            # the first request to each process takes long
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": str(PATIENCE),
         }
         with stack:
             yield stack

@@ -25,7 +25,13 @@ from pytest_mock import MockerFixture
 from sqlalchemy import delete, select
 from starlette.testclient import TestClient
 
-from airflow_provider_ci.callback_endpoint import application, asset_events, processing, received_jobs
+from airflow_provider_ci.callback_endpoint import (
+    application,
+    asset_events,
+    processing,
+    received_jobs,
+    waiting_tasks,
+)
 from airflow_provider_ci.callback_endpoint.plugin import CallbackEndpoint, configured_apps
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.triggers import settings as trigger_settings
@@ -302,6 +308,43 @@ def test_a_service_that_fails_is_asked_again(
     post(client, job_id)
     wait_for_state(task, "scheduled")
     assert any("looks at jobs of callbacks failed, will try again" in line for line in logs.at("warning"))
+
+
+def test_a_job_that_the_service_refuses_holds_up_no_other(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    mocker.patch.object(processing, "LOOK_PAUSE", 1.0)
+    jobs = [submit() for _ in range(7)]
+    tasks = defer([trigger(job_id) for job_id in jobs])
+    end_jobs(service, hook, *jobs)
+    service.faults.add("describe", job_id=jobs[2], status=400, code="InvalidArgument")
+    for job_id in jobs:
+        post(client, job_id)
+    for task in tasks[:2] + tasks[3:]:
+        wait_for_state(task, "scheduled")
+    assert stored(tasks[2]).state == "deferred"
+
+
+def test_the_tasks_of_many_jobs_are_resumed_and_listed_few_times(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    listed = mocker.spy(waiting_tasks, "_deferred")
+    jobs = [submit() for _ in range(25)]
+    tasks = defer([trigger(job_id) for job_id in jobs])
+    end_jobs(service, hook, *jobs)
+    for job_id in jobs:
+        post(client, job_id)
+    for task in tasks:
+        wait_for_state(task, "scheduled")
+    assert listed.call_count == 1, "the first look has found the tasks of all jobs"
 
 
 def test_a_callback_that_comes_while_the_sessions_are_closed_is_not_left(
