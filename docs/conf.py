@@ -24,14 +24,19 @@ os.environ["AIRFLOW_HOME"] = str(Path(__file__).parents[1] / "build" / "airflow"
 import airflow_provider_ci
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
 
+# A link of a page to a module of a package: to its folder's page of the API reference
+_MODULE = re.compile(
+    r"\]\(\.\./(?:airflow_provider_ci/)?(operators|sensors|triggers|hooks|exceptions|emulator)(?:/[^)]*|\.py)\)"
+)
+
 
 def _linked_code() -> set[str]:
-    """Return the paths of the Python files to which the pages link: each becomes a page."""
+    """Return the paths of all other Python files to which the pages link: each becomes a page."""
     root = Path(__file__).parents[1]
     links = (
         (page.parent / link).resolve()
         for page in (root / "docs").rglob("*.md")
-        for link in re.findall(r"\]\(([^)\s:]+\.py)\)", page.read_text("utf-8"))
+        for link in re.findall(r"\]\(([^)\s:]+\.py)\)", _MODULE.sub("", page.read_text("utf-8")))
     )
     return {str(link.relative_to(root)) for link in links}
 
@@ -42,8 +47,8 @@ copyright = "the authors of airflow-provider-ci, Apache License 2.0"  # noqa: A0
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 root_doc = "docs/README"
-include_patterns = ["*.md", "docs/**", "benchmarks/RESULTS.md", "example_dags/*", *_linked_code()]
-include_patterns += ["tests/docs/any_type.py", "tests/docs/submit.py"]
+include_patterns = ["*.md", "docs/**", "benchmarks/RESULTS.md", "tests/coverage.md", "example_dags/*"]
+include_patterns += _linked_code()
 exclude_patterns = ["docs/conf.py"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext", ".py": "python"}
 myst_heading_anchors = 6
@@ -67,10 +72,6 @@ python_use_unqualified_type_names = True
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s#]+\.(?:md|rst))\)")
 _PAGE = re.compile(r"``docs/([\w-]+)\.md``")
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-# A link of a page to a module of a package: to its folder's page of the API reference
-_MODULE = re.compile(
-    r"\]\(\.\./(?:airflow_provider_ci/)?(operators|sensors|triggers|hooks|exceptions|emulator)(?:/[^)]*|\.py)\)"
-)
 
 
 def add_tables_of_contents(_: Sphinx, docname: str, source: list[str]) -> None:

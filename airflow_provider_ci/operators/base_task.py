@@ -62,7 +62,7 @@ class TencentCIBaseTaskOperator(TencentCIBaseOperator):
     :param cancel_on_kill: cancel the job when the task is killed or its wait times out. The service cancels
         only jobs that have not begun.
     :param durable: a retry continues with the job of an earlier try instead of paying for another; see
-        ``docs/durability.md``.
+        ``docs/one-paid-job.md``.
     :param on_ambiguous_submit: what to do when it is unknown whether a job was accepted, and listing jobs is
         not permitted, or the list may not show jobs of this type: ``fail``, or ``resubmit`` at the risk of a
         second paid job.

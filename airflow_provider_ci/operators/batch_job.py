@@ -63,7 +63,7 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
     state, and the jobs that ended without success.
 
     A task that waits does so until the batch job and all its jobs have ended. A task instance gets one batch
-    job, whichever process dies; see ``docs/durability.md``.
+    job, whichever process dies; see ``docs/one-paid-job.md``.
 
     ``operation`` has parameters and ``Output`` as for a single job; the batch job's own ``JobParam`` is made
     of them. Further arguments for the request are those of

@@ -1,8 +1,7 @@
-"""A DAG that speaks HTTP itself, as docs/migrating.md shows it. Needs apache-airflow-providers-http."""
+"""A DAG that speaks HTTP itself, to which docs/migrating.md links. Needs apache-airflow-providers-http."""
 
 from __future__ import annotations
 
-# [START http]
 from datetime import timedelta
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -59,4 +58,3 @@ with DAG("before_http_operator", schedule=None, params={"input_object": "in/song
         retry_delay=timedelta(seconds=10),
     )
     submit >> wait
-# [END http]

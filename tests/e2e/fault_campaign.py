@@ -2,7 +2,7 @@
 
 ``python -m tests.e2e.fault_campaign --jobs 1000`` runs a real Airflow on an emulator that is a process of its
 own: first a tenth of the jobs in calm weather, for comparison, then all of them through storm after storm
-(``tests/e2e/fault_storms.py``), and compares every task with the emulator's database. docs/reliability.md
+(``tests/e2e/fault_storms.py``), and compares every task with the emulator's database. docs/one-paid-job.md
 says what is promised.
 """
 

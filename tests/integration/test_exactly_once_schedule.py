@@ -281,7 +281,7 @@ class TestTaskInstancesThatAskForTheSame:
         world.dies_before = 1 + 3 * has_store  # before it looks for the job
         first.attempt()
         second.run()
-        assert first.run() == second.job_id, "docs/durability.md says so"
+        assert first.run() == second.job_id, "docs/one-paid-job.md says so"
         assert len(world.accepted()) == 1
 
     @pytest.mark.parametrize(
@@ -329,5 +329,5 @@ class TestCleared:
         first = task.run()
         world.sleep(300)
         task.clear(of_finished_run=run_has_finished)
-        assert (task.run() != first) is run_has_finished, "docs/durability.md says so"
+        assert (task.run() != first) is run_has_finished, "docs/one-paid-job.md says so"
         assert len(world.accepted()) == 1 + run_has_finished

@@ -1,4 +1,4 @@
-"""docs/coverage.md names code and test modules that exist, and every field and call that there is."""
+"""tests/coverage.md names code and test modules that exist, and every field and call that there is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airflow_provider_ci.protocol.api_request import ApiRequest
 from tests.lint.test_permissions import CALLS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "coverage.md").read_text("utf-8")
+PAGE = (ROOT / "tests" / "coverage.md").read_text("utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in PAGE.splitlines()
