@@ -46,7 +46,7 @@ class Cleanup:
         for created in self.journal.existing("bucket"):
             self._remove(created, self._delete_bucket)
         if self.journal.place.has_own_bucket and not self.journal.existing("bucket"):
-            for created in self.journal.existing("jobs"):  # they can write nothing any more
+            for created in self.journal.existing("jobs", "job"):  # they can write nothing any more
                 self.journal.remove(created)
         return not self.journal.existing()
 
@@ -76,27 +76,34 @@ class Cleanup:
                 if job.may_be_cancelled and job.job_id:
                     self._cancel(job.job_id)
             if self.clock.now() > deadline:
-                for entry in self.journal.existing("jobs"):
+                for entry in self.journal.existing("jobs", "job"):
                     self.cannot_remove[entry] = f"{len(pending)} jobs of the run have not ended yet"
                 return
             if not has_said:
                 self.say(f"  waiting for {len(pending)} jobs to end, at most {self.patience:g} s")
                 has_said = True
             self.clock.sleep(_POLL_SECONDS)
-        for entry in self.journal.existing("jobs"):
+        for entry in self.journal.existing("jobs", "job"):
             if entry not in self.cannot_remove:
                 self.journal.remove(entry)
 
     def _find_pending_jobs(self) -> list[Job]:
-        pending: list[Job] = []
-        for entry in self.journal.existing("jobs"):
+        """Return the jobs of the run that have not ended: those of known ids, which lists may lack, too."""
+        pending: dict[str | None, Job] = {}
+        for entry in self.journal.existing("jobs", "job"):
+            find = self._list_pending_jobs if entry.kind == "jobs" else self._describe_pending_job
             try:
-                pending += self._pending_jobs(entry.name)
+                pending |= {job.job_id: job for job in find(entry.name)}
             except TencentCIError as error:
                 self.cannot_remove[entry] = str(error)
-        return pending
+        return [*pending.values()]
 
-    def _pending_jobs(self, tag: str) -> Iterator[Job]:
+    def _describe_pending_job(self, job_id: str) -> Iterator[Job]:
+        place = self.journal.place
+        described = self.hook.describe_jobs([job_id], bucket=place.bucket, region=place.region)
+        yield from (job for job in described.jobs_detail if not job.job_state.is_terminal)
+
+    def _list_pending_jobs(self, tag: str) -> Iterator[Job]:
         """Yield the jobs of a tag that have not ended, and that the kit has submitted."""
         place = self.journal.place
         states = [str(state) for state in PENDING_STATES]

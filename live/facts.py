@@ -12,7 +12,6 @@ from live.watched_jobs import JobWatch, WatchedJob
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
-    from live.clock import Clock
     from live.journal import Journal, Place
 
 
@@ -52,7 +51,6 @@ class Facts:
 
     hook: TencentCIHook
     journal: Journal
-    clock: Clock
     token: str
     watch: JobWatch
     occupied_etag: str | None = None

@@ -20,7 +20,8 @@ class Created:
     """Something that exists, or that may exist because it was about to be created.
 
     :param kind: ``bucket``; ``prefix`` (of all objects' keys, in a bucket that existed before); ``service``
-        (open for a bucket); ``template`` (by its name); ``jobs`` (of a tag).
+        (open for a bucket); ``template`` (by its name); ``jobs`` (of a tag, because an id is only known once
+        the job is accepted); ``job`` (by its id).
     """
 
     kind: str
@@ -35,7 +36,6 @@ class Place:
     :param has_own_bucket: the kit has created the bucket, so that all that is in it is the kit's.
     """
 
-    conn_id: str
     bucket: str
     region: str
     prefix: str

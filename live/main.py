@@ -69,7 +69,6 @@ def _run(
         return 2
     endpoint = hook.settings.endpoint(options.bucket)
     place = Place(
-        conn_id=options.conn_id or CONN_ID,
         bucket=options.bucket or f"{token}-{endpoint.bucket.rpartition('-')[2]}",
         region=endpoint.region,
         prefix=f"{token}/",

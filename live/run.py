@@ -79,7 +79,7 @@ class Run:
         place = self.journal.place
         report = Report(date=f"{datetime.now(UTC):%Y-%m-%d}", region=place.region)
         watch = JobWatch(self.hook, self.journal, self.clock)
-        facts = Facts(hook=self.hook, journal=self.journal, clock=self.clock, token=self.token, watch=watch)
+        facts = Facts(hook=self.hook, journal=self.journal, token=self.token, watch=watch)
         self._make_place(facts)
         self._probe(Stage.NEW_BUCKET, facts, report)
         self._open_services()

@@ -129,8 +129,10 @@ class JobWatch:
             job.variant, job.submitted_at = variant, self._clock.now()
             job.job_id = accepted.jobs_detail[0].job_id
             break
-        if cancel and job.job_id:
-            self._cancel(job)
+        if job.job_id:
+            self._journal.add("job", job.job_id)
+            if cancel:
+                self._cancel(job)
         self.look()
         self._clock.sleep(_BETWEEN_SUBMISSIONS)
         return job

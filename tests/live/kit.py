@@ -112,9 +112,8 @@ def virtual_emulator(
     :param as_observed: a report, or what differs from what is assumed.
     """
     observed = report_of(as_observed) if isinstance(as_observed, Mapping) else as_observed
-    with Emulator(
-        clock=VirtualClock(), queue_seconds=3, run_seconds=5, as_observed=observed, **settings
-    ) as emulator:
+    times = {"queue_seconds": 3, "run_seconds": 5}
+    with Emulator(clock=VirtualClock(), as_observed=observed, **(times | settings)) as emulator:
         yield emulator
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.account import OTHER_BUCKET, Account
+from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.server import Emulator
+from tests.live.account import KEYS, OTHER_BUCKET, Account
 from tests.live.kit import Kit, VirtualTime, virtual_emulator
 
 ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "template_not_found")
@@ -26,6 +28,23 @@ def test_in_a_bucket_that_existed_only_the_prefix_is_removed(
         assert {record.operation for record in emulator.ledger.requests()}.isdisjoint(
             ("create_bucket", "delete_bucket", "open_asr", "open_media", "close_asr", "close_media")
         )
+        account.assert_untouched()
+
+
+def test_jobs_of_the_owner_are_not_cancelled(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,), queue_seconds=60) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        transcode = {"Container": {"Format": "mp3"}, "Audio": {"Codec": "mp3"}}
+        operation = {"Transcode": transcode, "Output": {"Object": "out/owner.mp3"}}
+        owners = {"Tag": "Transcode", "Input": {"Object": KEYS[1]}, "Operation": operation}
+        account.hook.submit_job(owners, bucket=OTHER_BUCKET)
+        options = (*ONLY, "--bucket", OTHER_BUCKET, "--poll", "2")
+        outcome = kit.run(emulator, *options, clock=ImpatientUser(emulator, 1))
+        assert outcome.status == 130
+        states = [job.state for job in emulator.ledger.accepted_jobs()]
+        assert states == ["Submitted", "Cancel", "Cancel"]
         account.assert_untouched()
 
 
@@ -51,19 +70,49 @@ def test_what_cannot_be_removed_is_named_on_the_terminal_only(
         assert "no run has left a journal" in kit.run(emulator, "--clean").said
 
 
+def test_a_template_that_is_left_is_removed(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add("delete_template", first=1, status=403, code="AccessDenied")
+        outcome = kit.run(emulator, "--bucket", OTHER_BUCKET, "--only", "template_not_found")
+        assert outcome.status == 0
+        assert "AccessDenied" in outcome.report["not_observed"]["template_not_found"]
+        account.assert_untouched()
+
+
 class ImpatientUser(VirtualTime):
-    """Presses Ctrl-C while the kit waits: the first time, and each time from then on."""
+    """Presses Ctrl-C when the kit begins to wait, and as often after that as ``times`` allows."""
+
+    def __init__(self, emulator: Emulator, times: int) -> None:
+        assert isinstance(emulator.clock, VirtualClock)
+        super().__init__(emulator.clock)
+        self._times = times
 
     def sleep(self, seconds: float) -> None:
-        if seconds >= 2:  # not between two submissions
+        if seconds >= 2 and self._times:  # not between two submissions
+            self._times -= 1
             raise KeyboardInterrupt
         super().sleep(seconds)
+
+
+def test_jobs_that_the_list_lacks_are_cancelled(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator({"list_lag_seconds": 600}, buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        outcome = kit.run(emulator, *ONLY, "--poll", "2", clock=ImpatientUser(emulator, 1))
+        assert outcome.status == 130
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
+        assert kit.journal_files() == []
+        account.assert_untouched()
 
 
 def test_a_second_ctrl_c_says_what_is_left(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
-        outcome = kit.run(emulator, *ONLY, "--poll", "2", clock=ImpatientUser(emulator.clock))
+        outcome = kit.run(emulator, *ONLY, "--poll", "2", clock=ImpatientUser(emulator, 2))
         (left,) = account.new_buckets()
         assert outcome.status == 130
         assert "Interrupted again" in outcome.said
