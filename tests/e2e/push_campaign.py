@@ -7,7 +7,8 @@
 ``flood``     ten thousand deferred tasks and their callbacks at once: what other users of the API server
               notice, its memory, and the requests to the service. Needs PostgreSQL: with SQLite, whoever
               reads the database last writes back what others have changed
-``polls``     the requests of a triggerer for jobs that wait, with and without callbacks, in virtual time
+``polls``     the requests of a triggerer for jobs that wait, with and without callbacks: in the first half
+              hour in virtual time, and in two minutes of a wait that has lasted an hour, by HTTP
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 import json
 import logging
 import multiprocessing
+import os
 import random
 import statistics
 import subprocess
@@ -27,7 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,6 +53,8 @@ from tests.unit.triggers import virtual
 SECRET = "the-callback-secret-of-the-campaign"
 KINDS = ("once", "twice", "never", "early", "late", "out_of_order", "forged")
 DAGS = Path(__file__).parent / "push_dags"
+#: The DAGs of the delay.
+MEASURED = ("measured_callback_30", "measured_callback_300", "measured_30", "measured_300")
 #: The endpoint's address on the API server.
 PATH = f"/tencent-ci/callbacks/tencent_ci_default/{SECRET}"
 _CONNECTIONS = 200
@@ -155,18 +159,23 @@ def storm(tasks: int, seed: int) -> Iterator[str]:
 # The delay
 
 
-def delay(tasks: int) -> Iterator[str]:
+def delay(tasks: int, dag_ids: Sequence[str] = MEASURED) -> Iterator[str]:
     """Measure, for tasks with and without callbacks, how long after their jobs' ends they are resumed."""
+    seconds_per_task = 2 * len(dag_ids)  # all are deferred before the first job ends
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = {"queue_seconds": 0, "run_seconds": 120, "queue_max_concurrent": 1000}
+        settings = {
+            "queue_seconds": 0,
+            "run_seconds": 100 + tasks * seconds_per_task,
+            "queue_max_concurrent": 1000,
+        }
         with serve("tencent_ci_default", folder, **settings) as service, running(service, folder) as stack:
             runs = {}
-            for dag_id in ("measured_callback_30", "measured_callback_300", "measured_30", "measured_300"):
+            for dag_id in dag_ids:
                 service.put(dag_id, tasks)
                 runs[dag_id] = stack.trigger(dag_id, {"prefix": dag_id, "count": tasks})
             for dag_id, run_id in runs.items():
-                state = stack.wait_for_run(dag_id, run_id, 600)
+                state = stack.wait_for_run(dag_id, run_id, 600 + 10 * tasks)
                 ended = {job.job_id: job.ended for job in service.jobs(dag_id)}
                 noticed, worked = [], []
                 for ti in stack.task_instances(dag_id, run_id, "separate"):
@@ -192,10 +201,11 @@ def seconds(values: Sequence[float]) -> str:
 # The flood
 
 
-class Finished(BaseHTTPRequestHandler):
-    """A service whose jobs have all ended."""
+class SameState(BaseHTTPRequestHandler):
+    """A service whose jobs all have the same state."""
 
     protocol_version = "HTTP/1.1"
+    state: str
     requests: Counter[str]
 
     def do_GET(self) -> None:
@@ -203,7 +213,7 @@ class Finished(BaseHTTPRequestHandler):
         self.requests["requests"] += 1
         self.requests["jobs"] += len(ids)
         jobs = "".join(
-            f"<JobsDetail><JobId>{each}</JobId><State>Success</State></JobsDetail>" for each in ids
+            f"<JobsDetail><JobId>{each}</JobId><State>{self.state}</State></JobsDetail>" for each in ids
         )
         content = f"<Response>{jobs}</Response>".encode()
         self.send_response(200)
@@ -217,16 +227,22 @@ class Finished(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def finished_jobs() -> Iterator[tuple[str, Counter[str]]]:
-    """Serve jobs that have ended; yield the address and the count of requests."""
+def jobs_in_state(state: str) -> Iterator[tuple[dict[str, Any], Counter[str]]]:
+    """Serve jobs; yield a connection to them, and the count of requests."""
     counted: Counter[str] = Counter()
-    handler = type("Handler", (Finished,), {"requests": counted})
+    handler = type("Handler", (SameState,), {"requests": counted, "state": state})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", counted
+        extra = {
+            "bucket": "media-1250000001",
+            "region": "ap-guangzhou",
+            "endpoint_url": f"http://127.0.0.1:{server.server_address[1]}",
+        }
+        login = {"conn_type": "tencent_ci", "login": "AKIDcampaign", "password": "campaign"}
+        yield {**login, "extra": extra}, counted
     finally:
         server.shutdown()
         thread.join()
@@ -315,20 +331,13 @@ def flood(callbacks: int) -> Iterator[str]:
     poster = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     with (
         tempfile.TemporaryDirectory() as name,
-        finished_jobs() as (url, counted),
+        jobs_in_state("Success") as (connection, counted),
         postgres_and_redis() as settings,
         poster,
     ):
         folder = Path(name)
-        extra = {"bucket": "media-1250000001", "region": "ap-guangzhou", "endpoint_url": url}
-        connection = {
-            "conn_type": "tencent_ci",
-            "login": "AKIDcampaign",
-            "password": "campaign",
-            "extra": extra,
-        }
         stack = AirflowStack(folder / "airflow", DAGS)
-        extra |= {"callback_base_url": stack.url, "callback_secret": SECRET}
+        connection["extra"] |= {"callback_base_url": stack.url, "callback_secret": SECRET}
         stack.environment |= {
             "AIRFLOW_CONN_TENCENT_CI_DEFAULT": json.dumps(connection),
             "AIRFLOW__TENCENT_CI__CALLBACK_CONN_IDS": "tencent_ci_default",
@@ -410,6 +419,34 @@ def count_polls(jobs: int, seconds: int, **arguments: Any) -> int:
     return len(service.requests)
 
 
+def http_polls(jobs: int, seconds: float = 120) -> Iterator[str]:
+    """Count the requests of a triggerer for jobs for which it has waited for an hour."""
+    counts = {
+        "without callbacks": count_http_polls(jobs, seconds, poll_interval=30.0),
+        "with callbacks": count_http_polls(jobs, seconds, poll_interval=900.0, expects_callback=True),
+    }
+    for what, number in counts.items():
+        yield f"{jobs} jobs, {seconds} s by HTTP, {what}: {number} requests"
+    yield f"that is one for {counts['without callbacks'] / counts['with callbacks']:.0f}"
+
+
+def count_http_polls(jobs: int, seconds: float, **arguments: Any) -> int:
+    """Return how many requests reach the service."""
+    began = time.time() - 3600
+
+    async def main() -> None:
+        triggers = [TencentCIJobTrigger([f"j{n}"], started_at=began, **arguments) for n in range(jobs)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(_run(each) for each in triggers))
+
+    with jobs_in_state("Running") as (connection, counted):
+        environment = {"AIRFLOW_CONN_TENCENT_CI_DEFAULT": json.dumps(connection)}
+        with patch.dict(os.environ, environment):
+            asyncio.run(main())
+        return counted["requests"]
+
+
 async def _run(trigger: TencentCIJobTrigger) -> None:
     async for _ in trigger.run():
         pass
@@ -426,7 +463,7 @@ def main() -> None:
         "storm": lambda: storm(chosen.tasks, chosen.seed),
         "delay": lambda: delay(chosen.tasks),
         "flood": lambda: flood(chosen.callbacks),
-        "polls": lambda: polls(chosen.callbacks),
+        "polls": lambda: [*polls(chosen.callbacks), *http_polls(chosen.callbacks)],
     }
     for name in chosen.reports:
         for line in reports[name]():
