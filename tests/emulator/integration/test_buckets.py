@@ -133,7 +133,7 @@ def test_a_closed_service_stays_closed(tmp_path):
         assert Client(emulator).error("POST", "/jobs", JOB)[:2] == (400, "MediaBucketUnBinded")
 
 
-NEW = "new-1250000000"
+NEW, GONE = "new-1250000000", "gone-1250000000"
 NEW_COS_HOST = f"{NEW}.cos.ap-guangzhou.myqcloud.com"
 
 
@@ -187,13 +187,21 @@ def test_the_services_of_a_new_bucket_are_closed(emulator):
         assert client.ci_get_asr_queue(Bucket=NEW)["QueueList"][0]["BucketId"] == NEW
         accepted = client.ci_create_media_jobs(Bucket=NEW, Jobs=JOB_OF_SDK, Lst={})["JobsDetail"]
         assert accepted[0]["Input"]["BucketId"] == NEW
+        client.ci_create_template(Bucket=NEW, Template=TEMPLATE)
     finally:
         client.delete_bucket(Bucket=NEW)
     client.create_bucket(Bucket=NEW)  # which has nothing of the old one
     assert names(client.ci_get_asr_bucket(BucketNames=NEW), "Asr") == []
+    assert client.ci_get_template(Bucket=NEW)["TotalCount"] == "0"
     client.delete_bucket(Bucket=NEW)
 
 
+TEMPLATE = {
+    "Tag": "VoiceSeparate",
+    "Name": "voice",
+    "AudioMode": "IsAudio",
+    "AudioConfig": {"Codec": "mp3"},
+}
 JOB_OF_SDK = {
     "Tag": "VoiceSeparate",
     "Input": {"Object": "in/none.mp3"},
@@ -241,16 +249,20 @@ def test_buckets_survive_a_killed_emulator(tmp_path):
         client.create_bucket(Bucket=NEW)
         client.put_object(Bucket=NEW, Key="a", Body=b"content")
         client.ci_open_asr_bucket(Bucket=NEW)
-        client.create_bucket(Bucket="gone-1250000000")
-        client.delete_bucket(Bucket="gone-1250000000")
+        client.create_bucket(Bucket=GONE)
+        client.delete_bucket(Bucket=GONE)
         process.kill()
-    # Named on the command line, too, it keeps its closed services
-    with running("--data-dir", tmp_path / "data", "--bucket", BUCKETS[0], "--bucket", NEW) as process:
+    with running("--data-dir", tmp_path / "data") as process:
         client = process_client(process)
         assert client.get_object(Bucket=NEW, Key="a")["Body"].get_raw_stream().read() == b"content"
-        assert not client.bucket_exists(Bucket="gone-1250000000")
-        assert names(client.ci_get_asr_bucket(), "Asr") == [BUCKETS[0], NEW]
-        assert names(client.ci_get_media_bucket()) == [BUCKETS[0]]
+        assert not client.bucket_exists(Bucket=GONE)
+        process.kill()
+    # Named on the command line, the first keeps its closed services, and the other is another bucket
+    named = [argument for bucket in (BUCKETS[0], NEW, GONE) for argument in ("--bucket", bucket)]
+    with running("--data-dir", tmp_path / "data", *named) as process:
+        client = process_client(process)
+        assert names(client.ci_get_asr_bucket(), "Asr") == [BUCKETS[0], GONE, NEW]
+        assert names(client.ci_get_media_bucket()) == [BUCKETS[0], GONE]
 
 
 def process_client(process):
