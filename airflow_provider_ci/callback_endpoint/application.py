@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: Responses in a second: others use the API server too. A client that gets no response soon sends no further
 #: callback over that connection; its jobs are remembered already.
-RESPONSES_PER_SECOND = 50.0
+RESPONSES_PER_SECOND = 25.0
 #: Seconds that a response is held back at most.
 LONGEST_DELAY = 20.0
 #: Bodies that are read at once; further requests wait.
