@@ -130,7 +130,8 @@ def test_a_list_does_not_see_a_cancellation_at_once(start):
         job = service.submit()
         service.hook.cancel_jobs([job.job_id])
         assert service.describe(job.job_id).state == "Cancel"
-        assert service.listed(states=["Submitted"]) == [job.job_id]
+        (listed,) = service.hook.list_jobs(states=["Submitted"])
+        assert (listed.job_id, listed.state) == (job.job_id, "Submitted")
 
 
 @pytest.mark.parametrize("order", ["honoured", "ignored"])
