@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from airflow_provider_ci import metrics
@@ -129,7 +130,8 @@ class Processing:
 
     async def _look_with(self, settings: ConnectionSettings, batch: list[ReceivedJob]) -> None:
         job_ids = [job.job_id for job in batch]
-        tasks = await self._in_thread(self._tasks.find, settings.conn_id, job_ids)
+        find = partial(self._tasks.find, is_busy=len(batch) == JOBS_PER_LOOK)
+        tasks = await self._in_thread(find, settings.conn_id, job_ids)
         asset = settings.callbacks.asset if settings.callbacks else None
         if asset is None:
             for job in batch:

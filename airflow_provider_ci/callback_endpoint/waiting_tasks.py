@@ -57,12 +57,14 @@ class WaitingTasks:
         self._by_job: dict[tuple[str, str], list[WaitingTask]] = {}
         self._next_update = 0.0
 
-    def find(self, conn_id: str, job_ids: Collection[str]) -> dict[str, list[WaitingTask]]:
+    def find(self, conn_id: str, job_ids: Collection[str], *, is_busy: bool) -> dict[str, list[WaitingTask]]:
         """Return the tasks that wait for each job with this connection, perhaps some that wait no more.
 
-        Blocks to read the database, if it is not known of one of the jobs who waits for it.
+        Blocks to read the database.
+
+        :param is_busy: read it only if no task is known for one of the jobs.
         """
-        if any((conn_id, job_id) not in self._by_job for job_id in job_ids):
+        if not is_busy or any((conn_id, job_id) not in self._by_job for job_id in job_ids):
             self._update()
         return {job_id: found for job_id in job_ids if (found := self._by_job.get((conn_id, job_id)))}
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -329,22 +329,20 @@ def test_a_job_that_the_service_refuses_holds_up_no_other(
     assert stored(tasks[2]).state == "deferred"
 
 
-def test_the_tasks_of_many_jobs_are_resumed_and_listed_few_times(
-    client: TestClient,
-    service: Emulator,
-    hook: TencentCIHook,
-    submit: Callable[[], str],
-    mocker: MockerFixture,
+def test_deferred_tasks_are_listed_anew_unless_there_is_much_to_do(
+    airflow_db: None, mocker: MockerFixture
 ) -> None:
+    mocker.patch.object(waiting_tasks, "_PAUSE_FACTOR", 0.0)
     listed = mocker.spy(waiting_tasks, "_deferred")
-    jobs = [submit() for _ in range(25)]
-    tasks = defer([trigger(job_id) for job_id in jobs])
-    end_jobs(service, hook, *jobs)
-    for job_id in jobs:
-        post(client, job_id)
-    for task in tasks:
-        wait_for_state(task, "scheduled")
-    assert listed.call_count == 1, "the first look has found the tasks of all jobs"
+    jobs = [f"j{uuid4()}" for _ in range(20)]
+    defer([trigger(job_id) for job_id in jobs])
+    tasks = waiting_tasks.WaitingTasks()
+    for some in (jobs[:10], jobs[10:]):
+        assert list(tasks.find("pushed", some, is_busy=True)) == some
+    assert listed.call_count == 1
+    defer([trigger(jobs[0])])
+    assert len(tasks.find("pushed", jobs[:1], is_busy=True)[jobs[0]]) == 1
+    assert len(tasks.find("pushed", jobs[:1], is_busy=False)[jobs[0]]) == 2
 
 
 def test_a_callback_that_comes_while_the_sessions_are_closed_is_not_left(
