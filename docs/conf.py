@@ -61,7 +61,7 @@ html_show_sphinx = False
 templates_path = ["site"]
 html_additional_pages = {"index": "index.html"}
 html_static_path = ["site/static"]
-html_css_files = ["tables.css"]
+html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 autodoc_member_order = "bysource"
