@@ -98,9 +98,6 @@ class JobsOfBucket:
     def describe_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
         return self._hook.describe_jobs(job_ids, **self._bucket).jobs_detail
 
-    def cancel_many(self, job_ids: Sequence[str]) -> None:
-        self._hook.cancel_jobs(job_ids, **self._bucket)
-
     def submitting_at_once(self) -> AbstractContextManager[None]:
         self._hook.get_conn()  # threads would each open a session
         # what is repeated, and when, is decided for all submissions together

@@ -42,11 +42,6 @@ class KillGuard:
     _is_killed: bool = field(default=False, init=False)
     _sigkill_at: float = field(default=0.0, init=False)
 
-    @property
-    def is_killed(self) -> bool:
-        """Whether Airflow has asked for the end of the task."""
-        return self._is_killed
-
     def on_kill(self) -> None:
         """Note that the task was killed, and cancel its job. Called from Airflow's signal handler."""
         if not self._is_killed:

@@ -62,9 +62,6 @@ class BulkJobApi(JobLookup[Job], Protocol):
     def describe_many(self, job_ids: Sequence[str]) -> Sequence[Job]:
         """Return those of the jobs that the service finds."""
 
-    def cancel_many(self, job_ids: Sequence[str]) -> None:
-        """Ask the service to cancel those of the jobs that have not begun."""
-
 
 @dataclass(slots=True, frozen=True)
 class Refusal:

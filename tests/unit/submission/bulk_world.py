@@ -409,6 +409,3 @@ class Process:
 
     def ask_if_ended(self, job: Job) -> bool:
         raise AssertionError("jobs say so themselves")
-
-    def cancel_many(self, job_ids: Sequence[str]) -> None:
-        self.step("cancel", lambda: [self.service.end(job_id, CANCEL) for job_id in job_ids])
