@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_manifest_to_events
 from airflow_provider_ci.exceptions import (
     InvalidResponseError,
@@ -44,15 +43,13 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_ci.operators.bucket_jobs import JobsOfBucket
     from airflow_provider_ci.operators.bulk_items import BulkItems
     from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
+    from airflow_provider_ci.operators.bulk_task_submission import BulkTaskSubmission
     from airflow_provider_ci.operators.bulk_wait import BulkWait
     from airflow_provider_ci.protocol.results import BulkEstimate, BulkResult, ResultObject
     from airflow_provider_ci.protocol.wire import Endpoint
-    from airflow_provider_ci.submission.bulk_jobs import BulkJobs
     from airflow_provider_ci.submission.bulk_records import BulkRecords
-    from airflow_provider_ci.submission.bulk_submission import BulkSubmission
     from airflow_provider_ci.submission.bulk_waiting import BulkState
     from airflow_provider_ci.submission.idempotency_key import TaskIdentity
     from airflow_provider_ci.triggers.events import Event
@@ -153,7 +150,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
     input_url: str | None = None
     user_data: str | None = None
     # What is known of the jobs of this try: while they are submitted, and afterwards
-    _running_submission: BulkSubmission | None = None
+    _running_submission: BulkTaskSubmission | None = None
     _outcomes: BulkOutcomes | None = None
     _result: BulkResult | None = None
     _executed: tuple[str, int, int] | None = None
@@ -321,11 +318,11 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             items = self._read_items(endpoint, manifest["object"])
         self._kill_guard.raise_if_killed()
         self._has_submitted = deadline is not None
-        submission = self._submission(context, items)
-        self._refuse_to_pay_again(context, items, submission)
+        submission = self._submission(context, items, manifest["object"])
+        submission.refuse_to_pay_again()
         if self.is_dry_run:
-            return self._estimate(items, submission)
-        state = self._get_jobs(items, submission, manifest)
+            return submission.estimate()
+        state = self._get_jobs(submission, manifest)
         if not self.deferrable:
             return self._wait_on_worker(context, state)
         return self._complete_or_defer(
@@ -349,19 +346,14 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
         return read_items(self, self.hook, endpoint, cast("Any", self.log), manifest_object=manifest_object)
 
-    def _get_jobs(self, items: BulkItems, submission: BulkSubmission, manifest: ResultObject) -> BulkState:
+    def _get_jobs(self, submission: BulkTaskSubmission, manifest: ResultObject) -> BulkState:
         """Get the jobs of all items, and submit those of which there are none. May cost money."""
         from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
 
         self._running_submission = submission
-        if not submission.may_have_submitted:
-            self._write_empty_manifest_first(submission, manifest)
-        try:
-            jobs = submission.get_or_submit(items)
-        finally:
-            self._count_jobs(submission.jobs)
+        jobs = submission.get_or_submit()
         self._may_be_others = bool(jobs.found_by_request)
-        self._outcomes = BulkOutcomes.of_jobs(items, jobs)
+        self._outcomes = BulkOutcomes.of_jobs(submission.items, jobs)
         self._kill_guard.raise_if_killed()
         now = self.hook.now()
         first = now if jobs.first_submission is None else jobs.first_submission
@@ -373,29 +365,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             "last_submission": now if jobs.last_submission is None else jobs.last_submission,
             "may_be_others": self._may_be_others,
         }
-
-    def _write_empty_manifest_first(self, submission: BulkSubmission, manifest: ResultObject) -> None:
-        """Let the first submission follow an empty manifest: a missing permission to write it would otherwise
-        show when all jobs have been paid for.
-        """
-        check = submission.before_submission
-
-        def check_and_write(indexes: Sequence[int]) -> None:
-            check(indexes)
-            self.hook.write_manifest((), manifest["object"], **self.bucket_and_region)
-
-        submission.before_submission = check_and_write
-
-    def _count_jobs(self, jobs: BulkJobs) -> None:
-        """Count for Airflow's metrics how the items got their jobs."""
-        counts = {
-            "jobs_submitted": jobs.submitted,
-            "jobs_found_again": jobs.reused,
-            "suspected_duplicates": jobs.suspected_duplicates,
-        }
-        for name, number in counts.items():
-            if number:
-                metrics.count(name, number, {"job_type": self._read_tag(), "kind": "job"})
 
     def _refuse_second_execution(self, context: Context) -> None:
         """Refuse a subclass that executes the operator twice in one try: a retry could not tell the jobs
@@ -409,31 +378,21 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             )
         self._executed = this
 
-    def _submission(self, context: Context, items: BulkItems) -> BulkSubmission:
-        from airflow_provider_ci.operators.bulk_task_submission import make_submission
+    def _submission(self, context: Context, items: BulkItems, manifest_object: str) -> BulkTaskSubmission:
+        from airflow_provider_ci.operators.bulk_task_submission import BulkTaskSubmission
 
-        return make_submission(
-            self,
-            context,
-            items,
-            self._task_identity(context),
+        return BulkTaskSubmission(
+            operator=self,
+            context=context,
+            items=items,
+            identity=self._task_identity(context),
             tag=self._read_tag(),
+            manifest_object=manifest_object,
             who_waits=self._who_waits(),
             cancellation=self._cancellation,
             raise_if_killed=self._kill_guard.raise_if_killed,
             has_submitted=self._has_submitted,
         )
-
-    def _refuse_to_pay_again(self, context: Context, items: BulkItems, submission: BulkSubmission) -> None:
-        from airflow_provider_ci.operators.bulk_task_submission import refuse_to_pay_again
-
-        if not self._has_submitted:
-            refuse_to_pay_again(self, context, items, submission)
-
-    def _estimate(self, items: BulkItems, submission: BulkSubmission) -> BulkEstimate:
-        from airflow_provider_ci.operators.bulk_task_submission import estimate
-
-        return estimate(self, items, submission, self._kill_guard.raise_if_killed)
 
     # Waiting
 
@@ -727,13 +686,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         }
 
     # How a task ends that is killed or has run out of time
-
-    @cached_property
-    def job_api(self) -> JobsOfBucket:
-        """The hook's calls about jobs, for this task's bucket and region."""
-        from airflow_provider_ci.operators.bucket_jobs import JobsOfBucket
-
-        return JobsOfBucket(self.hook, self.bucket_and_region)
 
     @cached_property
     def _cancellation(self) -> BulkCancellation:

@@ -28,30 +28,31 @@ class DiedError(Exception):
 class DiesOnFirstTry(VoiceSeparateBulkOperator):
     """Fails its first try after its submissions were accepted, before they are recorded."""
 
-    def _submission(self, context: Any, items: Any) -> Any:
-        submission = super()._submission(context, items)
+    def _submission(self, context: Any, *args: Any) -> Any:
+        submission = super()._submission(context, *args)
         if context["ti"].try_number == 1:
 
             def die(chunk: Any) -> None:
                 raise DiedError
 
-            submission.records.save = die  # type: ignore[method-assign]
+            submission.submission.records.save = die
         return submission
 
 
 class KilledWhileSubmitting(VoiceSeparateBulkOperator):
     """Gets SIGTERM when it has submitted some of its jobs."""
 
-    def _submission(self, context: Any, items: Any) -> Any:
-        submission = super()._submission(context, items)
-        save, is_first_try = submission.records.save, context["ti"].try_number == 1
+    def _submission(self, context: Any, *args: Any) -> Any:
+        submission = super()._submission(context, *args)
+        records = submission.submission.records
+        save, is_first_try = records.save, context["ti"].try_number == 1
 
         def save_and_be_killed(chunk: Any) -> None:
             save(chunk)
             if is_first_try:
                 self.on_kill()
 
-        submission.records.save = save_and_be_killed  # type: ignore[method-assign]
+        records.save = save_and_be_killed
         return submission
 
 
