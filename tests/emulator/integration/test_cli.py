@@ -135,8 +135,8 @@ def test_without_a_dependency_it_says_what_to_install(tmp_path):
 
 def test_help_names_every_option_of_the_page():
     page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text("utf-8")
-    table = page.partition("| Option |")[2].partition("\n\n")[0]
-    options = set(re.findall(r"`(--[a-z-]+)", table))
+    section = page.partition("## Options\n")[2].partition("\n## ")[0]
+    options = set(re.findall(r"`(--[a-z-]+)", section))
     text = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
     assert len(options) > 15
     assert options <= set(re.findall(r"--[a-z-]+", text))
