@@ -374,6 +374,8 @@ def flood(callbacks: int) -> Iterator[str]:
                 "afterwards": again,
             }
             for what, probe in phases.items():
+                if not probe.seconds:  # it was over at once
+                    continue
                 peak = f"; memory {probe.peak / 2**20:.0f} MiB"
                 yield f"another user's list of DAGs, {what:15}: {seconds(probe.seconds)}{peak}"
             yield f"requests to the service: {counted['requests']} about {counted['jobs']} jobs"
