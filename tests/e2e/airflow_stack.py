@@ -258,6 +258,9 @@ class AirflowStack:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run of a DAG and return the run's id."""
+        self.wait(
+            lambda: self._is_parsed(dag_id), _START_SECONDS, f"the file with DAG {dag_id} has been parsed"
+        )
         self.api("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
         body = {"logical_date": None, "conf": conf or {}}
         return str(self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
@@ -320,6 +323,10 @@ class AirflowStack:
             return sum(f"dag_id={dag_id}" in line and "state=deferred" in line for line in reported) >= count
 
         self.wait(known, seconds, f"{count} tasks of {run_id} of {dag_id} are deferred")
+
+    def _is_parsed(self, dag_id: str) -> bool:
+        dags = self.api("GET", f"/dags?dag_id_pattern={dag_id}&limit=100")["dags"]
+        return any(dag["dag_id"] == dag_id for dag in dags)
 
     def _is_healthy(self) -> bool:
         try:

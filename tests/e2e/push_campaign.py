@@ -312,7 +312,9 @@ def post_all(url: str, count: int) -> Counter[int]:
 async def _post_all(url: str, count: int) -> Counter[int]:
     statuses: Counter[int] = Counter()
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=_CONNECTIONS)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS), timeout=aiohttp.ClientTimeout(total=None)
+    ) as session:
 
         async def post(number: int) -> None:
             try:
