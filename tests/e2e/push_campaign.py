@@ -5,8 +5,8 @@
 ``storm``     tasks of which each has its own kind of callback, while others post forged ones
 ``delay``     from the end of a job to the resumption of its task, by callbacks and by polls
 ``flood``     ten thousand deferred tasks and their callbacks at once: what other users of the API server
-              notice, its memory, and the requests to the service. Needs PostgreSQL: with SQLite, whoever
-              reads the database last writes back what others have changed
+              notice, its memory, and the requests to the service. Needs PostgreSQL: with SQLite others
+              are slower whenever tasks are resumed
 ``polls``     the requests of a triggerer for jobs that wait, with and without callbacks: in the first half
               hour in virtual time, and in two minutes of a wait that has lasted an hour, by HTTP
 """
