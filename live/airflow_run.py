@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from airflow_provider_ci.exceptions import TencentCIError
 from live import job_requests
 from live.connection import CONN_ID, CONN_VARIABLE, LOG_LEVEL_VARIABLE
 from live.facts import AirflowJob
@@ -17,7 +19,7 @@ from live.plan import SPOKEN_TEXT, PaidJob
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
-    from live.journal import Journal
+    from live.journal import Created, Journal
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DAGS = Path(__file__).resolve().parent / "dags"
@@ -49,13 +51,14 @@ class AirflowRun:
         self._home = home
         self._poll = poll
         self._process: subprocess.Popen[bytes] | None = None
+        self._submissions: dict[str, Created] = {}
 
     def start(self, *, patience: float) -> None:
         """Begin, if there are jobs. What the DAG submits is noted in the journal before."""
         if not self._jobs:
             return
         for job in self._jobs.values():
-            self._journal.add("jobs", job.tag)
+            self._submissions[job.name] = self._journal.add("submission", f"{job.tag} {job.name}")
         place = self._journal.place
         run = {
             "prefix": place.prefix,
@@ -114,10 +117,14 @@ class AirflowRun:
         place, job_id = self._journal.place, outcome.get("job_id")
         described = None
         if job_id:
-            found = self._hook.describe_jobs([job_id], bucket=place.bucket, region=place.region).jobs_detail
-            described = found[0] if found else None
+            self._journal.add("job", job_id)
+            self._journal.remove(self._submissions[name])
+            with suppress(TencentCIError):  # it was accepted all the same; nothing is observed of it
+                found = self._hook.describe_jobs([job_id], bucket=place.bucket, region=place.region)
+                described = next(iter(found.jobs_detail), None)
         return AirflowJob(
             extension=_INPUTS.get(name),
+            is_accepted=bool(job_id),
             description=described,
             is_successful=bool(outcome.get("is_successful")),
         )

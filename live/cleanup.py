@@ -15,6 +15,8 @@ from live.requests import CloseService, DeleteBucket, DeleteObject
 
 _POLL_SECONDS = 2.0
 _ATTEMPTS = 5  # to empty a bucket
+# The list may lack a job for 10 s, as the provider assumes. A POST of a killed run may have been under way
+_LISTED_AFTER = 15.0
 
 
 @dataclass(kw_only=True)
@@ -46,7 +48,10 @@ class Cleanup:
         for created in self.journal.existing("bucket"):
             self._remove(created, self._delete_bucket)
         if self.journal.place.has_own_bucket and not self.journal.existing("bucket"):
-            for created in self.journal.existing("jobs", "job"):  # they can write nothing any more
+            for created in self.journal.existing():  # all of it was of the bucket, or wrote there
+                if created.kind in ("template", "service"):
+                    reason = self.cannot_remove.get(created)
+                    self.say(f"  {created.kind} {created.name} was removed with its bucket only: {reason}")
                 self.journal.remove(created)
         return not self.journal.existing()
 
@@ -64,53 +69,73 @@ class Cleanup:
             remove(created)
         except TencentCIError as error:
             self.cannot_remove[created] = str(error)
+        except Exception as error:  # the rest has to be removed all the same
+            self.cannot_remove[created] = f"an error in the kit: {error!r}"
         else:
             self.journal.remove(created)
 
     def _end_jobs(self) -> None:
         """Cancel the jobs that have not begun, and wait for those that are running."""
-        deadline = self.clock.now() + self.patience
+        begin = self.clock.now()
+        listed_at = begin + _LISTED_AFTER if self.journal.existing("submission") else begin
         has_said = False
-        while pending := self._find_pending_jobs():
+        while (pending := self._find_pending_jobs()) or self.clock.now() < listed_at:
             for job in pending:
                 if job.may_be_cancelled and job.job_id:
                     self._cancel(job.job_id)
-            if self.clock.now() > deadline:
-                for entry in self.journal.existing("jobs", "job"):
+            if self.clock.now() > begin + self.patience:
+                for entry in self.journal.existing("submission", "job"):
                     self.cannot_remove[entry] = f"{len(pending)} jobs of the run have not ended yet"
                 return
             if not has_said:
-                self.say(f"  waiting for {len(pending)} jobs to end, at most {self.patience:g} s")
+                self.say(
+                    f"  waiting for {len(pending)} jobs to end, at most {self.patience:g} s"
+                    if pending
+                    else f"  waiting {_LISTED_AFTER:g} s for jobs that the list may not have yet"
+                )
                 has_said = True
             self.clock.sleep(_POLL_SECONDS)
-        for entry in self.journal.existing("jobs", "job"):
+        for entry in self.journal.existing("submission", "job"):
             if entry not in self.cannot_remove:
                 self.journal.remove(entry)
 
     def _find_pending_jobs(self) -> list[Job]:
         """Return the jobs of the run that have not ended: those of known ids, which lists may lack, too."""
         pending: dict[str | None, Job] = {}
-        for entry in self.journal.existing("jobs", "job"):
-            find = self._list_pending_jobs if entry.kind == "jobs" else self._describe_pending_job
+        tags: dict[str, list[Created]] = {}
+        for entry in self.journal.existing("submission"):
+            tags.setdefault(entry.name.partition(" ")[0], []).append(entry)
+        searches = [(self._list_pending_jobs(tag), entries) for tag, entries in tags.items()]
+        searches += [(self._describe_pending_job(e.name), [e]) for e in self.journal.existing("job")]
+        for search, entries in searches:
             try:
-                pending |= {job.job_id: job for job in find(entry.name)}
+                pending |= {job.job_id: job for job in search}
             except TencentCIError as error:
-                self.cannot_remove[entry] = str(error)
+                self.cannot_remove |= dict.fromkeys(entries, str(error))
+            else:
+                for entry in entries:
+                    self.cannot_remove.pop(entry, None)
         return [*pending.values()]
 
     def _describe_pending_job(self, job_id: str) -> Iterator[Job]:
         place = self.journal.place
         described = self.hook.describe_jobs([job_id], bucket=place.bucket, region=place.region)
-        yield from (job for job in described.jobs_detail if not job.job_state.is_terminal)
+        for job in described.jobs_detail:
+            if self._is_of_run(job) and not job.job_state.is_terminal:
+                yield job
 
     def _list_pending_jobs(self, tag: str) -> Iterator[Job]:
-        """Yield the jobs of a tag that have not ended, and that the kit has submitted."""
         place = self.journal.place
         states = [str(state) for state in PENDING_STATES]
         for job in self.hook.list_jobs(tag=tag, states=states, bucket=place.bucket, region=place.region):
-            keys = (job.input_object or "", find_text(job.operation, "Output.Object") or "")
-            if place.has_own_bucket or any(key.startswith(place.prefix) for key in keys):
+            if self._is_of_run(job):
                 yield job
+
+    def _is_of_run(self, job: Job) -> bool:
+        """Tell whether the run has submitted a job: in another's bucket, jobs have keys with its prefix."""
+        place = self.journal.place
+        keys = (job.input_object or "", find_text(job.operation, "Output.Object") or "")
+        return place.has_own_bucket or any(key.startswith(place.prefix) for key in keys)
 
     def _cancel(self, job_id: str) -> None:
         place = self.journal.place
@@ -130,9 +155,10 @@ class Cleanup:
                 templates.delete(template.template_id, bucket=place.bucket, region=place.region)
 
     def _delete_prefix(self, created: Created) -> None:
-        if not created.name:
-            raise ValueError("a journal has an empty prefix, which would be that of every object")
         self._delete_objects(created.name)
+        if unended := self.journal.existing("submission", "job"):
+            reason = self.cannot_remove.get(unended[0], "jobs of the run may not have ended")
+            raise TencentCIError(f"A job may still write a result there ({reason})")
 
     def _delete_objects(self, prefix: str) -> None:
         """Delete the objects whose keys begin with ``prefix``.

@@ -1,7 +1,8 @@
 """The journal: a local file that lists what a run has created, so that it can be removed after a crash too.
 
 A line is written, and forced to the disk, before each creation, and another one after each removal. Only what
-is in a journal is ever removed.
+is in a journal is ever removed. All names in it have the token of the run, which is random: a journal with
+another name was edited, and nothing is removed because of it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from live.tokens import TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +24,8 @@ class Created:
     """Something that exists, or that may exist because it was about to be created.
 
     :param kind: ``bucket``; ``prefix`` (of all objects' keys, in a bucket that existed before); ``service``
-        (open for a bucket); ``template`` (by its name); ``jobs`` (of a tag, because an id is only known once
-        the job is accepted); ``job`` (by its id).
+        (open for a bucket); ``template`` (by its name); ``submission`` (of a paid job, by its tag and a name,
+        as long as it is not known whether it was accepted); ``job`` (by its id).
     """
 
     kind: str
@@ -42,8 +46,8 @@ class Place:
     has_own_bucket: bool
 
 
-class JournalInUseError(Exception):
-    """Another process works with the journal."""
+class JournalError(Exception):
+    """A journal cannot be used. The text says why, and what to do."""
 
 
 class Journal:
@@ -59,36 +63,53 @@ class Journal:
     def create(cls, folder: Path, token: str, place: Place) -> Journal:
         """Begin the journal of a new run."""
         path = folder / f"{token}.journal"
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
+        begun = folder / f"{token}.begun"
+        file = os.fdopen(os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
         _lock(path, file)
         journal = cls(path, file, place)
         journal._write({"place": asdict(place)})
+        begun.rename(path)  # so that no journal is ever without its place, or without its lock
         return journal
 
     @classmethod
     def open(cls, path: Path) -> Journal:
         """Open the journal of an earlier run.
 
-        :raises JournalInUseError: that run has not ended.
+        :raises JournalError: that run has not ended, or the journal is none, or it was edited.
+        :raises FileNotFoundError: it was deleted meanwhile, because nothing was left.
         """
         file = path.open("r+")
         _lock(path, file)
-        first, *lines = _read_lines(file)
-        journal = cls(path, file, Place(**first["place"]))
-        for line in lines:
-            created = Created(line["kind"], line["name"])
-            if line["exists"]:
-                journal._existing[created] = None
-            else:
-                journal._existing.pop(created, None)
+        try:
+            first, *lines = _read_lines(file)
+            place = Place(**first["place"])
+            existing: dict[Created, None] = {}
+            for line in lines:
+                created = Created(line["kind"], line["name"])
+                if not _is_of_run(created, path.stem, place):
+                    raise ValueError(created)
+                if line["exists"]:
+                    existing[created] = None
+                else:
+                    existing.pop(created, None)
+        except (ValueError, TypeError, KeyError):
+            file.close()
+            raise JournalError(
+                f"{path} is no journal as a run writes it, so nothing was removed because of it. Look in your"
+                f" account for a bucket, objects and templates whose names have {path.stem}, remove them,"
+                " then delete the file."
+            ) from None
+        journal = cls(path, file, place)
+        journal._existing = existing
         return journal
 
-    def add(self, kind: str, name: str) -> None:
+    def add(self, kind: str, name: str) -> Created:
         """Note that something is about to be created."""
         created = Created(kind, name)
         if created not in self._existing:
             self._existing[created] = None
             self._write({"kind": kind, "name": name, "exists": True})
+        return created
 
     def remove(self, created: Created) -> None:
         """Note that something does not exist any more."""
@@ -116,20 +137,41 @@ def journals(folder: Path) -> Iterator[Path]:
     yield from sorted(folder.glob("*.journal"), key=lambda path: path.stat().st_mtime)
 
 
+def _is_of_run(created: Created, token: str, place: Place) -> bool:
+    """Tell whether a run with this token can have created this."""
+    if TOKEN.fullmatch(token) is None or place.prefix != f"{token}/":
+        return False
+    if place.has_own_bucket and re.fullmatch(rf"{token}-[0-9]+", place.bucket) is None:
+        return False
+    match created.kind:
+        case "bucket":
+            return place.has_own_bucket and created.name == place.bucket
+        case "prefix":
+            return not place.has_own_bucket and created.name == place.prefix
+        case "service":
+            return place.has_own_bucket and created.name in ("asr", "media")
+        case "template":
+            return created.name.startswith(f"{token}-")
+        case "submission" | "job":  # the cleanup looks whether a job is of this run
+            return bool(created.name)
+    return False
+
+
 def _lock(path: Path, file: IO[str]) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise JournalInUseError(f"A run that has not ended works with {path}") from None
+        raise JournalError(
+            f"A run that has not ended works with {path}: wait for its end, or end it."
+        ) from None
 
 
 def _read_lines(file: IO[str]) -> list[dict[str, Any]]:
-    """Read the lines; the last one may be incomplete, because what it is about was never begun."""
-    lines = []
-    for line in file:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+    """Read the lines. An incomplete last one is cut off, because what it is about was never begun."""
+    text = file.read()
+    complete = text[: text.rfind("\n") + 1]
+    if complete != text:
+        file.seek(len(complete.encode()))
+        file.truncate()
+    return [json.loads(line) for line in complete.splitlines()]

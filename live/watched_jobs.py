@@ -115,11 +115,11 @@ class JobWatch:
         :param cancel: cancel it at once.
         """
         job = self.jobs[name] = WatchedJob(tag=tag, user_data=user_data)
-        self._journal.add("jobs", tag)
+        submission = self._journal.add("submission", f"{tag} {name}")
         for variant, request in variants.items():
             try:
-                with self._hook.limit(attempts=1):
-                    accepted = self._hook.call_paid(SubmitUnchecked(request), **self._where)
+                # repeated only after what certainly was not accepted, such as HTTP 429
+                accepted = self._hook.call_paid(SubmitUnchecked(request), **self._where)
             except ServiceError as error:
                 job.refusals[variant] = error
                 continue
@@ -131,8 +131,10 @@ class JobWatch:
             break
         if job.job_id:
             self._journal.add("job", job.job_id)
-            if cancel:
-                self._cancel(job)
+        if job.error is None:
+            self._journal.remove(submission)
+        if job.job_id and cancel:
+            self._cancel(job)
         self.look()
         self._clock.sleep(_BETWEEN_SUBMISSIONS)
         return job

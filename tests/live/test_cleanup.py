@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from live.journal import Created, Journal
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
 from tests.live.account import KEYS, OTHER_BUCKET, Account
@@ -116,7 +117,7 @@ def test_a_second_ctrl_c_says_what_is_left(kit: Kit, tmp_path: Path, monkeypatch
         (left,) = account.new_buckets()
         assert outcome.status == 130
         assert "Interrupted again" in outcome.said
-        for line in (f"bucket {left}", "jobs Transcode", "service asr", "template airflow-ci-live-"):
+        for line in (f"bucket {left}", "job j", "service asr", "template airflow-ci-live-"):
             assert line in outcome.said
         assert kit.run(emulator, "--clean").status == 0
         account.assert_untouched()
@@ -145,3 +146,91 @@ def test_a_bucket_that_may_not_be_created_is_the_end(kit: Kit) -> None:
         assert outcome.status == 1
         assert "make live ARGS='--bucket" in outcome.said
         assert (kit.journal_files(), emulator.ledger.accepted_jobs()) == ([], [])
+
+
+def test_a_job_that_was_accepted_when_the_run_was_killed_is_cancelled(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is not known, and the list lacks it for a while."""
+    add = Journal.add
+
+    def add_no_job(journal: Journal, kind: str, name: str) -> Created:
+        if kind == "job":
+            raise KeyboardInterrupt
+        return add(journal, kind, name)
+
+    monkeypatch.setattr(Journal, "add", add_no_job)
+    settings = {"buckets": (OTHER_BUCKET,), "queue_seconds": 60}
+    with virtual_emulator({"list_lag_seconds": 10}, **settings) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        outcome = kit.run(emulator, *ONLY, "--bucket", OTHER_BUCKET)
+        assert outcome.status == 130
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"]
+        assert kit.journal_files() == []
+        account.assert_untouched()
+
+
+def test_results_that_come_after_the_removal_are_removed_later(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,), run_seconds=100) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        options = ("--only", "misspelt_placeholder", "--patience", "10", "--bucket", OTHER_BUCKET)
+        outcome = kit.run(emulator, "--yes", *options)
+        assert outcome.status == 1
+        assert "A job may still write a result there (1 jobs of the run have not ended yet)" in outcome.said
+
+        assert kit.run(emulator, "--clean", "--patience", "600").status == 0
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Success"]
+        assert kit.journal_files() == []
+        account.assert_untouched()
+
+
+@pytest.mark.parametrize("operation", ["delete_template", "close_asr"])
+def test_what_cannot_be_removed_from_a_bucket_ends_with_it(
+    operation: str, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add(operation, status=403, code="AccessDenied")
+        outcome = kit.run(emulator, "--yes", "--only", "template_not_found")
+        assert (outcome.status, kit.journal_files()) == (0, [])
+        assert "was removed with its bucket only: " in outcome.said
+        account.assert_untouched()
+
+
+def test_an_error_of_the_kit_in_one_removal_does_not_stop_the_others(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of the kit")
+
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        with monkeypatch.context() as patch:
+            patch.setattr("live.cleanup.Cleanup._delete_template", fail)
+            options = ("--only", "template_not_found", "--bucket", OTHER_BUCKET)
+            outcome = kit.run(emulator, "--yes", *options)
+        assert outcome.status == 1
+        assert "an error in the kit: RuntimeError('a fault of the kit')" in outcome.said
+        account.assert_untouched()
+        assert kit.run(emulator, "--clean").status == 0
+
+
+def test_a_terminal_that_has_gone_stops_no_removal(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``make live | tee log``: Ctrl-C ends tee, too."""
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+
+        def lose_terminal(*_: object, **__: object) -> None:
+            if emulator.ledger.accepted_jobs():
+                raise BrokenPipeError
+
+        with monkeypatch.context() as patch:
+            patch.setattr("builtins.print", lose_terminal)
+            outcome = kit.run(emulator, *ONLY)
+        assert (outcome.status, kit.journal_files()) == (0, [])
+        assert set(outcome.observed) == {"progress", "misspelt_placeholder", "template_not_found"}
+        account.assert_untouched()
