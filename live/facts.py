@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ci.exceptions import ServiceError
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    QueueFullError,
+    ServerError,
+    ServiceError,
+    ThrottledError,
+)
 from airflow_provider_ci.protocol.jobs import Job
 from live.watched_jobs import JobWatch, WatchedJob
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
     from live.journal import Journal, Place
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +41,13 @@ class AirflowJob:
     """A job that an operator has submitted in Airflow.
 
     :param extension: the format of its input.
-    :param description: the service's newest one; ``None`` if there is no job.
+    :param is_accepted: the service has accepted it.
+    :param description: the service's newest one; ``None`` if there is no job, or none could be read.
     :param is_successful: the task that waited for it has succeeded.
     """
 
     extension: str | None
+    is_accepted: bool
     description: Job | None
     is_successful: bool
 
@@ -112,16 +123,24 @@ class Facts:
 def describe(error: Exception) -> str:
     """Return an error for the report: not its message, which may name the bucket."""
     status, code = getattr(error, "status", None), getattr(error, "code", None)
-    return f"{type(error).__name__}, HTTP {status}, code {code}" if status else type(error).__name__
+    name = type(error).__name__
+    return f"{name}, HTTP {status}, code {shown_code(code)}" if status else name
+
+
+def shown_code(code: str | None) -> str:
+    """Return a code of the service for the report, if it has the form of one; others may quote anything."""
+    return code if code and _CODE.fullmatch(code) else "none that can be shown"
 
 
 def refusal(error: ServiceError) -> dict[str, Any]:
     """Return status and code of an error, as the report has them.
 
-    :raises NotObservedError: it has no code.
+    :raises NotObservedError: it has no code, or says nothing about the request because the service was busy.
     """
-    if not error.code:
-        raise NotObservedError(f"the service refused without a code: {describe(error)}")
+    if isinstance(error, ThrottledError | ServerError | QueueFullError | AuthenticationError):
+        raise NotObservedError(f"the service could not answer this time: {describe(error)}; run it again")
+    if shown_code(error.code) != error.code:
+        raise NotObservedError(f"the service refused without a code that can be reported: {describe(error)}")
     return {"status": error.status, "code": error.code}
 
 
@@ -131,7 +150,9 @@ def outcome(job: Job | None) -> str:
         return "unseen"
     if not job.job_state.is_terminal:
         return f"not in time: it was still {job.job_state}"
-    return f"{job.job_state}, code {job.code}" if job.job_state == "Failed" else str(job.job_state)
+    return (
+        f"{job.job_state}, code {shown_code(job.code)}" if job.job_state == "Failed" else str(job.job_state)
+    )
 
 
 def variant_or_refusal(job: WatchedJob, tried: str) -> dict[str, Any] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import fcntl
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING, TextIO
 from airflow_provider_ci.exceptions import TencentCIError
 from live.clock import Clock
 from live.connection import CONN_ID, NoConnectionError, find_connection, use_private_airflow
-from live.journal import Journal, JournalInUseError, Place, journals
+from live.interruption import interruptible
+from live.journal import Journal, JournalError, Place, journals
 from live.options import Options, read_options
 from live.plan import confirm, make_plan
+from live.tokens import new_token
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
-
-_BUCKET_BEGIN = "airflow-ci-live"
 
 
 def main(arguments: Sequence[str], *, clock: Clock | None = None, terminal: TextIO | None = None) -> int:
@@ -32,19 +33,20 @@ def main(arguments: Sequence[str], *, clock: Clock | None = None, terminal: Text
     except NoConnectionError as error:
         _say(str(error))
         return 2
-    token = f"{_BUCKET_BEGIN}-{secrets.token_hex(6)}"
+    token = new_token()
     options.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     home = _home_of(options.folder.resolve() / token)
     home.mkdir(mode=0o700)
-    use_private_airflow(home, connection)
-    from airflow_provider_ci.hooks.ci import TencentCIHook
-    from live.run import interruptible
-
+    lock = _lock(home)  # as long as this process lives
     try:
-        with interruptible(), TencentCIHook(CONN_ID) as hook:
-            if options.clean:
-                return _clean(options, hook, clock)
-            return _run(options, hook, clock, terminal, token, home)
+        with interruptible():
+            use_private_airflow(home, connection)
+            from airflow_provider_ci.hooks.ci import TencentCIHook
+
+            with TencentCIHook(CONN_ID) as hook:
+                if options.clean:
+                    return _clean(options, hook, clock)
+                return _run(options, hook, clock, terminal, token, home)
     except KeyboardInterrupt:
         _say("Interrupted.")
         return 130
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str], *, clock: Clock | None = None, terminal: Text
         return 2
     finally:
         shutil.rmtree(home, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
         with suppress(OSError):  # a journal is in it
             options.folder.rmdir()
 
@@ -63,6 +67,7 @@ def _run(
     from live.run import Run
 
     try:
+        _check_report(options.report)
         plan = make_plan(options, can_create_bucket=options.bucket is None)
     except ValueError as error:
         _say(str(error))
@@ -80,7 +85,7 @@ def _run(
     if not confirm(plan, options, _say, terminal):
         return 2
     journal = Journal.create(options.folder, token, place)
-    _say(f"If this is killed, `make live-clean` removes what {journal.path} lists.")
+    _say(f"If this is killed, `{options.clean_command}` removes what {journal.path} lists.")
     run = Run(
         options=options, plan=plan, hook=hook, journal=journal, token=token, home=home, clock=clock, say=_say
     )
@@ -97,14 +102,24 @@ def _clean(options: Options, hook: TencentCIHook, clock: Clock) -> int:
     for path in paths:
         try:
             journal = Journal.open(path)
-        except JournalInUseError as error:
+        except FileNotFoundError:  # another process has just removed everything
+            continue
+        except JournalError as error:
             _say(str(error))
             is_clean = False
             continue
         _say(f"{path.name}:")
-        shutil.rmtree(_home_of(path), ignore_errors=True)
-        is_clean &= clean_up(hook, journal, clock, _say, patience=options.patience)
+        is_clean &= clean_up(hook, journal, clock, _say, options)
+    _remove_abandoned_files(options.folder)
     return 0 if is_clean else 1
+
+
+def _check_report(path: Path) -> None:
+    """Raise ``ValueError`` if the report could not be written, before anything is paid for."""
+    if path.exists():
+        raise ValueError(f"--report is {path}, which exists already: move it, or name another file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--report is {path}, allowed: a file in a folder where you may write")
 
 
 def _home_of(path: Path) -> Path:
@@ -112,5 +127,30 @@ def _home_of(path: Path) -> Path:
     return path.with_suffix(".airflow")
 
 
+def _lock(path: Path) -> int | None:
+    """Lock a file or folder of a run, until the process ends or closes it; ``None``: another one has it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_abandoned_files(folder: Path) -> None:
+    """Remove the local files of runs that were killed: folders for Airflow, and journals not yet begun."""
+    for path in (*folder.glob("*.airflow"), *folder.glob("*.begun")):
+        lock = _lock(path)
+        if lock is not None:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            os.close(lock)
+
+
 def _say(line: str) -> None:
-    print(line, flush=True)
+    """Print a line. A terminal that has gone, or lacks a character, must not stop the removal of anything."""
+    with suppress(OSError):
+        try:
+            print(line, flush=True)
+        except UnicodeError:
+            print(line.encode("ascii", "backslashreplace").decode(), flush=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOST_JOBS = 12
+FOLDER = Path(".live")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,16 @@ class Options:
     poll: float
     yes: bool
     clean: bool
+
+    @property
+    def clean_command(self) -> str:
+        """The command that removes what a run with these options has left."""
+        arguments = []
+        if self.conn_id is not None:
+            arguments.append(f"--conn-id {self.conn_id}")
+        if self.folder != FOLDER:
+            arguments.append(f"--folder {self.folder}")
+        return f"make live-clean ARGS='{' '.join(arguments)}'" if arguments else "make live-clean"
 
 
 def read_options(arguments: Sequence[str]) -> Options:
@@ -62,7 +73,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--patience", type=_seconds, default=600.0, metavar="SECONDS", help="for all jobs")
     parser.add_argument("--poll", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks")
-    parser.add_argument("--folder", type=Path, default=Path(".live"), help="folder of the journals")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the journals")
     parser.add_argument("--yes", action="store_true", help="do not ask before paid jobs are submitted")
     parser.add_argument(
         "--clean", action="store_true", help="remove what runs that were killed have left (make live-clean)"

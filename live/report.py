@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from airflow_provider_ci import __version__
 from live.facts import Found
@@ -21,6 +23,10 @@ VERSION = 1
 _SUSPICIOUS = re.compile(
     r"AKID\w|q-sign|q-ak|[0-9a-fA-F]{16}|\d{9}|[\w-]+\.(?:ci|cos)[\w-]*\.[\w-]+\.|https?://|myqcloud|tencentc"
 )
+
+
+_Name = TypeVar("_Name")
+_LEFT_OUT = "the service's answer names something of the account, or looks so, and was left out"
 
 
 class SecretInReportError(Exception):
@@ -47,6 +53,15 @@ class Report:
         return [
             each for each, found in self.observations.items() if not each.agrees(found.value, each.assumed)
         ]
+
+    def leave_out(self, secrets: Collection[str]) -> None:
+        """Leave out what has a secret, so that the rest, which was paid for, can be reported."""
+        for each, found in [*self.observations.items()]:
+            if _find_secret(json.dumps([found.value, found.evidence], ensure_ascii=False), secrets):
+                del self.observations[each]
+                self.not_observed[each] = _LEFT_OUT
+        self.not_observed = _without_reasons(self.not_observed, secrets)
+        self.operators = _without_reasons(self.operators, secrets)
 
     def as_tree(self) -> dict[str, Any]:
         """Return what the file has."""
@@ -114,10 +129,32 @@ def _shown(value: Any, beside: Any = None) -> str:
 
 
 def _without_secrets(text: str, secrets: Collection[str]) -> str:
-    for secret in secrets:
-        if secret and secret in text:
-            raise SecretInReportError("The report would have a name or a secret of your account in it")
-    found = _SUSPICIOUS.search(text)
-    if found is not None:
-        raise SecretInReportError(f"The report would have something that looks like an id: {found[0][:8]}…")
+    if found := _find_secret(text, secrets):
+        raise SecretInReportError(f"The report would have {found} in it")
     return text
+
+
+def _without_reasons(reasons: Mapping[_Name, str], secrets: Collection[str]) -> dict[_Name, str]:
+    return {name: _LEFT_OUT if _find_secret(reason, secrets) else reason for name, reason in reasons.items()}
+
+
+def _find_secret(text: str, secrets: Collection[str]) -> str | None:
+    """Return what a text must not have, described; ``None`` if it has nothing of that kind."""
+    folded = text.casefold()
+    if any(form in folded for secret in secrets if secret for form in _forms(secret)):
+        return "a name or a secret of your account"
+    found = _SUSPICIOUS.search(text)
+    return None if found is None else f"something that looks like an id ({found[0][:8]}…)"
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield the forms in which a service may quote a secret, casefolded: plain, for URLs, hex, and base64."""
+    data = secret.encode()
+    yield from {secret.casefold(), quote(secret, safe="").casefold(), data.hex()}
+    for before in range(
+        3
+    ):  # in base64 it may begin at each of three places; its ends depend on its neighbours
+        encoded = b64encode(b"\0" * before + data).decode()
+        inner = encoded[(0, 2, 3)[before] : len(encoded.rstrip("=")) - bool(encoded.endswith("="))]
+        yield inner.casefold()
+        yield inner.replace("+", "-").replace("/", "_").casefold()

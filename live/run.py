@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from airflow_provider_ci.exceptions import PermissionDeniedError, TencentCIError
 from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -20,6 +16,7 @@ from live.airflow_run import AirflowRun
 from live.cleanup import Cleanup
 from live.clock import Clock
 from live.facts import Facts, NotObservedError, describe, outcome
+from live.interruption import ignore_signals
 from live.journal import Journal
 from live.observations import Stage
 from live.options import Options
@@ -72,7 +69,7 @@ class Run:
             except Exception as error:
                 self.say(f"The run failed because of an error in the kit: {error!r}")
         finally:
-            is_clean = clean_up(self.hook, self.journal, self.clock, self.say, patience=self.options.patience)
+            is_clean = clean_up(self.hook, self.journal, self.clock, self.say, self.options)
         return status if is_clean else max(status, 1)
 
     def _observe(self) -> Report:
@@ -105,7 +102,7 @@ class Run:
         if any(not found.is_successful for found in facts.airflow_jobs.values()):
             self.say(f"A task in Airflow has failed. The end of its log:\n{airflow.log_end()}")
         accepted = [job for job in watch.jobs.values() if job.job_id or job.error is not None]
-        in_airflow = [found for found in facts.airflow_jobs.values() if found.description is not None]
+        in_airflow = [found for found in facts.airflow_jobs.values() if found.is_accepted]
         report.paid_jobs = len(accepted) + len(in_airflow)
         return report
 
@@ -206,13 +203,19 @@ class Run:
 
     def _write(self, report: Report) -> int:
         secrets = self._secrets()
+        report.leave_out(secrets)
         try:
             text, summary = report.as_json(secrets), report.as_markdown(secrets)
         except SecretInReportError as error:
             self.say(f"The report was not written: {error}. Please report this fault of the kit.")
             return 1
-        self.options.report.write_text(text, encoding="utf-8")
-        self.say(f"\n{summary}\nThe report is in {self.options.report}; it can be shared.")
+        self.say(f"\n{summary}")
+        try:
+            self.options.report.write_text(text, encoding="utf-8")
+        except OSError as error:
+            self.say(f"The report could not be written to {self.options.report}: {error}. It is:\n{text}")
+            return 1
+        self.say(f"The report is in {self.options.report}; it can be shared.")
         return 0
 
     def _secrets(self) -> Collection[str]:
@@ -227,14 +230,15 @@ class Run:
             credentials.token or "",
             *buckets,
             *(bucket.rpartition("-")[2] for bucket in buckets),
+            *(created.name for created in self.journal.existing("job")),
         }
 
 
 def clean_up(
-    hook: TencentCIHook, journal: Journal, clock: Clock, say: Callable[[str], None], *, patience: float
+    hook: TencentCIHook, journal: Journal, clock: Clock, say: Callable[[str], None], options: Options
 ) -> bool:
     """Remove what the journal lists; return whether nothing is left. What is left is said."""
-    cleanup = Cleanup(hook=hook, journal=journal, clock=clock, say=say, patience=patience)
+    cleanup = Cleanup(hook=hook, journal=journal, clock=clock, say=say, patience=options.patience)
     if not journal.existing():
         journal.close()
         return True
@@ -242,32 +246,14 @@ def clean_up(
         say("Removing what was created")
         is_clean = cleanup.run()
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):  # the list of what is left must be complete
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()  # the list of what is left must be complete
         say("\nInterrupted again, while this was being removed.")
         is_clean = False
     if not is_clean:
-        say("This is left; `make live-clean` tries to remove it again:")
+        say(f"This is left; `{options.clean_command}` tries to remove it again:")
         for line in cleanup.left():
             say(f"  {line}")
     else:
         say("Nothing is left.")
     journal.close()
     return is_clean
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous: list[tuple[int, Any]] = [
-        (number, signal.signal(number, interrupt)) for number in (signal.SIGINT, signal.SIGTERM)
-    ]
-    try:
-        yield
-    finally:
-        for number, handler in previous:
-            signal.signal(number, handler)

@@ -40,10 +40,9 @@ def listed_tags(facts: Facts) -> Found:
             next(facts.hook.list_jobs(tag=tag, size=1, **facts.where), None)
             listed[tag] = True
         except ServiceError as error:
-            if error.status is None or not 400 <= error.status < 500:
-                raise
+            answer = refusal(error)
             listed[tag] = False
-            refused.add(f"HTTP {error.status} {error.code}")
+            refused.add(f"HTTP {answer['status']} {answer['code']}")
     accepted = sum(listed.values())
     how = f"the others with {', '.join(sorted(refused))}" if refused else "and refused none"
     return Found(listed, f"GET /jobs?tag=… listed {accepted} of {len(listed)} types, {how}")

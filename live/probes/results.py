@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_provider_ci.exceptions import NotFoundError
 from airflow_provider_ci.protocol.jobs import FAILED, Job
-from live.facts import Facts, Found, NotObservedError, outcome, variant_or_refusal
+from live.facts import Facts, Found, NotObservedError, outcome, shown_code, variant_or_refusal
 from live.job_requests import WANTED_RATE, occupied_key
 from live.media import sample_rate
 
@@ -80,8 +80,8 @@ def input_formats(facts: Facts) -> Found:
             formats[extension] = True
         elif job.job_state == FAILED:
             formats.setdefault(extension, False)
-            codes.add(job.code)
-    failed = f"; of the others, a job failed with code {', '.join(map(str, codes))}" if codes else ""
+            codes.add(shown_code(job.code))
+    failed = f"; of the others, a job failed with code {', '.join(sorted(codes))}" if codes else ""
     return Found(dict(sorted(formats.items())), f"jobs with such inputs ended Success{failed}")
 
 

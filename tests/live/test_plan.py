@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +121,23 @@ def test_the_word_agrees(kit: Kit) -> None:
         outcome = kit.run(emulator, "--only", "job_id_length", terminal=Terminal("pay\n"))
         assert (outcome.status, len(emulator.ledger.accepted_jobs())) == (0, 1)
     assert outcome.observed == {"job_id_length": 33}
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_created(
+    kit: Kit, tmp_path: Path
+) -> None:
+    exists = tmp_path / "exists.json"
+    exists.write_text("mine")
+    with virtual_emulator() as emulator:
+        for path, problem in ((exists, "which exists already"), (tmp_path / "none" / "r.json", "may write")):
+            outcome = kit.run(emulator, "--yes", "--report", str(path))
+            assert (outcome.status, emulator.ledger.count()) == (2, 0)
+            assert f"--report is {path}" in outcome.said
+            assert problem in outcome.said
+    assert exists.read_text() == "mine"
+
+
+def test_the_command_that_cleans_has_the_same_connection_and_folder() -> None:
+    assert read_options([]).clean_command == "make live-clean"
+    options = read_options(["--conn-id", "mine", "--folder", "runs"])
+    assert options.clean_command == "make live-clean ARGS='--conn-id mine --folder runs'"

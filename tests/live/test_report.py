@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from live.facts import Found
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    InvalidRequestError,
+    QueueFullError,
+    ServerError,
+    ServiceError,
+    ThrottledError,
+)
+from live.facts import Found, NotObservedError, refusal
 from live.observations import OBSERVATIONS
 from live.report import Report, SecretInReportError
 from tests.live.kit import Kit, virtual_emulator
@@ -46,12 +56,54 @@ def test_a_report_with_something_of_the_account_is_refused(text: str) -> None:
             write(SECRETS)
 
 
-def test_nothing_is_written_if_the_service_names_the_bucket_in_a_code(kit: Kit) -> None:
-    with virtual_emulator({"unknown_job": {"status": 404, "code": "no.job.in.demo-1250000000"}}) as emulator:
-        outcome = kit.run(emulator, "--only", "unknown_job")
-    assert outcome.status == 1
-    assert "The report was not written" in outcome.said
-    assert not kit.report.exists()
+@pytest.mark.parametrize("secret", ["AKIDmine/+?", "media-1250000001"])
+def test_encoded_secrets_are_found(secret: str) -> None:
+    texts = [secret.lower(), quote(secret, safe=""), secret.encode().hex().upper()]
+    for before in ("", "x", "xy"):
+        quoted = f"{before}{secret}&more".encode()
+        texts += [b64encode(quoted).decode(), urlsafe_b64encode(quoted).decode()]
+    for text in texts:
+        with pytest.raises(SecretInReportError):
+            report_with("empty", f"it is {text} there").as_json({secret})
+
+
+def test_what_names_the_bucket_is_left_out_and_the_rest_is_reported(kit: Kit) -> None:
+    code = {"status": 404, "code": "no.job.in.demo-1250000000"}
+    with virtual_emulator({"unknown_job": code}) as emulator:
+        outcome = kit.run(emulator, "--only", "unknown_job", "wrong_region")
+    assert outcome.status == 0
+    assert set(outcome.observed) == {"wrong_region"}
+    assert outcome.report["not_observed"]["unknown_job"].endswith("was left out")
+    assert "1250000000" not in kit.report.read_text()
+
+
+@pytest.mark.parametrize("error", [ThrottledError, ServerError, QueueFullError, AuthenticationError])
+def test_a_busy_service_says_nothing_about_the_request(error: type[ServiceError]) -> None:
+    with pytest.raises(NotObservedError, match="run it again"):
+        refusal(error("busy", status=429, code="TooManyRequests"))
+
+
+@pytest.mark.parametrize("code", [None, "", "see bucket demo", "a|b", "x" * 65])
+def test_a_code_with_text_in_it_is_not_reported(code: str | None) -> None:
+    with pytest.raises(NotObservedError, match="without a code that can be reported") as raised:
+        refusal(InvalidRequestError("refused", status=400, code=code))
+    assert str(raised.value).endswith("code none that can be shown")
+
+
+def test_a_throttled_submission_is_repeated(kit: Kit) -> None:
+    with virtual_emulator() as emulator:
+        emulator.faults.add("submit", first=1, status=429, code="TooManyRequests")
+        outcome = kit.run(emulator, "--yes", "--only", "long_result_key")
+        assert len(emulator.ledger.accepted_jobs()) == outcome.report["paid_jobs"] == 1
+    assert (outcome.deviations, outcome.observed) == ({}, {"long_result_key": "accepted"})
+
+
+def test_a_job_of_which_the_response_is_lost_counts_once(kit: Kit) -> None:
+    with virtual_emulator() as emulator:
+        emulator.faults.add("submit", first=1, when="after", drop=True)
+        outcome = kit.run(emulator, "--yes", "--only", "long_result_key")
+        assert len(emulator.ledger.accepted_jobs()) == outcome.report["paid_jobs"] == 1
+    assert "it is not known whether its job was accepted" in outcome.report["not_observed"]["long_result_key"]
 
 
 def test_a_run_names_nothing_of_the_account(kit: Kit) -> None:
