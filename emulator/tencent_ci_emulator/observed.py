@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _VERSION = 1
+_MOST_BYTES = 1 << 20  # a report has some 10,000
 _MOST_SECONDS = 86400
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d")
@@ -150,7 +151,7 @@ class ObservedBehaviour:
         """
         loaded = report if isinstance(report, Mapping) else _load(Path(report))
         if not _is_int(version := loaded.get("version"), _VERSION, _VERSION):
-            raise ObservedError("version", version, str(_VERSION))
+            raise ObservedError("version", json.dumps(version, default=repr), str(_VERSION))
         observations = loaded.get("observations")
         if not isinstance(observations, Mapping):
             raise ObservedError("observations", observations, "an object")
@@ -173,9 +174,13 @@ ASSUMED = ObservedBehaviour()
 
 
 def _load(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        text = file.read(_MOST_BYTES + 1)
+    if len(text) > _MOST_BYTES:
+        raise ObservedError(f"the report {path}", "larger", f"at most {_MOST_BYTES} bytes")
     try:
-        loaded = json.loads(path.read_bytes())
-    except ValueError as error:
+        loaded = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ObservedError(f"the report {path}", str(error), "JSON") from None
     if not isinstance(loaded, Mapping):
         raise ObservedError(f"the report {path}", loaded, "an object")

@@ -96,6 +96,7 @@ def test_a_value_that_is_not_allowed_is_named(name, value, allowed):
         ({"version": 2, "observations": {}}, "version is 2, allowed: 1"),
         ({"observations": {}}, "version is null, allowed: 1"),
         ({"version": True, "observations": {}}, "version is true, allowed: 1"),
+        ({"version": "1", "observations": {}}, 'version is "1", allowed: 1'),
         ({"version": 1}, "observations is null, allowed: an object"),
         (report(userdata=True), "a name in observations is userdata, allowed: user_data_in_description, "),
         (
@@ -112,7 +113,7 @@ def test_a_report_of_another_form_is_refused(broken, message):
 
 def test_a_file_that_is_no_report_is_named(tmp_path):
     file = tmp_path / "report.json"
-    for content in ("{", "[]"):
+    for content in ("{", "[]", "[" * 100_000, " " * (1 << 20) + "{}"):
         file.write_text(content)
         with pytest.raises(ObservedError, match=str(file)):
             ObservedBehaviour.read(file)
