@@ -52,8 +52,9 @@ def test_no_section_has_changed_since_it_was_translated(chinese: Path) -> None:
     english = english_of(chinese)
     changed = changed_sections(text(chinese), text(english))
     assert not changed, (
-        f"{name(english)} has changed since it was translated, in: {'; '.join(changed)}. Translate this in"
-        f" {name(chinese)}, then record it: .venv/bin/python -m scripts.translated {name(chinese)}"
+        f"{name(english)} has changed since it was translated, in: {'; '.join(changed)}"
+        f" (git log -p --word-diff {name(english)}). Translate this in {name(chinese)}, then record it:"
+        f" .venv/bin/python -m scripts.translated {name(chinese)}"
     )
 
 
