@@ -7,11 +7,14 @@ before it that are still under way, are part of the state.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import heapq
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_ci.exceptions import RequestValidationError
@@ -67,7 +70,7 @@ class EndedJobsWatermark:
 
     :param since: Unix time of creation.
     :param pending: ids of jobs that are to be announced when they end, whenever they were created.
-    :param announced: ids of jobs with the Unix times of their creation.
+    :param announced: short forms of the ids of jobs, with the Unix times of their creation.
     :param began_at: Unix time; jobs that ended before are not announced.
     :param has_begun: whether a list of jobs has been read. Until then, only ``began_at`` has a meaning, and
         that is a time of the machine, not of the service.
@@ -107,13 +110,13 @@ class EndedJobsWatermark:
             return True
         if job.ended_at is not None and job.ended_at < self.began_at:
             return False
-        return job.created_at >= self.since and job.job_id not in self.announced
+        return job.created_at >= self.since and _shortened(job.job_id) not in self.announced
 
     def note_announced(self, job: SeenJob) -> None:
         """Remember that a job has been announced."""
         self.pending.discard(job.job_id)
         if job.created_at >= self.since:
-            self.announced[job.job_id] = job.created_at
+            self.announced[_shortened(job.job_id)] = job.created_at
 
     def advance(self, since: float, pending: Iterable[SeenJob]) -> None:
         """Move on to a later time of creation. All ended jobs that were listed up to it have been announced.
@@ -123,7 +126,7 @@ class EndedJobsWatermark:
         if since <= self.since:
             return
         self.pending.update(job.job_id for job in pending if self.since <= job.created_at < since)
-        self.announced = {job_id: at for job_id, at in self.announced.items() if at >= since}
+        self.announced = {short: at for short, at in self.announced.items() if at >= since}
         self.since = since
 
     def to_json(self, unconfirmed: Collection[str] = ()) -> dict[str, Any]:
@@ -131,14 +134,17 @@ class EndedJobsWatermark:
 
         :param unconfirmed: ids that count as not announced yet, because their events may not be stored.
         """
+        left_out = {_shortened(job_id) for job_id in unconfirmed}
+        announced: dict[str, list[str]] = {}  # by second: a time for each job would double the size
+        for short, at in self.announced.items():
+            if short not in left_out:
+                announced.setdefault(str(round(at)), []).append(short)
         return {
             "began_at": self.began_at,
             "has_begun": self.has_begun,
             "since": self.since,
             "pending": sorted(self.pending.union(unconfirmed)),
-            "announced": {
-                job_id: round(at) for job_id, at in self.announced.items() if job_id not in unconfirmed
-            },
+            "announced": announced,
         }
 
     @classmethod
@@ -149,7 +155,7 @@ class EndedJobsWatermark:
         """
         try:
             since, announced = float(state["since"]), dict(state["announced"])
-            times = {str(job_id): float(at) for job_id, at in announced.items()}
+            times = {str(short): float(at) for at, shorts in announced.items() for short in shorts}
             pending = list(state["pending"])
             check_job_ids(pending)
             began_at, has_begun = float(state["began_at"]), bool(state["has_begun"])
@@ -166,6 +172,16 @@ def next_watermark(now: float, jobs: Iterable[SeenJob]) -> float:
     :param now: the service's Unix time.
     :param jobs: the jobs that the list has since the present watermark.
     """
-    newest = heapq.nlargest(_JOBS_IN_OVERLAP, (job.created_at for job in jobs))
-    fits_on_page = newest[-1] if len(newest) == _JOBS_IN_OVERLAP else -math.inf
+    newest = heapq.nlargest(LIST_SIZE_MAX + 1, (job.created_at for job in jobs))
+    fits_on_page = newest[_JOBS_IN_OVERLAP - 1] if len(newest) >= _JOBS_IN_OVERLAP else -math.inf
+    if len(newest) > LIST_SIZE_MAX and newest[-1] == fits_on_page:
+        fits_on_page += 1  # pass a second with more than a page of jobs, or a watch might stay there
     return min(max(now - OVERLAP_MAX, fits_on_page), now - OVERLAP_MIN)
+
+
+@lru_cache(10_000)  # each list has most of the jobs of the one before, and is compared with each watermark
+def _shortened(job_id: str) -> str:
+    """Return 64 bits of a hash of an id. Airflow warns of a state of more than 64 kB, and thousands of jobs
+    may have been announced since the watermark.
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(job_id.encode()).digest()[:8]).decode().rstrip("=")

@@ -110,7 +110,17 @@ def test_announced_jobs_behind_the_watermark_are_forgotten():
     for number, created in enumerate((10, 20, 30)):
         watermark.note_announced(Life(created, 1, 0).seen(number, 100))
     watermark.advance(EPOCH + 20, [])
-    assert set(watermark.announced) == {"j1", "j2"}
+    assert not watermark.is_new(Life(20, 1, 0).seen(1, 100))
+    assert not watermark.is_new(Life(30, 1, 0).seen(2, 100))
+    assert len(watermark.announced) == 2
+
+
+def test_airflow_does_not_warn_of_the_state_after_four_thousand_jobs_within_the_overlap():
+    watermark = EndedJobsWatermark(EPOCH)
+    for number in range(4000):
+        job_id = f"j{number:032x}"
+        watermark.note_announced(SeenJob(job_id, EPOCH + number * OVERLAP_MIN // 4000, EPOCH + 200.0))
+    assert len(json.dumps(watermark.to_json())) <= 65_535
 
 
 @pytest.mark.parametrize(
@@ -120,6 +130,9 @@ def test_announced_jobs_behind_the_watermark_are_forgotten():
         pytest.param([-5000.0 * n for n in range(49)], -OVERLAP_MAX, id="few"),
         pytest.param([-30.0 * n for n in range(60)], -30 * 49, id="half-a-page"),
         pytest.param([-1.0 * n for n in range(90)], -OVERLAP_MIN, id="many"),
+        pytest.param([-500.0] * 100, -500, id="a-page-in-one-second"),
+        pytest.param([-500.0] * 101, -499, id="more-than-a-page-in-one-second"),
+        pytest.param([-500.0] * 2000 + [-400.0] * 49, -499, id="thousands-in-one-second"),
     ],
 )
 def test_the_overlap_has_half_a_page_of_jobs_within_its_bounds(created, expected):

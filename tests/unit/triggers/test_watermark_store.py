@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.submission.watermark import EndedJobsWatermark
+from airflow_provider_ci.submission.watermark import EndedJobsWatermark, SeenJob
 from airflow_provider_ci.triggers.watermark_store import WatermarkStore
 from tests.airflow_version import HAS_SHARED_STREAMS
 
 LOG = logging.getLogger(__name__)
-WATERMARK = EndedJobsWatermark(100.0, ["j1"], {"j2": 105.0})
+WATERMARK = EndedJobsWatermark(100.0, ["j1"])
+WATERMARK.note_announced(SeenJob("j2", 105.0, 110.0))
 
 
 class SyncAsset:
