@@ -1,4 +1,4 @@
-"""Which Airflow the tests run on, and what it has: docs/compatibility.md has the same as a table."""
+"""Which Airflow the tests run on, and what it has: docs/compatibility.md says the same."""
 
 from __future__ import annotations
 
