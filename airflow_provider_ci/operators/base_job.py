@@ -6,33 +6,16 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowTaskTimeout,
-)
+from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout
 
 from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_results_to_events
-from airflow_provider_ci.exceptions import (
-    JobError,
-    JobTimeoutError,
-    StateStoreError,
-    TaskKilledError,
-)
+from airflow_provider_ci.exceptions import JobError, JobTimeoutError, StateStoreError, TaskKilledError
 from airflow_provider_ci.lineage.task import lineage_of_task
-from airflow_provider_ci.operators.argument_errors import (
-    fail_without_retry,
-)
-from airflow_provider_ci.operators.base_task import (
-    AFTER_TIMEOUT,
-    TRIGGER_FAILED,
-    TencentCIBaseTaskOperator,
-)
+from airflow_provider_ci.operators.argument_errors import fail_without_retry
+from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TRIGGER_FAILED, TencentCIBaseTaskOperator
 from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
-from airflow_provider_ci.operators.job_arguments import (
-    refuse_nested_call,
-    warn_of_ignored_arguments,
-)
+from airflow_provider_ci.operators.job_arguments import refuse_nested_call, warn_of_ignored_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,6 +17,7 @@ from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import TencentCIJobsLink
 from airflow_provider_ci.operators.base_job import TencentCIBaseJobOperator
 from airflow_provider_ci.operators.base_request import BaseRequestOperator
+from airflow_provider_ci.operators.job_arguments import source_problems
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.time_interval import read_time_interval
 from airflow_provider_ci.protocol.batch_rules import check_batch, is_input_count_problem
@@ -25,7 +26,7 @@ from airflow_provider_ci.protocol.overlap import overlapping_results_of_batch, r
 from airflow_provider_ci.protocol.rules import problems_of, raise_if_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -170,11 +171,11 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
                 **({"TimeInterval": interval} if interval else {}),
             },
         }
-        problems = [*self._input_problems(arguments)]
+        problems = [*source_problems(self, _INPUTS, [name for name in _INPUTS if arguments[name]])]
         problems += problems_of(
             refuse_overlapping_results, overlapping_results_of_batch(request, endpoint.bucket), request
         )
-        # _input_problems already has a sentence for the inputs
+        # source_problems already has a sentence for the inputs
         problems += [each for each in problems_of(check_batch, request) if not is_input_count_problem(each)]
         raise_if_any(problems)
         return request
@@ -212,17 +213,6 @@ class TencentCIBatchJobOperator(BaseRequestOperator, TencentCIBaseJobOperator["B
         suffix = f"-{self._map_index}" if is_mapped else ""
         name = re.sub("[^A-Za-z0-9_-]", "_", f"{self.dag_id}-{self.task_id}")
         return f"{name[: _NAME_MAX - len(suffix)]}{suffix}"
-
-    def _input_problems(self, arguments: Mapping[str, Any]) -> Iterator[str]:
-        """Yield a problem unless exactly one argument says which inputs to take."""
-        allowed = f"allowed: exactly one of {', '.join(_INPUTS)}"
-        names = [name for name in _INPUTS if arguments[name]]
-        if len(names) > 1:
-            yield f"{' and '.join(names)} are set, {allowed}"
-        elif not names:
-            blank = [f"{name} is {value!r}" for name in _INPUTS if (value := getattr(self, name)) is not None]
-            shown = f" ({', '.join(blank)})" if blank else ""
-            yield f"no input is set{shown}, {allowed}"
 
     def _make_trigger(self, **arguments: Any) -> TencentCIJobTrigger:
         from airflow_provider_ci.triggers.batch import TencentCIBatchTrigger

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from airflow_provider_ci.operators.job_arguments import source_problems
 from airflow_provider_ci.operators.templates import is_literal
 from airflow_provider_ci.protocol.rules import Problem, file_key_problems
 
@@ -74,16 +75,10 @@ def bulk_argument_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(name, values[name], allowed)
 
 
-def source_problems(operator: Any) -> Iterator[str]:
+def bulk_source_problems(operator: Any) -> Iterator[str]:
     """Yield a problem unless exactly one argument says which inputs to take, and only it has patterns."""
-    allowed = f"allowed: exactly one of {', '.join(SOURCES)}"
-    names = [name for name in SOURCES if getattr(operator, name) not in (None, "")]
-    if len(names) > 1:
-        yield f"{' and '.join(names)} are set, {allowed}"
-    elif not names:
-        empty = [f"{name} is {value!r}" for name in SOURCES if (value := getattr(operator, name)) is not None]
-        shown = f" ({', '.join(empty)})" if empty else ""
-        yield f"no input is set{shown}, {allowed}"
+    used = [name for name in SOURCES if getattr(operator, name) not in (None, "")]
+    yield from source_problems(operator, SOURCES, used)
     if isinstance(operator.input_objects, list | tuple) and not operator.input_objects:
         yield "input_objects is [], allowed: at least one item"
     for name in ("include", "exclude"):

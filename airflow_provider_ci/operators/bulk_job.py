@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
@@ -12,11 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_ci.assets.outlets import add_manifest_to_events
 from airflow_provider_ci.exceptions import (
-    InvalidResponseError,
-    JobError,
-    JobFailedError,
     JobTimeoutError,
-    NotFoundError,
     RequestValidationError,
     TencentCIError,
 )
@@ -25,11 +19,12 @@ from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fai
 from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TRIGGER_FAILED
 from airflow_provider_ci.operators.bulk_arguments import (
     bulk_argument_problems,
+    bulk_source_problems,
     manifest_key_problems,
-    source_problems,
 )
 from airflow_provider_ci.operators.bulk_cancellation import BulkCancellation, BulkKillGuard
-from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
+from airflow_provider_ci.operators.bulk_failures import raise_if_too_many_failed
+from airflow_provider_ci.operators.bulk_manifest import address_of, default_key, read_outcomes
 from airflow_provider_ci.operators.job_arguments import refuse_nested_call
 from airflow_provider_ci.operators.job_request import JobRequestOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
@@ -58,29 +53,7 @@ if TYPE_CHECKING:
 _OF_ONE_ITEM = ("input_object", "input_url", "user_data")
 # Literal items that are checked when a DAG is parsed, which happens again and again
 _ITEMS_CHECKED_WHEN_PARSED = 20
-_NOT_IN_A_KEY = re.compile(r"[^\w.+:=@-]", re.ASCII)
-_PART_MAX = 150  # characters of an id in the manifest's key
 _CLOCK_SKEW = 60.0  # seconds by which a recorded time may be ahead of the service's clock
-
-
-class BulkJobsFailedError(JobFailedError):
-    """More items of a bulk task have no successful job than ``allow_failed`` allows. A retry submits only
-    these.
-    """
-
-
-class BulkJobsCancelledError(JobCancelledByOthersError):
-    """Somebody else cancelled all jobs of a bulk task that did not succeed. There is no retry, because it
-    would submit none of them.
-    """
-
-    @classmethod
-    def from_error(cls, error: JobError) -> BulkJobsCancelledError:
-        """Return an error with the same message, after which Airflow does not retry the task."""
-        hint = (
-            "Somebody else has cancelled them, so they are not submitted again. Clear the task for new jobs"
-        )
-        return cls(error.message, **error.details | {"hint": hint})
 
 
 class TencentCIBulkJobOperator(JobRequestOperator):
@@ -154,8 +127,6 @@ class TencentCIBulkJobOperator(JobRequestOperator):
     _outcomes: BulkOutcomes | None = None
     _result: BulkResult | None = None
     _executed: tuple[str, int, int] | None = None
-    # This try has submitted before it was deferred, of which there may be no record
-    _has_submitted = False
     # A job may be somebody else's, so none is cancelled
     _may_be_others = False
     # Whether a trigger can find the jobs of this task in the list
@@ -208,7 +179,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
 
     def _own_problems(self) -> list[str]:
         problems = (*bulk_argument_problems(vars(self)), *manifest_key_problems(self))
-        return [*map(str, problems), *source_problems(self)]
+        return [*map(str, problems), *bulk_source_problems(self)]
 
     def _items_to_check_when_parsed(self) -> Iterator[Any]:
         """Yield the items that are literals, or one that stands for the objects under a prefix. What a
@@ -268,7 +239,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             # SQLite reuses the ids of triggers, so this is the event of a trigger from before a clear
             self.log.warning(
                 "The event is not about the manifest %s of this try, which still waits: nothing to do",
-                self._shown(state),
+                address_of(state["manifest"]),
             )
             parsed = parsed._replace(is_timeout=False, error=None, deadline=None, started_at=None)
         state = state or state_of_event
@@ -317,8 +288,8 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             manifest = self._manifest_location(context)
             items = self._read_items(endpoint, manifest["object"])
         self._kill_guard.raise_if_killed()
-        self._has_submitted = deadline is not None
-        submission = self._submission(context, items, manifest["object"])
+        has_submitted = deadline is not None
+        submission = self._submission(context, items, manifest["object"], has_submitted)
         submission.refuse_to_pay_again()
         if self.is_dry_run:
             return submission.estimate()
@@ -378,7 +349,9 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             )
         self._executed = this
 
-    def _submission(self, context: Context, items: BulkItems, manifest_object: str) -> BulkTaskSubmission:
+    def _submission(
+        self, context: Context, items: BulkItems, manifest_object: str, has_submitted: bool
+    ) -> BulkTaskSubmission:
         from airflow_provider_ci.operators.bulk_task_submission import BulkTaskSubmission
 
         return BulkTaskSubmission(
@@ -391,7 +364,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
             who_waits=self._who_waits(),
             cancellation=self._cancellation,
             raise_if_killed=self._kill_guard.raise_if_killed,
-            has_submitted=self._has_submitted,
+            has_submitted=has_submitted,
         )
 
     # Waiting
@@ -416,24 +389,13 @@ class TencentCIBulkJobOperator(JobRequestOperator):
     ) -> TencentCIError | None:
         """Find out which jobs have ended.
 
-        :param is_last: the wait is over, so that any failure is returned.
-        :raises TencentCIError: a failure that is not an outage.
+        :return: why the poll failed, if it did.
         """
-        from airflow_provider_ci.submission.waiting import is_outage
-
         wait = self._make_wait(context, state)
         try:
-            with self.hook.limit(seconds=math.inf if is_last else max(deadline - time.time(), 0.0)):
-                wait.complete() if is_last else wait.poll()
-        except TencentCIError as error:
-            self._kill_guard.raise_if_killed()
-            if not (is_last or is_outage(error)):
-                raise
-            self.log.warning("Poll failed, will keep trying: %s", error)
-            return error
+            return wait.poll_once(max(deadline - time.time(), 0.0), is_last=is_last)
         finally:
             self._has_seen_key = wait.has_seen_key
-        return None
 
     def _make_wait(self, context: Context, state: BulkState) -> BulkWait:
         from airflow_provider_ci.operators.bulk_wait import BulkWait
@@ -543,7 +505,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         raise JobTimeoutError(
             f"{pending} of {len(outcomes)} jobs had not ended {reason}{clause}",
             hint=f"{what_became_of_jobs}. {outcomes.pending} are still running; a retry continues with them."
-            f" The manifest {self._shown(state)} has all",
+            f" The manifest {address_of(state['manifest'])} has all",
         )
 
     # The jobs' end
@@ -556,96 +518,41 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         state = self._write_manifest(state)
         result = self._push(context, state)
         self._kill_guard.raise_if_killed()
-        self.log.info(
-            "%d of %d items succeeded; the manifest %s has all",
-            result["succeeded"],
-            result["total"],
-            self._shown(state),
-        )
-        self._raise_if_too_many_failed(state)
+        shown, succeeded, total = address_of(state["manifest"]), result["succeeded"], result["total"]
+        self.log.info("%d of %d items succeeded; the manifest %s has all", succeeded, total, shown)
+        raise_if_too_many_failed(self._known_outcomes, self.allow_failed, shown, self.log)
         summary = {"state": "Success", **{name: result[name] for name in ("total", "succeeded", "failed")}}
         add_manifest_to_events(context, self.outlets, state["manifest"], summary, self.log)
         return result
-
-    def _raise_if_too_many_failed(self, state: BulkState) -> None:
-        outcomes = self._known_outcomes
-        failed, total = outcomes.failed, len(outcomes)
-        if not failed:
-            return
-        names = outcomes.failed_names()
-        more = f"; and {failed - len(names)} more" if failed > len(names) else ""
-        reasons = f"{'; '.join(names)}{more}"
-        if (failed / total if isinstance(self.allow_failed, float) else failed) <= self.allow_failed:
-            self.log.warning(
-                "%d of %d items have no successful job, which allow_failed=%s allows: %s. Look into the"
-                " manifest for all",
-                failed,
-                total,
-                self.allow_failed,
-                reasons,
-            )
-            return
-        error = BulkJobsFailedError(
-            f"{failed} of {total} items have no successful job: {reasons}",
-            state="Failed",
-            hint="A retry submits only those that ended Failed or have no job, each a new paid job; clearing"
-            f" the task submits all of these, and no others. The manifest {self._shown(state)} has all",
-        )
-        if outcomes.has_only_cancelled_failures():
-            raise BulkJobsCancelledError.from_error(error)
-        raise error
 
     # The manifest
 
     def _manifest_location(self, context: Context) -> ResultObject:
         endpoint = self.hook.settings.endpoint(**self.bucket_and_region)
-        key = read_arguments(self, ("manifest_object",))["manifest_object"] or self._default_key(context)
+        key = read_arguments(self, ("manifest_object",))["manifest_object"]
         return {
             "bucket": str(endpoint.bucket),
             "region": str(endpoint.region),
-            "object": key,
+            "object": key or default_key(context["ti"], self._task_digest(context)),
             "md5": None,
         }
 
-    def _default_key(self, context: Context) -> str:
-        """Return a key that differs between all task instances, also of another Airflow."""
-        ti: Any = context["ti"]
-        parts = (ti.dag_id, ti.run_id, ti.task_id)
-        folders = "/".join(_NOT_IN_A_KEY.sub("_", part)[:_PART_MAX].strip(".") or "_" for part in parts)
-        return f"airflow/{folders}-{self._task_digest(context)}.jsonl"
-
     def _write_manifest(self, state: BulkState) -> BulkState:
         """Write the manifest, and return the state with its MD5."""
-        manifest = state["manifest"]
-        stored = self.hook.write_manifest(
-            self._known_outcomes.lines(), manifest["object"], **self.bucket_and_region
-        )
+        manifest, lines = state["manifest"], self._known_outcomes.lines()
+        stored = self.hook.write_manifest(lines, manifest["object"], **self.bucket_and_region)
         return {**state, "manifest": {**manifest, "md5": stored.md5}}
 
     def _read_manifest(self, state: BulkState) -> bool:
         """Read what is known of the jobs from the manifest that this try wrote before it was deferred. Return
         whether it is still there, unchanged.
         """
-        from airflow_provider_ci.operators.bulk_outcomes import BulkOutcomes
-
         self._may_be_others = state["may_be_others"]
-        manifest = state["manifest"]
-        try:
-            lines = self.hook.read_manifest(manifest["object"], md5=manifest["md5"], **self.bucket_and_region)
-            self._outcomes = BulkOutcomes(lines)
-        except (NotFoundError, InvalidResponseError, RequestValidationError) as error:
-            self.log.warning(
-                "The manifest %s was changed or deleted while the task waited, looking for its jobs: %s. Let"
-                " nobody else write to it or delete it",
-                self._shown(state),
-                error,
-            )
+        outcomes = read_outcomes(self.hook, state["manifest"], self.bucket_and_region, self.log)
+        if outcomes is None:
             return False
+        self._outcomes = outcomes
         return True
-
-    @staticmethod
-    def _shown(state: BulkState) -> str:
-        return f"cos://{state['manifest']['bucket']}/{state['manifest']['object']}"
 
     def _push(self, context: Context, state: BulkState) -> BulkResult:
         """Push what is known of the jobs, and the links."""

@@ -46,7 +46,7 @@ class BulkTaskSubmission:
     :param who_waits: who waits for the jobs: ``worker`` or ``triggerer``.
     :param cancellation: cancels the jobs of items that the task does not have any more.
     :param raise_if_killed: raises an error if Airflow has asked for the end of the task.
-    :param has_submitted: this try has submitted before.
+    :param has_submitted: this try has submitted before it was deferred, of which there may be no record.
     """
 
     operator: TencentCIBulkJobOperator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, IDS_PER_REQUEST, P
 from airflow_provider_ci.submission.bulk_waiting import DESCRIBED_MAX, FEW, CountSchedule, is_of_task
 from airflow_provider_ci.submission.progress import Counts, Progress
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
-from airflow_provider_ci.submission.waiting import Wait
+from airflow_provider_ci.submission.waiting import Wait, is_outage
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -74,6 +75,25 @@ class BulkWait:
             if wait.is_over:
                 return wait.failure
             self.sleep(wait.pause())
+
+    def poll_once(self, seconds: float, *, is_last: bool = False) -> TencentCIError | None:
+        """Find out which jobs have ended. An outage is no error.
+
+        :param seconds: how long the poll may take.
+        :param is_last: the wait is over, so that the poll may take any time, and no failure is an error.
+        :return: why the poll failed, if it did.
+        :raises TencentCIError: a failure that is not an outage.
+        """
+        try:
+            with self.hook.limit(seconds=math.inf if is_last else seconds):
+                self.complete() if is_last else self.poll()
+        except TencentCIError as error:
+            self.sleep(0)  # raises if the task was killed
+            if not (is_last or is_outage(error)):
+                raise
+            self.log.warning("Poll failed, will keep trying: %s", error)
+            return error
+        return None
 
     def poll(self) -> None:
         """Find out which jobs have ended.

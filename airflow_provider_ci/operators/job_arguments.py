@@ -1,4 +1,6 @@
-"""The arguments of an operator that submits a job: whether and where it waits, and where it may run."""
+"""The arguments of an operator that submits jobs: its inputs, whether and where it waits, and where it may
+run.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_ci.exceptions import RequestValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
     from airflow.providers.common.compat.sdk import Context
 
 
@@ -22,6 +26,21 @@ def resolve_wait(wait_for_completion: bool | None, deferrable: bool | None) -> t
     if deferrable is None:
         deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
     return wait_for_completion, deferrable
+
+
+def source_problems(operator: Any, sources: Collection[str], used: Sequence[str]) -> Iterator[str]:
+    """Yield a problem unless exactly one argument says which inputs to take.
+
+    :param sources: the arguments that may say it.
+    :param used: those of them that have a value.
+    """
+    allowed = f"allowed: exactly one of {', '.join(sources)}"
+    if len(used) > 1:
+        yield f"{' and '.join(used)} are set, {allowed}"
+    elif not used:
+        empty = [f"{name} is {value!r}" for name in sources if (value := getattr(operator, name)) is not None]
+        shown = f" ({', '.join(empty)})" if empty else ""
+        yield f"no input is set{shown}, {allowed}"
 
 
 def warn_of_ignored_arguments(operator: Any, base: type[Any], *, ignores_deferrable: bool) -> None:

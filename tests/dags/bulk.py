@@ -28,8 +28,8 @@ class DiedError(Exception):
 class DiesOnFirstTry(VoiceSeparateBulkOperator):
     """Fails its first try after its submissions were accepted, before they are recorded."""
 
-    def _submission(self, context: Any, *args: Any) -> Any:
-        submission = super()._submission(context, *args)
+    def _submission(self, context: Any, *args: Any, **kwargs: Any) -> Any:
+        submission = super()._submission(context, *args, **kwargs)
         if context["ti"].try_number == 1:
 
             def die(chunk: Any) -> None:
@@ -42,8 +42,8 @@ class DiesOnFirstTry(VoiceSeparateBulkOperator):
 class KilledWhileSubmitting(VoiceSeparateBulkOperator):
     """Gets SIGTERM when it has submitted some of its jobs."""
 
-    def _submission(self, context: Any, *args: Any) -> Any:
-        submission = super()._submission(context, *args)
+    def _submission(self, context: Any, *args: Any, **kwargs: Any) -> Any:
+        submission = super()._submission(context, *args, **kwargs)
         records = submission.submission.records
         save, is_first_try = records.save, context["ti"].try_number == 1
 

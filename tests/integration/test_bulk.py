@@ -16,7 +16,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.links.console import TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators import bulk_task_submission
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError
-from airflow_provider_ci.operators.bulk_job import BulkJobsFailedError
+from airflow_provider_ci.operators.bulk_failures import BulkJobsFailedError
 from airflow_provider_ci.operators.voice_separate_bulk import VoiceSeparateBulkOperator
 from airflow_provider_ci.submission.bulk_records import BulkRecords
 from airflow_provider_ci.triggers.bulk import TencentCIBulkTrigger
