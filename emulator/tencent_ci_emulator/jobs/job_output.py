@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tencent_ci_emulator.http.xml import Element, build, text_of, to_bytes
+from tencent_ci_emulator.http.xml import Element, build, parse, text_of, to_bytes
 from tencent_ci_emulator.jobs.job_store import JobFailedError, StoredJob
 from tencent_ci_emulator.media import UnsupportedMediaError
 from tencent_ci_emulator.objects.object_store import ObjectStore, StoredObject
@@ -45,6 +45,12 @@ class JobAtWork(StoredJob):
     """A job as the work on it sees it, with how the service behaves."""
 
     observed: ObservedBehaviour = ASSUMED
+
+    @property
+    def operation(self) -> Element:
+        """The request's element ``Operation``; an empty one if it has none."""
+        operation = parse(self.request).find("Operation")
+        return build("Operation") if operation is None else operation
 
     @classmethod
     def of(cls, job: StoredJob, observed: ObservedBehaviour) -> JobAtWork:
@@ -128,6 +134,21 @@ def find_object(bucket: str, key: str, objects: ObjectStore, name: str = "the in
     if found is None:
         raise JobFailedError("ResourceNotFound", f"{name} {key} does not exist in bucket {bucket}")
     return found
+
+
+def read_text_object(stored: StoredObject, megabytes: int) -> str:
+    """Return the text of an object.
+
+    :param megabytes: how large it may be.
+    :raises JobFailedError: it is larger, or no text.
+    """
+    if stored.size > megabytes * 1024**2:
+        raise JobFailedError("ResourceNotSupported", f"{stored.key} is larger than {megabytes} MB")
+    try:
+        return stored.path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{stored.key} cannot be read: {type(error).__name__}"
+        raise JobFailedError("ResourceNotSupported", message) from None
 
 
 def read_input(job: JobAtWork, objects: ObjectStore, read: Callable[[Path], T]) -> T:

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tencent_ci_emulator.http.rules import Problems, Rules, one_of, read_decimal, read_number, whole_number
-from tencent_ci_emulator.http.xml import Element, build, parse, text_of
+from tencent_ci_emulator.http.xml import Element, build, text_of
 from tencent_ci_emulator.jobs.batch_inputs import key_of
 from tencent_ci_emulator.jobs.job_output import (
     JobAtWork,
     JobOutput,
-    NotProcessedError,
     describe_files,
     describe_unapplied,
     expand_placeholders,
@@ -32,12 +31,12 @@ from tencent_ci_emulator.jobs.types.transcode import (
     BOOLEAN,
     ENCODING_ELEMENTS,
     METHOD,
-    PLAYLISTS,
     SECONDS,
     VIDEO_RULES,
     read_audio,
     read_mixes,
     read_video,
+    refuse_playlist,
 )
 from tencent_ci_emulator.media.clips import Clip
 from tencent_ci_emulator.media.encode import encode
@@ -77,13 +76,11 @@ def concatenate(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[flo
     :raises JobFailedError: an input is missing or unusable.
     :raises NotProcessedError: the result would be a playlist.
     """
-    operation = parse(job.request).find("Operation")
-    operation = build("Operation") if operation is None else operation
+    operation = job.operation
     parameters, output = operation.find("ConcatTemplate"), operation.find("Output")
     parameters = build("ConcatTemplate") if parameters is None else parameters
     container = text_of(parameters, "Container/Format") or ""
-    if container in PLAYLISTS:
-        raise NotProcessedError(f"the emulator does not write {container}")
+    refuse_playlist(container)
     audio, video = parameters.find("Audio"), parameters.find("Video")
     with new_files(objects) as new:
         path = new.add()

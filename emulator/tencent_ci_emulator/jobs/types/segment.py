@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tencent_ci_emulator.http.rules import Problems, Rules, one_of, read_decimal, read_number, whole_number
-from tencent_ci_emulator.http.xml import Element, build, parse, text_of
+from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.jobs.job_output import (
     JobAtWork,
     JobOutput,
-    NotProcessedError,
     describe_names,
     describe_place,
     describe_unapplied,
@@ -23,7 +22,7 @@ from tencent_ci_emulator.jobs.job_output import (
     new_files,
     read_input,
 )
-from tencent_ci_emulator.jobs.types.transcode import PLAYLISTS, SECONDS
+from tencent_ci_emulator.jobs.types.transcode import PLAYLISTS, SECONDS, refuse_playlist
 from tencent_ci_emulator.media.copying import cut_into_pieces
 from tencent_ci_emulator.media.media_info import inspect
 from tencent_ci_emulator.objects.object_store import ObjectStore
@@ -52,12 +51,10 @@ def cut_input(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float
     :raises JobFailedError: the input is missing or unusable.
     :raises NotProcessedError: the result would be a playlist.
     """
-    operation = parse(job.request).find("Operation")
-    operation = build("Operation") if operation is None else operation
+    operation = job.operation
     parameters, output = operation.find("Segment"), operation.find("Output")
     kind = text_of(parameters, "Format") or ""
-    if kind in PLAYLISTS:
-        raise NotProcessedError(f"the emulator does not write {kind}")
+    refuse_playlist(kind)
     seconds = read_number(text_of(parameters, "Duration"))
     start, end = (read_decimal(text_of(parameters, name)) for name in ("StartTime", "EndTime"))
     with new_files(objects) as new:

@@ -18,7 +18,7 @@ from tencent_ci_emulator.http.rules import (
     read_number,
     whole_number,
 )
-from tencent_ci_emulator.http.xml import Element, build, parse, text_of
+from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.jobs.job_output import (
     JobAtWork,
     JobOutput,
@@ -63,8 +63,7 @@ def take_snapshots(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[
     :raises JobFailedError: the input is missing or unusable.
     :raises NotProcessedError: nothing but a sprite is asked for.
     """
-    operation = parse(job.request).find("Operation")
-    operation = build("Operation") if operation is None else operation
+    operation = job.operation
     parameters, output = operation.find("Snapshot"), operation.find("Output")
     pattern, out_mode = text_of(output, "Object"), text_of(parameters, "SnapshotOutMode")
     if pattern is None or out_mode == "OnlySprite":

@@ -39,8 +39,8 @@ from tencent_ci_emulator.jobs.job_output import (
     expand_placeholders,
     new_files,
     read_input,
+    read_text_object,
 )
-from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.media import UnsupportedMediaError, recognition
 from tencent_ci_emulator.media.media_info import inspect
 from tencent_ci_emulator.media.transcript import Sentence, spread_text
@@ -51,7 +51,7 @@ TRANSCRIPT_SUFFIX = ".transcript.txt"
 
 # A value of METHOD_HEADER, "processed by"
 _METHOD_OF_TRANSCRIPT = f"nothing, the text was handed in as {TRANSCRIPT_SUFFIX} beside the input"
-_MOST_TRANSCRIPT_BYTES = 1024**2
+_MOST_TRANSCRIPT_MEGABYTES = 1
 _SENTENCE_ENDS = ".!?。！？"
 #: How the service describes parameters that a request does not have. Of ``ConvertNumMode`` pages say 0 and 1,
 #: a sample 0
@@ -232,13 +232,7 @@ def _read_transcript(job: JobAtWork, objects: ObjectStore) -> str | None:
     stored = objects.get(job.bucket, job.input_object + TRANSCRIPT_SUFFIX)
     if stored is None:
         return None
-    if stored.size > _MOST_TRANSCRIPT_BYTES:
-        raise JobFailedError("ResourceNotSupported", f"{stored.key} is larger than 1 MB")
-    try:
-        text = stored.path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{stored.key} cannot be read: {type(error).__name__}"
-        raise JobFailedError("ResourceNotSupported", message) from None
+    text = read_text_object(stored, _MOST_TRANSCRIPT_MEGABYTES)
     return "\n".join(printable(" ".join(line.split())) for line in text.splitlines())
 
 

@@ -24,6 +24,7 @@ from tencent_ci_emulator.jobs.job_output import (
     describe_files,
     expand_placeholders,
     new_files,
+    read_text_object,
 )
 from tencent_ci_emulator.jobs.job_store import JobFailedError
 from tencent_ci_emulator.jobs.urls import find_object_of_url
@@ -32,7 +33,7 @@ from tencent_ci_emulator.objects.object_store import ObjectStore
 
 _MOST_CHARACTERS = 300
 _MOST_CHARACTERS_ASYNCHRONOUSLY = 10_000
-_MOST_BYTES = 10 * 1024**2
+_MOST_MEGABYTES = 10
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 # Variants of eSpeak NG's voices: they only have to differ
 _VARIANTS = {
@@ -120,13 +121,7 @@ def _read_text(job: JobAtWork, request: Element, is_synchronous: bool, objects: 
     if text_of(request, "Operation/TtsConfig/InputType") == "Text":
         return text
     _, stored = find_object_of_url(job, text, objects, "TtsConfig.Input")
-    if stored.size > _MOST_BYTES:
-        raise JobFailedError("ResourceNotSupported", f"{stored.key} is larger than 10 MB")
-    try:
-        text = stored.path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{stored.key} cannot be read: {type(error).__name__}"
-        raise JobFailedError("ResourceNotSupported", message) from None
+    text = read_text_object(stored, _MOST_MEGABYTES)
     most = _MOST_CHARACTERS if is_synchronous else _MOST_CHARACTERS_ASYNCHRONOUSLY
     if len(text) > most:
         message = f"{stored.key} has {len(text)} characters, at most {most} are allowed"

@@ -21,7 +21,7 @@ from tencent_ci_emulator.http.rules import (
     read_number,
     whole_number,
 )
-from tencent_ci_emulator.http.xml import Element, build, parse, text_of
+from tencent_ci_emulator.http.xml import Element, text_of
 from tencent_ci_emulator.jobs.batch_inputs import key_of
 from tencent_ci_emulator.jobs.job_output import (
     JobAtWork,
@@ -106,18 +106,25 @@ def check_transcode(transcode: Element, problems: Problems, prefix: str = "") ->
     problems.check(transcode.find("Video"), VIDEO_RULES, f"{prefix}Video.")
 
 
+def refuse_playlist(container: str) -> None:
+    """Refuse to write a playlist.
+
+    :raises NotProcessedError: the container is one.
+    """
+    if container in PLAYLISTS:
+        raise NotProcessedError(f"the emulator does not write {container}")
+
+
 def transcode(job: JobAtWork, objects: ObjectStore, on_progress: Callable[[float], None]) -> JobOutput:
     """Do the work of a job.
 
     :raises JobFailedError: the input is missing or unusable.
     :raises NotProcessedError: the result would be a playlist.
     """
-    operation = parse(job.request).find("Operation")
-    operation = build("Operation") if operation is None else operation
+    operation = job.operation
     parameters, output = operation.find("Transcode"), operation.find("Output")
     container = text_of(parameters, "Container/Format") or ""
-    if container in PLAYLISTS:
-        raise NotProcessedError(f"the emulator does not write {container}")
+    refuse_playlist(container)
     start = read_decimal(text_of(parameters, "TimeInterval/Start")) or 0.0
     duration = read_decimal(text_of(parameters, "TimeInterval/Duration"))
     with new_files(objects) as new:
