@@ -28,6 +28,9 @@ from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 OVERLAP_MIN = NOT_FOUND_GRACE_PERIOD + CLOCK_SKEW_TOLERANCE
 #: Seconds by which it stays behind at most, as long as the jobs since then fit on one page of the list.
 OVERLAP_MAX = 3600.0
+#: Seconds by which a new watch begins before its trigger first runs. After a DAG was unpaused, Airflow reads
+#: its file again before it runs the trigger, by default after half a minute. Ends in between are wanted too.
+BEGINS_EARLIER = 60.0
 #: The age in seconds that a job may have when a watch begins, and ends before the first list. Older ones are
 #: found if they are under way at the first list.
 LOOK_BACK = 3600.0

@@ -55,7 +55,7 @@ class BucketJobs:
     one page of descriptions, with results of megabytes, at a time.
 
     :param is_news: whether an event has to be made of a job that has ended.
-    :ivar unlisted: ids of jobs that have not ended, and that no list has any more.
+    :ivar unlisted: ids of jobs that had not ended when they were last seen, and that no list has any more.
     :raises Exception: a request failed, or the connection cannot be looked up.
     """
 
@@ -162,8 +162,11 @@ class BucketJobs:
                 async for page in self._pages(request):
                     others.update((job.job_id, job) for job in page)
         self._left_out.add(second)
+        known = {job_id for job_id, at in self._listed_pending.items() if math.floor(at) == second}
+        self.unlisted |= known.difference(others)  # one of them is too large, which its description says
         self.unlisted |= {job.job_id for job in others.values() if job.ended_at is None}
-        self._warn_of_too_large(second, others, error)
+        if known <= others.keys():
+            self._warn_of_too_large(second, error)
         return list(others.values())
 
     async def _is_too_large(self, begin: int, end: int) -> bool:
@@ -174,16 +177,10 @@ class BucketJobs:
             return True
         return False
 
-    def _warn_of_too_large(self, second: int, others: Collection[str], error: ResponseTooLargeError) -> None:
-        ids = [
-            job_id
-            for job_id, created_at in self._listed_pending.items()
-            if math.floor(created_at) == second and job_id not in others
-        ]
+    def _warn_of_too_large(self, second: int, error: ResponseTooLargeError) -> None:
         log.warning(
-            "Job %s of %s, created at %s, has a description that is too large to be read, so its end is not "
-            "announced. Look the job up in CI's console, and use its result from there: %s",
-            " or ".join(ids) or "(id not known)",
+            "A job of %s, created at %s, has a description that is too large to be read, so its end is not "
+            "announced. Its id is not known. Look it up in CI's console, and use its result from there: %s",
             self._group,
             datetime.fromtimestamp(second, UTC).isoformat(" "),
             error,

@@ -27,6 +27,7 @@ from airflow_provider_ci.submission.waiting import (
     retry_after,
 )
 from airflow_provider_ci.submission.watermark import (
+    BEGINS_EARLIER,
     LOOK_BACK,
     LOOK_BACK_AFTER_OUTAGE,
     OVERLAP_MIN,
@@ -295,7 +296,8 @@ class EndedJobsStream:
         """Give a watermark to triggers for which none was stored. It counts when jobs have been listed."""
         pending = await self._jobs.pending()
         for each in new:
-            began_at = each.began_at + offset
+            # not later than any watch can have begun, should this machine's clock have been ahead at first
+            began_at = min(each.began_at + offset, now - BEGINS_EARLIER)
             look_back = LOOK_BACK if now - began_at <= PROMPT else LOOK_BACK_AFTER_OUTAGE
             each.watermark = EndedJobsWatermark.beginning(began_at, look_back, pending)
 

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from airflow_provider_ci.triggers.ended_jobs_stream import Announcement, EndedJobsStream, Subscription
 
 
-# Seconds by which a new watch begins before its trigger first runs. After a DAG was unpaused, Airflow reads
-# its file again before it runs the trigger, by default after half a minute. Ends in between are wanted too
-_BEGINS_EARLIER = 60.0
-
-
 class TencentCIJobsEndedTrigger(WatcherTrigger):
     """Makes each job of one type that ends in a bucket an event of the assets that are watched with it.
 
@@ -133,7 +128,7 @@ class TencentCIJobsEndedTrigger(WatcherTrigger):
 
     async def _subscribe(self) -> Subscription:
         await load("airflow_provider_ci.triggers.ended_jobs_stream")
-        from airflow_provider_ci.submission.watermark import EndedJobsWatermark
+        from airflow_provider_ci.submission.watermark import BEGINS_EARLIER, EndedJobsWatermark
         from airflow_provider_ci.triggers.ended_jobs_stream import Subscription, subscriptions
         from airflow_provider_ci.triggers.watermark_store import WatermarkStore
 
@@ -142,7 +137,7 @@ class TencentCIJobsEndedTrigger(WatcherTrigger):
         watermark = await store.load()
         if watermark is None:
             # stored before the first list succeeds, in case that the triggerer dies until then
-            watermark = EndedJobsWatermark.beginning(now - _BEGINS_EARLIER)
+            watermark = EndedJobsWatermark.beginning(now - BEGINS_EARLIER)
             await store.save(watermark, ())
         self._subscription = Subscription(
             wanted=self.wanted,

@@ -184,6 +184,21 @@ def test_a_clock_that_was_wrong_until_the_first_response_misses_no_job(service, 
     assert watcher.job_ids == ["before", "after"]
 
 
+def test_a_machine_whose_clock_was_ahead_until_the_first_response_misses_no_job(service, mocker):
+    service.jobs = [SimulatedJob("meanwhile", created=-100, ends=-30), SimulatedJob("j1", created=5, ends=40)]
+    ahead = 3600.0
+
+    def machine_time() -> float:  # corrected right after the trigger has looked at it
+        nonlocal ahead
+        seconds, ahead = ahead, 0.0
+        return virtual.unix_time() + seconds
+
+    mocker.patch("airflow_provider_ci.triggers.jobs_ended.time", SimpleNamespace(time=machine_time))
+    watcher = Watcher()
+    run_for(100, watcher)
+    assert watcher.job_ids == ["meanwhile", "j1"]
+
+
 def test_a_slow_job_is_followed_however_old_it_is(service):
     # hundreds of others come and end meanwhile, so that no page of the list has it any more
     service.jobs = [SimulatedJob("slow", created=10, ends=8000)]
@@ -569,25 +584,31 @@ def test_an_old_job_with_a_description_that_is_too_large_is_named_and_dropped(se
 def test_a_listed_job_with_a_description_that_is_too_large_holds_up_no_other(service, caplog, is_known):
     """Also none that was created in the same second. An unknown one has ended before it was ever listed."""
     ends = 40 if is_known else 20.9
+    between = [  # two jobs of the second that no list reaches: they are known, so they are asked for
+        SimulatedJob("j2-middle", created=20.5, ends=60),
+        SimulatedJob("j2-next-large", created=20.5, ends=ends, is_too_large=True),
+    ]
     service.jobs = [
         SimulatedJob("before", created=10, ends=45),
         SimulatedJob("j1-same-second", created=20.5, ends=21.5),
         SimulatedJob("j2-large", created=20.5, ends=ends, is_too_large=True),
         SimulatedJob("j3-same-second", created=20.5, ends=2000),
+        *(between if is_known else ()),
         SimulatedJob("other-large", created=27, ends=ends + 10, is_too_large=True),
         SimulatedJob("after", created=30, ends=45),
         SimulatedJob("late", created=1000, ends=1030),
     ]
     watcher = Watcher()
     run_for(2100, watcher)
-    assert Counter(watcher.job_ids) == Counter(
-        ["before", "j1-same-second", "j3-same-second", "after", "late"]
-    )
-    named = "j2-large" if is_known else "(id not known)"
-    group = "type VoiceSeparate in the bucket of connection 'tencent_ci_default'"
-    created = "created at 2001-09-09 01:47:00+00:00"
-    assert caplog.text.count(f"Job {named} of {group}, {created}, has a description that is too large") == 1
-    assert caplog.text.count("has a description that is too large") == 2
+    assert Counter(watcher.job_ids) == Counter(job.job_id for job in service.jobs if not job.is_too_large)
+    if is_known:
+        for job_id in ("j2-large", "j2-next-large", "other-large"):
+            assert caplog.text.count(f"Job {job_id} has ended with a description that is too large") == 1
+    else:
+        group = "type VoiceSeparate in the bucket of connection 'tencent_ci_default'"
+        created = "created at 2001-09-09 01:47:00+00:00"
+        assert caplog.text.count(f"A job of {group}, {created}, has a description that is too large") == 1
+    assert caplog.text.count("a description that is too large") == (3 if is_known else 2)
     assert "cannot be read" not in caplog.text
     assert len([at for at in service.lists() if at < 100]) <= 130
     # what is left out divides a list in three, and is not searched again
