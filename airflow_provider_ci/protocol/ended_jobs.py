@@ -7,11 +7,11 @@ from typing import TypedDict
 
 from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.protocol.jobs import FAILED, Job
+from airflow_provider_ci.protocol.output_matching import match_outputs
 from airflow_provider_ci.protocol.results import (
     ResultObject,
     describe_input,
     failure_reason,
-    match_outputs,
     result_failure,
 )
 

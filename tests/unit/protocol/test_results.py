@@ -362,10 +362,10 @@ def test_of_very_many_long_keys_only_the_first_are_matched(mocker):
     patterns = {"Object": "a-${jobid}.${ext}", "AuObject": "v-${jobid}.${ext}"}  # of 5 parts each
     names = [f"{number:04}" for number in range(100)]
     steps = 10 * (4 * len(names) + len(f"v-{JOB_ID}.mp3"))
-    mocker.patch("airflow_provider_ci.protocol.results._STEPS_MAX", steps)
+    mocker.patch("airflow_provider_ci.protocol.output_matching._STEPS_MAX", steps)
     full = job([*names, f"v-{JOB_ID}.mp3"], patterns=patterns)
     assert keys(job_result(full)) == {"voice": f"v-{JOB_ID}.mp3"}
-    mocker.patch("airflow_provider_ci.protocol.results._STEPS_MAX", steps - 1)
+    mocker.patch("airflow_provider_ci.protocol.output_matching._STEPS_MAX", steps - 1)
     result = job_result(full, max_bytes=None)
     assert (len(result["other_objects"]), result["outputs"]) == (101, {})
 
