@@ -19,14 +19,9 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_ci.exceptions import (
     AmbiguousSubmissionError,
-    AuthenticationError,
-    ClockSkewError,
     ConfigurationError,
-    CredentialsError,
-    InvalidResponseError,
     JobError,
     JobNotFoundError,
-    PermissionDeniedError,
     ResponseTooLargeError,
     TencentCIError,
     TransportError,
@@ -37,6 +32,7 @@ from airflow_provider_ci.hooks.batches import Batches
 from airflow_provider_ci.hooks.callback_settings import hide_callback_secret, with_callback_address
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.objects import StoredFile
+from airflow_provider_ci.hooks.probable_cause import probable_cause
 from airflow_provider_ci.hooks.queues import Queues
 from airflow_provider_ci.hooks.templates import Templates
 from airflow_provider_ci.protocol.api_request import ApiRequest
@@ -589,7 +585,7 @@ class TencentCIHook(BaseHook):
             with self.limit(attempts=1):
                 self.call(ListJobs(size=1))
         except TencentCIError as error:
-            return False, f"{_probable_cause(error, self.settings.credentials_provider.name)}: {error}"
+            return False, f"{probable_cause(error, self.settings.credentials_provider.name)}: {error}"
         return True, f"Bucket {endpoint.bucket} in {endpoint.region} responds, and its jobs may be listed"
 
     @property
@@ -640,30 +636,3 @@ def _group_ids(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
     check_job_ids(ids)
     ids = list(dict.fromkeys(ids))
     return [tuple(ids[start : start + IDS_PER_REQUEST]) for start in range(0, len(ids), IDS_PER_REQUEST)]
-
-
-def _probable_cause(error: TencentCIError, source: str) -> str:
-    """Return what in the connection, or around it, has probably caused ``error``.
-
-    :param source: the name of the source of the credentials.
-    """
-    if isinstance(error, ConfigurationError):
-        return "The environment of this process is wrong"
-    if isinstance(error, CredentialsError):
-        return f"There are no credentials from source {source}"
-    if isinstance(error, ClockSkewError):
-        return "This machine's clock is wrong"
-    if isinstance(error, AuthenticationError):
-        return f"The credentials (source {source}) are wrong"
-    if isinstance(error, PermissionDeniedError):
-        return (
-            f"The credentials (source {source}) are not permitted to list the bucket's jobs, or the SecretKey"
-            " is wrong"
-        )
-    if isinstance(error, TransportError):
-        return "The service cannot be reached: the region or the endpoint may be wrong"
-    if isinstance(error, InvalidResponseError):
-        return "The response is not from the service: the endpoint or a proxy may be wrong"
-    if error.status in (301, 307, 308, 400, 404):
-        return "Bucket or region is wrong"
-    return "The service does not work at the moment"
