@@ -13,8 +13,9 @@ from airflow_provider_ci.assets.outlets import add_results_to_events
 from airflow_provider_ci.exceptions import JobError, JobTimeoutError, StateStoreError, TaskKilledError
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.operators.argument_errors import fail_without_retry
-from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TRIGGER_FAILED, TencentCIBaseTaskOperator
+from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TencentCIBaseTaskOperator
 from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
+from airflow_provider_ci.operators.failed_trigger import TRIGGER_FAILED, is_timeout
 from airflow_provider_ci.operators.job_arguments import refuse_nested_call, warn_of_ignored_arguments
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         outcome = self._wait.poll(str(self.job_id), seconds=0.0, is_last=True)
         if outcome.tracker_of_ended_job is not None:
             return self._complete(context, outcome.tracker_of_ended_job)
-        if "timeout" in str(error):  # class and wording vary by Airflow's version
+        if is_timeout(error):
             self._cancel_and_raise_timeout(
                 outcome.state, f"{AFTER_TIMEOUT}{outcome.failure_clause}; is a triggerer running?"
             )

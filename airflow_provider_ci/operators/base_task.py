@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.tree import Tree
     from airflow_provider_ci.protocol.wire import Endpoint
 
-#: If the triggerer failed or none was running, Airflow resumes a task with this method instead of the one
-#: that the task deferred with.
-TRIGGER_FAILED = "__fail__"
 #: The end of a message about a wait that was too long.
 AFTER_TIMEOUT = "after its timeout or execution_timeout"
 # Seconds after the deadline at which Airflow itself ends a deferral, unless a running triggerer has done so

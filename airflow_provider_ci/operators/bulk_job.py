@@ -16,7 +16,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.operators.argument_errors import TaskArgumentError, fail_without_retry
-from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TRIGGER_FAILED
+from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT
 from airflow_provider_ci.operators.bulk_arguments import (
     bulk_argument_problems,
     bulk_source_problems,
@@ -25,6 +25,7 @@ from airflow_provider_ci.operators.bulk_arguments import (
 from airflow_provider_ci.operators.bulk_cancellation import BulkCancellation, BulkKillGuard
 from airflow_provider_ci.operators.bulk_failures import raise_if_too_many_failed
 from airflow_provider_ci.operators.bulk_manifest import address_of, default_key, read_outcomes
+from airflow_provider_ci.operators.failed_trigger import TRIGGER_FAILED, is_timeout
 from airflow_provider_ci.operators.job_arguments import refuse_nested_call
 from airflow_provider_ci.operators.job_request import JobRequestOperator
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
@@ -481,7 +482,7 @@ class TencentCIBulkJobOperator(JobRequestOperator):
         pending = self._known_outcomes.pending
         if not pending:
             return self._complete(context, state)
-        if "timeout" in str(error):  # class and wording vary by Airflow's version
+        if is_timeout(error):
             self._cancel_and_raise_timeout(
                 context, state, f"{AFTER_TIMEOUT}; is a triggerer running?", failure
             )

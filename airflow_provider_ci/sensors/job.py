@@ -35,6 +35,7 @@ from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.links.console import ConsoleLinks, TencentCIJobsLink, TencentCIResultsLink
 from airflow_provider_ci.operators.argument_errors import fail_without_retry, refuse_task_if_any
 from airflow_provider_ci.operators.base import TencentCIBaseOperator
+from airflow_provider_ci.operators.failed_trigger import TRIGGER_FAILED, is_timeout
 from airflow_provider_ci.operators.parse_checks import check_when_parsed
 from airflow_provider_ci.operators.rendered_arguments import read_ids
 from airflow_provider_ci.operators.untemplated_arguments import convert_untemplated_arguments
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from airflow_provider_ci.submission.record import TaskStateStore
     from airflow_provider_ci.submission.tracking import JobTracker
 
-# What Airflow calls instead of the method named in a deferral, when the triggerer failed or did not come back
-_TRIGGER_FAILED = "__fail__"
 # A poke repeats failed requests for this many seconds only, because it occupies a worker slot
 _SECONDS_FOR_RETRIES = 10.0
 # The first pause before a request is repeated, in seconds; each failure doubles it
@@ -175,8 +174,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
             try:
                 return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
             except AirflowException as error:
-                # class and wording vary by version
-                if next_method == _TRIGGER_FAILED and "timeout" in str(error):
+                if next_method == TRIGGER_FAILED and is_timeout(error):
                     return self._complete_or_defer(context, is_last=True)
                 raise
 
