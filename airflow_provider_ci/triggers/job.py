@@ -62,8 +62,9 @@ def _is_number(value: Any) -> bool:
 class TencentCIJobTrigger(BaseTrigger):
     """Waits until all jobs have ended, or one has failed, or the deadline has passed; then fires one event.
 
-    The event is small and holds no results, which the worker gets from the service itself. One poller serves
-    all triggers of a triggerer that use the same connection, bucket and region.
+    The event is a dict. ``status`` is ``ended`` (all have, or one without success), ``timeout`` or ``error``;
+    ``job_ids`` has the first 20. It holds no results: ask the service for them. One poller serves all
+    triggers of a triggerer that use the same connection, bucket and region.
 
     :param job_ids: the jobs, one or more.
     :param tencent_ci_conn_id: the Airflow connection.
