@@ -19,7 +19,7 @@ OUTPUT_KEYS = {"Output's object keys": "background_object, voice_object, bass_ob
 class VoiceSeparateOperator(VoiceSeparateArguments, TencentCIJobOperator):
     """Submits a voice-separation job (``VoiceSeparate``, 人声分离) for a media object in COS.
 
-    The input is one file with sound; Tencent's FAQ (1045/54377) lists MP4, AVI, MOV, FLAC, WAV, AMR, MP3, AAC.
+    The input is a file with sound. Tencent's FAQ (1045/54377) lists MP4, AVI, MOV, FLAC, WAV, AMR, MP3, AAC.
     The job is billed by the duration of its results. XCom ``return_value`` is the JobId, pushed as soon as
     the service has accepted the job. XCom ``job`` is a
     :class:`~airflow_provider_ci.protocol.results.JobResult`.
