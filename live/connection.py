@@ -33,10 +33,11 @@ def find_connection(conn_id: str | None) -> str:
     """
     if conn_id is None:
         if value := os.environ.get(CONN_VARIABLE):
-            return value
+            return _check_json(CONN_VARIABLE, value)
         raise NoConnectionError(HOW_TO_SET)
-    if value := os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}"):
-        return value
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    if value := os.environ.get(variable):
+        return _check_json(variable, value)
     return _ask_airflow(conn_id)
 
 
@@ -51,6 +52,18 @@ def use_private_airflow(home: Path, connection: str) -> None:
         if name.startswith("AIRFLOW__") or name == "AIRFLOW_CONFIG":
             del os.environ[name]
     os.environ.update({"AIRFLOW_HOME": str(home), CONN_VARIABLE: connection, LOG_LEVEL_VARIABLE: "WARNING"})
+
+
+def _check_json(variable: str, value: str) -> str:
+    """Return the value of a variable, which is JSON or a URI."""
+    if value.lstrip().startswith("{"):
+        try:
+            json.loads(value)
+        except ValueError as error:  # its text has a place, and nothing of the value
+            raise NoConnectionError(
+                f"{variable} is no JSON: {error}. Correct it; see docs/live.md."
+            ) from None
+    return value
 
 
 def _ask_airflow(conn_id: str) -> str:

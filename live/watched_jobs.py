@@ -24,12 +24,16 @@ _BETWEEN_SUBMISSIONS = 1.1
 _LONGEST_LAG = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cancellation:
-    """An attempt to cancel a job: its state before, and the service's refusal, if there was one."""
+    """An attempt to cancel a job.
 
-    state: JobState
+    :param refusal: the service's error, if there was one.
+    :param state_after: the job's state in the first description after that.
+    """
+
     refusal: ServiceError | None
+    state_after: JobState | None = None
 
 
 @dataclass(kw_only=True)
@@ -74,6 +78,8 @@ class WatchedJob:
     def see_description(self, job: Job, now: float) -> None:
         """Note a description."""
         self.description = job
+        if self.cancellation is not None and self.cancellation.state_after is None:
+            self.cancellation.state_after = job.job_state
         self.described_user_data.append(job.user_data)
         if job.job_state == RUNNING or job.job_state.is_successful:
             self.progress_seen.append(job.progress)
@@ -181,8 +187,7 @@ class JobWatch:
         return None
 
     def _cancel(self, job: WatchedJob) -> None:
-        state = job.state
-        job.cancellation = Cancellation(state, self.cancel(job))
+        job.cancellation = Cancellation(self.cancel(job))
 
     def _is_over(self, job: WatchedJob, now: float) -> bool:
         return job.is_done or (job.ended_at is not None and now - job.ended_at > _LONGEST_LAG)

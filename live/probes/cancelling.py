@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_ci.exceptions import ServiceError
-from airflow_provider_ci.protocol.jobs import CANCEL, RUNNING
+from airflow_provider_ci.protocol.jobs import CANCEL, RUNNING, SUBMITTED
 from live.facts import Facts, Found, NotObservedError, outcome, refusal
 
 
@@ -16,12 +16,11 @@ def cancel_submitted(facts: Facts) -> Found:
         raise NotObservedError("the job was not cancelled")
     if job.state == CANCEL:
         return Found("cancelled", "PUT ?cancel right after the submission; the job ended Cancel")
-    began = job.description is not None and job.description.start_time is not None
-    if job.cancellation.refusal is None and began:
+    if job.cancellation.state_after != SUBMITTED:
         raise NotObservedError(f"the job had probably begun: it ended {outcome(job.description)}")
     how = refusal(job.cancellation.refusal)["status"] if job.cancellation.refusal else 200
     return Found(
-        "refused", f"PUT ?cancel right after the submission: HTTP {how}, and the job was not cancelled"
+        "refused", f"PUT ?cancel right after the submission: HTTP {how}, and the job was still {SUBMITTED}"
     )
 
 

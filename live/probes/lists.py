@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from live.facts import Facts, Found, NotObservedError
 from live.watched_jobs import WatchedJob
 
@@ -17,24 +19,18 @@ def user_data_in_list(facts: Facts) -> Found:
 
 def list_lag_seconds(facts: Facts) -> Found:
     """Measure how long the list lacks a job that was accepted."""
-    lags = [_between(job.submitted_at, job.missing_until, job.listed_at) for job in facts.jobs()]
-    seen = [lag for lag in lags if lag is not None]
-    if not seen:
-        raise NotObservedError("no list has shown a job of this run")
-    return Found(max(seen), f"the longest of {len(seen)} jobs, in whole seconds")
+    return _longest(
+        [(job.submitted_at, job.missing_until, job.listed_at) for job in facts.jobs()],
+        "no list has shown a job of this run",
+    )
 
 
 def ended_lag_seconds(facts: Facts) -> Found:
     """Measure how long the list says that a job has not ended after a description has said that it has."""
-    lags = [
-        _between(job.ended_at, job.contradicted_until, job.listed_ended_at)
-        for job in facts.jobs()
-        if job.ended_at is not None
-    ]
-    seen = [lag for lag in lags if lag is not None]
-    if not seen:
-        raise NotObservedError("no job of this run has ended in a list")
-    return Found(max(seen), f"the longest of {len(seen)} jobs, in whole seconds")
+    return _longest(
+        [(job.ended_at, job.contradicted_until, job.listed_ended_at) for job in facts.jobs()],
+        "no job of this run has ended in a list",
+    )
 
 
 def list_order_by_time_asc(facts: Facts) -> Found:
@@ -70,11 +66,23 @@ def _first_listed(facts: Facts) -> WatchedJob:
     return job
 
 
-def _between(begin: float | None, missing_until: float | None, seen_at: float | None) -> int | None:
-    """Return how long something was missing, in whole seconds; 0 if it never was.
+def _longest(seen: Iterable[tuple[float | None, float | None, float | None]], otherwise: str) -> Found:
+    """Return the longest of some delays: when each began, was seen for the last time, and was over.
 
-    The end is between the last look without it and the first look with it.
+    Looks may be far apart, so only what was seen counts. A delay that nothing has shown is 0.
+
+    :raises NotObservedError: none was over; it says ``otherwise``.
     """
-    if begin is None or seen_at is None:
-        return None
-    return 0 if missing_until is None else round((missing_until + seen_at) / 2 - begin)
+    delays = [
+        (0.0, over - begin) if last is None else (last - begin, over - begin)
+        for begin, last, over in seen
+        if begin is not None and over is not None
+    ]
+    if not delays:
+        raise NotObservedError(otherwise)
+    at_least, at_most = max(delays)
+    return Found(
+        round(at_least),
+        f"the longest of {len(delays)} jobs: {at_least:.1f} s or more, and over when a look came"
+        f" after {at_most:.1f} s",
+    )

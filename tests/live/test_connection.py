@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live.connection import use_private_airflow
+from live.connection import NoConnectionError, find_connection, use_private_airflow
 
 
 def test_no_setting_of_the_users_airflow_reaches_the_kits(
@@ -30,3 +30,14 @@ def test_no_setting_of_the_users_airflow_reaches_the_kits(
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "UNRELATED": "stays",
     }
+
+
+@pytest.mark.parametrize("conn_id", [None, "mine"])
+def test_a_connection_that_is_no_json_is_named_but_not_shown(
+    conn_id: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"AIRFLOW_CONN_{(conn_id or 'tencent_ci_live').upper()}"
+    monkeypatch.setenv(variable, '{"conn_type": "tencent_ci", "password": "very-secret"')
+    with pytest.raises(NoConnectionError, match=f"{variable} is no JSON") as raised:
+        find_connection(conn_id)
+    assert "very-secret" not in str(raised.value)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.server import Emulator
 from tests.live.deviations import DEVIATIONS, is_noticed, label
-from tests.live.kit import BY_HOOK, Kit, virtual_emulator
+from tests.live.kit import BY_HOOK, Kit, VirtualTime, virtual_emulator
 
 _QUICK = ("unknown_job", "wrong_region", "template_not_found", "invalid_argument", "listed_tags", "progress")
 
@@ -32,3 +34,34 @@ def test_the_kit_notices_what_differs(deviation: tuple[str, Any], kit: Kit) -> N
     assert outcome.status == 0
     assert list(outcome.deviations) == [name]
     assert is_noticed(outcome.deviations[name], value)
+
+
+class SlowMachine(VirtualTime):
+    """Each pause takes ``seconds`` more than was asked for."""
+
+    def __init__(self, emulator: Emulator, seconds: float) -> None:
+        assert isinstance(emulator.clock, VirtualClock)
+        super().__init__(emulator.clock)
+        self._more = seconds
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds + self._more)
+
+
+_LAGS = ("list_lag_seconds", "ended_lag_seconds")
+
+
+@pytest.mark.parametrize(("seconds", "deviations"), [(9.5, []), (10, []), (11.9, [*_LAGS])])
+def test_a_lag_is_noticed_above_the_assumed_one(seconds: float, deviations: list[str], kit: Kit) -> None:
+    with virtual_emulator(dict.fromkeys(_LAGS, seconds)) as emulator:
+        outcome = kit.run(emulator, "--yes", "--only", *_LAGS)
+    assert sorted(outcome.deviations) == sorted(deviations)
+
+
+def test_a_slow_machine_imagines_nothing(kit: Kit) -> None:
+    """Its looks are so far apart that jobs begin, and lags end, between them."""
+    with virtual_emulator(dict.fromkeys(_LAGS, 8), queue_seconds=0) as emulator:
+        clock = SlowMachine(emulator, 5)
+        outcome = kit.run(emulator, "--yes", "--only", *BY_HOOK, clock=clock)
+    assert (outcome.status, outcome.deviations) == (0, {})
+    assert "had probably begun" in outcome.report["not_observed"]["cancel_submitted"]
