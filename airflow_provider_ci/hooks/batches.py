@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_ci.hooks.callback_settings import hide_callback_secret, with_callback_address
+from airflow_provider_ci.hooks.callback_address import hide_callback_secret, with_callback_address
 from airflow_provider_ci.protocol.batches import (
     BatchesResponse,
     BatchJob,

@@ -29,7 +29,7 @@ from airflow_provider_ci.exceptions import (
 from airflow_provider_ci.hooks import form, manifest, objects, result_files, transport
 from airflow_provider_ci.hooks.attempts import Attempts
 from airflow_provider_ci.hooks.batches import Batches
-from airflow_provider_ci.hooks.callback_settings import hide_callback_secret, with_callback_address
+from airflow_provider_ci.hooks.callback_address import hide_callback_secret, with_callback_address
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.hooks.objects import StoredFile
 from airflow_provider_ci.hooks.probable_cause import probable_cause

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_ci.hooks.callback_settings import with_callback_address
+from airflow_provider_ci.hooks.callback_address import with_callback_address
 from airflow_provider_ci.protocol.batch_rules import check_batch
 from airflow_provider_ci.protocol.batches import BatchesResponse, BatchJob, CancelBatch
 from airflow_provider_ci.protocol.job_rules import check_job

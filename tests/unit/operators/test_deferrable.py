@@ -18,7 +18,7 @@ from airflow_provider_ci.exceptions import (
     JobTimeoutError,
     TencentCIError,
 )
-from airflow_provider_ci.hooks import callback_settings
+from airflow_provider_ci.hooks import callback_address
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRecords
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
@@ -84,7 +84,7 @@ SECRET = "the-callback-secret-of-the-tests-00"
 
 @pytest.fixture
 def has_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback_settings, "AIRFLOW_MINOR", (3, 3))
+    monkeypatch.setattr(callback_address, "AIRFLOW_MINOR", (3, 3))
 
 
 @pytest.mark.usefixtures("has_endpoint")
