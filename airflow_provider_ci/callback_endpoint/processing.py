@@ -144,7 +144,7 @@ class Processing:
         resumed = await self._resume(over)
         for job in batch:
             waiting = tasks.get(job.job_id, [])
-            if not any(task.trigger_id in resumed for task in waiting):
+            if not waiting or any(task.trigger_id not in resumed for task in waiting):
                 self._return_for_later(job, time.monotonic() + _remaining_seconds(waiting))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,11 +19,14 @@ if not HAS_CALLBACK_ENDPOINT:
     pytest.skip("the endpoint needs Airflow 3.3", allow_module_level=True)
 
 from airflow import plugins_manager
+from airflow.models import trigger as airflow_trigger
+from airflow.models.taskinstance import TaskInstance
 from airflow.sdk import Asset
 from airflow.utils.session import create_session
 from fastapi import FastAPI
 from pytest_mock import MockerFixture
 from sqlalchemy import delete, select
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from airflow_provider_ci.callback_endpoint import (
@@ -343,6 +347,77 @@ def test_deferred_tasks_are_listed_anew_unless_there_is_much_to_do(
     defer([trigger(jobs[0])])
     assert len(tasks.find("pushed", jobs[:1], is_busy=True)[jobs[0]]) == 1
     assert len(tasks.find("pushed", jobs[:1], is_busy=False)[jobs[0]]) == 2
+
+
+def test_a_task_that_may_not_be_resumed_yet_is_resumed_after_another_one_of_the_same_job(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+) -> None:
+    job_id = submit()
+    young, old = defer([trigger(job_id)], seconds_ago=3599)[0], defer([trigger(job_id)], seconds_ago=4000)[0]
+    end_jobs(service, hook, job_id)
+    mocker.patch.object(
+        processing, "DEFERRED_SECONDS", time.time() - stored(young).start_date.timestamp() + 2
+    )
+    post(client, job_id)
+    wait_for_state(old, "scheduled")
+    wait_for_state(young, "scheduled")
+
+
+def test_a_database_that_fails_in_the_middle_resumes_either_no_task_or_all(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+    logs: Logs,
+) -> None:
+    mocker.patch.object(processing, "LOOK_PAUSE", 1.0)
+    jobs = [submit() for _ in range(5)]
+    tasks = defer([trigger(job_id) for job_id in jobs])
+    end_jobs(service, hook, *jobs)
+    submit_event, calls, after_failure = airflow_trigger.handle_event_submit, 0, list[str]()
+
+    def fail_once(*arguments: Any, session: Any, **more: Any) -> None:
+        nonlocal calls
+        calls += 1
+        submit_event(*arguments, session=session, **more)
+        session.flush()
+        if calls == 3:
+            raise OperationalError("UPDATE", {}, OSError("the database is away"))
+
+    def resume(*arguments: Any) -> set[int]:
+        after_failure.extend(stored(task).state for task in tasks if calls)
+        return waiting_tasks.resume(*arguments)
+
+    mocker.patch.object(airflow_trigger, "handle_event_submit", fail_once)
+    mocker.patch.object(processing, "resume", resume)
+    post(client, *jobs)
+    for task in tasks:
+        wait_for_state(task, "scheduled")
+    assert after_failure == ["deferred"] * 5
+    resumed = [line for line in logs.at("info") if "Resumed the task that waits for job" in line]
+    assert len(resumed) == 5
+
+
+@pytest.mark.parametrize("is_deferred_again", [False, True])
+def test_a_task_that_was_cleared_after_the_look_is_not_resumed(
+    airflow_db: None, is_deferred_again: bool
+) -> None:
+    job_id = f"j{uuid4()}"
+    (task,) = defer([trigger(job_id)])
+    found = waiting_tasks.WaitingTasks().find("pushed", [job_id], is_busy=False)[job_id]
+    with create_session() as session:
+        row = session.get(TaskInstance, task)
+        if is_deferred_again:  # some databases use the trigger's id again
+            session.get(airflow_trigger.Trigger, row.trigger_id).created_date += timedelta(seconds=30)
+        else:
+            row.state = row.trigger_id = None
+    assert waiting_tasks.resume(found) == set()
+    assert stored(task).state == ("deferred" if is_deferred_again else None)
 
 
 def test_a_callback_that_comes_while_the_sessions_are_closed_is_not_left(
