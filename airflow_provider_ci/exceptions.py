@@ -234,6 +234,10 @@ class JobFailedError(JobError):
     """The job ended ``Failed``."""
 
 
+class JobInputNotFoundError(JobFailedError):
+    """The job ended ``Failed`` with code ``ResourceNotFound``: its input does not exist."""
+
+
 class JobCancelledError(JobError):
     """The job ended ``Cancel``."""
 

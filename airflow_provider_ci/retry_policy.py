@@ -11,6 +11,7 @@ from airflow_provider_ci.exceptions import (
     ClockSkewError,
     ConfigurationError,
     InvalidRequestError,
+    JobInputNotFoundError,
     NotFoundError,
     PermissionDeniedError,
     QueueFullError,
@@ -38,7 +39,8 @@ def tencent_ci_retry_policy() -> ExceptionRetryPolicy | None:
 
         default_args={"retries": 5, "retry_policy": tencent_ci_retry_policy()}
 
-    What only a person can correct fails at once; throttling is retried after a minute, a full or paused queue
+    What only a person can correct fails at once, also a job that failed because its input does not exist, as
+    another one would be paid for; throttling is retried after a minute, a full or paused queue
     after ten. Everything else, an outage for instance, is retried after the task's own ``retry_delay``. No
     policy retries more often than the task's ``retries``.
 
@@ -69,7 +71,13 @@ def tencent_ci_retry_policy() -> ExceptionRetryPolicy | None:
                 reason="The same request would be refused again",
             ),
             RetryRule(
-                [AuthenticationError, PermissionDeniedError, NotFoundError, WrongEndpointError],
+                [
+                    AuthenticationError,
+                    PermissionDeniedError,
+                    NotFoundError,
+                    WrongEndpointError,
+                    JobInputNotFoundError,
+                ],
                 action=RetryAction.FAIL,
                 reason="Only a person can correct this",
             ),

@@ -27,6 +27,7 @@ from airflow_provider_ci.exceptions import (
     JobCancelledError,
     JobError,
     JobFailedError,
+    JobInputNotFoundError,
     JobNotFoundError,
     RequestValidationError,
     TencentCIError,
@@ -466,6 +467,7 @@ def _without_retry(error: JobError) -> JobError:
     """
     kinds: dict[type[JobError], type[JobError]] = {
         JobFailedError: SensedJobFailedError,
+        JobInputNotFoundError: SensedJobFailedError,
         JobCancelledError: SensedJobCancelledError,
         JobNotFoundError: SensedJobNotFoundError,
     }

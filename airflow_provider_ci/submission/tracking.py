@@ -10,6 +10,7 @@ from airflow_provider_ci.exceptions import (
     JobCancelledError,
     JobError,
     JobFailedError,
+    JobInputNotFoundError,
     JobNotFoundError,
     TencentCIError,
     strip_signatures,
@@ -24,6 +25,8 @@ J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 
 #: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
 NOT_FOUND_GRACE_PERIOD = 120.0
+# ResourceDownloadFailed is none: that may pass
+_INPUT_NOT_FOUND = "ResourceNotFound"
 # Messages name at most this many jobs. With more jobs than this, the log gives counts
 _MAX_JOBS_NAMED = 20
 
@@ -136,6 +139,12 @@ class JobTracker(Generic[J]):
         hint = "Check the input media and the outputs; a new submission is a new paid job"
         if all(job.job_state == CANCEL for job in self.unsuccessful):
             kind, hint = JobCancelledError, "Somebody cancelled it: submit it again if that was a mistake"
+        elif len(self.job_ids) == 1 and isinstance(first, Job) and first.code == _INPUT_NOT_FOUND:
+            kind = JobInputNotFoundError
+            hint = (
+                "Check that the input exists; set check_input=True where the job is submitted, so that a"
+                " missing input fails before a job is paid"
+            )
         details: dict[str, Any] = {
             "state": str(first.job_state),
             "request_id": self.request_id,

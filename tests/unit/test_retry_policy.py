@@ -58,6 +58,7 @@ def response(status: int, code: str) -> TencentCIError:
         (exceptions.AmbiguousSubmissionError("perhaps"), ("default", None)),
         (exceptions.InvalidResponseError("HTML"), ("default", None)),
         (exceptions.JobFailedError("failed"), ("default", None)),
+        (exceptions.JobInputNotFoundError("no input"), ("fail", None)),
         (exceptions.CredentialsError("STS is down", transient=True), ("default", None)),
         (KeyError("of the DAG"), ("default", None)),
     ],

@@ -147,6 +147,7 @@ class TestOutcomes:
         [
             pytest.param([FAILED], JobFailedError, id="failed"),
             pytest.param([RUNNING, FAILED], JobFailedError, id="failed-later"),
+            pytest.param([job("j1", "Failed", code="ResourceNotFound")], JobFailedError, id="no-input"),
             pytest.param([RUNNING, job("j1", "Cancel")], JobCancelledError, id="cancelled-later"),
         ],
     )

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ci.exceptions import JobCancelledError, JobFailedError, JobNotFoundError
+from airflow_provider_ci.exceptions import (
+    JobCancelledError,
+    JobFailedError,
+    JobInputNotFoundError,
+    JobNotFoundError,
+)
+from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, JobTracker
 from tests.unit.submission.recording_log import RecordingLog
@@ -238,6 +244,32 @@ class TestError:
             "M",
             "r1",
         )
+
+    def test_the_error_of_a_job_without_its_input_says_how_not_to_pay_for_the_next_one(
+        self, log: RecordingLog
+    ) -> None:
+        job = Job(job_id="a", state="Failed", code="ResourceNotFound", message="M")
+        failure = self.updated(log, job).error()
+        assert type(failure) is JobInputNotFoundError
+        assert "set check_input=True" in str(failure)
+
+    @pytest.mark.parametrize("code", [None, "InternalError", "ResourceDownloadFailed"])
+    def test_a_job_that_failed_for_another_reason_may_have_its_input(
+        self, log: RecordingLog, code: str | None
+    ) -> None:
+        failure = self.updated(log, Job(job_id="a", state="Failed", code=code)).error()
+        assert type(failure) is JobFailedError
+        assert "check_input" not in str(failure)
+
+    def test_a_batch_or_one_of_several_jobs_without_its_input_is_no_such_error(
+        self, log: RecordingLog
+    ) -> None:
+        failed = {"state": "Failed", "code": "ResourceNotFound"}
+        batch: JobTracker[BatchJob] = JobTracker(["b"], log)
+        batch.update_job(BatchJob(job_id="b", **failed))
+        assert type(batch.error()) is JobFailedError, "nothing was paid for, so a retry is right"
+        jobs = [Job(job_id=job_id, **failed) for job_id in "ab"]
+        assert type(self.updated(log, *jobs).error()) is JobFailedError
 
     def test_a_successful_job_whose_result_reports_a_failure_has_failed(self, log: RecordingLog) -> None:
         result = {"VideoTagResult": {"StreamData": {"SubErrCode": "4"}}}
