@@ -85,11 +85,11 @@ class Cleanup:
                     self._cancel(job.job_id)
             if self.clock.now() > begin + self.patience:
                 for entry in self.journal.existing("submission", "job"):
-                    self.cannot_remove[entry] = f"{len(pending)} jobs of the run have not ended yet"
+                    self.cannot_remove[entry] = f"jobs of the run have not ended yet: {len(pending)}"
                 return
             if not has_said:
                 self.say(
-                    f"  waiting for {len(pending)} jobs to end, at most {self.patience:g} s"
+                    f"  waiting at most {self.patience:g} s for jobs to end: {len(pending)}"
                     if pending
                     else f"  waiting {_LISTED_AFTER:g} s for jobs that the list may not have yet"
                 )

@@ -178,7 +178,7 @@ def test_results_that_come_after_the_removal_are_removed_later(
         options = ("--only", "misspelt_placeholder", "--patience", "10", "--bucket", OTHER_BUCKET)
         outcome = kit.run(emulator, "--yes", *options)
         assert outcome.status == 1
-        assert "A job may still write a result there (1 jobs of the run have not ended yet)" in outcome.said
+        assert "A job may still write a result there (jobs of the run have not ended yet: 1)" in outcome.said
 
         assert kit.run(emulator, "--clean", "--patience", "600").status == 0
         assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Success"]
