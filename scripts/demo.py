@@ -101,14 +101,15 @@ def prepare_airflow(url: str) -> None:
     home = WORK / "airflow"
     extra = {"bucket": BUCKET, "region": REGION, "endpoint_url": url}
     connection = {"conn_type": "tencent_ci", "login": SECRET_ID, "password": SECRET_KEY, "extra": extra}
+    # the user's own Airflow may be set up by any of these, for instance by a command that prints its database
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        del os.environ[name]
     os.environ.update(
         AIRFLOW_HOME=str(home),
         AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "example_dags"),
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
         AIRFLOW_CONN_TENCENT_CI_DEFAULT=json.dumps(connection),
     )
-    for name in ("AIRFLOW_CONFIG", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"):
-        os.environ.pop(name, None)
     migrated = home / ".migrated-with"
     installed = (ROOT / "constraints.txt").read_text()
     if not migrated.exists() or migrated.read_text() != installed:
