@@ -25,6 +25,8 @@ NEWEST := 3.3.2-py311
 # What a release does not run with, although it lets pip choose it: docs/compatibility.md says why
 PINS_3.0.6 := 'fastapi<0.132'
 PINS_3.2.2 := 'fastapi<0.137' 'svcs<26'
+# In this cell `make e2e` runs Airflow's processes, on PostgreSQL
+MORE_2.11.2 := psycopg2-binary
 
 # Of the cell 2.11.2-py311: 2.11.2, 3.11, its constraints, and such a Python, which may be pyenv's
 airflow = $(word 1,$(subst -py, ,$*))
@@ -147,5 +149,5 @@ $(VENV)/.installed-%: pyproject.toml emulator/pyproject.toml constraints.txt | $
 build/matrix/%/.installed: pyproject.toml emulator/pyproject.toml $$(constraints)
 	@$(find_python); echo "== Installing Airflow $(airflow) with $$python"; "$$python" -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c $(constraints) \
-		-e '.[dev]' $(EMULATOR) apache-airflow==$(airflow)
+		-e '.[dev]' $(EMULATOR) apache-airflow==$(airflow) $(MORE_$(airflow))
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -10,9 +11,12 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_ci.operators.parse_checks import check_mapped
 from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
 from airflow_provider_ci.protocol.rules import raise_if_any
+from airflow_provider_ci.version_compat import AIRFLOW_MINOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_ci.hooks.ci import TencentCIHook
 
@@ -54,6 +58,7 @@ class TencentCIBaseOperator(BaseOperator):
     arguments_of_elements: Mapping[str, str] = {}
     #: Values of template fields that break no rule. They stand for what is not known when a DAG is parsed.
     parse_check_examples: Sequence[Mapping[str, Any]] = ({},)
+    _execution_timeout_of_dag: timedelta | None = None
 
     def __init__(
         self,
@@ -81,6 +86,24 @@ class TencentCIBaseOperator(BaseOperator):
         :raises RequestValidationError: names each argument that cannot work.
         """
         raise_if_any(connection_argument_problems(self))
+
+    def pre_execute(self, context: Context) -> None:
+        """Run the user's own hook, and let a task that was deferred run.
+
+        Airflow 2 counts the time in the triggerer as a part of ``execution_timeout``. It would end a task
+        that resumes after that before the task could cancel its job, or be skipped by ``soft_fail``. So such
+        a task gets another ``execution_timeout``, as it does from Airflow 3.
+        """
+        super().pre_execute(context)
+        ti: Any = context["ti"]
+        if AIRFLOW_MINOR < (3, 0) and self.execution_timeout and ti.next_method and ti.start_date:
+            self._execution_timeout_of_dag = self.execution_timeout
+            self.execution_timeout += datetime.now(UTC) - ti.start_date
+
+    @property
+    def execution_timeout_of_dag(self) -> timedelta | None:
+        """The ``execution_timeout`` of the DAG file, which limits the whole wait of a deferred task."""
+        return self._execution_timeout_of_dag or self.execution_timeout
 
     @cached_property
     def hook(self) -> TencentCIHook:

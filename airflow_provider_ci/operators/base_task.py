@@ -220,9 +220,9 @@ class TencentCIBaseTaskOperator(TencentCIBaseOperator):
         ends = []
         if self.timeout is not None:
             ends.append(time.time() + self.timeout)
-        if self.execution_timeout is not None:
+        if self.execution_timeout_of_dag is not None:
             started = context["ti"].start_date or datetime.now(UTC)
-            ends.append((started + self.execution_timeout).timestamp())
+            ends.append((started + self.execution_timeout_of_dag).timestamp())
         return min(ends, default=time.time() + DEFAULT_TIMEOUT)
 
     @property

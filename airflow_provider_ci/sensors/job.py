@@ -237,7 +237,7 @@ class TencentCIJobSensor(TencentCIBaseOperator, BaseSensorOperator):
 
         started_at = context["ti"].start_date or datetime.now(UTC)  # Airflow 2.11 has none in dag.test()
         # Airflow 3 does not apply execution_timeout to deferred tasks
-        longest = min(timedelta(seconds=self.timeout), self.execution_timeout or timedelta.max)
+        longest = min(timedelta(seconds=self.timeout), self.execution_timeout_of_dag or timedelta.max)
         remaining = started_at + longest - datetime.now(UTC)
         if remaining <= timedelta():
             raise self._timeout_error()

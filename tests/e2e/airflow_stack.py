@@ -50,6 +50,10 @@ class AirflowStack:
     :param python: the interpreter of the environment in which Airflow is installed.
     """
 
+    API = "/api/v2"
+    #: The component that serves the REST API
+    SERVER = "api-server"
+
     def __init__(
         self,
         home: Path,
@@ -65,7 +69,7 @@ class AirflowStack:
         self._port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._orphaned: list[subprocess.Popen[bytes]] = []
-        self._token = ""
+        self.authorization = ""
         self.url = f"http://127.0.0.1:{self._port}"
         passwords = home / "passwords.json"
         self._password = secrets.token_urlsafe(16)
@@ -112,7 +116,7 @@ class AirflowStack:
             self.run("db", "migrate")
             for name in self.components:
                 self.start(name)
-            if "api-server" in self.components:
+            if self.SERVER in self.components:
                 self._log_in()
         except BaseException:
             self.stop()
@@ -127,7 +131,7 @@ class AirflowStack:
         """Get a token from the API server, which must be running."""
         login = {"username": "admin", "password": self._password}
         answer = requests.post(f"{self.url}/auth/token", json=login, timeout=PATIENCE)
-        self._token = answer.json()["access_token"]
+        self.authorization = f"Bearer {answer.json()['access_token']}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -240,11 +244,11 @@ class AirflowStack:
 
     def api(self, method: str, path: str, **options: Any) -> Any:
         """Call the REST API and return the answer's JSON."""
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = {"Authorization": self.authorization}
 
         def call() -> requests.Response:
             return requests.request(
-                method, f"{self.url}/api/v2{path}", headers=headers, timeout=PATIENCE, **options
+                method, f"{self.url}{self.API}{path}", headers=headers, timeout=PATIENCE, **options
             )
 
         answer = call()
@@ -330,7 +334,7 @@ class AirflowStack:
 
     def _is_healthy(self) -> bool:
         try:
-            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=30).json()
+            health = requests.get(f"{self.url}{self.API}/monitor/health", timeout=30).json()
         except requests.RequestException:
             return False
         return all(part["status"] == "healthy" for part in health.values())

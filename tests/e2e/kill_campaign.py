@@ -52,9 +52,14 @@ class Report:
         )
 
 
-def campaign(stack: AirflowStack, quick: Service, way: str, tag: str, tasks: int, seed: int) -> Report:
-    """Run one DAG of ``tests/e2e/dags/killed.py`` with ``tasks`` mapped tasks."""
-    prefix = f"{way}-{tag}"
+def campaign(
+    stack: AirflowStack, quick: Service, way: str, tag: str, tasks: int, seed: int, name: str = ""
+) -> Report:
+    """Run one DAG of ``tests/e2e/dags/killed.py`` with ``tasks`` mapped tasks.
+
+    :param name: tells runs of one way and tag on one service apart.
+    """
+    prefix = f"{name}{way}-{tag}"
     quick.put(prefix, tasks)
     quick.show_in_list(tag)
     rules = [quick.emulator.faults.add("submit", **rule) for rule in _SLOW_SUBMISSIONS]
@@ -63,7 +68,9 @@ def campaign(stack: AirflowStack, quick: Service, way: str, tag: str, tasks: int
             name: quick.emulator.connection[name] for name in ("login", "password")
         }
         access["domain"] = urlsplit(quick.emulator.url).netloc
-        run_id = stack.trigger(way, {"tag": tag, "count": tasks, "seed": seed, "sdk": access})
+        run_id = stack.trigger(
+            way, {"tag": tag, "count": tasks, "seed": seed, "sdk": access, "prefix": prefix}
+        )
         state = stack.wait_for_run(way, run_id, _AT_LEAST + tasks * _SECONDS_A_TASK)
     finally:
         for rule in rules:

@@ -1,37 +1,37 @@
-"""A real scheduler and triggerer of Airflow 2.11, the oldest version that is supported.
+"""Real processes of Airflow 2.11, the oldest version that is supported: killed, cleared and timed out.
 
 They run in the environment of the matrix's cell, which ``make`` makes if pip reaches a package index.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
+import shutil
 import subprocess
-from contextlib import closing
+import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.airflow_stack import ROOT, AirflowStack
+from tests.e2e import postgres_redis
+from tests.e2e.airflow_2_stack import Airflow2Stack, airflow_2
+from tests.e2e.airflow_stack import ROOT
+from tests.e2e.kill_campaign import campaign
 from tests.e2e.services import Service
-from tests.patience import PATIENCE
 
 CELL = "build/matrix/2.11.2-py311"
-DAGS = Path(__file__).parent / "airflow_2"
-COMPONENTS = {
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
-}
-SETTINGS = {
-    "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor",  # the only one of 2.11 that takes SQLite
-    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-}
-WAITING_TASKS = {("operator_waits", "separate"), ("sensor_waits", "wait")}
+DAGS = Path(__file__).parent / "dags"
+FILES = ("killed.py", "waiting.py", "cleared.py")
+TASKS = 8
+#: Airflow 2 may find a killed task several times before it has failed it, and then fails its next tries, too
+TRIES = {"CI_E2E_TRIES": "20"}
 
 
 @pytest.fixture(scope="module")
 def python_of_the_cell() -> str:
+    if reason := postgres_redis.missing():
+        pytest.skip(reason)
     made = subprocess.run(
         ["make", f"{CELL}/.installed"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -40,46 +40,89 @@ def python_of_the_cell() -> str:
     return str(ROOT / CELL / "bin" / "python")
 
 
-def rows(stack: AirflowStack, query: str) -> set[tuple[str, ...]]:
-    """Return what the metadata database has; there is no API server."""
-    with closing(sqlite3.connect(stack.home / "airflow.db", timeout=PATIENCE)) as connection:
-        return set(connection.execute(query))
+@pytest.fixture(scope="module")
+def stack_2(
+    python_of_the_cell: str, held: Service, quick: Service, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Airflow2Stack]:
+    folder = tmp_path_factory.mktemp("airflow-2")
+    dags = folder / "dags"
+    dags.mkdir()
+    for name in FILES:
+        shutil.copy(DAGS / name, dags)
+    environment = held.environment | quick.environment | TRIES
+    with airflow_2(folder / "home", dags, environment, python_of_the_cell) as running:
+        for dag_id in ("killed_submit", "many", "cleared_on_worker"):
+            running.wait(lambda dag_id=dag_id: running.has_read(dag_id), 120, f"{dag_id} is read")
+        yield running
 
 
-def task_states(stack: AirflowStack) -> dict[tuple[str, str], str]:
-    found = rows(stack, "SELECT dag_id, task_id, state FROM task_instance")
-    return {(dag_id, task_id): state for dag_id, task_id, state in found}
-
-
-def test_deferred_tasks_end_green_and_each_job_is_paid_once(
-    python_of_the_cell: str, held: Service, tmp_path: Path
+@pytest.mark.parametrize("way", ["killed_worker", "killed_deferred", "killed_sensed"])
+def test_each_task_pays_for_one_job_however_often_it_is_killed(
+    stack_2: Airflow2Stack, quick: Service, capsys: pytest.CaptureFixture[str], way: str
 ) -> None:
-    for dag_id, _ in WAITING_TASKS:
-        held.put(dag_id, 1)
-    # the executor starts tasks by the command ``airflow``
-    path = f"{Path(python_of_the_cell).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = held.environment | SETTINGS | {"PATH": path}
-    with AirflowStack(tmp_path / "airflow", DAGS, environment, COMPONENTS, python_of_the_cell) as stack:
+    report = campaign(stack_2, quick, way, "VoiceSeparate", TASKS, seed=2, name="two-")
+    with capsys.disabled():
+        sys.stdout.write(f"\n2.11  {report}\n")
+    assert (report.state, report.tasks, report.never) == ("success", TASKS, 0)
+    assert report.tries > TASKS, "nobody was killed"
+    assert (report.accepted, report.twice) == (TASKS, 0)
 
-        def both_are_deferred() -> bool:
-            states = task_states(stack)
-            return all(states.get(task) == "deferred" for task in WAITING_TASKS)
 
-        def triggerer_asks_for_both() -> bool:
-            asked = {job_id for record in held.emulator.ledger.requests("describe") for job_id in record.ids}
-            return asked >= {job_id for dag_id, _ in WAITING_TASKS for job_id in held.accepted(dag_id)}
+def test_tasks_wait_while_the_triggerer_is_killed(stack_2: Airflow2Stack, held: Service) -> None:
+    held.put("two-many", 6)
+    run_id = stack_2.trigger("many", {"prefix": "two-many", "count": 6})
+    polled = held.emulator.ledger
 
-        stack.wait(both_are_deferred, 120, "both tasks are deferred")
-        stack.wait(triggerer_asks_for_both, 60, "the triggerer polls")
-        held.let_jobs_end()
+    def all_are_deferred() -> bool:
+        return Counter(stack_2.states("many", run_id, "separate")) == {"deferred": 6}
 
-        def no_run_is_left() -> bool:
-            return not rows(stack, "SELECT dag_id, state FROM dag_run WHERE state IN ('queued', 'running')")
+    stack_2.wait(all_are_deferred, 180, "all tasks are deferred")
+    stack_2.kill("triggerer")
+    polls = polled.count("describe")
+    stack_2.start("triggerer")
+    stack_2.wait(lambda: polled.count("describe") > polls, 120, "triggers poll after the restart")
+    held.let_jobs_end()
+    assert stack_2.wait_for_run("many", run_id, 180) == "success"
+    assert len(held.accepted("two-many")) == 6
 
-        stack.wait(no_run_is_left, 120, "both runs end")
-        assert task_states(stack) == {
-            ("operator_waits", "separate"): "success",
-            ("sensor_waits", "submit"): "success",
-            ("sensor_waits", "wait"): "success",
-        }
-    assert [len(held.accepted(dag_id)) for dag_id, _ in WAITING_TASKS] == [1, 1]
+
+@pytest.mark.parametrize("dag_id", ["short_timeout", "short_execution"])
+def test_the_deadline_cancels_the_job(stack_2: Airflow2Stack, held: Service, dag_id: str) -> None:
+    prefix = f"two-{dag_id}"
+    held.put(prefix, 1)
+    run_id = stack_2.trigger(dag_id, {"prefix": prefix})
+    assert stack_2.wait_for_run(dag_id, run_id, 180) == "failed"
+    (job_id,) = held.accepted(prefix)
+    assert held.states([job_id]) == ["Cancel"]
+    assert f"Job {job_id} is Submitted after its timeout or execution_timeout" in stack_2.task_logs(dag_id)
+
+
+def test_a_sensor_with_soft_fail_is_skipped_at_its_execution_timeout(
+    stack_2: Airflow2Stack, held: Service
+) -> None:
+    held.put("two-sensed", 1)
+    run_id = stack_2.trigger("short_sensor", {"prefix": "two-sensed"})
+    assert stack_2.wait_for_run("short_sensor", run_id, 180) == "success"
+    assert stack_2.states("short_sensor", run_id, "sense") == ["skipped"]
+
+
+def test_a_task_that_is_cleared_while_it_waits_on_a_worker_continues_with_its_running_job(
+    stack_2: Airflow2Stack, held: Service
+) -> None:
+    held.put("two-cleared", 1)
+    run_id = stack_2.trigger("cleared_on_worker", {"prefix": "two-cleared"})
+    stack_2.wait(lambda: held.accepted("two-cleared"), 120, "the job is accepted")
+    held.let_jobs_begin()
+    (job_id,) = held.accepted("two-cleared")
+    stack_2.clear("cleared_on_worker", run_id, "separate")
+    # the try that is ended polls, too, so what tells the new one is its number
+    (first,) = stack_2.task_instances("cleared_on_worker", run_id, "separate")
+
+    def another_try_runs() -> bool:
+        (ti,) = stack_2.task_instances("cleared_on_worker", run_id, "separate")
+        return bool(ti["state"] == "running" and ti["try_number"] >= 2)
+
+    stack_2.wait(another_try_runs, 240, f"another try runs after {first}")
+    held.let_jobs_end()
+    assert stack_2.wait_for_run("cleared_on_worker", run_id, 240) == "success"
+    assert held.accepted("two-cleared") == [job_id], "one job is paid"

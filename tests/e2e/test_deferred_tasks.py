@@ -116,6 +116,15 @@ def test_the_deadline_cancels_the_job(stack: AirflowStack, held: Service, dag_id
     assert "Its cancellation was requested" in log
 
 
+def test_a_sensor_with_soft_fail_is_skipped_at_its_execution_timeout(
+    stack: AirflowStack, held: Service
+) -> None:
+    held.put("soft", 1)
+    run_id = stack.trigger("short_sensor", {"prefix": "soft"})
+    assert stack.wait_for_run("short_sensor", run_id, 120) == "success"
+    assert stack.states("short_sensor", run_id, "sense") == ["skipped"]
+
+
 def test_without_a_triggerer_the_deadline_holds_all_the_same(stack: AirflowStack, held: Service) -> None:
     held.put("alone", 1)
     stack.kill("triggerer")

@@ -1,6 +1,7 @@
 """Tasks whose processes are killed at a random moment around submission: ours, and what most people write.
 
-The run's configuration: the ``tag`` of the jobs, ``count`` tasks, a ``seed``, and the connection as ``sdk``.
+The run's configuration: the ``tag`` of the jobs, ``count`` tasks, the ``prefix`` of their inputs, a ``seed``,
+and the connection as ``sdk``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, task
-from airflow.providers.standard.operators.python import PythonOperator
+from airflow.providers.common.compat.standard.operators import PythonOperator
 
 from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
@@ -22,7 +23,7 @@ from tests.job_samples import TAGS, job_of, request_for
 
 ORIGIN = "https://demo-1250000000.cos.ap-guangzhou.myqcloud.com"
 #: Of so many tries the first ones may be killed.
-TRIES, KILLED_TRIES = 4, 2
+TRIES, KILLED_TRIES = int(os.environ.get("CI_E2E_TRIES", "4")), 2
 #: Seconds after the start of ``execute`` in which the kill comes. Submitting takes 0.1 to 0.7 s of them.
 WINDOW = 0.9
 RETRIES = {"retries": TRIES - 1, "retry_delay": timedelta(0)}
@@ -66,7 +67,7 @@ def jobs(dag_run: Any = None) -> list[dict[str, Any]]:
     """Return the arguments of each operator; each has an input and a folder for its results of its own."""
     tag, found = dag_run.conf["tag"], []
     for number in range(dag_run.conf["count"]):
-        name = f"{dag_run.dag_id}-{tag}/{number}"
+        name = f"{dag_run.conf['prefix']}/{number}"
         job = job_of(tag, name, "")
         found.append({**job, "input_object": job["input_object"] and f"{name}.wav"})
     return found

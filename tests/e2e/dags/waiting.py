@@ -72,3 +72,16 @@ with DAG(dag_id="short_execution", schedule=None, catchup=False) as short_execut
         execution_timeout=timedelta(seconds=8),
         **ONE,
     )
+
+with DAG(dag_id="short_sensor", schedule=None, catchup=False) as short_sensor:
+    one_job = VoiceSeparateOperator(task_id="submit", **ONE)
+    TencentCIJobSensor(
+        task_id="sense",
+        tencent_ci_conn_id="held",
+        job_id=one_job.output,
+        deferrable=True,
+        poke_interval=1,
+        retries=0,
+        soft_fail=True,
+        execution_timeout=timedelta(seconds=8),
+    )
