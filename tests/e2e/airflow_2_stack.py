@@ -53,6 +53,10 @@ class Airflow2Stack(AirflowStack):
                     (one for one in found if one["task_id"] == task_id), key=lambda one: int(one["map_index"])
                 )
 
+    def clear(self, dag_id: str, run_id: str, task_id: str, **options: Any) -> None:
+        """Clear a task in all runs of a DAG, as the command does."""
+        self.run("tasks", "clear", "--yes", "--task-regex", f"^{task_id}$", dag_id)
+
     def has_read(self, dag_id: str) -> bool:
         """Tell whether the scheduler has read a DAG's file."""
         return any(dag["dag_id"] == dag_id for dag in self.api("GET", "/dags?limit=100")["dags"])
