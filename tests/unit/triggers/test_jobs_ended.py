@@ -405,6 +405,92 @@ def test_a_burst_of_jobs_is_announced_completely_though_triggerers_die_all_the_t
     assert set(watcher.job_ids) == {*counted("j", 500)}
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_no_end_is_lost_in_a_random_world(service, mocker, seed):
+    """Triggerers die, the list lags, the service, the state store and single jobs fail, and clocks step."""
+    dice = random.Random(seed)
+    mocker.patch("airflow_provider_ci.triggers.bucket_jobs.JOBS_AT_ONCE", dice.choice([100, 200, 2000]))
+    clock_error = 0.0
+    clock = SimpleNamespace(time=lambda: virtual.unix_time() + clock_error)
+    for module in ("bucket_jobs", "ended_jobs_stream", "jobs_ended"):
+        mocker.patch(f"airflow_provider_ci.triggers.{module}.time", clock)
+    count, seconds = dice.choice([20, 60, 300]), dice.choice([60, 400, 900])
+    in_one_second = 0.6 if count == 300 else 0.1
+    for job_id in counted("j", count):
+        created = 40.0 if dice.random() < in_one_second else dice.uniform(-300, seconds)
+        ends = max(created, 1.0) + dice.choice([0.0, dice.uniform(0, 30), dice.uniform(0, 600)])
+        lag = dice.choice([0.0, 0.0, dice.uniform(0, 100)])
+        service.jobs.append(SimulatedJob(job_id, created, ends, lag))
+    # one second has at most one such job: a list reaches no job between two
+    large = {int(job.created): job for job in service.jobs if job.lag == 0 and dice.random() < 0.02}
+    for job in large.values():
+        job.is_too_large, job.ends = True, job.created + 200  # when the list has the others of its second
+    watchers = [
+        Watcher({"poll_interval": dice.choice([2, 10]), "states": ["Success", "Cancel"][:number]})
+        for number in range(1, dice.choice([2, 3]))
+    ]
+    deaths = dice.randrange(6)
+    has_store_failed = False
+
+    def fail(store_failure: Exception | None) -> None:
+        for watcher in watchers:
+            watcher.asset.failure = store_failure
+
+    async def disturb() -> None:
+        nonlocal clock_error, has_store_failed
+        while True:
+            await asyncio.sleep(dice.uniform(1, 120))
+            what = dice.choice(["service", "store", "refusal", "no refusal", "clock"])
+            if what == "service":
+                service.failure = dice.choice(
+                    [
+                        ServerError("away", status=503),
+                        PermissionDeniedError("no", status=403, code="AccessDenied"),
+                        InvalidRequestError("no", status=400, code="InvalidArgument"),
+                    ]
+                )
+                await asyncio.sleep(dice.uniform(1, 100))
+                service.failure = None
+            elif what == "store":
+                has_store_failed = True
+                fail(RuntimeError("away"))
+                await asyncio.sleep(dice.uniform(1, 60))
+                fail(None)
+            elif what == "refusal":
+                job_id = dice.choice(service.jobs).job_id
+                service.refused[job_id] = InvalidRequestError("no", status=400, code="InvalidArgument")
+            elif what == "no refusal":
+                service.refused.clear()
+            else:
+                clock_error = dice.choice([0.0, 30.0, -30.0, 3600.0, -3600.0])
+
+    async def main() -> None:
+        nonlocal clock_error
+        triggerer, disturber = Triggerer(watchers).start(), asyncio.create_task(disturb())
+        for _ in range(deaths):
+            await asyncio.sleep(dice.choice([dice.uniform(0, 2), dice.uniform(0, 60), dice.uniform(0, 400)]))
+            await triggerer.kill()
+            await asyncio.sleep(dice.choice([0.0, 0.0, dice.uniform(0, 5000)]))
+            triggerer = Triggerer(watchers).start()
+        await asyncio.sleep(300)
+        disturber.cancel()
+        service.failure, clock_error = None, 0.0
+        service.refused.clear()
+        fail(None)
+        before = len(service.calls)
+        await asyncio.sleep(seconds + 1500)  # the longest pauses after refusals, and the longest job
+        assert len(service.calls) - before <= 10 * (seconds + 1500), "it lists the same jobs for ever"
+        await triggerer.kill()
+
+    virtual.run(main())
+    expected = {job.job_id for job in service.jobs if not job.is_too_large}
+    for watcher in watchers:
+        found = Counter(watcher.job_ids)
+        assert set(found) == expected
+        if not has_store_failed:
+            assert found.total() - len(expected) <= 50 * deaths
+
+
 def test_an_event_that_airflow_does_not_store_comes_again(service):
     service.jobs = [SimulatedJob("j1", created=5, ends=9)]
     watcher = Watcher()
