@@ -38,9 +38,9 @@ def separate(client: CosS3Client, key: str) -> str:
     return job["JobId"]
 
 
+# [END script]
+
+
 def client_of_the_environment() -> CosS3Client:
     keys = {"SecretId": os.environ["SECRET_ID"], "SecretKey": os.environ["SECRET_KEY"]}
     return CosS3Client(CosConfig(Region=REGION, **keys))
-
-
-# [END script]
