@@ -58,8 +58,10 @@ test: $(VENV)/.installed-dev  ## run the tests, in processes beside each other
 fuzz: $(VENV)/.installed-dev  ## try hostile input for long, other input each time: make fuzz FUZZ=500 for ten times as long
 	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --timeout 0 tests/fuzz --hypothesis-show-statistics $(PYTEST_ARGS)
 
+# Those of the live kit need no running Airflow, and so can run beside each other
 e2e: $(VENV)/.installed-e2e  ## run the slower tests, with real Airflow; CI_E2E_BACKEND=celery: on several machines
-	@$(BIN)/python -m pytest -v tests/e2e $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -v -n 2 --dist load tests/e2e/test_live.py tests/e2e/test_live_killed.py $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -v tests/e2e --ignore-glob='*/test_live*.py' $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style, pages, links, imports and distributions
 	@$(BIN)/ruff check .
