@@ -20,7 +20,7 @@ from airflow_provider_ci.operators.bulk_inputs import check_inputs
 from airflow_provider_ci.protocol.jobs import CANCEL, FAILED
 from airflow_provider_ci.submission.bulk_submission import BulkSubmission
 from airflow_provider_ci.submission.idempotency_key import TaskIdentity, key_of_job
-from airflow_provider_ci.submission.progress import Counts, Progress
+from airflow_provider_ci.submission.progress import SubmissionProgress
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -229,12 +229,9 @@ def refuse_if_overtaken(context: Context) -> None:
 
 def _progress_logger(total: int, log: Any) -> Callable[[BulkJobs], None]:
     """Return a function that says in the log how far the submission is."""
-    progress = Progress(total, log, time.monotonic)
+    progress = SubmissionProgress(total, log, time.monotonic)
 
     def report(jobs: BulkJobs) -> None:
-        submitted = total - jobs.counts()[None]
-        running = sum(1 for _ in jobs.pending())
-        failed = sum(1 for _ in jobs.failed())
-        progress.update(Counts(submitted, running, submitted - running, failed))
+        progress.update(total - jobs.counts()[None], sum(1 for _ in jobs.failed()))
 
     return report

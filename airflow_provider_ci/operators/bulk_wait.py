@@ -15,7 +15,7 @@ from airflow_provider_ci.exceptions import PermissionDeniedError, TencentCIError
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, IDS_PER_REQUEST, PENDING_STATES, Job
 from airflow_provider_ci.submission.bulk_waiting import DESCRIBED_MAX, FEW, CountSchedule, is_of_task
-from airflow_provider_ci.submission.progress import Counts, Progress
+from airflow_provider_ci.submission.progress import Counts, WaitProgress
 from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD
 from airflow_provider_ci.submission.waiting import Wait, is_outage
 
@@ -57,7 +57,7 @@ class BulkWait:
     def __post_init__(self) -> None:
         self._lists = job_type(self.tag).is_listed
         self._counts = CountSchedule()
-        self._progress = Progress(len(self.outcomes), self.log, time.monotonic)
+        self._progress = WaitProgress(len(self.outcomes), self.log, time.monotonic)
         self._ended = metrics.EndedJobs()
 
     def wait(self, longest: float) -> TencentCIError | None:
@@ -185,6 +185,6 @@ class BulkWait:
 
     def _report(self, running: int) -> None:
         total, failed = len(self.outcomes), self.outcomes.failed
-        self._progress.update(Counts(total, running, total - running, failed))
+        self._progress.update(Counts(running, total - running, failed))
         self._ended.send()
         self._ended = metrics.EndedJobs()

@@ -153,7 +153,7 @@ class JobList(Generic[J]):
     def _log_search_until(self, certain_at: float, now: float) -> None:
         if now < certain_at:
             self.log.info(
-                "Looking in the job list until %s for the job of a submission whose response is not known",
+                "Looking in the job list until %s, in case an earlier submission of this task was accepted",
                 datetime.fromtimestamp(certain_at, UTC).strftime("%H:%M:%S UTC"),
             )
 

@@ -179,11 +179,11 @@ class _ListLook:
 
     def __init__(self, trigger: TencentCIBulkTrigger) -> None:
         from airflow_provider_ci.submission.bulk_waiting import CountSchedule
-        from airflow_provider_ci.submission.progress import Progress
+        from airflow_provider_ci.submission.progress import WaitProgress
 
         self._trigger = trigger
         self._counts = CountSchedule()
-        self._progress = Progress(trigger.total, trigger.log, time.time, trigger.started_at)
+        self._progress = WaitProgress(trigger.total, trigger.log, time.time, trigger.started_at)
 
     async def is_over(self, client: AsyncClient, endpoint: Endpoint, now: float) -> bool:
         """Read the list. Return whether it shows no pending job of the task, and cannot be late any more."""
@@ -222,7 +222,7 @@ class _ListLook:
             failed += is_of_task(job, trigger.task_digest)
             if read == _FAILURES_READ_MAX:
                 break
-        self._progress.update(Counts(trigger.total, running, trigger.total - running, failed))
+        self._progress.update(Counts(running, trigger.total - running, failed))
 
 
 def parse_bulk_event(event: Any) -> tuple[Event, BulkState]:

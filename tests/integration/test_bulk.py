@@ -114,6 +114,15 @@ def check_success(dag_run: Any, hook: TencentCIHook, emulator: Emulator) -> None
 
 
 @pytest.mark.usefixtures("way_to_wait")
+def test_the_log_says_of_a_submission_only_what_is_known_then(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, logs: Logs
+) -> None:
+    dags["bulk"].test()
+    progress = [line for line in logs.at("info") if line.startswith("Of 20 items ")]
+    assert progress[0] == "Of 20 items 0 are submitted, 0 refused or failed"
+    assert all("are submitted" in line or " wait or run, " in line for line in progress)
+
+
 def test_each_item_has_one_job_and_a_line_in_the_manifest(
     dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator
 ) -> None:

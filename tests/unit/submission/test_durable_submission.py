@@ -532,7 +532,7 @@ class TestLogAndErrors:
         first, until, none = log.lines
         assert "It is unknown" in first or "reset" in first
         assert first.endswith("Looking for the job before submitting again")
-        assert "until 08:01:10 UTC" in until
+        assert "until 08:01:10 UTC, in case an earlier submission of this task was accepted" in until
         assert "none was accepted" in none
 
     def test_the_log_does_not_ask_the_user_to_look_while_the_operator_does(

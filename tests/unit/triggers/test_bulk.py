@@ -113,8 +113,8 @@ class TestByTheList:
             NONE,
         )
         fired(make_trigger(total=300))
-        (line,) = [line for line in logs.at("info") if line.startswith("Of 300 jobs")]
-        assert line.startswith("Of 300 jobs 300 are submitted, 3 running, 297 done, 2 of these failed")
+        (line,) = [line for line in logs.at("info") if line.startswith("Of 300 items")]
+        assert line.startswith("Of 300 items 3 wait or run, 297 done, 2 of these failed")
 
     def test_a_list_that_may_be_late_is_not_believed(
         self,
