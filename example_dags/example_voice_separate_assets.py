@@ -64,7 +64,9 @@ with DAG(
         """Return what is new: key, MD5 and job of each file."""
         # the latter in Airflow 2.11
         by_asset = context.get("triggering_asset_events") or context["triggering_dataset_events"]
-        return [event.extra for events in by_asset.values() for event in events]
+        found = [event.extra for events in by_asset.values() for event in events]
+        # the event of a file that has an alias is listed twice: under its asset, and under the alias
+        return list({(extra.get("job_id"), extra.get("object")): extra for extra in found}.values())
 
     use()
 # [END howto_schedule_on_voice]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -190,6 +191,13 @@ def test_a_voice_file_starts_another_dag(dags, hook):
     }
     for extra in reported.values():
         assert hook.head_object(extra["object"], bucket=extra["bucket"]).size > 1000
+    # Airflow lists the event of a file that has an alias under both
+    listed = {uri: [SimpleNamespace(extra=extra)] for uri, extra in reported.items()}
+    listed["stems"] = [
+        event for events in listed.values() for event in events if event.extra["job_id"] == stems
+    ]
+    use = dags["example_voice_separate_assets_downstream"].get_task("use").python_callable
+    assert use(triggering_asset_events=listed) == list(reported.values())
 
 
 def test_a_recording_becomes_subtitles_in_three_jobs(dags, hook, tmp_path):
