@@ -129,10 +129,17 @@ class StatusPage:
         newest = [dict(row) for row in self._database.rows(query, (bucket, _OBJECTS_SHOWN))]
         query_of_jobs = PageQuery({"bucket": bucket}, size=_JOBS_SHOWN)
         jobs, next_token = self._database.page(StoredJob, "jobs", query_of_jobs)
+        paid_for_input = {
+            pair: self._database.count(
+                "jobs", {"bucket": bucket, "tag": pair[0], "input_object": pair[1], "state <>": unpaid}
+            )
+            for pair in {(job.tag, job.input_object) for job in jobs if job.input_object}
+        }
         return {
             "name": bucket,
             **dict(totals),
             "paid_jobs": paid_jobs,
+            "paid_for_input": paid_for_input,
             "jobs": jobs,
             "has_more_jobs": next_token is not None,
             "objects": [row | {"key": row["key"].decode(errors="surrogateescape")} for row in newest],

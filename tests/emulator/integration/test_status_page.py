@@ -94,6 +94,33 @@ def test_the_number_of_paid_jobs_is_shown(emulator):
     assert rows[1:] == [[emulator.bucket, "2"], ["results-1250000000", "0"]]
 
 
+def test_an_input_with_several_paid_jobs_is_marked():
+    """Of one type: a noise reduction of a file that is also separated is not the same work again."""
+    denoise = JOB.replace("<Tag>VoiceSeparate", "<Tag>NoiseReduction").replace("AuObject", "Object")
+    with Emulator() as emulator:
+        client = Client(emulator)
+        for key in ("in/a.mp3", "in/b.mp3"):
+            client("PUT", f"/{key}", SHORT.read_bytes())
+        submitted(client, JOB)
+        submitted(client, denoise)
+        submitted(client, JOB.replace("in/a.mp3", "in/b.mp3"))
+        submitted(client, JOB)
+        assert len(emulator.ledger.accepted_jobs()) == 4
+        page = html.fromstring(get(emulator)[1].decode())
+    marks = {
+        (row.xpath(".//span[@class='muted']")[0].text, row.xpath(".//div")[0].text_content().strip()): [
+            mark.text for mark in row.xpath(".//b")
+        ]
+        for row in page.xpath("//tr[td//audio]")
+        if row.xpath(".//div")
+    }
+    assert marks == {
+        ("VoiceSeparate", "in/a.mp3"): ["2 paid VoiceSeparate jobs"],
+        ("NoiseReduction", "in/a.mp3"): [],
+        ("VoiceSeparate", "in/b.mp3"): [],
+    }
+
+
 def test_every_input_of_a_job_is_shown():
     """Of an address the key is shown, and never the query, which may be a signature."""
     host = f"https://{DEMO_BUCKET}.cos.ap-guangzhou.myqcloud.com"
