@@ -62,7 +62,8 @@ with DAG(
     @task
     def use(**context: Any) -> list[dict[str, Any]]:
         """Return what is new: key, MD5 and job of each file."""
-        # the latter in Airflow 2.11
+        # Events that came after the first one, but before the scheduler had made this run, are in the next
+        # Airflow 2.11 has the second name
         by_asset = context.get("triggering_asset_events") or context["triggering_dataset_events"]
         found = [event.extra for events in by_asset.values() for event in events]
         # the event of a file that has an alias is listed twice: under its asset, and under the alias

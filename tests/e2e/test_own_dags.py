@@ -1,4 +1,4 @@
-"""The tests that docs/testing-dags.md shows, run as a reader runs them: with what the page sets, and nothing else."""
+"""The tests that docs/testing-dags.md shows, run with the settings that the page names, and no others."""
 
 from __future__ import annotations
 

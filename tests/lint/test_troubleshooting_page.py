@@ -123,6 +123,7 @@ def airflow_source() -> str:
         "jobs/triggerer_job_runner.py",
         "api_fastapi/core_api/routes/public/connections.py",
         "api_fastapi/execution_api/routes/xcoms.py",
+        "serialization/definitions/dag.py",
         "sdk/api/client.py",
         "sdk/bases/operator.py",
         "sdk/bases/sensor.py",
