@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    conf,
+)
 
 from airflow_provider_ci.exceptions import ConfigurationError, InvalidRequestError, RequestValidationError
 from airflow_provider_ci.protocol.rules import Problem
@@ -95,6 +102,28 @@ def fail_if_content_is_refused() -> Iterator[None]:
         if not refuses_content(error):
             raise
         raise RefusedRequestError(error.message, **error.details) from error
+
+
+@contextmanager
+def suggest_similar_arguments(operator_class: type[Any], arguments: Collection[str]) -> Iterator[None]:
+    """Add to Airflow's error about an unknown argument the known one whose name is most similar.
+
+    :param arguments: the names of what was passed.
+    """
+    try:
+        yield
+    except (TypeError, AirflowException) as error:  # the latter in Airflow 2
+        known = {
+            name
+            for each in operator_class.__mro__
+            if "__init__" in vars(each)
+            for name, parameter in inspect.signature(vars(each)["__init__"]).parameters.items()
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        }
+        for name in sorted({*arguments} - known):
+            for similar in get_close_matches(name, known, n=1):
+                error.add_note(f"{operator_class.__name__} has no argument {name}. Did you mean {similar}?")
+        raise
 
 
 def refuse_task_if_any(task_id: str, problems: Collection[str]) -> None:

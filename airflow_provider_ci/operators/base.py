@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_ci.operators.argument_errors import suggest_similar_arguments
 from airflow_provider_ci.operators.parse_checks import check_mapped
 from airflow_provider_ci.operators.rendered_arguments import connection_argument_problems
 from airflow_provider_ci.protocol.rules import raise_if_any
@@ -68,7 +69,8 @@ class TencentCIBaseOperator(BaseOperator):
         region: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        with suggest_similar_arguments(type(self), kwargs):
+            super().__init__(**kwargs)
         self.tencent_ci_conn_id = tencent_ci_conn_id
         self.bucket = bucket
         self.region = region
@@ -76,7 +78,8 @@ class TencentCIBaseOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Begin a mapped task, and refuse it if it cannot work whatever it is mapped over."""
-        partial = super().partial(**kwargs)
+        with suggest_similar_arguments(cls, kwargs):
+            partial = super().partial(**kwargs)
         check_mapped(cls, partial)
         return partial
 

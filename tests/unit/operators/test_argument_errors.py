@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pickle
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
@@ -213,3 +215,32 @@ class TestWithoutRetry:
         with pytest.raises(TaskArgumentError) as caught:
             sensor.execute(make_context())
         assert not isinstance(caught.value, AirflowSkipException)
+
+
+class TestAMisspeltArgument:
+    @pytest.mark.parametrize(
+        "begin", [lambda owner: owner, lambda owner: owner.partial], ids=["task", "mapped"]
+    )
+    @pytest.mark.parametrize(
+        ("owner", "misspelt", "meant"),
+        [
+            (ONE, "codecc", "codec"),
+            (ONE, "poll_intervall", "poll_interval"),
+            (BATCH, "prefixx", "prefix"),
+            (SENSOR, "poke_intervall", "poke_interval"),
+            (CANCEL, "retry_delai", "retry_delay"),
+            (TEMPLATE, "buckett", "bucket"),
+        ],
+    )
+    def test_is_refused_with_the_one_that_was_meant(
+        self, begin: Callable[[Any], Any], owner: type[Any], misspelt: str, meant: str
+    ) -> None:
+        with pytest.raises((TypeError, AirflowException), match=misspelt) as caught:
+            begin(owner)(task_id="x", **MINIMAL[owner], **{misspelt: "x"})
+        shown = "".join(traceback.format_exception(caught.value))  # as Airflow shows an import error
+        assert f"{owner.__name__} has no argument {misspelt}. Did you mean {meant}?" in shown
+
+    def test_that_is_like_no_other_gets_no_suggestion(self) -> None:
+        with pytest.raises((TypeError, AirflowException), match="qqqq") as caught:
+            make(ONE, qqqq=1)
+        assert getattr(caught.value, "__notes__", []) == []
