@@ -121,6 +121,10 @@ class EndedJobsWatermark:
         if job.created_at >= self.since:
             self.announced[_shortened(job.job_id)] = job.created_at
 
+    def follow(self, job_ids: Iterable[str]) -> None:
+        """Announce the ends of jobs whatever the list has, but for those that have been announced."""
+        self.pending.update(job_id for job_id in job_ids if _shortened(job_id) not in self.announced)
+
     def advance(self, since: float, pending: Iterable[SeenJob]) -> None:
         """Move on to a later time of creation. All ended jobs that were listed up to it have been announced.
 

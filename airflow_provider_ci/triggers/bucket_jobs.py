@@ -55,7 +55,7 @@ class BucketJobs:
     one page of descriptions, with results of megabytes, at a time.
 
     :param is_news: whether an event has to be made of a job that has ended.
-    :ivar unlisted: ids of jobs that had not ended when they were last seen, and that no list has any more.
+    :ivar unlisted: ids of jobs that no list has any more, and whose ends may not have been announced.
     :raises Exception: a request failed, or the connection cannot be looked up.
     """
 
@@ -140,7 +140,7 @@ class BucketJobs:
         out one job, so it leaves out the second in which the job was created.
 
         :param newest: when the job before it in the list was created, Unix time.
-        :returns: the other jobs of that second. Those that have not ended have to be followed by their ids.
+        :returns: the other jobs of that second. From now on they have to be followed by their ids.
         """
         if await self._is_too_large(newest, newest):
             second = newest
@@ -164,7 +164,8 @@ class BucketJobs:
         self._left_out.add(second)
         known = {job_id for job_id, at in self._listed_pending.items() if math.floor(at) == second}
         self.unlisted |= known.difference(others)  # one of them is too large, which its description says
-        self.unlisted |= {job.job_id for job in others.values() if job.ended_at is None}
+        # also those with an event: if this poll fails, no later list has them
+        self.unlisted |= {job.job_id for job in others.values() if job.ended_at is None or job.event}
         if known <= others.keys():
             self._warn_of_too_large(second, error)
         return list(others.values())

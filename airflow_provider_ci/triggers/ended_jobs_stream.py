@@ -276,7 +276,7 @@ class EndedJobsStream:
         if abs(await self._jobs.clock_offset() - offset) > _CLOCK_TOLERANCE:
             return None  # the clock was corrected: a watermark that a wrong one moves on would miss jobs
         for each in present:
-            each.watermark.pending |= self._jobs.unlisted
+            each.watermark.follow(self._jobs.unlisted)
         self._jobs.unlisted.clear()
         for each in new:
             each.watermark.has_begun = True

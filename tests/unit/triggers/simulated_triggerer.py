@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -127,13 +128,15 @@ class JobList:
         listed = [
             job
             for job in self.jobs
-            if start <= int(job.created) <= end
+            if start <= math.floor(job.created) <= end
             and job.created + job.lag <= at
             and job.tag == request.tag
             and (not request.states or job.state_at(at - job.lag) in request.states)
             and job.job_id not in self.forgotten
         ]
-        listed.sort(key=lambda job: (int(job.created), job.job_id), reverse=request.order_by_time == "Desc")
+        listed.sort(
+            key=lambda job: (math.floor(job.created), job.job_id), reverse=request.order_by_time == "Desc"
+        )
         first = int(request.next_token or 0)
         last = first + request.size
         self._check_size(listed[first:last], at)
