@@ -107,7 +107,9 @@ class PythonFile(Parser):
         page = nodes.section("", nodes.title(name, name), ids=[nodes.make_id(name)])
         page += nodes.literal_block(inputstring, inputstring, language="python")
         document += page
-        document.settings.env.metadata[document.settings.env.docname]["orphan"] = True
+        metadata = document.settings.env.metadata[document.settings.env.docname]
+        metadata["orphan"] = True
+        metadata["nosearch"] = "example_dags" not in Path(document["source"]).parts
 
 
 def _constructors(cls: type[Any]) -> list[type[Any]]:
