@@ -201,7 +201,12 @@ def _check_that_all_was_searched(texts: dict[str, str], triggers: dict[str, str]
     """What is known to be there was found, so that nothing was overlooked."""
     logs = "\n".join(text for name, text in texts.items() if name.startswith("logs/dag_id=scanned"))
     assert "POST /jobs HTTP/1.1" in logs, "urllib3 has logged at DEBUG what it sent"
-    for said in ("SignatureDoesNotMatch", "AmbiguousSubmissionError", "No response from", "JobFailedError"):
+    for said in (
+        "SignatureDoesNotMatch",
+        "AmbiguousSubmissionError",
+        "No response from",
+        "JobInputNotFoundError",
+    ):
         assert said in logs, said
     assert any("TencentCIJobTrigger" in rows and "marked" in rows for rows in triggers.values()), triggers
     assert "out/${jobid}" in texts["table rendered_task_instance_fields"]

@@ -185,11 +185,9 @@ class TestTutorial:
     def test_all_files_of_a_day_by_one_task(
         self, hook: TencentCIHook, emulator: Emulator, tmp_path: Path
     ) -> None:
-        from tests.docs import tutorial
-
         hook.upload_file(SHORT, "in/2026-11-30/a.mp3")
         hook.upload_file(SHORT, "in/2026-11-30/b.mp3")
-        run = dag_of(tmp_path, Path(tutorial.__file__).read_text("utf-8"), "nightly").test(
+        run = dag_of(tmp_path, (ROOT / "tests/docs/tutorial.py").read_text("utf-8"), "nightly").test(
             **{"execution_date" if IS_AIRFLOW_2 else "logical_date": datetime(2026, 11, 30, tzinfo=UTC)}
         )
         assert xcom(run, "separate_all")["succeeded"] == 2
