@@ -188,7 +188,7 @@ def test_messages_that_say_nothing_of_an_ended_job_are_passed_over_and_read_once
     trigger = TencentCIKafkaJobsEndedTrigger(["jobs"])
     assert ids(read(trigger, 1)) == [2]
     skipped = [record.getMessage() for record in caplog.records if "is skipped" in record.getMessage()]
-    assert [text.partition(" is skipped: ")[0] for text in skipped] == [
+    assert [text.partition(" is skipped. ")[0] for text in skipped] == [
         f"Message {offset} of jobs[0] in Kafka" for offset in range(3)
     ]
     assert broker.committed("jobs", group(trigger)) == 8
