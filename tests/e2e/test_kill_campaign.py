@@ -11,7 +11,7 @@ from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.kill_campaign import NAIVE, TAGS, WAYS, campaign
 from tests.e2e.services import Service
 
-TASKS = int(os.environ.get("CI_KILL_TASKS", "34"))
+TASKS = int(os.environ.get("CI_KILL_TASKS", "24"))
 #: Every way with the first type; of the other types fewer tasks, each in one of the ways to wait
 RUNS = [
     *((way, TAGS[0], TASKS) for way in WAYS),
