@@ -22,6 +22,8 @@ def remote_calls() -> list[type[ApiRequest[Any]]]:
         found += [child for child in children if hasattr(child, "purpose")]
     # dataclass(slots=True) makes a class anew, and the one it was made of may live on for a while
     alive = (getattr(importlib.import_module(each.__module__), each.__name__, None) for each in found)
-    # a private one, as the poller's, is a public call that reads less of the answer
-    public = {each for each in alive if each and not each.__name__.startswith("_")}
+    # Those of other packages, as the live kit's, are there if another test has imported them. A private one,
+    # as the poller's, is a public call that reads less of the response
+    of_protocol = (each for each in alive if each and each.__module__.startswith(f"{protocol.__name__}."))
+    public = {each for each in of_protocol if not each.__name__.startswith("_")}
     return sorted(public, key=lambda each: each.__qualname__)
