@@ -46,7 +46,7 @@ demo: $(VENV)/.installed-demo  ## separate a media file in real Airflow, on the 
 demo-speech: $(VENV)/.installed-demo-speech  ## make subtitles of speech over music, on the emulator
 	@$(BIN)/python scripts/demo_speech.py
 
-live: $(VENV)/.installed-demo  ## settle with a real account what documents leave open, for a few cents: docs/live.md
+live: $(VENV)/.installed-demo  ## settle with a real account what documents leave open, in at most twelve tiny paid jobs: docs/live.md
 	@$(BIN)/python -m live $(ARGS)
 
 live-clean: $(VENV)/.installed-demo  ## remove what a killed `make live` has left
