@@ -48,7 +48,6 @@ class AirflowRun:
         self._jobs = {job.name: job for job in jobs}
         self._outcome = home / "outcome.json"
         self._log = home / "airflow.log"
-        self._home = home
         self._poll = poll
         self._process: subprocess.Popen[bytes] | None = None
         self._submissions: dict[str, Created] = {}
