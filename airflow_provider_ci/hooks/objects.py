@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import requests
 
 _TYPES = mimetypes.MimeTypes()
-# Types that Python does not know, or that differ between its versions
+# Types that Python has no name for, or another one in each version
 for _suffix, _type in {
     ".aac": "audio/aac",
     ".amr": "audio/amr",

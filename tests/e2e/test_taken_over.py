@@ -1,4 +1,4 @@
-"""Processes that Airflow has given up on, and that go on afterwards: a job that others wait for by then is
+"""Processes that Airflow has given up on, and that continue afterwards: a job that others wait for by then is
 not cancelled.
 """
 

@@ -162,7 +162,7 @@ def _refuse(observed: str | Refusal, message: str) -> None:
 
 
 def drop_unknown_spelling(request: Element, observed: ObservedBehaviour) -> None:
-    """Drop the spelling of noise reduction's sample rate that the service does not know."""
+    """Drop the spelling of noise reduction's sample rate that the service ignores."""
     if observed.samplerate_spelling != "both":
         unknown = {"Samplerate", "SampleRate"} - {observed.samplerate_spelling}
         for parameters in request.iterfind("Operation/NoiseReduction"):

@@ -608,7 +608,7 @@ class TestOutage:
         context: Context,
         mocker: MockerFixture,
     ) -> None:
-        """While the batch is described, its jobs that go on are looked for, or its jobs are counted."""
+        """While the batch is described, its jobs that continue are looked for, or its jobs are counted."""
         operator = make_operator()
         bad = [error(503, "SlowDown"), hang_up(), http("<html>", 404)] * 5
         done = jobs(child("j1", "Success"))

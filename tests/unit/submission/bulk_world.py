@@ -337,7 +337,7 @@ class Process:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether Airflow has given up on this try, so that its store does not know its task instance.
+        """Whether Airflow has given up on this try, so that its store has no such task instance.
 
         That would keep each such process from submitting. It is applied where nothing else could: to one that
         stood still before it began, until a clear emptied the store.
