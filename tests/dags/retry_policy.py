@@ -30,3 +30,18 @@ leave_out_waits(default_args["retry_policy"])
 with DAG(dag_id="retry_policy", schedule=None, catchup=False, default_args=default_args) as dag:
     request = {"audio_mode": "IsAudio", "voice_object": "out/${jobid}.mp3"}
     VoiceSeparateOperator.partial(task_id="separate", **request).expand(input_object=["in/a.mp3"])
+
+# What the policy leaves to the task's own delay is retried at once: a wrong policy shows as more jobs
+with DAG(
+    dag_id="retry_policy_missing_input",
+    schedule=None,
+    catchup=False,
+    default_args=default_args | {"retry_delay": timedelta(0)},
+):
+    VoiceSeparateOperator(
+        task_id="separate",
+        input_object="in/missing.mp3",
+        wait_for_completion=True,
+        poll_interval=1,
+        **request,
+    )

@@ -60,6 +60,13 @@ def test_the_policy_decides(
     assert len(emulator.ledger.accepted_jobs()) == (ends[0] == "success")
 
 
+@pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="Airflow before 3.3 has no policies")
+def test_a_job_without_its_input_is_paid_once(dags: dict[str, Any], emulator: Emulator) -> None:
+    dag_run = dags["retry_policy_missing_input"].test()
+    assert tries(dag_run)["separate"] == ("failed", 1)
+    assert len(emulator.ledger.accepted_jobs()) == 1
+
+
 def test_a_refused_field_is_not_retried(dags: dict[str, Any], emulator: Emulator) -> None:
     refuse_once(emulator, 400, "InvalidArgument")
     dag_run = dags["retry_policy"].test()
