@@ -14,15 +14,11 @@ from airflow_provider_ci.protocol.job_types.known_types import JOB_TYPES
 from tencent_ci_emulator.jobs.job_types import TEMPLATE_TYPES
 from tencent_ci_emulator.jobs.processing import PROCESSORS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "job-types.md").read_text("utf-8")
-COLUMNS = ("Tag", "Input", "Parameters", "Files; result", "Also", "Documents")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, PERMISSIONS = ((DOCS / name).read_text("utf-8") for name in ("job-types.md", "permissions.md"))
+COLUMNS = ("Tag", "Parameters", "Results", "Also", "Documents")
 _HEAD = f"| {' | '.join(COLUMNS)} |"
 _TAG = re.compile(r"\[?`(\w+)`(?:\]\((\S+)\))?")
-INPUTS = {
-    Need.REQUIRED: {"", "object or URL", "object, and `Lang`, `Type`"},
-    Need.OPTIONAL: {"object or none", "object or URL"},
-    Need.FORBIDDEN: {"none"},
-}
 
 
 def cells(line: str) -> list[str]:
@@ -44,6 +40,7 @@ def rows() -> dict[str, dict[str, str]]:
 
 
 ROWS = rows()
+TRANSCODING = PAGE.partition('"Transcoding" is ')[2].partition("\n- ")[0]
 each_type = pytest.mark.parametrize("kind", JOB_TYPES.values(), ids=lambda kind: kind.tag)
 
 
@@ -54,20 +51,31 @@ def names(cell: str) -> list[str]:
 def test_the_tables_have_every_type_once_and_all_columns() -> None:
     assert list(ROWS) == list(JOB_TYPES)
     assert PAGE.count(_HEAD) == len({kind.service for kind in JOB_TYPES.values()})
-    explained = re.findall(r"^- ([A-Z][a-z; ]+): ", PAGE, re.MULTILINE)
+    explained = re.findall(r"^- ([A-Z][a-z]+): ", PAGE, re.MULTILINE)
     assert ["Tag", *explained] == list(COLUMNS)
 
 
 @each_type
 def test_a_row_says_what_the_type_says(kind: JobType) -> None:
     row = ROWS[kind.tag]
-    assert row["Input"] in INPUTS[kind.input]
-    assert tuple(names(row["Parameters"])) == kind.parameters
+    assert tuple(names(row["Parameters"].replace("transcoding", TRANSCODING))) == kind.parameters
     is_series = "Number" in (kind.placeholders or ()) or STREAMS in kind.output_objects.values()
-    files = row["Files; result"].partition(";")[0]
-    assert names(files) == [f"{name}_0" if is_series else name for name in kind.output_objects]
-    assert files.endswith("…") == is_series
+    files = [cell for cell in row["Results"].split(", ") if cell[1:2].islower()]
+    assert files == [f"`{name}_0`…" if is_series else f"`{name}`" for name in kind.output_objects]
     assert row["Service"] == kind.service
+
+
+def test_the_inputs() -> None:
+    """The page names the types whose input is not just a required ``input_object``."""
+    words = " ".join(PAGE.split())
+    sentence = (
+        r"The input is `input_object`\. (.+) also take an `input_url`; (.+) need no input; (.+?) have none"
+    )
+    urls, optional, forbidden = re.findall(sentence, words)[0]
+    of = {need: {kind.tag for kind in JOB_TYPES.values() if kind.input is need} for need in Need}
+    assert set(names(forbidden)) == of[Need.FORBIDDEN]
+    assert set(names(optional)) == of[Need.OPTIONAL] - set(names(urls))
+    assert set(names(urls)) <= of[Need.OPTIONAL] | of[Need.REQUIRED]
 
 
 @each_type
@@ -79,17 +87,16 @@ def test_what_it_says_of_templates_is_what_the_emulator_does(kind: JobType) -> N
 
 
 def test_the_emulators_page_names_what_it_works_on() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text("utf-8")
+    page = (DOCS / "emulator.md").read_text("utf-8")
     section = page.partition("## What is really processed")[2].partition("- all others")[0]
     worked_on = {name for tags in re.findall(r"^- (.+?):", section, re.MULTILINE) for name in names(tags)}
     assert worked_on == set(PROCESSORS)
 
 
 def test_the_actions_that_allow_submissions() -> None:
-    sentence = " ".join(PAGE.split()).partition("Submitting needs ")[2].partition(" ([permissions]")[0]
-    usual, *others = (names(part) for part in re.split(r", but |, and ", sentence))
-    assert usual == ["ci:CreateMediaJobs"]
-    said = {tag: action for *tags, action in others for tag in tags}
+    """On the page about permissions."""
+    rows = re.findall(r"^- `(ci:Create\w+Jobs)`: submitting(.*)$", PERMISSIONS, re.MULTILINE)
+    said = {tag: action for action, of in rows for tag in names(of)}
     actions = {kind.tag: kind.submit_action for kind in JOB_TYPES.values()}
     assert said == {tag: action for tag, action in actions.items() if action != "ci:CreateMediaJobs"}
 
