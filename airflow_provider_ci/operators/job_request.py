@@ -32,8 +32,8 @@ class JobRequestOperator(BaseRequestOperator):
         translation. (templated)
     :param check_input: submit a job only if the input object exists, is not empty and not archived.
         Otherwise the task fails with ``NotFoundError`` or ``RequestValidationError`` before anything is paid.
-        It costs one ``HEAD`` and needs the permission ``cos:HeadObject``. A retry that continues with an
-        earlier job does not check.
+        It costs one ``HEAD`` and needs the permission ``cos:HeadObject``; refused keys are a
+        ``PermissionDeniedError`` too. A retry that continues with an earlier job does not check.
     """
 
     template_fields: Sequence[str] = (
