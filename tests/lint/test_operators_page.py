@@ -180,8 +180,8 @@ def test_the_retry_policy_is_the_table() -> None:
 
 
 def test_the_links_have_their_names() -> None:
-    table = section("Links to the console", RESULTS)
-    assert re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE) == [
+    text = section("Links to the console", RESULTS)
+    assert re.findall(r"^- `([^`]+)`: ", text, re.MULTILINE) == [
         TencentCIJobsLink.name,
         TencentCIResultsLink.name,
     ]
