@@ -11,9 +11,9 @@ with DAG(
     schedule=None,
     catchup=False,
     params={"job_ids": Param([], type="array", items={"type": "string"})},
-    # [START adopt]
     render_template_as_native_obj=True,  # so that the sensor gets a list
 ):
+    # [START adopt]
     TencentCIJobSensor(
         task_id="wait_for_old_jobs",
         job_id="{{ params.job_ids }}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# [START script]
 import os
 import time
 
@@ -12,6 +11,7 @@ BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 
 
 def separate(client: CosS3Client, key: str) -> str:
+    # [START script]
     job = client.ci_create_media_jobs(
         Bucket=BUCKET,
         Jobs={
@@ -33,12 +33,10 @@ def separate(client: CosS3Client, key: str) -> str:
     while job["State"] not in ("Success", "Failed", "Cancel"):
         time.sleep(10)
         job = client.ci_get_media_jobs(Bucket=BUCKET, JobIDs=job["JobId"])["JobsDetail"][0]
+    # [END script]
     if job["State"] != "Success":
         raise RuntimeError(f"{job['JobId']}: {job['Code']} {job['Message']}")
     return job["JobId"]
-
-
-# [END script]
 
 
 def client_of_the_environment() -> CosS3Client:
