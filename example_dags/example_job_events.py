@@ -25,7 +25,7 @@ with DAG(
 
     @task(inlets=[SEPARATIONS])
     def use(**context: Any) -> list[str]:
-        """Return the new voice files: those of all jobs that no run has read so far."""
+        """Return the new voice files."""
         with unread_ended_jobs(SEPARATIONS, context) as jobs:
             return [job["outputs"]["voice"]["object"] for job in jobs if "voice" in job["outputs"]]
 
