@@ -18,9 +18,6 @@ def start() -> dict[str, Any]:
     with Emulator(queue_seconds=1) as emulator:
         emulator.url  # http://127.0.0.1:<free port>
         emulator.connection  # the connection above, as a dict
-        emulator.bucket, emulator.region, emulator.secret_id, emulator.secret_key
-        emulator.faults, emulator.ledger, emulator.clock
-        emulator.admin_url, emulator.admin_token
         # [END start]
         return {"url": emulator.url, "connection": emulator.connection, "admin_url": emulator.admin_url}
 
