@@ -141,7 +141,13 @@ def test_code_blocks(chinese: Path) -> None:
 
 
 def rows(section: Section) -> list[str]:
-    return [line for line in section.text.splitlines() if line.startswith("|")]
+    """Return the rows of tables, and the items of lists that begin with code, each on one line."""
+    found = re.findall(r"^(?:\|.*|- `.*(?:\n  .*)*)", section.text, re.MULTILINE)
+    return [" ".join(row.split()) for row in found]
+
+
+def first_cell(row: str) -> str:
+    return re.split(r" \| |: |：", row)[0]
 
 
 def codes(some: str) -> list[str]:
@@ -157,7 +163,7 @@ def differences(english: Section, chinese: Section) -> list[tuple[str, object, o
     found: list[tuple[str, object, object]] = []
     for row, other in zip(*both, strict=True):
         found.append((row, codes(row), codes(other)))
-        found.append((row, codes(row.split(" | ")[0]), codes(other.split(" | ")[0])))
+        found.append((row, codes(first_cell(row)), codes(first_cell(other))))
     beside = [re.sub(r"^\|.*$", "", section.text, flags=re.MULTILINE) for section in (english, chinese)]
     found.append((english.heading, codes(beside[0]), codes(beside[1])))
     return [one for one in found if one[1] != one[2]]
@@ -181,6 +187,14 @@ def test_what_counts_as_a_difference(text: str) -> None:
     english = Section(1, "Page", "About `a`.\n\n| `x` | `y` |\n")
     assert differences(english, Section(1, "页", "对 `a` 的说明。\n\n| `x` | 有 `y` |\n")) == []
     assert differences(english, Section(1, "页", text)) != []
+
+
+def test_lists_are_compared_by_items() -> None:
+    english = Section(1, "Page", "- `x`: about\n  `y`\n- `z`: about `w`\n")
+    assert differences(english, Section(1, "页", "- `x`：有 `y`\n- `z`：有 `w`\n")) == []
+    assert differences(english, Section(1, "页", "- `x`：有 `w`\n- `z`：有 `y`\n")) != []
+    assert differences(english, Section(1, "页", "- `z`：有 `w`\n- `x`：有 `y`\n")) != []
+    assert differences(english, Section(1, "页", "- `y`：有 `x`\n- `z`：有 `w`\n")) != []
 
 
 def translated_target(target: str, english: Path, chinese: Path) -> tuple[Path, str] | str:

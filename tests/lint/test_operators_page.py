@@ -29,10 +29,10 @@ _SECTIONS = {
     "TencentCITemplateOperator": "VoiceSeparateTemplateOperator",
     "TencentCOSDownloadOperator": "TencentCOSUploadOperator",
 }
-_INDEX_ROW = re.compile(
-    r"^\| \[?`(\w+)`\S* \| \[`([\w.]+)`\]\(\.\./(airflow_provider_ci/[\w/]+)\.py\) \|", re.MULTILINE
+_INDEX_ITEM = re.compile(
+    r"^- \[?`(\w+)`\S*, \[`([\w.]+)`\]\(\.\./(airflow_provider_ci/[\w/]+)\.py\): ", re.MULTILINE
 )
-INDEX = {found[1]: (found[2], found[3]) for found in _INDEX_ROW.finditer(PAGE)}
+INDEX = {found[1]: (found[2], found[3]) for found in _INDEX_ITEM.finditer(PAGE)}
 CLASSES = [
     getattr(import_module(f"airflow_provider_ci.{module}"), name) for name, (module, _) in INDEX.items()
 ]
@@ -45,10 +45,15 @@ def section(title: str, page: str = PAGE) -> str:
     return found
 
 
-def first_cells(text: str) -> set[str]:
-    """Return the names in the first column of the tables of a text."""
-    cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
-    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+def items(text: str) -> list[str]:
+    """Return the items of the lists of a text, each on one line."""
+    return [" ".join(item.split()) for item in re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE)]
+
+
+def arguments(text: str) -> dict[str, str]:
+    """Return the arguments with which items of a list begin, each with its item."""
+    heads = {item: item.partition(": ")[0] for item in items(text) if item.startswith("- `")}
+    return {name: item for item, head in heads.items() for name in re.findall(r"`(\w+)`", head)}
 
 
 def own_bases(cls: type) -> list[Any]:
@@ -64,14 +69,14 @@ def parameters(cls: type) -> set[str]:
     return names - {"self", "kwargs"} - fixed
 
 
-def tabled(cls: type) -> set[str]:
-    """Return the arguments in the tables of a class: its own, and those of which its section says that it has
+def listed(cls: type) -> set[str]:
+    """Return the arguments in the lists of a class: its own, and those of which its section says that it has
     them, too.
     """
     text = section(_SECTIONS.get(cls.__name__, cls.__name__))
-    named = first_cells(section(_COMMON).partition("\n### ")[0]) | first_cells(text)
+    named = {*arguments(section(_COMMON).partition("\n### ")[0]), *arguments(text)}
     if "[`VoiceSeparateOperator`](#voiceseparateoperator)" in text:
-        named |= first_cells(section("VoiceSeparateOperator"))
+        named |= arguments(section("VoiceSeparateOperator")).keys()
     return named | {"tag"}  # said in prose
 
 
@@ -88,16 +93,15 @@ def test_the_index_has_every_class_and_its_module() -> None:
 
 
 @each_operator
-def test_every_argument_is_in_a_table(cls: type) -> None:
+def test_every_argument_is_in_a_list(cls: type) -> None:
     assert parameters(cls)
-    assert parameters(cls) - tabled(cls) == set()
+    assert parameters(cls) - listed(cls) == set()
 
 
 @each_operator
 def test_every_default_is_in_parentheses(cls: type) -> None:
     """Other defaults than ``None``, for which the page says what it stands for."""
     text = section(_COMMON) + section(_SECTIONS.get(cls.__name__, cls.__name__))
-    rows = [line for line in text.splitlines() if line.startswith("| `")]
     inits = [vars(base)["__init__"] for base in own_bases(cls) if "__init__" in vars(base)]
     for name, parameter in [pair for init in inits for pair in inspect.signature(init).parameters.items()]:
         default = parameter.default
@@ -105,8 +109,8 @@ def test_every_default_is_in_parentheses(cls: type) -> None:
             continue
         shown = f"{default:g}" if type(default) is float else f"{default}"
         written = {f"({shown})", f"(`{shown}`)"} | ({f"({default:,})"} if type(default) is int else set())
-        (row,) = (row for row in rows if f"`{name}`" in row.split(" | ")[0])
-        assert any(each in row for each in written), (name, default)
+        (item,) = (item for item in items(text) if name in arguments(item))
+        assert any(each in item for each in written), (name, default)
 
 
 @each_operator
@@ -117,21 +121,19 @@ def test_every_argument_is_explained_in_a_docstring(cls: type) -> None:
 
 
 @pytest.mark.parametrize("title", [name for name in INDEX if name not in _SECTIONS][:-1])
-def test_every_argument_in_a_table_is_one(title: str) -> None:
+def test_every_argument_in_a_list_is_one(title: str) -> None:
     classes = [cls for cls in CLASSES if title in (cls.__name__, _SECTIONS.get(cls.__name__))]
     of_every_sensor = {"mode", "poke_interval", "timeout", "soft_fail"} if title.endswith("Sensor") else set()
-    tables = re.findall(r"^\| Argument \|.*?(?=\n\n|\Z)", section(title), re.MULTILINE | re.DOTALL)
     known = of_every_sensor.union(*(parameters(cls) for cls in classes))
-    named = first_cells("".join(tables))
+    named = arguments(section(title)).keys()
     assert named or title == "TencentCIJobOperator"
     assert named - known == set()
 
 
 def test_every_method_of_the_hook_is_one() -> None:
     hook = TencentCIHook()
-    text = section("TencentCIHook").partition("| Subject |")[2].partition("\n\n")[0] + section(
-        "Download", RESULTS
-    )
+    subjects = items(section("TencentCIHook"))
+    text = "\n".join([*subjects, section("Download", RESULTS)])
     named = re.findall(r"`(\w+)(?:\.(\w+))?[`(]", re.sub(r"`hooks[^`]*`|`list_jobs\([^`]*`", "", text))
     found = {first for first, _ in named if hasattr(TencentCIHook, first)}
     methods = {
@@ -139,11 +141,11 @@ def test_every_method_of_the_hook_is_one() -> None:
         for name in vars(TencentCIHook)
         if not name.startswith(("_", "get_")) and inspect.isfunction(vars(TencentCIHook)[name])
     }
-    without_a_row = {"now", "close", "limit", "call_paid", "call_within", "test_connection"}
-    assert methods - without_a_row - found == set()
+    without_an_item = {"now", "close", "limit", "call_paid", "call_within", "test_connection"}
+    assert methods - without_an_item - found == set()
     for subject in ("templates", "queues", "batches"):
-        row = next(line for line in text.splitlines() if f"`{subject}." in line)
-        members = {name for name in re.findall(r"\.(\w+)`", row) if name != subject}
+        item = next(item for item in subjects if f"`{subject}." in item)
+        members = {name for name in re.findall(r"\.(\w+)`", item) if name != subject}
         assert members == {name for name in dir(type(getattr(hook, subject))) if not name.startswith("_")}, (
             subject
         )
