@@ -15,8 +15,8 @@ with DAG("waiting", schedule=None) as dag:
         input_object="in/song.mp3",
         voice_object="out/${jobid}/voice.${ext}",
         audio_mode="IsAudio",
-        deferrable=True,  # wait in the triggerer
+        deferrable=True,
         timeout=timedelta(hours=1),
-        retries=2,  # a retry continues with the same job
+        retries=2,
     )
     # [END operator]
