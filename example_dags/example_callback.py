@@ -20,6 +20,7 @@ with DAG(
     default_args={"retries": 1},
     params={"input_object": Param("in/speech_over_music.mp3", type="string")},
 ) as dag:
+    # [START howto_operator_voice_separate_callback]
     separate = VoiceSeparateOperator(
         task_id="separate",
         input_object="{{ params.input_object }}",
@@ -31,6 +32,7 @@ with DAG(
         deferrable=True,
         timeout=3600,
     )
+    # [END howto_operator_voice_separate_callback]
 
     @task
     def use(job: dict[str, Any]) -> str:

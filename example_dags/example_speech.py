@@ -37,7 +37,7 @@ with DAG(
     recognise = SpeechRecognitionOperator(
         task_id="recognise",
         input_object="{{ ti.xcom_pull(task_ids='separate', key='job').outputs.voice.object }}",
-        # this type of job has no placeholders, so the key has the id of the first job
+        # beside the voice: the folder has the id of the first job
         output_object="out/{{ ti.xcom_pull(task_ids='separate') }}/transcript.srt",
         output_file_type="srt",
         engine_model_type="{{ params.engine_model_type }}",

@@ -29,6 +29,7 @@ with DAG(dag_id="on_separation_by_kafka", schedule=[SEPARATIONS], catchup=False,
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator  # noqa: E402
 
 with DAG(dag_id="separate_with_kafka", schedule=None, catchup=False):
+    # [START submit]
     VoiceSeparateOperator(
         task_id="submit",
         input_object="in/song.mp3",
@@ -42,3 +43,4 @@ with DAG(dag_id="separate_with_kafka", schedule=None, catchup=False):
             "topic": "ci-jobs",
         },
     )
+    # [END submit]
