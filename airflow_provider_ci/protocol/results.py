@@ -50,8 +50,8 @@ class JobResult(TypedDict):
     there, and ``omitted_files`` counts the others, which ``TencentCIHook.job_result`` returns too.
 
     ``result`` is what the service says beyond files, in its own spelling: ``MediaInfo``,
-    ``SpeechRecognitionResult`` and others. If it is long, texts and lists in it are shortened, and addresses
-    have no signatures; ``result_is_complete`` is ``False`` then, and ``TencentCIHook.job_result`` returns all
+    ``SpeechRecognitionResult`` and others. Signatures of addresses are removed, and texts and lists of a
+    long one shortened; ``result_is_complete`` is ``False`` then, and ``TencentCIHook.job_result`` returns all
     of it.
 
     Times are ISO 8601 with zone. ``code`` and ``message`` are the service's, and ``None`` unless the job

@@ -8,7 +8,7 @@ from airflow.models import DagBag
 from airflow_provider_ci.hooks.ci import TencentCIHook
 
 
-def test_one_paid_job_although_its_answer_gets_lost(ci_emulator, ci_emulator_connection):
+def test_one_paid_job_although_a_response_gets_lost(ci_emulator, ci_emulator_connection):
     TencentCIHook(ci_emulator_connection).upload_file("example_dags/media/speech_only.mp3", "in/song.mp3")
     ci_emulator.faults.add("submit", nth=1, drop=True, when="after")
 

@@ -27,7 +27,7 @@ from scripts.snippets import ROOT, excerpt
 from tencent_ci_emulator.server import Emulator
 from tests.airflow_version import CANNOT_RESCHEDULE_IN_DAG_TEST, IS_AIRFLOW_2
 from tests.docs import before_script, emulator_use, find_jobs, load_objects, results, submit
-from tests.docs.own_dag import test_one_paid_job_although_its_answer_gets_lost as own_dags_test
+from tests.docs.own_dag import test_one_paid_job_although_a_response_gets_lost as own_dags_test
 from tests.emulator.sdk_clients import python_client
 from tests.integration.airflow_runs import dag_bag, dags_in, tries, xcom
 from tests.patience import wait_until
