@@ -11,7 +11,9 @@ import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -81,7 +83,10 @@ class Journal:
         file = path.open("r+")
         _lock(path, file)
         try:
-            first, *lines = _read_lines(file)
+            text = file.read()
+            # what an incomplete last line is about was never begun
+            complete = text[: text.rfind("\n") + 1]
+            first, *lines = [json.loads(line) for line in complete.splitlines()]
             place = Place(**first["place"])
             existing: dict[Created, None] = {}
             for line in lines:
@@ -99,6 +104,9 @@ class Journal:
                 f" account for a bucket, objects and templates whose names have {path.stem}, remove them,"
                 " then delete the file."
             ) from None
+        if complete != text:
+            file.seek(len(complete.encode()))
+            file.truncate()
         journal = cls(path, file, place)
         journal._existing = existing
         return journal
@@ -133,8 +141,14 @@ class Journal:
 
 
 def journals(folder: Path) -> Iterator[Path]:
-    """Yield the journals in a folder, the oldest first."""
-    yield from sorted(folder.glob("*.journal"), key=lambda path: path.stat().st_mtime)
+    """Yield the journals in a folder, the oldest first. A link, or a file with another name, is none."""
+    found = []
+    for path in folder.glob("*.journal"):
+        with suppress(FileNotFoundError):  # another process has just removed everything
+            status = path.lstat()
+            if TOKEN.fullmatch(path.stem) and stat.S_ISREG(status.st_mode):
+                found.append((status.st_mtime, path))
+    yield from (path for _, path in sorted(found))
 
 
 def _is_of_run(created: Created, token: str, place: Place) -> bool:
@@ -165,13 +179,3 @@ def _lock(path: Path, file: IO[str]) -> None:
         raise JournalError(
             f"A run that has not ended works with {path}: wait for its end, or end it."
         ) from None
-
-
-def _read_lines(file: IO[str]) -> list[dict[str, Any]]:
-    """Read the lines. An incomplete last one is cut off, because what it is about was never begun."""
-    text = file.read()
-    complete = text[: text.rfind("\n") + 1]
-    if complete != text:
-        file.seek(len(complete.encode()))
-        file.truncate()
-    return [json.loads(line) for line in complete.splitlines()]

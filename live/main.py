@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from airflow_provider_ci.exceptions import TencentCIError
 from live.clock import Clock
 from live.connection import CONN_ID, NoConnectionError, find_connection, use_private_airflow
+from live.home import private_home, remove_abandoned_homes
 from live.interruption import interruptible
 from live.journal import Journal, JournalError, Place, journals
 from live.options import Options, read_options
@@ -34,31 +33,30 @@ def main(arguments: Sequence[str], *, clock: Clock | None = None, terminal: Text
         _say(str(error))
         return 2
     token = new_token()
-    options.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    home = _home_of(options.folder.resolve() / token)
-    home.mkdir(mode=0o700)
-    lock = _lock(home)  # as long as this process lives
-    try:
-        with interruptible():
-            use_private_airflow(home, connection)
-            from airflow_provider_ci.hooks.ci import TencentCIHook
+    with ExitStack() as stack:
+        try:
+            home = stack.enter_context(private_home(options.folder, token))
+        except OSError as error:
+            _say(
+                f"--folder is {options.folder}, allowed: a folder where you may write, or a new one in such a"
+                f" folder ({error.strerror})"
+            )
+            return 2
+        try:
+            with interruptible():
+                use_private_airflow(home, connection)
+                from airflow_provider_ci.hooks.ci import TencentCIHook
 
-            with TencentCIHook(CONN_ID) as hook:
-                if options.clean:
-                    return _clean(options, hook, clock)
-                return _run(options, hook, clock, terminal, token, home)
-    except KeyboardInterrupt:
-        _say("Interrupted.")
-        return 130
-    except TencentCIError as error:
-        _say(f"{error}")
-        return 2
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-        with suppress(OSError):  # a journal is in it
-            options.folder.rmdir()
+                with TencentCIHook(CONN_ID) as hook:
+                    if options.clean:
+                        return _clean(options, hook, clock)
+                    return _run(options, hook, clock, terminal, token, home)
+        except KeyboardInterrupt:
+            _say("Interrupted.")
+            return 130
+        except TencentCIError as error:
+            _say(f"{error}")
+            return 2
 
 
 def _run(
@@ -108,10 +106,15 @@ def _clean(options: Options, hook: TencentCIHook, clock: Clock) -> int:
             _say(str(error))
             is_clean = False
             continue
+        except OSError as error:
+            _say(f"{path} cannot be opened: {error.strerror}. Run this as the user who has run make live.")
+            is_clean = False
+            continue
         _say(f"{path.name}:")
         is_clean &= clean_up(hook, journal, clock, _say, options)
-    _remove_abandoned_files(options.folder)
-    return 0 if is_clean else 1
+    for line in (left := remove_abandoned_homes(options.folder)):
+        _say(line)
+    return 0 if is_clean and not left else 1
 
 
 def _check_report(path: Path) -> None:
@@ -120,31 +123,6 @@ def _check_report(path: Path) -> None:
         raise ValueError(f"--report is {path}, which exists already: move it, or name another file")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ValueError(f"--report is {path}, allowed: a file in a folder where you may write")
-
-
-def _home_of(path: Path) -> Path:
-    """Return the folder for Airflow of a run, beside its journal."""
-    return path.with_suffix(".airflow")
-
-
-def _lock(path: Path) -> int | None:
-    """Lock a file or folder of a run, until the process ends or closes it; ``None``: another one has it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _remove_abandoned_files(folder: Path) -> None:
-    """Remove the local files of runs that were killed: folders for Airflow, and journals not yet begun."""
-    for path in (*folder.glob("*.airflow"), *folder.glob("*.begun")):
-        lock = _lock(path)
-        if lock is not None:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            os.close(lock)
 
 
 def _say(line: str) -> None:

@@ -22,9 +22,9 @@ OWN = {
 SHARED = {**OWN, "bucket": OTHER_BUCKET, "has_own_bucket": False}
 
 
-def write_journal(folder: Path, place: dict[str, Any], kind: str, name: str, *, token: str = TOKEN) -> Path:
+def write_journal(folder: Path, place: dict[str, Any], kind: str, name: str) -> Path:
     folder.mkdir(exist_ok=True)
-    path = folder / f"{token}.journal"
+    path = folder / f"{TOKEN}.journal"
     lines = [{"place": place}, {"kind": kind, "name": name, "exists": True}]
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return path
@@ -89,13 +89,3 @@ def test_a_line_that_a_kill_has_cut_off_was_not_begun(tmp_path: Path) -> None:
     opened.add("service", "asr")
     opened.close()
     assert Journal.open(journal.path).existing() == [bucket, Created("service", "asr")]
-
-
-def test_local_files_of_killed_runs_are_removed(kit: Kit) -> None:
-    home = kit.journals / f"{TOKEN}.airflow"
-    home.mkdir(parents=True)
-    (home / "airflow.cfg").touch()
-    (kit.journals / f"{TOKEN}.begun").touch()
-    with virtual_emulator() as emulator:
-        assert kit.run(emulator, "--clean").status == 0
-    assert not kit.journals.exists()
