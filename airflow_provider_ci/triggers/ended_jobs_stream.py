@@ -47,10 +47,16 @@ if TYPE_CHECKING:
     from airflow_provider_ci.triggers.job_group import JobGroup
     from airflow_provider_ci.triggers.watermark_store import WatermarkStore
 
-#: Events of all triggers of a stream together, at most, that no stored watermark has passed. So many come
-#: again after a triggerer has died that had to catch up: a slow Airflow stores all of them, one after the
-#: other, before it confirms the first.
-UNSTORED_EVENTS_MAX = 50
+#: Jobs, at most, whose events no stored watermark has passed. So many come again to a trigger after a
+#: triggerer has died that had to catch up: a slow Airflow stores all of them, one after the other, before it
+#: confirms the first.
+UNSTORED_JOBS_MAX = 50
+#: The events of these jobs, for all triggers together; one job may exceed it. With 50, Airflow would wait for
+#: the next events half of the time. It sends no heartbeat while it stores events, and after 30 seconds others
+#: take a triggerer for dead: with 250, only if one event takes 0.12 seconds, and not the usual 0.02.
+UNSTORED_EVENTS_MAX = 250
+#: Seconds that a job which has been read may wait for its announcement before the log says so.
+LATE = 60.0
 #: Seconds after which a watermark that has moved on is stored although no event was. A restarted triggerer
 #: lists all jobs since the stored one.
 SAVE_INTERVAL = 60.0
@@ -200,20 +206,25 @@ class EndedJobsStream:
         # How many events no stored watermark has passed, by the number of their announcement
         self._unstored: dict[int, int] = {}
         self._has_room = asyncio.Event()
+        self._is_late = False
         self._missing_since: dict[str, float] = {}
         self._refused_at: dict[str, float] = {}
 
     async def announcements(self) -> AsyncIterator[Announcement]:
         """Yield announcements for ever. An outage is no error."""
+        loop_time = asyncio.get_running_loop().time
         while True:
             while not subscriptions(self._group):  # the triggers are still reading their watermarks
                 await asyncio.sleep(0.1)
             if poll := await self._poll():
+                read_at = loop_time()
                 for job in _ended(poll):
                     if announcement := self._announce(job, poll.subscriptions):
                         await self._wait_for_room()
+                        self._log_if_late(announcement, job, poll, loop_time() - read_at)
                         self._unstored[announcement.number] = len(announcement.recipients)
                         yield announcement
+                self._log_if_in_time(loop_time() - read_at)
                 if poll.listed_until is not None:
                     await self._advance_watermarks(poll, poll.listed_until)
                     if poll.listed_until < math.inf:  # there is more to catch up with
@@ -395,9 +406,32 @@ class EndedJobsStream:
         return Announcement(number, event, recipients) if recipients else None
 
     async def _wait_for_room(self) -> None:
-        while sum(self._unstored.values()) >= UNSTORED_EVENTS_MAX:
+        while len(self._unstored) >= UNSTORED_JOBS_MAX or sum(self._unstored.values()) >= UNSTORED_EVENTS_MAX:
             self._has_room.clear()
             await self._has_room.wait()
+
+    def _log_if_late(self, announcement: Announcement, job: SeenJob, poll: _Poll, waited: float) -> None:
+        """Say once that Airflow stores events more slowly than jobs end.
+
+        :param waited: seconds that the job has waited since the poll.
+        """
+        ended_at = job.ended_at
+        if self._is_late or waited <= LATE or ended_at is None or math.isinf(ended_at):
+            return
+        self._is_late = True
+        log.warning(
+            "Events about jobs of %s come %d s after the jobs' ends, because Airflow stores events slowly. A "
+            "job is an event for each trigger that it matches, here %d. Give DAGs that watch the same jobs "
+            "one equal trigger, as Airflow merges equal ones, and check the load of Airflow's database",
+            self._group,
+            poll.now + waited - ended_at,
+            len(announcement.recipients),
+        )
+
+    def _log_if_in_time(self, waited: float) -> None:
+        if self._is_late and waited <= LATE / 2:
+            self._is_late = False
+            log.info("Events about jobs of %s come in time again", self._group)
 
     async def _advance_watermarks(self, poll: _Poll, listed_until: float) -> None:
         since = min(next_watermark(poll.now, poll.listed), listed_until)

@@ -22,6 +22,8 @@ from .virtual import EPOCH, now
 
 BUCKET, REGION = "media-1250000001", "ap-guangzhou"
 INF = float("inf")
+#: Seconds that the supervisor needs to store an event, and a value in the state store, with SQLite.
+EVENT_SECONDS, STATE_SECONDS = 0.022, 0.022
 
 
 @dataclass
@@ -157,6 +159,7 @@ class AssetState:
         self.values: dict[str, str] = {}
         self.failure: Exception | None = None
         self.writes = 0
+        self.supervisor = asyncio.Lock()
 
     async def aget(self, key: str) -> Any:
         await asyncio.sleep(0.01)
@@ -166,7 +169,8 @@ class AssetState:
 
     async def aset(self, key: str, value: Any) -> None:
         content = json.dumps(value, allow_nan=False)
-        await asyncio.sleep(0.01)
+        async with self.supervisor:
+            await asyncio.sleep(STATE_SECONDS)
         if self.failure is not None:
             raise self.failure
         self.values[key] = content
@@ -201,8 +205,9 @@ class Watcher:
 class Triggerer:
     """A runner and its supervisor, as ``triggerer_job_runner.py`` of Airflow 3.3 has them.
 
-    Each second the runner hands its events over, and hears of those that were stored since the last time.
-    Storing one takes 10 ms. What was not stored is lost when the triggerer is killed.
+    Each second the runner hands its events over, and hears of those that were stored since the last time. The
+    supervisor does one thing after the other: as long as it stores events, it neither receives others nor
+    writes into the state store. What was not stored is lost when the triggerer is killed.
     """
 
     def __init__(self, watchers: Sequence[Watcher], *, ack_timeout: float = 300.0) -> None:
@@ -219,8 +224,11 @@ class Triggerer:
         self.stores_events = asyncio.Event()
         self.stores_events.set()
         self._has_events = asyncio.Event()
+        self._supervisor = asyncio.Lock()
 
     def start(self) -> Triggerer:
+        for watcher in self.watchers:
+            watcher.asset.supervisor = self._supervisor
         self._tasks = [asyncio.create_task(self._supervise()), asyncio.create_task(self._synchronise())]
         self._tasks += [
             asyncio.create_task(self._keep_running(number, watcher))
@@ -262,27 +270,27 @@ class Triggerer:
 
     async def _synchronise(self) -> None:
         while True:
-            stored, self._stored = self._stored, []
-            self._inbox += self._outbox
-            self._outbox.clear()
+            async with self._supervisor:
+                stored, self._stored = self._stored, []
+                self._inbox += self._outbox
+                self._outbox.clear()
             if self._inbox:
                 self._has_events.set()
-            await asyncio.sleep(0.01)
-            if stored:
-                self._streams.confirm_persisted(stored)
+            self._streams.confirm_persisted(stored)
             await asyncio.sleep(1)
 
     async def _supervise(self) -> None:
         while True:
             await self._has_events.wait()
-            await self.stores_events.wait()
-            while self._inbox:
-                watcher, event, seq = self._inbox.pop(0)
-                await asyncio.sleep(0.01)
-                watcher.events.append((now(), event))
-                if seq is not None:
-                    self._stored.append(seq)
-            self._has_events.clear()
+            async with self._supervisor:
+                await self.stores_events.wait()
+                while self._inbox:
+                    watcher, event, seq = self._inbox.pop(0)
+                    await asyncio.sleep(EVENT_SECONDS)
+                    watcher.events.append((now(), event))
+                    if seq is not None:
+                        self._stored.append(seq)
+                self._has_events.clear()
 
 
 def _copy(asset: AssetState) -> AssetState:

@@ -8,9 +8,11 @@ import logging
 import math
 import pickle
 import random
+import re
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice, product
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,7 +74,9 @@ def is_description(request: Any) -> bool:
 def delays(watcher: Watcher, jobs: list[SimulatedJob]) -> dict[str, float]:
     """Return how long after the end of its job each event was stored."""
     ends = {job.job_id: job.ends for job in jobs}
-    return {event["job_id"]: at - ends[event["job_id"]] for at, event in watcher.events}
+    return {
+        event["job_id"]: at - ends[event["job_id"]] for at, event in watcher.events if event["job_id"] in ends
+    }
 
 
 def test_a_job_that_ends_becomes_one_event(service):
@@ -536,6 +540,71 @@ def test_unstored_events_are_bounded(service):
 
     assert virtual.run(main()) == 50
     assert Counter(watcher.job_ids) == Counter(counted("j", 1000))
+
+
+def overlapping(count: int) -> list[Watcher]:
+    """Return watchers with different triggers that all watch the same jobs."""
+    names = ["in/song.mp3"[:length] for length in range(12)]
+    states = [["Success", *others] for others in ([], ["Failed"], ["Cancel"], ["Failed", "Cancel"])]
+    some = product(names, states)
+    return [Watcher({"input_prefix": name, "states": ends}) for name, ends in islice(some, count)]
+
+
+def test_unstored_events_of_many_triggers_are_bounded_and_so_are_those_of_each(service):
+    service.jobs = [SimulatedJob(job_id, created=5, ends=6) for job_id in counted("j", 100)]
+    watchers = overlapping(20)
+
+    async def main() -> Counter[int]:
+        triggerer = Triggerer(watchers).start()
+        triggerer.stores_events.clear()
+        await asyncio.sleep(60)
+        waiting = Counter(id(watcher) for watcher, _, _ in triggerer._inbox + triggerer._outbox)
+        triggerer.stores_events.set()
+        await asyncio.sleep(120)
+        await triggerer.kill()
+        return waiting
+
+    waiting = virtual.run(main())
+    assert waiting.total() == 260, "jobs of 20 events each, until there are 250"
+    assert len(waiting) == 20
+    assert max(waiting.values()) <= 50
+    assert all(Counter(watcher.job_ids) == Counter(counted("j", 100)) for watcher in watchers)
+
+
+def test_different_triggers_for_the_same_jobs_get_what_airflow_can_store(service, caplog):
+    """It stores an event in 22 ms: 45 a second, if it need not wait for the next one."""
+    rate = 1.5  # 30 events a second
+    service.jobs = [
+        SimulatedJob(job_id, created=20 + number / rate, ends=25 + number / rate)
+        for number, job_id in enumerate(counted("j", 450))
+    ]
+    watchers = overlapping(20)
+    run_for(450, *watchers)
+    for watcher in watchers:
+        assert Counter(watcher.job_ids) == Counter(counted("j", 450))
+        assert max(delays(watcher, service.jobs).values()) <= 10 + 20
+    assert "because Airflow stores" not in caplog.text
+
+
+def test_more_events_than_airflow_can_store_are_late_which_the_log_says_once(service, caplog):
+    rate = 1.5  # 75 events a second
+    service.jobs = [
+        SimulatedJob(job_id, created=20 + number / rate, ends=25 + number / rate)
+        for number, job_id in enumerate(counted("j", 300))
+    ]
+    service.jobs.append(SimulatedJob("later", created=880, ends=890))
+    watchers = overlapping(48)
+    with caplog.at_level(logging.INFO):
+        run_for(950, *watchers)
+    for watcher in watchers:
+        assert Counter(watcher.job_ids) == Counter([*counted("j", 300), "later"])
+    group = "type VoiceSeparate in the bucket of connection 'tencent_ci_default'"
+    (line,) = [record.message for record in caplog.records if "because Airflow stores" in record.message]
+    said = re.match(rf"Events about jobs of {group} come (\d+) s after the jobs' ends", line)
+    assert 60 < int(said[1]) < 300
+    assert "that it matches, here 48. Give DAGs that watch the same jobs one equal trigger" in line
+    assert caplog.text.count(f"Events about jobs of {group} come in time again") == 1
+    assert max(delays(watchers[0], service.jobs[-1:]).values()) <= 10 + 5
 
 
 def test_events_that_come_again_after_a_death_are_bounded_though_the_watermark_is_stored_slowly(service):
