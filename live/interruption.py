@@ -1,4 +1,4 @@
-"""What ends a run early: Ctrl-C, SIGTERM, and the end of the terminal."""
+"""What ends a run early: Ctrl-C, SIGQUIT, SIGTERM, and the end of the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS: tuple[signal.Signals, ...] = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does. ``nohup`` still keeps SIGHUP away."""
+    """Let SIGQUIT, SIGTERM and SIGHUP do what Ctrl-C does. ``nohup`` still keeps SIGHUP away."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -59,10 +60,12 @@ class Observation:
 
 
 def _not_tried(name: str, question: str, assumed: Any, reason: str) -> Observation:
-    """Return a question that the kit cannot settle."""
+    """Return a question that the kit cannot settle. The report says how to add what a person has found."""
+    value = json.dumps(assumed)
+    entry = f'"{name}": {{"observed": {value}}}, with what you have found in place of {value}'
 
     def probe(_: Facts) -> Found:
-        raise NotObservedError(reason)
+        raise NotObservedError(f'{reason}. Then add to "observations" in this file: {entry}')
 
     return Observation(name=name, question=question, assumed=assumed, probe=probe, is_tried=False)
 
@@ -182,7 +185,7 @@ OBSERVATIONS = (
         "Does a cancelled job cost anything?",
         False,
         "only the bill shows it: look whether the usage of CI on the day of this run has the job that was"
-        " cancelled, then add true or false by hand",
+        " cancelled",
     ),
     Observation(
         name="long_result_key",

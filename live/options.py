@@ -74,7 +74,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--patience", type=_seconds, default=600.0, metavar="SECONDS", help="for all jobs")
     parser.add_argument("--poll", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the journals")
-    parser.add_argument("--yes", action="store_true", help="do not ask before paid jobs are submitted")
+    parser.add_argument("--yes", action="store_true", help="do not ask before anything is created")
     parser.add_argument(
         "--clean", action="store_true", help="remove what runs that were killed have left (make live-clean)"
     )

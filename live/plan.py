@@ -11,8 +11,9 @@ from live.observations import OBSERVATIONS, Observation
 from live.options import Options
 
 CONFIRMATION = "pay"
-# USD for a minute, from Tencent's international page of 2023; others are not known here
+# USD for a minute. Others are not known here
 _KNOWN_PRICES = {"VoiceSeparate": 0.012}
+_ORIGIN = "the international site's in 2023"
 _PRICE_PAGES = (
     "the pages about fees in CI's documents (smart audio: 436/84601), or your console's page of prices"
 )
@@ -92,7 +93,10 @@ PAID_JOBS = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The observations to make, and the paid jobs for them."""
+    """The observations to make, and the paid jobs for them.
+
+    :param prices: the user's, in USD by type of job.
+    """
 
     observations: tuple[Observation, ...]
     jobs: tuple[PaidJob, ...]
@@ -115,7 +119,7 @@ class Plan:
         settles = {
             job.name: [each.name for each in self.observations if job.name in each.needs] for job in self.jobs
         }
-        lines = [f"At most {len(self.jobs)} paid jobs:"]
+        lines = [f"At most {len(self.jobs)} paid jobs:" if self.jobs else "No paid jobs."]
         for job in self.jobs:
             by = f" by {job.operator} in Airflow" if job.operator else ""
             lines.append(f"  {job.tag}: {job.media}{by}")
@@ -123,29 +127,36 @@ class Plan:
             lines.append(f"    settles: {', '.join(what)}")
         free = [each.name for each in self.observations if each.is_tried and not each.needs]
         lines.append(f"Free of charge: {', '.join(free) or 'nothing'}")
-        lines.append("Cost, at most (each result counts as a whole minute):")
-        known, unknown = 0.0, []
-        for (tag, unit), count in self.units().items():
-            price = self.prices.get(tag)
-            quantity = f"{count} {unit}{'s' if count > 1 else ''}"
-            if price is None:
-                unknown.append(tag)
-                lines.append(f"  {tag}: {quantity}, at a price that is not known here")
-            else:
-                known += count * price
-                lines.append(f"  {tag}: {quantity} x {price:g} USD = {count * price:.4f} USD")
-        lines.append(f"  Together: {known:.4f} USD{' and what is not known here' if unknown else ''}")
-        if "VoiceSeparate" in {job.tag for job in self.jobs}:
-            lines.append(
-                "  The price of VoiceSeparate, if you gave none, is that of the international site in 2023."
-            )
-        if unknown:
-            lines.append(f"  Look up the prices of {', '.join(unknown)}: {_PRICE_PAGES}.")
-            lines.append("  Then, for instance: make live ARGS='--price Transcode=0.01'")
+        if self.jobs:
+            lines += self._cost()
         lines.append(
             "Storage, requests and traffic of COS cost what they always cost: a few megabytes, for minutes."
         )
         return lines
+
+    def _cost(self) -> list[str]:
+        """Return what may be billed, for the terminal."""
+        lines = ["At most this is billed, if each result of a few seconds counts as a whole minute:"]
+        known, unknown = 0.0, []
+        for (tag, unit), count in self.units().items():
+            quantity = f"{count} {unit}{'s' if count > 1 else ''}"
+            price = self.prices.get(tag, _KNOWN_PRICES.get(tag))
+            if price is None:
+                unknown.append(tag)
+                lines.append(f"  {tag}: {quantity}; the price is not known here")
+            else:
+                known += count * price
+                whose = "yours" if tag in self.prices else _ORIGIN
+                lines.append(f"  {tag}: {quantity} x {price:g} USD ({whose}) = {count * price:.4f} USD")
+        if not unknown:
+            return [*lines, f"  Together, by these prices: {known:.4f} USD"]
+        return [
+            *lines,
+            "  That bounds the number and length of the jobs, not the money:"
+            f" {known:.4f} USD is only the sum of what has a price here.",
+            f"  Look up the prices of {', '.join(unknown)}: {_PRICE_PAGES}.",
+            f"  Then, for instance: make live ARGS='--price {unknown[0]}=0.01'",
+        ]
 
 
 def make_plan(options: Options, *, can_create_bucket: bool) -> Plan:
@@ -161,7 +172,7 @@ def make_plan(options: Options, *, can_create_bucket: bool) -> Plan:
         raise ValueError(f"--price is for {' '.join(unknown)}, allowed: {' '.join(sorted(tags))}")
     observations = tuple(each for each in OBSERVATIONS if not options.only or each.name in options.only)
     jobs = _choose_jobs(observations, is_complete=not options.only, can_create_bucket=can_create_bucket)
-    return Plan(observations, jobs[: options.max_jobs], {**_KNOWN_PRICES, **options.prices})
+    return Plan(observations, jobs[: options.max_jobs], options.prices)
 
 
 def _choose_jobs(
@@ -176,13 +187,15 @@ def _choose_jobs(
 
 
 def confirm(plan: Plan, options: Options, say: Callable[[str], None], terminal: TextIO) -> bool:
-    """Ask whether the jobs may be submitted."""
-    if not plan.jobs or options.yes:
+    """Ask whether anything may be created in the account, whether it is paid for or not."""
+    if options.yes:
         return True
     if not terminal.isatty():
         say("Nothing was created: there is no terminal to ask on. To agree in advance: make live ARGS=--yes")
         return False
-    say(f"Type {CONFIRMATION} to create a bucket and submit these jobs; anything else ends here.")
+    what = "create a bucket" if options.bucket is None else "write below a new prefix of that bucket"
+    jobs = " and submit these jobs" if plan.jobs else ""
+    say(f"Type {CONFIRMATION} to {what}{jobs}; anything else ends here.")
     if terminal.readline().strip() == CONFIRMATION:
         return True
     say("Nothing was created.")

@@ -101,7 +101,7 @@ def test_a_connection_of_the_users_airflow(kit: Kit, airflow_db: None) -> None:
         with create_session() as session:
             session.add(connection)
         try:
-            named = kit.run(emulator, "--conn-id", "my_account", "--only", "unknown_job")
+            named = kit.run(emulator, "--yes", "--conn-id", "my_account", "--only", "unknown_job")
             unknown = kit.run(emulator, "--conn-id", "no_account", "--only", "unknown_job")
         finally:
             with create_session() as session:

@@ -50,7 +50,7 @@ def start(emulator: Emulator, kit: Kit, *options: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_removes_everything(
     number: signal.Signals, emulator: Emulator, account: Account, kit: Kit
 ) -> None:

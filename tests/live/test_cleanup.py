@@ -77,7 +77,7 @@ def test_a_template_that_is_left_is_removed(
     with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
         emulator.faults.add("delete_template", first=1, status=403, code="AccessDenied")
-        outcome = kit.run(emulator, "--bucket", OTHER_BUCKET, "--only", "template_not_found")
+        outcome = kit.run(emulator, "--yes", "--bucket", OTHER_BUCKET, "--only", "template_not_found")
         assert outcome.status == 0
         assert "AccessDenied" in outcome.report["not_observed"]["template_not_found"]
         account.assert_untouched()

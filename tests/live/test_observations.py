@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from live.observations import OBSERVATIONS
 from tencent_ci_emulator.clock import VirtualClock
+from tencent_ci_emulator.observed import ObservedBehaviour
 from tencent_ci_emulator.server import Emulator
 from tests.live.deviations import DEVIATIONS, is_noticed, label
 from tests.live.kit import BY_HOOK, Kit, VirtualTime, virtual_emulator
@@ -65,3 +68,19 @@ def test_a_slow_machine_imagines_nothing(kit: Kit) -> None:
         outcome = kit.run(emulator, "--yes", "--only", *BY_HOOK, clock=clock)
     assert (outcome.status, outcome.deviations) == (0, {})
     assert "had probably begun" in outcome.report["not_observed"]["cancel_submitted"]
+
+
+def test_what_a_person_has_found_is_added_as_the_report_says(kit: Kit) -> None:
+    untried = [each.name for each in OBSERVATIONS if not each.is_tried]
+    assert "cancelled_job_billed" in untried
+    with virtual_emulator() as emulator:
+        report = kit.run(emulator, "--yes", "--only", *untried).report
+    for name in untried:
+        place, _, entry = report["not_observed"][name].partition(" in this file: ")
+        assert place.endswith('add to "observations"')
+        added = json.loads(f"{{{entry.partition(', with')[0]}}}")
+        assert added.keys() == {name}
+        report["observations"] |= added
+    ObservedBehaviour.read(report)
+    report["observations"]["cancelled_job_billed"]["observed"] = True
+    assert ObservedBehaviour.read(report).cancelled_job_billed

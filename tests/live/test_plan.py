@@ -56,16 +56,27 @@ def test_only_the_needed_jobs_are_planned() -> None:
 
 def test_the_cost_has_what_is_known_and_says_what_is_not() -> None:
     said = "\n".join(plan_of().lines())
-    assert "VoiceSeparate: 2 minutes x 0.012 USD = 0.0240 USD" in said
-    assert "Transcode: 6 minutes, at a price that is not known here" in said
-    assert "Together: 0.0240 USD and what is not known here" in said
+    price = "0.012 USD (the international site's in 2023)"
+    assert f"VoiceSeparate: 2 minutes x {price} = 0.0240 USD" in said
+    assert "Transcode: 6 minutes; the price is not known here" in said
+    assert "bounds the number and length of the jobs, not the money: 0.0240 USD is only the sum of" in said
+    assert "Together" not in said
 
 
 def test_prices_of_the_user_count() -> None:
     prices = {"VoiceSeparate": 1, "Transcode": 2, "NoiseReduction": 3, "SpeechRecognition": 4}
     prices |= {"Tts": 0.1, "MediaInfo": 5}
     options = [text for tag, price in prices.items() for text in ("--price", f"{tag}={price}")]
-    assert "  Together: 30.3000 USD" in plan_of(*options).lines()
+    lines = plan_of(*options).lines()
+    assert "  VoiceSeparate: 2 minutes x 1 USD (yours) = 2.0000 USD" in lines
+    assert "  Together, by these prices: 30.3000 USD" in lines
+    assert "not the money" not in "\n".join(lines)
+
+
+def test_a_plan_without_paid_jobs_has_no_cost() -> None:
+    said = "\n".join(plan_of("--only", "unknown_job").lines())
+    assert "No paid jobs." in said
+    assert "billed" not in said
 
 
 @pytest.mark.parametrize(
@@ -100,27 +111,48 @@ def test_without_a_connection_it_says_what_to_set(
     assert "export AIRFLOW_CONN_TENCENT_CI_LIVE=" in capsys.readouterr().out
 
 
-def test_without_a_terminal_nothing_is_created(kit: Kit) -> None:
+#: Whatever a run is limited to, it writes into the account.
+LIMITS = [(), ("--only", "listed_tags"), ("--max-jobs", "0")]
+
+
+@pytest.mark.parametrize("options", LIMITS)
+@pytest.mark.parametrize("in_bucket", [False, True])
+def test_without_a_terminal_nothing_is_created(options: tuple[str, ...], in_bucket: bool, kit: Kit) -> None:
     with virtual_emulator() as emulator:
-        outcome = kit.run(emulator, terminal=io.StringIO("pay\n"))
+        where = ("--bucket", emulator.bucket) if in_bucket else ()
+        outcome = kit.run(emulator, *options, *where, terminal=io.StringIO("pay\n"))
         assert (outcome.status, emulator.ledger.count()) == (2, 0)
     assert "ARGS=--yes" in outcome.said
     assert not kit.journals.exists()
 
 
+@pytest.mark.parametrize("options", LIMITS)
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "PAY\n"])
-def test_another_word_creates_nothing(typed: str, kit: Kit) -> None:
+def test_another_word_creates_nothing(typed: str, options: tuple[str, ...], kit: Kit) -> None:
     with virtual_emulator() as emulator:
-        outcome = kit.run(emulator, terminal=Terminal(typed))
+        outcome = kit.run(emulator, *options, terminal=Terminal(typed))
         assert (outcome.status, emulator.ledger.count()) == (2, 0)
     assert "Nothing was created." in outcome.said
 
 
-def test_the_word_agrees(kit: Kit) -> None:
+@pytest.mark.parametrize(
+    ("options", "question", "jobs"),
+    [
+        (("--only", "job_id_length"), "Type pay to create a bucket and submit these jobs;", 1),
+        (("--only", "unknown_job"), "Type pay to create a bucket;", 0),
+        (
+            ("--only", "unknown_job", "--bucket", "demo-1250000000"),
+            "Type pay to write below a new prefix of that bucket;",
+            0,
+        ),
+    ],
+)
+def test_the_word_agrees(options: tuple[str, ...], question: str, jobs: int, kit: Kit) -> None:
     with virtual_emulator() as emulator:
-        outcome = kit.run(emulator, "--only", "job_id_length", terminal=Terminal("pay\n"))
-        assert (outcome.status, len(emulator.ledger.accepted_jobs())) == (0, 1)
-    assert outcome.observed == {"job_id_length": 33}
+        outcome = kit.run(emulator, *options, terminal=Terminal("pay\n"))
+        assert (outcome.status, len(emulator.ledger.accepted_jobs())) == (0, jobs)
+    assert question in outcome.said
+    assert set(outcome.observed) == {options[1]}
 
 
 def test_a_report_that_could_not_be_written_is_refused_before_anything_is_created(

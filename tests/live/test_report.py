@@ -70,7 +70,7 @@ def test_encoded_secrets_are_found(secret: str) -> None:
 def test_what_names_the_bucket_is_left_out_and_the_rest_is_reported(kit: Kit) -> None:
     code = {"status": 404, "code": "no.job.in.demo-1250000000"}
     with virtual_emulator({"unknown_job": code}) as emulator:
-        outcome = kit.run(emulator, "--only", "unknown_job", "wrong_region")
+        outcome = kit.run(emulator, "--yes", "--only", "unknown_job", "wrong_region")
     assert outcome.status == 0
     assert set(outcome.observed) == {"wrong_region"}
     assert outcome.report["not_observed"]["unknown_job"].endswith("was left out")
