@@ -4,19 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from airflow_provider_ci.exceptions import TencentCIError
+from airflow_provider_ci.exceptions import (
+    AuthenticationError,
+    InvalidRequestError,
+    ServerError,
+    ServiceError,
+    TencentCIError,
+    ThrottledError,
+)
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import PENDING_STATES, Job
 from airflow_provider_ci.protocol.tree import find_text
 from live.clock import Clock
+from live.facts import describe
 from live.journal import Created, Journal
-from live.requests import CloseService, DeleteBucket, DeleteObject
+from live.plan import PAID_JOBS
+from live.requests import AbortUpload, CloseService, DeleteBucket, DeleteObject, ListUploads
 
 _POLL_SECONDS = 2.0
 _ATTEMPTS = 5  # to empty a bucket
-# The list may lack a job for 10 s, as the provider assumes. A POST of a killed run may have been under way
-_LISTED_AFTER = 15.0
+# What was just created may be missing for so long: a job in lists for 10 s, as the provider assumes.
+# A POST of a killed run may have been under way
+_SHOWN_AFTER = 15.0
+# A job that cannot be looked up has ended after so long: its media last seconds, and its input is deleted
+_LONGEST_JOB = 3600.0
+_CLOCKS_DIFFER = 300.0
+_NO_BUCKET = "NoSuchBucket"
+# After these errors, a later attempt may succeed
+_BRIEF = (AuthenticationError, ServerError, ThrottledError)
+
+
+class _NotShownError(TencentCIError):
+    """A response does not have the job, which does not prove that there is none."""
+
+
+def _most(entry: Created) -> str | None:
+    """Return what a submission may cost at most, if it was accepted."""
+    job = next((job for job in PAID_JOBS if entry.name == f"{job.tag} {job.name}"), None)
+    return f"{job.units} {job.unit}{'s' if job.units > 1 else ''} of {job.tag}" if job else None
 
 
 @dataclass(kw_only=True)
@@ -35,6 +63,8 @@ class Cleanup:
     say: Callable[[str], None]
     patience: float
     cannot_remove: dict[Created, str] = field(default_factory=dict)
+    _cannot_be_looked_up: set[Created] = field(default_factory=set, init=False)
+    _has_no_bucket: bool = field(default=False, init=False)
 
     def run(self) -> bool:
         """Remove everything; return whether nothing is left."""
@@ -47,11 +77,11 @@ class Cleanup:
             self._remove(created, self._close_service)
         for created in self.journal.existing("bucket"):
             self._remove(created, self._delete_bucket)
-        if self.journal.place.has_own_bucket and not self.journal.existing("bucket"):
-            for created in self.journal.existing():  # all of it was of the bucket, or wrote there
-                if created.kind in ("template", "service"):
-                    reason = self.cannot_remove.get(created)
-                    self.say(f"  {created.kind} {created.name} was removed with its bucket only: {reason}")
+        place = self.journal.place
+        if self._has_no_bucket or (place.has_own_bucket and not self.journal.existing("bucket")):
+            for created in self.journal.existing("template", "service"):
+                reason = self.cannot_remove.get(created)
+                self.say(f"  {created.kind} {created.name} was removed with its bucket only: {reason}")
                 self.journal.remove(created)
         return not self.journal.existing()
 
@@ -77,59 +107,111 @@ class Cleanup:
     def _end_jobs(self) -> None:
         """Cancel the jobs that have not begun, and wait for those that are running."""
         begin = self.clock.now()
-        listed_at = begin + _LISTED_AFTER if self.journal.existing("submission") else begin
         has_said = False
-        while (pending := self._find_pending_jobs()) or self.clock.now() < listed_at:
+        while True:
+            pending = self._find_pending_jobs()
             for job in pending:
                 if job.may_be_cancelled and job.job_id:
                     self._cancel(job.job_id)
-            if self.clock.now() > begin + self.patience:
-                for entry in self.journal.existing("submission", "job"):
-                    self.cannot_remove[entry] = f"jobs of the run have not ended yet: {len(pending)}"
-                return
+            passed = self.clock.now() - begin
+            is_complete = passed >= _SHOWN_AFTER or not (
+                self.journal.existing("submission") or self._cannot_be_looked_up
+            )
+            if is_complete and (not pending or passed > self.patience):
+                break
             if not has_said:
                 self.say(
                     f"  waiting at most {self.patience:g} s for jobs to end: {len(pending)}"
                     if pending
-                    else f"  waiting {_LISTED_AFTER:g} s for jobs that the list may not have yet"
+                    else f"  waiting {_SHOWN_AFTER:g} s for jobs that the list may not have yet"
                 )
                 has_said = True
             self.clock.sleep(_POLL_SECONDS)
         for entry in self.journal.existing("submission", "job"):
-            if entry not in self.cannot_remove:
+            if entry in self._cannot_be_looked_up:
+                self._forget_if_old(entry)
+            elif entry not in self.cannot_remove:
                 self.journal.remove(entry)
+
+    def _forget_if_old(self, entry: Created) -> None:
+        """Remove a job that cannot be looked up from the journal, once it has certainly ended."""
+        ended_at = self.journal.added_at(entry) + _LONGEST_JOB
+        reason = self.cannot_remove[entry]
+        what = "it has made a job" if entry.kind == "submission" else "it has ended"
+        cost = _most(entry)
+        if self.clock.unix_time() < ended_at:
+            self.cannot_remove[entry] = (
+                f"whether {what} cannot be looked up ({reason}). Such a job ends by itself"
+                f"{f', and costs at most {cost}' if cost else ''}. It cannot run any more after"
+                f" {datetime.fromtimestamp(ended_at, UTC):%Y-%m-%d %H:%M} UTC: run the command again then"
+            )
+        else:
+            self.say(
+                f"  {entry.kind} {entry.name}: whether {what} cannot be looked up ({reason}); by now, such a"
+                f" job has ended{f' and has cost at most {cost}' if cost else ''}"
+            )
+            del self.cannot_remove[entry]
+            self.journal.remove(entry)
 
     def _find_pending_jobs(self) -> list[Job]:
         """Return the jobs of the run that have not ended: those of known ids, which lists may lack, too."""
-        pending: dict[str | None, Job] = {}
         tags: dict[str, list[Created]] = {}
         for entry in self.journal.existing("submission"):
             tags.setdefault(entry.name.partition(" ")[0], []).append(entry)
-        searches = [(self._list_pending_jobs(tag), entries) for tag, entries in tags.items()]
+        searches = [(self._list_pending_jobs(tag, entries), entries) for tag, entries in tags.items()]
         searches += [(self._describe_pending_job(e.name), [e]) for e in self.journal.existing("job")]
+        pending: dict[str | None, Job] = {}
+        self._cannot_be_looked_up.clear()
         for search, entries in searches:
+            for entry in entries:
+                self.cannot_remove.pop(entry, None)
             try:
-                pending |= {job.job_id: job for job in search}
+                found = [*search]
+            except _NotShownError as error:
+                self._cannot_be_looked_up |= {*entries}
+                self.cannot_remove |= dict.fromkeys(entries, error.message)
             except TencentCIError as error:
-                self.cannot_remove |= dict.fromkeys(entries, str(error))
+                if isinstance(error, ServiceError) and not isinstance(error, _BRIEF):
+                    self._cannot_be_looked_up |= {*entries}
+                # the hint of the first is about fields, which the user has not set
+                reason = describe(error) if isinstance(error, InvalidRequestError) else str(error)
+                self.cannot_remove |= dict.fromkeys(entries, reason)
             else:
-                for entry in entries:
-                    self.cannot_remove.pop(entry, None)
+                pending |= {job.job_id: job for job in found}
+                if found:
+                    reason = f"jobs of the run have not ended yet: {len(found)}"
+                    self.cannot_remove |= dict.fromkeys(entries, reason)
         return [*pending.values()]
 
     def _describe_pending_job(self, job_id: str) -> Iterator[Job]:
         place = self.journal.place
         described = self.hook.describe_jobs([job_id], bucket=place.bucket, region=place.region)
+        if not described.jobs_detail:
+            raise _NotShownError("the service returns no such job")
         for job in described.jobs_detail:
             if self._is_of_run(job) and not job.job_state.is_terminal:
                 yield job
 
-    def _list_pending_jobs(self, tag: str) -> Iterator[Job]:
+    def _list_pending_jobs(self, tag: str, entries: list[Created]) -> Iterator[Job]:
+        """Yield the jobs of the submissions of one type.
+
+        :raises _NotShownError: no document says that jobs of this type are listed, and none is.
+        """
         place = self.journal.place
-        states = [str(state) for state in PENDING_STATES]
-        for job in self.hook.list_jobs(tag=tag, states=states, bucket=place.bucket, region=place.region):
-            if self._is_of_run(job):
-                yield job
+        if job_type(tag).is_listed:
+            states = [str(state) for state in PENDING_STATES]
+            found = self.hook.list_jobs(tag=tag, states=states, bucket=place.bucket, region=place.region)
+            yield from filter(self._is_of_run, found)
+            return
+        begun = min(map(self.journal.added_at, entries)) - _CLOCKS_DIFFER
+        since = datetime.fromtimestamp(begun, UTC)
+        listed = self.hook.list_jobs(
+            tag=tag, start_creation_time=since, bucket=place.bucket, region=place.region
+        )
+        jobs = [job for job in listed if job.tag == tag and self._is_of_run(job)]
+        if not jobs:
+            raise _NotShownError(f"the list shows none, and may lack jobs of the type {tag}")
+        yield from (job for job in jobs if not job.job_state.is_terminal)
 
     def _is_of_run(self, job: Job) -> bool:
         """Tell whether the run has submitted a job: in another's bucket, jobs have keys with its prefix."""
@@ -155,43 +237,91 @@ class Cleanup:
                 templates.delete(template.template_id, bucket=place.bucket, region=place.region)
 
     def _delete_prefix(self, created: Created) -> None:
-        self._delete_objects(created.name)
-        if unended := self.journal.existing("submission", "job"):
+        def delete() -> None:
+            found = [*self._delete_objects(created.name), *self._abort_uploads(created.name)]
+            if found:  # the next list shows whether they are gone
+                raise TencentCIError(f"They were listed until they were deleted: {', '.join(found)}")
+
+        self._repeat(delete)
+        unended = self.journal.existing("submission", "job")
+        if unended and not self._has_no_bucket:
             reason = self.cannot_remove.get(unended[0], "jobs of the run may not have ended")
             raise TencentCIError(f"A job may still write a result there ({reason})")
 
-    def _delete_objects(self, prefix: str) -> None:
-        """Delete the objects whose keys begin with ``prefix``.
+    def _delete_bucket(self, created: Created) -> None:
+        place = self.journal.place
+
+        def delete() -> None:
+            try:
+                self._delete_objects("")
+            except TencentCIError as error:
+                if error.code != _NO_BUCKET:
+                    raise  # otherwise what its deletion says counts
+            try:
+                self.hook.call(DeleteBucket(), bucket=created.name, region=place.region)
+            except ServiceError as error:
+                if error.status != 409:
+                    raise
+                try:
+                    self._abort_uploads("")
+                except TencentCIError as also:
+                    raise TencentCIError(f"{error}. {also}") from also
+                raise
+
+        self._repeat(delete)
+
+    def _repeat(self, delete: Callable[[], None]) -> None:
+        """Repeat a deletion: a job may have written its result meanwhile.
+
+        It is done without an error, or when all attempts for some time have found no bucket. A single
+        response that says so may be an error, above all about a new bucket.
+        """
+        failures = 0
+        missing_since: float | None = None
+        while True:
+            try:
+                delete()
+                return
+            except TencentCIError as error:
+                if error.code == _NO_BUCKET:
+                    missing_since = self.clock.now() if missing_since is None else missing_since
+                    if self.clock.now() - missing_since >= _SHOWN_AFTER:
+                        self._has_no_bucket = True
+                        return
+                else:
+                    missing_since = None
+                    failures += 1
+                    if failures == _ATTEMPTS:
+                        raise
+            self.clock.sleep(_POLL_SECONDS)
+
+    def _delete_objects(self, prefix: str) -> list[str]:
+        """Delete the objects whose keys begin with ``prefix``; return their keys.
 
         :raises TencentCIError: some could not be deleted; it names them.
         """
         place = self.journal.place
         listed = self.hook.list_objects(prefix, bucket=place.bucket, region=place.region)
+        keys = [each.key for each in listed]
         refused: dict[str, TencentCIError] = {}
-        for key in [each.key for each in listed]:
+        for key in keys:
             try:
                 self.hook.call(DeleteObject(key), bucket=place.bucket, region=place.region)
             except TencentCIError as error:
                 refused[key] = error
         if refused:
             first = next(iter(refused.values()))
-            raise TencentCIError(f"{first}. The objects: {', '.join(refused)}", status=first.status)
+            raise TencentCIError(f"{first}. The objects: {', '.join(refused)}")
+        return keys
+
+    def _abort_uploads(self, prefix: str) -> list[str]:
+        """Abort the unfinished uploads whose keys begin with ``prefix``; return their keys."""
+        place = self.journal.place
+        uploads = self.hook.call(ListUploads(prefix), bucket=place.bucket, region=place.region)
+        for upload in uploads:
+            self.hook.call(AbortUpload(upload), bucket=place.bucket, region=place.region)
+        return [upload.key for upload in uploads]
 
     def _close_service(self, created: Created) -> None:
         place = self.journal.place
         self.hook.call(CloseService(created.name), bucket=place.bucket, region=place.region)
-
-    def _delete_bucket(self, created: Created) -> None:
-        place = self.journal.place
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._delete_objects("")
-                self.hook.call(DeleteBucket(), bucket=created.name, region=place.region)
-                return
-            except TencentCIError as error:
-                if error.status == 404:  # there was no bucket to list
-                    return
-                if attempt == _ATTEMPTS:
-                    raise
-            # a job may have written its result meanwhile
-            self.clock.sleep(_POLL_SECONDS)

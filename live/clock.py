@@ -12,6 +12,10 @@ class Clock:
         """Return seconds, from any beginning."""
         return time.monotonic()
 
+    def unix_time(self) -> float:
+        """Return Unix time in seconds, which other processes have too."""
+        return time.time()
+
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         time.sleep(seconds)

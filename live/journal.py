@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from airflow_provider_ci.protocol.wire import Endpoint, Service
+from live.clock import Clock
 from live.tokens import TOKEN
 
 
@@ -38,10 +40,12 @@ class Created:
 class Place:
     """Where a run works.
 
+    :param endpoint: what the calls went to, as :func:`name_endpoint` has it.
     :param prefix: what all keys of objects begin with; empty in a bucket of the kit's own.
     :param has_own_bucket: the kit has created the bucket, so that all that is in it is the kit's.
     """
 
+    endpoint: str
     bucket: str
     region: str
     prefix: str
@@ -55,26 +59,27 @@ class JournalError(Exception):
 class Journal:
     """The journal of one run. It is locked as long as it is open."""
 
-    def __init__(self, path: Path, file: IO[str], place: Place) -> None:
+    def __init__(self, path: Path, file: IO[str], place: Place, clock: Clock) -> None:
         self.path = path
         self.place = place
         self._file = file
-        self._existing: dict[Created, None] = {}
+        self._clock = clock
+        self._existing: dict[Created, float] = {}
 
     @classmethod
-    def create(cls, folder: Path, token: str, place: Place) -> Journal:
+    def create(cls, folder: Path, token: str, place: Place, clock: Clock) -> Journal:
         """Begin the journal of a new run."""
         path = folder / f"{token}.journal"
         begun = folder / f"{token}.begun"
         file = os.fdopen(os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "r+")
         _lock(path, file)
-        journal = cls(path, file, place)
+        journal = cls(path, file, place, clock)
         journal._write({"place": asdict(place)})
         begun.rename(path)  # so that no journal is ever without its place, or without its lock
         return journal
 
     @classmethod
-    def open(cls, path: Path) -> Journal:
+    def open(cls, path: Path, clock: Clock) -> Journal:
         """Open the journal of an earlier run.
 
         :raises JournalError: that run has not ended, or the journal is none, or it was edited.
@@ -88,13 +93,13 @@ class Journal:
             complete = text[: text.rfind("\n") + 1]
             first, *lines = [json.loads(line) for line in complete.splitlines()]
             place = Place(**first["place"])
-            existing: dict[Created, None] = {}
+            existing: dict[Created, float] = {}
             for line in lines:
                 created = Created(line["kind"], line["name"])
                 if not _is_of_run(created, path.stem, place):
                     raise ValueError(created)
                 if line["exists"]:
-                    existing[created] = None
+                    existing[created] = float(line["at"])
                 else:
                     existing.pop(created, None)
         except (ValueError, TypeError, KeyError):
@@ -107,7 +112,7 @@ class Journal:
         if complete != text:
             file.seek(len(complete.encode()))
             file.truncate()
-        journal = cls(path, file, place)
+        journal = cls(path, file, place, clock)
         journal._existing = existing
         return journal
 
@@ -115,8 +120,8 @@ class Journal:
         """Note that something is about to be created."""
         created = Created(kind, name)
         if created not in self._existing:
-            self._existing[created] = None
-            self._write({"kind": kind, "name": name, "exists": True})
+            now = self._existing[created] = self._clock.unix_time()
+            self._write({"kind": kind, "name": name, "exists": True, "at": now})
         return created
 
     def remove(self, created: Created) -> None:
@@ -128,6 +133,24 @@ class Journal:
         """Return what exists of these kinds, the oldest first; without kinds: all."""
         return [created for created in self._existing if not kinds or created.kind in kinds]
 
+    def added_at(self, created: Created) -> float:
+        """Return the Unix time at which this was noted."""
+        return self._existing[created]
+
+    def check_endpoint(self, endpoint: str) -> None:
+        """Make sure that what exists is looked for where it was created: elsewhere, nothing of it is found.
+
+        :raises JournalError: calls would go to another endpoint. The journal is closed.
+        """
+        if self._existing and endpoint != self.place.endpoint:
+            self.close()
+            raise JournalError(
+                f"{self.path} is of a run at {self.place.endpoint}, but the connection leads to {endpoint}:"
+                " nothing was removed. Name the run's connection with --conn-id, or correct endpoint_url,"
+                " ci_host and cos_host of this one, then run this again. If that endpoint does not exist any"
+                " more, as of an emulator that has ended, delete the file."
+            )
+
     def close(self) -> None:
         """Close the file, and delete it if nothing is left to be removed."""
         if not self._existing:
@@ -138,6 +161,12 @@ class Journal:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def name_endpoint(endpoint: Endpoint) -> str:
+    """Return what calls go to, without anything of the account: the hosts without the bucket."""
+    hosts = " and ".join(endpoint.host(service).removeprefix(f"{endpoint.bucket}.") for service in Service)
+    return f"{endpoint.base_url.rstrip('/')} ({hosts})" if endpoint.base_url else hosts
 
 
 def journals(folder: Path) -> Iterator[Path]:

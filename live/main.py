@@ -14,7 +14,7 @@ from live.clock import Clock
 from live.connection import CONN_ID, NoConnectionError, find_connection, use_private_airflow
 from live.home import private_home, remove_abandoned_homes
 from live.interruption import interruptible
-from live.journal import Journal, JournalError, Place, journals
+from live.journal import Journal, JournalError, Place, journals, name_endpoint
 from live.options import Options, read_options
 from live.plan import confirm, make_plan
 from live.tokens import new_token
@@ -72,6 +72,7 @@ def _run(
         return 2
     endpoint = hook.settings.endpoint(options.bucket)
     place = Place(
+        endpoint=name_endpoint(endpoint),
         bucket=options.bucket or f"{token}-{endpoint.bucket.rpartition('-')[2]}",
         region=endpoint.region,
         prefix=f"{token}/",
@@ -82,7 +83,7 @@ def _run(
         _say(line)
     if not confirm(plan, options, _say, terminal):
         return 2
-    journal = Journal.create(options.folder, token, place)
+    journal = Journal.create(options.folder, token, place, clock)
     _say(f"If this is killed, `{options.clean_command}` removes what {journal.path} lists.")
     run = Run(
         options=options, plan=plan, hook=hook, journal=journal, token=token, home=home, clock=clock, say=_say
@@ -99,7 +100,9 @@ def _clean(options: Options, hook: TencentCIHook, clock: Clock) -> int:
         _say("There is nothing to remove: no run has left a journal.")
     for path in paths:
         try:
-            journal = Journal.open(path)
+            journal = Journal.open(path, clock)
+            place = journal.place
+            journal.check_endpoint(name_endpoint(hook.settings.endpoint(place.bucket, place.region)))
         except FileNotFoundError:  # another process has just removed everything
             continue
         except JournalError as error:

@@ -1,20 +1,21 @@
 """Calls that the kit needs and that the provider does not make.
 
-Sources: 436/7738 (PUT Bucket), 436/7732 (DELETE Bucket), 436/7743 (DELETE Object), 460/95754 (DELETE
-/asrbucket).
+Sources: 436/7738 (PUT Bucket), 436/7732 (DELETE Bucket), 436/7743 (DELETE Object), 436/7736 (List Multipart
+Uploads), 436/7740 (Abort Multipart Upload), 460/95754 (DELETE /asrbucket).
 """
 
 # ruff: noqa: D102 - the methods are documented in ApiRequest
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from airflow_provider_ci.exceptions import NotFoundError, ServiceError
+from airflow_provider_ci.exceptions import ServiceError
 from airflow_provider_ci.protocol import xml
-from airflow_provider_ci.protocol.api_request import ApiRequest, ci_request, parse_response
+from airflow_provider_ci.protocol.api_request import ApiRequest, ci_request, drop_empty, parse_response
 from airflow_provider_ci.protocol.errors import lacks_service, service_error
 from airflow_provider_ci.protocol.jobs import DescribeJobs, JobsResponse, SubmitJob
 from airflow_provider_ci.protocol.signing import sign
@@ -44,7 +45,7 @@ class CreateBucket(ApiRequest[None]):
 
 @dataclass(frozen=True, slots=True)
 class DeleteBucket(ApiRequest[None]):
-    """``DELETE /``: deletes the bucket that the host names, if it is empty; a missing one is a success."""
+    """``DELETE /``: deletes the bucket that the host names, if it is empty."""
 
     purpose: ClassVar[str] = "delete the bucket"
     cam_actions: ClassVar[tuple[str, ...]] = ("cos:DeleteBucket",)
@@ -53,7 +54,7 @@ class DeleteBucket(ApiRequest[None]):
         return HttpRequest(method="DELETE", service=Service.COS, path="/")
 
     def parse(self, response: HttpResponse) -> None:
-        _raise_unless_done(response, self.purpose, missing_is_done=True)
+        _raise_unless_done(response, self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,55 @@ class DeleteObject(ApiRequest[None]):
 
     def http_request(self) -> HttpRequest:
         return HttpRequest(method="DELETE", service=Service.COS, path=f"/{self.key}")
+
+    def parse(self, response: HttpResponse) -> None:
+        _raise_unless_done(response, self.purpose, missing_is_done=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An upload in parts that has not been completed: it keeps a bucket from being deleted."""
+
+    key: str = ""
+    upload_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UploadsResult:
+    upload: tuple[Upload, ...] = ()
+    encoding_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListUploads(ApiRequest[Sequence[Upload]]):
+    """``GET /?uploads``: lists unfinished uploads whose keys begin with ``prefix``, the first thousand."""
+
+    prefix: str
+    purpose: ClassVar[str] = "list the unfinished uploads"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:ListMultipartUploads",)
+
+    def http_request(self) -> HttpRequest:
+        params = drop_empty((("prefix", self.prefix), ("encoding-type", "url")))
+        return HttpRequest(method="GET", service=Service.COS, path="/", params=(("uploads", ""), *params))
+
+    def parse(self, response: HttpResponse) -> Sequence[Upload]:
+        root = parse_response(response, self.purpose, "ListMultipartUploadsResult")
+        result = xml.read(_UploadsResult, root)
+        decode = unquote if result.encoding_type == "url" else str
+        return [replace(each, key=decode(each.key)) for each in result.upload]
+
+
+@dataclass(frozen=True, slots=True)
+class AbortUpload(ApiRequest[None]):
+    """``DELETE /<key>?uploadId=…``: removes an unfinished upload. A missing one counts as removed."""
+
+    upload: Upload
+    purpose: ClassVar[str] = "abort the upload"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:AbortMultipartUpload",)
+
+    def http_request(self) -> HttpRequest:
+        params = (("uploadId", self.upload.upload_id),)
+        return HttpRequest(method="DELETE", service=Service.COS, path=f"/{self.upload.key}", params=params)
 
     def parse(self, response: HttpResponse) -> None:
         _raise_unless_done(response, self.purpose, missing_is_done=True)
@@ -85,8 +135,6 @@ class CloseService(ApiRequest[None]):
     def parse(self, response: HttpResponse) -> None:
         try:
             _raise_unless_done(response, self.purpose)
-        except NotFoundError:
-            return
         except ServiceError as error:
             if not lacks_service(error):  # such an error says that it is closed already
                 raise

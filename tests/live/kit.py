@@ -35,6 +35,9 @@ class VirtualTime(Clock):
     def now(self) -> float:
         return self._clock.now()
 
+    def unix_time(self) -> float:
+        return self._clock.now()
+
     def sleep(self, seconds: float) -> None:
         self._clock.advance(seconds)
 

@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from live.journal import Created, Journal
+from airflow_provider_ci.protocol.api_request import ApiRequest
+from airflow_provider_ci.protocol.tree import Tree
+from airflow_provider_ci.protocol.wire import HttpRequest, HttpResponse, Service
+from live.journal import Created, Journal, Place, name_endpoint
+from live.requests import AbortUpload, DeleteBucket, DeleteObject, ListUploads
+from live.run import Run
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
 from tests.live.account import KEYS, OTHER_BUCKET, Account
@@ -233,4 +241,236 @@ def test_a_terminal_that_has_gone_stops_no_removal(
             outcome = kit.run(emulator, *ONLY)
         assert (outcome.status, kit.journal_files()) == (0, [])
         assert set(outcome.observed) == {"progress", "misspelt_placeholder", "template_not_found"}
+        account.assert_untouched()
+
+
+OWN_BUCKET: tuple[str, ...] = ()
+SHARED_BUCKET = ("--bucket", OTHER_BUCKET)
+
+
+@pytest.mark.parametrize("operation", ["list_objects", "delete_bucket"])
+def test_a_single_response_without_the_bucket_does_not_prove_that_it_is_gone(
+    operation: str, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add(operation, first=1, status=404, code="NoSuchBucket")
+        outcome = kit.run(emulator, "--yes", "--only", "unknown_job")
+        assert (outcome.status, kit.journal_files()) == (0, [])
+        account.assert_untouched()
+
+
+@pytest.mark.parametrize("code", ["NoSuchBucket", "PageNotFound"])
+def test_a_list_that_is_not_found_does_not_prove_that_the_bucket_is_gone(
+    code: str, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add("list_objects", status=404, code=code)
+        outcome = kit.run(emulator, "--yes", "--only", "unknown_job")
+        (left,) = account.new_buckets()
+        assert (outcome.status, len(kit.journal_files())) == (1, 1)
+        assert f"bucket {left}" in outcome.said
+        emulator.faults.clear()
+        assert kit.run(emulator, "--clean").status == 0
+        account.assert_untouched()
+
+
+@pytest.mark.parametrize("options", [OWN_BUCKET, SHARED_BUCKET])
+def test_a_bucket_that_its_owner_has_deleted_is_not_left(
+    options: tuple[str, ...], kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        for operation in ("delete_object", "delete_template"):
+            emulator.faults.add(operation, status=403, code="AccessDenied")
+        assert kit.run(emulator, "--yes", "--only", "template_not_found", *options).status == 1
+        emulator.faults.clear()
+        bucket = OTHER_BUCKET if options else account.new_buckets().pop()
+        for each in account.hook.list_objects(bucket=bucket):
+            account.hook.call(DeleteObject(each.key), bucket=bucket)
+        account.hook.call(DeleteBucket(), bucket=bucket)
+
+        cleaned = kit.run(emulator, "--clean")
+        assert (cleaned.status, kit.journal_files()) == (0, [])
+        assert "Nothing is left." in cleaned.said
+
+
+@pytest.mark.parametrize("options", [OWN_BUCKET, SHARED_BUCKET])
+def test_nothing_is_looked_for_at_another_endpoint(
+    options: tuple[str, ...], kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator, virtual_emulator() as other:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add("delete_object", status=403, code="AccessDenied")
+        assert kit.run(emulator, "--yes", "--only", "unknown_job", *options).status == 1
+        emulator.faults.clear()
+
+        refused = kit.run(other, "--clean")
+        assert (refused.status, len(kit.journal_files()), other.ledger.count()) == (1, 1, 0)
+        for part in (f"of a run at {emulator.url} (", f"leads to {other.url} (", "--conn-id", "endpoint_url"):
+            assert part in refused.said
+
+        assert kit.run(emulator, "--clean").status == 0
+        account.assert_untouched()
+
+
+@dataclass(frozen=True, slots=True)
+class BeginUpload(ApiRequest[None]):
+    """``POST /<key>?uploads`` (436/7746)."""
+
+    key: str
+    purpose: ClassVar[str] = "begin the upload"
+    cam_actions: ClassVar[tuple[str, ...]] = ("cos:InitiateMultipartUpload",)
+
+    def http_request(self) -> HttpRequest:
+        params = (("uploads", ""),)
+        return HttpRequest(method="POST", service=Service.COS, path=f"/{self.key}", params=params)
+
+    def parse(self, response: HttpResponse) -> None:
+        assert response.is_success
+
+
+@pytest.mark.parametrize("options", [OWN_BUCKET, SHARED_BUCKET])
+def test_unfinished_uploads_are_aborted(
+    options: tuple[str, ...], kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether CI leaves such uploads is not known. Those of the owner stay."""
+    open_services = Run._open_services
+
+    def begin_uploads(run: Run) -> None:
+        open_services(run)
+        place = run.journal.place
+        for name in ("left.mp3", "left & 语音.mp3"):
+            run.hook.call(BeginUpload(f"{place.prefix}out/{name}"), bucket=place.bucket)
+
+    monkeypatch.setattr(Run, "_open_services", begin_uploads)
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        account.hook.call(BeginUpload("out/owner.mp3"), bucket=OTHER_BUCKET)
+        outcome = kit.run(emulator, "--yes", "--only", "unknown_job", *options)
+        assert (outcome.status, kit.journal_files()) == (0, [])
+        uploads = account.hook.call(ListUploads(""), bucket=OTHER_BUCKET)
+        assert [upload.key for upload in uploads] == ["out/owner.mp3"]
+        account.hook.call(AbortUpload(uploads[0]), bucket=OTHER_BUCKET)
+        account.assert_untouched()
+
+
+@pytest.mark.parametrize("options", [OWN_BUCKET, SHARED_BUCKET])
+def test_a_job_that_cannot_be_looked_up_is_named_until_it_has_ended(
+    options: tuple[str, ...], kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The response to its submission was lost, and its type is not listed."""
+    observed = {"listed_tags": {"NoiseReduction": False}}
+    with virtual_emulator(observed, buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add("submit", first=1, when="after", drop=True)
+        outcome = kit.run(emulator, "--yes", "--only", "same_result_key", *options)
+        assert (outcome.status, len(emulator.ledger.accepted_jobs())) == (1, 1)
+        assert "Nothing is left" not in outcome.said
+        assert "submission NoiseReduction same_key (bucket " in outcome.said
+        assert "ends by itself, and costs at most 1 minute of NoiseReduction" in outcome.said
+        assert "Correct the field" not in outcome.said
+        assert "UTC: run the command again then" in outcome.said
+        assert kit.run(emulator, "--clean").status == 1
+
+        assert isinstance(emulator.clock, VirtualClock)
+        emulator.clock.advance(3600)
+        cleaned = kit.run(emulator, "--clean")
+        assert (cleaned.status, kit.journal_files()) == (0, [])
+        assert "such a job has ended and has cost at most 1 minute of NoiseReduction" in cleaned.said
+        assert "Nothing is left." in cleaned.said
+        account.assert_untouched()
+
+
+TOKEN = "airflow-ci-live-0123456789ab"
+
+
+@pytest.fixture
+def leave(kit: Kit) -> Callable[[Emulator, Account, str, str], None]:
+    """Leave the journal of a run that was killed, with one entry, in the owner's bucket."""
+
+    def write(emulator: Emulator, account: Account, kind: str, name: str) -> None:
+        endpoint = account.hook.settings.endpoint(OTHER_BUCKET)
+        place = Place(
+            endpoint=name_endpoint(endpoint),
+            bucket=OTHER_BUCKET,
+            region=endpoint.region,
+            prefix=f"{TOKEN}/",
+            has_own_bucket=False,
+        )
+        assert isinstance(emulator.clock, VirtualClock)
+        kit.journals.mkdir(exist_ok=True)
+        journal = Journal.create(kit.journals, TOKEN, place, VirtualTime(emulator.clock))
+        journal.add("prefix", place.prefix)
+        journal.add(kind, name)
+        journal.close()
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [
+        ("submission", "SpeechRecognition speech_recognition", "may lack jobs of the type SpeechRecognition"),
+        ("job", "j0123456789abcdef0123456789abcdef", "the service returns no such job"),
+    ],
+)
+def test_a_list_that_shows_no_job_does_not_prove_that_there_is_none(
+    kind: str,
+    name: str,
+    reason: str,
+    kit: Kit,
+    leave: Callable[[Emulator, Account, str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        leave(emulator, account, kind, name)
+        for _ in range(2):
+            outcome = kit.run(emulator, "--clean")
+            assert (outcome.status, len(kit.journal_files())) == (1, 1)
+            assert reason in outcome.said
+        assert isinstance(emulator.clock, VirtualClock)
+        emulator.clock.advance(3600)
+        assert (kit.run(emulator, "--clean").status, kit.journal_files()) == (0, [])
+        account.assert_untouched()
+
+
+def test_a_job_that_a_list_shows_is_cancelled_although_lists_may_lack_its_type(
+    kit: Kit,
+    leave: Callable[[Emulator, Account, str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,), queue_seconds=600) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        parameters = {"EngineModelType": "16k_en", "ChannelNum": 1, "ResTextFormat": 1}
+        for key in (f"{TOKEN}/out/text.txt", "out/owner.txt"):
+            job: Tree = {
+                "Tag": "SpeechRecognition",
+                "Input": {"Object": KEYS[1]},
+                "Operation": {"SpeechRecognition": parameters, "Output": {"Object": key}},
+            }
+            account.hook.submit_job(job, bucket=OTHER_BUCKET)
+        leave(emulator, account, "submission", "SpeechRecognition speech_recognition")
+        assert (kit.run(emulator, "--clean").status, kit.journal_files()) == (0, [])
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Submitted"]
+        account.assert_untouched()
+
+
+def test_jobs_that_have_not_ended_are_left_although_their_bucket_is_gone(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,), run_seconds=100) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        outcome = kit.run(emulator, "--yes", "--only", "misspelt_placeholder", "--patience", "10")
+        assert (outcome.status, len(kit.journal_files())) == (1, 1)
+        assert "jobs of the run have not ended yet: 1" in outcome.said
+        assert account.new_buckets() == set()
+
+        assert isinstance(emulator.clock, VirtualClock)
+        emulator.clock.advance(3600)
+        assert (kit.run(emulator, "--clean").status, kit.journal_files()) == (0, [])
         account.assert_untouched()

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from live.clock import Clock
 from live.journal import Created, Journal, JournalError, Place
 from tests.live.account import OTHER_BUCKET, Account
 from tests.live.kit import Kit, virtual_emulator
 
 TOKEN = "airflow-ci-live-0123456789ab"
+HOSTS = "ci.ap-guangzhou.myqcloud.com and cos.ap-guangzhou.myqcloud.com"
 OWN = {
+    "endpoint": HOSTS,
     "bucket": f"{TOKEN}-1250000000",
     "region": "ap-guangzhou",
     "prefix": f"{TOKEN}/",
@@ -25,7 +28,7 @@ SHARED = {**OWN, "bucket": OTHER_BUCKET, "has_own_bucket": False}
 def write_journal(folder: Path, place: dict[str, Any], kind: str, name: str) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / f"{TOKEN}.journal"
-    lines = [{"place": place}, {"kind": kind, "name": name, "exists": True}]
+    lines = [{"place": place}, {"kind": kind, "name": name, "exists": True, "at": 1e9}]
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return path
 
@@ -67,7 +70,7 @@ def test_what_is_no_journal_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / f"{TOKEN}.journal"
     path.write_text(text)
     with pytest.raises(JournalError, match="is no journal"):
-        Journal.open(path)
+        Journal.open(path, Clock())
 
 
 def test_a_damaged_line_hides_none_of_the_others(tmp_path: Path) -> None:
@@ -75,17 +78,17 @@ def test_a_damaged_line_hides_none_of_the_others(tmp_path: Path) -> None:
     first, line = path.read_text().splitlines(keepends=True)
     path.write_text(f"{first}{line[:20]}\n{line}")
     with pytest.raises(JournalError, match="is no journal"):
-        Journal.open(path)
+        Journal.open(path, Clock())
 
 
 def test_a_line_that_a_kill_has_cut_off_was_not_begun(tmp_path: Path) -> None:
-    journal = Journal.create(tmp_path, TOKEN, Place(**OWN))  # type: ignore[arg-type]
+    journal = Journal.create(tmp_path, TOKEN, Place(**OWN), Clock())  # type: ignore[arg-type]
     bucket = journal.add("bucket", str(OWN["bucket"]))
     journal.close()
     with journal.path.open("a") as file:
         file.write('{"kind": "servi')
-    opened = Journal.open(journal.path)
+    opened = Journal.open(journal.path, Clock())
     assert opened.existing() == [bucket]
     opened.add("service", "asr")
     opened.close()
-    assert Journal.open(journal.path).existing() == [bucket, Created("service", "asr")]
+    assert Journal.open(journal.path, Clock()).existing() == [bucket, Created("service", "asr")]
