@@ -51,6 +51,7 @@ class AirflowRun:
         self._poll = poll
         self._process: subprocess.Popen[bytes] | None = None
         self._submissions: dict[str, Created] = {}
+        self._accepted = 0
 
     def start(self, *, patience: float) -> None:
         """Begin, if there are jobs. What the DAG submits is noted in the journal before."""
@@ -79,6 +80,7 @@ class AirflowRun:
         del environment[LOG_LEVEL_VARIABLE]
         command = [sys.executable, "-m", "live.airflow_process"]
         with self._log.open("ab") as log:
+            self._accepted = len(self._jobs)  # as long as nobody knows
             self._process = subprocess.Popen(  # noqa: S603 - no shell
                 command,
                 stdin=subprocess.PIPE,
@@ -97,8 +99,17 @@ class AirflowRun:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.stop()
-        outcome = json.loads(self._outcome.read_text()) if self._outcome.exists() else {}
-        return {name: self._describe(name, outcome.get(name) or {}) for name in self._jobs}
+        try:
+            outcome = json.loads(self._outcome.read_text())
+        except (OSError, ValueError):  # the run has not come to its end
+            outcome = {}
+        found = {name: self._describe(name, outcome.get(name)) for name in self._jobs}
+        self._accepted = sum(job.is_accepted for job in found.values())
+        return found
+
+    def count_accepted(self) -> int:
+        """Return how many jobs the service has accepted, or may have."""
+        return self._accepted
 
     def stop(self) -> None:
         """End the process, if it runs."""
@@ -112,8 +123,9 @@ class AirflowRun:
             return ""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_MOST_LOG_LINES:])
 
-    def _describe(self, name: str, outcome: Mapping[str, Any]) -> AirflowJob:
-        place, job_id = self._journal.place, outcome.get("job_id")
+    def _describe(self, name: str, outcome: Mapping[str, Any] | None) -> AirflowJob:
+        """Return a job of which the DAG has written ``outcome``; ``None`` if it has written none."""
+        place, job_id = self._journal.place, (outcome or {}).get("job_id")
         described = None
         if job_id:
             self._journal.add("job", job_id)
@@ -123,9 +135,9 @@ class AirflowRun:
                 described = next(iter(found.jobs_detail), None)
         return AirflowJob(
             extension=_INPUTS.get(name),
-            is_accepted=bool(job_id),
+            is_accepted=outcome is None or bool(job_id),
             description=described,
-            is_successful=bool(outcome.get("is_successful")),
+            is_successful=bool((outcome or {}).get("is_successful")),
         )
 
     def _connection(self) -> str:

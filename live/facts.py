@@ -41,7 +41,7 @@ class AirflowJob:
     """A job that an operator has submitted in Airflow.
 
     :param extension: the format of its input.
-    :param is_accepted: the service has accepted it.
+    :param is_accepted: the service has accepted it, or may have.
     :param description: the service's newest one; ``None`` if there is no job, or none could be read.
     :param is_successful: the task that waited for it has succeeded.
     """

@@ -26,7 +26,7 @@ _SUSPICIOUS = re.compile(
 
 
 _Name = TypeVar("_Name")
-_LEFT_OUT = "the service's answer names something of the account, or looks so, and was left out"
+_LEFT_OUT = "what was seen names something of the account, or looks so, and was left out"
 
 
 class SecretInReportError(Exception):
@@ -38,7 +38,8 @@ class Report:
     """What was found out.
 
     :param operators: by the name of an operator, how its job has ended.
-    :param paid_jobs: how many jobs the service has accepted.
+    :param paid_jobs: how many jobs the service has accepted, or may have.
+    :param error: what has ended the run early, if anything did.
     """
 
     date: str
@@ -47,6 +48,7 @@ class Report:
     not_observed: dict[Observation, str] = field(default_factory=dict)
     operators: dict[str, str] = field(default_factory=dict)
     paid_jobs: int = 0
+    error: str | None = None
 
     def deviations(self) -> list[Observation]:
         """Return the observations that differ from what is assumed."""
@@ -62,6 +64,8 @@ class Report:
                 self.not_observed[each] = _LEFT_OUT
         self.not_observed = _without_reasons(self.not_observed, secrets)
         self.operators = _without_reasons(self.operators, secrets)
+        if self.error is not None and _find_secret(self.error, secrets):
+            self.error = _LEFT_OUT
 
     def as_tree(self) -> dict[str, Any]:
         """Return what the file has."""
@@ -82,6 +86,7 @@ class Report:
             "not_observed": {each.name: reason for each, reason in self.not_observed.items()},
             "operators": self.operators,
             "paid_jobs": self.paid_jobs,
+            "error": self.error,
         }
 
     def as_json(self, secrets: Collection[str]) -> str:
@@ -95,11 +100,13 @@ class Report:
     def as_markdown(self, secrets: Collection[str]) -> str:
         """Return a summary that can be pasted into an issue. Raises as :meth:`as_json` does."""
         deviating = self.deviations()
+        ended_early = [] if self.error is None else ["", f"The run ended early: {self.error}."]
         lines = [
             f"### make live, {self.date}, {self.region}, airflow-provider-ci {__version__}",
             "",
-            f"{self.paid_jobs} paid jobs. {len(self.observations)} observations, {len(deviating)} differ from"
-            f" what is assumed; {len(self.not_observed)} questions are open.",
+            f"At most {self.paid_jobs} paid jobs. {len(self.observations)} observations, {len(deviating)}"
+            f" differ from what is assumed; {len(self.not_observed)} questions are open.",
+            *ended_early,
             "",
             "| Observation | Assumed | Observed | |",
             "|---|---|---|---|",

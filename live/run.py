@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow_provider_ci.exceptions import PermissionDeniedError, TencentCIError
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.job_types.job_type import ASR, MEDIA
+from airflow_provider_ci.protocol.wire import Credentials
 from live import job_requests, media
 from live.airflow_run import AirflowRun
 from live.cleanup import Cleanup
 from live.clock import Clock
-from live.facts import Facts, NotObservedError, describe, outcome
+from live.facts import AirflowJob, Facts, NotObservedError, describe, outcome
 from live.interruption import ignore_signals
 from live.journal import Journal
 from live.observations import Stage
@@ -51,60 +52,71 @@ class Run:
     home: Path
     clock: Clock
     say: Callable[[str], None]
+    _credentials: set[Credentials] = field(default_factory=set, init=False, repr=False)
 
     def execute(self) -> int:
         """Run; return the exit status."""
-        status = 1
+        report = Report(date=f"{datetime.now(UTC):%Y-%m-%d}", region=self.journal.place.region)
+        is_interrupted = is_written = False
         try:
             try:
-                report = self._observe()
-                status = self._write(report)
+                self._observe(report)
             except KeyboardInterrupt:
                 self.say("\nInterrupted. Everything that this run has created is removed now.")
-                status = 130
-            except CannotRunError as error:
-                self.say(f"The run failed: {error}")
-            except TencentCIError as error:
-                self.say(f"The run failed: {error}")
+                report.error, is_interrupted = "interrupted", True
             except Exception as error:
-                self.say(f"The run failed because of an error in the kit: {error!r}")
+                self._fail(report, error)
+            if report.error is None or report.paid_jobs:
+                is_written = self._write(report)
         finally:
             is_clean = clean_up(self.hook, self.journal, self.clock, self.say, self.options)
-        return status if is_clean else max(status, 1)
+        if is_interrupted:
+            return 130
+        return 0 if report.error is None and is_written and is_clean else 1
 
-    def _observe(self) -> Report:
-        place = self.journal.place
-        report = Report(date=f"{datetime.now(UTC):%Y-%m-%d}", region=place.region)
+    def _fail(self, report: Report, error: Exception) -> None:
+        """Note what has ended the run early. The message may name the bucket: it is for the terminal only."""
+        if isinstance(error, CannotRunError | TencentCIError):
+            self.say(f"The run failed: {error}")
+        else:
+            self.say(f"The run failed because of an error in the kit: {error!r}")
+        report.error = describe(error)
+
+    def _observe(self, report: Report) -> None:
         watch = JobWatch(self.hook, self.journal, self.clock)
         facts = Facts(hook=self.hook, journal=self.journal, token=self.token, watch=watch)
-        self._make_place(facts)
-        self._probe(Stage.NEW_BUCKET, facts, report)
-        self._open_services()
-        self._probe(Stage.FREE, facts, report)
         airflow_jobs = [job for job in self.plan.jobs if job.operator]
         airflow = AirflowRun(self.hook, self.journal, airflow_jobs, self.home, poll=self.options.poll)
         try:
-            airflow.start(patience=self.options.patience)
+            self._make_place(facts)
+            self._probe(Stage.NEW_BUCKET, facts, report)
+            self._open_services()
+            self._probe(Stage.FREE, facts, report)
+            try:
+                self._run_jobs(facts, airflow)
+            except Exception as error:  # of what was paid for, as much is observed as can be
+                self._fail(report, error)
+            self._probe(Stage.ENDED, facts, report)
+            for job in airflow_jobs:
+                if found := facts.airflow_jobs.get(job.name):
+                    report.operators[job.operator] = _how_operator_ended(found)
+            if any(not found.is_successful for found in facts.airflow_jobs.values()):
+                self.say(f"A task in Airflow has failed. The end of its log:\n{airflow.log_end()}")
+        finally:
+            accepted = [job for job in watch.jobs.values() if job.job_id or job.error is not None]
+            report.paid_jobs = len(accepted) + airflow.count_accepted()
+
+    def _run_jobs(self, facts: Facts, airflow: AirflowRun) -> None:
+        """Submit the jobs, and watch them until they have ended."""
+        patience, poll = self.options.patience, self.options.poll
+        try:
+            airflow.start(patience=patience)
             self._submit(facts)
             self.say("Waiting for the jobs")
-            watch.wait(patience=self.options.patience, poll=self.options.poll, cancel_when_running="long_key")
-            # Airflow needs a minute of its own to start
-            facts.airflow_jobs = airflow.wait(self.options.patience + 60)
+            facts.watch.wait(patience=patience, poll=poll, cancel_when_running="long_key")
+            facts.airflow_jobs = airflow.wait(patience + 60)  # Airflow needs a minute of its own to start
         finally:
             airflow.stop()
-        self._probe(Stage.ENDED, facts, report)
-        for job in airflow_jobs:
-            found = facts.airflow_jobs[job.name]
-            ended = outcome(found.description) if found.description else "submitted no job"
-            if found.description and found.description.job_state.is_successful and not found.is_successful:
-                ended = "Success, but the task that waited has failed"
-            report.operators[job.operator] = ended
-        if any(not found.is_successful for found in facts.airflow_jobs.values()):
-            self.say(f"A task in Airflow has failed. The end of its log:\n{airflow.log_end()}")
-        accepted = [job for job in watch.jobs.values() if job.job_id or job.error is not None]
-        in_airflow = [found for found in facts.airflow_jobs.values() if found.is_accepted]
-        report.paid_jobs = len(accepted) + len(in_airflow)
-        return report
 
     def _make_place(self, facts: Facts) -> None:
         place = self.journal.place
@@ -183,6 +195,7 @@ class Run:
         for each in self.plan.observations:
             if each.stage is not stage:
                 continue
+            self._note_credentials()
             if each.needs and not self.plan.names.intersection(each.needs):
                 report.not_observed[each] = "its paid job is not among those of this run"
                 continue
@@ -201,37 +214,56 @@ class Run:
                 report.observations[each] = found
                 self.say(f"  {each.name}: {found.evidence}")
 
-    def _write(self, report: Report) -> int:
+    def _write(self, report: Report) -> bool:
+        """Write the report; return whether it is in its file."""
+        for each in self.plan.observations:
+            if each not in report.observations:
+                report.not_observed.setdefault(each, "the run ended before")
         secrets = self._secrets()
         report.leave_out(secrets)
         try:
             text, summary = report.as_json(secrets), report.as_markdown(secrets)
         except SecretInReportError as error:
             self.say(f"The report was not written: {error}. Please report this fault of the kit.")
-            return 1
+            return False
         self.say(f"\n{summary}")
         try:
-            self.options.report.write_text(text, encoding="utf-8")
+            with self.options.report.open("x", encoding="utf-8") as file:
+                file.write(text)
         except OSError as error:
             self.say(f"The report could not be written to {self.options.report}: {error}. It is:\n{text}")
-            return 1
+            return False
         self.say(f"The report is in {self.options.report}; it can be shared.")
-        return 0
+        return True
+
+    def _note_credentials(self) -> None:
+        """Note the credentials in use. None are asked for, which might fail when the report is written."""
+        if (credentials := self.hook.settings.credentials.cached()) is not None:
+            self._credentials.add(credentials)
 
     def _secrets(self) -> Collection[str]:
         """Return what must not be in the report."""
+        self._note_credentials()
         settings, place = self.hook.settings, self.journal.place
-        credentials = settings.credentials.get()
         buckets = [place.bucket, *([settings.bucket] if settings.bucket else [])]
         return {
             self.token,
-            credentials.secret_id,
-            credentials.secret_key,
-            credentials.token or "",
+            *(each.secret_id for each in self._credentials),
+            *(each.secret_key for each in self._credentials),
+            *(each.token or "" for each in self._credentials),
             *buckets,
             *(bucket.rpartition("-")[2] for bucket in buckets),
             *(created.name for created in self.journal.existing("job")),
         }
+
+
+def _how_operator_ended(found: AirflowJob) -> str:
+    """Return what the report says of an operator."""
+    if not found.is_accepted:
+        return "submitted no job"
+    if found.description and found.description.job_state.is_successful and not found.is_successful:
+        return "Success, but the task that waited has failed"
+    return outcome(found.description)
 
 
 def clean_up(

@@ -106,7 +106,10 @@ with DAG(
             }
             for name in RUN["jobs"]
         }
-        Path(RUN["outcome"]).write_text(json.dumps(found))
+        path = Path(RUN["outcome"])
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(json.dumps(found))
+        unfinished.replace(path)  # so that the kit never reads half of it
 
     if submissions:
         barrier, outcome = all_submitted(), write_outcome()

@@ -125,7 +125,7 @@ def samplerate_spelling(facts: Facts) -> Found:
     facts.successful_job("same_key")
     airflow_job = facts.airflow_jobs.get("noise_reduction")
     if airflow_job is None or airflow_job.description is None:
-        raise NotObservedError("NoiseReductionOperator has submitted no job")
+        raise NotObservedError("no job of NoiseReductionOperator was seen")
     if not airflow_job.description.job_state.is_successful:
         raise NotObservedError(f"the operator's job ended {outcome(airflow_job.description)}")
     keys = {

@@ -66,7 +66,8 @@ def test_an_interrupted_run_removes_everything(
     assert "Nothing is left." in said
     assert kit.journal_files() == []
     assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
-    assert not kit.report.exists()
+    report = json.loads(kit.report.read_text())
+    assert (report["error"], report["paid_jobs"]) == ("interrupted", 2)
     account.assert_untouched()
 
 

@@ -118,3 +118,11 @@ def test_a_run_names_nothing_of_the_account(kit: Kit) -> None:
                 assert secret not in text
             assert "airflow-ci-live-" not in text
             assert [each for each in (*ids, *requests) if each in text] == []
+
+
+def test_an_error_that_names_something_of_the_account_is_left_out() -> None:
+    report = report_with("empty")
+    report.error = "ServiceError, HTTP 403, code no.job.in.media-1250000001"
+    report.leave_out(SECRETS)
+    assert report.error.endswith("was left out")
+    assert "ended early: what was seen" in report.as_markdown(SECRETS)
