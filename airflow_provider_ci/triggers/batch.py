@@ -48,10 +48,14 @@ class TencentCIBatchTrigger(TencentCIJobTrigger):
             raise RequestValidationError([f"job_ids is {job_ids!r}, allowed: a list of one batch job's id"])
         return ids
 
-    def _cancel_requests(self) -> list[ApiRequest[None]]:
+    async def _pending_ids(self, client: AsyncClient, endpoint: Endpoint) -> list[str]:  # noqa: ARG002
+        """Return the batch job: the jobs that it made may be pending although it has ended."""
+        return self.job_ids
+
+    def _cancel_requests(self, job_ids: Sequence[str]) -> list[ApiRequest[None]]:
         from airflow_provider_ci.protocol.batches import CancelBatch
 
-        return [CancelBatch(job_id) for job_id in self.job_ids]
+        return [CancelBatch(job_id) for job_id in job_ids]
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.settings")

@@ -96,15 +96,13 @@ class TencentCIBulkTrigger(TencentCIJobTrigger):
             return None
         return f"the task is {state or 'cleared'} and still needs them"
 
-    async def _send_cancel_requests(self, client: AsyncClient, endpoint: Endpoint) -> None:
-        """Cancel the jobs that have not begun, the newest first."""
-        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, PAUSE, SUBMITTED, CancelJobs
+    async def _pending_ids(self, client: AsyncClient, endpoint: Endpoint) -> list[str]:
+        """Return the jobs that have not ended; from the list, those that have not begun, the newest first."""
+        from airflow_provider_ci.protocol.jobs import PAUSE, SUBMITTED
 
-        ids = self.job_ids or [
-            str(job.job_id) async for job in self._own_jobs(client, endpoint, (SUBMITTED, PAUSE))
-        ]
-        for start in range(0, len(ids), IDS_PER_REQUEST):
-            await client.call(CancelJobs(tuple(ids[start : start + IDS_PER_REQUEST])), endpoint)
+        if self.job_ids:
+            return await super()._pending_ids(client, endpoint)
+        return [str(job.job_id) async for job in self._own_jobs(client, endpoint, (SUBMITTED, PAUSE))]
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.submission.progress")

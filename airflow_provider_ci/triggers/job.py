@@ -167,9 +167,10 @@ class TencentCIJobTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel the jobs if a user has cleared or ended the task. Airflow calls this from 3.3 on.
 
-        Airflow also calls it when another triggerer has taken over the triggers of this one, which was held
-        up. Then the task still waits for its jobs, and they must not be cancelled. So the first step is to
-        ask Airflow for the task's state; if that fails, nothing is cancelled.
+        Airflow also calls it when a callback has resumed the task, and when another triggerer has taken over
+        the triggers of this one, which was held up. So the first step is to ask Airflow for the task's state,
+        and the second to ask the service which jobs have not ended. If Airflow cannot be asked, nothing is
+        cancelled.
         """
         if not self.cancel_on_kill:
             return
@@ -182,32 +183,32 @@ class TencentCIJobTrigger(BaseTrigger):
     async def _cancel_jobs(self) -> None:
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
-                if reason := await self._reason_not_to_cancel():
-                    self.log.info("Jobs %s are not cancelled: %s", self._shown_ids, reason)
-                    return
-                await load("airflow_provider_ci.hooks.aio")
-                from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
-
-                settings = await load_settings(self.tencent_ci_conn_id)
-                endpoint = settings.endpoint(self.bucket, self.region)
-                async with AsyncClient(settings) as client:
-                    await self._send_cancel_requests(client, endpoint)
+                reason = await self._reason_not_to_cancel()
+                if reason is None:
+                    reason = await self._cancel_pending_jobs()
         except Exception as error:  # best effort: the user has ended the task already
-            reason = str(error) or type(error).__name__
-            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, reason)
-        else:
+            message = str(error) or type(error).__name__
+            self.log.warning("Jobs %s could not be cancelled: %s", self._shown_ids, message)
+            return
+        if reason is None:
             self.log.info("Asked to cancel jobs %s; only jobs that have not started can be", self._shown_ids)
+        else:
+            self.log.info("Jobs %s are not cancelled: %s", self._shown_ids, reason)
 
     async def _reason_not_to_cancel(self) -> str | None:
-        """Return why the jobs still belong to the task, or ``None`` if a user has cleared or ended it."""
+        """Return why the jobs may still belong to the task, or ``None`` if a user has cleared or ended it, as
+        far as Airflow can say.
+        """
         from airflow_provider_ci import current_try
 
         ti: Any = self.task_instance
         try:
             state = await asyncio.to_thread(current_try.state_of_task, ti)
+            if self.expects_callback and state in ("scheduled", "queued"):
+                return f"the task is {state} after a callback, or was cleared and its next try cancels them"
+            if state == "success" and await asyncio.to_thread(current_try.pushed_state, ti) == "Success":
+                return "the task has succeeded with them"  # quicker than the triggerer
             needs_jobs = state in current_try.WAITING
-            if self.expects_callback and await self._was_probably_resumed(state):
-                return f"the task is {state}, after a callback"
             if state == "running":
                 # The task was resumed after another triggerer's event, or this is a new try. A new try first
                 # deletes what earlier ones have pushed, so it has no id yet. It finds the job and continues
@@ -220,27 +221,41 @@ class TencentCIJobTrigger(BaseTrigger):
             raise TencentCIError(f"Airflow could not be asked for the task's state: {reason}") from error
         return f"the task is {state} and still needs them" if needs_jobs else None
 
-    async def _send_cancel_requests(self, client: AsyncClient, endpoint: Endpoint) -> None:
-        for request in self._cancel_requests():
-            await client.call(request, endpoint)
+    async def _cancel_pending_jobs(self) -> str | None:
+        """Ask the service to cancel the jobs that have not ended. Return the reason if there are none."""
+        await load("airflow_provider_ci.hooks.aio")
+        from airflow_provider_ci.hooks.aio import AsyncClient, load_settings
 
-    async def _was_probably_resumed(self, state: str | None) -> bool:
-        """Tell whether the callback endpoint has resumed the task, because its jobs have ended.
+        settings = await load_settings(self.tencent_ci_conn_id)
+        endpoint = settings.endpoint(self.bucket, self.region)
+        async with AsyncClient(settings) as client:
+            job_ids = await self._pending_ids(client, endpoint)
+            for request in self._cancel_requests(job_ids):
+                await client.call(request, endpoint)
+        return None if job_ids else "they have begun or ended"
 
-        The task may have been cleared instead if it is scheduled or queued: then its next try cancels the
-        jobs. It may have been marked successful by a user: then it has not pushed the end of a job.
-        """
-        from airflow_provider_ci import current_try
+    async def _pending_ids(self, client: AsyncClient, endpoint: Endpoint) -> list[str]:
+        """Return the jobs that have not ended, as far as the service can say within one attempt."""
+        from airflow_provider_ci.protocol.jobs import DescribeJobs
 
-        if state != "success":
-            return state in ("scheduled", "queued")
-        return bool(await asyncio.to_thread(current_try.pushed_state, self.task_instance) == "Success")
+        ended: set[str | None] = set()
+        for ids in self._requested_together(self.job_ids):
+            with suppress(TencentCIError):
+                response = await client.call(DescribeJobs(ids), endpoint, max_attempts=1)
+                ended.update(job.job_id for job in response.jobs_detail if job.job_state.is_terminal)
+        return [job_id for job_id in self.job_ids if job_id not in ended]
 
-    def _cancel_requests(self) -> list[ApiRequest[None]]:
-        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, CancelJobs
+    def _cancel_requests(self, job_ids: Sequence[str]) -> list[ApiRequest[None]]:
+        from airflow_provider_ci.protocol.jobs import CancelJobs
 
-        starts = range(0, len(self.job_ids), IDS_PER_REQUEST)
-        return [CancelJobs(tuple(self.job_ids[start : start + IDS_PER_REQUEST])) for start in starts]
+        return [CancelJobs(ids) for ids in self._requested_together(job_ids)]
+
+    @staticmethod
+    def _requested_together(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
+        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
+
+        starts = range(0, len(job_ids), IDS_PER_REQUEST)
+        return [tuple(job_ids[start : start + IDS_PER_REQUEST]) for start in starts]
 
     async def _wait(self) -> dict[str, Any]:
         await load("airflow_provider_ci.triggers.poller")

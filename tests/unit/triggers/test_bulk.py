@@ -203,10 +203,12 @@ class TestOnKill:
         make_trigger: Callable[..., TencentCIBulkTrigger],
         server: ScriptedServer,
         mocker: MockerFixture,
+        logs: Logs,
     ) -> None:
         server.play(listed("Submitted", of=OTHERS))
         self.kill(make_trigger(), mocker, "failed")
         assert server.methods() == ["GET"]
+        assert logs.at("info") == ["Jobs of this bulk task are not cancelled: they have begun or ended"]
 
     def test_ids_are_cancelled_without_a_list(
         self,
@@ -214,9 +216,10 @@ class TestOnKill:
         server: ScriptedServer,
         mocker: MockerFixture,
     ) -> None:
-        server.play(http())
+        server.play(jobs(job_xml("j1", "Success"), job_xml("j2", "Submitted")), http())
         self.kill(make_trigger(job_ids=["j1", "j2"]), mocker, "skipped")
-        assert [sent.path for sent in server.requests] == ["/jobs/j1,j2"]
+        assert [sent.path for sent in server.requests] == ["/jobs/j1,j2", "/jobs/j2"]
+        assert server.methods() == ["GET", "PUT"]
 
     @pytest.mark.parametrize(
         "state", ["deferred", "running", "up_for_retry", "scheduled", "queued", "restarting", None]

@@ -39,7 +39,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
 from tests.patience import PATIENCE
 from tests.recording import SHORT
-from tests.scripted_server import ScriptedServer, after, error, hang, http
+from tests.scripted_server import Answer, Recorded, ScriptedServer, after, error, hang, http, job_xml, jobs
 from tests.unit.triggers import virtual
 from tests.unit.triggers.virtual import Request, Service, now, run
 
@@ -400,13 +400,22 @@ class TestOnKill:
     """With the real client: what is asked of the service once a user has cleared or ended the task."""
 
     @pytest.fixture(autouse=True)
-    def state(self, mocker: MockerFixture) -> None:
+    def usual(self, mocker: MockerFixture, server: ScriptedServer) -> None:
         self.becomes(mocker, "failed")
+        server.always("GET", jobs(job_xml("j1", "Submitted")))
+        server.always("PUT", http())
 
-    def becomes(self, mocker: MockerFixture, state: str | None, pushed: Any = None) -> None:
-        """Let Airflow say that the task is in a state now, and has pushed an XCom."""
+    def becomes(
+        self,
+        mocker: MockerFixture,
+        state: str | None,
+        pushed: Any = None,
+        pushed_state: str | None = "Submitted",
+    ) -> None:
+        """Let Airflow say that the task is in a state now, and has pushed XComs."""
         mocker.patch("airflow_provider_ci.current_try.state_of_task", return_value=state)
         mocker.patch("airflow_provider_ci.current_try.pushed_id", return_value=pushed)
+        mocker.patch("airflow_provider_ci.current_try.pushed_state", return_value=pushed_state)
 
     @pytest.mark.parametrize(
         ("state", "pushed"),
@@ -431,6 +440,7 @@ class TestOnKill:
         assert not server.requests
         assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state} and still needs them"]
 
+    @pytest.mark.parametrize("expects_callback", [False, True])
     @pytest.mark.parametrize(
         ("state", "pushed"),
         [
@@ -444,48 +454,61 @@ class TestOnKill:
             ("removed", "j1"),
         ],
     )
-    def test_jobs_of_a_task_that_was_cleared_or_ended_are_cancelled(
-        self,
-        connection: Callable[..., str],
-        server: ScriptedServer,
-        mocker: MockerFixture,
-        state: str | None,
-        pushed: str | None,
-    ) -> None:
-        self.becomes(mocker, state, pushed)
-        server.play(http())
-        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
-        assert server.methods() == ["PUT"]
-
-    @pytest.mark.parametrize(
-        ("state", "pushed_state", "requests"),
-        [
-            ("scheduled", "Submitted", 0),  # the endpoint has submitted the event
-            ("queued", "Submitted", 0),
-            ("success", "Success", 0),  # the task was quicker than the triggerer
-            ("success", "Submitted", 1),  # a user has marked it
-            ("success", None, 1),
-            ("failed", "Submitted", 1),
-            (None, "Submitted", 1),  # cleared
-        ],
-    )
-    def test_a_task_that_a_callback_has_resumed_costs_no_request(
+    @pytest.mark.parametrize("of_job", ["Submitted", "Pause", "Running", "Success", "Failed", "Cancel"])
+    def test_jobs_of_a_task_that_was_cleared_ended_or_resumed_are_cancelled_if_they_have_not_ended(
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
         mocker: MockerFixture,
         logs: Logs,
         state: str | None,
-        pushed_state: str | None,
-        requests: int,
+        pushed: str | None,
+        of_job: str,
+        expects_callback: bool,
     ) -> None:
-        self.becomes(mocker, state, "j1")
-        mocker.patch("airflow_provider_ci.current_try.pushed_state", return_value=pushed_state)
-        server.always("PUT", http())
-        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server, expects_callback=True)))
-        assert len(server.requests) == requests
-        if not requests:
-            assert logs.at("info") == [f"Jobs j1 are not cancelled: the task is {state}, after a callback"]
+        """The task is in the same states when a callback has resumed it, and the triggerer was slower."""
+        self.becomes(mocker, state, pushed)
+        server.always("GET", jobs(job_xml("j1", of_job)))
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server, expects_callback=expects_callback)))
+        if expects_callback and state in ("scheduled", "queued"):  # that is always so then
+            expected, line = [], f"the task is {state} after a callback, or was cleared and its next try"
+        elif of_job in ("Success", "Failed", "Cancel"):
+            expected, line = ["GET"], "Jobs j1 are not cancelled: they have begun or ended"
+        else:
+            expected, line = ["GET", "PUT"], "Asked to cancel jobs j1; only jobs that have not started can be"
+        assert server.methods() == expected
+        assert len(logs.at("info")) == 1
+        assert line in logs.at("info")[0]
+
+    def test_a_task_that_was_quicker_than_the_triggerer_costs_no_request(
+        self, connection: Callable[..., str], server: ScriptedServer, mocker: MockerFixture, logs: Logs
+    ) -> None:
+        self.becomes(mocker, "success", "j1", "Success")
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
+        assert not server.requests
+        assert logs.at("info") == ["Jobs j1 are not cancelled: the task has succeeded with them"]
+
+    def test_of_several_jobs_those_that_have_not_ended_are_cancelled(
+        self, connection: Callable[..., str], server: ScriptedServer
+    ) -> None:
+        states = {f"j{n}": "Success" if n % 2 else "Submitted" for n in range(14)}
+        del states["j12"]  # it is not found: the record may be late
+
+        def describe(sent: Recorded) -> Answer:
+            ids = sent.path.removeprefix("/jobs/").split(",")
+            return jobs(*(job_xml(each, states[each]) for each in ids if each in states))
+
+        server.always("GET", describe)
+        self.kill(TencentCIJobTrigger([f"j{n}" for n in range(14)], **web(connection, server)))
+        assert server.methods() == ["GET", "GET", "PUT"]
+        assert server.requests[-1].path == "/jobs/j0,j2,j4,j6,j8,j10,j12"
+
+    def test_if_the_service_cannot_say_which_jobs_have_ended_all_are_cancelled(
+        self, connection: Callable[..., str], server: ScriptedServer
+    ) -> None:
+        server.always("GET", error(503, "SlowDown"))
+        self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
+        assert server.methods() == ["GET", "PUT"]
 
     def test_if_airflow_cannot_be_asked_nothing_is_cancelled(
         self, connection: Callable[..., str], server: ScriptedServer, logs: Logs
@@ -521,7 +544,8 @@ class TestOnKill:
             return "failed"
 
         mocker.patch("airflow_provider_ci.current_try.state_of_task", ask)
-        server.play(after(answer_late, http()) if late == "the service" else http())
+        if late == "the service":
+            server.always("GET", after(answer_late, jobs(job_xml())))
 
         async def main() -> None:
             trigger = TencentCIJobTrigger(["j1"], **web(connection, server))
@@ -535,7 +559,7 @@ class TestOnKill:
             await work
 
         asyncio.run(main())
-        assert server.methods() == ["PUT"]
+        assert server.methods() == ["GET", "PUT"]
         assert not job._cancelling
 
     def kill(self, trigger: TencentCIJobTrigger) -> None:
@@ -548,11 +572,12 @@ class TestOnKill:
     def test_one_request_cancels_ten_jobs(
         self, connection: Callable[..., str], server: ScriptedServer, logs: Logs
     ) -> None:
-        server.always("PUT", http())
         ids = [f"j{n}" for n in range(23)]
         self.kill(TencentCIJobTrigger(ids, **web(connection, server)))
-        assert [(sent.path, sent.params) for sent in server.requests] == [
-            ("/jobs/" + ",".join(ids[start : start + 10]), {"cancel": ""}) for start in (0, 10, 20)
+        paths = ["/jobs/" + ",".join(ids[start : start + 10]) for start in (0, 10, 20)]
+        assert [(sent.method, sent.path, sent.params) for sent in server.requests] == [
+            *(("GET", path, {}) for path in paths),
+            *(("PUT", path, {"cancel": ""}) for path in paths),
         ]
         assert all(sent.is_signed_with(CREDENTIALS.secret_key) for sent in server.requests)
         assert len(logs.at("info")) == 1
@@ -567,20 +592,23 @@ class TestOnKill:
         self, connection: Callable[..., str], server: ScriptedServer, mocker: MockerFixture
     ) -> None:
         mocker.patch("random.uniform", return_value=0.0)
-        server.play(error(503, "SlowDown"), http())
+        responses = iter([error(503, "SlowDown"), http()])
+        server.always("PUT", lambda sent: next(responses))
         self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
-        assert server.methods() == ["PUT", "PUT"]
+        assert server.methods() == ["GET", "PUT", "PUT"]
 
+    @pytest.mark.parametrize("method", ["GET", "PUT"])
     def test_a_service_that_hangs_does_not_hold_the_triggerer_up(
         self,
         connection: Callable[..., str],
         server: ScriptedServer,
         mocker: MockerFixture,
         logs: Logs,
+        method: str,
     ) -> None:
         assert job._CANCEL_SECONDS < 30  # [triggerer] on_kill_timeout
         mocker.patch.object(job, "_CANCEL_SECONDS", 0.2)
-        server.always("PUT", hang())
+        server.always(method, hang())
         self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         assert logs.at("warning") == ["Jobs j1 could not be cancelled: TimeoutError"]
 
@@ -590,7 +618,7 @@ class TestOnKill:
     ) -> None:
         given = web(connection, server)
         if how == "refused":
-            server.play(error(403, "AccessDenied"))
+            server.always("PUT", error(403, "AccessDenied"))
         elif how == "no connection":
             given["tencent_ci_conn_id"] = "nowhere"
         elif how == "cannot connect":
