@@ -67,7 +67,7 @@ def same_key(place: Place, user_data: str) -> dict[str, Tree]:
 def unbound(place: Place, user_data: str) -> dict[str, Tree]:
     """A job for a bucket of which no service is open."""
     key = f"{place.prefix}out/unbound.mp3"
-    return {"plain": _transcode(place, user_data, _object(place, "wav"), key, "mp3")}
+    return {"unbound": _transcode(place, user_data, _object(place, "wav"), key, "mp3")}
 
 
 def input_key(place: Place, extension: str) -> str:

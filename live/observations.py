@@ -76,7 +76,7 @@ OBSERVATIONS = (
         question="How is a job refused for a bucket of which no service is open?",
         assumed={"status": 400, "code": "MediaBucketUnBinded"},
         probe=refusals.unbound_bucket,
-        needs=("unbound",),
+        needs=("cancelled",),
         stage=Stage.NEW_BUCKET,
     ),
     Observation(

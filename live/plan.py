@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
 from live.media import SECONDS
-from live.observations import OBSERVATIONS, Observation
+from live.observations import OBSERVATIONS, Observation, Stage
 from live.options import Options
 
 CONFIRMATION = "pay"
@@ -40,7 +40,11 @@ class PaidJob:
 PAID_JOBS = (
     PaidJob(name="placeholder", tag="Transcode", media=f"{SECONDS} s of speech in wav, by its URL, to mp3"),
     PaidJob(name="misspelt", tag="Transcode", media=f"{SECONDS} s of speech in ogg to wav"),
-    PaidJob(name="cancelled", tag="Transcode", media=f"{SECONDS} s of speech, cancelled at once"),
+    PaidJob(
+        name="cancelled",
+        tag="Transcode",
+        media=f"{SECONDS} s of speech, cancelled at once; tried before a service is open, too",
+    ),
     PaidJob(name="long_key", tag="Transcode", media=f"{SECONDS} s of speech, cancelled while it runs"),
     PaidJob(name="same_key", tag="NoiseReduction", media=f"{SECONDS} s of speech in wav"),
     PaidJob(
@@ -83,11 +87,6 @@ PAID_JOBS = (
         media=f"{SECONDS} s of speech in flac",
         unit="call",
     ),
-    PaidJob(
-        name="unbound",
-        tag="Transcode",
-        media=f"{SECONDS} s of speech; it is expected to be refused, and cancelled if it is not",
-    ),
 )
 
 
@@ -106,6 +105,10 @@ class Plan:
     def names(self) -> set[str]:
         """The names of the jobs."""
         return {job.name for job in self.jobs}
+
+    def names_for(self, stage: Stage) -> set[str]:
+        """Return the names of the jobs that the observations of a stage look at."""
+        return self.names & {name for each in self.observations if each.stage is stage for name in each.needs}
 
     def units(self) -> dict[tuple[str, str], int]:
         """Return the most that may be paid for: units by type of job and unit."""
@@ -179,11 +182,13 @@ def _choose_jobs(
     observations: Iterable[Observation], *, is_complete: bool, can_create_bucket: bool
 ) -> tuple[PaidJob, ...]:
     """Return the jobs that the observations need; a complete run has one of each typed operator, too."""
-    needed = {name for each in observations for name in each.needs}
-    jobs: Sequence[PaidJob] = [
-        job for job in PAID_JOBS if job.name in needed or (is_complete and job.operator)
-    ]
-    return tuple(job for job in jobs if can_create_bucket or job.name != "unbound")
+    needed = {
+        name
+        for each in observations
+        if can_create_bucket or each.stage is not Stage.NEW_BUCKET
+        for name in each.needs
+    }
+    return tuple(job for job in PAID_JOBS if job.name in needed or (is_complete and job.operator))
 
 
 def confirm(plan: Plan, options: Options, say: Callable[[str], None], terminal: TextIO) -> bool:

@@ -103,7 +103,7 @@ class Run:
             if any(not found.is_successful for found in facts.airflow_jobs.values()):
                 self.say(f"A task in Airflow has failed. The end of its log:\n{airflow.log_end()}")
         finally:
-            accepted = [job for job in watch.jobs.values() if job.job_id or job.error is not None]
+            accepted = [job for job in watch.jobs.values() if job.may_exist]
             report.paid_jobs = len(accepted) + airflow.count_accepted()
 
     def _run_jobs(self, facts: Facts, airflow: AirflowRun) -> None:
@@ -166,7 +166,9 @@ class Run:
 
     def _submit(self, facts: Facts) -> None:
         """Submit the jobs of the hook."""
-        place, names = self.journal.place, self.plan.names
+        place = self.journal.place
+        tried = {name for name, job in facts.watch.jobs.items() if job.may_exist}
+        names = self.plan.names_for(Stage.ENDED) - tried
 
         def user_data(name: str) -> str:
             return f"{self.token}-{name}"

@@ -66,6 +66,11 @@ class WatchedJob:
     cancellation: Cancellation | None = None
 
     @property
+    def may_exist(self) -> bool:
+        """Whether the service has accepted it, as far as is known."""
+        return self.job_id is not None or self.error is not None
+
+    @property
     def state(self) -> JobState:
         """The newest state."""
         return self.description.job_state if self.description else JobState("")

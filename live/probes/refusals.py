@@ -15,11 +15,14 @@ _OTHER_REGIONS = ("ap-beijing", "ap-shanghai")
 
 
 def unbound_bucket(facts: Facts) -> Found:
-    """Submit a job for a bucket of which no service is open. It is cancelled if it is accepted."""
+    """Submit a job for a bucket of which no service is open.
+
+    If it is accepted, it takes the place of the job that is cancelled at once, and no other is submitted.
+    """
     if not facts.place.has_own_bucket:
         raise NotObservedError("it needs a new bucket: run without --bucket")
     job = facts.watch.submit(
-        "unbound",
+        "cancelled",
         "Transcode",
         f"{facts.token}-unbound",
         job_requests.unbound(facts.place, f"{facts.token}-unbound"),
@@ -29,7 +32,7 @@ def unbound_bucket(facts: Facts) -> Found:
         raise NotObservedError(f"it is not known whether the job was accepted: {describe(job.error)}")
     if job.job_id is not None:
         return Found("accepted", "POST /jobs for a new bucket, before a service was opened; it was cancelled")
-    return Found(refusal(job.refusals["plain"]), "POST /jobs for a new bucket, before a service was opened")
+    return Found(refusal(job.refusals["unbound"]), "POST /jobs for a new bucket, before a service was opened")
 
 
 def listed_tags(facts: Facts) -> Found:

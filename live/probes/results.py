@@ -115,7 +115,10 @@ def input_url(facts: Facts) -> Found:
 
 def callback_kafka_config(facts: Facts) -> Found:
     """Look whether a callback to Kafka was accepted."""
-    refused = variant_or_refusal(facts.job("cancelled"), "kafka")
+    job = facts.job("cancelled")
+    if job.variant == "unbound":
+        raise NotObservedError("a job was accepted before a service was open, and no other one was submitted")
+    refused = variant_or_refusal(job, "kafka")
     how = "POST /jobs with CallBackKafkaConfig, of a topic that does not exist; delivery was not tried"
     return Found("accepted" if refused is None else refused, how)
 

@@ -39,6 +39,22 @@ def test_the_kit_notices_what_differs(deviation: tuple[str, Any], kit: Kit) -> N
     assert is_noticed(outcome.deviations[name], value)
 
 
+def test_a_job_before_a_service_is_open_takes_the_place_of_the_cancelled_one(kit: Kit) -> None:
+    only = ("--yes", "--only", "unbound_bucket", "cancel_submitted", "callback_kafka_config")
+    with virtual_emulator({"unbound_bucket": "accepted"}) as emulator:
+        outcome = kit.run(emulator, *only)
+        assert len(emulator.ledger.accepted_jobs()) == outcome.report["paid_jobs"] == 1
+    assert outcome.observed == {"unbound_bucket": "accepted", "cancel_submitted": "cancelled"}
+    assert "no other one was submitted" in outcome.report["not_observed"]["callback_kafka_config"]
+
+
+def test_a_refusal_before_a_service_is_open_is_followed_by_no_job_that_nobody_asked_for(kit: Kit) -> None:
+    with virtual_emulator() as emulator:
+        outcome = kit.run(emulator, "--yes", "--only", "unbound_bucket")
+        assert (outcome.report["paid_jobs"], emulator.ledger.accepted_jobs()) == (0, [])
+    assert outcome.deviations == {}
+
+
 class SlowMachine(VirtualTime):
     """Each pause takes ``seconds`` more than was asked for."""
 
