@@ -15,11 +15,13 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
 )
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.job_types.known_types import job_type
 from airflow_provider_ci.protocol.jobs import PENDING_STATES, Job
 from airflow_provider_ci.protocol.tree import find_text
 from live.clock import Clock
 from live.facts import describe
+from live.job_requests import BATCH_TAG
 from live.journal import Created, Journal
 from live.plan import PAID_JOBS
 from live.requests import AbortUpload, CloseService, DeleteBucket, DeleteObject, ListUploads
@@ -35,6 +37,8 @@ _CLOCKS_DIFFER = 300.0
 _NO_BUCKET = "NoSuchBucket"
 # After these errors, a later attempt may succeed
 _BRIEF = (AuthenticationError, ServerError, ThrottledError)
+_BATCHES = ("batch submission", "batch")
+_JOBS = ("submission", "job", *_BATCHES)
 
 
 class _NotShownError(TencentCIError):
@@ -43,7 +47,8 @@ class _NotShownError(TencentCIError):
 
 def _most(entry: Created) -> str | None:
     """Return what a submission may cost at most, if it was accepted."""
-    job = next((job for job in PAID_JOBS if entry.name == f"{job.tag} {job.name}"), None)
+    name = f"{BATCH_TAG} batch" if entry.kind in _BATCHES else entry.name
+    job = next((job for job in PAID_JOBS if name == f"{job.tag} {job.name}"), None)
     return f"{job.units} {job.unit}{'s' if job.units > 1 else ''} of {job.tag}" if job else None
 
 
@@ -105,19 +110,26 @@ class Cleanup:
             self.journal.remove(created)
 
     def _end_jobs(self) -> None:
-        """Cancel the jobs that have not begun, and wait for those that are running."""
+        """Cancel batch jobs, and the jobs that have not begun, and wait for those that are running.
+
+        A batch job makes jobs until it has ended: they are looked for until lists must have them.
+        """
         begin = self.clock.now()
+        shown_at = begin + _SHOWN_AFTER
         has_said = False
         while True:
-            pending = self._find_pending_jobs()
+            pending = self._find_pending()
             for job in pending:
                 if job.may_be_cancelled and job.job_id:
-                    self._cancel(job.job_id)
-            passed = self.clock.now() - begin
-            is_complete = passed >= _SHOWN_AFTER or not (
-                self.journal.existing("submission") or self._cannot_be_looked_up
+                    self._cancel(job, job.job_id)
+            now = self.clock.now()
+            is_late = now - begin > self.patience
+            if any(isinstance(job, BatchJob) for job in pending) and not is_late:
+                shown_at = now + _SHOWN_AFTER
+            is_complete = now >= shown_at or not (
+                self.journal.existing("submission", *_BATCHES) or self._cannot_be_looked_up
             )
-            if is_complete and (not pending or passed > self.patience):
+            if is_complete and (not pending or is_late):
                 break
             if not has_said:
                 self.say(
@@ -127,7 +139,7 @@ class Cleanup:
                 )
                 has_said = True
             self.clock.sleep(_POLL_SECONDS)
-        for entry in self.journal.existing("submission", "job"):
+        for entry in self.journal.existing(*_JOBS):
             if entry in self._cannot_be_looked_up:
                 self._forget_if_old(entry)
             elif entry not in self.cannot_remove:
@@ -137,7 +149,7 @@ class Cleanup:
         """Remove a job that cannot be looked up from the journal, once it has certainly ended."""
         ended_at = self.journal.added_at(entry) + _LONGEST_JOB
         reason = self.cannot_remove[entry]
-        what = "it has made a job" if entry.kind == "submission" else "it has ended"
+        what = "it has made a job" if entry.kind.endswith("submission") else "it has ended"
         cost = _most(entry)
         if self.clock.unix_time() < ended_at:
             self.cannot_remove[entry] = (
@@ -153,18 +165,28 @@ class Cleanup:
             del self.cannot_remove[entry]
             self.journal.remove(entry)
 
-    def _find_pending_jobs(self) -> list[Job]:
-        """Return the jobs of the run that have not ended: those of known ids, which lists may lack, too."""
+    def _find_pending(self) -> list[Job | BatchJob]:
+        """Return the batch jobs of the run that have not ended, then such jobs.
+
+        Those of known ids are described, because lists may lack them.
+        """
+        existing = self.journal.existing
         tags: dict[str, list[Created]] = {}
-        for entry in self.journal.existing("submission"):
+        for entry in existing("submission"):
             tags.setdefault(entry.name.partition(" ")[0], []).append(entry)
-        searches = [(self._list_pending_jobs(tag, entries), entries) for tag, entries in tags.items()]
-        searches += [(self._describe_pending_job(e.name), [e]) for e in self.journal.existing("job")]
-        pending: dict[str | None, Job] = {}
+        if batches := existing(*_BATCHES):
+            tags.setdefault(BATCH_TAG, []).extend(batches)
+        searches: list[tuple[Iterator[Job | BatchJob], list[Created]]] = [
+            *((self._list_pending_batches(each.name), [each]) for each in existing("batch submission")),
+            *((self._describe_pending_batch(each.name), [each]) for each in existing("batch")),
+            *((self._list_pending_jobs(tag, entries), entries) for tag, entries in tags.items()),
+            *((self._describe_pending_job(each.name), [each]) for each in existing("job")),
+        ]
+        pending: dict[str | None, Job | BatchJob] = {}
         self._cannot_be_looked_up.clear()
+        for entry in existing(*_JOBS):
+            self.cannot_remove.pop(entry, None)
         for search, entries in searches:
-            for entry in entries:
-                self.cannot_remove.pop(entry, None)
             try:
                 found = [*search]
             except _NotShownError as error:
@@ -182,6 +204,23 @@ class Cleanup:
                     reason = f"jobs of the run have not ended yet: {len(found)}"
                     self.cannot_remove |= dict.fromkeys(entries, reason)
         return [*pending.values()]
+
+    def _list_pending_batches(self, name: str) -> Iterator[BatchJob]:
+        place = self.journal.place
+        for batch in self.hook.batches.list(name=name, bucket=place.bucket, region=place.region):
+            if batch.name == name and not batch.job_state.is_terminal:
+                yield batch
+
+    def _describe_pending_batch(self, job_id: str) -> Iterator[BatchJob]:
+        place = self.journal.place
+        described = self.hook.batches.describe(job_id, bucket=place.bucket, region=place.region)
+        if not described.jobs_detail:
+            raise _NotShownError("the service returns no such batch job")
+        for batch in described.jobs_detail:
+            prefix = find_text(batch.input, "Prefix") or ""
+            is_of_run = place.has_own_bucket or prefix.startswith(place.prefix)
+            if is_of_run and not batch.job_state.is_terminal:
+                yield batch
 
     def _describe_pending_job(self, job_id: str) -> Iterator[Job]:
         place = self.journal.place
@@ -219,14 +258,18 @@ class Cleanup:
         keys = (job.input_object or "", find_text(job.operation, "Output.Object") or "")
         return place.has_own_bucket or any(key.startswith(place.prefix) for key in keys)
 
-    def _cancel(self, job_id: str) -> None:
+    def _cancel(self, job: Job | BatchJob, job_id: str) -> None:
         place = self.journal.place
+        is_batch = isinstance(job, BatchJob)
         try:
             with self.hook.limit(attempts=1):
-                self.hook.cancel_jobs([job_id], bucket=place.bucket, region=place.region)
+                if is_batch:
+                    self.hook.batches.cancel(job_id, bucket=place.bucket, region=place.region)
+                else:
+                    self.hook.cancel_jobs([job_id], bucket=place.bucket, region=place.region)
         except TencentCIError:
             return  # it has begun meanwhile, or cannot be cancelled: its end is waited for
-        self.say("  cancelled a job that had not begun")
+        self.say("  cancelled a batch job" if is_batch else "  cancelled a job that had not begun")
 
     def _delete_template(self, created: Created) -> None:
         place = self.journal.place
@@ -243,7 +286,7 @@ class Cleanup:
                 raise TencentCIError(f"They were listed until they were deleted: {', '.join(found)}")
 
         self._repeat(delete)
-        unended = self.journal.existing("submission", "job")
+        unended = self.journal.existing(*_JOBS)
         if unended and not self._has_no_bucket:
             reason = self.cannot_remove.get(unended[0], "jobs of the run may not have ended")
             raise TencentCIError(f"A job may still write a result there ({reason})")

@@ -14,7 +14,9 @@ from airflow_provider_ci.exceptions import (
     ServiceError,
     ThrottledError,
 )
+from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.jobs import Job
+from live.watched_batch import WatchedBatch
 from live.watched_jobs import JobWatch, WatchedJob
 
 if TYPE_CHECKING:
@@ -109,6 +111,21 @@ class Facts:
             raise NotObservedError(f"its job ended {outcome(job.description)}")
         return job
 
+    def accepted_batch(self) -> WatchedBatch:
+        """Return the batch job that the service has accepted.
+
+        :raises NotObservedError: there is none.
+        """
+        batch = self.watch.batch
+        if batch is None:
+            raise NotObservedError("no batch job was created in this run")
+        if batch.job_id is None:
+            what = (
+                "it is not known whether the batch job was accepted" if batch.may_exist else "it was refused"
+            )
+            raise NotObservedError(f"{what}: {describe(batch.error)}" if batch.error else what)
+        return batch
+
     def jobs(self) -> list[WatchedJob]:
         """Return the jobs that the hook has submitted and the service accepted.
 
@@ -144,8 +161,8 @@ def refusal(error: ServiceError) -> dict[str, Any]:
     return {"status": error.status, "code": error.code}
 
 
-def outcome(job: Job | None) -> str:
-    """Return how a job has ended, for the report."""
+def outcome(job: Job | BatchJob | None) -> str:
+    """Return how a job or batch job has ended, for the report."""
     if job is None:
         return "unseen"
     if not job.job_state.is_terminal:

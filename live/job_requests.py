@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from airflow_provider_ci.protocol.names import KEY_BYTES_MAX
 from airflow_provider_ci.protocol.tree import Tree
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Hz that both jobs of noise reduction ask for; the service's default is another.
 WANTED_RATE = 8000
+#: The type of the job that the batch job makes.
+BATCH_TAG = VOICE_SEPARATE
 _AUDIO = {
     "mp3": {"Codec": "mp3", "Samplerate": 44100, "Bitrate": 64, "Channels": 1},
     "wav": {"Codec": "pcm_s16le", "Samplerate": 44100, "Channels": 1},
@@ -70,6 +73,32 @@ def unbound(place: Place, user_data: str) -> dict[str, Tree]:
     return {"unbound": _transcode(place, user_data, _object(place, "wav"), key, "mp3")}
 
 
+def batch(place: Place, name: str) -> Tree:
+    """A batch job over a prefix with one object, which makes one job."""
+    output = {
+        "Region": place.region,
+        "Bucket": place.bucket,
+        "AuObject": f"{place.prefix}out/batch-${{jobid}}.mp3",
+    }
+    parameters = {"AudioMode": "IsAudio", "AudioConfig": {"Codec": "mp3"}}
+    return {
+        "Name": name,
+        "Type": "Job",
+        "Input": {"Prefix": _batch_prefix(place)},
+        "Operation": {
+            "Tag": BATCH_TAG,
+            "JobParam": {"VoiceSeparate": parameters},
+            "Output": output,
+            "UserData": name,
+        },
+    }
+
+
+def batch_input_key(place: Place) -> str:
+    """Return the key of the only input of the batch job."""
+    return f"{_batch_prefix(place)}speech.mp3"
+
+
 def input_key(place: Place, extension: str) -> str:
     """Return the key of the input in a format."""
     return f"{place.prefix}in/speech.{extension}"
@@ -78,6 +107,10 @@ def input_key(place: Place, extension: str) -> str:
 def occupied_key(place: Place) -> str:
     """Return the key of the result where an object is already."""
     return f"{place.prefix}out/occupied.wav"
+
+
+def _batch_prefix(place: Place) -> str:
+    return f"{place.prefix}batch/"
 
 
 def _object(place: Place, extension: str) -> dict[str, str]:

@@ -29,7 +29,8 @@ class Created:
 
     :param kind: ``bucket``; ``prefix`` (of all objects' keys, in a bucket that existed before); ``service``
         (open for a bucket); ``template`` (by its name); ``submission`` (of a paid job, by its tag and a name,
-        as long as it is not known whether it was accepted); ``job`` (by its id).
+        as long as it is not known whether it was accepted); ``job`` (by its id); ``batch submission`` (by the
+        batch job's name, as long as it is not known whether it was accepted); ``batch`` (by its id).
     """
 
     kind: str
@@ -193,9 +194,9 @@ def _is_of_run(created: Created, token: str, place: Place) -> bool:
             return not place.has_own_bucket and created.name == place.prefix
         case "service":
             return place.has_own_bucket and created.name in ("asr", "media")
-        case "template":
+        case "template" | "batch submission":
             return created.name.startswith(f"{token}-")
-        case "submission" | "job":  # the cleanup looks whether a job is of this run
+        case "submission" | "job" | "batch":  # the cleanup looks whether a job is of this run
             return bool(created.name)
     return False
 

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_ci.protocol.job_types.known_types import JOB_TYPES
 from live.facts import Facts, Found, NotObservedError
 from live.media import FORMATS
-from live.probes import cancelling, descriptions, lists, refusals, results
+from live.probes import batches, cancelling, descriptions, lists, refusals, results
 
 
 class Stage(Enum):
@@ -273,16 +273,18 @@ OBSERVATIONS = (
         probe=descriptions.timestamps_offset,
         needs=("placeholder",),
     ),
-    _not_tried(
-        "batch_id_length",
-        "How many characters has the id of a batch job?",
-        33,
-        "no batch job is among the paid jobs: count the characters of any batch job's id",
+    Observation(
+        name="batch_id_length",
+        question="How many characters has the id of a batch job?",
+        assumed=33,
+        probe=batches.batch_id_length,
+        needs=("batch",),
     ),
-    _not_tried(
-        "batch_user_data",
-        "Does the description of a batch job have its UserData?",
-        True,
-        "no batch job is among the paid jobs: describe any batch job that had UserData",
+    Observation(
+        name="batch_user_data",
+        question="Does the description of a batch job have its UserData?",
+        assumed=True,
+        probe=batches.batch_user_data,
+        needs=("batch",),
     ),
 )

@@ -87,6 +87,11 @@ PAID_JOBS = (
         media=f"{SECONDS} s of speech in flac",
         unit="call",
     ),
+    PaidJob(
+        name="batch",
+        tag="VoiceSeparate",
+        media=f"{SECONDS} s of speech, of a batch job with one input, 1 result",
+    ),
 )
 
 

@@ -104,7 +104,8 @@ class Run:
                 self.say(f"A task in Airflow has failed. The end of its log:\n{airflow.log_end()}")
         finally:
             accepted = [job for job in watch.jobs.values() if job.may_exist]
-            report.paid_jobs = len(accepted) + airflow.count_accepted()
+            of_batch = watch.batch is not None and watch.batch.may_exist  # it has one input, and so one job
+            report.paid_jobs = len(accepted) + of_batch + airflow.count_accepted()
 
     def _run_jobs(self, facts: Facts, airflow: AirflowRun) -> None:
         """Submit the jobs, and watch them until they have ended."""
@@ -141,6 +142,9 @@ class Run:
                 path = Path(folder) / f"speech.{extension}"
                 media.write_speech(extension, path)
                 self.hook.upload_file(path, job_requests.input_key(place, extension), **facts.where)
+            self.hook.upload_file(
+                Path(folder) / "speech.mp3", job_requests.batch_input_key(place), **facts.where
+            )
             path = Path(folder) / "before.txt"
             path.write_text("This object was here before the job.\n")
             key = job_requests.occupied_key(place)
@@ -192,6 +196,9 @@ class Run:
             if name in names:
                 text = user_data(name)
                 facts.watch.submit(name, tag, text, build(place, text), cancel=name == "cancelled")
+        if "batch" in names:
+            text = user_data("batch")
+            facts.watch.create_batch(text, job_requests.batch(place, text))
 
     def _probe(self, stage: Stage, facts: Facts, report: Report) -> None:
         for each in self.plan.observations:
@@ -255,7 +262,7 @@ class Run:
             *(each.token or "" for each in self._credentials),
             *buckets,
             *(bucket.rpartition("-")[2] for bucket in buckets),
-            *(created.name for created in self.journal.existing("job")),
+            *(created.name for created in self.journal.existing("job", "batch")),
         }
 
 

@@ -12,6 +12,7 @@ from airflow_provider_ci.exceptions import ServiceError, TencentCIError
 from airflow_provider_ci.protocol.jobs import RUNNING, Job, JobState
 from airflow_provider_ci.protocol.tree import Tree
 from live.requests import SubmitUnchecked
+from live.watched_batch import WatchedBatch
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -117,6 +118,7 @@ class JobWatch:
         #: Older jobs are not the kit's. The margin is for clocks that differ.
         self.since = datetime.fromtimestamp(hook.now(), UTC) - timedelta(minutes=5)
         self.jobs: dict[str, WatchedJob] = {}
+        self.batch: WatchedBatch | None = None
 
     def submit(
         self, name: str, tag: str, user_data: str, variants: Mapping[str, Tree], *, cancel: bool = False
@@ -150,6 +152,11 @@ class JobWatch:
         self._clock.sleep(_BETWEEN_SUBMISSIONS)
         return job
 
+    def create_batch(self, user_data: str, request: Tree) -> None:
+        """Create the batch job."""
+        self.batch = WatchedBatch(user_data=user_data)
+        self.batch.create(self._hook, self._journal, request)
+
     def wait(self, *, patience: float, poll: float, cancel_when_running: str) -> None:
         """Look at the jobs until they have ended, for lists too, or until the time is over.
 
@@ -162,12 +169,16 @@ class JobWatch:
             if job is not None and job.state == RUNNING and job.cancellation is None:
                 self._cancel(job)
             now = self._clock.now()
-            if now >= deadline or all(self._is_over(each, now) for each in self.jobs.values()):
+            is_batch_done = self.batch is None or self.batch.is_done
+            is_over = is_batch_done and all(self._is_over(each, now) for each in self.jobs.values())
+            if now >= deadline or is_over:
                 return
             self._clock.sleep(poll)
 
     def look(self) -> None:
-        """Describe and list the jobs once."""
+        """Describe and list the jobs once, and describe the batch job."""
+        if self.batch is not None:
+            self.batch.look(self._hook, self._journal)
         by_id = {job.job_id: job for job in self.jobs.values() if job.job_id and not job.is_done}
         # the next look may succeed; what was never seen is not observed
         with suppress(TencentCIError):

@@ -22,7 +22,7 @@ from tests.patience import PATIENCE, wait_until
 __all__ = ["kit"]
 
 ROOT = Path(__file__).resolve().parents[2]
-ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "template_not_found")
+ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "batch_user_data", "template_not_found")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_an_interrupted_run_removes_everything(
     number: signal.Signals, emulator: Emulator, account: Account, kit: Kit
 ) -> None:
     process = start(emulator, kit, *ONLY)
-    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 2 or process.poll() is not None)
+    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 3 or process.poll() is not None)
     assert len(account.new_buckets()) == 1
     assert [S_IMODE(path.stat().st_mode) for path in kit.journal_files()] == [0o600]
 
@@ -65,15 +65,15 @@ def test_an_interrupted_run_removes_everything(
     assert process.returncode == 130
     assert "Nothing is left." in said
     assert kit.journal_files() == []
-    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
+    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"] * 3
     report = json.loads(kit.report.read_text())
-    assert (report["error"], report["paid_jobs"]) == ("interrupted", 2)
+    assert (report["error"], report["paid_jobs"]) == ("interrupted", 3)
     account.assert_untouched()
 
 
 def test_what_a_killed_run_has_left_is_removed_later(emulator: Emulator, account: Account, kit: Kit) -> None:
     process = start(emulator, kit, *ONLY)
-    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 2 or process.poll() is not None)
+    wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 3 or process.poll() is not None)
     running = start(emulator, kit, "--clean")
     said, _ = running.communicate(timeout=PATIENCE)
     assert (running.returncode, "has not ended" in said) == (1, True)
@@ -86,7 +86,7 @@ def test_what_a_killed_run_has_left_is_removed_later(emulator: Emulator, account
 
     assert (cleaning.returncode, "Nothing is left." in said) == (0, True)
     assert kit.journal_files() == []
-    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
+    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"] * 3
     account.assert_untouched()
 
 

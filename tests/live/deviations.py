@@ -38,6 +38,8 @@ DEVIATIONS: list[tuple[str, Any]] = [
     ("progress", "absent"),
     ("job_id_length", 40),
     ("timestamps_offset", "+0000"),
+    ("batch_id_length", 40),
+    ("batch_user_data", False),
 ]
 #: Those of which Airflow's jobs are a part.
 DEVIATIONS_IN_AIRFLOW: list[tuple[str, Any]] = [

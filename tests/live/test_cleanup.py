@@ -24,6 +24,7 @@ from tests.live.account import KEYS, OTHER_BUCKET, Account
 from tests.live.kit import Kit, VirtualTime, virtual_emulator
 
 ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "template_not_found")
+BATCH = ("--yes", "--only", "batch_user_data")
 
 
 def test_in_a_bucket_that_existed_only_the_prefix_is_removed(
@@ -102,6 +103,7 @@ class ImpatientUser(VirtualTime):
     def sleep(self, seconds: float) -> None:
         if seconds >= 2 and self._times:  # not between two submissions
             self._times -= 1
+            super().sleep(0)  # until the emulator has done what it has begun, such as a batch job's job
             raise KeyboardInterrupt
         super().sleep(seconds)
 
@@ -115,6 +117,65 @@ def test_jobs_that_the_list_lacks_are_cancelled(
         assert outcome.status == 130
         assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel", "Cancel"]
         assert kit.journal_files() == []
+        account.assert_untouched()
+
+
+@pytest.mark.parametrize("options", [(), ("--bucket", OTHER_BUCKET)], ids=["own bucket", "other bucket"])
+def test_a_batch_job_is_cancelled_and_then_its_jobs(
+    options: tuple[str, ...], kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No document says what a cancelled batch job's jobs do: here they wait on, and the list lacks them.
+
+    The batch job is not cancelled at once, either.
+    """
+    monkeypatch.setattr("tencent_ci_emulator.jobs.job_store.JobStore.cancel_batch", lambda *_: None)
+    settings = {"buckets": (OTHER_BUCKET,), "queue_seconds": 60}
+    with virtual_emulator({"list_lag_seconds": 20}, **settings) as emulator:
+        emulator.faults.add("cancel_batch", first=6, status=403, code="AccessDenied")
+        account = Account(emulator, tmp_path, monkeypatch)
+        clock = ImpatientUser(emulator, 1)
+        outcome = kit.run(emulator, *BATCH, "--poll", "2", *options, clock=clock)
+        assert (outcome.status, kit.journal_files()) == (130, [])
+        assert "cancelled a batch job" in outcome.said
+        assert "Nothing is left." in outcome.said
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"]
+        cancelled = [
+            record.operation for record in emulator.ledger.requests() if "cancel" in record.operation
+        ]
+        assert cancelled == [*["cancel_batch"] * 7, "cancel"]
+        account.assert_untouched()
+
+
+def test_batch_jobs_of_the_owner_are_not_cancelled(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,), queue_seconds=60) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        operation = {
+            "Tag": "VoiceSeparate",
+            "JobParam": {"VoiceSeparate": {"AudioMode": "IsAudio"}},
+            "Output": {"AuObject": "out/${jobid}.${ext}"},
+        }
+        request = {"Name": "owners", "Type": "Job", "Input": {"Prefix": "in/"}, "Operation": operation}
+        owners, _ = account.hook.batches.create(request, bucket=OTHER_BUCKET)
+
+        def states() -> dict[str | None, str]:
+            batches = account.hook.batches.list(bucket=OTHER_BUCKET)
+            return {batch.name: str(batch.job_state) for batch in batches if batch.job_state != "Cancel"}
+
+        add = Journal.add
+
+        def add_owners(journal: Journal, kind: str, name: str) -> Created:
+            """Edit the journal."""
+            if kind == "batch":
+                add(journal, kind, owners.job_id or "")
+            return add(journal, kind, name)
+
+        monkeypatch.setattr(Journal, "add", add_owners)
+        options = (*BATCH, "--bucket", OTHER_BUCKET, "--poll", "2")
+        outcome = kit.run(emulator, *options, clock=ImpatientUser(emulator, 1))
+        assert (outcome.status, states(), kit.journal_files()) == (130, {"owners": "Running"}, [])
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Submitted", "Cancel"]
         account.assert_untouched()
 
 
@@ -156,34 +217,38 @@ def test_a_bucket_that_may_not_be_created_is_the_end(kit: Kit) -> None:
         assert (kit.journal_files(), emulator.ledger.accepted_jobs()) == ([], [])
 
 
+@pytest.mark.parametrize(("lost", "only"), [("job", ONLY), ("batch", BATCH)])
 def test_a_job_that_was_accepted_when_the_run_was_killed_is_cancelled(
-    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lost: str, only: tuple[str, ...], kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its id is not known, and the list lacks it for a while."""
     add = Journal.add
 
-    def add_no_job(journal: Journal, kind: str, name: str) -> Created:
-        if kind == "job":
+    def add_no_id(journal: Journal, kind: str, name: str) -> Created:
+        if kind == lost:
+            emulator.clock.advance(0)
             raise KeyboardInterrupt
         return add(journal, kind, name)
 
-    monkeypatch.setattr(Journal, "add", add_no_job)
+    monkeypatch.setattr(Journal, "add", add_no_id)
     settings = {"buckets": (OTHER_BUCKET,), "queue_seconds": 60}
     with virtual_emulator({"list_lag_seconds": 10}, **settings) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
-        outcome = kit.run(emulator, *ONLY, "--bucket", OTHER_BUCKET)
+        outcome = kit.run(emulator, *only, "--bucket", OTHER_BUCKET)
         assert outcome.status == 130
         assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"]
+        assert {batch.state for batch in account.hook.batches.list(bucket=OTHER_BUCKET)} <= {"Cancel"}
         assert kit.journal_files() == []
         account.assert_untouched()
 
 
+@pytest.mark.parametrize("only", ["misspelt_placeholder", "batch_user_data"])
 def test_results_that_come_after_the_removal_are_removed_later(
-    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    only: str, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with virtual_emulator(buckets=(OTHER_BUCKET,), run_seconds=100) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
-        options = ("--only", "misspelt_placeholder", "--patience", "10", "--bucket", OTHER_BUCKET)
+        options = ("--only", only, "--patience", "10", "--bucket", OTHER_BUCKET)
         outcome = kit.run(emulator, "--yes", *options)
         assert outcome.status == 1
         assert "A job may still write a result there (jobs of the run have not ended yet: 1)" in outcome.said

@@ -46,6 +46,7 @@ def write_journal(folder: Path, place: dict[str, Any], kind: str, name: str) -> 
         (SHARED, "service", "asr"),
         (OWN, "service", "queue"),
         (SHARED, "template", "owners-template"),
+        (SHARED, "batch submission", "owners-batch"),
         (SHARED, "object", "notes.txt"),
     ],
 )

@@ -17,7 +17,16 @@ from tencent_ci_emulator.server import Emulator
 from tests.live.deviations import DEVIATIONS, is_noticed, label
 from tests.live.kit import BY_HOOK, Kit, VirtualTime, virtual_emulator
 
-_QUICK = ("unknown_job", "wrong_region", "template_not_found", "invalid_argument", "listed_tags", "progress")
+_QUICK = (
+    "unknown_job",
+    "wrong_region",
+    "template_not_found",
+    "invalid_argument",
+    "listed_tags",
+    "progress",
+    "batch_id_length",
+    "batch_user_data",
+)
 
 
 def test_the_kit_finds_everything_as_assumed(kit: Kit) -> None:
@@ -37,6 +46,19 @@ def test_the_kit_notices_what_differs(deviation: tuple[str, Any], kit: Kit) -> N
     assert outcome.status == 0
     assert list(outcome.deviations) == [name]
     assert is_noticed(outcome.deviations[name], value)
+
+
+def test_the_batch_job_makes_one_job_within_the_prefix(kit: Kit) -> None:
+    with virtual_emulator() as emulator:
+        outcome = kit.run(emulator, "--yes", "--only", "batch_id_length", "batch_user_data")
+        (job,) = emulator.ledger.accepted_jobs()
+        requests = emulator.ledger.requests()
+        deleted = {record.path for record in requests if record.operation == "delete_object"}
+    assert (job.tag, job.state, outcome.report["paid_jobs"]) == ("VoiceSeparate", "Success", 1)
+    (prefix,) = {path.split("/")[1] for path in deleted}
+    assert f"/{prefix}/out/batch-{job.job_id}.mp3" in deleted
+    evidence = outcome.report["observations"]["batch_id_length"]["evidence"]
+    assert evidence == "the id of a batch job, which ended Success"
 
 
 def test_a_job_before_a_service_is_open_takes_the_place_of_the_cancelled_one(kit: Kit) -> None:

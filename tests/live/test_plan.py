@@ -27,8 +27,8 @@ def plan_of(*arguments: str) -> Any:
 
 
 def test_there_are_at_most_twelve_paid_jobs() -> None:
-    assert len(plan_of().jobs) == len(PAID_JOBS) == 11
-    assert [len(plan_of("--max-jobs", str(number)).jobs) for number in (0, 5, 12)] == [0, 5, 11]
+    assert len(plan_of().jobs) == len(PAID_JOBS) == 12
+    assert [len(plan_of("--max-jobs", str(number)).jobs) for number in (0, 5, 12)] == [0, 5, 12]
 
 
 def test_each_typed_operator_has_a_job() -> None:
@@ -57,9 +57,9 @@ def test_only_the_needed_jobs_are_planned() -> None:
 def test_the_cost_has_what_is_known_and_says_what_is_not() -> None:
     said = "\n".join(plan_of().lines())
     price = "0.012 USD (the international site's in 2023)"
-    assert f"VoiceSeparate: 2 minutes x {price} = 0.0240 USD" in said
+    assert f"VoiceSeparate: 3 minutes x {price} = 0.0360 USD" in said
     assert "Transcode: 5 minutes; the price is not known here" in said
-    assert "bounds the number and length of the jobs, not the money: 0.0240 USD is only the sum of" in said
+    assert "bounds the number and length of the jobs, not the money: 0.0360 USD is only the sum of" in said
     assert "Together" not in said
 
 
@@ -68,8 +68,8 @@ def test_prices_of_the_user_count() -> None:
     prices |= {"Tts": 0.1, "MediaInfo": 5}
     options = [text for tag, price in prices.items() for text in ("--price", f"{tag}={price}")]
     lines = plan_of(*options).lines()
-    assert "  VoiceSeparate: 2 minutes x 1 USD (yours) = 2.0000 USD" in lines
-    assert "  Together, by these prices: 28.3000 USD" in lines
+    assert "  VoiceSeparate: 3 minutes x 1 USD (yours) = 3.0000 USD" in lines
+    assert "  Together, by these prices: 29.3000 USD" in lines
     assert "not the money" not in "\n".join(lines)
 
 

@@ -98,12 +98,28 @@ def test_a_throttled_submission_is_repeated(kit: Kit) -> None:
     assert (outcome.deviations, outcome.observed) == ({}, {"long_result_key": "accepted"})
 
 
-def test_a_job_of_which_the_response_is_lost_counts_once(kit: Kit) -> None:
+@pytest.mark.parametrize(
+    ("operation", "only", "what"),
+    [("submit", "long_result_key", "its job"), ("create_batch", "batch_id_length", "the batch job")],
+)
+def test_a_job_of_which_the_response_is_lost_counts_once(
+    operation: str, only: str, what: str, kit: Kit
+) -> None:
     with virtual_emulator() as emulator:
-        emulator.faults.add("submit", first=1, when="after", drop=True)
-        outcome = kit.run(emulator, "--yes", "--only", "long_result_key")
+        emulator.faults.add(operation, first=1, when="after", drop=True)
+        outcome = kit.run(emulator, "--yes", "--only", only)
         assert len(emulator.ledger.accepted_jobs()) == outcome.report["paid_jobs"] == 1
-    assert "it is not known whether its job was accepted" in outcome.report["not_observed"]["long_result_key"]
+    assert f"it is not known whether {what} was accepted" in outcome.report["not_observed"][only]
+
+
+def test_a_batch_job_that_is_refused_is_not_observed_and_costs_nothing(kit: Kit) -> None:
+    with virtual_emulator() as emulator:
+        emulator.faults.add("create_batch", status=403, code="AccessDenied")
+        outcome = kit.run(emulator, "--yes", "--only", "batch_id_length", "batch_user_data", "progress")
+        assert "list_batches" not in {record.operation for record in emulator.ledger.requests()}
+    assert (outcome.status, outcome.report["paid_jobs"], [*outcome.observed]) == (0, 1, ["progress"])
+    for reason in outcome.report["not_observed"].values():
+        assert reason == "it was refused: PermissionDeniedError, HTTP 403, code AccessDenied"
 
 
 def test_a_run_names_nothing_of_the_account(kit: Kit) -> None:
