@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ci.exceptions import ServiceError
 from live.observations import OBSERVATIONS
+from live.watched_jobs import JobWatch, WatchedJob
 from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.observed import ObservedBehaviour
 from tencent_ci_emulator.server import Emulator
@@ -99,8 +101,15 @@ def test_a_lag_is_noticed_above_the_assumed_one(seconds: float, deviations: list
     assert sorted(outcome.deviations) == sorted(deviations)
 
 
-def test_a_slow_machine_imagines_nothing(kit: Kit) -> None:
+def test_a_slow_machine_imagines_nothing(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its looks are so far apart that jobs begin, and lags end, between them."""
+    cancel = JobWatch.cancel
+
+    def cancel_late(watch: JobWatch, job: WatchedJob) -> ServiceError | None:
+        clock.sleep(0)  # until the job has begun
+        return cancel(watch, job)
+
+    monkeypatch.setattr(JobWatch, "cancel", cancel_late)
     with virtual_emulator(dict.fromkeys(_LAGS, 8), queue_seconds=0) as emulator:
         clock = SlowMachine(emulator, 5)
         outcome = kit.run(emulator, "--yes", "--only", *BY_HOOK, clock=clock)
