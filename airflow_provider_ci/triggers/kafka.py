@@ -43,6 +43,11 @@ class TencentCIKafkaJobsEndedTrigger(WatcherTrigger):
     filters have different consumer groups, ``<group.id of the connection>-<digest of the filter>``: in one
     group, each of two triggerers would read only a part of the messages for its triggers.
 
+    ``KafkaSharedStreamTrigger`` of the provider for Kafka (2.1.0) would be shorter. But all its triggers of a
+    connection have one consumer group, and its consumer reads ahead of Airflow without a limit, ends all
+    triggers at any error that Kafka reports, also a passing one, and refuses a connection without
+    ``enable.auto.commit=false``. So only that provider's hook is used here.
+
     :param topics: the topics.
     :param kafka_config_id: the Airflow connection to Kafka, of the type ``kafka``.
     :param tag: only jobs of this type; default: all.
