@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 #: What a request makes: a job or a batch job.
 J = TypeVar("J", bound="Job | BatchJob")
 
+#: Seconds after a job's end within which its callback resumes the task, if callbacks come at all. The
+#: endpoint looks at a job for a minute, and a callback may wait until others have been looked at.
+CALLBACK_PATIENCE = 120.0
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
 
@@ -117,12 +120,33 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         deadline = self._deadline(context) if parsed.deadline is None else parsed.deadline
         outcome = self._wait.poll(self.job_id, seconds=deadline - time.time(), is_last=parsed.is_timeout)
         if outcome.tracker_of_ended_job is not None:
+            self._warn_of_missing_callback(outcome.tracker_of_ended_job.jobs[self.job_id], parsed.fired_at)
             return self._complete(context, outcome.tracker_of_ended_job)
         if parsed.is_timeout:
             self._cancel_and_raise_timeout(outcome.state, f"{AFTER_TIMEOUT}{outcome.failure_clause}")
         if parsed.error is not None and not is_outage(parsed.error):
             raise parsed.error
         return self._defer(deadline, time.time() if parsed.started_at is None else parsed.started_at)
+
+    def _warn_of_missing_callback(self, job: J, fired_at: float | None) -> None:
+        """Warn if a callback was expected, and the triggerer has noticed the job's end long after it.
+
+        :param fired_at: when the triggerer noticed it, Unix time.
+        """
+        if fired_at is None or job.end_time is None:
+            return
+        seconds = fired_at + self.hook.settings.clock.offset - job.end_time.timestamp()
+        if seconds <= CALLBACK_PATIENCE:
+            return
+        metrics.count("callbacks_missed")
+        self.log.warning(
+            "Job %s ended %d s before the triggerer noticed it, and no callback had resumed the task. See"
+            " that the API server's option [tencent_ci] callback_conn_ids has %r, and that the service"
+            " reaches the connection's callback_base_url (docs/events.md#watching-it)",
+            self.job_id,
+            seconds,
+            self.tencent_ci_conn_id,
+        )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return what OpenLineage asks for when the task has ended, also when it has failed."""

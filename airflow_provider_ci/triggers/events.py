@@ -11,7 +11,8 @@ from airflow_provider_ci.triggers.job import ENDED, ERROR, TIMEOUT
 
 class Event(NamedTuple):
     """How a wait in the triggerer ended. ``error`` is set exactly when the waiting itself failed. Times are
-    Unix times, and ``None`` in events of triggers of older versions, which lack them.
+    Unix times, and ``None`` in events of triggers of older versions, which lack them. ``fired_at`` is set
+    if a callback was expected, but the triggerer has ended the wait.
     """
 
     is_timeout: bool
@@ -19,6 +20,7 @@ class Event(NamedTuple):
     deadline: float | None
     error: TencentCIError | None
     started_at: float | None
+    fired_at: float | None = None
 
 
 def parse_event(event: Any, *, needs_ids: bool = True) -> Event:
@@ -35,7 +37,8 @@ def parse_event(event: Any, *, needs_ids: bool = True) -> Event:
     if needs_ids and (not isinstance(job_ids, list) or not job_ids):
         raise wrong_event_error("without job ids")
     error = _parse_error(payload) if status == ERROR else None
-    return Event(status == TIMEOUT, job_ids or [], payload.get("deadline"), error, payload.get("started_at"))
+    times = {name: payload.get(name) for name in ("deadline", "started_at", "fired_at")}
+    return Event(is_timeout=status == TIMEOUT, job_ids=job_ids or [], error=error, **times)
 
 
 def wrong_event_error(what: str) -> TencentCIError:

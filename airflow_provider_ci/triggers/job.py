@@ -162,6 +162,8 @@ class TencentCIJobTrigger(BaseTrigger):
                 error.job_id = self.job_ids[0]
             failure = {"error": type(error).__name__, "message": error.message, "details": error.details}
             event = self._event(ERROR) | failure
+        if self.expects_callback:  # the event of a callback does not have it
+            event["fired_at"] = time.time()
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:

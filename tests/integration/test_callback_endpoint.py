@@ -164,7 +164,8 @@ def test_the_callback_of_a_job_that_has_ended_resumes_its_task(
     }[form]
     assert client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body).status_code == 200
     wait_for_state(task, "scheduled")
-    assert parse_event(event_of(task)) == (False, [job_id], 5e9, None, 1.0), "as the trigger's own event"
+    event = parse_event(event_of(task))
+    assert event == (False, [job_id], 5e9, None, 1.0, None), "as the trigger's own event, but for fired_at"
     assert stored(task).trigger_id is None
 
 

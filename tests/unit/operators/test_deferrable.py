@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
+from pytest_mock import MockerFixture
 
+from airflow_provider_ci import metrics
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     JobCancelledError,
@@ -24,7 +27,7 @@ from airflow_provider_ci.submission.record import SubmissionRecord, SubmissionRe
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
 from tests.conftest import Logs
 from tests.patience import PATIENCE
-from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, jobs
+from tests.scripted_server import Answer, ScriptedServer, error, hang_up, http, job, job_xml, jobs
 from tests.unit.operators.job_operator import Store
 
 MakeOperator = Callable[..., VoiceSeparateOperator]
@@ -170,6 +173,60 @@ def test_execution_timeout_counts_from_the_start_of_the_task(
             make_context(start_date=began)
         )
     assert deferred.value.trigger.deadline == pytest.approx(began.timestamp() + 100, abs=1)
+
+
+ENDED_AT = datetime(2025, 1, 2, 3, 14, 5, tzinfo=timezone(timedelta(hours=8)))
+
+
+class TestMissedCallbacks:
+    @pytest.mark.parametrize("state", ["Success", "Failed"])
+    @pytest.mark.parametrize(
+        ("status", "seconds", "offset", "says"),
+        [
+            ("ended", 840.4, 0.0, True),
+            ("timeout", 840.4, 0.0, True),  # the deadline came before the first poll
+            ("ended", 120.0, 0.0, False),  # the callback may still have come
+            ("ended", -5.0, 0.0, False),
+            ("ended", -159.6, 1000.0, True),  # this machine's clock is behind the service's
+            ("ended", 840.4, -1000.0, False),
+            ("ended", None, 0.0, False),  # a callback has resumed the task
+        ],
+    )
+    def test_a_poll_that_finds_a_job_long_after_its_end_is_said_and_counted(
+        self,
+        make_operator: MakeOperator,
+        server: ScriptedServer,
+        context: dict[str, Any],
+        logs: Logs,
+        mocker: MockerFixture,
+        monkeypatch: pytest.MonkeyPatch,
+        state: str,
+        status: str,
+        seconds: float | None,
+        offset: float,
+        says: bool,
+    ) -> None:
+        count = mocker.spy(metrics, "count")
+        server.play(jobs(job_xml("j1", state).replace("<EndTime>-", f"<EndTime>{ENDED_AT:%FT%T%z}")))
+        operator = make_operator()
+        monkeypatch.setattr(operator.hook.settings.clock, "offset", offset)
+        fired = {} if seconds is None else {"fired_at": ENDED_AT.timestamp() + seconds}
+        with pytest.raises(JobFailedError) if state == "Failed" else nullcontext():
+            operator.execute_complete(context, event(status, **fired))
+        said = (
+            "Job j1 ended 840 s before the triggerer noticed it, and no callback had resumed the task. See"
+            " that the API server's option [tencent_ci] callback_conn_ids has 'tencent_ci_default', and that"
+            " the service reaches the connection's callback_base_url (docs/events.md#watching-it)"
+        )
+        assert [line for line in logs.at("warning") if "callback" in line] == [said] * says
+        assert [call.args for call in count.call_args_list].count(("callbacks_missed",)) == says
+
+    def test_nothing_is_said_of_a_job_without_a_time_of_its_end(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: dict[str, Any], logs: Logs
+    ) -> None:
+        server.play(SUCCESS)
+        make_operator().execute_complete(context, event(fired_at=time.time()))
+        assert not logs.at("warning")
 
 
 class TestGoingOn:

@@ -129,12 +129,14 @@ class TestOutcomes:
             "deadline": EPOCH + 500,
             "started_at": EPOCH,
         }
-        assert events.parse_event(event) == (False, ids, EPOCH + 500, None, EPOCH)
+        assert events.parse_event(event) == (False, ids, EPOCH + 500, None, EPOCH, None)
 
     def test_a_job_whose_callback_is_expected_is_polled_once_in_each_interval(self, service: Service) -> None:
         service.ends = {"j1": 4000.0}
         trigger = TencentCIJobTrigger(["j1"], poll_interval=900.0, expects_callback=True)
-        assert run(fired(trigger))["status"] == "ended"
+        event = run(fired(trigger))
+        assert event["status"] == "ended"
+        assert EPOCH + 4000 <= event["fired_at"] <= EPOCH + 4000 + 990, "a callback's event has no such time"
         assert len(service.requests) in (5, 6)  # the first poll comes at any time within an interval
         assert min(later - earlier for earlier, later in pairwise(service.polls_of("j1"))) >= 900
 
@@ -147,7 +149,7 @@ class TestOutcomes:
             return await fired(trigger), now()
 
         event, ended_at = run(main())
-        assert (event["status"], ended_at) == ("timeout", 1000)
+        assert (event["status"], ended_at, event["fired_at"]) == ("timeout", 1000, EPOCH + 1000)
 
     @pytest.mark.parametrize("final", ["Failed", "Cancel"])
     def test_one_job_without_success_ends_the_wait(self, service: Service, final: str) -> None:
