@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from airflow_provider_ci.exceptions import TencentCIError
 from live import job_requests
@@ -46,12 +46,13 @@ class AirflowRun:
         self._hook = hook
         self._journal = journal
         self._jobs = {job.name: job for job in jobs}
+        self._notes = home / "submissions"
         self._outcome = home / "outcome.json"
         self._log = home / "airflow.log"
         self._poll = poll
         self._process: subprocess.Popen[bytes] | None = None
         self._submissions: dict[str, Created] = {}
-        self._accepted = 0
+        self._accepted: dict[str, str] = {}
 
     def start(self, *, patience: float) -> None:
         """Begin, if there are jobs. What the DAG submits is noted in the journal before."""
@@ -59,8 +60,10 @@ class AirflowRun:
             return
         for job in self._jobs.values():
             self._submissions[job.name] = self._journal.add("submission", f"{job.tag} {job.name}")
+        self._notes.mkdir()
         place = self._journal.place
         run = {
+            "notes": str(self._notes),
             "prefix": place.prefix,
             "jobs": [*self._jobs],
             "inputs": {name: job_requests.input_key(place, kind) for name, kind in _INPUTS.items()},
@@ -80,7 +83,6 @@ class AirflowRun:
         del environment[LOG_LEVEL_VARIABLE]
         command = [sys.executable, "-m", "live.airflow_process"]
         with self._log.open("ab") as log:
-            self._accepted = len(self._jobs)  # as long as nobody knows
             self._process = subprocess.Popen(  # noqa: S603 - no shell
                 command,
                 stdin=subprocess.PIPE,
@@ -95,27 +97,38 @@ class AirflowRun:
         """Wait for the end of the run; return its jobs as the service describes them."""
         if self._process is None:
             return {}
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.stop()
+        self.stop()
         try:
-            outcome = json.loads(self._outcome.read_text())
+            successful = json.loads(self._outcome.read_text())
         except (OSError, ValueError):  # the run has not come to its end
-            outcome = {}
-        found = {name: self._describe(name, outcome.get(name)) for name in self._jobs}
-        self._accepted = sum(job.is_accepted for job in found.values())
-        return found
+            successful = []
+        return {name: self._describe(name, is_successful=name in successful) for name in self._jobs}
 
     def count_accepted(self) -> int:
         """Return how many jobs the service has accepted, or may have."""
-        return self._accepted
+        return len(self._accepted) + len(self._submissions)
 
     def stop(self) -> None:
-        """End the process, if it runs."""
+        """End the process, if it runs, and note in the journal which jobs there are.
+
+        Where this is not certain, the journal keeps the submission.
+        """
         if self._process is not None:
             _close(self._process.stdin)
             self._process.wait()
+        for name, submission in [*self._submissions.items()]:
+            path = self._notes / name
+            try:
+                job_id = json.loads(path.read_text()) if path.exists() else None
+            except ValueError:  # it was being submitted
+                continue
+            if job_id:
+                self._journal.add("job", job_id)
+                self._accepted[name] = job_id
+            self._journal.remove(submission)
+            del self._submissions[name]
 
     def log_end(self) -> str:
         """Return the end of Airflow's log, for the terminal."""
@@ -123,21 +136,18 @@ class AirflowRun:
             return ""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-_MOST_LOG_LINES:])
 
-    def _describe(self, name: str, outcome: Mapping[str, Any] | None) -> AirflowJob:
-        """Return a job of which the DAG has written ``outcome``; ``None`` if it has written none."""
-        place, job_id = self._journal.place, (outcome or {}).get("job_id")
+    def _describe(self, name: str, *, is_successful: bool) -> AirflowJob:
+        place, job_id = self._journal.place, self._accepted.get(name)
         described = None
         if job_id:
-            self._journal.add("job", job_id)
-            self._journal.remove(self._submissions[name])
             with suppress(TencentCIError):  # it was accepted all the same; nothing is observed of it
                 found = self._hook.describe_jobs([job_id], bucket=place.bucket, region=place.region)
                 described = next(iter(found.jobs_detail), None)
         return AirflowJob(
             extension=_INPUTS.get(name),
-            is_accepted=outcome is None or bool(job_id),
+            is_accepted=bool(job_id) or name in self._submissions,
             description=described,
-            is_successful=bool((outcome or {}).get("is_successful")),
+            is_successful=is_successful,
         )
 
     def _connection(self) -> str:

@@ -1,6 +1,10 @@
 """One job of each typed operator, and one of another type: ``live/airflow_run.py`` runs it.
 
 All jobs are submitted before any is waited for, so that they run beside each other.
+
+Each submission has a file by the name of its task, from which the kit knows of the job even if the run is
+interrupted: empty as long as the job may have been accepted, then with its JobId as JSON, or ``null`` if
+there is no job.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
+from airflow_provider_ci.exceptions import ServiceError
 from airflow_provider_ci.operators.job import TencentCIJobOperator
 from airflow_provider_ci.operators.noise_reduction import NoiseReductionOperator
 from airflow_provider_ci.operators.speech_recognition import SpeechRecognitionOperator
@@ -25,6 +30,33 @@ PREFIX = RUN.get("prefix", "")
 COMMON: dict[str, Any] = {"tencent_ci_conn_id": "tencent_ci_live"}
 
 
+def note_begin(context: Any) -> None:
+    """Note that a job is about to be submitted."""
+    _note(context, "")
+
+
+def note_job(context: Any, result: Any) -> None:
+    """Note the job that was accepted."""
+    _note(context, json.dumps(result))
+
+
+def note_refusal(context: Any) -> None:
+    """Note that there is no job. After other errors, it may have been accepted."""
+    if isinstance(context.get("exception"), ServiceError):
+        _note(context, json.dumps(None))
+
+
+def _note(context: Any, text: str) -> None:
+    _write(Path(RUN["notes"]) / context["ti"].task_id, text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that nobody ever reads half of."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
 def input_of(name: str) -> str:
     """Return the key of the input of a job."""
     return str(RUN["inputs"][name])
@@ -32,6 +64,12 @@ def input_of(name: str) -> str:
 
 def make_task(name: str) -> Any:
     """Return the task that submits the job."""
+    common = {
+        **COMMON,
+        "pre_execute": note_begin,
+        "post_execute": note_job,
+        "on_failure_callback": note_refusal,
+    }
     if name == "voice_separate":
         return VoiceSeparateOperator(
             task_id=name,
@@ -40,7 +78,7 @@ def make_task(name: str) -> Any:
             background_object=PREFIX + "out/background-${jobid}.${ext}",
             audio_mode="AudioAndBackground",
             codec="mp3",
-            **COMMON,
+            **common,
         )
     if name == "transcode":
         return TranscodeOperator(
@@ -50,7 +88,7 @@ def make_task(name: str) -> Any:
             container_format="mp3",
             audio_codec="mp3",
             audio_bitrate=64,
-            **COMMON,
+            **common,
         )
     if name == "noise_reduction":
         return NoiseReductionOperator(
@@ -59,7 +97,7 @@ def make_task(name: str) -> Any:
             output_object=PREFIX + "out/noise_reduction.wav",
             format="wav",
             samplerate=RUN["rate"],
-            **COMMON,
+            **common,
         )
     if name == "speech_recognition":
         return SpeechRecognitionOperator(
@@ -70,7 +108,7 @@ def make_task(name: str) -> Any:
             channel_num=1,
             res_text_format=1,
             output_file_type="txt",
-            **COMMON,
+            **common,
         )
     if name == "text_to_speech":
         return TextToSpeechOperator(
@@ -79,9 +117,9 @@ def make_task(name: str) -> Any:
             output_object=PREFIX + "out/spoken.wav",
             mode="Sync",
             codec="wav",
-            **COMMON,
+            **common,
         )
-    return TencentCIJobOperator(task_id=name, tag="MediaInfo", input_object=input_of(name), **COMMON)
+    return TencentCIJobOperator(task_id=name, tag="MediaInfo", input_object=input_of(name), **common)
 
 
 with DAG(
@@ -98,18 +136,9 @@ with DAG(
 
     @task(trigger_rule="all_done")
     def write_outcome(ti: Any = None) -> None:
-        """Write the JobIds, and which tasks have waited successfully, where the kit reads them."""
-        found = {
-            name: {
-                "job_id": ti.xcom_pull(task_ids=name),
-                "is_successful": ti.xcom_pull(task_ids=f"wait_{name}") is not None,
-            }
-            for name in RUN["jobs"]
-        }
-        path = Path(RUN["outcome"])
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps(found))
-        unfinished.replace(path)  # so that the kit never reads half of it
+        """Write which tasks have waited successfully, where the kit reads it."""
+        successful = [name for name in RUN["jobs"] if ti.xcom_pull(task_ids=f"wait_{name}") is not None]
+        _write(Path(RUN["outcome"]), json.dumps(successful))
 
     if submissions:
         barrier, outcome = all_submitted(), write_outcome()

@@ -16,7 +16,7 @@ import pytest
 from live.connection import CONN_VARIABLE
 from tencent_ci_emulator.server import Emulator
 from tests.live.account import OTHER_BUCKET, Account
-from tests.live.kit import Kit, kit
+from tests.live.kit import Kit, kit, report_of
 from tests.patience import PATIENCE, wait_until
 
 __all__ = ["kit"]
@@ -88,6 +88,43 @@ def test_what_a_killed_run_has_left_is_removed_later(emulator: Emulator, account
     assert kit.journal_files() == []
     assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"] * 3
     account.assert_untouched()
+
+
+def test_a_job_of_airflow_is_cancelled_by_its_id(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list has jobs of its type."""
+    observed = report_of({"listed_tags": {"SpeechRecognition": False}})
+    with Emulator(buckets=(OTHER_BUCKET,), queue_seconds=600, as_observed=observed) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        process = start(emulator, kit, "--yes", "--only", "input_formats")
+        notes = "*.airflow/submissions/speech_recognition"
+        wait_until(
+            lambda: any(note.read_text() for note in kit.journals.glob(notes)) or process.poll() is not None
+        )
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=PATIENCE)
+
+        assert (process.returncode, "Nothing is left." in said) == (130, True)
+        tags = [job.tag for job in emulator.ledger.accepted_jobs()]
+        assert "SpeechRecognition" in tags
+        assert {job.state for job in emulator.ledger.accepted_jobs()} == {"Cancel"}
+        account.assert_untouched()
+
+
+def test_a_job_of_airflow_that_was_refused_is_not_left(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed = report_of({"listed_tags": {"SpeechRecognition": False}})
+    with Emulator(buckets=(OTHER_BUCKET,), queue_seconds=0, as_observed=observed) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        emulator.faults.add("submit", key="*speech.mp3", status=400, code="InvalidArgument")
+        process = start(emulator, kit, "--yes", "--only", "input_formats")
+        said, _ = process.communicate(timeout=PATIENCE)
+
+        assert (process.returncode, "Nothing is left." in said) == (0, True)
+        assert "| `SpeechRecognitionOperator` | submitted no job |" in said
+        account.assert_untouched()
 
 
 def group_of_child(pid: int) -> int:

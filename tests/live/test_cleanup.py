@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
 from tests.live.account import KEYS, OTHER_BUCKET, Account
 from tests.live.kit import Kit, VirtualTime, virtual_emulator
+from tests.patience import wait_until
 
 ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "template_not_found")
 BATCH = ("--yes", "--only", "batch_user_data")
@@ -307,6 +309,47 @@ def test_a_terminal_that_has_gone_stops_no_removal(
         assert (outcome.status, kit.journal_files()) == (0, [])
         assert set(outcome.observed) == {"progress", "misspelt_placeholder", "template_not_found"}
         account.assert_untouched()
+
+
+class UserAfterAirflow(ImpatientUser):
+    """Presses Ctrl-C when the process in the place of Airflow is ready."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        super().__init__(emulator, 1)
+        self._folder = folder
+
+    def sleep(self, seconds: float) -> None:
+        if seconds >= 2:
+            wait_until(lambda: any(self._folder.glob("*.airflow/submissions/ready")))
+        super().sleep(seconds)
+
+
+@pytest.mark.parametrize(("noted", "is_left"), [(None, False), ("null", False), ("", True)])
+def test_what_airflow_has_not_submitted_is_not_left(
+    noted: str | None, is_left: bool, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process in the place of Airflow has not begun with a submission, has an error, or has no response."""
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, pathlib, sys\n"
+        "folder = pathlib.Path(json.loads(os.environ['CI_LIVE_RUN'])['notes'])\n"
+        f"noted = {noted!r}\n"
+        "if noted is not None:\n"
+        "    (folder / 'speech_recognition').write_text(noted)\n"
+        "(folder / 'ready').touch()\n"
+        "sys.stdin.read()\n"
+    )
+    program.chmod(0o700)
+    only = ("--yes", "--only", "input_formats", "--poll", "2")
+    with virtual_emulator({"listed_tags": {"SpeechRecognition": False}}) as emulator:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(program))
+            outcome = kit.run(emulator, *only, clock=UserAfterAirflow(emulator, kit.journals))
+        assert (outcome.status, len(kit.journal_files())) == (130, int(is_left))
+        assert ("submission SpeechRecognition speech_recognition (" in outcome.said) == is_left
+        assert "submission MediaInfo" not in outcome.said
+        assert emulator.buckets() == [emulator.bucket]
 
 
 OWN_BUCKET: tuple[str, ...] = ()
