@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
+    PermissionDeniedError,
     QueueFullError,
     ServerError,
     ServiceError,
@@ -60,6 +61,7 @@ class Facts:
 
     :param occupied_etag: the ETag of the object that has the key of a result before the job.
     :param airflow_jobs: by name; empty before Airflow has run.
+    :param undeletable: the error, if a template may not be deleted.
     """
 
     hook: TencentCIHook
@@ -68,6 +70,7 @@ class Facts:
     watch: JobWatch
     occupied_etag: str | None = None
     airflow_jobs: Mapping[str, AirflowJob] = field(default_factory=dict)
+    undeletable: PermissionDeniedError | None = None
 
     @property
     def place(self) -> Place:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_ci.exceptions import PermissionDeniedError, TencentCIError
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.job_types.job_type import ASR, MEDIA
+from airflow_provider_ci.protocol.objects import ListObjects
 from airflow_provider_ci.protocol.wire import Credentials
 from live import job_requests, media
 from live.airflow_run import AirflowRun
@@ -23,7 +26,15 @@ from live.observations import Stage
 from live.options import Options
 from live.plan import Plan
 from live.report import Report, SecretInReportError
-from live.requests import CreateBucket, presigned_url
+from live.requests import (
+    AbortUpload,
+    CreateBucket,
+    DeleteBucket,
+    DeleteObject,
+    ListUploads,
+    Upload,
+    presigned_url,
+)
 from live.watched_jobs import JobWatch
 
 # A new bucket may not be known to CI at once
@@ -92,6 +103,8 @@ class Run:
             self._probe(Stage.NEW_BUCKET, facts, report)
             self._open_services()
             self._probe(Stage.FREE, facts, report)
+            if self.plan.jobs and facts.undeletable and not self.journal.place.has_own_bucket:
+                raise _cannot_remove(facts.undeletable)
             try:
                 self._run_jobs(facts, airflow)
             except Exception as error:  # of what was paid for, as much is observed as can be
@@ -130,12 +143,17 @@ class Run:
                 if error.code != _OWN_ALREADY:
                     if isinstance(error, PermissionDeniedError):
                         raise CannotRunError(
-                            f"{error} Allow cos:PutBucket, or name an existing bucket with the services open:"
+                            f"{error}. Or name an existing bucket with the services open:"
                             " make live ARGS='--bucket <name>-<appid>'"
                         ) from error
                     raise
         else:
             self.journal.add("prefix", place.prefix)
+        none = f"{place.prefix}none"
+        self._check_removal(ListObjects(prefix=place.prefix))
+        self._check_removal(DeleteObject(none))
+        self._check_removal(ListUploads(place.prefix))
+        self._check_removal(AbortUpload(Upload(key=none, upload_id="none")))
         self.say("Uploading the inputs")
         with tempfile.TemporaryDirectory() as folder:
             for extension in media.FORMATS:
@@ -150,6 +168,21 @@ class Run:
             key = job_requests.occupied_key(place)
             self.hook.upload_file(path, key, **facts.where)
         facts.occupied_etag = self.hook.head_object(key, **facts.where).etag
+        if place.has_own_bucket:
+            self._check_removal(DeleteBucket())  # refused, because there are objects in it
+
+    def _check_removal(self, request: ApiRequest[Any]) -> None:
+        """Make a call that removal will need, and that removes nothing now.
+
+        :raises CannotRunError: it is not allowed.
+        """
+        place = self.journal.place
+        try:
+            self.hook.call(request, bucket=place.bucket, region=place.region)
+        except PermissionDeniedError as error:
+            raise _cannot_remove(error) from error
+        except TencentCIError:  # it says nothing about permissions
+            return
 
     def _open_services(self) -> None:
         """Open the services of a bucket of the kit's own. Those of another one are its owner's matter."""
@@ -264,6 +297,13 @@ class Run:
             *(bucket.rpartition("-")[2] for bucket in buckets),
             *(created.name for created in self.journal.existing("job", "batch")),
         }
+
+
+def _cannot_remove(error: PermissionDeniedError) -> CannotRunError:
+    return CannotRunError(
+        f"{error}. Without that, what this run makes could not be removed, so nothing was paid for."
+        " docs/permissions.md has the policy."
+    )
 
 
 def _how_operator_ended(found: AirflowJob) -> str:

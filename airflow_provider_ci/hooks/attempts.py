@@ -22,7 +22,12 @@ from airflow_provider_ci import metrics
 from airflow_provider_ci.exceptions import ClockSkewError, TencentCIError
 from airflow_provider_ci.hooks.connection import ConnectionSettings
 from airflow_provider_ci.protocol.api_request import ApiRequest
-from airflow_provider_ci.protocol.errors import is_not_accepted, may_reject_credentials, rejects_credentials
+from airflow_provider_ci.protocol.errors import (
+    is_not_accepted,
+    may_reject_credentials,
+    name_action,
+    rejects_credentials,
+)
 from airflow_provider_ci.protocol.wire import Credentials, Endpoint, SignedRequest, sign_request
 
 
@@ -94,6 +99,7 @@ class Attempts:
             self.failed, error, idempotent=self._request.idempotent, time_left=time_left
         )
         if pause is None or self.failed >= self._max_attempts:
+            name_action(error, self._request.cam_actions)
             raise error
         return pause
 

@@ -9,6 +9,7 @@ Sources: 460/42867 (CI codes), 1045/33700 (numeric codes), 436/7730 (COS codes).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -65,11 +66,13 @@ _CLOCK = Rule(
     ClockSkewError,
     "Synchronise this machine's clock; if it is right, the process was held up, and a retry is enough",
 )
+_MAY_BE_SIGNATURE = (
+    "and then the SecretKey and this machine's clock: a wrong or expired signature may get the same response"
+)
 _REFUSED = Rule(
     PermissionDeniedError,
     "Check the account's CAM policy (ci: actions, cam:PassRole), that the bucket is bound to CI with the"
-    " smart audio service opened, and then the SecretKey and this machine's clock: a wrong or expired"
-    " signature may get the same response",
+    f" smart audio service opened, {_MAY_BE_SIGNATURE}",
 )
 _ROLE = Rule(
     PermissionDeniedError, "Authorise CI once in its console, which creates the service role CI_QCSRole"
@@ -354,6 +357,20 @@ def may_lack_permission(error: TencentCIError) -> bool:
     return error.status is not None and (
         _rule(error.status, error.code, error.service_message or "") is _REFUSED
     )
+
+
+def name_action(error: TencentCIError, actions: Sequence[str]) -> None:
+    """Let the hint of an error name the action of the call, if the account's policy may not allow it.
+
+    :param actions: of the call. One of several depends on its arguments, and is not named.
+    """
+    is_refused = isinstance(error, PermissionDeniedError) and may_lack_permission(error)
+    if not is_refused or len(actions) != 1:
+        return
+    if actions[0].startswith("cos:"):  # what CI needs does not matter
+        error.hint = f"Check that the account's CAM policy allows {actions[0]}, {_MAY_BE_SIGNATURE}"
+    else:
+        error.hint = f"{error.hint}. This call needs the action {actions[0]}"
 
 
 def _name(code: str | None) -> str:

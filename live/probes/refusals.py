@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from airflow_provider_ci.exceptions import ServiceError
+from airflow_provider_ci.exceptions import PermissionDeniedError, ServiceError
 from airflow_provider_ci.protocol.job_types.known_types import JOB_TYPES
 from airflow_provider_ci.protocol.job_types.voice_separation import VOICE_SEPARATE
 from live import job_requests
@@ -83,7 +83,11 @@ def template_not_found(facts: Facts) -> Found:
     config = {"Codec": "mp3", "Samplerate": "44100"}
     body = {"Tag": VOICE_SEPARATE, "Name": name, "AudioMode": "IsAudio", "AudioConfig": config}
     template = DeleteTemplateStrictly(facts.hook.call(CreateTemplateUnchecked(body), **facts.where))
-    facts.hook.call(template, **facts.where)
+    try:
+        facts.hook.call(template, **facts.where)
+    except PermissionDeniedError as error:
+        facts.undeletable = error
+        raise
     try:
         facts.hook.call(template, **facts.where)
     except ServiceError as error:

@@ -1,4 +1,7 @@
-"""docs/permissions.md allows what the code does: each remote call names its actions, which the page has."""
+"""docs/permissions.md allows what the code does: each remote call names its actions, which the page has.
+
+``tests/live/test_permissions.py`` compares the policy of the kit with what it requests.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from tests.remote_calls import remote_calls
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text("utf-8")
 ROLE = "cam:PassRole"
+TITLES = ["Submit, wait, cancel", "Everything", "make live"]
 
 
 CALLS = remote_calls()
@@ -62,7 +66,7 @@ def test_the_smaller_policy_allows_no_more_than_it_says() -> None:
     assert set(allowed("Submit, wait, cancel")) == jobs | {ROLE}
 
 
-@pytest.mark.parametrize("title", ["Submit, wait, cancel", "Everything"])
+@pytest.mark.parametrize("title", TITLES)
 def test_policies_are_of_the_form_that_cam_takes(title: str) -> None:
     policy = policies()[title]
     assert policy["version"] == "2.0"
@@ -78,4 +82,4 @@ def test_policies_are_of_the_form_that_cam_takes(title: str) -> None:
 
 
 def test_policies_are_listed() -> None:
-    assert list(policies()) == ["Submit, wait, cancel", "Everything"]
+    assert list(policies()) == TITLES

@@ -65,7 +65,7 @@ def test_what_cannot_be_removed_is_named_on_the_terminal_only(
 ) -> None:
     with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
-        emulator.faults.add("delete_object", status=403, code="AccessDenied")
+        emulator.faults.add("delete_object", key="*.wav", status=403, code="AccessDenied")
         outcome = kit.run(emulator, *ONLY)
         (left,) = account.new_buckets()
         assert outcome.status == 1
@@ -390,8 +390,8 @@ def test_a_bucket_that_its_owner_has_deleted_is_not_left(
 ) -> None:
     with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
-        for operation in ("delete_object", "delete_template"):
-            emulator.faults.add(operation, status=403, code="AccessDenied")
+        emulator.faults.add("delete_object", key="*.wav", status=403, code="AccessDenied")
+        emulator.faults.add("delete_template", status=403, code="AccessDenied")
         assert kit.run(emulator, "--yes", "--only", "template_not_found", *options).status == 1
         emulator.faults.clear()
         bucket = OTHER_BUCKET if options else account.new_buckets().pop()
@@ -410,7 +410,7 @@ def test_nothing_is_looked_for_at_another_endpoint(
 ) -> None:
     with virtual_emulator(buckets=(OTHER_BUCKET,)) as emulator, virtual_emulator() as other:
         account = Account(emulator, tmp_path, monkeypatch)
-        emulator.faults.add("delete_object", status=403, code="AccessDenied")
+        emulator.faults.add("delete_object", key="*.wav", status=403, code="AccessDenied")
         assert kit.run(emulator, "--yes", "--only", "unknown_job", *options).status == 1
         emulator.faults.clear()
 

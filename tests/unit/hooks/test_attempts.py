@@ -161,9 +161,22 @@ class TestRefusedKeys:
     def test_static_keys_are_not_tried_twice(self, send: Send, static: str, server: ScriptedServer) -> None:
         server.play(error(401, "AccessDenied"), http("", 403))
         for call in (READ, HEAD):
-            with pytest.raises(PermissionDeniedError, match="Check the account's CAM policy"):
+            with pytest.raises(PermissionDeniedError, match="the account's CAM policy"):
                 send(static, call)
         assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("keys", ["static", "rotating"])
+    def test_a_missing_permission_names_the_action_once(
+        self, send: Send, keys: str, request: pytest.FixtureRequest, server: ScriptedServer
+    ) -> None:
+        """That of COS does not name what only CI needs."""
+        server.always("HEAD", http("", 403))
+        server.always("GET", error(401, "AccessDenied"))
+        for call, action in ((READ, "ci:DescribeMediaJob"), (HEAD, "cos:HeadObject")):
+            with pytest.raises(PermissionDeniedError) as caught:
+                send(request.getfixturevalue(keys), call)
+            assert str(caught.value).count(action) == 1
+            assert ("audio service" in str(caught.value)) == (call is READ)
 
     def test_a_provider_without_other_keys_is_asked_again_by_the_next_call(
         self, send: Send, connection: Callable[..., str], server: ScriptedServer, tmp_path: Path
