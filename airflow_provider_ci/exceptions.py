@@ -234,10 +234,6 @@ class JobFailedError(JobError):
     """The job ended ``Failed``."""
 
 
-class JobInputNotFoundError(JobFailedError):
-    """The job ended ``Failed`` with code ``ResourceNotFound``: its input does not exist."""
-
-
 class JobCancelledError(JobError):
     """The job ended ``Cancel``."""
 

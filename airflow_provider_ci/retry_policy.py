@@ -11,7 +11,6 @@ from airflow_provider_ci.exceptions import (
     ClockSkewError,
     ConfigurationError,
     InvalidRequestError,
-    JobInputNotFoundError,
     NotFoundError,
     PermissionDeniedError,
     QueueFullError,
@@ -39,10 +38,10 @@ def tencent_ci_retry_policy() -> ExceptionRetryPolicy | None:
 
         default_args={"retries": 5, "retry_policy": tencent_ci_retry_policy()}
 
-    What only a person can correct fails at once, also a job that failed because its input does not exist, as
-    another one would be paid for; throttling is retried after a minute, a full or paused queue
-    after ten. Everything else, an outage for instance, is retried after the task's own ``retry_delay``. No
-    policy retries more often than the task's ``retries``.
+    What only a person can correct fails at once; throttling is retried after a minute, a full or paused queue
+    after ten. Everything else is retried after the task's own ``retry_delay``: an outage; a job that is not
+    found, for which the retry looks before it submits another; missing credentials, which the next worker may
+    have. No policy retries more often than the task's ``retries``.
 
     :return: ``None`` before Airflow 3.3, which has no retry policies: it ignores the entry of
         ``default_args``, and all errors are retried after ``retry_delay``.
@@ -71,13 +70,7 @@ def tencent_ci_retry_policy() -> ExceptionRetryPolicy | None:
                 reason="The same request would be refused again",
             ),
             RetryRule(
-                [
-                    AuthenticationError,
-                    PermissionDeniedError,
-                    NotFoundError,
-                    WrongEndpointError,
-                    JobInputNotFoundError,
-                ],
+                [AuthenticationError, PermissionDeniedError, NotFoundError, WrongEndpointError],
                 action=RetryAction.FAIL,
                 reason="Only a person can correct this",
             ),

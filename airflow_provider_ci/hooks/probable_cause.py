@@ -34,7 +34,8 @@ def probable_cause(error: TencentCIError, source: str) -> str:
         )
     if isinstance(error, TransportError):
         return "The service cannot be reached: the region or the endpoint may be wrong"
-    if isinstance(error, InvalidResponseError):
+    is_of_gateway = error.status == 404 and not error.code
+    if is_of_gateway or isinstance(error, InvalidResponseError):
         return "The response is not from the service: the endpoint or a proxy may be wrong"
     if error.status in (301, 307, 308, 400, 404):
         return "Bucket or region is wrong"

@@ -6,11 +6,17 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_ci import metrics
 from airflow_provider_ci.assets.outlets import add_results_to_events
-from airflow_provider_ci.exceptions import JobError, JobTimeoutError, StateStoreError, TaskKilledError
+from airflow_provider_ci.exceptions import (
+    JobError,
+    JobFailedError,
+    JobTimeoutError,
+    StateStoreError,
+    TaskKilledError,
+)
 from airflow_provider_ci.lineage.task import lineage_of_task
 from airflow_provider_ci.operators.argument_errors import fail_without_retry
 from airflow_provider_ci.operators.base_task import AFTER_TIMEOUT, TencentCIBaseTaskOperator
@@ -41,6 +47,21 @@ J = TypeVar("J", bound="Job | BatchJob")
 CALLBACK_PATIENCE = 120.0
 #: XCom key of the job's details, a :class:`~airflow_provider_ci.protocol.results.JobResult`.
 XCOM_JOB = "job"
+
+
+class JobWouldFailAgainError(JobFailedError, AirflowFailException):
+    """The job of a task ended ``Failed`` with a code with which the same job would fail again. There is no
+    retry, because it would pay for that job.
+    """
+
+    @classmethod
+    def from_error(cls, error: JobError) -> JobWouldFailAgainError:
+        """Return an error with the same message, after which Airflow does not retry the task."""
+        hint = (
+            f"{error.hint}. The same job would fail again, so it is not submitted again: correct the cause,"
+            " then clear the task for a new job"
+        )
+        return cls(error.message, **error.details | {"hint": hint})
 
 
 class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
@@ -359,14 +380,19 @@ class TencentCIBaseJobOperator(TencentCIBaseTaskOperator, Generic[J]):
         return str(self.job_id)
 
     def _raise_if_unsuccessful(self, tracker: JobTracker[J]) -> None:
-        """Raise the error of a job that ended without success; if somebody else cancelled it, without
-        retry.
+        """Raise the error of a job that ended without success; without retry if somebody else cancelled it,
+        or if another one would fail too.
         """
+        from airflow_provider_ci.submission.tracking import would_fail_again
+
         error = self._job_error(tracker)
         if error is None:
             return
-        if self._cancellation.ask_if_cancelled_by_others(error, tracker.unsuccessful[0]):
+        job = tracker.unsuccessful[0]
+        if self._cancellation.ask_if_cancelled_by_others(error, job):
             raise JobCancelledByOthersError.from_error(error)
+        if would_fail_again(job):
+            raise JobWouldFailAgainError.from_error(error)
         raise error
 
     def _count_ended(self, job: J) -> None:

@@ -15,6 +15,7 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
 )
 from airflow_provider_ci.operators.concurrent_reads import read_concurrently
+from airflow_provider_ci.protocol.errors import is_about_download
 
 if TYPE_CHECKING:
     from airflow_provider_ci.hooks.ci import TencentCIHook
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 #: ``media_info_samples`` for all inputs.
 ALL = "all"
-# What a file that cannot be measured may cause; anything else would be the same for all files
+# What a file that cannot be measured may cause. Anything but this and a failed download would be the same for
+# all files
 _ERRORS_OF_ONE_FILE = (NotFoundError, InvalidRequestError, InvalidResponseError)
 
 
@@ -118,7 +120,9 @@ def _measure(
     def ask(key: str) -> float | TencentCIError | None:
         try:
             info = hook.media_info(key, **bucket_and_region)
-        except _ERRORS_OF_ONE_FILE as error:
+        except TencentCIError as error:
+            if not isinstance(error, _ERRORS_OF_ONE_FILE) and not is_about_download(error):
+                raise
             return error
         return info.format.duration if info.format else None
 

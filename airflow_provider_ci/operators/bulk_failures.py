@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+
 from airflow_provider_ci.exceptions import JobError, JobFailedError
 from airflow_provider_ci.operators.cancellation import JobCancelledByOthersError
 
@@ -14,7 +16,13 @@ if TYPE_CHECKING:
 
 class BulkJobsFailedError(JobFailedError):
     """More items of a bulk task have no successful job than ``allow_failed`` allows. A retry submits only
-    these.
+    these, except those whose jobs would fail again.
+    """
+
+
+class BulkJobsWouldFailAgainError(BulkJobsFailedError, AirflowFailException):
+    """All jobs of a bulk task that did not succeed would fail again, or were cancelled by somebody else.
+    There is no retry, because it would submit none of them.
     """
 
 
@@ -57,9 +65,16 @@ def raise_if_too_many_failed(outcomes: BulkOutcomes, allow_failed: float, manife
     error = BulkJobsFailedError(
         f"{failed} of {total} items have no successful job: {reasons}",
         state="Failed",
-        hint="A retry submits only those that ended Failed or have no job, each a new paid job; clearing the"
-        f" task submits all of these, and no others. The manifest {manifest} has all",
+        hint="A retry submits only those that have no job, or one that ended Failed and may yet succeed, each"
+        " a new paid job; clearing the task submits all of these, and no others. The manifest"
+        f" {manifest} has all",
     )
     if outcomes.has_only_cancelled_failures():
         raise BulkJobsCancelledError.from_error(error)
+    if outcomes.has_only_final_failures():
+        hint = (
+            "The same jobs would fail again, so they are not submitted again: correct the inputs, then clear"
+            f" the task, which submits only these. The manifest {manifest} has all"
+        )
+        raise BulkJobsWouldFailAgainError(error.message, **error.details | {"hint": hint})
     raise error

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ci.exceptions import strip_signatures
 from airflow_provider_ci.hooks.result_files import files_of
-from airflow_provider_ci.protocol.jobs import CANCEL, SUCCESS, Job, JobState
+from airflow_provider_ci.protocol.errors import is_lasting_failure
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, SUCCESS, Job, JobState
 from airflow_provider_ci.protocol.results import BulkFailure, job_result, result_failure
 
 if TYPE_CHECKING:
@@ -112,6 +113,13 @@ class BulkOutcomes:
     def has_only_cancelled_failures(self) -> bool:
         """Tell whether all failed items have a cancelled job."""
         return all(line["state"] == CANCEL for line in self._failed_lines())
+
+    def has_only_final_failures(self) -> bool:
+        """Tell whether all failed items have a job that was cancelled, or that would fail again."""
+        return all(
+            line["state"] == CANCEL or (line["state"] == FAILED and is_lasting_failure(line["code"]))
+            for line in self._failed_lines()
+        )
 
     def _failed_indexes(self) -> Iterator[int]:
         return (index for index, outcome in enumerate(self._outcomes) if outcome == _FAILED)

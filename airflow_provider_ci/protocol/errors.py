@@ -80,6 +80,11 @@ _ROLE = Rule(
 _RESOURCE_ACCESS = Rule(PermissionDeniedError, "Give the role CI_QCSRole access to the bucket and object")
 _MISSING_OBJECT = Rule(NotFoundError, "Check bucket, region and object key, and that the upload has finished")
 _MISSING = Rule(NotFoundError, "Check bucket, region and id: they belong together")
+_DOWNLOAD = Rule(
+    ServerError,
+    "Try again later; if it persists, check that the object is not archived and that the service reaches the"
+    " input's address",
+)
 _MEDIA = Rule(InvalidRequestError, "Check that the media file is complete and of a supported format")
 _ENDPOINT = Rule(WrongEndpointError, "Check bucket, region and endpoint_url of the connection")
 _SLOW_DOWN = Rule(ThrottledError, "Send fewer requests: poll less often, or run fewer tasks at once")
@@ -88,6 +93,10 @@ _QUEUE_FULL = Rule(
 )
 _QUEUE_PAUSED = Rule(QueuePausedError, "Resume the queue in the console, or use another queue")
 _SERVER = Rule(ServerError, "Try again later; if it persists, give the request id to Tencent's support")
+_GATEWAY = Rule(
+    ServerError,
+    "A gateway does not find the service: try again later; if it persists, check endpoint_url and proxies",
+)
 _BLOCKED = Rule(PermissionDeniedError, "The account is blocked or in arrears: contact Tencent's support")
 _CONFLICT = Rule(
     InvalidRequestError, "Something of this name or state exists already: check it in the console"
@@ -139,7 +148,7 @@ _BY_CODE: dict[str, Rule] = {
     "MissingAuthorization": _NO_HEADER,
     "ResourceNotFound": _MISSING_OBJECT,
     "ResourceAccessDenied": _RESOURCE_ACCESS,
-    "ResourceDownloadFailed": _MISSING_OBJECT,
+    "ResourceDownloadFailed": _DOWNLOAD,
     "ResourceNotSupported": _MEDIA,
     "CIRoleNotExist": _ROLE,
     "NoProcessAuthority": _UNBOUND,
@@ -220,6 +229,17 @@ _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
     ),
     (r"can ?not be modified", _NOT_CANCELLABLE),
 )
+# Causes that may be gone when a job is submitted again. All others are in its request, input or account
+_PASSING = (ServerError, ThrottledError, QueueFullError, QueuePausedError)
+# Likewise: each try may sign the address of an input anew
+_PASSING_CODES = frozenset(("ExpiredToken", "RequestTimeTooSkewed", "SignatureExpired"))
+# These do not pass, and have no rule of their own: for a response, its status says enough
+_OTHER_LASTING_CODES = frozenset(
+    (
+        *("EntitySizeNotMatch", "IncompleteBody", "InvalidBucketName", "InvalidRange", "InvalidRegionName"),
+        *("InvalidURI", "MethodNotAllowed", "NotImplemented", "PreconditionFailed", "XMLSizeLimit"),
+    )
+)
 # Codes that leave the cause to the message
 _GENERAL_CODES = frozenset(("AccessDenied", "InvalidArgument", "InvalidRequest", "ResourceNotFound"))
 _HOST_REGION = re.compile(
@@ -254,10 +274,11 @@ _NUMERIC_CODES = {
 }
 
 
-def service_error(response: HttpResponse, purpose: str) -> ServiceError:
+def service_error(response: HttpResponse, purpose: str, *, has_body: bool = True) -> ServiceError:
     """Return the exception for an error response, whatever its body is (a gateway's HTML, nothing at all).
 
     :param purpose: what was attempted, for the message: ``describe jobs``.
+    :param has_body: whether the service's own errors have a body; those for ``HEAD`` have none.
     """
     body = _error_body(response)
     rule = _rule(response.status, body.code, (body.message or "")[:_MESSAGE_SEARCHED])
@@ -265,6 +286,8 @@ def service_error(response: HttpResponse, purpose: str) -> ServiceError:
     is_of_service = body.code or not response.body
     if rule is _REFUSED and is_of_service and _was_signature_invalid(response):
         rule = _CLOCK
+    if response.status == 404 and has_body and not body.code:
+        rule = _GATEWAY
     error = rule.exception(
         f"Cannot {purpose}",
         status=response.status,
@@ -313,6 +336,24 @@ def refuses_content(error: TencentCIError) -> bool:
     if error.status is None or error.status >= 500:
         return False
     return _rule(error.status, error.code, error.service_message or "") is _BAD_FIELD
+
+
+def is_lasting_failure(code: str | None) -> bool:
+    """Tell whether the same job would fail again after one that ended ``Failed`` with this code.
+
+    No list of the codes of jobs is published, but those that are seen are those of responses. A code that is
+    not documented may mean anything, so it may pass.
+    """
+    name = _name(code)
+    if name in _OTHER_LASTING_CODES:
+        return True
+    rule = _rule_of_code(name)
+    return rule is not None and name not in _PASSING_CODES and not issubclass(rule.exception, _PASSING)
+
+
+def is_about_download(error: TencentCIError) -> bool:
+    """Tell whether the service could not download the input of a request: those of others it may."""
+    return error.code == "ResourceDownloadFailed"
 
 
 def lacks_service(error: TencentCIError) -> bool:
@@ -389,13 +430,18 @@ def _rule(status: int, code: str | None, message: str) -> Rule:
     return _rule_by_code(status, name)
 
 
-def _rule_by_code(status: int, name: str) -> Rule:
-    if rule := _BY_STATUS_AND_CODE.get((status, name)) or _BY_CODE.get(name):
+def _rule_of_code(name: str) -> Rule | None:
+    """Return the rule of a code, whatever the status; ``None``: the code is unknown."""
+    if rule := _BY_CODE.get(name):
         return rule
     if _UNBINDED_CODE.fullmatch(name):
         return _OTHER_NOT_OPENED
-    if _ALREADY_BINDED_CODE.fullmatch(name):
-        return _CONFLICT
+    return _CONFLICT if _ALREADY_BINDED_CODE.fullmatch(name) else None
+
+
+def _rule_by_code(status: int, name: str) -> Rule:
+    if rule := _BY_STATUS_AND_CODE.get((status, name)) or _rule_of_code(name):
+        return rule
     if rule := _BY_STATUS.get(status):
         return rule
     if 300 <= status < 400:

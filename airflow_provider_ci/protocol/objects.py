@@ -120,7 +120,7 @@ class HeadObject(_ObjectRequest[ObjectHead]):
 
     def parse(self, response: HttpResponse) -> ObjectHead:
         if not response.is_success:
-            raise service_error(response, self.purpose)
+            raise service_error(response, self.purpose, has_body=False)
         length = response.headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) <= _DIGITS_MAX):
             raise invalid_response_error(response, self.purpose, f"Content-Length is {length!r}")

@@ -27,7 +27,6 @@ from airflow_provider_ci.exceptions import (
     JobCancelledError,
     JobError,
     JobFailedError,
-    JobInputNotFoundError,
     JobNotFoundError,
     RequestValidationError,
     TencentCIError,
@@ -467,7 +466,6 @@ def _without_retry(error: JobError) -> JobError:
     """
     kinds: dict[type[JobError], type[JobError]] = {
         JobFailedError: SensedJobFailedError,
-        JobInputNotFoundError: SensedJobFailedError,
         JobCancelledError: SensedJobCancelledError,
         JobNotFoundError: SensedJobNotFoundError,
     }

@@ -14,7 +14,7 @@ from airflow_provider_ci.protocol.tree import Tree
 from airflow_provider_ci.submission.bulk_jobs import BulkJobApi, BulkRequests
 from airflow_provider_ci.submission.idempotency_key import ParsedKey, is_job_of, key_of_job
 from airflow_provider_ci.submission.job_list import CLOCK_SKEW, CopiedJobs, JobList, pauses_between_looks
-from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, Log
+from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, Log, would_fail_again
 
 # Jobs that are described, and kept in memory, at once
 _JOBS_AT_ONCE = 100
@@ -22,7 +22,8 @@ _JOBS_AT_ONCE = 100
 
 class FoundJob(NamedTuple):
     """What is kept of a job. ``key`` is ``None`` if the service does not return ``UserData``.
-    ``reports_failure``: it ended ``Success``, but its result says that it failed.
+    ``reports_failure``: it ended ``Success``, but its result says that it failed. ``would_fail_again``: as
+    :func:`~.tracking.would_fail_again` says.
     """
 
     job_id: str
@@ -31,12 +32,20 @@ class FoundJob(NamedTuple):
     end_time: datetime | None
     key: ParsedKey | None
     reports_failure: bool
+    would_fail_again: bool
 
     @classmethod
     def of_job(cls, job: Job, key: ParsedKey | None) -> FoundJob:
         """Return what is kept of a job."""
-        reports_failure = result_failure(job) is not None
-        return cls(str(job.job_id), job.job_state, job.creation_time, job.end_time, key, reports_failure)
+        return cls(
+            str(job.job_id),
+            job.job_state,
+            job.creation_time,
+            job.end_time,
+            key,
+            reports_failure=result_failure(job) is not None,
+            would_fail_again=would_fail_again(job),
+        )
 
 
 #: The jobs of each item, the oldest first.

@@ -20,7 +20,7 @@ from airflow_provider_ci.exceptions import (
     TencentCIError,
     ThrottledError,
 )
-from airflow_provider_ci.protocol.errors import is_retryable
+from airflow_provider_ci.protocol.errors import is_about_download, is_retryable
 from airflow_provider_ci.protocol.jobs import Job
 from airflow_provider_ci.submission.active_jobs import SECONDS_BETWEEN_LOOKS, ActiveJobs
 from airflow_provider_ci.submission.bulk_jobs import BulkJobApi, BulkJobs, BulkRequests, Refusal
@@ -400,6 +400,8 @@ class BulkSender:
 
 def _is_about_item(error: TencentCIError) -> bool:
     """Tell whether the service refused one item, and may accept others."""
+    if is_about_download(error):
+        return True
     if isinstance(error, PermissionDeniedError):
         return error.code in _REFUSED_FOR_OBJECT
     if isinstance(error, NotFoundError):

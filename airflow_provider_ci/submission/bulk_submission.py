@@ -71,7 +71,8 @@ class BulkSubmission:
     a job that ended ``Success``                likewise, unless the task was cleared since and
                                                 ``only_failed`` is ``False`` or its result reports a
                                                 failure
-    a job that ended ``Failed``                 submit
+    a job that ended ``Failed``                 the item has failed if the same job would fail again, and
+                                                was submitted since the last clear; otherwise submit
     a job that ended ``Cancel``                 the item has failed if somebody else cancelled it since
                                                 the last clear; otherwise submit
     ==========================================  =====================================================
@@ -429,7 +430,7 @@ class BulkSubmission:
         counting = [job for job in jobs if self._counts(job)]
         if counting:
             return self._oldest_of_latest(counting)
-        return next((job for job in jobs if self._was_cancelled_by_others(job)), None)
+        return next((job for job in jobs if self._is_final(job)), None)
 
     def _counts(self, job: FoundJob) -> bool:
         if job.state in (FAILED, CANCEL):
@@ -449,15 +450,19 @@ class BulkSubmission:
             self.jobs.suspected_duplicates += len(others)
         return oldest
 
-    def _was_cancelled_by_others(self, job: FoundJob) -> bool:
-        """Tell whether somebody else cancelled a job since the last clear. Without a store that is unknown.
-        So is whose job it is that has no key, unless it is recorded.
+    def _is_final(self, job: FoundJob) -> bool:
+        """Tell whether a job ended since the last clear in such a way that the item is not submitted again.
+        It is unknown whose job it is that has no key, unless it is recorded.
         """
-        if job.state != CANCEL or not self.records.has_store:
-            return False
         if job.key is None and job.job_id not in self._recorded:
             return False
         if self._max_tries_of(job) < self.identity.max_tries:
+            return False
+        return job.would_fail_again or self._was_cancelled_by_others(job)
+
+    def _was_cancelled_by_others(self, job: FoundJob) -> bool:
+        """Tell whether somebody else cancelled a job. Without a store that is unknown."""
+        if job.state != CANCEL or not self.records.has_store:
             return False
         return not is_effect_of_cancel_request(job, self._cancel_requested_at)
 

@@ -42,7 +42,13 @@ from airflow_provider_ci.submission.recovery import (
     log_job_of_cleared_try,
     refuse_if_cancelled_by_others,
 )
-from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, J, Log, describe_end
+from airflow_provider_ci.submission.tracking import (
+    NOT_FOUND_GRACE_PERIOD,
+    J,
+    Log,
+    describe_end,
+    would_fail_again,
+)
 
 #: How long a submission's signature is valid after it was recorded, in seconds. A process that wakes up
 #: later, for instance one whose supervisor was killed, can no longer submit: the service refuses it.
@@ -71,8 +77,8 @@ class DurableSubmission(Generic[J]):
                                            search the job list
     =====================================  ==========================================================
 
-    If a job is found, its state decides: a failed job is submitted again, a job that somebody else cancelled
-    is an error, and the task continues with any other.
+    If a job is found, its state decides: a failed job is submitted again unless it would fail again, a job
+    that somebody else cancelled is an error, and the task continues with any other.
 
     The response to a submission decides in the same way:
 
@@ -195,7 +201,7 @@ class DurableSubmission(Generic[J]):
                 self._save_job(job, record)
             return job
         refuse_if_cancelled_by_others(job, record)
-        if self.job_api.ask_if_ended_without_result(job):
+        if not would_fail_again(job) and self.job_api.ask_if_ended_without_result(job):
             self.log.warning("%s; an earlier try submitted it: submitting a new one", describe_end(job))
             self._search.ignore_ended(job)
             return None

@@ -26,7 +26,7 @@ from airflow_provider_ci.submission.job_list import (
     last_arrival_of,
 )
 from airflow_provider_ci.submission.record import SubmissionRecord
-from airflow_provider_ci.submission.tracking import J, Log
+from airflow_provider_ci.submission.tracking import J, Log, would_fail_again
 
 
 class SubmittedBy(Enum):
@@ -41,8 +41,11 @@ class SubmittedBy(Enum):
     ``UNRECORDED``     not found: submitted again  not found: submitted again
     =================  ==========================  ==========================================
 
-    A job without this task's key in ``UserData`` may be somebody else's: if it has ended, ``THIS_TRY`` does
-    not find it either.
+    A job that would fail again (:func:`~.tracking.would_fail_again`) is found for ``EARLIER_TRY`` and
+    ``UNRECORDED``, too, and fails this try.
+
+    A job without this task's key in ``UserData`` may be somebody else's: if it has ended, no try continues
+    with it.
     """
 
     THIS_TRY = "this try, whose response was lost"
@@ -178,6 +181,8 @@ class JobSearch(Generic[J]):
         ended = [job for job in matching if self._is_of_this_task(key_of_job(job))]
         if by is SubmittedBy.THIS_TRY:
             return next((job for job in ended if self._is_newer_than_ended_jobs(job)), None)
+        if by is not SubmittedBy.CLEARED_TRY and (failed := next(filter(would_fail_again, ended), None)):
+            return failed
         self.ignore_ended(*ended)
         if by is SubmittedBy.EARLIER_TRY:
             for job in matching:

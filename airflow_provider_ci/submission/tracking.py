@@ -10,13 +10,13 @@ from airflow_provider_ci.exceptions import (
     JobCancelledError,
     JobError,
     JobFailedError,
-    JobInputNotFoundError,
     JobNotFoundError,
     TencentCIError,
     strip_signatures,
 )
 from airflow_provider_ci.protocol.batches import BatchJob
-from airflow_provider_ci.protocol.jobs import CANCEL, RUNNING, Job
+from airflow_provider_ci.protocol.errors import is_lasting_failure
+from airflow_provider_ci.protocol.jobs import CANCEL, FAILED, RUNNING, Job
 from airflow_provider_ci.protocol.results import result_failure
 
 #: What is waited for: a job or a batch job.
@@ -25,7 +25,6 @@ J_co = TypeVar("J_co", bound=Job | BatchJob, covariant=True)
 
 #: Seconds for which a job id may be unknown to the service: its records may lag behind a submission.
 NOT_FOUND_GRACE_PERIOD = 120.0
-# ResourceDownloadFailed is none: that may pass
 _INPUT_NOT_FOUND = "ResourceNotFound"
 # Messages name at most this many jobs. With more jobs than this, the log gives counts
 _MAX_JOBS_NAMED = 20
@@ -140,7 +139,6 @@ class JobTracker(Generic[J]):
         if all(job.job_state == CANCEL for job in self.unsuccessful):
             kind, hint = JobCancelledError, "Somebody cancelled it: submit it again if that was a mistake"
         elif len(self.job_ids) == 1 and isinstance(first, Job) and first.code == _INPUT_NOT_FOUND:
-            kind = JobInputNotFoundError
             hint = (
                 "Check that the input exists; set check_input=True where the job is submitted, so that a"
                 " missing input fails before a job is paid"
@@ -203,6 +201,14 @@ class JobTracker(Generic[J]):
                 request_id=self.request_id,
                 hint="Check that bucket and region are those of the submission (records last about a month)",
             )
+
+
+def would_fail_again(job: Job | BatchJob) -> bool:
+    """Tell whether the same job would fail again if it were submitted again, and be paid for again.
+
+    Nothing is paid for a batch job itself, so one that has made no jobs may always be submitted again.
+    """
+    return isinstance(job, Job) and job.job_state == FAILED and is_lasting_failure(job.code)
 
 
 def tenths_of_progress(job: Job | BatchJob) -> int:

@@ -62,22 +62,15 @@ def first_delay(elapsed: float, poll_interval: float, phase: float, shortest: fl
 
 
 def is_outage(error: TencentCIError) -> bool:
-    """Tell whether a poll failed for a reason that passes by itself and says nothing about the job.
-
-    Besides what :func:`~airflow_provider_ci.protocol.errors.is_retryable` names, that is a 404 without an
-    error code. Each of the service's own errors has a code, so this one comes from a gateway that does not
-    find the service.
-    """
-    return is_retryable(error) or (error.status == 404 and not error.code)
+    """Tell whether a poll failed for a reason that passes by itself and says nothing about the job."""
+    return is_retryable(error)
 
 
 def may_be_due_to_one_id(error: TencentCIError) -> bool:
     """Tell whether one of several ids may have made a request fail: the service itself refused the request,
     or the response cannot be read.
     """
-    if isinstance(error, InvalidRequestError | NotFoundError):
-        return not is_outage(error)
-    return isinstance(error, InvalidResponseError)
+    return isinstance(error, InvalidRequestError | NotFoundError | InvalidResponseError)
 
 
 def retry_after(error: TencentCIError) -> float:

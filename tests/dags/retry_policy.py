@@ -31,17 +31,18 @@ with DAG(dag_id="retry_policy", schedule=None, catchup=False, default_args=defau
     request = {"audio_mode": "IsAudio", "voice_object": "out/${jobid}.mp3"}
     VoiceSeparateOperator.partial(task_id="separate", **request).expand(input_object=["in/a.mp3"])
 
-# What the policy leaves to the task's own delay is retried at once: a wrong policy shows as more jobs
-with DAG(
-    dag_id="retry_policy_missing_input",
-    schedule=None,
-    catchup=False,
-    default_args=default_args | {"retry_delay": timedelta(0)},
-):
-    VoiceSeparateOperator(
-        task_id="separate",
-        input_object="in/missing.mp3",
-        wait_for_completion=True,
-        poll_interval=1,
-        **request,
-    )
+
+def dag_that_waits(dag_id: str, policy: Any = None, **how: Any) -> DAG:
+    """Return a DAG whose retries come at once, so that a wrong decision shows as more paid jobs."""
+    arguments = {"retries": 5, "retry_delay": timedelta(0), "poll_interval": 1}
+    arguments |= {} if policy is None else {"retry_policy": policy}
+    with DAG(dag_id=dag_id, schedule=None, catchup=False, default_args=arguments) as dag:
+        VoiceSeparateOperator(task_id="separate", input_object="in/bad.mp3", **request, **how)
+    return dag
+
+
+retries_and_policy = dag_that_waits(
+    "retries_and_policy", default_args["retry_policy"], wait_for_completion=True
+)
+retries_alone = dag_that_waits("retries_alone", wait_for_completion=True)
+retries_alone_deferrable = dag_that_waits("retries_alone_deferrable", deferrable=True)

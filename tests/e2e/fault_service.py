@@ -26,7 +26,7 @@ from tests.unit.hooks import fakes
 
 CONNECTION = "faulty"
 #: Jobs whose input's key has this word fail, so.
-DOOMED, CODE, MESSAGE = "doomed", "ResourceNotSupported", "doomed by the fault campaign"
+DOOMED, CODE, MESSAGE = "doomed", "Doomed", "doomed by the fault campaign"
 #: In every token that STS gives out.
 TOKEN_MARK = "sts-token-of-the-campaign"
 _DOOM = {"operation": "job", "key": f"*{DOOMED}*", "code": CODE, "message": MESSAGE}

@@ -205,7 +205,7 @@ def _check_that_all_was_searched(texts: dict[str, str], triggers: dict[str, str]
         "SignatureDoesNotMatch",
         "AmbiguousSubmissionError",
         "No response from",
-        "JobInputNotFoundError",
+        "JobWouldFailAgainError",
     ):
         assert said in logs, said
     assert any("TencentCIJobTrigger" in rows and "marked" in rows for rows in triggers.values()), triggers

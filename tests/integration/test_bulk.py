@@ -67,7 +67,7 @@ def accepted(emulator: Emulator) -> list[str]:
 
 def fail_once(emulator: Emulator, keys: list[str]) -> None:
     for key in keys:
-        emulator.faults.add("job", key=key, first=1, code="ResourceNotSupported", message="no media")
+        emulator.faults.add("job", key=key, first=1, code="InternalError", message="try again")
 
 
 @pytest.fixture
@@ -172,6 +172,20 @@ def test_three_of_twenty_fail_and_a_retry_pays_for_three(
     assert (result["succeeded"], result["submitted"], result["reused"]) == (20, 3, 17)
 
 
+@pytest.mark.parametrize("dag_id", ["bulk_retried", "bulk_retried_deferrable"])
+def test_a_retry_does_not_pay_for_what_would_fail_again(
+    dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, dag_id: str, tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("this is no media file")
+    hook.upload_file(tmp_path / "text", KEYS[9])
+    fail_once(emulator, FAILING)
+    dag_run = dags[dag_id].test()
+    assert tries(dag_run)["separate"] == ("failed", 2), "the second try leaves nothing to retry"
+    assert accepted(emulator) == sorted([*KEYS, *FAILING])
+    (failure,) = xcom(dag_run, "separate")["failures"]
+    assert (failure["input_object"], failure["code"]) == (KEYS[9], "ResourceNotSupported")
+
+
 @pytest.mark.parametrize("dag_id", ["bulk_allowed_number", "bulk_allowed_share"])
 def test_so_many_may_fail(
     dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator, logs: Logs, dag_id: str
@@ -182,7 +196,7 @@ def test_so_many_may_fail(
     result = xcom(dag_run, "separate")
     assert (result["succeeded"], result["failed"]) == (17, 3)
     assert [failure["input_object"] for failure in result["failures"]] == FAILING
-    assert {failure["code"] for failure in result["failures"]} == {"ResourceNotSupported"}
+    assert {failure["code"] for failure in result["failures"]} == {"InternalError"}
 
 
 def test_one_more_may_not(dags: dict[str, Any], hook: TencentCIHook, emulator: Emulator) -> None:

@@ -31,10 +31,13 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         monkeypatch.setenv(
             "AIRFLOW_CONN_TENCENT_CI_DEFAULT", json.dumps(running.connection | {"extra": extra})
         )
-        hook = TencentCIHook()
-        hook.upload_file(SHORT, "in/a.mp3")
-        hook.close()
+        upload(SHORT, "in/a.mp3")
         yield running
+
+
+def upload(file: Path, key: str) -> None:
+    with TencentCIHook() as hook:
+        hook.upload_file(file, key)
 
 
 def refuse_once(emulator: Emulator, status: int, code: str) -> None:
@@ -60,10 +63,54 @@ def test_the_policy_decides(
     assert len(emulator.ledger.accepted_jobs()) == (ends[0] == "success")
 
 
-@pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="Airflow before 3.3 has no policies")
-def test_a_job_without_its_input_is_paid_once(dags: dict[str, Any], emulator: Emulator) -> None:
-    dag_run = dags["retry_policy_missing_input"].test()
+@pytest.mark.parametrize("dag_id", ["retries_and_policy", "retries_alone", "retries_alone_deferrable"])
+@pytest.mark.parametrize("content", [None, "this is no media file"], ids=["no input", "no media"])
+def test_a_job_that_would_fail_again_is_paid_once(
+    dags: dict[str, Any], emulator: Emulator, tmp_path: Path, dag_id: str, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "text").write_text(content)
+        upload(tmp_path / "text", "in/bad.mp3")
+    dag_run = dags[dag_id].test()
     assert tries(dag_run)["separate"] == ("failed", 1)
+    assert len(emulator.ledger.accepted_jobs()) == 1
+
+
+@pytest.mark.parametrize("dag_id", ["retries_and_policy", "retries_alone"])
+@pytest.mark.parametrize("code", ["ResourceDownloadFailed", "InternalError"])
+def test_a_job_that_may_succeed_is_paid_for_again(
+    dags: dict[str, Any], emulator: Emulator, dag_id: str, code: str
+) -> None:
+    emulator.faults.add("job", nth=1, code=code, message="try again")
+    upload(SHORT, "in/bad.mp3")
+    dag_run = dags[dag_id].test()
+    assert tries(dag_run)["separate"] == ("success", 2)
+    assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Failed", "Success"]
+
+
+@pytest.mark.parametrize("dag_id", ["retries_and_policy", "retries_alone"])
+@pytest.mark.parametrize(
+    "refusal",
+    [{"status": 400, "code": "ResourceDownloadFailed"}, {"status": 404, "body": "<html>A gateway</html>"}],
+    ids=["no download", "gateway"],
+)
+def test_a_refusal_that_may_pass_is_retried(
+    dags: dict[str, Any], emulator: Emulator, dag_id: str, refusal: dict[str, Any]
+) -> None:
+    upload(SHORT, "in/bad.mp3")
+    emulator.faults.add("submit", nth=1, **refusal)
+    assert tries(dags[dag_id].test())["separate"] == ("success", 2)
+    assert len(emulator.ledger.accepted_jobs()) == 1
+
+
+@pytest.mark.parametrize("dag_id", ["retries_and_policy", "retries_alone"])
+def test_a_retry_looks_for_a_job_that_was_not_found(
+    dags: dict[str, Any], emulator: Emulator, dag_id: str
+) -> None:
+    upload(SHORT, "in/bad.mp3")
+    emulator.faults.add("describe", first=125, status=200, body="<Response/>")
+    dag_run = dags[dag_id].test()
+    assert tries(dag_run)["separate"] == ("success", 2)
     assert len(emulator.ledger.accepted_jobs()) == 1
 
 

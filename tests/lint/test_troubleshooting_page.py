@@ -263,7 +263,9 @@ class TestNothingIsLeftOut:
         named = dict(re.findall(r"(\dxx|\d{3}) `(\w+)`", sentence)) | {
             code: "PermissionDeniedError" for code in ("401", "403") if code in sentence
         }
-        assert type(refusal(status)).__name__ == named[group]
+        assert type(refusal(status, "NeverSeen")).__name__ == named[group]
+        without_code = re.findall(r"(\d{3}) `\w+` \(without any code .*?`(\w+)`\)", sentence)
+        assert without_code == [("404", type(refusal(404)).__name__)]
 
 
 def refusal(status: int, code: str = "", words: str = "Said by the service.") -> TencentCIError:

@@ -58,8 +58,16 @@ def response(status: int, code: str) -> TencentCIError:
         (exceptions.AmbiguousSubmissionError("perhaps"), ("default", None)),
         (exceptions.InvalidResponseError("HTML"), ("default", None)),
         (exceptions.JobFailedError("failed"), ("default", None)),
-        (exceptions.JobInputNotFoundError("no input"), ("fail", None)),
+        (response(400, "ResourceDownloadFailed"), ("default", None)),
+        (
+            service_error(HttpResponse(404, {}, b"<html>A gateway</html>"), "submit the job"),
+            ("default", None),
+        ),
+        # the retry looks for the job before it submits another
+        (exceptions.JobNotFoundError("not found"), ("default", None)),
         (exceptions.CredentialsError("STS is down", transient=True), ("default", None)),
+        # nothing was sent, and another worker may have the environment, the file or the role
+        (exceptions.CredentialsError("no keys"), ("default", None)),
         (KeyError("of the DAG"), ("default", None)),
     ],
     ids=repr,

@@ -118,7 +118,7 @@ class TestRefusedKeys:
         [
             (error(403, "AccessDenied"), PermissionDeniedError),
             (error(401, "AccessDenied", "not allowed to PassRole"), PermissionDeniedError),
-            (http("", 404), NotFoundError),
+            (error(404, "NoSuchBucket"), NotFoundError),
             (error(401, "MissingAuthorization"), AuthenticationError),
         ],
     )

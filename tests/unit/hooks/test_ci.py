@@ -806,6 +806,7 @@ class TestTestConnection:
             (error(500, "InternalError"), "The service does not work at the moment"),
             (error(429, "SlowDown"), "The service does not work at the moment"),
             (http("<html>Log in</html>"), "The response is not from the service"),
+            (http("<html>Not found</html>", 404), "The response is not from the service"),
             (hang_up(), "The service cannot be reached"),
         ],
     )

@@ -258,10 +258,33 @@ class TestWait:
         assert "j1" in str(caught.value)
         assert caught.value.code == (code if state == "Failed" else None)
         assert (message in str(caught.value)) is True
-        # after a failure a retry pays for another job, but not after somebody has cancelled it
-        assert isinstance(caught.value, AirflowFailException) is (state == "Cancel")
+        # a retry would pay for a job that would fail again, or that somebody does not want
+        assert isinstance(caught.value, AirflowFailException)
         assert ("return_value", "j1") in xcoms(context)
         assert "PUT" not in server.methods()
+
+    @pytest.mark.parametrize(
+        ("code", "is_final"),
+        [
+            ("ResourceNotSupported", True),
+            ("ResourceNotFound", True),
+            ("ResourceAccessDenied", True),
+            ("InvalidArgument", True),
+            ("1103", True),
+            ("ResourceDownloadFailed", False),
+            ("InternalError", False),
+            ("SomethingNew", False),
+        ],
+    )
+    def test_only_a_job_that_may_succeed_is_paid_for_again(
+        self, make_operator: MakeOperator, server: ScriptedServer, context: Context, code: str, is_final: bool
+    ) -> None:
+        server.play(SUBMITTED, job("j1", "Failed", code=code, message="No."))
+        with pytest.raises(JobFailedError, match=f"{code}: No") as caught:
+            make_operator().execute(context)
+        assert isinstance(caught.value, AirflowFailException) is is_final
+        assert ("then clear the task for a new job" in str(caught.value)) is is_final
+        assert caught.value.code == code
 
     def test_a_job_that_an_earlier_try_had_cancelled_is_submitted_again_by_a_retry(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context

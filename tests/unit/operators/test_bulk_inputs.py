@@ -141,6 +141,14 @@ class TestLength:
         assert warning.startswith("The length of 1 of 3 inputs is unknown")
         assert warning.endswith(": media_info shows no duration")
 
+    def test_a_file_that_cannot_be_downloaded_counts_as_the_others(
+        self, hook: TencentCIHook, server: ScriptedServer
+    ) -> None:
+        refusal = error(400, "ResourceDownloadFailed")
+        server.always("GET", lambda sent: refusal if sent.path == "/in/a" else media_info("90"))
+        items = read(hook, input_objects=["in/a", "in/b"])
+        assert estimate_length(items, range(2), "all", hook, HERE, not_killed, LOG) == MediaLength(2, 3.0, 1)
+
     def test_without_any_duration_it_is_unknown(self, hook: TencentCIHook, server: ScriptedServer) -> None:
         server.play(http("<Response><MediaInfo><Stream/></MediaInfo></Response>"))
         items = read(hook, input_objects=["in/a"])

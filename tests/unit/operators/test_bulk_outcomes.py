@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,6 +118,30 @@ def test_failures_have_their_reasons_in_the_order_of_the_items() -> None:
     ]
     assert [failure["job_id"] for failure in outcomes.failures()] == [None, "j2", "j3"]
     assert not outcomes.has_only_cancelled_failures()
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_final"),
+    [
+        ([("Failed", "NoSuchKey"), ("Failed", "1103"), ("Cancel", None)], True),
+        ([("Failed", "NoSuchKey"), ("Failed", "InternalError")], False),
+        ([("Failed", "NoSuchKey"), ("Failed", "SomethingNew")], False),
+        ([("Failed", "NoSuchKey"), ("Success", "Success")], True),
+    ],
+)
+def test_a_retry_helps_unless_all_failed_jobs_would_fail_again(
+    ends: list[tuple[str, str | None]], is_final: bool
+) -> None:
+    outcomes = outcomes_of(len(ends))
+    for index, (state, code) in enumerate(ends):
+        outcomes.update(replace(ended(index, state), code=code))
+    assert outcomes.has_only_final_failures() is is_final
+
+
+def test_a_retry_submits_an_item_without_a_job() -> None:
+    outcomes = outcomes_of(2, {1: Refusal("InvalidArgument", "the codec is unknown")})
+    outcomes.update(ended(0, "Failed"))
+    assert not outcomes.has_only_final_failures()
 
 
 def test_a_successful_job_whose_result_reports_a_failure_has_failed() -> None:

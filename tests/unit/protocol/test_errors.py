@@ -27,6 +27,7 @@ from airflow_provider_ci.exceptions import (
 )
 from airflow_provider_ci.protocol import errors
 from airflow_provider_ci.protocol.errors import (
+    is_lasting_failure,
     is_not_accepted,
     is_retryable,
     refuses_content,
@@ -48,7 +49,7 @@ CI_CODES = [
     (400, "InvalidHost", WrongEndpointError, NO, "bucket"),
     (400, "ResourceNotFound", NotFoundError, NO, "upload"),
     (400, "ResourceAccessDenied", PermissionDeniedError, NO, "CI_QCSRole"),
-    (400, "ResourceDownloadFailed", NotFoundError, NO, "object"),
+    (400, "ResourceDownloadFailed", ServerError, YES, "archived"),
     (400, "CIRoleNotExist", PermissionDeniedError, NO, "console"),
     (400, "ResourceNotSupported", InvalidRequestError, NO, "media file"),
     (401, "MissingAuthorization", AuthenticationError, NO, "proxy"),
@@ -235,7 +236,11 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_unknown_responses_are_classified_by_status(body):
-    for status, exception in UNKNOWN:
+    # each of the service's own errors has a code: a 404 without one is a gateway's
+    without_code = (
+        {404: ServerError} if body not in (BODIES["unknown code"], BODIES["unknown number"]) else {}
+    )
+    for status, exception in (dict(UNKNOWN) | without_code).items():
         error = service_error(response(status, body, x_cos_request_id="cos"), "list jobs")
         assert type(error) is exception
         assert error.request_id == "cos"
@@ -538,6 +543,32 @@ def test_the_cause_is_looked_for_in_the_beginning_of_a_message_only():
 
     assert "strict signature mode" in str(error("x" * 900 + " strict signature").hint)
     assert "strict signature mode" not in str(error("x" * 1000 + " strict signature").hint)
+
+
+#: Codes of failed jobs after which the same job may succeed.
+PASSING = {
+    *(
+        "InternalError",
+        "ServiceUnavailable",
+        "RequestTimeout",
+        "UserNetworkTooSlow",
+        "ResourceDownloadFailed",
+    ),
+    *("SlowDown", "KmsFreqControl", "QueueSaturated", "QueuePaused", "PathConflict", "UploadConflict"),
+    *("ExpiredToken", "SignatureExpired", "RequestTimeTooSkewed"),
+}
+
+
+def test_a_failed_job_would_fail_again_unless_its_cause_may_pass() -> None:
+    documented = {code for _, code, *_ in ALL_CODES} | set(errors._BY_CODE)
+    assert {code for code in documented if not is_lasting_failure(code)} == PASSING
+    numbers = {number for number in NUMBERS if not is_lasting_failure(number)}
+    assert {NUMBERS[number] for number in numbers} == {"InternalError", "SlowDown", "SignatureExpired"}
+
+
+@pytest.mark.parametrize("code", [None, "", "Success", "NeverSeen", "9999"])
+def test_a_job_that_failed_for_an_unknown_reason_may_succeed(code: str | None) -> None:
+    assert not is_lasting_failure(code)
 
 
 def test_the_service_refuses_the_content_of_a_request_by_two_codes_alone() -> None:

@@ -156,6 +156,18 @@ class TestRetry:
         assert jobs.job_ids == ["j0004", *earlier.job_ids[1:]]
         assert (jobs.submitted, jobs.reused) == (1, 2)
 
+    @pytest.mark.parametrize("has_store", [True, False])
+    def test_does_not_submit_what_would_fail_again(self, has_store: bool) -> None:
+        service, earlier = self.earlier("Failed", has_store=has_store)
+        first = str(earlier.job_ids[0])
+        service.jobs[first] = replace(service.jobs[first], code="ResourceNotSupported")
+        jobs = Process(service, 2).run(items(3))
+        assert jobs.job_ids == earlier.job_ids
+        assert list(jobs.failed()) == [0]
+        assert (jobs.submitted, jobs.reused) == (0, 2)
+        cleared = Process(service, 2, clears=1).run(items(3))
+        assert cleared.job_ids == ["j0004", *earlier.job_ids[1:]]
+
     def test_does_not_submit_what_somebody_else_cancelled(self) -> None:
         service, earlier = self.earlier("Cancel")
         jobs = Process(service, 2).run(items(3))
@@ -493,6 +505,7 @@ class TestResponses:
             InvalidRequestError("no", status=400, code="InvalidArgument"),
             NotFoundError("no", status=404, code="NoSuchKey"),
             PermissionDeniedError("no", status=403, code="ResourceAccessDenied"),
+            ServerError("no", status=400, code="ResourceDownloadFailed"),
             RequestValidationError(["x is 3"]),
         ],
     )

@@ -300,6 +300,23 @@ class TestRetryTable:
         assert "hunter2" not in line
 
     @pytest.mark.parametrize("has_store", [True, False])
+    @pytest.mark.parametrize("is_id_recorded", [True, False])
+    def test_a_job_that_would_fail_again_is_not_paid_for_again(
+        self, has_store: bool, is_id_recorded: bool
+    ) -> None:
+        world = self.earlier("Failed", has_store=has_store)
+        world.jobs[0] = replace(world.jobs[0], code="ResourceNotSupported")
+        if has_store and not is_id_recorded:
+            del world.stored[STORE_KEY]["job_id"]
+        assert submission(world, 2).get_or_submit(REQUEST, PLACE).job_id == "j1"
+        assert submission(world, 2, clear_count=1).get_or_submit(REQUEST, PLACE).job_id == "j2"
+
+    def test_a_failed_job_with_the_users_own_data_may_be_somebody_elses(self) -> None:
+        world = self.earlier("Failed", OWN_DATA, has_store=False)
+        world.jobs[0] = replace(world.jobs[0], code="ResourceNotSupported")
+        assert submission(world, 2).get_or_submit(OWN_DATA, PLACE).job_id == "j2"
+
+    @pytest.mark.parametrize("has_store", [True, False])
     @pytest.mark.parametrize(("state", "left"), [("Submitted", "Cancel"), ("Running", "Running")])
     def test_a_changed_request_is_a_new_job(self, state: str, left: str, has_store: bool) -> None:
         world = self.earlier(state, has_store=has_store)

@@ -9,12 +9,11 @@ import pytest
 from airflow_provider_ci.exceptions import (
     JobCancelledError,
     JobFailedError,
-    JobInputNotFoundError,
     JobNotFoundError,
 )
 from airflow_provider_ci.protocol.batches import BatchJob
 from airflow_provider_ci.protocol.jobs import Job, JobsResponse
-from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, JobTracker
+from airflow_provider_ci.submission.tracking import NOT_FOUND_GRACE_PERIOD, JobTracker, would_fail_again
 from tests.unit.submission.recording_log import RecordingLog
 
 
@@ -250,7 +249,7 @@ class TestError:
     ) -> None:
         job = Job(job_id="a", state="Failed", code="ResourceNotFound", message="M")
         failure = self.updated(log, job).error()
-        assert type(failure) is JobInputNotFoundError
+        assert type(failure) is JobFailedError
         assert "set check_input=True" in str(failure)
 
     @pytest.mark.parametrize("code", [None, "InternalError", "ResourceDownloadFailed"])
@@ -261,15 +260,19 @@ class TestError:
         assert type(failure) is JobFailedError
         assert "check_input" not in str(failure)
 
-    def test_a_batch_or_one_of_several_jobs_without_its_input_is_no_such_error(
-        self, log: RecordingLog
+    @pytest.mark.parametrize(
+        ("job", "expected"),
+        [
+            (Job(state="Failed", code="ResourceNotSupported"), True),
+            (Job(state="Failed", code="InternalError"), False),
+            (Job(state="Cancel", code="ResourceNotSupported"), False),
+            (BatchJob(state="Failed", code="ResourceNotSupported"), False),
+        ],
+    )
+    def test_a_failed_job_would_fail_again_but_a_batch_job_costs_nothing(
+        self, job: Job | BatchJob, expected: bool
     ) -> None:
-        failed = {"state": "Failed", "code": "ResourceNotFound"}
-        batch: JobTracker[BatchJob] = JobTracker(["b"], log)
-        batch.update_job(BatchJob(job_id="b", **failed))
-        assert type(batch.error()) is JobFailedError, "nothing was paid for, so a retry is right"
-        jobs = [Job(job_id=job_id, **failed) for job_id in "ab"]
-        assert type(self.updated(log, *jobs).error()) is JobFailedError
+        assert would_fail_again(job) is expected
 
     def test_a_successful_job_whose_result_reports_a_failure_has_failed(self, log: RecordingLog) -> None:
         result = {"VideoTagResult": {"StreamData": {"SubErrCode": "4"}}}

@@ -69,7 +69,7 @@ def test_after_a_restart_the_first_poll_is_somewhere_in_the_usual_pause(
         (ServerError("no such call", status=501), False),
         (ThrottledError("too fast", status=429), True),
         (InvalidResponseError("HTML", status=200), True),
-        (NotFoundError("HTML", status=404), True),
+        (NotFoundError("No.", status=404), False),
         (NotFoundError("No.", status=404, code="NoSuchBucket"), False),
         (PermissionDeniedError("HTML", status=403), False),
         (AuthenticationError("No.", status=403, code="SignatureDoesNotMatch"), False),
