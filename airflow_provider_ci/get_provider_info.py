@@ -1,8 +1,10 @@
-"""The provider's description, loaded by every Airflow process: it imports nothing and cannot raise."""
+"""The provider's description, loaded by every Airflow process: it imports its version, and cannot raise."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from airflow_provider_ci import __version__
 
 #: The standard fields of the connection form that are hidden, renamed, or explained by an example.
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
@@ -181,6 +183,7 @@ def get_provider_info() -> dict[str, Any]:
         # must equal the canonical distribution name, or Airflow refuses to start
         "package-name": "airflow-provider-ci",
         "name": "Tencent Cloud Infinite",
+        "versions": [__version__],  # Airflow reads the metadata instead; Astronomer's registry requires it
         "description": (
             "Voice separation and other media jobs of"
             " `Tencent Cloud Infinite <https://cloud.tencent.com/product/ci>`__."

@@ -136,6 +136,7 @@ class TestTheDescription:
         assert entry.dist is not None
         canonical = re.sub(r"[-_.]+", "-", entry.dist.metadata["Name"]).lower()
         assert INFO["package-name"] == canonical
+        assert INFO["versions"] == [entry.dist.version]
 
     def test_is_not_shared(self) -> None:
         first = get_provider_info()
