@@ -148,6 +148,26 @@ def test_a_batch_job_is_cancelled_and_then_its_jobs(
         account.assert_untouched()
 
 
+def test_a_batch_job_that_cannot_be_cancelled_is_named(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with virtual_emulator(buckets=(OTHER_BUCKET,), queue_seconds=600) as emulator:
+        account = Account(emulator, tmp_path, monkeypatch)
+        for operation in ("cancel", "cancel_batch"):
+            emulator.faults.add(operation, status=403, code="AccessDenied")
+        outcome = kit.run(emulator, *BATCH, "--patience", "10", "--bucket", OTHER_BUCKET)
+        assert (outcome.status, outcome.observed) == (1, {"batch_user_data": True})
+        assert (
+            outcome.said.count("jobs of the run have not ended yet") == 2
+        )  # for the batch job, and the prefix
+        assert "cancelled a batch job" not in outcome.said
+
+        emulator.faults.clear()
+        assert (kit.run(emulator, "--clean").status, kit.journal_files()) == (0, [])
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"]
+        account.assert_untouched()
+
+
 def test_batch_jobs_of_the_owner_are_not_cancelled(
     kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -522,6 +542,12 @@ def leave(kit: Kit) -> Callable[[Emulator, Account, str, str], None]:
     [
         ("submission", "SpeechRecognition speech_recognition", "may lack jobs of the type SpeechRecognition"),
         ("job", "j0123456789abcdef0123456789abcdef", "the service returns no such job"),
+        (
+            "batch",
+            "b0123456789abcdef0123456789abcdef",
+            "the service returns no such batch job). Such a job ends",
+        ),
+        ("batch", "b0123456789abcdef0123456789abcdef", "and costs at most 1 minute of VoiceSeparate"),
     ],
 )
 def test_a_list_that_shows_no_job_does_not_prove_that_there_is_none(
