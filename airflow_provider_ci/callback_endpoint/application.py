@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Responses in a second: others use the API server too. A client that gets no response soon sends no further
-#: callback over that connection; its jobs are remembered already.
-RESPONSES_PER_SECOND = 25.0
-#: Seconds that a response is held back at most.
-LONGEST_DELAY = 20.0
+#: Responses in a second to accepted callbacks, and as many to refused ones: others use the API server too. A
+#: client that gets no response soon sends nothing further over that connection.
+RESPONSES_PER_SECOND = 50.0
+#: Seconds that such a response is held back at most, so that at most 500 accepted callbacks wait and 50
+#: refused ones. A request that waits costs 40 kB, most of them in Airflow's middlewares. Beyond that the
+#: response comes at once.
+LONGEST_DELAY = 10.0
+LONGEST_DELAY_OF_REFUSAL = 1.0
+#: Seconds after which a callback that was refused for want of room may come again.
+RETRY_AFTER = 60
 #: Bodies that are read at once; further requests wait.
 MAX_READ_AT_ONCE = 50
 #: Seconds within which a request must have been read.
@@ -49,8 +54,12 @@ def make_application(conn_ids: frozenset[str]) -> Starlette:
     return Starlette(routes=[route])
 
 
+# The client's next request costs it a new connection, and a body that was not read is not waited for
+_CLOSE = {"Connection": "close"}
+
+
 class RefusedError(Exception):
-    """A request is refused.
+    """A request is refused, and its connection is closed.
 
     :param status: HTTP status of the response.
     :param reason: for the log, without anything that the request says.
@@ -60,6 +69,7 @@ class RefusedError(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.headers = _CLOSE | ({"Retry-After": str(RETRY_AFTER)} if status == 503 else {})
 
 
 class CallbackReceiver:
@@ -72,31 +82,32 @@ class CallbackReceiver:
         self._conn_ids = conn_ids
         self._processing = processing
         self._refusals = RareWarnings()
-        self._responses = RateLimit(RESPONSES_PER_SECOND, LONGEST_DELAY)
+        self._accepted = RateLimit(RESPONSES_PER_SECOND, LONGEST_DELAY)
+        self._refused = RateLimit(RESPONSES_PER_SECOND, LONGEST_DELAY_OF_REFUSAL)
         self._reading = asyncio.Semaphore(MAX_READ_AT_ONCE)
 
     async def receive(self, request: Request) -> Response:
         """Remember the jobs of a callback, and respond."""
-        response = await self._take(request)
-        await self._responses.wait()
-        return response
-
-    async def _take(self, request: Request) -> Response:
         try:
-            conn_id = request.path_params["conn_id"]
-            await self._check_address(conn_id, request.path_params["secret"])
-            job_ids = find_job_ids(await self._read_head(request))
-            if not job_ids:
-                raise RefusedError(400, "the body has no id of a job")
-            if not self._processing.add(conn_id, job_ids):
-                raise RefusedError(503, "too many jobs wait to be looked at")
+            await self._take(request)
         except RefusedError as refused:
             metrics.count("callbacks_refused")
             if count := self._refusals.count(refused.reason):
                 log.warning("Refused %d callbacks: %s", count, refused.reason)
-            return PlainTextResponse("refused", refused.status)
+            await self._refused.wait()
+            return PlainTextResponse("refused", refused.status, refused.headers)
         metrics.count("callbacks_accepted")
-        return PlainTextResponse("ok")
+        is_in_turn = await self._accepted.wait()
+        return PlainTextResponse("ok", headers=None if is_in_turn else _CLOSE)
+
+    async def _take(self, request: Request) -> None:
+        conn_id = request.path_params["conn_id"]
+        await self._check_address(conn_id, request.path_params["secret"])
+        job_ids = find_job_ids(await self._read_head(request))
+        if not job_ids:
+            raise RefusedError(400, "the body has no id of a job")
+        if not self._processing.add(conn_id, job_ids):
+            raise RefusedError(503, "too many jobs wait to be looked at")
 
     async def _check_address(self, conn_id: str, secret: str) -> None:
         callbacks = await self._callbacks_of(conn_id) if conn_id in self._conn_ids else None

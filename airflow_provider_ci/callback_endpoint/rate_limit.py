@@ -15,7 +15,8 @@ class RateLimit:
     """Makes callers wait, so that they continue one after another.
 
     :param per_second: how many continue in a second.
-    :param longest: how long one waits at most, seconds.
+    :param longest: how long one waits at most, seconds. Who would have to wait longer does not wait, so that
+        at most ``per_second * longest`` callers wait at once.
     """
 
     def __init__(self, per_second: float, longest: float = math.inf) -> None:
@@ -23,9 +24,15 @@ class RateLimit:
         self._longest = longest
         self._next = 0.0
 
-    async def wait(self) -> None:
-        """Wait until it is this caller's turn."""
+    async def wait(self) -> bool:
+        """Wait until it is this caller's turn.
+
+        :return: ``False``, at once, if too many wait.
+        """
         now = time.monotonic()
-        turn = min(max(self._next, now), now + self._longest)  # a flood is over for those who come after it
+        turn = max(self._next, now)
+        if turn - now > self._longest:
+            return False
         self._next = turn + self._pause
         await asyncio.sleep(turn - now)
+        return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +20,7 @@ from tests.airflow_version import HAS_CALLBACK_ENDPOINT
 if not HAS_CALLBACK_ENDPOINT:
     pytest.skip("the endpoint needs Airflow 3.3", allow_module_level=True)
 
+import uvicorn
 from airflow import plugins_manager
 from airflow.models import trigger as airflow_trigger
 from airflow.models.taskinstance import TaskInstance
@@ -45,7 +48,7 @@ from tencent_ci_emulator.clock import VirtualClock
 from tencent_ci_emulator.server import Emulator
 from tests.conftest import Logs
 from tests.deferred_tasks import defer, event_of, stored
-from tests.e2e.airflow_stack import wait_until
+from tests.e2e.airflow_stack import free_port, wait_until
 from tests.job_samples import request_of
 from tests.recording import SHORT
 
@@ -502,6 +505,111 @@ class TestWhatIsRefused:
         mocker.patch.object(received_jobs.ReceivedJobs.__init__, "__defaults__", (30,))
         statuses = [post(client, *(f"j{each}{n}" for n in range(20))) for each in "abc"]
         assert statuses == [200, 503, 503]
+        answer = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=b'{"JobId": "j1"}')
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+        assert answer.headers["connection"] == "close"
+
+
+class TestAFlood:
+    """Over HTTP, with responses that are so rare that the tests' end comes before the second turn."""
+
+    @pytest.fixture
+    def port(
+        self,
+        connection_of: Callable[..., None],
+        api_server: tuple[FastAPI, CallbackEndpoint],
+        mocker: MockerFixture,
+    ) -> Iterator[int]:
+        mocker.patch.object(application, "RESPONSES_PER_SECOND", 0.0001)
+        mocker.patch.object(application, "LONGEST_DELAY", 50_000.0)
+        mocker.patch.object(application, "LONGEST_DELAY_OF_REFUSAL", 30_000.0)
+        mocker.patch.object(processing, "LOOK_PAUSE", 0.05)
+        app, endpoint = api_server
+        endpoint._application = None
+        port = free_port()
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            wait_until(lambda: server.started, PATIENCE_SECONDS, "the server listens")
+            yield port
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join()
+            endpoint._application = None
+
+    @pytest.fixture
+    def connect(self, port: int) -> Iterator[Callable[..., socket.socket]]:
+        """Open a connection and post over it, perhaps with a body that never comes."""
+        with ExitStack() as connections:
+
+            def connect(secret: str = SECRET, body: bytes = b'{"JobId": "j1"}', length: int = 0) -> Any:
+                opened = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
+                head = f"POST /tencent-ci/callbacks/pushed/{secret} HTTP/1.1\r\nHost: x\r\n"
+                opened.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body)
+                return opened
+
+            yield connect
+
+    def statuses(self, opened: list[socket.socket], count: int) -> list[tuple[int, bool]]:
+        """Wait for so many responses; return the status of each, and whether its connection was closed."""
+        responses: list[tuple[int, bool]] = []
+
+        def read() -> bool:
+            for each in list(opened):
+                each.settimeout(0.01)
+                try:
+                    head = each.recv(65536)
+                except TimeoutError:
+                    continue
+                opened.remove(each)
+                responses.append((int(head.split()[1]), b"connection: close" in head.lower()))
+            return len(responses) >= count
+
+        wait_until(read, PATIENCE_SECONDS, f"{count} responses have come")
+        return sorted(responses)
+
+    def test_of_refused_requests_few_wait_and_the_others_hear_it_at_once(
+        self, connect: Callable[..., socket.socket]
+    ) -> None:
+        opened = [connect(secret=SECRET[::-1]) for _ in range(40)]
+        # one response comes at its turn, three wait for theirs
+        assert self.statuses(opened, 37) == [(404, True)] * 37
+        assert len(opened) == 3
+        assert self.statuses([connect()], 1) == [(200, False)], "they are in no accepted callback's way"
+
+    def test_of_accepted_callbacks_some_wait_and_the_others_are_taken_at_once(
+        self, connect: Callable[..., socket.socket]
+    ) -> None:
+        opened = [connect() for _ in range(40)]
+        assert self.statuses(opened, 35) == [(200, False)] + [(200, True)] * 34
+        assert len(opened) == 5
+        assert self.statuses([connect(secret=SECRET[::-1])], 1) == [(404, True)]
+
+    def test_a_callback_counts_before_its_response_comes(
+        self,
+        connect: Callable[..., socket.socket],
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+    ) -> None:
+        job_id = submit()
+        (task,) = defer([trigger(job_id)])
+        end_jobs(service, hook, job_id)
+        assert self.statuses([connect()], 1) == [(200, False)]
+        waiting = connect(body=json.dumps({"JobId": job_id}).encode())
+        wait_for_state(task, "scheduled")
+        waiting.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            waiting.recv(1)
+
+    def test_a_body_after_a_wrong_secret_is_not_waited_for(
+        self, connect: Callable[..., socket.socket]
+    ) -> None:
+        opened = connect(secret=SECRET[::-1], body=b"", length=1_000_000)
+        opened.settimeout(PATIENCE_SECONDS)
+        with opened.makefile("rb") as response:
+            assert response.read().startswith(b"HTTP/1.1 404"), "until the connection is closed"
 
 
 def test_nothing_logged_has_the_secret(client: TestClient, logs: Logs) -> None:

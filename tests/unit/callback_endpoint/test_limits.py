@@ -41,17 +41,28 @@ def test_a_caller_who_comes_alone_does_not_wait() -> None:
     assert run(main()) == [0.0, 5.0, 5.1]
 
 
-def test_nobody_waits_longer_than_the_limit() -> None:
-    assert max(run(turns(RateLimit(10, longest=2.0), 100))) == 2.0
+def test_those_for_whom_there_is_no_room_do_not_wait_and_the_others_keep_their_turns() -> None:
+    async def main() -> list[tuple[bool, float]]:
+        limit = RateLimit(10, longest=0.5)
+
+        async def wait() -> tuple[bool, float]:
+            has_turn = await limit.wait()
+            return has_turn, round(now(), 6)
+
+        return await asyncio.gather(*(wait() for _ in range(100)))
+
+    outcomes = run(main())
+    assert [at for has_turn, at in outcomes if has_turn] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert [at for has_turn, at in outcomes if not has_turn] == [0.0] * 94
 
 
-def test_a_flood_delays_nobody_for_long_who_comes_after_it() -> None:
+def test_a_flood_delays_nobody_who_comes_after_it() -> None:
     async def main() -> float:
         limit = RateLimit(10, longest=2.0)
         await turns(limit, 10_000)
-        await asyncio.sleep(3)
+        await asyncio.sleep(1)
         came = now()
-        await limit.wait()
+        assert await limit.wait()
         return now() - came
 
     assert run(main()) == 0.0
