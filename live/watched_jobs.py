@@ -43,6 +43,7 @@ class WatchedJob:
 
     :param variant: which of the requests that were tried was accepted; ``None`` if none was.
     :param refusals: by variant, the errors of the others.
+    :param is_refused: the service has refused all variants.
     :param description: the newest; ``None`` before the first.
     :param missing_until: when a list lacked it for the last time; ``None`` if none ever did.
     :param contradicted_until: when a list said for the last time that it has not ended, although it has.
@@ -52,6 +53,7 @@ class WatchedJob:
     user_data: str
     variant: str | None = None
     refusals: dict[str, ServiceError] = field(default_factory=dict)
+    is_refused: bool = False
     error: TencentCIError | None = None
     job_id: str | None = None
     submitted_at: float = 0.0
@@ -68,8 +70,8 @@ class WatchedJob:
 
     @property
     def may_exist(self) -> bool:
-        """Whether the service has accepted it, as far as is known."""
-        return self.job_id is not None or self.error is not None
+        """Whether the service has accepted it, as far as is known: its submission may be interrupted."""
+        return not self.is_refused
 
     @property
     def state(self) -> JobState:
@@ -142,6 +144,8 @@ class JobWatch:
             job.variant, job.submitted_at = variant, self._clock.now()
             job.job_id = accepted.jobs_detail[0].job_id
             break
+        else:
+            job.is_refused = True
         if job.job_id:
             self._journal.add("job", job.job_id)
         if job.error is None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_ci.exceptions import CredentialsError
+from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.hooks.credentials import RefreshableCredentials
+from airflow_provider_ci.protocol.api_request import ApiRequest
 from airflow_provider_ci.protocol.wire import Credentials
 from live.observations import OBSERVATIONS
 from tencent_ci_emulator.clock import VirtualClock
@@ -98,6 +101,23 @@ def test_an_interrupted_run_reports_what_it_has_seen(kit: Kit) -> None:
     assert outcome.report["paid_jobs"] == accepted == 2
     assert "unknown_job" in outcome.observed
     assert outcome.report["not_observed"]["job_id_length"] == "the run ended before"
+
+
+def test_a_submission_that_is_interrupted_counts_as_paid(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes between the acceptance of the job and its response."""
+    call_paid = TencentCIHook.call_paid
+
+    def interrupt(hook: TencentCIHook, request: ApiRequest[Any], **where: Any) -> None:
+        call_paid(hook, request, **where)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TencentCIHook, "call_paid", interrupt)
+    only = ("--yes", "--only", "progress", "job_id_length")
+    with virtual_emulator() as emulator:
+        outcome = kit.run(emulator, *only)
+        assert [job.state for job in emulator.ledger.accepted_jobs()] == ["Cancel"]
+    assert_incomplete(outcome, "interrupted", status=130, only=only)
+    assert outcome.report["paid_jobs"] == 1
 
 
 def test_an_error_before_the_first_paid_job_has_no_report(kit: Kit) -> None:
