@@ -264,7 +264,7 @@ class TestNothingIsLeftOut:
             code: "PermissionDeniedError" for code in ("401", "403") if code in sentence
         }
         assert type(refusal(status, "NeverSeen")).__name__ == named[group]
-        without_code = re.findall(r"(\d{3}) `\w+` \(without any code .*?`(\w+)`\)", sentence)
+        without_code = re.findall(r"(\d{3}) `\w+` \(without any code `(\w+)`\)", sentence)
         assert without_code == [("404", type(refusal(404)).__name__)]
 
 
