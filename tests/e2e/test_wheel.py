@@ -1,10 +1,14 @@
-"""The wheels alone, in empty environments: the provider's with Airflow, and the emulator's without it."""
+"""The distributions alone, in empty environments: the provider's with Airflow, and the emulator's without it.
+
+The provider's wheel is tried in all ways; of its source distribution only that it installs the same.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +24,7 @@ import airflow_provider_ci
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.config import DEMO_BUCKET, DEMO_REGION, DEMO_SECRET_ID, DEMO_SECRET_KEY
 from tencent_ci_emulator.server import Emulator
-from tests.distributions import EMULATOR_ROOT, ROOT, build_wheel
+from tests.distributions import EMULATOR_ROOT, ROOT, build_sdist, build_wheel
 from tests.emulator.integration.test_submit import ended, submit
 from tests.emulator.sdk_clients import python_client
 from tests.patience import PATIENCE
@@ -64,16 +68,30 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def with_airflow(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """An environment that has Airflow only. Nothing may be installed there but by :func:`installed`."""
     folder = tmp_path_factory.mktemp("installed")
     asked = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), AIRFLOW]
     if subprocess.run(asked, capture_output=True, check=False).returncode:
         pytest.skip(f"pip reaches no package index that has {AIRFLOW}")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    installed = Installed(folder)
-    installed.install(AIRFLOW)
-    installed.install(str(build_wheel(ROOT, folder)))
-    return installed
+    environment = Installed(folder)
+    environment.install(AIRFLOW)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def copy_with_airflow(with_airflow: Installed, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Another such environment, which shares its files. pip replaces files, and changes none."""
+    folder = tmp_path_factory.mktemp("copy") / "environment"
+    shutil.copytree(with_airflow.folder, folder, symlinks=True, copy_function=os.link)
+    return Installed(folder)
+
+
+@pytest.fixture(scope="module")
+def installed(with_airflow: Installed, copy_with_airflow: Installed) -> Installed:
+    with_airflow.install(str(build_wheel(ROOT, with_airflow.folder)))
+    return with_airflow
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +130,36 @@ def test_airflow_lists_the_provider(installed: Installed, airflow: dict[str, str
     listed = rows(installed.run("airflow", "providers", "list", "--output", "json", **airflow))
     versions = {each["package_name"]: each["version"] for each in listed}
     assert versions["airflow-provider-ci"] == airflow_provider_ci.__version__
+
+
+DESCRIBE = """
+import json
+from importlib.metadata import distribution
+found = distribution("airflow-provider-ci")
+module = "airflow_provider_ci"
+files = {str(file): file.hash.value for file in found.files if file.hash and file.parts[0] == module}
+(info,) = [each.load()() for each in found.entry_points if each.group == "apache_airflow_provider"]
+print("DESCRIBED", json.dumps([files, info, found.requires]))
+"""
+
+
+def test_the_source_distribution_installs_the_same(
+    installed: Installed, copy_with_airflow: Installed, tmp_path: Path
+) -> None:
+    copy_with_airflow.install(str(build_sdist(ROOT, tmp_path)))
+    assert "No broken requirements found." in copy_with_airflow.run("python", "-m", "pip", "check")
+    described = [
+        json.loads(each.run("python", "-c", DESCRIBE).rpartition("DESCRIBED")[2])
+        for each in (installed, copy_with_airflow)
+    ]
+    assert described[0] == described[1]
+    files, info, _ = described[1]
+    assert info["versions"] == [airflow_provider_ci.__version__]
+    assert "airflow_provider_ci/operators/voice_separate.py" in files
+    where = "import airflow_provider_ci.operators.voice_separate as module; print(module.__file__)"
+    home = {"AIRFLOW_HOME": str(tmp_path / "airflow")}
+    printed = copy_with_airflow.run("python", "-W", "ignore", "-c", where, **home).splitlines()[-1]
+    assert Path(printed).is_relative_to(copy_with_airflow.folder)
 
 
 def test_the_example_dag_runs(
@@ -188,16 +236,16 @@ def test_users_code_is_checked_against_the_types(installed: Installed, tmp_path:
     assert [line.partition("  [")[2] for line in said if ": error: " in line] == ["arg-type]"]
 
 
-@pytest.fixture(scope="module")
-def emulator_alone(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """An environment that has the emulator's wheel and what it needs, and no Airflow."""
+@pytest.fixture(scope="module", params=[build_wheel, build_sdist], ids=["wheel", "sdist"])
+def emulator_alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """An environment that has the emulator's distribution and what it needs, and no Airflow."""
     folder = tmp_path_factory.mktemp("emulator")
     asked = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), "fastcrc"]
     if subprocess.run(asked, capture_output=True, check=False).returncode:
         pytest.skip("pip reaches no package index that has fastcrc")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     alone = Installed(folder)
-    alone.install(str(build_wheel(EMULATOR_ROOT, folder)), "pytest")
+    alone.install(str(request.param(EMULATOR_ROOT, folder)), "pytest")
     return alone
 
 
