@@ -18,13 +18,15 @@ from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service, serve
 
 pytestmark = pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="watchers share streams from Airflow 3.3 on")
+ROOT = Path(__file__).resolve().parents[2]
 DAGS = Path(__file__).parent / "event_dags"
+EXAMPLE = ROOT / "example_dags" / "example_job_events.py"
+SETTINGS = {"queue_seconds": 1, "run_seconds": 5, "queue_max_concurrent": 100}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = {"queue_seconds": 1, "run_seconds": 5, "queue_max_concurrent": 100}
-    with serve("events", tmp_path_factory.mktemp("events"), **settings) as service:
+    with serve("events", tmp_path_factory.mktemp("events"), **SETTINGS) as service:
         service.put("songs", 1)
         service.put("talks", 1)
         yield service
@@ -73,11 +75,48 @@ def counted(airflow: AirflowStack, asset: str) -> Counter[str]:
     return Counter(event["job_id"] for event in events(airflow, asset))
 
 
-def read_by(airflow: AirflowStack, dag_id: str) -> list[dict[str, Any]]:
-    """Return what the runs of a DAG that have ended have read."""
+def states_of_runs(airflow: AirflowStack, dag_id: str) -> Counter[str]:
+    return Counter(
+        run["state"] for run in airflow.api("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+    )
+
+
+def read_by(airflow: AirflowStack, dag_id: str, task_id: str = "read") -> list[Any]:
+    """Return what the runs of a DAG that have succeeded have read."""
     runs = airflow.api("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
     ended = [run["dag_run_id"] for run in runs if run["state"] == "success"]
-    return [payload for run_id in ended for payload in airflow.xcom(dag_id, run_id, "read")]
+    return [payload for run_id in ended for payload in airflow.xcom(dag_id, run_id, task_id)]
+
+
+def test_the_example_reads_what_its_first_run_could_not(tmp_path: Path) -> None:
+    """Its first run has a bug, which is corrected before the second one."""
+    dag_id, source = "example_job_events", EXAMPLE.read_text("utf-8")
+    broken = source.replace('["voice"]["object"]', '["voice"]["no such field"]')
+    assert broken != source
+    file = tmp_path / "dags" / EXAMPLE.name
+    file.parent.mkdir()
+    file.write_text(broken, "utf-8")
+    (tmp_path / "service").mkdir()
+    unpaused = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
+    with serve("tencent_ci_default", tmp_path / "service", **SETTINGS) as service:
+        service.put("in", 1)
+        with AirflowStack(tmp_path / "airflow", file.parent, service.environment | unpaused) as airflow:
+            airflow.wait(lambda: lists(service) > 0, 120, "the trigger polls")
+            submitted = [submit(service, "in")]
+            airflow.wait(lambda: states_of_runs(airflow, dag_id) == {"failed": 1}, 180, "the first run fails")
+            assert "'no such field'" in airflow.task_logs(dag_id)
+            file.write_text(source, "utf-8")
+            submitted.append(submit(service, "in"))
+            airflow.wait(lambda: read_by(airflow, dag_id, "use"), 180, "the second run succeeds")
+            assert read_by(airflow, dag_id, "use") == [f"out/{job_id}/voice.wav" for job_id in submitted]
+            # runs that begin while others are queued
+            submitted += [submit(service, "in") for _ in range(20)]
+            airflow.wait(
+                lambda: len(read_by(airflow, dag_id, "use")) >= len(submitted), 300, "all jobs are read"
+            )
+            voices = Counter(f"out/{job_id}/voice.wav" for job_id in submitted)
+            assert Counter(read_by(airflow, dag_id, "use")) == voices
+            assert states_of_runs(airflow, dag_id)["failed"] == 1
 
 
 def test_a_job_of_somebody_else_starts_a_dag_with_its_files(airflow: AirflowStack, service: Service) -> None:
@@ -153,6 +192,7 @@ def test_a_triggerer_that_is_killed_loses_no_end(airflow: AirflowStack, service:
     )
     read = Counter(job["job_id"] for job in read_by(airflow, "on_songs"))
     assert max(read.values()) == 1, "a run has read a job again"
+    assert "failed" not in states_of_runs(airflow, "on_songs")
     # at most what was stored within the second before each of three deaths
     assert max(counted(airflow, "songs").values()) <= 4
     log = airflow.log_of("triggerer")
