@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 #: Responses in a second to accepted callbacks, and as many to refused ones: others use the API server too. A
 #: client that gets no response soon sends nothing further over that connection.
-RESPONSES_PER_SECOND = 50.0
+RESPONSES_PER_SECOND = 25.0
 #: Seconds that such a response is held back at most, so that at most 500 accepted callbacks wait and 50
 #: refused ones. A request that waits costs 40 kB, most of them in Airflow's middlewares. Beyond that the
 #: response comes at once.
-LONGEST_DELAY = 10.0
-LONGEST_DELAY_OF_REFUSAL = 1.0
+LONGEST_DELAY = 20.0
+LONGEST_DELAY_OF_REFUSAL = 2.0
 #: Seconds after which a callback that was refused for want of room may come again.
 RETRY_AFTER = 60
 #: Bodies that are read at once; further requests wait.

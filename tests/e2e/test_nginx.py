@@ -71,7 +71,7 @@ def test_anything_else_is_refused(url: str, method: str, path: str, length: int,
 
 
 def test_whoever_posts_a_flood_has_to_wait_and_holds_up_no_other_address(url: str) -> None:
-    """500 posts take ten seconds, the one of another address comes at once."""
+    """500 posts take twenty seconds, the one of another address comes at once."""
     address = url.removeprefix("http://").split(":")
     with ExitStack() as connections:
 
