@@ -70,7 +70,8 @@ def may_be_due_to_one_id(error: TencentCIError) -> bool:
     """Tell whether one of several ids may have made a request fail: the service itself refused the request,
     or the response cannot be read.
     """
-    return isinstance(error, InvalidRequestError | NotFoundError | InvalidResponseError)
+    is_about_ids = isinstance(error, InvalidRequestError | NotFoundError | InvalidResponseError)
+    return is_about_ids and error.code != "NoSuchBucket"
 
 
 def retry_after(error: TencentCIError) -> float:

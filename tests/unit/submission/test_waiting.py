@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_ci.exceptions import (
     AuthenticationError,
     CredentialsError,
+    InvalidRequestError,
     InvalidResponseError,
     JobNotFoundError,
     NotFoundError,
@@ -16,7 +17,14 @@ from airflow_provider_ci.exceptions import (
     ThrottledError,
     TransportError,
 )
-from airflow_provider_ci.submission.waiting import Backoff, Wait, first_delay, is_outage, poll_delay
+from airflow_provider_ci.submission.waiting import (
+    Backoff,
+    Wait,
+    first_delay,
+    is_outage,
+    may_be_due_to_one_id,
+    poll_delay,
+)
 from tests.unit.submission.recording_log import RecordingLog
 
 
@@ -81,6 +89,22 @@ def test_after_a_restart_the_first_poll_is_somewhere_in_the_usual_pause(
 )
 def test_which_errors_are_an_outage(error: TencentCIError, expected: bool) -> None:
     assert is_outage(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (InvalidRequestError("No.", status=400, code="InvalidArgument"), True),
+        (NotFoundError("No.", status=404, code="NoSuchKey"), True),
+        (InvalidResponseError("HTML", status=200), True),
+        (NotFoundError("No.", status=404, code="NoSuchBucket"), False),
+        (PermissionDeniedError("No.", status=403, code="AccessDenied"), False),
+        (ServerError("busy", status=503, code="SlowDown"), False),
+    ],
+    ids=str,
+)
+def test_for_which_errors_one_of_several_ids_may_be_the_reason(error: TencentCIError, expected: bool) -> None:
+    assert may_be_due_to_one_id(error) is expected
 
 
 class TestBackoff:
