@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxml import etree
 
@@ -23,7 +24,7 @@ from airflow_provider_ci.exceptions import InvalidCallbackError
 from airflow_provider_ci.protocol import xml
 from airflow_provider_ci.protocol.fields import element
 from airflow_provider_ci.protocol.jobs import Job
-from airflow_provider_ci.protocol.names import NOT_XML
+from airflow_provider_ci.protocol.names import BUCKET, ID, NOT_XML
 from airflow_provider_ci.protocol.tree import format_value
 
 #: ``event_name`` of a job's callback.
@@ -39,13 +40,24 @@ _HINT = "Use nothing of it: it is not what CI sends"
 HEAD_BYTES = 64 * 1024
 #: How many ids it returns at most. The callback of a job names one, that of a workflow those of its nodes.
 MAX_JOB_IDS = 20
+#: How many buckets it returns at most. The callback of a job names that of its input.
+MAX_BUCKETS = 3
 _ELEMENTS = ("EventName", "JobsDetail", "WorkflowExecution")
 _MAX_DEPTH = 32  # documented bodies have 7 levels
 _QUOTED_MAX = 100  # characters of the body that an error quotes
-_JOB_ID = re.compile(
-    rb"<JobId>\s*(?P<xml>[A-Za-z0-9_-]{1,128})\s*</JobId>"
-    rb'|"JobId"\s*:\s*"(?P<json>[A-Za-z0-9_-]{1,128})"'
-)
+# The values of elements in XML and JSON
+_VALUES = {
+    name: re.compile(
+        rf"<{name}>\s*(?P<xml>{form})\s*</{name}>"
+        rf'|"{name}"\s*:\s*"(?P<json>{form})"'.encode()
+    )
+    for name, form in (
+        ("JobId", ID.pattern),
+        ("BucketId", BUCKET.pattern),
+        ("Bucket", BUCKET.pattern),
+        ("Region", "[a-z0-9-]{3,63}"),
+    )
+}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -109,17 +121,43 @@ class Callback:
         return tuple(dict.fromkeys(job_id for job_id in ids if job_id))
 
 
-def find_job_ids(head: bytes) -> tuple[str, ...]:
-    """Return the ids of jobs in the beginning of a callback's body, in XML or JSON.
+class NamedBucket(NamedTuple):
+    """A bucket that a callback names, and the region that it names nearest to it."""
+
+    name: str
+    region: str | None
+
+
+def find_job_ids(head: bytes) -> dict[str, tuple[NamedBucket, ...]]:
+    """Return the ids of jobs in the beginning of a callback's body, in XML or JSON, and their buckets.
 
     For a receiver that asks the service anyway. The id of a job comes before its results, which may be large.
 
     :param head: the body, or its first ``HEAD_BYTES``.
-    :return: each id once, at most ``MAX_JOB_IDS``; none if it is no callback.
+    :return: each id once, at most ``MAX_JOB_IDS``, with the buckets that the body names: those of inputs, or
+        if there are none those of outputs, at most ``MAX_BUCKETS``. Nothing if it is no callback.
     """
-    found = (match["xml"] or match["json"] for match in _JOB_ID.finditer(head[:HEAD_BYTES]))
-    ids = islice(dict.fromkeys(job_id.decode() for job_id in found), MAX_JOB_IDS)
-    return tuple(ids)
+    head = head[:HEAD_BYTES]
+    found = dict.fromkeys(text for text, _ in _find("JobId", head))
+    buckets = _find_buckets(head) if found else ()
+    return dict.fromkeys(islice(found, MAX_JOB_IDS), buckets)
+
+
+def _find_buckets(head: bytes) -> tuple[NamedBucket, ...]:
+    regions = list(_find("Region", head))
+    found = dict[NamedBucket, None]()
+    for bucket, position in (*_find("BucketId", head),) or _find("Bucket", head):
+        region, _ = min(regions, key=lambda each: abs(each[1] - position), default=(None, 0))
+        found[NamedBucket(bucket, region)] = None
+        if len(found) == MAX_BUCKETS:
+            break
+    return tuple(found)
+
+
+def _find(name: str, head: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the values of an element, and where they are."""
+    for match in _VALUES[name].finditer(head):
+        yield (match["xml"] or match["json"]).decode(), match.start()
 
 
 def parse_callback(body: bytes) -> Callback:

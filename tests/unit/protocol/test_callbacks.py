@@ -14,6 +14,7 @@ from airflow_provider_ci.exceptions import InvalidCallbackError, TencentCIError
 from airflow_provider_ci.protocol import callbacks
 from airflow_provider_ci.protocol.callbacks import (
     HEAD_BYTES,
+    MAX_BUCKETS,
     MAX_JOB_IDS,
     Callback,
     CosHeader,
@@ -428,7 +429,7 @@ class TestFindingIds:
         ],
     )
     def test_in_either_form(self, body: str) -> None:
-        assert find_job_ids(body.encode()) == (JOB_ID,)
+        assert [*find_job_ids(body.encode())] == [JOB_ID]
 
     @pytest.mark.parametrize(
         "body",
@@ -445,11 +446,11 @@ class TestFindingIds:
         ],
     )
     def test_of_something_else_there_are_none(self, body: bytes) -> None:
-        assert find_job_ids(body) == ()
+        assert find_job_ids(body) == {}
 
     def test_there_are_not_too_many(self) -> None:
         body = "".join(f"<JobId>j{number}</JobId>" for number in range(1000))
-        assert find_job_ids(body.encode()) == tuple(f"j{number}" for number in range(MAX_JOB_IDS))
+        assert [*find_job_ids(body.encode())] == [f"j{number}" for number in range(MAX_JOB_IDS)]
 
     @given(st.binary(max_size=200))
     def test_any_bytes_can_be_read(self, body: bytes) -> None:
@@ -457,4 +458,41 @@ class TestFindingIds:
 
     def test_they_are_those_that_reading_finds(self) -> None:
         body = f"<Response>{JOB_XML}</Response>".encode()
-        assert find_job_ids(body) == parse_callback(body).job_ids
+        assert tuple(find_job_ids(body)) == parse_callback(body).job_ids
+
+    @pytest.mark.parametrize(
+        ("said", "named"),
+        [
+            (
+                f"<Input><BucketId>{BUCKET}</BucketId><Object>a</Object><Region>{REGION}</Region></Input>",
+                [REGION],
+            ),
+            (f"<Input><Region>{REGION}</Region><BucketId> {BUCKET}\n</BucketId></Input>", [REGION]),
+            (f'"Input": {{"BucketId": "{BUCKET}", "Object": "a", "Region": "{REGION}"}}', [REGION]),
+            (f'"WorkflowExecution": {{"BucketId" :"{BUCKET}"}}', [None]),
+            (f'"Output": {{"Bucket": "{BUCKET}", "Region": "{REGION}"}}', [REGION]),
+            # the nearest
+            (
+                f"<Region>eu-x</Region><A>{'x' * 99}</A><BucketId>{BUCKET}</BucketId><Region>eu-y</Region>",
+                ["eu-y"],
+            ),
+            (f"<BucketId>{BUCKET}</BucketId><Region>a</Region>", [None]),
+            ("<BucketId>media</BucketId>", []),
+            (f"<BucketId>{BUCKET}/../x</BucketId>", []),
+            ('"BucketId": 5, "Bucket": null', []),
+        ],
+    )
+    def test_where_the_jobs_may_be(self, said: str, named: list[str | None]) -> None:
+        for body in (f"<JobId>j1</JobId>{said}", f'{said}, "JobId": "j1"'):
+            assert find_job_ids(body.encode()) == {"j1": tuple((BUCKET, region) for region in named)}
+
+    def test_an_output_is_elsewhere_than_the_input(self) -> None:
+        body = JOB_XML.replace(f"<Bucket>{BUCKET}", "<Bucket>results-1250000001")
+        assert find_job_ids(body.encode()) == {JOB_ID: ((BUCKET, REGION),)}
+
+    def test_there_are_not_too_many_buckets(self) -> None:
+        body = "<JobId>j1</JobId>" + "".join(
+            f"<BucketId>b{number // 2}-1250000001</BucketId>" for number in range(1000)
+        )
+        (buckets,) = find_job_ids(body.encode()).values()
+        assert [name for name, _ in buckets] == [f"b{number}-1250000001" for number in range(MAX_BUCKETS)]
