@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,19 +14,17 @@ if TYPE_CHECKING:
     from airflow_provider_ci.protocol.jobs import Job
     from airflow_provider_ci.protocol.wire import Endpoint
 
-log = logging.getLogger(__name__)
-
 #: A job that ended longer ago gets no event: its callback was repeated by somebody.
 MAX_AGE = timedelta(days=1)
 # The event of a job is younger than the job's end, but clocks may differ
 _CLOCK_TOLERANCE = timedelta(hours=1)
 
 
-def add_events(asset_name: str, jobs: Sequence[Job], endpoint: Endpoint) -> list[str]:
+def add_events(asset_name: str, jobs: Sequence[Job], endpoint: Endpoint) -> list[str] | None:
     """Add an event of each job to an asset, in the form of Airflow's own events of triggers. Blocks.
 
-    :return: the ids of jobs whose events were added: of none if the asset does not exist, and not of jobs of
-        which it has an event already.
+    :return: the ids of jobs whose events were added: not of jobs of which the asset has an event already.
+        ``None`` if the asset does not exist.
     """
     from airflow.assets.manager import AssetManager
     from airflow.models.asset import AssetModel
@@ -43,14 +40,7 @@ def add_events(asset_name: str, jobs: Sequence[Job], endpoint: Endpoint) -> list
         named = select(AssetModel).where(AssetModel.name == asset_name, AssetModel.active.has())
         asset: Any = session.scalars(with_row_locks(named, session, of=AssetModel)).first()
         if asset is None:
-            for job_id in recent:
-                log.warning(
-                    "No event of job %s: Airflow has no active asset %r. Unpause a DAG that uses it, or"
-                    " correct callback_asset",
-                    job_id,
-                    asset_name,
-                )
-            return []
+            return None
         earliest_end = min(min(job.end_time or now, now) for job in recent.values())
         known = _jobs_with_event(session, asset.id, list(recent), earliest_end - _CLOCK_TOLERANCE)
         new = {job_id: job for job_id, job in recent.items() if job_id not in known}

@@ -3,6 +3,9 @@
 A callback is only a reason to look. A task is resumed if the service says that its jobs have ended, and if it
 has been deferred for some seconds: Airflow may fail a task that resumes at once. Everything else is looked at
 again some times, and then left to the triggerer, which polls too.
+
+Connections, and the buckets of one, are looked at beside each other, so that none waits for another whose
+service fails or hangs. Together they stay within the limits of the process.
 """
 
 from __future__ import annotations
@@ -10,35 +13,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_ci import metrics
 from airflow_provider_ci.callback_endpoint.asset_events import add_events
+from airflow_provider_ci.callback_endpoint.job_reader import JobReader
 from airflow_provider_ci.callback_endpoint.rare_warnings import RareWarnings
-from airflow_provider_ci.callback_endpoint.rate_limit import REST, RateLimit
+from airflow_provider_ci.callback_endpoint.rate_limit import RateLimit
+from airflow_provider_ci.callback_endpoint.resting_thread import RestingThread
 from airflow_provider_ci.callback_endpoint.waiting_tasks import WaitingTask, WaitingTasks, resume
-from airflow_provider_ci.exceptions import TencentCIError
-from airflow_provider_ci.hooks.aio import AsyncClient
-from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs
-from airflow_provider_ci.submission.waiting import may_be_due_to_one_id, retry_after
-from airflow_provider_ci.triggers.poller import DescribeStates, describe_in_parts
+from airflow_provider_ci.exceptions import ConfigurationError, TencentCIError
+from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST
+from airflow_provider_ci.submission.waiting import retry_after
 from airflow_provider_ci.triggers.settings import provider_errors_only, recent_settings
 
 if TYPE_CHECKING:
     from airflow_provider_ci.callback_endpoint.received_jobs import ReceivedJob, ReceivedJobs
     from airflow_provider_ci.hooks.connection import ConnectionSettings
+    from airflow_provider_ci.protocol.callbacks import NamedBucket
     from airflow_provider_ci.protocol.jobs import Job
     from airflow_provider_ci.protocol.wire import Endpoint
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-#: Seconds between two looks, in which callbacks are gathered.
+#: Seconds between two looks at jobs of a connection, in which callbacks are gathered.
 LOOK_PAUSE = 0.5
 #: The same while there are more jobs than a look is about: 50 jobs in a second.
 LOOK_PAUSE_WHEN_BUSY = 0.2
@@ -48,27 +51,30 @@ JOBS_PER_LOOK = IDS_PER_REQUEST
 REQUESTS_PER_SECOND = 10.0
 #: Seconds for which a task must have been deferred before it is resumed.
 DEFERRED_SECONDS = 5.0
+#: Buckets of a connection that only callbacks name, and that are asked at once. Callbacks may name any.
+NAMED_BUCKETS_AT_ONCE = 5
 
 
-# Which jobs to describe: their ids, in order, by bucket
-_JobIds: TypeAlias = "dict[Endpoint, dict[str, None]]"
-# Jobs as the service describes them, by bucket and id
-_Jobs: TypeAlias = "dict[tuple[Endpoint, str], Job]"
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the looks at the jobs of all connections share."""
+
+    jobs: ReceivedJobs
+    settings: Callable[[str], Awaitable[ConnectionSettings]]
+    waiting_tasks: WaitingTasks
+    thread: RestingThread
+    requests: RateLimit
+    warnings: RareWarnings
 
 
 class Processing:
     """Looks at received jobs, in the background, as long as there are any."""
 
     def __init__(self, jobs: ReceivedJobs) -> None:
-        self._jobs = jobs
-        self._tasks = WaitingTasks()
-        self._clients: dict[str, AsyncClient] = {}
+        requests = RateLimit(REQUESTS_PER_SECOND)
+        self._shared = _Shared(jobs, self.settings, WaitingTasks(), RestingThread(), requests, RareWarnings())
         self._masked: dict[str, ConnectionSettings] = {}
-        self._requests = RateLimit(REQUESTS_PER_SECOND)
-        self._worked = 0.0  # seconds of the processor that the present look has used in threads
-        self._running: asyncio.Task[None] | None = None
-        self._failures = RareWarnings()
-        self._forgotten = RareWarnings()
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     async def settings(self, conn_id: str) -> ConnectionSettings:
         """Return the settings of a connection, and keep their secrets out of the log.
@@ -84,162 +90,273 @@ class Processing:
             self._masked[conn_id] = settings
         return settings
 
-    def add(self, conn_id: str, job_ids: Iterable[str]) -> bool:
+    def add(self, conn_id: str, job_ids: Mapping[str, Sequence[NamedBucket]]) -> bool:
         """Add jobs of which a callback has come.
 
+        :param job_ids: the jobs, and the buckets that the callback names.
         :return: ``False`` if there was no room for one of them.
         """
-        has_room = self._jobs.add(conn_id, job_ids, time.monotonic())
-        if self._running is None or self._running.done():
+        has_room = self._shared.jobs.add(conn_id, job_ids, time.monotonic())
+        running = self._running.get(conn_id)
+        if running is None or running.done():
             # in an empty context: what it logs does not belong to the request that came first
-            self._running = asyncio.create_task(self._run(), context=Context())
+            self._running[conn_id] = asyncio.create_task(self._run(conn_id), context=Context())
         return has_room
 
-    async def _run(self) -> None:
-        while len(self._jobs):
+    async def _run(self, conn_id: str) -> None:
+        while self._shared.jobs.has_jobs_of(conn_id):
+            looks = _ConnectionLooks(conn_id, self._shared)
             try:
-                await self._look_at_all()
-            finally:  # callbacks may come while it closes the sessions
-                await self._close_sessions()
+                await looks.run()
+            finally:  # callbacks may come while it closes the session
+                await looks.close()
 
-    async def _look_at_all(self) -> None:
+
+@dataclass(slots=True)
+class _Look:
+    """A look at a job, in one bucket after another until there is nothing left to find.
+
+    :param places: the buckets that are left, each with the tasks that wait for the job there.
+    :param named: those of them that only callbacks name.
+    :param waiting: the triggers of the tasks that have not been resumed.
+    """
+
+    job: ReceivedJob
+    places: dict[Endpoint, list[WaitingTask]]
+    named: frozenset[Endpoint]
+    waiting: set[int]
+    is_waited_for: bool
+    not_before: float
+
+
+class _LookInBucket(NamedTuple):
+    look: _Look
+    tasks: list[WaitingTask]
+
+
+class _ConnectionLooks:
+    """The looks at the jobs of one connection, as long as there are any."""
+
+    def __init__(self, conn_id: str, shared: _Shared) -> None:
+        self._conn_id = conn_id
+        self._shared = shared
+        self._reader = JobReader(shared.requests, self._log_failure)
+        # the buckets that are asked, each with the looks that are left to do in it
+        self._buckets: dict[Endpoint, list[_LookInBucket]] = {}
+        self._named: set[Endpoint] = set()  # those of them that only callbacks name
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Look at jobs until none is left."""
         pause = LOOK_PAUSE
-        while len(self._jobs):
-            await asyncio.sleep(pause)
-            self._worked = 0.0
-            if batch := self._jobs.take_due(time.monotonic(), JOBS_PER_LOOK):
-                await self._look(batch)
-            pause = LOOK_PAUSE if len(batch) < JOBS_PER_LOOK else LOOK_PAUSE_WHEN_BUSY
-            pause = max(pause, REST * self._worked)
+        async with self._group:
+            while self._shared.jobs.has_jobs_of(self._conn_id):
+                await asyncio.sleep(pause)
+                batch = self._shared.jobs.take_due(self._conn_id, time.monotonic(), JOBS_PER_LOOK)
+                if batch:
+                    await self._begin_looks(batch)
+                pause = LOOK_PAUSE if len(batch) < JOBS_PER_LOOK else LOOK_PAUSE_WHEN_BUSY
 
-    async def _close_sessions(self) -> None:
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close()
+    async def close(self) -> None:
+        """Close the session and its sockets."""
+        await self._reader.close()
 
-    async def _look(self, batch: list[ReceivedJob]) -> None:
+    async def _begin_looks(self, batch: list[ReceivedJob]) -> None:
         try:
             with provider_errors_only():
-                settings = await self.settings(batch[0].conn_id)
-                await self._look_with(settings, batch)
+                settings = await self._shared.settings(self._conn_id)
+                find = partial(self._shared.waiting_tasks.find, is_busy=len(batch) == JOBS_PER_LOOK)
+                tasks = await self._shared.thread.run(find, self._conn_id, [job.job_id for job in batch])
+                looks = [self._make_look(settings, job, tasks.get(job.job_id, [])) for job in batch]
         except TencentCIError as error:
             self._log_failure(error)
-            not_before = time.monotonic() + retry_after(error)
             for job in batch:
-                self._return_for_later(job, not_before)
+                self._return_for_later(job, 0.0)
+            return
+        for look in looks:
+            self._look_in_next_bucket(look)
 
-    async def _look_with(self, settings: ConnectionSettings, batch: list[ReceivedJob]) -> None:
-        job_ids = [job.job_id for job in batch]
-        find = partial(self._tasks.find, is_busy=len(batch) == JOBS_PER_LOOK)
-        tasks = await self._in_thread(find, settings.conn_id, job_ids)
-        asset = settings.callbacks.asset if settings.callbacks else None
-        if asset is None:
-            for job in batch:
-                job.needs_event = False
-        jobs = await self._describe(settings, _jobs_to_describe(settings, batch, tasks))
-        if asset is not None:
-            await self._add_events(asset, batch, settings.endpoint(), jobs)
-        found = [task for each in tasks.values() for task in each]
-        over = [task for task in found if _may_be_resumed(task) and _is_over(task, settings, jobs)]
-        resumed = await self._resume(over)
-        for job in batch:
-            waiting = tasks.get(job.job_id, [])
-            if not waiting or any(task.trigger_id not in resumed for task in waiting):
-                self._return_for_later(job, time.monotonic() + _remaining_seconds(waiting))
-
-    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        def run() -> T:
-            began = time.thread_time()
+    def _make_look(self, settings: ConnectionSettings, job: ReceivedJob, tasks: list[WaitingTask]) -> _Look:
+        """Return a look that begins where tasks wait for the job, and where callbacks say that it is."""
+        job.needs_event = job.needs_event and bool(settings.callbacks and settings.callbacks.asset)
+        places: dict[Endpoint, list[WaitingTask]] = {}
+        for task in tasks:
             try:
-                return work(*arguments)
-            finally:
-                self._worked += time.thread_time() - began
-
-        return await asyncio.to_thread(run)
-
-    async def _describe(self, settings: ConnectionSettings, wanted: _JobIds) -> _Jobs:
-        """Return the jobs that the service finds, by bucket and id."""
-        client = self._clients.get(settings.conn_id)
-        if client is None:
-            client = self._clients[settings.conn_id] = AsyncClient(settings)
-        client.settings = settings
-        has_asset = settings.callbacks is not None and settings.callbacks.asset is not None
-        jobs: _Jobs = {}
-        for endpoint, ids in wanted.items():
-            for some in _chunks(tuple(ids), IDS_PER_REQUEST):
-                request = DescribeJobs(some) if has_asset else DescribeStates(some)
-                described = await self._describe_some(client, request, endpoint)
-                jobs |= {(endpoint, str(job.job_id)): job for job in described}
-        return jobs
-
-    async def _describe_some(
-        self, client: AsyncClient, request: DescribeJobs, endpoint: Endpoint
-    ) -> tuple[Job, ...]:
-        """Describe jobs, fewer at a time if the service refuses the request: one id may be the reason."""
-        await self._requests.wait()
-        try:
-            return (await describe_in_parts(client, request, endpoint)).jobs_detail
-        except TencentCIError as error:
-            if not may_be_due_to_one_id(error):
-                raise
-            if len(request.job_ids) == 1:
+                endpoint = settings.endpoint(task.trigger.bucket, task.trigger.region)
+            except ConfigurationError as error:  # the triggerer fails this task
                 self._log_failure(error)
-                return ()
-        half = (len(request.job_ids) + 1) // 2
-        parts = (replace(request, job_ids=ids) for ids in (request.job_ids[:half], request.job_ids[half:]))
-        first, rest = [await self._describe_some(client, part, endpoint) for part in parts]
-        return first + rest
+            else:
+                places.setdefault(endpoint, []).append(task)
+        job.waited_in |= dict.fromkeys(places)
+        named: list[Endpoint] = []
+        if job.needs_event:
+            own = settings.endpoint()
+            buckets = _named_buckets(settings, job.buckets, own)
+            named = [place for place in buckets if place != own and place not in job.waited_in]
+            for place in (*job.waited_in, *named, own):
+                places.setdefault(place, [])
+        waiting = {task.trigger_id for task in tasks}
+        not_before = time.monotonic() + _remaining_seconds(tasks)
+        return _Look(job, places, frozenset(named), waiting, bool(tasks), not_before)
+
+    def _look_in_next_bucket(self, look: _Look) -> None:
+        """Look in the next bucket in which there may be something to find; if none is left, end the look."""
+        while look.places:
+            place = next(iter(look.places))
+            tasks = look.places.pop(place)
+            if not look.job.needs_event and not any(_may_be_resumed(task) for task in tasks):
+                continue
+            if place not in self._buckets:
+                if place in look.named:
+                    if len(self._named) == NAMED_BUCKETS_AT_ONCE:
+                        continue
+                    self._named.add(place)
+                self._buckets[place] = []
+                self._group.create_task(self._look_in_bucket(place))
+            self._buckets[place].append(_LookInBucket(look, tasks))
+            return
+        if look.is_waited_for and not look.waiting and not look.job.needs_event:
+            self._shared.jobs.settle(look.job, time.monotonic())
+        else:
+            self._return_for_later(look.job, look.not_before)
+
+    async def _look_in_bucket(self, place: Endpoint) -> None:
+        looks = self._buckets[place]
+        while looks:
+            some = looks[:JOBS_PER_LOOK]
+            del looks[:JOBS_PER_LOOK]
+            await self._look(place, some)
+            for look, _ in some:
+                self._look_in_next_bucket(look)
+        del self._buckets[place]
+        self._named.discard(place)
+
+    async def _look(self, place: Endpoint, looks: list[_LookInBucket]) -> None:
+        """Ask for jobs in a bucket, add their events, and resume the tasks that wait for them there."""
+        job_ids: dict[str, None] = {}
+        for look, tasks in looks:
+            for task in filter(_may_be_resumed, tasks):
+                job_ids |= dict.fromkeys(task.trigger.job_ids)
+            if look.job.needs_event:
+                job_ids[look.job.job_id] = None
+        with_results = any(look.job.needs_event for look, _ in looks)
+        try:
+            with provider_errors_only():
+                settings = await self._shared.settings(self._conn_id)
+                jobs = await self._reader.describe(settings, place, [*job_ids], with_results=with_results)
+        except TencentCIError as error:
+            self._log_failure(error, place)
+            for look, _ in looks:
+                look.not_before = max(look.not_before, time.monotonic() + retry_after(error))
+            return
+        asset = settings.callbacks.asset if settings.callbacks else None
+        if asset is not None:
+            with self._failures_logged():
+                await self._add_events(asset, place, [look.job for look, _ in looks], jobs)
+        with self._failures_logged():
+            resumed = await self._resume([task for _, tasks in looks for task in tasks], jobs)
+            for look, _ in looks:
+                look.waiting -= resumed
 
     async def _add_events(
-        self, asset: str, batch: list[ReceivedJob], endpoint: Endpoint, jobs: _Jobs
+        self, asset: str, place: Endpoint, received: Iterable[ReceivedJob], jobs: Mapping[str, Job]
     ) -> None:
-        found = {job.job_id: jobs.get((endpoint, job.job_id)) for job in batch if job.needs_event}
-        ended = [job for job in found.values() if job is not None and job.job_state.is_terminal]
-        added = await self._in_thread(add_events, asset, ended, endpoint) if ended else []
-        for received in batch:  # not earlier: the database may fail
-            job = found.get(received.job_id)
-            received.needs_event = job is not None and not job.job_state.is_terminal
+        ended = {
+            job.job_id: found
+            for job in received
+            if job.needs_event and (found := jobs.get(job.job_id)) and found.job_state.is_terminal
+        }
+        if not ended:
+            return
+        added = await self._shared.thread.run(add_events, asset, list(ended.values()), place)
+        for job in received:  # not earlier: the database may fail
+            job.needs_event = job.needs_event and job.job_id not in ended
+        if added is None:
+            if count := self._shared.warnings.count(f"asset {asset}", len(ended)):
+                log.warning(
+                    "No event of %d jobs, the last of which is %s: Airflow has no active asset %r. Unpause a"
+                    " DAG that uses it, or correct callback_asset",
+                    count,
+                    list(ended)[-1],
+                    asset,
+                )
+            return
         for job_id in added:
             metrics.count("callback_events")
             log.info("Job %s, of which a callback came, is an event of asset %r", job_id, asset)
 
-    async def _resume(self, tasks: list[WaitingTask]) -> set[int]:
-        """Resume tasks, and return the triggers of those that were resumed."""
-        if not tasks:
+    async def _resume(self, tasks: Iterable[WaitingTask], jobs: Mapping[str, Job]) -> set[int]:
+        """Resume tasks whose jobs have ended, and return the triggers of those that were resumed."""
+        over = {task.trigger_id: task for task in tasks if _may_be_resumed(task) and _is_over(task, jobs)}
+        if not over:
             return set()
-        resumed = await self._in_thread(resume, tasks)
-        self._tasks.forget(tasks)
-        for task in {task.trigger_id: task for task in tasks if task.trigger_id in resumed}.values():
-            metrics.count("tasks_resumed_by_callback")
-            job_id = task.trigger.job_ids[0]
-            log.info("Resumed the task that waits for job %s, of which a callback came", job_id)
+
+        def resume_and_forget() -> set[int]:
+            resumed = resume(over.values())
+            self._shared.waiting_tasks.forget(over.values())
+            return resumed
+
+        resumed = await self._shared.thread.run(resume_and_forget)
+        for task in over.values():
+            if task.trigger_id in resumed:
+                metrics.count("tasks_resumed_by_callback")
+                job_id = task.trigger.job_ids[0]
+                log.info("Resumed the task that waits for job %s, of which a callback came", job_id)
         return resumed
 
-    def _log_failure(self, error: TencentCIError) -> None:
-        if count := self._failures.count(type(error).__name__):
-            log.warning("%d looks at jobs of callbacks failed, will try again: %s", count, error)
+    @contextmanager
+    def _failures_logged(self) -> Iterator[None]:
+        try:
+            with provider_errors_only():
+                yield
+        except TencentCIError as error:
+            self._log_failure(error)
+
+    def _log_failure(self, error: TencentCIError, place: Endpoint | None = None) -> None:
+        if count := self._shared.warnings.count(f"{self._conn_id} {type(error).__name__}"):
+            log.warning(
+                "%d looks at jobs of callbacks failed, will try again: connection %r%s: %s",
+                count,
+                self._conn_id,
+                f", bucket {place.bucket!r}" if place else "",
+                error,
+            )
 
     def _return_for_later(self, job: ReceivedJob, not_before: float) -> None:
-        is_kept = self._jobs.return_for_later(job, time.monotonic(), not_before)
-        if not is_kept and (count := self._forgotten.count("callback")):
-            log.warning("Forgot %d callbacks: no task waits for their jobs, or these have not ended", count)
+        if self._shared.jobs.return_for_later(job, time.monotonic(), not_before):
+            return
+        if not job.needs_event:
+            if count := self._shared.warnings.count("forgotten"):
+                log.warning(
+                    "Forgot %d callbacks: no task waits for their jobs, or these have not ended", count
+                )
+        elif count := self._shared.warnings.count(f"{self._conn_id} without an event"):
+            log.warning(
+                "Forgot %d callbacks without an event: connection %r does not find their jobs, or they have"
+                " not ended. If the last, %s, is in a bucket that its callback does not name, send its"
+                " callbacks to a connection with this bucket",
+                count,
+                self._conn_id,
+                job.job_id,
+            )
 
 
-def _jobs_to_describe(
-    settings: ConnectionSettings, batch: Iterable[ReceivedJob], tasks: Mapping[str, list[WaitingTask]]
-) -> _JobIds:
-    """Return which jobs to describe in which bucket: those of tasks that may be resumed, and those that may
-    need an event.
+def _named_buckets(
+    settings: ConnectionSettings, buckets: Iterable[NamedBucket], own: Endpoint
+) -> Iterator[Endpoint]:
+    """Yield the buckets that callbacks name, if they are of the same account as the connection's own: whoever
+    posts could name a bucket of theirs, and make its jobs events.
     """
-    wanted: _JobIds = {}
-    for job in batch:
-        for task in tasks.get(job.job_id, ()):
-            if _may_be_resumed(task):
-                endpoint = settings.endpoint(task.trigger.bucket, task.trigger.region)
-                wanted.setdefault(endpoint, {}).update(dict.fromkeys(task.trigger.job_ids))
-        if job.needs_event:
-            wanted.setdefault(settings.endpoint(), {})[job.job_id] = None
-    return wanted
+    for bucket, region in buckets:
+        if _account(bucket) == _account(own.bucket):
+            try:
+                yield settings.endpoint(bucket, region)
+            except ConfigurationError:
+                continue
+
+
+def _account(bucket: str) -> str:
+    return bucket.rpartition("-")[2]
 
 
 def _may_be_resumed(task: WaitingTask) -> bool:
@@ -253,16 +370,8 @@ def _remaining_seconds(tasks: Iterable[WaitingTask]) -> float:
     return max((DEFERRED_SECONDS - task.deferred_for() for task in tasks), default=0.0)
 
 
-def _is_over(task: WaitingTask, settings: ConnectionSettings, jobs: _Jobs) -> bool:
+def _is_over(task: WaitingTask, jobs: Mapping[str, Job]) -> bool:
     """Tell whether a task's jobs have ended, or one of them without success, as its trigger would."""
-    endpoint = settings.endpoint(task.trigger.bucket, task.trigger.region)
-    states = [
-        job.job_state if (job := jobs.get((endpoint, job_id))) else None for job_id in task.trigger.job_ids
-    ]
+    states = [job.job_state if (job := jobs.get(job_id)) else None for job_id in task.trigger.job_ids]
     ended = [state for state in states if state is not None and state.is_terminal]
     return len(ended) == len(states) or not all(state.is_successful for state in ended)
-
-
-def _chunks(values: tuple[str, ...], size: int) -> Iterator[tuple[str, ...]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -15,13 +15,13 @@ class RareWarnings:
         self._logged_at: dict[str, float] = {}
         self._count: dict[str, int] = {}
 
-    def count(self, reason: str) -> int:
-        """Count an event, and return how many a warning has to speak of; 0 if none is to be logged now.
+    def count(self, reason: str, number: int = 1) -> int:
+        """Count events, and return how many a warning has to speak of; 0 if none is to be logged now.
 
         :param reason: one of few texts, none of which comes from outside.
         """
         now = time.monotonic()
-        self._count[reason] = self._count.get(reason, 0) + 1
+        self._count[reason] = self._count.get(reason, 0) + number
         if now - self._logged_at.get(reason, -PAUSE) < PAUSE:
             return 0
         self._logged_at[reason] = now

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from airflow_provider_ci.protocol.callbacks import MAX_BUCKETS, NamedBucket
+
+if TYPE_CHECKING:
+    from airflow_provider_ci.protocol.wire import Endpoint
 
 #: How many jobs are remembered at once. The callbacks of further ones are refused.
 MAX_JOBS = 20_000
@@ -21,6 +28,10 @@ class ReceivedJob:
     :param not_before: when the next look has a chance, however many callbacks come before.
     :param looks: how often it has been looked at.
     :param needs_event: whether its asset may still lack an event.
+    :param buckets: those that its callbacks name, the newest first.
+    :param waited_in: those in which a task has waited for it, also if it waits no more.
+    :param is_taken: whether it is being looked at.
+    :param came_again: whether another callback has come since this look began.
     """
 
     conn_id: str
@@ -29,10 +40,14 @@ class ReceivedJob:
     not_before: float = 0.0
     looks: int = 0
     needs_event: bool = True
+    buckets: tuple[NamedBucket, ...] = ()
+    waited_in: dict[Endpoint, None] = field(default_factory=dict)
+    is_taken: bool = False
+    came_again: bool = False
 
 
 class ReceivedJobs:
-    """A queue of limited size, in which each job is once.
+    """A queue of limited size, in which each job is once, also while it is being looked at.
 
     :param max_jobs: how many jobs it holds at most.
     """
@@ -44,42 +59,59 @@ class ReceivedJobs:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, conn_id: str, job_ids: Iterable[str], now: float) -> bool:
+    def has_jobs_of(self, conn_id: str) -> bool:
+        """Tell whether it holds a job of a connection."""
+        return any(job.conn_id == conn_id for job in self._jobs.values())
+
+    def add(self, conn_id: str, job_ids: Mapping[str, Sequence[NamedBucket]], now: float) -> bool:
         """Add jobs to look at now, or as soon as a look has a chance if they are there already.
 
+        :param job_ids: the jobs, and the buckets that the callback names.
         :return: ``False`` if there was no room for one of them.
         """
-        for job_id in job_ids:
+        for job_id, buckets in job_ids.items():
             job = self._jobs.get((conn_id, job_id))
             if job is not None:
                 job.due = min(job.due, max(now, job.not_before))
+                job.buckets = tuple(dict.fromkeys((*buckets, *job.buckets)))[:MAX_BUCKETS]
+                job.came_again = job.is_taken
             elif len(self._jobs) >= self._max_jobs:
                 return False
             else:
-                self._jobs[conn_id, job_id] = ReceivedJob(conn_id, job_id, now)
+                self._jobs[conn_id, job_id] = ReceivedJob(conn_id, job_id, now, buckets=tuple(buckets))
         return True
 
-    def take_due(self, now: float, count: int) -> list[ReceivedJob]:
-        """Remove jobs that are due, at most ``count`` and all of one connection, and return them."""
-        due = [job for job in self._jobs.values() if job.due <= now]
-        taken = [job for job in due if job.conn_id == due[0].conn_id][:count]
+    def take_due(self, conn_id: str, now: float, count: int) -> list[ReceivedJob]:
+        """Return at most ``count`` jobs of a connection that are due. Each has to be returned or settled."""
+        due = (
+            job
+            for job in self._jobs.values()
+            if job.conn_id == conn_id and job.due <= now and not job.is_taken
+        )
+        taken = list(islice(due, count))
         for job in taken:
-            del self._jobs[job.conn_id, job.job_id]
+            job.is_taken, job.came_again = True, False
         return taken
 
     def return_for_later(self, job: ReceivedJob, now: float, not_before: float = 0.0) -> bool:
-        """Put a job back after a look that has settled nothing.
+        """Put a job back, behind the others, after a look that has settled nothing.
 
         :param not_before: when the next look has a chance.
         :return: ``False`` if it has been looked at often enough, and is forgotten.
         """
         if job.looks >= len(PAUSES):
+            self.settle(job, now)
             return False
         job.not_before = not_before
-        job.due = max(now + PAUSES[job.looks], not_before)
+        job.due = max(now if job.came_again else now + PAUSES[job.looks], not_before)
         job.looks += 1
+        job.is_taken = False
         key = job.conn_id, job.job_id
-        if (newer := self._jobs.get(key)) is not None:  # another callback has come meanwhile
-            job.due = min(job.due, max(newer.due, not_before))
-        self._jobs[key] = job
+        self._jobs[key] = self._jobs.pop(key)
         return True
+
+    def settle(self, job: ReceivedJob, now: float) -> None:
+        """Remove a job, unless another callback has come during the look: then look at it anew."""
+        del self._jobs[job.conn_id, job.job_id]
+        if job.came_again:
+            self.add(job.conn_id, {job.job_id: job.buckets}, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -35,12 +36,15 @@ from starlette.testclient import TestClient
 from airflow_provider_ci.callback_endpoint import (
     application,
     asset_events,
+    job_reader,
     processing,
     received_jobs,
     waiting_tasks,
 )
 from airflow_provider_ci.callback_endpoint.plugin import CallbackEndpoint, configured_apps
 from airflow_provider_ci.hooks.ci import TencentCIHook
+from airflow_provider_ci.protocol.jobs import JobsResponse
+from airflow_provider_ci.protocol.wire import Endpoint
 from airflow_provider_ci.triggers import settings as trigger_settings
 from airflow_provider_ci.triggers.events import parse_event
 from airflow_provider_ci.triggers.job import TencentCIJobTrigger
@@ -53,6 +57,10 @@ from tests.job_samples import request_of
 from tests.recording import SHORT
 
 SECRET = "the-callback-secret-of-the-tests-00"
+#: Another bucket of the service, and one of the same account that it does not have.
+OTHER, ABSENT = "other-1250000000", "absent-1250000000"
+#: Longer than any test lasts.
+FOREVER = 3600.0
 ASSET = "finished-jobs-of-the-endpoint"
 PATIENCE_SECONDS = 60
 
@@ -61,7 +69,7 @@ PATIENCE_SECONDS = 60
 def service(airflow_db: None) -> Iterator[Emulator]:
     """A service whose jobs run until the test lets time pass."""
     settings = {"queue_seconds": 1800, "run_seconds": 1800, "queue_max_concurrent": 100}
-    with Emulator(clock=VirtualClock(start=time.time()), **settings) as emulator:
+    with Emulator(clock=VirtualClock(start=time.time()), buckets=(OTHER,), **settings) as emulator:
         yield emulator
 
 
@@ -133,10 +141,13 @@ def end_jobs(service: Emulator, hook: TencentCIHook, *job_ids: str) -> None:
     )
 
 
-def post(client: TestClient, *job_ids: str, secret: str = SECRET, conn_id: str = "pushed") -> int:
+def post(
+    client: TestClient, *job_ids: str, secret: str = SECRET, conn_id: str = "pushed", bucket: str = ""
+) -> int:
+    where = {"Input": {"BucketId": bucket}} if bucket else {}
     body = {
         "EventName": "TaskFinish",
-        "JobsDetail": [{"JobId": each, "State": "Success"} for each in job_ids],
+        "JobsDetail": [{"JobId": each, "State": "Success", **where} for each in job_ids],
     }
     response = client.post(f"/tencent-ci/callbacks/{conn_id}/{secret}", content=json.dumps(body))
     return response.status_code
@@ -148,6 +159,11 @@ def trigger(*job_ids: str, conn_id: str = "pushed", **more: Any) -> TencentCIJob
 
 def wait_for_state(task: UUID, state: str) -> None:
     wait_until(lambda: stored(task).state == state, PATIENCE_SECONDS, f"the task is {state}")
+
+
+def hanging(service: Emulator) -> list[Any]:
+    """Return the requests about jobs to which the service has not responded."""
+    return [each for each in service.ledger.requests("describe") if each.status is None]
 
 
 def wait_until_forgotten(logs: Logs) -> None:
@@ -337,6 +353,72 @@ def test_a_job_that_the_service_refuses_holds_up_no_other(
     assert stored(tasks[2]).state == "deferred"
 
 
+@pytest.mark.parametrize(
+    "fault", [{"status": 403, "code": "AccessDenied"}, {"status": 503}, {"delay": FOREVER}]
+)
+def test_a_bucket_that_fails_or_hangs_holds_up_no_other(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    connection_of: Callable[..., None],
+    mocker: MockerFixture,
+    fault: dict[str, Any],
+) -> None:
+    mocker.patch.object(processing, "LOOK_PAUSE", 1.0)
+    connection_of(read_timeout=FOREVER)
+    jobs = [submit() for _ in range(4)]
+    tasks = defer([trigger(jobs[0], bucket=OTHER), *(trigger(job_id) for job_id in jobs[1:])])
+    end_jobs(service, hook, *jobs)
+    service.faults.add("describe", job_id=jobs[0], **fault)
+    for some, waiting in ((jobs[:3], tasks[1:3]), (jobs[3:], tasks[3:])):
+        for job_id in some:
+            post(client, job_id)
+        for task in waiting:
+            wait_for_state(task, "scheduled")
+    assert stored(tasks[0]).state == "deferred"
+
+
+def test_a_connection_that_hangs_holds_up_no_other(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    connection_of: Callable[..., None],
+) -> None:
+    connection_of(read_timeout=FOREVER)
+    connection_of("other", callback_secret=SECRET[::-1])
+    jobs = [submit() for _ in range(30)]
+    job_id = submit()
+    defer([trigger(each) for each in jobs])
+    (task,) = defer([trigger(job_id, conn_id="other")])
+    end_jobs(service, hook, job_id)
+    for each in jobs:
+        service.faults.add("describe", job_id=each, delay=FOREVER)
+        post(client, each)
+    wait_until(lambda: len(hanging(service)) > 0, PATIENCE_SECONDS, "a connection hangs")
+    post(client, job_id, conn_id="other", secret=SECRET[::-1])
+    wait_for_state(task, "scheduled")
+    assert hanging(service)
+
+
+def test_a_task_with_a_bucket_that_cannot_exist_holds_up_no_other(
+    client: TestClient,
+    service: Emulator,
+    hook: TencentCIHook,
+    submit: Callable[[], str],
+    mocker: MockerFixture,
+    logs: Logs,
+) -> None:
+    mocker.patch.object(processing, "LOOK_PAUSE", 1.0)
+    jobs = [submit() for _ in range(2)]
+    _, task = defer([trigger(jobs[0], bucket="No bucket"), trigger(jobs[1])])
+    end_jobs(service, hook, *jobs)
+    post(client, *jobs)
+    wait_for_state(task, "scheduled")
+    assert any("bucket is 'No bucket', allowed: " in line for line in logs.at("warning"))
+
+
 def test_deferred_tasks_are_listed_anew_unless_there_is_much_to_do(
     airflow_db: None, mocker: MockerFixture
 ) -> None:
@@ -432,19 +514,19 @@ def test_a_callback_that_comes_while_the_sessions_are_closed_is_not_left(
     mocker: MockerFixture,
 ) -> None:
     closing, posted = threading.Event(), threading.Event()
-    close = processing.AsyncClient.close
+    close = job_reader.AsyncClient.close
 
-    async def slow_close(self: processing.AsyncClient) -> None:
+    async def slow_close(self: job_reader.AsyncClient) -> None:
         closing.set()
         while not posted.is_set():
             await asyncio.sleep(0.01)
         await close(self)
 
-    mocker.patch.object(processing.AsyncClient, "close", slow_close)
-    job_id = submit()
-    (task,) = defer([trigger(job_id)])
-    end_jobs(service, hook, job_id)
-    post(client, "nobody-waits-for-this-one")
+    mocker.patch.object(job_reader.AsyncClient, "close", slow_close)
+    first, job_id = submit(), submit()
+    _, task = defer([trigger(first), trigger(job_id)])
+    end_jobs(service, hook, first, job_id)
+    post(client, first)
     assert closing.wait(PATIENCE_SECONDS)
     post(client, job_id)
     posted.set()
@@ -714,7 +796,7 @@ class TestEvents:
         wait_until_forgotten(logs)
         assert self.events(asset) == []
 
-    def test_an_asset_that_does_not_exist_is_a_warning(
+    def test_an_asset_that_does_not_exist_is_one_warning_however_many_jobs_there_are(
         self,
         client: TestClient,
         service: Emulator,
@@ -724,15 +806,207 @@ class TestEvents:
         logs: Logs,
     ) -> None:
         connection_of(callback_asset="nothing")
+        jobs = [submit() for _ in range(25)]
+        tasks = defer([trigger(job_id) for job_id in jobs])
+        end_jobs(service, hook, *jobs[:10], jobs[-1])
+        for job_id in jobs:
+            post(client, job_id)
+        for task in tasks:
+            wait_for_state(task, "scheduled")
+        (line,) = [line for line in logs.at("warning") if "No event" in line]
+        assert re.fullmatch(
+            r"No event of \d+ jobs, the last of which is \w+: Airflow has no active asset 'nothing'."
+            r" Unpause a DAG that uses it, or correct callback_asset",
+            line,
+        )
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"status": 503, "code": "SlowDown"},
+            {"status": 403, "code": "AccessDenied"},
+            {"status": 400, "code": "InvalidArgument"},
+            {"body": "<html>a gateway's page</html>", "content_type": "text/html"},
+            {"truncate": 100},
+            {"drop": True},
+            {"body": "<Response><NonExistJobIds>{job_id}</NonExistJobIds></Response>"},
+        ],
+        ids=["throttled", "denied", "refused", "garbage", "truncated", "dropped", "not found"],
+    )
+    def test_a_failure_that_passes_costs_no_event(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        fault: dict[str, Any],
+    ) -> None:
         job_id = submit()
         end_jobs(service, hook, job_id)
+        if "body" in fault:
+            fault = fault | {"body": fault["body"].format(job_id=job_id)}
+        service.faults.add("describe", first=2, job_id=job_id, **fault)
         post(client, job_id)
-        message = f"No event of job {job_id}: Airflow has no active asset 'nothing'"
-        wait_until(
-            lambda: any(line.startswith(message) for line in logs.at("warning")),
-            PATIENCE_SECONDS,
-            "it is logged",
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+
+    @pytest.mark.parametrize("hint", ["task", "XML", "JSON", "without region"])
+    def test_a_job_is_an_event_wherever_its_bucket_is(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        connection_of: Callable[..., None],
+        hint: str,
+    ) -> None:
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        connection_of(callback_asset=ASSET, bucket=OTHER)
+        bucket, region = service.bucket, service.region
+        body = {
+            "task": f'{{"JobId": "{job_id}"}}',
+            "XML": f"<BucketId>{bucket}</BucketId><Region>{region}</Region><JobId>{job_id}</JobId>",
+            "JSON": json.dumps({"JobId": job_id, "Input": {"BucketId": bucket, "Region": region}}),
+            "without region": f'{{"BucketId": "{bucket}", "JobId": "{job_id}"}}',
+        }[hint]
+        if hint == "task":
+            (task,) = defer([trigger(job_id, bucket=bucket, region=region)])
+        describes = service.ledger.count("describe")
+        assert client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body).status_code == 200
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+        (extra,) = self.events(asset)
+        assert (extra["payload"]["job_id"], extra["payload"]["bucket"]) == (job_id, bucket)
+        assert service.ledger.count("describe") == describes + 1
+        if hint == "task":
+            wait_for_state(task, "scheduled")
+
+    @pytest.mark.parametrize("named", [OTHER, ABSENT])
+    def test_a_callback_that_names_another_bucket_is_not_believed(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        named: str,
+    ) -> None:
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        post(client, job_id, bucket=named)
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+        (extra,) = self.events(asset)
+        assert extra["payload"]["bucket"] == service.bucket
+
+    def test_no_bucket_of_another_account_is_asked(
+        self, client: TestClient, service: Emulator, asset: int, logs: Logs
+    ) -> None:
+        post(client, "j-of-somebody", bucket="others-1259999999")
+        wait_until_forgotten(logs)
+        post(client, "j-of-us", bucket=ABSENT)
+        wait_until(lambda: len(service.ledger.requests("describe", id="j-of-us")) > 1, 60, "both are asked")
+        assert {each.bucket for each in service.ledger.requests("describe")} == {service.bucket, ABSENT}
+        assert self.events(asset) == []
+
+    def test_a_job_that_is_found_nowhere_is_logged_once(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        connection_of: Callable[..., None],
+        logs: Logs,
+    ) -> None:
+        jobs = [submit() for _ in range(3)]
+        end_jobs(service, hook, *jobs)
+        connection_of(callback_asset=ASSET, bucket=OTHER)
+        post(client, *jobs)
+        wait_until_forgotten(logs)
+        (line,) = [line for line in logs.at("warning") if "Forgot" in line]
+        assert line.startswith(
+            "Forgot 1 callbacks without an event: connection 'pushed' does not find their jobs"
         )
+        assert line.endswith("send its callbacks to a connection with this bucket")
+        assert self.events(asset) == []
+
+    def test_the_bucket_of_a_task_that_waits_no_more_is_remembered(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        connection_of: Callable[..., None],
+        mocker: MockerFixture,
+    ) -> None:
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        connection_of(callback_asset=ASSET, bucket=OTHER)
+        (task,) = defer([trigger(job_id, bucket=service.bucket, region=service.region)])
+
+        def add_events(*arguments: Any) -> list[str] | None:
+            if stored(task).state == "deferred":
+                raise OSError("the database is away")
+            return asset_events.add_events(*arguments)
+
+        mocker.patch.object(processing, "add_events", add_events)
+        post(client, job_id)
+        wait_for_state(task, "scheduled")
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+
+    def test_a_bucket_that_cannot_be_used_holds_up_no_other(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        connection_of: Callable[..., None],
+    ) -> None:
+        """The connection's own bucket, of which only the events are."""
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        connection_of(callback_asset=ASSET, bucket=ABSENT)
+        (task,) = defer([trigger(job_id, bucket=service.bucket, region=service.region)])
+        post(client, job_id, "j-of-nobody")
+        wait_for_state(task, "scheduled")
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+
+    def test_buckets_that_callbacks_name_hold_up_no_other(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        mocker: MockerFixture,
+    ) -> None:
+        """Of such buckets few are asked at once: requests and sockets are limited."""
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        describe, hanging = job_reader.describe_in_parts, list[str]()
+
+        async def hang_in_forged_buckets(client: Any, request: Any, endpoint: Endpoint) -> JobsResponse:
+            if endpoint.bucket.startswith("forged"):
+                hanging.append(endpoint.bucket)
+                await asyncio.sleep(FOREVER)
+            return await describe(client, request, endpoint)
+
+        mocker.patch.object(job_reader, "describe_in_parts", hang_in_forged_buckets)
+        for number in range(20):
+            post(client, f"j{number}-of-nobody", bucket=f"forged{number}-1250000000")
+        wait_until(lambda: bool(hanging), PATIENCE_SECONDS, "one of them is asked")
+        post(client, job_id, bucket=OTHER)
+        wait_until(
+            lambda: len(hanging) == processing.NAMED_BUCKETS_AT_ONCE,
+            PATIENCE_SECONDS,
+            "some of them are asked",
+        )
+        post(client, job_id)
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+        assert len(hanging) == processing.NAMED_BUCKETS_AT_ONCE
 
 
 def test_reading_is_limited_in_time(client: TestClient, mocker: MockerFixture) -> None:

@@ -78,3 +78,13 @@ def test_a_warning_comes_at_once_and_then_once_a_minute() -> None:
         return [count for count in logged if count]
 
     assert run(main()) == [1, 60, 60, 60]
+
+
+def test_a_warning_may_be_about_several_things() -> None:
+    async def main() -> list[int]:
+        warnings = RareWarnings()
+        counts = [warnings.count("asset", 10), warnings.count("asset", 10), warnings.count("asset")]
+        await asyncio.sleep(60)
+        return [*counts, warnings.count("asset", 2)]
+
+    assert run(main()) == [10, 0, 0, 13]
