@@ -117,7 +117,8 @@ class BulkOutcomes:
     def has_only_final_failures(self) -> bool:
         """Tell whether all failed items have a job that was cancelled, or that would fail again."""
         return all(
-            line["state"] == CANCEL or (line["state"] == FAILED and is_lasting_failure(line["code"]))
+            line["state"] == CANCEL
+            or (line["state"] == FAILED and is_lasting_failure(line["code"], line["message"]))
             for line in self._failed_lines()
         )
 

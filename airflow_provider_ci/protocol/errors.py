@@ -207,9 +207,10 @@ _BY_STATUS: dict[int, Rule] = {
 _ALREADY_BINDED_CODE = re.compile(r"\w*BucketAlreadyBinded", re.IGNORECASE | re.ASCII)
 _UNBINDED_CODE = re.compile(r"\w*BucketUnBinded", re.IGNORECASE | re.ASCII)
 _NOT = r"(?:\bnot|\bnever|n't)\b"
+_EXPIRED = re.compile(r"request has expired", re.IGNORECASE)
 # Only the wordings of the first two rules and of the last are documented
 _BY_MESSAGE: tuple[tuple[str, Rule], ...] = (
-    (r"request has expired", _CLOCK),
+    (_EXPIRED.pattern, _CLOCK),
     (r"strict signature", _STRICT),
     (r"pass\s?role", _PASS_ROLE),
     (
@@ -338,8 +339,8 @@ def refuses_content(error: TencentCIError) -> bool:
     return _rule(error.status, error.code, error.service_message or "") is _BAD_FIELD
 
 
-def is_lasting_failure(code: str | None) -> bool:
-    """Tell whether the same job would fail again after one that ended ``Failed`` with this code.
+def is_lasting_failure(code: str | None, message: str | None = None) -> bool:
+    """Tell whether the same job would fail again after one that ended ``Failed`` with this code and message.
 
     No list of the codes of jobs is published, but those that are seen are those of responses. A code that is
     not documented may mean anything, so it may pass.
@@ -347,6 +348,8 @@ def is_lasting_failure(code: str | None) -> bool:
     name = _name(code)
     if name in _OTHER_LASTING_CODES:
         return True
+    if name in _GENERAL_CODES and _EXPIRED.search(message or ""):
+        return False  # the signature of the input's address was too old
     rule = _rule_of_code(name)
     return rule is not None and name not in _PASSING_CODES and not issubclass(rule.exception, _PASSING)
 

@@ -456,8 +456,8 @@ class BulkSubmission:
         """
         if job.key is None and job.job_id not in self._recorded:
             return False
-        if self._max_tries_of(job) < self.identity.max_tries:
-            return False
+        if self._max_tries_of(job) != self.identity.max_tries:
+            return False  # a clear also lowers it, if the DAG's retries were lowered
         return job.would_fail_again or self._was_cancelled_by_others(job)
 
     def _was_cancelled_by_others(self, job: FoundJob) -> bool:

@@ -208,7 +208,9 @@ def would_fail_again(job: Job | BatchJob) -> bool:
 
     Nothing is paid for a batch job itself, so one that has made no jobs may always be submitted again.
     """
-    return isinstance(job, Job) and job.job_state == FAILED and is_lasting_failure(job.code)
+    if not isinstance(job, Job) or job.job_state != FAILED:
+        return False
+    return is_lasting_failure(job.code, job.message)
 
 
 def tenths_of_progress(job: Job | BatchJob) -> int:

@@ -36,6 +36,8 @@ REFUSALS_TOLERATED = 10
 _MAX_IDS_LISTED = 20
 # Airflow gives up after 30 s ([triggerer] on_kill_timeout)
 _CANCEL_SECONDS = 20.0
+# Of these, for asking first which jobs have ended
+_DESCRIBE_SECONDS = 5.0
 # Keeps the tasks alive that cancel jobs: the event loop has weak references only
 _cancelling: set[asyncio.Task[None]] = set()
 
@@ -238,13 +240,15 @@ class TencentCIJobTrigger(BaseTrigger):
 
     async def _pending_ids(self, client: AsyncClient, endpoint: Endpoint) -> list[str]:
         """Return the jobs that have not ended, as far as the service can say within one attempt."""
-        from airflow_provider_ci.protocol.jobs import DescribeJobs
+        from airflow_provider_ci.protocol.jobs import IDS_PER_REQUEST, DescribeJobs
 
+        if len(self.job_ids) > IDS_PER_REQUEST:
+            return list(self.job_ids)  # the time is needed to cancel them
         ended: set[str | None] = set()
-        for ids in self._requested_together(self.job_ids):
-            with suppress(TencentCIError):
-                response = await client.call(DescribeJobs(ids), endpoint, max_attempts=1)
-                ended.update(job.job_id for job in response.jobs_detail if job.job_state.is_terminal)
+        with suppress(TencentCIError, TimeoutError):
+            async with asyncio.timeout(_DESCRIBE_SECONDS):
+                response = await client.call(DescribeJobs(tuple(self.job_ids)), endpoint, max_attempts=1)
+            ended.update(job.job_id for job in response.jobs_detail if job.job_state.is_terminal)
         return [job_id for job_id in self.job_ids if job_id not in ended]
 
     def _cancel_requests(self, job_ids: Sequence[str]) -> list[ApiRequest[None]]:

@@ -138,6 +138,13 @@ def test_a_retry_helps_unless_all_failed_jobs_would_fail_again(
     assert outcomes.has_only_final_failures() is is_final
 
 
+@pytest.mark.parametrize(("message", "is_final"), [("Access Denied.", True), ("Request has expired", False)])
+def test_a_retry_helps_if_the_address_of_an_input_had_expired(message: str, is_final: bool) -> None:
+    outcomes = outcomes_of(1)
+    outcomes.update(replace(ended(0, "Failed"), code="AccessDenied", message=message))
+    assert outcomes.has_only_final_failures() is is_final
+
+
 def test_a_retry_submits_an_item_without_a_job() -> None:
     outcomes = outcomes_of(2, {1: Refusal("InvalidArgument", "the codec is unknown")})
     outcomes.update(ended(0, "Failed"))

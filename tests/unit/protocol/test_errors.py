@@ -566,6 +566,12 @@ def test_a_failed_job_would_fail_again_unless_its_cause_may_pass() -> None:
     assert {NUMBERS[number] for number in numbers} == {"InternalError", "SlowDown", "SignatureExpired"}
 
 
+@pytest.mark.parametrize("code", ["AccessDenied", "1018"])
+def test_an_input_whose_address_was_signed_too_long_ago_may_be_read_later(code: str) -> None:
+    assert is_lasting_failure(code, "Access Denied.")
+    assert not is_lasting_failure(code, "Request has expired")
+
+
 @pytest.mark.parametrize("code", [None, "", "Success", "NeverSeen", "9999"])
 def test_a_job_that_failed_for_an_unknown_reason_may_succeed(code: str | None) -> None:
     assert not is_lasting_failure(code)

@@ -157,7 +157,8 @@ class TestRetry:
         assert (jobs.submitted, jobs.reused) == (1, 2)
 
     @pytest.mark.parametrize("has_store", [True, False])
-    def test_does_not_submit_what_would_fail_again(self, has_store: bool) -> None:
+    @pytest.mark.parametrize("clears", [1, -1])  # -1: the DAG's retries were lowered meanwhile
+    def test_does_not_submit_what_would_fail_again(self, has_store: bool, clears: int) -> None:
         service, earlier = self.earlier("Failed", has_store=has_store)
         first = str(earlier.job_ids[0])
         service.jobs[first] = replace(service.jobs[first], code="ResourceNotSupported")
@@ -165,7 +166,7 @@ class TestRetry:
         assert jobs.job_ids == earlier.job_ids
         assert list(jobs.failed()) == [0]
         assert (jobs.submitted, jobs.reused) == (0, 2)
-        cleared = Process(service, 2, clears=1).run(items(3))
+        cleared = Process(service, 2, clears=clears).run(items(3))
         assert cleared.job_ids == ["j0004", *earlier.job_ids[1:]]
 
     def test_does_not_submit_what_somebody_else_cancelled(self) -> None:

@@ -265,6 +265,7 @@ class TestError:
         [
             (Job(state="Failed", code="ResourceNotSupported"), True),
             (Job(state="Failed", code="InternalError"), False),
+            (Job(state="Failed", code="AccessDenied", message="Request has expired"), False),
             (Job(state="Cancel", code="ResourceNotSupported"), False),
             (BatchJob(state="Failed", code="ResourceNotSupported"), False),
         ],
