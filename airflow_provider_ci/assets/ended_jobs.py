@@ -40,10 +40,12 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
     """Yield the jobs of an asset's events that this task of this DAG has not read yet, each once.
 
     They count as read when the block was left without an error and the task succeeds: a retry reads them
-    again, and so does the next run after one that failed. A run may find none, if an earlier one has read
-    them all. A new DAG begins with the events that have started its first run; if nothing has, with those
-    from a minute before this run on. The asset must be an inlet of the task, and only one run may be active
-    at a time (``max_active_runs=1``).
+    again, and so does the next run after one that failed, or one whose task Airflow no longer has (the run
+    was deleted, or ``airflow db clean`` has removed its rows). A run may find none, if an earlier one has
+    read them all. A new DAG begins with the events that have started its first run; if nothing has, with
+    those from a minute before this run on. A run from before that beginning, when it is cleared, also reads
+    the events that have started it; if it fails, only that run reads them again. The asset must be an inlet
+    of the task, and only one run may be active at a time (``max_active_runs=1``).
 
     :param asset: the asset whose events are about jobs that have ended; others are left out.
     :param context: the task's context.
@@ -55,9 +57,17 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
     state = _State.load(store.get(key), ti)
     begin = state.begin
     started_by = sorted(context["triggering_asset_events"].get(asset, ()), key=lambda event: event.timestamp)
+    own: list[Any] = []
+    # Other runs may have read what follows the events of an old one. A run that was only overtaken by one
+    # that was triggered by hand has not been cleared: nothing has read what follows its events.
+    is_cleared = bool(context["dag_run"].clear_number)
+    keeps_beginning = is_cleared and (begin is not None or _has_succeeded_in_another_run(ti))
+    if keeps_beginning:
+        own = [event for event in started_by if begin is None or event.timestamp < begin]
     try:
-        state.begin_at(_beginning(asset, context, started_by, state))
-        events: list[Any] = _events_since(asset, context, state.since)
+        if not keeps_beginning:
+            state.begin_at(_beginning(asset, context, started_by, state))
+        events: list[Any] = [] if state.begin is None else _events_since(asset, context, state.since)
         until = max((event.timestamp for event in events), default=state.since)
     except _errors_of_airflow() as error:
         # apache/airflow#71360
@@ -74,7 +84,7 @@ def unread_ended_jobs(asset: Asset, context: Mapping[str, Any]) -> Iterator[list
         store.set(key, state.dump())  # stays, although the run may fail
     jobs: dict[str, EndedJobEvent] = {}
     read: dict[str, datetime] = {}
-    for event in events:
+    for event in [*own, *events]:
         job_id = _job_id(event)
         if job_id is None:
             continue  # a user or another task has made it
@@ -158,6 +168,13 @@ def _has_succeeded(ti: Any, run_id: str) -> bool:
         return False  # a retry, or the run was cleared
     of_that_run = SimpleNamespace(dag_id=ti.dag_id, task_id=ti.task_id, run_id=run_id, map_index=ti.map_index)
     return state_of_task(of_that_run) in _SUCCEEDED
+
+
+def _has_succeeded_in_another_run(ti: Any) -> bool:
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id])
+    return any(
+        not _SUCCEEDED.isdisjoint(of_run.values()) for run_id, of_run in states.items() if run_id != ti.run_id
+    )
 
 
 def _job_id(event: Any) -> str | None:

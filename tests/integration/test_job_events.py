@@ -28,6 +28,7 @@ from airflow.models.asset import AssetDagRunQueue, AssetEvent, AssetModel, DagSc
 from airflow.models.asset_state_store import AssetStateStoreModel
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
 from airflow.sdk.definitions.dag import _run_task
 
 from airflow_provider_ci.assets.ended_jobs import unread_ended_jobs
@@ -336,6 +337,58 @@ def test_a_task_that_begins_to_read_in_an_old_dag_leaves_out_what_its_runs_have_
     bug.where = None
     world.store("j4")
     assert world.run() == ["j2", "j3", "j4"]
+
+
+class TestRunsFromBeforeTheTaskBeganToRead:
+    """Other runs have read what has followed their events."""
+
+    @pytest.fixture
+    def old(self, world: World) -> str:
+        """Return the first of two runs of an old DAG."""
+        world.store("j0", ago=timedelta(hours=5))
+        assert world.run() == ["j0"]
+        old = world.latest_run()
+        world.store("j1", ago=timedelta(hours=4))
+        assert world.run() == ["j1"]
+        with create_session() as session:  # as if the task had not read with unread_ended_jobs
+            session.execute(delete(AssetStateStoreModel))
+        return old
+
+    def test_read_their_own_events_when_they_are_cleared(self, world: World, bug: Bug, old: str) -> None:
+        for number, ago in ((2, 3), (3, 2), (4, 1)):
+            world.store(f"j{number}", ago=timedelta(hours=ago))
+            assert world.run() == [f"j{number}"]
+        begin = remembered()["begin"]
+        assert world.run_again(old) == ["j0"]
+        bug.where = "within"
+        world.store("j5", ago=timedelta(minutes=30))
+        assert world.run_again(old) is None
+        bug.where = None
+        assert world.run() == ["j5"]
+        assert remembered()["begin"] == begin
+
+    def test_may_be_cleared_before_any_other_run_reads(self, world: World, old: str) -> None:
+        world.store("j2", ago=timedelta(hours=3))
+        assert world.run_again(old) == ["j0"]
+        assert world.run() == ["j2"]
+        assert world.run_again(old) == ["j0"]
+        world.store("j3")
+        assert world.run() == ["j3"]
+
+    def test_read_their_own_events_too_when_airflow_cannot_list_them(self, world: World, old: str) -> None:
+        world.store("j2", ago=timedelta(hours=3))
+        assert world.run() == ["j2"]
+        world.give_to_queued_run_of_another_dag("j2")
+        assert world.run_again(old) == ["j0"]
+
+
+def test_the_jobs_of_the_last_run_come_again_if_airflow_no_longer_has_its_task(world: World) -> None:
+    world.store("j1", ago=timedelta(hours=1))
+    assert world.run() == ["j1"]
+    with create_session() as session:
+        session.execute(delete(TaskInstance).where(TaskInstance.run_id == world.latest_run()))
+    world.store("j2")
+    assert world.run() == ["j1", "j2"]
 
 
 def test_the_first_event_of_failed_runs_is_found_among_many(world: World, bug: Bug) -> None:
