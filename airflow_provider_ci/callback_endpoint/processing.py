@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +53,8 @@ REQUESTS_PER_SECOND = 10.0
 DEFERRED_SECONDS = 5.0
 #: Buckets of a connection that only callbacks name, and that are asked at once. Callbacks may name any.
 NAMED_BUCKETS_AT_ONCE = 5
+#: Seconds for which a look in a further one waits for its turn. A look in one that hangs takes a minute.
+LONGEST_WAIT_FOR_TURN = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,9 @@ class _ConnectionLooks:
         self._reader = JobReader(shared.requests, self._log_failure)
         # the buckets that are asked, each with the looks that are left to do in it
         self._buckets: dict[Endpoint, list[_LookInBucket]] = {}
-        self._named: set[Endpoint] = set()  # those of them that only callbacks name
+        # the same for those that only callbacks name, and that wait for their turn before each request
+        self._named_buckets: dict[Endpoint, list[_LookInBucket]] = {}
+        self._turns = asyncio.Semaphore(NAMED_BUCKETS_AT_ONCE)
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
@@ -202,36 +206,57 @@ class _ConnectionLooks:
     def _look_in_next_bucket(self, look: _Look) -> None:
         """Look in the next bucket in which there may be something to find; if none is left, end the look."""
         while look.places:
-            place = next(iter(look.places))
+            place = next(filter(partial(self._may_begin, look), look.places), next(iter(look.places)))
             tasks = look.places.pop(place)
             if not look.job.needs_event and not any(_may_be_resumed(task) for task in tasks):
                 continue
-            if place not in self._buckets:
-                if place in look.named:
-                    if len(self._named) == NAMED_BUCKETS_AT_ONCE:
-                        continue
-                    self._named.add(place)
-                self._buckets[place] = []
-                self._group.create_task(self._look_in_bucket(place))
-            self._buckets[place].append(_LookInBucket(look, tasks))
+            buckets = self._named_buckets if place in look.named else self._buckets
+            if place not in buckets:
+                buckets[place] = []
+                self._group.create_task(self._look_in_bucket(place, buckets))
+            buckets[place].append(_LookInBucket(look, tasks))
             return
         if look.is_waited_for and not look.waiting and not look.job.needs_event:
             self._shared.jobs.settle(look.job, time.monotonic())
         else:
             self._return_for_later(look.job, look.not_before)
 
-    async def _look_in_bucket(self, place: Endpoint) -> None:
-        looks = self._buckets[place]
+    def _may_begin(self, look: _Look, place: Endpoint) -> bool:
+        """Tell whether a look in a bucket may begin at once, or joins those that are to be done there."""
+        has_turn = len(self._named_buckets) < NAMED_BUCKETS_AT_ONCE
+        return has_turn or place not in look.named or place in self._named_buckets
+
+    async def _look_in_bucket(self, place: Endpoint, buckets: dict[Endpoint, list[_LookInBucket]]) -> None:
+        looks = buckets[place]
         while looks:
             some = looks[:JOBS_PER_LOOK]
             del looks[:JOBS_PER_LOOK]
-            await self._look(place, some)
+            await self._look(place, some, self._turn() if buckets is self._named_buckets else nullcontext())
             for look, _ in some:
                 self._look_in_next_bucket(look)
-        del self._buckets[place]
-        self._named.discard(place)
+        del buckets[place]
 
-    async def _look(self, place: Endpoint, looks: list[_LookInBucket]) -> None:
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until few enough of the buckets that callbacks name are being asked: each in turn."""
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_FOR_TURN):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise TencentCIError(
+                f"Other buckets that callbacks name were asked for {LONGEST_WAIT_FOR_TURN:g} s, at most"
+                f" {NAMED_BUCKETS_AT_ONCE} are asked at once",
+                hint="Send the callbacks of each bucket to a connection with this bucket; if callbacks name"
+                " buckets that are not yours, change callback_secret",
+            ) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _look(
+        self, place: Endpoint, looks: list[_LookInBucket], turn: AbstractAsyncContextManager[None]
+    ) -> None:
         """Ask for jobs in a bucket, add their events, and resume the tasks that wait for them there."""
         job_ids: dict[str, None] = {}
         for look, tasks in looks:
@@ -242,8 +267,9 @@ class _ConnectionLooks:
         with_results = any(look.job.needs_event for look, _ in looks)
         try:
             with provider_errors_only():
-                settings = await self._shared.settings(self._conn_id)
-                jobs = await self._reader.describe(settings, place, [*job_ids], with_results=with_results)
+                async with turn:
+                    settings = await self._shared.settings(self._conn_id)
+                    jobs = await self._reader.describe(settings, place, [*job_ids], with_results=with_results)
         except TencentCIError as error:
             self._log_failure(error, place)
             for look, _ in looks:
@@ -332,9 +358,9 @@ class _ConnectionLooks:
                 )
         elif count := self._shared.warnings.count(f"{self._conn_id} without an event"):
             log.warning(
-                "Forgot %d callbacks without an event: connection %r does not find their jobs, or they have"
-                " not ended. If the last, %s, is in a bucket that its callback does not name, send its"
-                " callbacks to a connection with this bucket",
+                "Forgot %d callbacks without an event: connection %r does not find their jobs, they have not"
+                " ended, or looks failed. If the last, %s, is in a bucket that its callback does not name,"
+                " send its callbacks to a connection with this bucket",
                 count,
                 self._conn_id,
                 job.job_id,

@@ -101,7 +101,7 @@ class ReceivedJobs:
         """
         if job.looks >= len(PAUSES):
             self.settle(job, now)
-            return False
+            return job.came_again
         job.not_before = not_before
         job.due = max(now if job.came_again else now + PAUSES[job.looks], not_before)
         job.looks += 1
@@ -114,4 +114,11 @@ class ReceivedJobs:
         """Remove a job, unless another callback has come during the look: then look at it anew."""
         del self._jobs[job.conn_id, job.job_id]
         if job.came_again:
-            self.add(job.conn_id, {job.job_id: job.buckets}, now)
+            self._jobs[job.conn_id, job.job_id] = ReceivedJob(
+                job.conn_id,
+                job.job_id,
+                now,
+                needs_event=job.needs_event,
+                buckets=job.buckets,
+                waited_in=job.waited_in,
+            )

@@ -42,6 +42,8 @@ HEAD_BYTES = 64 * 1024
 MAX_JOB_IDS = 20
 #: How many buckets it returns at most. The callback of a job names that of its input.
 MAX_BUCKETS = 3
+# Values of an element that are compared: a callback has few, a forged body thousands
+_MAX_VALUES = 20
 _ELEMENTS = ("EventName", "JobsDetail", "WorkflowExecution")
 _MAX_DEPTH = 32  # documented bodies have 7 levels
 _QUOTED_MAX = 100  # characters of the body that an error quotes
@@ -144,9 +146,11 @@ def find_job_ids(head: bytes) -> dict[str, tuple[NamedBucket, ...]]:
 
 
 def _find_buckets(head: bytes) -> tuple[NamedBucket, ...]:
-    regions = list(_find("Region", head))
+    regions, inputs, outputs = (
+        tuple(islice(_find(name, head), _MAX_VALUES)) for name in ("Region", "BucketId", "Bucket")
+    )
     found = dict[NamedBucket, None]()
-    for bucket, position in (*_find("BucketId", head),) or _find("Bucket", head):
+    for bucket, position in inputs or outputs:
         region, _ = min(regions, key=lambda each: abs(each[1] - position), default=(None, 0))
         found[NamedBucket(bucket, region)] = None
         if len(found) == MAX_BUCKETS:

@@ -1008,6 +1008,73 @@ class TestEvents:
         wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
         assert len(hanging) == processing.NAMED_BUCKETS_AT_ONCE
 
+    def test_a_bucket_that_waits_for_its_turn_loses_no_event(
+        self,
+        client: TestClient,
+        service: Emulator,
+        hook: TencentCIHook,
+        submit: Callable[[], str],
+        asset: int,
+        connection_of: Callable[..., None],
+        mocker: MockerFixture,
+    ) -> None:
+        """Others have further jobs, and get further turns after it. A second look would come too late."""
+        mocker.patch.object(received_jobs, "PAUSES", ())
+        job_id = submit()
+        end_jobs(service, hook, job_id)
+        connection_of(callback_asset=ASSET, bucket=OTHER)
+        describe, asked, may_respond = job_reader.describe_in_parts, list[str](), threading.Event()
+
+        async def respond_late(client: Any, request: Any, endpoint: Endpoint) -> JobsResponse:
+            if endpoint.bucket != OTHER:
+                asked.append(endpoint.bucket)
+                while not may_respond.is_set():
+                    await asyncio.sleep(0.01)
+            return await describe(client, request, endpoint)
+
+        mocker.patch.object(job_reader, "describe_in_parts", respond_late)
+        slow = [f"slow{number}-1250000000" for number in range(processing.NAMED_BUCKETS_AT_ONCE)]
+        for number, bucket in enumerate(slow):
+            post(client, f"j{number}-of-slow", bucket=bucket)
+        wait_until(lambda: len(asked) == len(slow), PATIENCE_SECONDS, "all slow buckets are asked")
+        for number, bucket in enumerate(slow):
+            post(client, f"further-j{number}-of-slow", bucket=bucket)
+        post(client, job_id, bucket=service.bucket)
+        wait_until(
+            lambda: OTHER in {each.bucket for each in service.ledger.requests("describe", id=job_id)},
+            PATIENCE_SECONDS,
+            "the connection's own bucket is asked meanwhile",
+        )
+        may_respond.set()
+        wait_until(lambda: bool(self.events(asset)), PATIENCE_SECONDS, "there is an event")
+        wait_until(lambda: len(asked) == 2 * len(slow) + 1, PATIENCE_SECONDS, "all have had their turns")
+        assert asked[len(slow)] == service.bucket
+
+    def test_a_bucket_whose_turn_does_not_come_is_logged(
+        self, client: TestClient, asset: int, mocker: MockerFixture, logs: Logs
+    ) -> None:
+        mocker.patch.object(processing, "LONGEST_WAIT_FOR_TURN", 0.1)
+        hanging = list[str]()
+
+        async def hang_in_named_buckets(client: Any, request: Any, endpoint: Endpoint) -> JobsResponse:
+            if "-of-us" in "".join(request.job_ids):
+                return JobsResponse()
+            hanging.append(endpoint.bucket)
+            await asyncio.sleep(FOREVER)
+            raise AssertionError
+
+        mocker.patch.object(job_reader, "describe_in_parts", hang_in_named_buckets)
+        for number in range(processing.NAMED_BUCKETS_AT_ONCE):
+            post(client, f"j{number}-of-others", bucket=f"hangs{number}-1250000000")
+        wait_until(
+            lambda: len(hanging) == processing.NAMED_BUCKETS_AT_ONCE, PATIENCE_SECONDS, "all others hang"
+        )
+        post(client, "j-of-us", bucket=OTHER)
+        wait_until_forgotten(logs)
+        failed, forgotten = logs.at("warning")
+        assert f"bucket '{OTHER}': Other buckets that callbacks name were asked for 0.1 s" in failed
+        assert "or looks failed. If the last, j-of-us," in forgotten
+
 
 def test_reading_is_limited_in_time(client: TestClient, mocker: MockerFixture) -> None:
     """A client that sends nothing more is not waited for."""

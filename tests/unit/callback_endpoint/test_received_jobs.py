@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_ci.callback_endpoint.received_jobs import PAUSES, ReceivedJob, ReceivedJobs
 from airflow_provider_ci.protocol.callbacks import NamedBucket
+from airflow_provider_ci.protocol.wire import Endpoint
 
 A, B, C, D = (NamedBucket(f"{letter}-1250000001", None) for letter in "abcd")
+PLACE = Endpoint(bucket=A.name, region="ap-guangzhou")
 
 
 def ids(jobs: list[ReceivedJob]) -> list[str]:
@@ -88,12 +90,23 @@ def test_what_is_settled_is_looked_at_anew_only_if_a_callback_came_during_the_lo
     jobs = ReceivedJobs()
     jobs.add("c", callback_of("j1", "j2"), 0.0)
     first, second = jobs.take_due("c", 0.0, 10)
-    first.looks, first.needs_event = 5, False
-    jobs.add("c", callback_of("j1"), 1.0)
+    first.looks, first.needs_event, first.waited_in = 5, False, {PLACE: None}
+    jobs.add("c", callback_of("j1", buckets=(A,)), 1.0)
     for job in (first, second):
         jobs.settle(job, 2.0)
     (job,) = jobs.take_due("c", 2.0, 10)
-    assert (job.job_id, job.looks, job.needs_event) == ("j1", 0, True)
+    assert (job.job_id, job.looks) == ("j1", 0)
+    assert (job.needs_event, job.waited_in, job.buckets) == (False, {PLACE: None}, (A,)), "still known"
+
+
+def test_a_callback_during_the_last_look_is_not_forgotten() -> None:
+    jobs = ReceivedJobs()
+    jobs.add("c", callback_of("j1"), 0.0)
+    (job,) = jobs.take_due("c", 0.0, 10)
+    job.looks = len(PAUSES)
+    jobs.add("c", callback_of("j1"), 1.0)
+    assert jobs.return_for_later(job, 1.0)
+    assert ids(jobs.take_due("c", 1.0, 10)) == ["j1"]
 
 
 def test_a_job_that_is_put_back_is_behind_those_that_have_waited() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_mock import MockerFixture
 
 from airflow_provider_ci.exceptions import InvalidCallbackError, TencentCIError
 from airflow_provider_ci.protocol import callbacks
@@ -496,3 +497,11 @@ class TestFindingIds:
         )
         (buckets,) = find_job_ids(body.encode()).values()
         assert [name for name, _ in buckets] == [f"b{number}-1250000001" for number in range(MAX_BUCKETS)]
+
+    def test_a_forged_body_takes_no_longer_than_reading_it(self, mocker: MockerFixture) -> None:
+        """It has as many regions and buckets as fit, which are to be compared."""
+        distances = mocker.patch.object(callbacks, "abs", create=True, side_effect=abs)
+        body = "<JobId>j1</JobId>" + f"<BucketId>{BUCKET}</BucketId>" * 900 + "<Region>abc</Region>" * 1100
+        assert len(body) < HEAD_BYTES
+        assert find_job_ids(body.encode()) == {"j1": ((BUCKET, "abc"),)}
+        assert distances.call_count <= 400
