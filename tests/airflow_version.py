@@ -40,7 +40,7 @@ FORM_NEEDS_FAB = Version("3.0") <= AIRFLOW < Version("3.1")
 #: In ``dag.test()`` Airflow reads the time of a sensor's first poke as a text, and fails to subtract it.
 CANNOT_RESCHEDULE_IN_DAG_TEST = Version("3.0") <= AIRFLOW < Version("3.1")
 
-#: A sensor may be told that it has no timeout of its own; before, Airflow itself demands one.
+#: A sensor may be given no timeout of its own; before, Airflow itself demands one.
 ALLOWS_NO_TIMEOUT = Version("3.3") <= AIRFLOW
 
 SECRETS_MASKER = (

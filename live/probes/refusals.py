@@ -73,7 +73,7 @@ def wrong_region(facts: Facts) -> Found:
             next(jobs, None)
     except ServiceError as error:
         return Found(refusal(error), "GET /jobs on the host of another region")
-    raise NotObservedError("the host of another region answered as if the bucket were there")
+    raise NotObservedError("the host of another region responded as if the bucket were there")
 
 
 def template_not_found(facts: Facts) -> Found:

@@ -127,7 +127,7 @@ def test_what_is_signed_verifies_and_nothing_else(
     authorization = Authorization(text)
     assert (authorization.start, authorization.end) == (start, end)
     named = [name for name, _ in (*params, *headers)]
-    if all(named):  # a name that is empty cannot be told from none
+    if all(named):  # a name that is empty cannot be distinguished from none
         assert authorization.fits(method, path, params, headers, secret_key="k")
     assert not authorization.fits(method, f"{path}x", params, headers, secret_key="k")
 

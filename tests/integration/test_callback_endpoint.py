@@ -558,8 +558,8 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize("body", [b"", b"garbage", b"{}", b"<Response/>", b"\xff" * 1000])
     def test_garbage(self, client: TestClient, body: bytes, logs: Logs) -> None:
         for _ in range(3):
-            answer = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body)
-            assert answer.status_code == 400
+            response = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body)
+            assert response.status_code == 400
         refused = [line for line in logs.at("warning") if "Refused" in line]
         assert refused == ["Refused 1 callbacks: the body has no id of a job"]
 
@@ -569,8 +569,8 @@ class TestWhatIsRefused:
             for _ in range(20):
                 yield b" " * 1024 * 1024
 
-        answer = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body())
-        assert answer.status_code == 413
+        response = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=body())
+        assert response.status_code == 413
 
     def test_a_large_result_is_not_read(
         self, client: TestClient, service: Emulator, hook: TencentCIHook, submit: Callable[[], str]
@@ -587,9 +587,9 @@ class TestWhatIsRefused:
         mocker.patch.object(received_jobs.ReceivedJobs.__init__, "__defaults__", (30,))
         statuses = [post(client, *(f"j{each}{n}" for n in range(20))) for each in "abc"]
         assert statuses == [200, 503, 503]
-        answer = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=b'{"JobId": "j1"}')
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
-        assert answer.headers["connection"] == "close"
+        response = client.post(f"/tencent-ci/callbacks/pushed/{SECRET}", content=b'{"JobId": "j1"}')
+        assert (response.status_code, response.headers["retry-after"]) == (503, "60")
+        assert response.headers["connection"] == "close"
 
 
 class TestAFlood:

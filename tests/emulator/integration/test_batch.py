@@ -234,7 +234,7 @@ def test_lists():
         assert found(f"jobId={ids[3]}") == [ids[3]]
         assert found("name=other") == []
         assert found("endCreationTime=2001-01-01T00:00:00%2B0800") == []
-        # what Tencent's SDK asks for unless told otherwise
+        # what Tencent's SDK asks for by default
         assert "JobsDetail" not in client.ci_list_inventory_trigger_jobs(Bucket=BUCKET)
         for query in ("type=Both", "size=0", "states=Done", "nextToken=x", "startCreationTime=now"):
             assert raw.error("GET", "/inventorytriggerjob", query=query)[:2] == (400, "InvalidArgument")

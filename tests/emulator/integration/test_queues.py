@@ -1,4 +1,4 @@
-"""Queues: the calls, and what they do to jobs. Time stands still in most of these tests until it is told."""
+"""Queues: the calls, and what they do to jobs. Time stands still in most tests until they move it."""
 
 from __future__ import annotations
 
