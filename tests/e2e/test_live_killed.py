@@ -47,6 +47,8 @@ def start(emulator: Emulator, kit: Kit, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # The kit leaves SIGHUP ignored where it finds it so, and this suite may run under nohup
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
