@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -506,9 +507,20 @@ class TestOnKill:
     def test_a_service_that_does_not_respond_which_jobs_have_ended_is_asked_to_cancel_all(
         self, connection: Callable[..., str], server: ScriptedServer, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(job, "_DESCRIBE_SECONDS", 0.1)
-        is_killed = threading.Event()
-        server.always("GET", after(lambda: is_killed.wait(PATIENCE), jobs(job_xml())))
+        passes, is_killed = dict[float, Callable[[], object]](), threading.Event()
+
+        def timeout(seconds: float) -> asyncio.Timeout:
+            """Return a limit of time that passes when the test says so."""
+            loop, limit = asyncio.get_running_loop(), asyncio.timeout(PATIENCE)
+            passes[seconds] = lambda: loop.call_soon_threadsafe(lambda: limit.reschedule(loop.time()))
+            return limit
+
+        def hang_until_killed() -> None:
+            passes[job._DESCRIBE_SECONDS]()
+            is_killed.wait(PATIENCE)
+
+        mocker.patch.object(job, "asyncio", SimpleNamespace(**{**vars(asyncio), "timeout": timeout}))
+        server.always("GET", after(hang_until_killed, jobs(job_xml())))
         try:
             self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         finally:
