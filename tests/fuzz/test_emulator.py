@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_ci.protocol.signing import sign
 from tencent_ci_emulator.server import Emulator
+from tests.patience import PATIENCE
 
 from .documents import PARTS, TEXTS, document
 from .effort import effort
@@ -57,7 +58,7 @@ def sent(emulator: Emulator, data: bytes, *, is_all: bool = False) -> bytes:
 
     :param is_all: say at once that no more will come, upon which the server may hang up without an answer.
     """
-    with socket.create_connection(("127.0.0.1", emulator.port), 20) as connection:
+    with socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(data)
             if is_all:
@@ -347,11 +348,11 @@ def test_a_flood_is_cut_off(emulator: Emulator, failures: Failures) -> None:
         head = request_bytes(emulator, method, path).replace(
             b"Content-Length: 0", b"Transfer-Encoding: chunked"
         )
-        with socket.create_connection(("127.0.0.1", emulator.port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as connection:
             connection.sendall(head + b"".join(pieces[:8]))
             assert b" 413 " in connection.recv(20)
         with (
-            socket.create_connection(("127.0.0.1", emulator.port), 10) as connection,
+            socket.create_connection(("127.0.0.1", emulator.port), PATIENCE) as connection,
             contextlib.suppress(ConnectionError),
         ):
             for piece in (head, *pieces):
@@ -369,7 +370,7 @@ def test_clients_that_say_nothing_more_do_not_hold_it(emulator: Emulator, failur
     with contextlib.ExitStack() as stack:
         begun = request_bytes(emulator, "PUT", "/slow", b"x" * 1000)
         for length in range(0, len(begun), 20):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", emulator.port), 10))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", emulator.port), PATIENCE))
             connection.sendall(begun[:length])
         assert is_serving(emulator)
     assert is_serving(emulator)

@@ -17,6 +17,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.clock import Clock
 from tencent_ci_emulator.server import Emulator
 from tests.integration.airflow_runs import dags_in, tries, xcom
+from tests.patience import PATIENCE
 from tests.recording import SHORT
 from tests.unit.hooks import fakes
 
@@ -61,6 +62,7 @@ class SkewedClock(Clock):
 def issuer(mocker: MockerFixture) -> Iterator[Rotated]:
     with fakes.serving(Rotated()) as service:
         mocker.patch("airflow_provider_ci.hooks.instance_role.METADATA_URL", service.url + fakes.PREFIX)
+        mocker.patch("airflow_provider_ci.hooks.instance_role.TIMEOUTS", (PATIENCE, PATIENCE))
         yield service
 
 

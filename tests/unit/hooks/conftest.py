@@ -63,12 +63,14 @@ def metadata(mocker: MockerFixture) -> Iterator[fakes.Metadata]:
     """The metadata service of a machine with a role."""
     with fakes.serving(fakes.Metadata()) as service:
         mocker.patch("airflow_provider_ci.hooks.instance_role.METADATA_URL", service.url + fakes.PREFIX)
+        mocker.patch("airflow_provider_ci.hooks.instance_role.TIMEOUTS", (PATIENCE, PATIENCE))
         yield service
 
 
 @pytest.fixture
-def sts() -> Iterator[fakes.STS]:
+def sts(mocker: MockerFixture) -> Iterator[fakes.STS]:
     """STS, which knows the tests' keys."""
+    mocker.patch("airflow_provider_ci.hooks.sts.TIMEOUTS", (PATIENCE, PATIENCE))
     with fakes.serving(fakes.STS(keys={CREDENTIALS.secret_id: CREDENTIALS.secret_key})) as service:
         yield service
 

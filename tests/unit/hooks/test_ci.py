@@ -29,7 +29,7 @@ from airflow_provider_ci.hooks.ci import TencentCIHook
 from airflow_provider_ci.protocol.jobs import CancelJobs
 from airflow_provider_ci.protocol.tree import Tree
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
-from tests.patience import PATIENCE, SOON
+from tests.patience import PATIENCE, SOON, wait_until
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -404,6 +404,7 @@ class TestFailedSubmissions:
         server.play(hang())
         with pytest.raises(AmbiguousSubmissionError, match="timed out"):
             make_hook(read_timeout=SOON).submit_job(REQUEST)
+        wait_until(server.methods)  # the server may read it only now
         assert server.methods() == ["POST"]
         assert not pauses
 
@@ -753,7 +754,7 @@ class TestCallWithin:
     ) -> None:
         server.play(answer)
         with pytest.raises(TencentCIError):
-            hook.call_within(CancelJobs(("j1",)), 4)
+            hook.call_within(CancelJobs(("j1",)), PATIENCE)
         assert not pauses
 
     @pytest.mark.parametrize("answer", [hang(), drip(head(length=10**6))], ids=["hang", "drip"])
@@ -762,7 +763,8 @@ class TestCallWithin:
     ) -> None:
         server.play(answer)
         with pytest.raises(TransportError, match=rf"No response (within {SOON:g} s|from)"):
-            make_hook(read_timeout=60).call_within(CancelJobs(("j1",)), SOON)
+            make_hook(read_timeout=PATIENCE).call_within(CancelJobs(("j1",)), SOON)
+        wait_until(server.methods)  # the server may read it only now
 
     def test_the_time_limit_covers_the_credentials(self, hook: TencentCIHook, mocker: MockerFixture) -> None:
         """The interrupted code may hold what they need, for instance a lock."""
@@ -777,7 +779,7 @@ class TestCallWithin:
     def test_a_call_with_a_time_limit_opens_a_new_connection(
         self, hook: TencentCIHook, server: ScriptedServer
     ) -> None:
-        server.play(after(lambda: hook.call_within(CancelJobs(("j1",)), 4), jobs()))
+        server.play(after(lambda: hook.call_within(CancelJobs(("j1",)), PATIENCE), jobs()))
         server.always("PUT", http())
         hook.describe_jobs(["j1"])
         assert [(sent.method, sent.connection) for sent in server.requests] == [("GET", 1), ("PUT", 2)]

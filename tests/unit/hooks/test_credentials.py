@@ -342,7 +342,7 @@ class TestOneForAProcess:
             child = os.fork()
             if child == 0:
                 code = 1
-                signal.alarm(20)  # a child that hangs must not outlive the test
+                signal.alarm(int(PATIENCE))  # a child that hangs must not outlive the test
                 try:
                     fresh = shared_credentials(InstanceRole())
                     got = asyncio.run(fresh.aget())

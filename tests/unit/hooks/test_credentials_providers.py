@@ -17,6 +17,7 @@ from airflow_provider_ci.hooks.instance_role import InstanceRole
 from airflow_provider_ci.hooks.sts import TKE_VARIABLES, AssumeRole, WebIdentity
 from airflow_provider_ci.protocol.wire import Credentials
 from tests.conftest import CREDENTIALS, Logs
+from tests.patience import SOON, wait_until
 from tests.scripted_server import ScriptedServer, drip, hang, hang_up, http
 from tests.unit.hooks.fakes import PREFIX, ROLE, STS, Metadata, refused
 
@@ -195,9 +196,10 @@ class TestInstanceRole:
         self, server: ScriptedServer, mocker: MockerFixture, answer: Any
     ) -> None:
         mocker.patch.object(instance_role, "METADATA_URL", server.url + PREFIX)
-        mocker.patch.object(instance_role, "TIMEOUTS", (0.2, 0.2))
+        mocker.patch.object(instance_role, "TIMEOUTS", (SOON, SOON))
         server.play(answer)
         error = failure(InstanceRole())
+        wait_until(server.methods)  # the server may read it only now
         assert "does not respond" in str(error)
         assert error.transient
 
@@ -307,9 +309,10 @@ class TestAssumeRole:
     def test_a_silent_or_redirecting_sts_is_reported(
         self, server: ScriptedServer, mocker: MockerFixture, answer: Any
     ) -> None:
-        mocker.patch.object(sts_module, "TIMEOUTS", (0.2, 0.2))
+        mocker.patch.object(sts_module, "TIMEOUTS", (SOON, SOON))
         server.play(answer)
         assert "sts_endpoint_url" in str(failure(self.source(server)))
+        wait_until(server.methods)  # the server may read it only now
 
 
 class TestWebIdentity:

@@ -33,7 +33,7 @@ from airflow_provider_ci.protocol.queues import DescribedQueue, ListQueues, Queu
 from airflow_provider_ci.protocol.services import OpenBucket
 from airflow_provider_ci.protocol.templates import CreateTemplate, DeleteTemplate, ListTemplates
 from tests.conftest import BUCKET, CREDENTIALS, REGION
-from tests.patience import PATIENCE, SOON
+from tests.patience import PATIENCE, SOON, wait_until
 from tests.scripted_server import (
     REQUEST_ID,
     Answer,
@@ -232,6 +232,7 @@ class TestWhetherARequestWasSent:
         with pytest.raises(TransportError, match=r"(?i)time.?out|timed out") as caught:
             send(connection(server.url, read_timeout=SOON), SUBMIT)
         assert caught.value.sent
+        wait_until(server.methods)  # the server may read it only now
         assert server.methods() == ["POST"]
         assert not pauses
 
@@ -483,6 +484,7 @@ class TestBounds:
         with pytest.raises(TransportError, match=r"Timeout|timed out|in time") as caught:
             send(connection(server.url, max_attempts=1, connect_timeout=SOON, read_timeout=SOON), DESCRIBE)
         assert caught.value.sent
+        wait_until(server.methods)  # the server may read it only now
 
 
 def test_the_hook_passes_the_connections_timeouts_on(

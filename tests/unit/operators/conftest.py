@@ -40,9 +40,10 @@ def make_operator(server: ScriptedServer, connection: Callable[..., str]) -> Ite
 
 @pytest.fixture(autouse=True)
 def cancellation_waits(mocker: MockerFixture) -> CancellationWaits:
-    """The waits for cancellations, which a slow machine does not make fail."""
+    """The waits for cancellations. A slow machine makes neither these nor their requests fail."""
     waits = CancellationWaits()
     mocker.patch.object(cancellation, "wait", waits.wait)
+    mocker.patch.object(cancellation, "REQUEST_SECONDS", PATIENCE)
     return waits
 
 

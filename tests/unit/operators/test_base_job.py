@@ -497,6 +497,7 @@ def test_an_unknown_state_is_waited_for_a_week(
 
 
 class TestTimeout:
+    @pytest.mark.usefixtures("pauses")
     @pytest.mark.parametrize("cancel_on_kill", [True, False])
     def test_ends_the_wait_and_cancels(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context, cancel_on_kill: bool

@@ -21,7 +21,7 @@ from airflow_provider_ci.submission.durable_submission import DurableSubmission
 from airflow_provider_ci.submission.idempotency_key import fingerprint
 from airflow_provider_ci.submission.record import SubmissionRecord
 from tests.conftest import BUCKET, CREDENTIALS, REGION, Logs
-from tests.patience import SOON, wait_until
+from tests.patience import wait_until
 from tests.scripted_server import (
     Answer,
     ScriptedServer,
@@ -111,8 +111,8 @@ class TestKill:
     def test_killed_during_a_submission_without_response(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
-        server.play(after(terminate, hang()))
-        killed(make_operator({"read_timeout": SOON}, durable=False), context, AirflowFailException)
+        server.play(after(terminate, hang_up()))
+        killed(make_operator(durable=False), context, AirflowFailException)
         assert server.methods() == ["POST"]
 
     @pytest.mark.parametrize("state", ["Running", "Success", "Failed"])

@@ -555,6 +555,7 @@ class TestWait:
         first = next(sent.at for sent in server.requests if sent.path == "/jobs")
         assert first - ended >= 0.3
 
+    @pytest.mark.usefixtures("pauses")
     def test_the_timeout_cancels(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:
@@ -565,6 +566,7 @@ class TestWait:
             make_operator(timeout=0.05).execute(context)
         assert [sent.path for sent in server.requests if sent.method == "PUT"] == ["/inventorytriggerjob/b1"]
 
+    @pytest.mark.usefixtures("pauses")
     def test_a_timeout_names_jobs_that_are_still_running(
         self, make_operator: MakeOperator, server: ScriptedServer, context: Context
     ) -> None:

@@ -174,6 +174,7 @@ class TestChangedConnections:
         with fakes.serving(fakes.Metadata()) as metadata:
             url = metadata.url + fakes.PREFIX
             monkeypatch.setattr("airflow_provider_ci.hooks.instance_role.METADATA_URL", url)
+            monkeypatch.setattr("airflow_provider_ci.hooks.instance_role.TIMEOUTS", (PATIENCE, PATIENCE))
             run(main, connection, secret_key="key-1")
             assert metadata.issued == 2
         process.threads.shutdown()
