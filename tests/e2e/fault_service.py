@@ -154,6 +154,13 @@ class FaultyService:
                 self._start()
             self._install(())
 
+    def has_met(self, fault: str) -> bool:
+        """Tell whether a fault of the present storm has been injected."""
+        with self._lock:
+            return any(
+                rule["id"] == fault and rule["applied"] for rule in self._admin("GET", "faults")["rules"]
+            )
+
     def _install(self, rules: Sequence[Mapping[str, Any]]) -> None:
         for rule in self._admin("GET", "faults")["rules"]:
             if rule["operation"] != "job":

@@ -25,6 +25,7 @@ class Storm:
     :param sts_outage: share of the calls of STS that fail.
     :param kills: the service gets SIGKILL, and is started again with new keys.
     :param unaccepted: submissions may be lost before they are accepted, of which a task is sure after 70 s.
+    :param until: the name of a fault. The storm also lasts until it has been met.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Storm:
     sts_outage: float = 0.0
     kills: bool = False
     unaccepted: bool = False
+    until: str = ""
 
 
 def _cut(size: int) -> Rule:
@@ -128,6 +130,7 @@ STORMS = (
             {"id": "error in a 200", "operation": "describe", "status": 200, "code": "InternalError"}
             | {"share": 0.2},
         ),
+        until="unknown state",
     ),
     Storm("killed", kills=True, seconds=4.0),
 )

@@ -16,6 +16,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.live.account import OTHER_BUCKET, Account
 from tests.live.deviations import DEVIATIONS, DEVIATIONS_IN_AIRFLOW, is_noticed, label
 from tests.live.kit import BY_HOOK, Kit, Outcome, kit, report_of, virtual_emulator
+from tests.patience import PATIENCE
 
 __all__ = ["kit"]
 
@@ -56,7 +57,7 @@ def run_with_airflow(
     settings: dict[str, Any] = {"queue_seconds": 5, "run_seconds": 8, "buckets": (OTHER_BUCKET,)}
     with Emulator(as_observed=report_of(as_observed), **settings) as emulator:
         account = Account(emulator, folder, monkeypatch)
-        outcome = kit.run(emulator, "--yes", clock=Clock())
+        outcome = kit.run(emulator, "--yes", "--patience", str(10 * PATIENCE), clock=Clock())
         jobs = emulator.ledger.accepted_jobs()
         account.assert_untouched()
     assert outcome.report["paid_jobs"] == len(jobs) <= 12

@@ -17,6 +17,7 @@ import pytest
 
 from airflow_provider_ci.hooks.ci import TencentCIHook
 from tencent_ci_emulator.server import Emulator
+from tests.patience import PATIENCE
 from tests.recording import SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,12 @@ def events(
     """What OpenLineage's file transport wrote of a run."""
     path = tmp_path_factory.mktemp("lineage") / "events.jsonl"
     transport = {"type": "file", "log_file_path": str(path), "append": True}
-    log = run_dag("lineage", AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport))
+    log = run_dag(
+        "lineage",
+        AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport),
+        # an event that takes longer is never written
+        AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT=str(round(PATIENCE)),
+    )
     assert path.exists(), log
     written = path.read_text("utf-8")
     assert json.loads(os.environ["AIRFLOW_CONN_TENCENT_CI_DEFAULT"])["password"] not in written

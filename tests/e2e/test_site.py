@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -54,9 +55,13 @@ def page(site: Path, tmp_path: Path) -> Iterator[Page]:
     requested: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=CHROMIUM, args=["--no-sandbox", "--allow-file-access-from-files"]
+            tmp_path,
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--allow-file-access-from-files"],
+            timeout=PATIENCE * 1000,
         )
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
         page.on("request", lambda request: requested.append(request.url))
         page.goto((site / "index.html").as_uri())
         page.wait_for_url("**/docs/README.html")
@@ -94,4 +99,5 @@ def test_search_finds_an_argument(page: Page) -> None:
 def test_a_link_to_an_example_shows_it(page: Page) -> None:
     page.click("article a[href$='example_dags/README.html']")
     page.click("article a[href$='example_bulk.html']")
+    page.wait_for_url("**/example_bulk.html")  # and until all of it is there
     assert "VoiceSeparateBulkOperator(" in page.inner_text("article")
