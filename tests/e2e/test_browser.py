@@ -110,7 +110,7 @@ def test_from_the_form_to_the_first_result(page: Page, stack: AirflowStack, quic
 
     quick.put("form", 1)
     run_id = stack.trigger("by_form", {"prefix": "form"})
-    assert stack.wait_for_run("by_form", run_id, 90) == "success"
+    assert stack.wait_for_run("by_form", run_id, 90) == "success", stack.task_logs("by_form")
     (job_id,) = quick.accepted("form")
     assert stack.xcom("by_form", run_id, "separate") == job_id
 
