@@ -33,11 +33,14 @@ COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
+#: A killed supervisor is noticed in seconds; one that is held up for as long is taken for killed.
+NOTICES_KILLS = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20"}
 #: Environment variable with a component's name.
 MACHINE = "CI_E2E_MACHINE"
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 _PAUSE = 0.25
+_port_holders: list[socket.socket] = []
 
 
 class AirflowStack:
@@ -96,8 +99,10 @@ class AirflowStack:
                 "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
                 "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
                 "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
-                # a killed process is noticed in seconds instead of minutes
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+                # by default 5 s, but the first responses of the API server take long on a slow machine
+                "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": str(PATIENCE),
+                # one on a slow machine is not taken for killed
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(round(20 * SLOWNESS)),
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
                 "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
@@ -260,12 +265,16 @@ class AirflowStack:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Start a run of a DAG and return the run's id."""
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG run, once its file has been parsed."""
         self.wait(
             lambda: self._is_parsed(dag_id), _START_SECONDS, f"the file with DAG {dag_id} has been parsed"
         )
         self.api("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run of a DAG and return the run's id."""
+        self.unpause(dag_id)
         body = {"logical_date": None, "conf": conf or {}}
         return str(self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
@@ -361,10 +370,16 @@ def wait_until(
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port on which nobody listens, for a server that is started later, or for none.
+
+    No other process is given it: a socket is bound to it as long as this process lives. Servers set
+    ``SO_REUSEADDR``, with which they listen there all the same.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _port_holders.append(holder)
+    return int(holder.getsockname()[1])
 
 
 def machine() -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tencent_ci_emulator.clock import VirtualClock
 from tests.e2e import postgres_redis
-from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.airflow_stack import NOTICES_KILLS, AirflowStack
 from tests.e2e.cluster import cluster as run_cluster
 from tests.e2e.fault_service import FaultyService
 from tests.e2e.services import Service, serve
@@ -19,7 +19,11 @@ from tests.patience import SLOWNESS
 
 BACKEND = os.environ.get("CI_E2E_BACKEND", "local")
 DAGS = Path(__file__).parent / "dags"
-SETTINGS = {"AIRFLOW__CORE__PARALLELISM": "16", "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+SETTINGS = {
+    **NOTICES_KILLS,
+    "AIRFLOW__CORE__PARALLELISM": "16",
+    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from airflow_provider_ci.protocol.tree import find_tree
-from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.airflow_stack import NOTICES_KILLS, AirflowStack
 from tests.e2e.services import Service, serve
 
 NAIVE = "killed_naive"
@@ -108,7 +108,7 @@ def main() -> None:
     chosen = arguments.parse_args()
     logging.getLogger("airflow_provider_ci").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, serve("quick", Path(folder)) as quick:
-        settings = quick.environment | {"AIRFLOW__CORE__PARALLELISM": str(chosen.parallelism)}
+        settings = quick.environment | NOTICES_KILLS | {"AIRFLOW__CORE__PARALLELISM": str(chosen.parallelism)}
         with AirflowStack(Path(folder) / "airflow", Path(__file__).parent / "dags", settings) as stack:
             for tag in chosen.tags:
                 for way in chosen.ways:
