@@ -24,8 +24,8 @@ from tests.e2e.test_push import (  # noqa: F401 - pytest runs them with the fixt
     test_a_job_without_a_task_becomes_one_event,
     test_clearing_the_task_cancels_its_job,
     test_the_end_of_a_job_resumes_its_task,
+    wait_until_resumed,
 )
-from tests.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.skipif(not HAS_CALLBACK_ENDPOINT, reason="the endpoint needs Airflow 3.3"),
@@ -40,8 +40,6 @@ def stack(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.environment |= {
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"],
             "AIRFLOW__API__WORKERS": "2",
-            # the first request to each process takes long
-            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": str(PATIENCE),
         }
         with stack:
             yield stack
@@ -58,6 +56,7 @@ def test_both_processes_get_the_callbacks_and_each_task_is_resumed_once(
         statuses = list(clients.map(lambda job_id: post(address(stack), forged(job_id)), job_ids * 8))
     assert statuses == [200] * 64
     assert stack.wait_for_run("pushed", run_id, 120) == "success"
+    wait_until_resumed(stack, *job_ids)
     log = stack.log_of("api-server")
     resumptions = Counter(log.count(f"Resumed the task that waits for job {job_id}") for job_id in job_ids)
     assert resumptions == {1: 8}
