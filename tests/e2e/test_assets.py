@@ -21,7 +21,7 @@ def test_a_new_file_starts_the_dag_that_waits_for_it(
     stack: AirflowStack, quick: Service, upstream: str, task_id: str, downstream: str, stems: set[str]
 ) -> None:
     quick.put("assets", 1)
-    stack.api("PATCH", f"/dags/{downstream}", json={"is_paused": False})
+    stack.unpause(downstream)
     run_id = stack.trigger(upstream)
     assert stack.wait_for_run(upstream, run_id, 120) == "success"
 
