@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from tencent_ci_emulator.ledger import AcceptedJob
-from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.airflow_stack import NOTICES_KILLS, AirflowStack
 from tests.e2e.services import Service, serve
 from tests.patience import SLOWNESS
 
@@ -43,6 +43,7 @@ SETTINGS = {
 }
 # A new scheduler takes over the tasks of a killed one after seconds, not minutes
 _AIRFLOW = {
+    **NOTICES_KILLS,
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
 }
@@ -114,7 +115,7 @@ class Report:
 def running(folder: Path, times: Mapping[str, str]) -> Iterator[tuple[AirflowStack, Service]]:
     """Run Airflow, and the service to which the connection ``bulk`` leads.
 
-    :param times: the settings of ``tests/e2e/dags/bulk_killed.py``.
+    :param times: the settings of ``tests/e2e/dags/bulk_killed.py``: times, and the rate of submissions.
     """
     with serve("bulk", folder, **SETTINGS) as service:
         settings = {**service.environment, **_AIRFLOW, **times}
@@ -134,10 +135,15 @@ class Killer:
     def kill(self) -> None:
         """Kill one victim. A task that is to be killed is waited for, as it may be between two tries."""
         victim = self._chance.choices([*_VICTIMS], [*_VICTIMS.values()])[0]
-        if victim in _OF_TASK and not self._find(victim):
+        if victim in _OF_TASK:
+            if pid := self._find(victim):
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.kill(pid, signal.SIGKILL)
+                    self.kills[victim] += 1
+                return
             victim = self._chance.choice(_COMPONENTS)
-        if self._kill(victim):
-            self.kills[victim] += 1
+        self._kill_component(victim)
+        self.kills[victim] += 1
 
     def _find(self, victim: str) -> int:
         end = time.monotonic() + _START_SECONDS * SLOWNESS
@@ -145,19 +151,13 @@ class Killer:
             time.sleep(_PAUSE)
         return pid
 
-    def _kill(self, victim: str) -> bool:
+    def _kill_component(self, victim: str) -> None:
         component = victim.removesuffix(" alone")
-        if component in self._stack.components:
-            if component == victim:
-                self._stack.kill(component)
-            else:
-                self._stack.kill_alone(component)
-            self._stack.start(component)
-            return True
-        with suppress(ProcessLookupError):
-            os.kill(self._pid(victim), signal.SIGKILL)
-            return True
-        return False
+        if component == victim:
+            self._stack.kill(component)
+        else:
+            self._stack.kill_alone(component)
+        self._stack.start(component)
 
     def _pid(self, name: str) -> int:
         """Return the id of the latest process of the task, or of its supervisor; 0 if it has ended."""

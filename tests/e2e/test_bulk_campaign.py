@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.bulk_campaign import DOOMED, DOOMED_FILES, SHORT_TIMES, WEATHERS, BulkCampaign, running
 from tests.e2e.services import Service
+from tests.patience import SLOWNESS
 
 FILES = int(os.environ.get("CI_BULK_FILES", "60"))
 KILLS = int(os.environ.get("CI_BULK_KILLS", "3"))
@@ -18,8 +19,12 @@ KILLS = int(os.environ.get("CI_BULK_KILLS", "3"))
 
 @pytest.fixture(scope="module")
 def bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowStack, Service]]:
-    """An Airflow of its own: other tests must not lose their scheduler."""
-    with running(tmp_path_factory.mktemp("bulk"), SHORT_TIMES) as (stack, service):
+    """An Airflow of its own: other tests must not lose their scheduler.
+
+    It submits so slowly that kills hit the task before it is deferred, after which it has no process.
+    """
+    times = SHORT_TIMES | {"CI_E2E_RATE": str(50 / SLOWNESS)}
+    with running(tmp_path_factory.mktemp("bulk"), times) as (stack, service):
         yield stack, service
 
 

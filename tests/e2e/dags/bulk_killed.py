@@ -56,7 +56,7 @@ def killed(dag_id: str, *, deferrable: bool) -> None:
             codec="wav",
             deferrable=deferrable,
             poll_interval=2.0,
-            max_submissions_per_second=30,
+            max_submissions_per_second=float(os.environ.get("CI_E2E_RATE", "30")),
             retries=120,
             retry_delay=timedelta(0),
         )
