@@ -62,7 +62,7 @@ class EmulatorProcess:
         raise KeyError(name)
 
     def _end(self) -> None:
-        self.process.wait(30)
+        self.process.wait(PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()
 

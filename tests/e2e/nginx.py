@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.e2e.airflow_stack import ROOT, free_port, wait_until
+from tests.patience import PATIENCE
 
 _START_SECONDS = 60
-_STOP_SECONDS = 20
 _MAIN = """
 daemon off;
 {user}
@@ -66,7 +66,7 @@ def nginx(api_server: str, folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(_STOP_SECONDS)
+        process.wait(PATIENCE)
 
 
 def settings_of_page() -> str:

@@ -16,6 +16,7 @@ import pytest
 from tests.airflow_version import HAS_SHARED_STREAMS
 from tests.e2e.airflow_stack import AirflowStack
 from tests.e2e.services import Service, serve
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not HAS_SHARED_STREAMS, reason="watchers share streams from Airflow 3.3 on")
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,7 +151,8 @@ def test_what_ends_while_the_dags_are_paused_is_announced_when_they_run_again(
             airflow.api("PATCH", f"/dags/{dag_id}", json={"is_paused": is_paused})
 
     def triggers() -> int:
-        with closing(sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True)) as database:
+        path = f"file:{airflow.home}/airflow.db?mode=ro"
+        with closing(sqlite3.connect(path, uri=True, timeout=PATIENCE)) as database:
             return int(database.execute("SELECT count(*) FROM trigger").fetchone()[0])
 
     pause(True)

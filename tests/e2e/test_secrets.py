@@ -16,6 +16,7 @@ from tencent_ci_emulator.server import Emulator
 from tests.e2e.airflow_stack import AirflowStack, free_port
 from tests.e2e.recording_front import SERVERS_OWN, Front, in_front_of
 from tests.e2e.services import serve
+from tests.patience import SLOWNESS
 from tests.unit.hooks import fakes
 
 # Marked, and with characters that are written differently in URLs, JSON and base64
@@ -48,8 +49,7 @@ def connection(emulator: Emulator, url: str, **changes: Any) -> str:
         "region": emulator.region,
         "endpoint_url": url,
         "security_token": TOKEN,
-        "connect_timeout": 2,
-        "read_timeout": 2,
+        "read_timeout": SLOWNESS,
         "max_attempts": 2,
     } | changes.pop("extra", {})
     extra = {name: value for name, value in extra.items() if value is not None}

@@ -9,6 +9,10 @@ from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from airflow_provider_ci.sensors.job import TencentCIJobSensor
+from tests.patience import SLOWNESS
+
+#: Seconds. On a slow machine, too, the task must have been deferred by then.
+SHORT = 3 * SLOWNESS
 
 REQUEST = {
     "tencent_ci_conn_id": "held",
@@ -62,14 +66,14 @@ with DAG(dag_id="on_worker", schedule=None, catchup=False) as on_worker:
     )
 
 with DAG(dag_id="short_timeout", schedule=None, catchup=False) as short_timeout:
-    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=8, **ONE)
+    VoiceSeparateOperator(task_id="separate", wait_for_completion=True, deferrable=True, timeout=SHORT, **ONE)
 
 with DAG(dag_id="short_execution", schedule=None, catchup=False) as short_execution:
     VoiceSeparateOperator(
         task_id="separate",
         wait_for_completion=True,
         deferrable=True,
-        execution_timeout=timedelta(seconds=8),
+        execution_timeout=timedelta(seconds=SHORT),
         **ONE,
     )
 
@@ -83,5 +87,5 @@ with DAG(dag_id="short_sensor", schedule=None, catchup=False) as short_sensor:
         poke_interval=1,
         retries=0,
         soft_fail=True,
-        execution_timeout=timedelta(seconds=8),
+        execution_timeout=timedelta(seconds=SHORT),
     )
