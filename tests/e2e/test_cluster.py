@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.airflow_stack import AirflowStack
+from tests.e2e.cluster import TRIGGERERS
 from tests.e2e.services import Service
+from tests.patience import SLOWNESS
 
 TASKS = 200
 
@@ -36,27 +38,33 @@ def test_a_worker_and_a_triggerer_are_lost_and_each_task_pays_once(
 ) -> None:
     held.put("spread", TASKS)
     begin = time.monotonic()
-    # the answer comes a second after the job was accepted, so that a worker is lost in between
-    slow = held.emulator.faults.add("submit", delay=1.0, when="after")
+    run_id = cluster.trigger("spread", {"prefix": "spread", "count": TASKS})
+    cluster.wait(lambda: len(held.accepted("spread")) >= 60, 300, "60 jobs are submitted")
+    # the response comes so long after the job was accepted that the worker is lost in between
+    slow = held.emulator.faults.add("submit", delay=2 * SLOWNESS, when="after")
     try:
-        run_id = cluster.trigger("spread", {"prefix": "spread", "count": TASKS})
-        cluster.wait(lambda: len(held.accepted("spread")) >= 60, 300, "60 jobs are submitted")
         paying = lambda: len(unanswered(cluster, held, run_id, "worker-2")) >= 2  # noqa: E731
         cluster.wait(paying, 60, "the worker waits for answers")
         cluster.kill("worker-2")
     finally:
         held.emulator.faults.remove(slow)
-    cluster.wait(lambda: triggerers(cluster, run_id)["triggerer-2"] >= 20, 120, "the triggerer has triggers")
-    cluster.kill("triggerer-2")
 
-    moved = Counter({"triggerer": TASKS})
+    def busy() -> str | None:
+        counts = triggerers(cluster, run_id)
+        return next((name for name in TRIGGERERS if counts[name] >= 20), None)
+
+    lost = cluster.wait(busy, 120, "a triggerer has triggers")
+    cluster.kill(str(lost))
+
+    (other,) = {*TRIGGERERS} - {lost}
+    moved = Counter({other: TASKS})
     cluster.wait(lambda: triggerers(cluster, run_id) == moved, 900, "the other triggerer has all triggers")
     deferred = time.monotonic()
     held.let_jobs_end()
     assert cluster.wait_for_run("spread", run_id, 900) == "success"
     ended = time.monotonic()
     cluster.start("worker-2")
-    cluster.start("triggerer-2")
+    cluster.start(str(lost))
 
     tasks = instances(cluster, run_id, "success")
     tries = sum(ti["try_number"] for ti in tasks)
