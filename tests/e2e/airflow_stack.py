@@ -101,7 +101,7 @@ class AirflowStack:
                 "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
                 # by default 5 s, but the first responses of the API server take long on a slow machine
                 "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": str(PATIENCE),
-                # one on a slow machine is not taken for killed
+                # a supervisor that is held up on a slow machine is not taken for killed
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(round(20 * SLOWNESS)),
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
@@ -373,7 +373,7 @@ def free_port() -> int:
     """Return a port on which nobody listens, for a server that is started later, or for none.
 
     No other process is given it: a socket is bound to it as long as this process lives. Servers set
-    ``SO_REUSEADDR``, with which they listen there all the same.
+    ``SO_REUSEADDR``, with which they listen there all the same on Linux.
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

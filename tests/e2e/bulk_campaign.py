@@ -112,13 +112,13 @@ class Report:
 
 
 @contextmanager
-def running(folder: Path, times: Mapping[str, str]) -> Iterator[tuple[AirflowStack, Service]]:
+def running(folder: Path, of_dags: Mapping[str, str]) -> Iterator[tuple[AirflowStack, Service]]:
     """Run Airflow, and the service to which the connection ``bulk`` leads.
 
-    :param times: the settings of ``tests/e2e/dags/bulk_killed.py``: times, and the rate of submissions.
+    :param of_dags: the settings of ``tests/e2e/dags/bulk_killed.py``: times, and the rate of submissions.
     """
     with serve("bulk", folder, **SETTINGS) as service:
-        settings = {**service.environment, **_AIRFLOW, **times}
+        settings = {**service.environment, **_AIRFLOW, **of_dags}
         with AirflowStack(folder / "airflow", Path(__file__).parent / "dags", settings) as stack:
             yield stack, service
 

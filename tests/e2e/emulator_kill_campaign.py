@@ -16,8 +16,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.emulator_process import NO_ANSWER, Client, EmulatorProcess, short_wav
@@ -151,14 +153,24 @@ def campaign(folder: Path, rounds: int, seed: int) -> Report:
                 thread.start()
             time.sleep(chance.uniform(0.02, 0.5))  # the moment of death, not a wait for something
             if number == rounds - 1:  # however slow the machine is, something has to survive
-                wait_until(lambda: memory.jobs and memory.uploads)
+                wait_until(partial(has_worked, memory, threads))
             emulator.kill()
             for thread in threads:
-                thread.join()
+                thread.join(PATIENCE)
+            assert not is_any_alive(threads)
             report.running_when_killed += running_jobs(data)
     finish(data, memory, report)
     report.seconds = round(time.monotonic() - begun, 1)
     return report
+
+
+def is_any_alive(threads: Iterable[threading.Thread]) -> bool:
+    return any(thread.is_alive() for thread in threads)
+
+
+def has_worked(memory: Memory, threads: Iterable[threading.Thread]) -> bool:
+    """Tell whether there are a job and an upload, or will be none as all clients have failed."""
+    return bool(memory.jobs and memory.uploads) or not is_any_alive(threads)
 
 
 def running_jobs(data: Path) -> int:

@@ -63,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         status, headers, data = self.forwarded(body)
         if b"in/slow" in body:
-            with suppress(ConnectionError):
+            self.connection.settimeout(PATIENCE)
+            with suppress(OSError):
                 self.connection.recv(1)  # until the client gives up
         if b"in/ambiguous" in body or b"in/slow" in body:
             self.close_connection = True

@@ -23,8 +23,8 @@ def bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AirflowStac
 
     It submits so slowly that kills hit the task before it is deferred, after which it has no process.
     """
-    times = SHORT_TIMES | {"CI_E2E_RATE": str(50 / SLOWNESS)}
-    with running(tmp_path_factory.mktemp("bulk"), times) as (stack, service):
+    settings = SHORT_TIMES | {"CI_E2E_RATE": str(min(30, 50 / SLOWNESS))}
+    with running(tmp_path_factory.mktemp("bulk"), settings) as (stack, service):
         yield stack, service
 
 

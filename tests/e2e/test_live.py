@@ -57,7 +57,7 @@ def run_with_airflow(
     settings: dict[str, Any] = {"queue_seconds": 5, "run_seconds": 8, "buckets": (OTHER_BUCKET,)}
     with Emulator(as_observed=report_of(as_observed), **settings) as emulator:
         account = Account(emulator, folder, monkeypatch)
-        outcome = kit.run(emulator, "--yes", "--patience", str(10 * PATIENCE), clock=Clock())
+        outcome = kit.run(emulator, "--yes", "--patience", str(2 * PATIENCE), clock=Clock())
         jobs = emulator.ledger.accepted_jobs()
         account.assert_untouched()
     assert outcome.report["paid_jobs"] == len(jobs) <= 12

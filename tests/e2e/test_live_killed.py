@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from stat import S_IMODE
 
@@ -22,6 +22,7 @@ from tests.patience import PATIENCE, wait_until
 __all__ = ["kit"]
 
 ROOT = Path(__file__).resolve().parents[2]
+Start = Callable[..., "subprocess.Popen[str]"]
 ONLY = ("--yes", "--only", "progress", "misspelt_placeholder", "batch_user_data", "template_not_found")
 
 
@@ -37,26 +38,37 @@ def account(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return Account(emulator, tmp_path, monkeypatch)
 
 
-def start(emulator: Emulator, kit: Kit, *options: str) -> subprocess.Popen[str]:
-    """Start the kit in a process of its own."""
-    files = ["--report", str(kit.report), "--folder", str(kit.journals)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "live", *files, *options],
-        cwd=ROOT,
-        env={**os.environ, CONN_VARIABLE: json.dumps(emulator.connection)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # The kit leaves SIGHUP ignored where it finds it so, and this suite may run under nohup
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    )
+@pytest.fixture
+def start(kit: Kit) -> Iterator[Start]:
+    """Starts the kit in processes of its own, which end with the test, whatever its outcome."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(emulator: Emulator, *options: str) -> subprocess.Popen[str]:
+        files = ["--report", str(kit.report), "--folder", str(kit.journals)]
+        process = subprocess.Popen(
+            # The kit leaves SIGHUP ignored where it finds it so, and this suite may run under nohup
+            ["env", "--default-signal=HUP", sys.executable, "-m", "live", *files, *options],
+            cwd=ROOT,
+            env={**os.environ, CONN_VARIABLE: json.dumps(emulator.connection)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+    for process in started:
+        process.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_removes_everything(
-    number: signal.Signals, emulator: Emulator, account: Account, kit: Kit
+    number: signal.Signals, emulator: Emulator, account: Account, kit: Kit, start: Start
 ) -> None:
-    process = start(emulator, kit, *ONLY)
+    process = start(emulator, *ONLY)
     wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 3 or process.poll() is not None)
     assert len(account.new_buckets()) == 1
     assert [S_IMODE(path.stat().st_mode) for path in kit.journal_files()] == [0o600]
@@ -73,17 +85,19 @@ def test_an_interrupted_run_removes_everything(
     account.assert_untouched()
 
 
-def test_what_a_killed_run_has_left_is_removed_later(emulator: Emulator, account: Account, kit: Kit) -> None:
-    process = start(emulator, kit, *ONLY)
+def test_what_a_killed_run_has_left_is_removed_later(
+    emulator: Emulator, account: Account, kit: Kit, start: Start
+) -> None:
+    process = start(emulator, *ONLY)
     wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 3 or process.poll() is not None)
-    running = start(emulator, kit, "--clean")
+    running = start(emulator, "--clean")
     said, _ = running.communicate(timeout=PATIENCE)
     assert (running.returncode, "has not ended" in said) == (1, True)
 
     process.kill()
-    process.communicate()
+    process.communicate(timeout=PATIENCE)
     assert len(account.new_buckets()) == 1
-    cleaning = start(emulator, kit, "--clean")
+    cleaning = start(emulator, "--clean")
     said, _ = cleaning.communicate(timeout=PATIENCE)
 
     assert (cleaning.returncode, "Nothing is left." in said) == (0, True)
@@ -93,13 +107,13 @@ def test_what_a_killed_run_has_left_is_removed_later(emulator: Emulator, account
 
 
 def test_a_job_of_airflow_is_cancelled_by_its_id(
-    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kit: Kit, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No list has jobs of its type."""
     observed = report_of({"listed_tags": {"SpeechRecognition": False}})
     with Emulator(buckets=(OTHER_BUCKET,), queue_seconds=600, as_observed=observed) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
-        process = start(emulator, kit, "--yes", "--only", "input_formats")
+        process = start(emulator, "--yes", "--only", "input_formats")
         notes = "*.airflow/submissions/speech_recognition"
         wait_until(
             lambda: any(note.read_text() for note in kit.journals.glob(notes)) or process.poll() is not None
@@ -115,13 +129,13 @@ def test_a_job_of_airflow_is_cancelled_by_its_id(
 
 
 def test_a_job_of_airflow_that_was_refused_is_not_left(
-    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kit: Kit, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     observed = report_of({"listed_tags": {"SpeechRecognition": False}})
     with Emulator(buckets=(OTHER_BUCKET,), queue_seconds=0, as_observed=observed) as emulator:
         account = Account(emulator, tmp_path, monkeypatch)
         emulator.faults.add("submit", key="*speech.mp3", status=400, code="InvalidArgument")
-        process = start(emulator, kit, "--yes", "--only", "input_formats")
+        process = start(emulator, "--yes", "--only", "input_formats")
         said, _ = process.communicate(timeout=PATIENCE)
 
         assert (process.returncode, "Nothing is left." in said) == (0, True)
@@ -143,16 +157,18 @@ def is_running(group: int) -> bool:
     return True
 
 
-def test_airflow_ends_with_a_kit_that_is_killed(emulator: Emulator, account: Account, kit: Kit) -> None:
-    process = start(emulator, kit, "--yes", "--only", "samplerate_spelling")
+def test_airflow_ends_with_a_kit_that_is_killed(
+    emulator: Emulator, account: Account, kit: Kit, start: Start
+) -> None:
+    process = start(emulator, "--yes", "--only", "samplerate_spelling")
     wait_until(lambda: len(emulator.ledger.accepted_jobs()) == 2 or process.poll() is not None)
     group = group_of_child(process.pid)
     assert (is_running(group), group) != (True, os.getpgid(process.pid))
 
     process.kill()
-    process.communicate()
+    process.communicate(timeout=PATIENCE)
     wait_until(lambda: not is_running(group))
-    cleaning = start(emulator, kit, "--clean")
+    cleaning = start(emulator, "--clean")
     said, _ = cleaning.communicate(timeout=PATIENCE)
 
     assert (cleaning.returncode, "Nothing is left." in said) == (0, True)

@@ -49,7 +49,7 @@ def connection(emulator: Emulator, url: str, **changes: Any) -> str:
         "region": emulator.region,
         "endpoint_url": url,
         "security_token": TOKEN,
-        "read_timeout": SLOWNESS,
+        "read_timeout": max(2, SLOWNESS),
         "max_attempts": 2,
     } | changes.pop("extra", {})
     extra = {name: value for name, value in extra.items() if value is not None}

@@ -12,7 +12,7 @@ from airflow_provider_ci.sensors.job import TencentCIJobSensor
 from tests.patience import SLOWNESS
 
 #: Seconds. On a slow machine, too, the task must have been deferred by then.
-SHORT = 3 * SLOWNESS
+SHORT = max(8, 3 * SLOWNESS)
 
 REQUEST = {
     "tencent_ci_conn_id": "held",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
-from airflow_provider_ci.operators import cancellation
+from airflow_provider_ci.operators import bulk_cancellation, cancellation
 from airflow_provider_ci.operators.voice_separate import VoiceSeparateOperator
 from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer
@@ -43,7 +43,8 @@ def cancellation_waits(mocker: MockerFixture) -> CancellationWaits:
     """The waits for cancellations. A slow machine makes neither these nor their requests fail."""
     waits = CancellationWaits()
     mocker.patch.object(cancellation, "wait", waits.wait)
-    mocker.patch.object(cancellation, "REQUEST_SECONDS", PATIENCE)
+    for module in (cancellation, bulk_cancellation):
+        mocker.patch.object(module, "REQUEST_SECONDS", PATIENCE)
     return waits
 
 

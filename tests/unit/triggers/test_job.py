@@ -525,6 +525,7 @@ class TestOnKill:
             self.kill(TencentCIJobTrigger(["j1"], **web(connection, server)))
         finally:
             is_killed.set()
+        assert job._DESCRIBE_SECONDS in passes
         assert server.methods() == ["GET", "PUT"]
 
     def test_if_the_service_cannot_say_which_jobs_have_ended_all_are_cancelled(
