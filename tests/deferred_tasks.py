@@ -25,6 +25,7 @@ def defer(
 
     run_id, deferred_at = run_id or f"manual__{uuid4()}", datetime.now(UTC) - timedelta(seconds=seconds_ago)
     of_run = {"dag_id": "waiting", "run_id": run_id}
+    index = str(TaskInstance.map_index.expression.key)  # Airflow 3.4 calls the column otherwise
     with create_session() as session:
         run = {**of_run, "run_type": "manual", "state": "running", "run_after": deferred_at}
         session.execute(insert(DagRun.__table__).values(run))
@@ -36,7 +37,7 @@ def defer(
                 **of_run,
                 "id": uuid4(),
                 "task_id": "separate",
-                "map_index": number,
+                index: number,
                 "state": "deferred",
                 "trigger_id": row.id,
                 "next_method": "execute_complete",
