@@ -108,6 +108,11 @@ def described(service: Service) -> set[str]:
     return {job_id for record in service.emulator.ledger.requests("describe") for job_id in record.ids}
 
 
+def requests_but_describes(service: Service) -> int:
+    ledger = service.emulator.ledger
+    return ledger.count() - ledger.count("describe")
+
+
 def announced(stack: AirflowStack) -> list[dict[str, object]]:
     """Return the events of the asset, oldest first."""
     (asset,) = stack.api("GET", f"/assets?name_pattern={ASSET}")["assets"]
@@ -166,7 +171,7 @@ def test_a_forged_callback_does_nothing(stack: AirflowStack, service: Service) -
 def test_what_is_refused(
     stack: AirflowStack, service: Service, url: dict[str, str], body: bytes, status: int
 ) -> None:
-    before = described(service)
+    before, others = described(service), requests_but_describes(service)
     assert post(address(stack, **url), body) == status
     assert "Refused 1 callbacks: " in stack.log_of("api-server")
     # once the endpoint asks about a later callback, it has not asked about this one
@@ -174,6 +179,7 @@ def test_what_is_refused(
     assert post(address(stack), forged(later)) == 200
     stack.wait(lambda: describes(service, later), 60, f"{later} is looked for")
     assert described(service) - before == {later}
+    assert requests_but_describes(service) == others
 
 
 def test_a_lost_callback_only_delays_the_task(stack: AirflowStack, service: Service) -> None:
